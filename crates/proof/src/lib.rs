@@ -1,0 +1,8 @@
+//! `sayso-proof`: everything that is needed to check a Sayso log without trusting its operator.
+//!
+//! Bytes in, verdict out: no daemon, no store, no network, no clock. The formats are those of `docs/format.md`.
+//! Out of scope: fetching, storing, deciding.
+
+pub mod entry;
+pub mod event;
+pub mod merkle;

@@ -1,0 +1,1 @@
+//! The decision: the only room that knows Cedar.

@@ -1,0 +1,39 @@
+//! The only source of time and of randomness, so that both can be injected.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Time and randomness, shared by every room that needs them.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// Where time and randomness come from.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+    /// Fills `bytes` with unpredictable ones, fit for keys.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The machine's clock and the operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    #[expect(clippy::expect_used, reason = "without randomness no key may be made: stopping is the safe outcome")]
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives randomness");
+    }
+}
+
+/// A UUIDv7 (RFC 9562 s. 5.7) from this clock.
+#[must_use]
+pub fn event_id(clock: &dyn Clock) -> [u8; 16] {
+    let mut random = [0_u8; 10];
+    clock.fill(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(clock.now_ms(), &random).into_uuid().into_bytes()
+}

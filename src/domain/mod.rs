@@ -1,0 +1,1 @@
+//! Words, events and the fold: pure, sync, no clock.

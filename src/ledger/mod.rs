@@ -1,0 +1,1 @@
+//! Sealed entries in order: queue, sequencer, tree, checkpoints.

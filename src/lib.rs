@@ -1,0 +1,26 @@
+//! Sayso: the consent and profile ledger for personalised language models.
+//!
+//! The rooms, from the outside in; who may import whom stands in `docs/architecture.md` and is tested.
+
+/// The wire's messages and services, as generated from `proto/`.
+#[allow(missing_docs, clippy::all, unused_qualifications, reason = "generated; documented in the proto files")]
+pub mod proto {
+    tonic::include_proto!("sayso.v1");
+    pub use sayso_proof::event::*;
+    /// The encoded descriptor set of every file in `proto/`.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sayso.bin"));
+}
+
+pub mod api; // gRPC
+pub mod app; // use cases
+pub mod audit; // exports
+pub mod bounds; // decisions
+pub mod cli; // commands
+pub mod clock; // time and randomness
+pub mod config; // settings
+pub mod domain; // words, events, the fold
+pub mod ledger; // sealed entries in order
+pub mod store; // what is kept, and how
+pub mod telemetry; // what operators see
+pub mod vault; // keys
+pub mod web; // HTTP

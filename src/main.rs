@@ -1,0 +1,3 @@
+//! The binary: parse and dispatch.
+
+fn main() {}

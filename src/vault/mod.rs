@@ -1,0 +1,1 @@
+//! Keys: sealing, opening, destroying.
