@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in set.file.iter().filter(|file| file.name().ends_with("events.proto")) {
         let messages = file.message_type.iter().map(|message| message.name());
         for name in messages.chain(file.enum_type.iter().map(|item| item.name())) {
-            builder = builder
-                .extern_path(format!(".sayso.v1.{name}"), format!("::sayso_proof::event::{name}"));
+            builder =
+                builder.extern_path(format!(".sayso.v1.{name}"), format!("::sayso_proof::event::{name}"));
         }
     }
     builder.compile_fds(set)?;

@@ -24,7 +24,10 @@ impl Clock for SystemClock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    #[expect(clippy::expect_used, reason = "without randomness no key may be made: stopping is the safe outcome")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no key may be made: stopping is the safe outcome"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system gives randomness");
     }

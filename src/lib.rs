@@ -3,7 +3,13 @@
 //! The rooms, from the outside in; who may import whom stands in `docs/architecture.md` and is tested.
 
 /// The wire's messages and services, as generated from `proto/`.
-#[allow(missing_docs, clippy::all, unused_qualifications, reason = "generated; documented in the proto files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    unused_qualifications,
+    reason = "generated; documented in the proto files"
+)]
 pub mod proto {
     tonic::include_proto!("sayso.v1");
     pub use sayso_proof::event::*;

@@ -1,5 +1,10 @@
 //! The messages of `proto/sayso/v1/events.proto`, as generated: what is signed, sealed and exported.
-#![allow(missing_docs, clippy::all, reason = "generated; the documentation stands in the proto file")]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the documentation stands in the proto file"
+)]
 
 include!(concat!(env!("OUT_DIR"), "/sayso.v1.rs"));
 
