@@ -10,3 +10,20 @@ include!(concat!(env!("OUT_DIR"), "/sayso.v1.rs"));
 
 /// The encoded descriptor set of `events.proto`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/events.bin"));
+
+/// An event's body as canonical proto3 JSON, for people and for exports.
+///
+/// # Errors
+/// The body does not fit its own descriptor, which can't happen with the embedded one.
+pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
+    use prost::Message;
+    static POOL: std::sync::LazyLock<Option<prost_reflect::MessageDescriptor>> =
+        std::sync::LazyLock::new(|| {
+            let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).ok()?;
+            pool.get_message_by_name("sayso.v1.EventBody")
+        });
+    let descriptor = POOL.clone().ok_or("no descriptor")?;
+    let message = prost_reflect::DynamicMessage::decode(descriptor, body.encode_to_vec().as_slice())
+        .map_err(|error| error.to_string())?;
+    serde_json::to_value(message).map_err(|error| error.to_string())
+}

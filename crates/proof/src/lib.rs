@@ -3,6 +3,8 @@
 //! Bytes in, verdict out: no daemon, no store, no network, no clock. The formats are those of `docs/format.md`.
 //! Out of scope: fetching, storing, deciding.
 
+pub mod checkpoint;
 pub mod entry;
 pub mod event;
 pub mod merkle;
+pub mod proof;

@@ -1,0 +1,201 @@
+//! Properties of the tree, the entry and the proof, against plain models.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+use ed25519_dalek::SigningKey;
+use proptest::prelude::*;
+use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey};
+use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle, Header};
+use sayso_proof::event::{EventBody, LogOpened, event_body};
+use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
+use sayso_proof::proof::TlogProof;
+
+struct Leaves(Vec<Hash>);
+
+impl Nodes for Leaves {
+    type Error = ();
+    fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, ()> {
+        assert_eq!(level % 8, 0);
+        let width = 1_usize << level;
+        let start = usize::try_from(start).unwrap();
+        Ok((start..start + count).map(|index| naive(&self.0[index * width..(index + 1) * width])).collect())
+    }
+}
+
+fn naive(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => merkle::empty_root(),
+        [only] => *only,
+        _ => {
+            let middle = leaves.len().next_power_of_two() / 2;
+            merkle::node_hash(&naive(&leaves[..middle]), &naive(&leaves[middle..]))
+        }
+    }
+}
+
+fn leaves(count: usize) -> Leaves {
+    Leaves((0..count).map(|n| merkle::leaf_hash(&n.to_be_bytes())).collect())
+}
+
+#[test]
+fn every_small_tree_is_as_the_recursive_definition_says() {
+    let all = leaves(70);
+    let mut frontier = Frontier::new();
+    for size in 0..=70_usize {
+        assert_eq!(frontier.root(), naive(&all.0[..size]));
+        let size = size as u64;
+        assert_eq!(Frontier::load(size, &all).unwrap(), frontier);
+        for position in 0..size {
+            let proof = merkle::inclusion_proof(position, size, &all).unwrap();
+            let leaf = all.0[position as usize];
+            merkle::verify_inclusion(&leaf, position, size, &proof, &frontier.root()).unwrap();
+            let other = merkle::leaf_hash(b"other");
+            assert!(merkle::verify_inclusion(&other, position, size, &proof, &frontier.root()).is_err());
+        }
+        for old in 0..=size {
+            let proof = merkle::consistency_proof(old, size, &all).unwrap();
+            let old_root = naive(&all.0[..old as usize]);
+            merkle::verify_consistency(old, &old_root, size, &frontier.root(), &proof).unwrap();
+            assert!(
+                merkle::verify_consistency(old, &[7; 32], size, &frontier.root(), &proof).is_err(),
+                "{old} {size}"
+            );
+        }
+        if size < 70 {
+            frontier.push(all.0[size as usize]);
+        }
+    }
+}
+
+#[test]
+fn trees_beyond_one_and_two_kept_levels_hold() {
+    let all = leaves(66_000);
+    for size in [255_u64, 256, 257, 511, 512, 65_535, 65_536, 65_537, 66_000] {
+        let root = naive(&all.0[..size as usize]);
+        assert_eq!(Frontier::load(size, &all).unwrap().root(), root);
+        for position in [0, 1, 254, size / 2, size - 1] {
+            let proof = merkle::inclusion_proof(position, size, &all).unwrap();
+            merkle::verify_inclusion(&all.0[position as usize], position, size, &proof, &root).unwrap();
+        }
+        let proof = merkle::consistency_proof(255, size, &all).unwrap();
+        merkle::verify_consistency(255, &naive(&all.0[..255]), size, &root, &proof).unwrap();
+    }
+}
+
+fn header(handle: [u8; 16], version: u64) -> Header {
+    Header {
+        event_id: [9; 16],
+        handle: Handle(handle),
+        version,
+        previous: (version > 0).then_some([3; 32]),
+        sealed_at_ms: 1_700_000_000_123,
+        idempotency: None,
+        key_commitment: None,
+    }
+}
+
+fn body(text: &str) -> EventBody {
+    let event = event_body::Event::LogOpened(LogOpened { origin: text.into(), public_key: vec![] });
+    EventBody { about_ms: 5, event: Some(event), ..EventBody::default() }
+}
+
+fn signed(version: u64, text: &str) -> (Vec<u8>, EventKey, SigningKey) {
+    let key = SigningKey::from_bytes(&[4; 32]);
+    let header = header([1; 16], version);
+    let event_key = EventKey::derive(&[8; 32], &header.event_id);
+    let payload = entry::seal(&header, &body(text), &event_key).unwrap();
+    (entry::sign(payload, "example.com/log", &key).unwrap(), event_key, key)
+}
+
+#[test]
+fn every_flipped_byte_of_an_entry_is_noticed() {
+    let (bytes, event_key, key) = signed(2, "hello");
+    let parsed = Entry::parse(&bytes).unwrap();
+    parsed.verify(&key.verifying_key()).unwrap();
+    assert_eq!(parsed.open(&event_key).unwrap(), body("hello"));
+    assert_eq!(entry::parse_header(&bytes).unwrap(), parsed.header);
+    for at in 0..bytes.len() {
+        for bit in [1, 0x80] {
+            let mut changed = bytes.clone();
+            changed[at] ^= bit;
+            let verdict = Entry::parse(&changed).and_then(|entry| entry.verify(&key.verifying_key()));
+            assert!(verdict.is_err(), "byte {at}");
+        }
+    }
+    for shorter in 0..bytes.len() {
+        assert!(Entry::parse(&bytes[..shorter]).is_err());
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(Entry::parse(&longer).is_err());
+}
+
+#[test]
+fn another_key_is_refused() {
+    let (bytes, _, key) = signed(0, "hello");
+    let parsed = Entry::parse(&bytes).unwrap();
+    let other = SigningKey::from_bytes(&[5; 32]);
+    assert_eq!(parsed.verify(&other.verifying_key()), Err(EntryError::Key));
+    assert_eq!(parsed.open(&EventKey::from_bytes([1; 32])), Err(EntryError::Commitment));
+    parsed.verify(&key.verifying_key()).unwrap();
+}
+
+#[test]
+fn notes_are_strict() {
+    let key = SigningKey::from_bytes(&[4; 32]);
+    let verifier = VerifierKey { name: "example.com/log".into(), key: key.verifying_key() };
+    assert_eq!(verifier.to_string().parse::<VerifierKey>().unwrap(), verifier);
+    let checkpoint = Checkpoint { origin: "example.com/log".into(), size: 7, root: [6; 32] };
+    let note = checkpoint.sign(&key);
+    assert_eq!(Checkpoint::open(&note, &verifier).unwrap(), checkpoint);
+    for at in 0..note.len() {
+        let mut changed = note.clone().into_bytes();
+        changed[at] ^= 1;
+        if let Ok(changed) = String::from_utf8(changed) {
+            assert!(Checkpoint::open(&changed, &verifier).is_err(), "byte {at}");
+        }
+    }
+    let stranger = SigningKey::from_bytes(&[5; 32]);
+    assert_eq!(Checkpoint::open(&checkpoint.sign(&stranger), &verifier), Err(NoteError::Unsigned));
+}
+
+#[test]
+fn a_proof_verifies_alone_and_only_whole() {
+    let (bytes, _, key) = signed(0, "hello");
+    let mut all = leaves(20);
+    all.0[11] = merkle::leaf_hash(&bytes);
+    let checkpoint = Checkpoint { origin: "example.com/log".into(), size: 20, root: naive(&all.0) };
+    let proof = TlogProof {
+        extra: Some(bytes),
+        index: 11,
+        hashes: merkle::inclusion_proof(11, 20, &all).unwrap(),
+        checkpoint: checkpoint.sign(&key),
+    };
+    let verifier = VerifierKey { name: "example.com/log".into(), key: key.verifying_key() };
+    let text = proof.to_string();
+    assert_eq!(text.parse::<TlogProof>().unwrap(), proof);
+    assert_eq!(proof.verify(&verifier).unwrap().position, 11);
+    let mut changed = text.into_bytes();
+    for at in 0..changed.len() {
+        changed[at] ^= 1;
+        let verdict = std::str::from_utf8(&changed).ok().and_then(|text| text.parse::<TlogProof>().ok());
+        assert!(verdict.is_none_or(|proof| proof.verify(&verifier).is_err()), "byte {at}");
+        changed[at] ^= 1;
+    }
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = Entry::parse(&bytes);
+        let _ = entry::parse_header(&bytes);
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            let _ = text.parse::<TlogProof>();
+            let _ = text.parse::<VerifierKey>();
+        }
+    }
+
+    #[test]
+    fn bodies_come_back(text in ".{0,200}", version in 0_u64..1000) {
+        let (bytes, event_key, _) = signed(version, &text);
+        prop_assert_eq!(Entry::parse(&bytes).unwrap().open(&event_key).unwrap(), body(&text));
+    }
+}
