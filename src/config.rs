@@ -1,1 +1,174 @@
-//! Typed configuration, validated once.
+//! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything that can be set. The file is TOML with these names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Name of the ledger: the first part of the log's origin. A domain that the operator holds.
+    pub ledger: String,
+    /// The organisation answerable for the data: the second part of the log's origin, and the `controller` claim that
+    /// credentials must carry. Lower-case letters, digits, `-`, `_`, `.`; at most 64 bytes.
+    pub controller: String,
+    /// Where gRPC listens. Beyond loopback only with TLS, which this version does not have, so: loopback.
+    pub listen: SocketAddr,
+    /// Where HTTP listens (public log, health). Loopback, as above.
+    pub http: SocketAddr,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Bounds of queues, batches and caches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Writes that may wait for the sequencer; beyond it callers get `RESOURCE_EXHAUSTED`. 1 to 1,000,000.
+    pub queue_requests_max: usize,
+    /// Events in one durable batch. 1 to 65,536.
+    pub batch_events_max: usize,
+    /// Folded profiles kept in memory. At least 1,024, so that requests under way are never crowded out.
+    pub cached_subjects_max: usize,
+    /// Cache of the index database, bytes.
+    pub index_cache_bytes: u64,
+    /// Largest gRPC message taken, bytes.
+    pub message_bytes_max: usize,
+    /// A write whose event was sealed longer ago than this is refused, milliseconds.
+    pub sealed_age_ms_max: u64,
+    /// How far an event's clock may be ahead of the sequencer's, milliseconds.
+    pub clock_skew_ms_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("sayso-data"),
+            ledger: "sayso.localhost".into(),
+            controller: "dev".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            http: SocketAddr::from(([127, 0, 0, 1], 7118)),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_requests_max: 8_192,
+            batch_events_max: 1_024,
+            cached_subjects_max: 20_000,
+            index_cache_bytes: 64 << 20,
+            message_bytes_max: 4 << 20,
+            sealed_age_ms_max: 60_000,
+            clock_skew_ms_max: 5_000,
+        }
+    }
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration file `{path}`: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not what this version understands.
+    #[error("the configuration file `{path}` is not valid: {source}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its bounds.
+    #[error("`{key}` must be {bound}")]
+    OutOfBounds {
+        /// Which key.
+        key: &'static str,
+        /// What is allowed.
+        bound: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file can't be read, is malformed, or has unknown keys. Values are checked by [`Config::check`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| ConfigError::Malformed { path: path.into(), source: Box::new(source) })
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first key that is out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let limits = &self.limits;
+        bound(is_name(&self.ledger), "ledger", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
+        bound(is_name(&self.controller), "controller", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
+        bound(self.listen.ip().is_loopback(), "listen", "a loopback address: this version has no TLS")?;
+        bound(self.http.ip().is_loopback(), "http", "a loopback address: this version has no TLS")?;
+        bound(
+            (1..=1_000_000).contains(&limits.queue_requests_max),
+            "limits.queue_requests_max",
+            "1 to 1,000,000",
+        )?;
+        bound((1..=65_536).contains(&limits.batch_events_max), "limits.batch_events_max", "1 to 65,536")?;
+        bound(limits.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
+        bound(
+            (1 << 16..=64 << 20).contains(&limits.message_bytes_max),
+            "limits.message_bytes_max",
+            "64 KiB to 64 MiB",
+        )
+    }
+
+    /// The log's origin, as in its checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}/{}", self.ledger, self.controller)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(toml::from_str::<Config>("listen = \"127.0.0.1:1\"").is_err());
+        assert!(toml::from_str::<Config>("[limits]\nqueue = 3").is_err());
+    }
+
+    #[test]
+    fn a_public_address_is_refused() {
+        let config = Config { listen: SocketAddr::from(([0, 0, 0, 0], 7117)), ..Config::default() };
+        assert!(matches!(config.check(), Err(ConfigError::OutOfBounds { key: "listen", .. })));
+    }
+}

@@ -3,8 +3,14 @@
 //! The contracts speak of entries, leaf hashes, positions and pages, never of plaintext: an engine sees sealed bytes.
 //! One suite (`contract`) runs against every engine.
 
+pub mod embedded;
+pub mod memory;
+
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
+
+/// A further index record: key and value.
+pub type IndexRecord = (Vec<u8>, Vec<u8>);
 
 /// One entry on its way into the log.
 #[derive(Clone, Debug)]
@@ -23,7 +29,7 @@ pub struct NewEntry {
     pub recorded_at_ms: u64,
     /// Further index records (key, value), written and discarded with the entry. Keys are unique in the log.
     /// They can't be rebuilt by the store, only by whoever can open the entry: see [`LogStore::unindexed_from`].
-    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+    pub index: Vec<IndexRecord>,
 }
 
 /// What one request writes: after a crash all of it is there, or nothing.
@@ -155,7 +161,7 @@ pub trait LogStore: Send + Sync {
         prefix: &[u8],
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    ) -> Result<Vec<IndexRecord>, StoreError>;
 
     /// The first position whose further index records are missing, where the index had to be rebuilt: the owner reads
     /// on from there and gives them back with [`LogStore::index_restore`].
@@ -163,11 +169,7 @@ pub trait LogStore: Send + Sync {
 
     /// Gives further index records back for `position`; `done_to` is the position up to which (exclusive) nothing is
     /// missing any more.
-    fn index_restore(
-        &self,
-        records: &[(u64, Vec<(Vec<u8>, Vec<u8>)>)],
-        done_to: u64,
-    ) -> Result<(), StoreError>;
+    fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError>;
 
     /// Bytes of entries held, for statistics.
     fn entry_bytes(&self) -> u64;

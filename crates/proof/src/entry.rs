@@ -5,7 +5,9 @@ use crate::merkle::Hash;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use coset::iana::{Algorithm, EnumI64, HeaderParameter};
-use coset::{AsCborValue, CoseSign1, HeaderBuilder, Label, RegisteredLabelWithPrivate, TaggedCborSerializable};
+use coset::{
+    AsCborValue, CoseSign1, HeaderBuilder, Label, RegisteredLabelWithPrivate, TaggedCborSerializable,
+};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use prost::Message;
@@ -101,7 +103,8 @@ impl EventKey {
     pub fn derive(version_key: &[u8; 32], event_id: &[u8; 16]) -> Self {
         let mut key = Self([0; 32]);
         let hkdf = Hkdf::<Sha256>::new(None, version_key);
-        hkdf.expand_multi_info(&[EVENT_KEY_INFO, event_id], &mut key.0).expect("32 bytes are within HKDF's bound");
+        hkdf.expand_multi_info(&[EVENT_KEY_INFO, event_id], &mut key.0)
+            .expect("32 bytes are within HKDF's bound");
         key
     }
 

@@ -1,0 +1,143 @@
+//! Flat files of fixed-size items: where each entry lies, and the tree's nodes. All of it can be rebuilt from the
+//! segments, so nothing here is synced on the way of a commit.
+
+use super::disk;
+use super::segment::Location;
+use crate::store::StoreError;
+use sayso_proof::merkle::{Hash, TILE_HEIGHT, node_hash};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Levels of nodes kept: 0, 8, 16, 24, which is good for 2^40 entries.
+const LEVELS: [u8; 4] = [0, 8, 16, 24];
+const STEP: u64 = 1 << 20;
+
+/// A file of items of `N` bytes.
+pub struct Flat<const N: usize> {
+    file: File,
+    reserved: AtomicU64,
+}
+
+impl<const N: usize> Flat<N> {
+    /// Opens or makes the file.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = disk::open(path)?;
+        let reserved = file.metadata().map_err(disk::io("looking at a file"))?.len();
+        Ok(Self { file, reserved: AtomicU64::new(reserved) })
+    }
+
+    /// Items there can be at most: the file's length.
+    pub fn capacity(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire) / N as u64
+    }
+
+    /// Makes room for items up to `count`.
+    pub fn reserve(&self, count: u64) -> Result<(), StoreError> {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        let to = disk::reserve(&self.file, reserved, count.saturating_mul(N as u64), STEP)?;
+        self.reserved.store(to, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes items from `start` on.
+    pub fn write(&self, start: u64, items: &[[u8; N]]) -> Result<(), StoreError> {
+        disk::write(&self.file, start.saturating_mul(N as u64), items.as_flattened())
+    }
+
+    /// Reads `count` items from `start` on.
+    pub fn read(&self, start: u64, count: usize) -> Result<Vec<[u8; N]>, StoreError> {
+        let bytes = disk::read(&self.file, start.saturating_mul(N as u64), count.saturating_mul(N))?;
+        let (items, rest) = bytes.as_chunks::<N>();
+        if items.len() == count && rest.is_empty() {
+            Ok(items.to_vec())
+        } else {
+            Err(StoreError::Missing("item"))
+        }
+    }
+
+    /// Makes everything durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        disk::sync(&self.file)
+    }
+}
+
+/// Where each entry lies.
+pub type Locations = Flat<8>;
+
+impl Locations {
+    /// Where one entry lies.
+    pub fn get(&self, position: u64) -> Result<Location, StoreError> {
+        let item = self.read(position, 1)?;
+        item.first().map(|bytes| Location::decode(*bytes)).ok_or(StoreError::Missing("entry"))
+    }
+}
+
+/// The tree's nodes, a file a level.
+pub struct Tree {
+    levels: Vec<(u8, Flat<32>)>,
+}
+
+impl Tree {
+    /// Opens or makes the files.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        disk::make_dir(dir)?;
+        let open = |level: u8| Ok((level, Flat::open(&dir.join(format!("{level:02}")))?));
+        Ok(Self { levels: LEVELS.into_iter().map(open).collect::<Result<_, StoreError>>()? })
+    }
+
+    /// Whether the files are long enough for a tree of `size`.
+    pub fn reaches(&self, size: u64) -> bool {
+        self.levels.iter().all(|(level, file)| file.capacity() >= size >> level)
+    }
+
+    /// Makes room for a tree of `size`.
+    pub fn reserve(&self, size: u64) -> Result<(), StoreError> {
+        self.levels.iter().try_for_each(|(level, file)| file.reserve(size >> level))
+    }
+
+    /// Writes leaf hashes from `start` on, and every kept node that they complete.
+    pub fn write(&self, start: u64, leaves: &[Hash]) -> Result<(), StoreError> {
+        let mut end = start.saturating_add(leaves.len() as u64);
+        let mut first = start;
+        let mut below: Option<&Flat<32>> = None;
+        for (_, file) in &self.levels {
+            match below {
+                None => file.write(first, leaves)?,
+                Some(lower) => {
+                    // The first node that was not complete before, up to the last that is now.
+                    (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
+                    for index in first..end {
+                        let children = lower.read(index << TILE_HEIGHT, 1 << TILE_HEIGHT)?;
+                        file.write(index, &[root(children)])?;
+                    }
+                }
+            }
+            if first == end {
+                break;
+            }
+            below = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Nodes of a kept level.
+    pub fn read(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
+        let file = self.levels.iter().find(|(each, _)| *each == level);
+        file.ok_or(StoreError::Missing("level"))?.1.read(start, count)
+    }
+
+    /// Makes everything durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.levels.iter().try_for_each(|(_, file)| file.sync())
+    }
+}
+
+/// Root of 256 nodes.
+fn root(mut row: Vec<Hash>) -> Hash {
+    while row.len() > 1 {
+        let (pairs, _) = row.as_chunks::<2>();
+        row = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
+    }
+    row.first().copied().unwrap_or_default()
+}

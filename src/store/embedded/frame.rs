@@ -1,0 +1,237 @@
+//! How entries lie in a segment: frames of records, all aligned to 64 bytes, so that no record header ever straddles a
+//! disk sector and can be rewritten whole when its entry is discarded.
+//!
+//! A frame is what one request wrote: a 64-byte header, then for each entry a 64-byte record header and its bytes,
+//! padded with zeros. The frame's checksum covers what never changes; each record header has its own, because its
+//! state does. The format stands in `docs/storage.md`.
+
+use crate::store::NewEntry;
+use sayso_proof::merkle::Hash;
+
+/// Everything starts at a multiple of this.
+pub const ALIGN: usize = 64;
+const FRAME_MAGIC: u32 = 0x5341_5946;
+/// Entries in one frame, at most.
+pub const FRAME_ENTRIES_MAX: u32 = 65_536;
+
+/// Whether an entry's bytes are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They are.
+    Present = 1,
+    /// They were destroyed; the leaf hash stays.
+    Discarded = 2,
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Where the commit began that wrote it: frames of one commit may survive a crash in part.
+    pub commit_start: u64,
+    /// Position of its first entry.
+    pub first: u64,
+    /// Number of entries.
+    pub count: u32,
+    /// Bytes of the whole frame, this header included.
+    pub length: u32,
+    checksum: u32,
+}
+
+/// The header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// Bytes of the entry, without padding.
+    pub length: u32,
+    /// Whether they are there.
+    pub state: State,
+    /// Recorded time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Stays when the bytes go.
+    pub leaf_hash: Hash,
+    /// CRC-32 of the bytes.
+    pub bytes_checksum: u32,
+}
+
+/// Rounds up to the alignment.
+pub fn padded(length: usize) -> usize {
+    length.next_multiple_of(ALIGN)
+}
+
+/// Reads `N` bytes at `at`, zeros where there are fewer.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    if let Some(source) = bytes.get(at..at.saturating_add(N)) {
+        field.copy_from_slice(source);
+    }
+    field
+}
+
+fn put(bytes: &mut [u8], at: usize, source: &[u8]) {
+    if let Some(target) = bytes.get_mut(at..at.saturating_add(source.len())) {
+        target.copy_from_slice(source);
+    }
+}
+
+impl RecordHeader {
+    fn new(entry: &NewEntry) -> Option<Self> {
+        Some(Self {
+            length: u32::try_from(entry.bytes.len()).ok()?,
+            state: State::Present,
+            recorded_at_ms: entry.recorded_at_ms,
+            leaf_hash: entry.leaf_hash,
+            bytes_checksum: crc32fast::hash(&entry.bytes),
+        })
+    }
+
+    /// The 64 bytes on disk.
+    pub fn encode(&self) -> [u8; ALIGN] {
+        let mut bytes = [0; ALIGN];
+        put(&mut bytes, 0, &self.length.to_le_bytes());
+        put(&mut bytes, 4, &(self.state as u32).to_le_bytes());
+        put(&mut bytes, 8, &self.recorded_at_ms.to_le_bytes());
+        put(&mut bytes, 16, &self.leaf_hash);
+        put(&mut bytes, 48, &self.bytes_checksum.to_le_bytes());
+        let checksum = crc32fast::hash(bytes.split_at(60).0);
+        put(&mut bytes, 60, &checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The header in these 64 bytes, if they are one.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; ALIGN] = bytes.get(..ALIGN)?.try_into().ok()?;
+        if u32::from_le_bytes(field(bytes, 60)) != crc32fast::hash(bytes.split_at(60).0) {
+            return None;
+        }
+        let state = match u32::from_le_bytes(field(bytes, 4)) {
+            1 => State::Present,
+            2 => State::Discarded,
+            _ => return None,
+        };
+        Some(Self {
+            length: u32::from_le_bytes(field(bytes, 0)),
+            state,
+            recorded_at_ms: u64::from_le_bytes(field(bytes, 8)),
+            leaf_hash: field(bytes, 16),
+            bytes_checksum: u32::from_le_bytes(field(bytes, 48)),
+        })
+    }
+
+    /// Bytes of the whole record on disk.
+    pub fn span(&self) -> usize {
+        ALIGN.saturating_add(padded(self.length as usize))
+    }
+
+    /// What never changes, for the frame's checksum.
+    fn constant(&self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        put(&mut bytes, 0, &self.length.to_le_bytes());
+        put(&mut bytes, 4, &self.recorded_at_ms.to_le_bytes());
+        put(&mut bytes, 12, &self.leaf_hash);
+        put(&mut bytes, 44, &self.bytes_checksum.to_le_bytes());
+        bytes
+    }
+}
+
+impl FrameHeader {
+    fn clear(&self) -> [u8; ALIGN] {
+        let mut bytes = [0; ALIGN];
+        put(&mut bytes, 0, &FRAME_MAGIC.to_le_bytes());
+        put(&mut bytes, 4, &self.count.to_le_bytes());
+        put(&mut bytes, 8, &self.commit_start.to_le_bytes());
+        put(&mut bytes, 16, &self.first.to_le_bytes());
+        put(&mut bytes, 24, &self.length.to_le_bytes());
+        bytes
+    }
+
+    fn encode(&self) -> [u8; ALIGN] {
+        let mut bytes = self.clear();
+        put(&mut bytes, 60, &self.checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The header in these 64 bytes, if they look like one; [`parse`] tells whether the frame holds.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..ALIGN)?;
+        let header = Self {
+            commit_start: u64::from_le_bytes(field(bytes, 8)),
+            first: u64::from_le_bytes(field(bytes, 16)),
+            count: u32::from_le_bytes(field(bytes, 4)),
+            length: u32::from_le_bytes(field(bytes, 24)),
+            checksum: u32::from_le_bytes(field(bytes, 60)),
+        };
+        let plausible = header.encode() == bytes
+            && (1..=FRAME_ENTRIES_MAX).contains(&header.count)
+            && header.length as usize >= ALIGN.saturating_mul(header.count as usize + 1)
+            && header.commit_start <= header.first;
+        plausible.then_some(header)
+    }
+
+    fn sum(&self, records: &[RecordHeader]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.clear());
+        records.iter().for_each(|record| hasher.update(&record.constant()));
+        hasher.finalize()
+    }
+}
+
+/// Appends the frame of these entries to `buffer`; gives each record's offset in it.
+/// `None` if it is out of bounds (no entries, too many, or over 4 GiB).
+pub fn append(
+    buffer: &mut Vec<u8>,
+    commit_start: u64,
+    first: u64,
+    entries: &[NewEntry],
+) -> Option<Vec<usize>> {
+    let records: Vec<RecordHeader> = entries.iter().map(RecordHeader::new).collect::<Option<_>>()?;
+    let length = records.iter().fold(ALIGN, |sum, record| sum.saturating_add(record.span()));
+    let count = u32::try_from(entries.len()).ok().filter(|count| (1..=FRAME_ENTRIES_MAX).contains(count))?;
+    let mut header =
+        FrameHeader { commit_start, first, count, length: u32::try_from(length).ok()?, checksum: 0 };
+    header.checksum = header.sum(&records);
+    buffer.reserve(length);
+    buffer.extend_from_slice(&header.encode());
+    let mut offsets = Vec::with_capacity(entries.len());
+    for (record, entry) in records.iter().zip(entries) {
+        offsets.push(buffer.len());
+        buffer.extend_from_slice(&record.encode());
+        buffer.extend_from_slice(&entry.bytes);
+        buffer.resize(buffer.len().next_multiple_of(ALIGN), 0);
+    }
+    Some(offsets)
+}
+
+/// A frame that was read back.
+pub struct Parsed {
+    /// Its header.
+    pub header: FrameHeader,
+    /// Each record with its offset in the frame.
+    pub records: Vec<(usize, RecordHeader)>,
+    /// Discarded records whose bytes are not zero yet.
+    pub unfinished: Vec<usize>,
+}
+
+/// The frame at the start of `bytes`, if it is whole: every checksum holds, and what is present is as it was written.
+pub fn parse(bytes: &[u8]) -> Option<Parsed> {
+    let header = FrameHeader::decode(bytes)?;
+    let frame = bytes.get(..header.length as usize)?;
+    let mut records = Vec::with_capacity(header.count as usize);
+    let mut unfinished = Vec::new();
+    let mut at = ALIGN;
+    for _ in 0..header.count {
+        let record = RecordHeader::decode(frame.get(at..)?)?;
+        let data = frame.get(at.saturating_add(ALIGN)..)?.get(..record.length as usize)?;
+        match record.state {
+            State::Present if crc32fast::hash(data) != record.bytes_checksum => return None,
+            State::Discarded if data.iter().any(|byte| *byte != 0) => unfinished.push(at),
+            _ => {}
+        }
+        records.push((at, record));
+        at = at.saturating_add(record.span());
+    }
+    let constant: Vec<RecordHeader> = records.iter().map(|(_, record)| *record).collect();
+    (at == frame.len() && header.sum(&constant) == header.checksum).then_some(Parsed {
+        header,
+        records,
+        unfinished,
+    })
+}
