@@ -1,1 +1,294 @@
-//! Sealed entries in order: queue, sequencer, tree, checkpoints.
+//! The ledger: sealed entries in order, their tree, and what is said about it under signature. Sees no plaintext.
+
+mod anchor;
+mod error;
+mod key;
+mod sequencer;
+#[cfg(test)]
+mod tests;
+
+pub use error::{LedgerError, SubmitError};
+pub use key::LogKey;
+
+use crate::clock::SharedClock;
+use crate::store::{LogStore, StoreError};
+use anchor::Anchor;
+use sayso_proof::checkpoint::{self, Checkpoint, VerifierKey};
+use sayso_proof::entry::{self, EntryError, Header};
+use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
+use sayso_proof::proof::TlogProof;
+use sequencer::{Sequencer, Submission};
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{oneshot, watch};
+
+/// Settings of one log.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// `<ledger name>/<controller>`.
+    pub origin: String,
+    /// Writes that may wait.
+    pub queue_max: usize,
+    /// Events in one batch.
+    pub batch_events_max: usize,
+    /// How far ahead of the clock an event may have been sealed, milliseconds.
+    pub clock_skew_max_ms: u64,
+    /// How long ago an event may have been sealed, milliseconds.
+    pub sealed_age_max_ms: u64,
+    /// Where the last checkpoint is kept outside the store.
+    pub checkpoint_file: Option<PathBuf>,
+}
+
+/// An entry that is ready for its place.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The COSE_Sign1.
+    pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf_hash: Hash,
+    /// Its clear part.
+    pub header: Header,
+    /// Further index records: key prefix (the position, 8 bytes big-endian, is appended) and value.
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A signed entry.
+#[derive(Clone, Debug)]
+pub struct SignedEntry {
+    /// The COSE_Sign1.
+    pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf_hash: Hash,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// 0-based.
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+}
+
+/// What was made durable.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// In the order submitted.
+    pub entries: Vec<Place>,
+    /// Of a tree that holds all of them.
+    pub checkpoint: Arc<SignedCheckpoint>,
+}
+
+/// A checkpoint that was given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    /// C2SP signed note.
+    pub note: String,
+    /// Number of entries.
+    pub size: u64,
+    /// Root of their tree.
+    pub root: Hash,
+}
+
+/// One controller's log.
+pub struct Ledger {
+    origin: String,
+    store: Arc<dyn LogStore>,
+    key: Arc<LogKey>,
+    queue: Mutex<Option<SyncSender<Submission>>>,
+    newest: watch::Receiver<Arc<SignedCheckpoint>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Reads kept nodes from the store.
+struct StoreNodes<'a>(&'a dyn LogStore);
+
+impl Nodes for StoreNodes<'_> {
+    type Error = StoreError;
+    fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
+        self.0.read_hashes(level, start, count)
+    }
+}
+
+impl Ledger {
+    /// Opens the log: recovers its tree from the store, checks it against the last checkpoint that was given out, and
+    /// starts the sequencer.
+    ///
+    /// # Errors
+    /// The store can't be read, or is behind or beside the kept checkpoint.
+    pub fn open(
+        options: LedgerOptions,
+        store: Arc<dyn LogStore>,
+        key: LogKey,
+        clock: SharedClock,
+    ) -> Result<Self, LedgerError> {
+        let head = store.head();
+        let frontier = Frontier::load(head.size, &StoreNodes(store.as_ref()))?;
+        let key = Arc::new(key);
+        let verifier = VerifierKey { name: options.origin.clone(), key: key.verifying() };
+        let anchor = Anchor::open(options.checkpoint_file.as_deref())?;
+        if let Some(note) = anchor.last() {
+            let last = Checkpoint::open(note, &verifier).map_err(LedgerError::KeptCheckpoint)?;
+            if last.size > head.size {
+                return Err(LedgerError::Behind { given_out: last.size, held: head.size });
+            }
+            if Frontier::load(last.size, &StoreNodes(store.as_ref()))?.root() != last.root {
+                return Err(LedgerError::Forked { size: last.size });
+            }
+        }
+        let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &key));
+        let (publish, newest) = watch::channel(first);
+        let (queue, work) = sync_channel(options.queue_max);
+        let origin = options.origin.clone();
+        let sequencer =
+            Sequencer::new(options, Arc::clone(&store), Arc::clone(&key), clock, frontier, anchor, publish);
+        let thread = std::thread::Builder::new().name("sequencer".into());
+        let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
+        let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
+        Ok(Self { origin, store, key, queue, newest, thread })
+    }
+
+    /// Signs a payload. From any thread, in parallel.
+    ///
+    /// # Errors
+    /// The payload is not one that `sayso_proof::entry` made.
+    pub fn sign(&self, payload: Vec<u8>) -> Result<SignedEntry, EntryError> {
+        let bytes = entry::sign(payload, &self.origin, self.key.signing())?;
+        let leaf_hash = merkle::leaf_hash(&bytes);
+        Ok(SignedEntry { bytes, leaf_hash })
+    }
+
+    /// Has entries written as one frame: all of them or none, durable when it returns.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; only after [`SubmitError::Stopped`] it is unknown what was written.
+    pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = {
+            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
+            queue.try_send(Submission { entries, reply })
+        };
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => SubmitError::Overloaded,
+            TrySendError::Disconnected(_) => SubmitError::Stopped,
+        })?;
+        answer.await.map_err(|_| SubmitError::Stopped)?
+    }
+
+    /// The newest checkpoint that was given out.
+    #[must_use]
+    pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
+        self.newest.borrow().clone()
+    }
+
+    /// Sees every newest checkpoint.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<SignedCheckpoint>> {
+        self.newest.clone()
+    }
+
+    /// Whether writes are taken.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.newest.has_changed().is_ok()
+    }
+
+    /// That a position is in the tree of `size`.
+    ///
+    /// # Errors
+    /// Out of range, or the store can't be read.
+    pub fn inclusion_proof(&self, position: u64, size: u64) -> Result<Vec<Hash>, LedgerError> {
+        if position >= size || size > self.checkpoint().size {
+            return Err(LedgerError::OutOfRange);
+        }
+        Ok(merkle::inclusion_proof(position, size, &StoreNodes(self.store.as_ref()))?)
+    }
+
+    /// That the tree of `old` is the beginning of the tree of `new`.
+    ///
+    /// # Errors
+    /// Out of range, or the store can't be read.
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, LedgerError> {
+        if old > new || new > self.checkpoint().size {
+            return Err(LedgerError::OutOfRange);
+        }
+        Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
+    }
+
+    /// A `c2sp.org/tlog-proof` text of one entry with the entry in it.
+    ///
+    /// # Errors
+    /// Out of range, or the store can't be read. A discarded entry has a proof without an entry.
+    pub fn proof_text(&self, position: u64) -> Result<String, LedgerError> {
+        let checkpoint = self.checkpoint();
+        let hashes = self.inclusion_proof(position, checkpoint.size)?;
+        let extra = self.store.read_entry(position)?.bytes;
+        Ok(TlogProof { extra, index: position, hashes, checkpoint: checkpoint.note.clone() }.to_string())
+    }
+
+    /// A tile of hashes (C2SP tlog-tiles): `width` of 256 nodes at level `8 * level`. `None` where the log does not
+    /// reach that far.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn tile(&self, level: u8, index: u64, width: u16) -> Result<Option<Vec<u8>>, LedgerError> {
+        let Some(level) = level.checked_mul(merkle::TILE_HEIGHT).filter(|level| *level < 64) else {
+            return Ok(None);
+        };
+        let start = index.saturating_mul(256);
+        if start.saturating_add(u64::from(width)) > self.checkpoint().size >> level {
+            return Ok(None);
+        }
+        Ok(Some(self.store.read_hashes(level, start, usize::from(width))?.concat()))
+    }
+
+    /// The store under the log.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn LogStore> {
+        &self.store
+    }
+
+    /// `<ledger name>/<controller>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// What verifies entries and checkpoints.
+    #[must_use]
+    pub fn verifier_key(&self) -> VerifierKey {
+        VerifierKey { name: self.origin.clone(), key: self.key.verifying() }
+    }
+
+    /// A signed note under the log's name. The text must not be a checkpoint's.
+    #[must_use]
+    pub fn sign_note(&self, text: &str) -> String {
+        checkpoint::sign_note(text, &self.origin, self.key.signing())
+    }
+
+    /// The log key, for exports that sign their own digest.
+    #[must_use]
+    pub fn log_key(&self) -> &LogKey {
+        &self.key
+    }
+
+    /// Takes no more writes, finishes those that wait, and has everything durable.
+    pub fn shutdown(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the sequencer ended badly");
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

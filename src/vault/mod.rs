@@ -1,1 +1,13 @@
-//! Keys: sealing, opening, destroying.
+//! Keys: sealed pages in the key store, a puncturable tree inside each subject, and their destruction.
+//!
+//! Ids that callers choose stand nowhere but as keyed hashes. Whoever holds the root key and the key store can open
+//! everything that was not erased; nobody else can open anything.
+
+mod pages;
+mod root;
+pub mod tree;
+mod vault;
+mod writer;
+
+pub use root::RootKey;
+pub use vault::{SubjectKeys, Vault, VaultError};

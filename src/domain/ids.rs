@@ -1,0 +1,123 @@
+//! Ids, as newtypes.
+
+use super::Violation;
+pub use sayso_proof::entry::Handle;
+use std::fmt::{self, Debug, Display};
+use std::str::FromStr;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The controller's own id of a person: 1 to 256 bytes. Never kept, never shown in a log.
+#[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
+pub struct SubjectId(String);
+
+impl SubjectId {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// Empty, too long, or with control characters.
+    pub fn new(id: &str) -> Result<Self, Violation> {
+        if (1..=256).contains(&id.len()) && !id.chars().any(char::is_control) {
+            Ok(Self(id.to_owned()))
+        } else {
+            Err(Violation::new("subject", "must have 1 to 256 bytes and no control characters"))
+        }
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Debug for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectId(..)")
+    }
+}
+
+/// Id of an event: a UUIDv7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct EventId(pub [u8; 16]);
+
+impl Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&uuid::Uuid::from_bytes(self.0).hyphenated(), f)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = Violation;
+
+    fn from_str(text: &str) -> Result<Self, Violation> {
+        let id = uuid::Uuid::try_parse(text).map_err(|_| Violation::new("event id", "must be a UUID"))?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
+impl EventId {
+    /// From the bytes in an event.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// Id of a grant: where it stands and a token that can't be guessed, so that it is found without an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantId {
+    /// Position of the `GrantIssued` event.
+    pub position: u64,
+    /// The last 8 bytes of its event id.
+    pub token: [u8; 8],
+}
+
+impl GrantId {
+    /// The id of the grant whose event stands at `position`.
+    #[must_use]
+    pub fn new(position: u64, event: &EventId) -> Self {
+        let mut token = [0; 8];
+        token.copy_from_slice(event.0.split_at(8).1);
+        Self { position, token }
+    }
+}
+
+impl Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}-{}", self.position, hex::encode(self.token))
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = Violation;
+
+    fn from_str(text: &str) -> Result<Self, Violation> {
+        let violation = || Violation::new("grant_id", "must look like `g<position>-<16 hex digits>`");
+        let (position, token) =
+            text.strip_prefix('g').and_then(|rest| rest.split_once('-')).ok_or_else(violation)?;
+        let mut bytes = [0; 8];
+        hex::decode_to_slice(token, &mut bytes).map_err(|_| violation())?;
+        let id = Self { position: position.parse().map_err(|_| violation())?, token: bytes };
+        if id.to_string() == text { Ok(id) } else { Err(violation()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn ids_come_back_and_nothing_else_does() {
+        let event = EventId([0xab; 16]);
+        assert_eq!(event.to_string().parse::<EventId>().unwrap(), event);
+        let grant = GrantId::new(1284, &event);
+        assert_eq!(grant.to_string(), "g1284-abababababababab");
+        assert_eq!(grant.to_string().parse::<GrantId>().unwrap(), grant);
+        for bad in ["", "g", "g1-", "g01-abababababababab", "g1-ABABABABABABABAB", "1-abababababababab"] {
+            assert!(bad.parse::<GrantId>().is_err(), "{bad}");
+        }
+        assert!(SubjectId::new("").is_err());
+        assert!(!format!("{:?}", SubjectId::new("secret").unwrap()).contains("secret"));
+    }
+}

@@ -1,0 +1,254 @@
+//! The sequencer: one thread a log, doing only what must be sequential. Whatever waits goes into one durable batch.
+
+use super::anchor::Anchor;
+use super::{Committed, LedgerOptions, LogKey, Place, Prepared, SignedCheckpoint, SubmitError};
+use crate::clock::SharedClock;
+use crate::store::{CommitError, Frame, LogStore, NewEntry};
+use lru::LruCache;
+use sayso_proof::checkpoint::Checkpoint;
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::{self, Frontier, Hash};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Subjects whose newest event is remembered, so that a chain is checked without a look-up.
+const HEADS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// Bytes of one submission's entries, at most.
+const FRAME_BYTES_MAX: usize = 16 << 20;
+/// The kept checkpoint is synced when nothing happens, too.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Entries on their way and who waits for them.
+pub(super) struct Submission {
+    pub entries: Vec<Prepared>,
+    pub reply: oneshot::Sender<Result<Committed, SubmitError>>,
+}
+
+/// A handle's newest event: how many there are, and the last one's leaf hash.
+type Newest = (u64, Hash);
+
+/// Owns everything that moves when entries are written.
+pub(super) struct Sequencer {
+    options: LedgerOptions,
+    store: Arc<dyn LogStore>,
+    key: Arc<LogKey>,
+    clock: SharedClock,
+    frontier: Frontier,
+    recorded_at_ms: u64,
+    heads: LruCache<Handle, Newest>,
+    anchor: Anchor,
+    newest: watch::Sender<Arc<SignedCheckpoint>>,
+}
+
+/// The checkpoint of a tree.
+pub(super) fn sign_checkpoint(origin: &str, frontier: &Frontier, key: &LogKey) -> SignedCheckpoint {
+    let (size, root) = (frontier.size(), frontier.root());
+    let checkpoint = Checkpoint { origin: origin.to_owned(), size, root };
+    SignedCheckpoint { note: checkpoint.sign(key.signing()), size, root }
+}
+
+/// A batch in the making.
+#[derive(Default)]
+struct Batch {
+    frames: Vec<Frame>,
+    waiting: Vec<(oneshot::Sender<Result<Committed, SubmitError>>, Vec<Place>)>,
+    /// Chains as they will stand after this batch.
+    heads: HashMap<Handle, Newest>,
+    events: usize,
+}
+
+impl Sequencer {
+    pub fn new(
+        options: LedgerOptions,
+        store: Arc<dyn LogStore>,
+        key: Arc<LogKey>,
+        clock: SharedClock,
+        frontier: Frontier,
+        anchor: Anchor,
+        newest: watch::Sender<Arc<SignedCheckpoint>>,
+    ) -> Self {
+        let recorded_at_ms = store.head().recorded_at_ms;
+        let heads = LruCache::new(HEADS_MAX);
+        Self { options, store, key, clock, frontier, recorded_at_ms, heads, anchor, newest }
+    }
+
+    /// Until everybody who could submit is gone, or the store has failed.
+    pub fn run(mut self, queue: &Receiver<Submission>) {
+        loop {
+            match queue.recv_timeout(IDLE) {
+                Ok(first) => {
+                    if !self.write(first, queue) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.sync_anchor(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.sync_anchor();
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "closing the store failed; the next start recovers");
+        }
+    }
+
+    fn sync_anchor(&self) {
+        if let Err(error) = self.anchor.sync() {
+            tracing::error!(%error, "keeping the checkpoint failed");
+        }
+    }
+
+    /// One batch. False where the log has to stop.
+    fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
+        let mut batch = Batch::default();
+        self.admit(first, &mut batch);
+        while batch.events < self.options.batch_events_max
+            && let Ok(next) = queue.try_recv()
+        {
+            self.admit(next, &mut batch);
+        }
+        if batch.frames.is_empty() {
+            return true;
+        }
+        let mut frontier = self.frontier.clone();
+        batch.frames.iter().flatten().for_each(|entry| frontier.push(entry.leaf_hash));
+        match self.store.commit(self.frontier.size(), &batch.frames) {
+            Ok(head) if head.size == frontier.size() => {
+                self.publish(frontier, batch);
+                true
+            }
+            Ok(_) => self.stop("the store holds another number of entries", batch),
+            Err(CommitError::Rejected(error)) => {
+                tracing::warn!(%error, "the store took nothing");
+                refuse(batch, &SubmitError::Unavailable);
+                true
+            }
+            Err(error) => self.stop(&error.to_string(), batch),
+        }
+    }
+
+    fn stop(&self, why: &str, batch: Batch) -> bool {
+        tracing::error!(why, "the log stops: what became of the last batch is unknown; restart to recover");
+        refuse(batch, &SubmitError::Stopped);
+        false
+    }
+
+    fn publish(&mut self, frontier: Frontier, batch: Batch) {
+        self.frontier = frontier;
+        self.recorded_at_ms =
+            batch.frames.iter().flatten().last().map_or(self.recorded_at_ms, |entry| entry.recorded_at_ms);
+        for (handle, newest) in batch.heads {
+            self.heads.put(handle, newest);
+        }
+        let checkpoint = Arc::new(sign_checkpoint(&self.options.origin, &self.frontier, &self.key));
+        // Before anybody is given it: what was given out must be known after a crash.
+        if let Err(error) = self.anchor.keep(&checkpoint.note, self.clock.now_ms()) {
+            tracing::error!(%error, "keeping the checkpoint failed");
+        }
+        self.newest.send_replace(Arc::clone(&checkpoint));
+        for (reply, entries) in batch.waiting {
+            let _gone = reply.send(Ok(Committed { entries, checkpoint: Arc::clone(&checkpoint) }));
+        }
+    }
+
+    /// Takes a submission into the batch, or refuses it without harm to the others.
+    fn admit(&mut self, submission: Submission, batch: &mut Batch) {
+        match self.check(&submission.entries, batch) {
+            Ok(chains) => {
+                batch.heads.extend(chains);
+                let mut places = Vec::with_capacity(submission.entries.len());
+                let mut recorded_at_ms = batch
+                    .frames
+                    .iter()
+                    .flatten()
+                    .last()
+                    .map_or(self.recorded_at_ms, |entry| entry.recorded_at_ms);
+                let mut frame = Vec::with_capacity(submission.entries.len());
+                for entry in submission.entries {
+                    let position = self.frontier.size().saturating_add(batch.events as u64);
+                    recorded_at_ms = recorded_at_ms.max(entry.header.sealed_at_ms);
+                    places.push(Place { position, recorded_at_ms });
+                    frame.push(at_place(entry, position, recorded_at_ms));
+                    batch.events = batch.events.saturating_add(1);
+                }
+                batch.frames.push(frame);
+                batch.waiting.push((submission.reply, places));
+            }
+            Err(error) => {
+                let _gone = submission.reply.send(Err(error));
+            }
+        }
+    }
+
+    /// That entries continue their chains, were sealed now, are what their leaf hashes say and fit in a frame.
+    fn check(&mut self, entries: &[Prepared], batch: &Batch) -> Result<HashMap<Handle, Newest>, SubmitError> {
+        let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
+        if entries.is_empty() || entries.len() > self.options.batch_events_max || bytes > FRAME_BYTES_MAX {
+            return Err(SubmitError::TooLarge);
+        }
+        let now_ms = self.clock.now_ms();
+        let latest = now_ms.saturating_add(self.options.clock_skew_max_ms);
+        let earliest = now_ms.saturating_sub(self.options.sealed_age_max_ms);
+        let mut chains: HashMap<Handle, Newest> = HashMap::new();
+        for entry in entries {
+            let header = &entry.header;
+            if !(earliest..=latest).contains(&header.sealed_at_ms) {
+                return Err(SubmitError::Clock);
+            }
+            let newest = match chains.get(&header.handle).or_else(|| batch.heads.get(&header.handle)) {
+                Some(newest) => Some(*newest),
+                None => self.newest_of(header.handle)?,
+            };
+            let (count, leaf) = newest.map_or((0, None), |(count, leaf)| (count, Some(leaf)));
+            if header.version != count || header.previous != leaf {
+                return Err(SubmitError::Stale { actual_version: count });
+            }
+            // What goes into the tree is what will be written, whoever computed the hash before.
+            if merkle::leaf_hash(&entry.bytes) != entry.leaf_hash {
+                return Err(SubmitError::TooLarge);
+            }
+            chains.insert(header.handle, (count.saturating_add(1), entry.leaf_hash));
+        }
+        Ok(chains)
+    }
+
+    fn newest_of(&mut self, handle: Handle) -> Result<Option<Newest>, SubmitError> {
+        if let Some(newest) = self.heads.get(&handle) {
+            return Ok(Some(*newest));
+        }
+        let read = || {
+            let Some((version, position)) = self.store.subject_head(handle)? else { return Ok(None) };
+            let leaf = self.store.read_entry(position)?.leaf_hash;
+            Ok::<_, crate::store::StoreError>(Some((version.saturating_add(1), leaf)))
+        };
+        read().map_err(|error| {
+            tracing::error!(%error, "a subject's newest event can't be read");
+            SubmitError::Unavailable
+        })
+    }
+}
+
+fn at_place(entry: Prepared, position: u64, recorded_at_ms: u64) -> NewEntry {
+    let with_position = |(prefix, value): (Vec<u8>, Vec<u8>)| {
+        let key = [prefix.as_slice(), &position.to_be_bytes()].concat();
+        (key, value)
+    };
+    NewEntry {
+        bytes: entry.bytes,
+        leaf_hash: entry.leaf_hash,
+        handle: entry.header.handle,
+        version: entry.header.version,
+        idempotency: entry.header.idempotency,
+        recorded_at_ms,
+        index: entry.index.into_iter().map(with_position).collect(),
+    }
+}
+
+fn refuse(batch: Batch, error: &SubmitError) {
+    for (reply, _) in batch.waiting {
+        let _gone = reply.send(Err(error.clone()));
+    }
+}
