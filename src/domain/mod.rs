@@ -1,6 +1,13 @@
 //! Words, events and the fold: pure, sync, no clock, no wire.
 
+pub mod attribute;
+pub mod codec;
+pub mod consent;
+pub mod event;
+pub mod explain;
 pub mod ids;
+pub mod profile;
 mod violation;
+pub mod vocabulary;
 
 pub use violation::{Violation, Violations};

@@ -1,0 +1,173 @@
+//! One thing held about a subject.
+
+use super::Violation;
+use super::ids::EventId;
+use super::vocabulary::Vocabulary;
+use sayso_proof::event::Provenance;
+use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of a key.
+pub const KEY_BYTES_MAX: usize = 256;
+/// Bytes of a value's JSON text.
+pub const VALUE_BYTES_MAX: usize = 16 << 10;
+/// Nesting of a value.
+pub const VALUE_DEPTH_MAX: usize = 16;
+/// Pieces of evidence, and sources of a derivation.
+pub const LINKS_MAX: usize = 64;
+/// Bytes of one piece of evidence.
+pub const EVIDENCE_BYTES_MAX: usize = 256;
+/// Bytes of a model's name.
+pub const MODEL_BYTES_MAX: usize = 128;
+/// How far ahead of the ledger's clock a writer's may be, milliseconds.
+pub const AHEAD_MS_MAX: u64 = 300_000;
+
+/// Personal text: zeroized when dropped, never shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// An attribute.
+#[derive(Clone, PartialEq)]
+pub struct Attribute {
+    /// Names the fact within the subject.
+    pub key: String,
+    /// JSON text.
+    pub value: Secret,
+    /// A category of the vocabulary.
+    pub category: String,
+    /// How it came to be held.
+    pub provenance: Provenance,
+    /// What it rests on; the writer's own names.
+    pub evidence: Vec<String>,
+    /// What it was derived from.
+    pub derived_from: Vec<EventId>,
+    /// 0 to 1; for inferences.
+    pub confidence: Option<f64>,
+    /// The inferring model; for inferences.
+    pub model: String,
+    /// Milliseconds since the Unix epoch.
+    pub observed_at_ms: u64,
+    /// From then on it may not be used.
+    pub expires_at_ms: Option<u64>,
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attribute({}, {:?}, ..)", self.category, self.provenance)
+    }
+}
+
+impl Attribute {
+    /// Everything that is out of bounds, with fields named below `at`.
+    #[must_use]
+    pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut need = |holds: bool, field: &str, problem: &str| {
+            if !holds {
+                found.push(Violation::new(format!("{at}.{field}"), problem));
+            }
+        };
+        let inferred = self.provenance == Provenance::Inferred;
+        need(
+            is_text(&self.key, 1, KEY_BYTES_MAX),
+            "key",
+            "must have 1 to 256 bytes and no control characters",
+        );
+        need(self.value.expose().len() <= VALUE_BYTES_MAX, "value_json", "must have at most 16 KiB");
+        need(is_json(self.value.expose()), "value_json", "must be JSON, at most 16 deep");
+        need(
+            self.provenance != Provenance::Unspecified,
+            "provenance",
+            "must be declared, observed or inferred",
+        );
+        need(self.evidence.len() <= LINKS_MAX, "evidence", "must have at most 64 pieces");
+        need(
+            self.evidence.iter().all(|piece| is_text(piece, 1, EVIDENCE_BYTES_MAX)),
+            "evidence",
+            "each must have 1 to 256 bytes and no control characters",
+        );
+        need(self.derived_from.len() <= LINKS_MAX, "derived_from", "must name at most 64 sources");
+        let in_range = self.confidence.is_none_or(|confidence| (0.0..=1.0).contains(&confidence));
+        need(in_range, "confidence", "must be 0 to 1");
+        need(inferred || self.confidence.is_none(), "confidence", "is for inferences only");
+        need(inferred || self.model.is_empty(), "model", "is for inferences only");
+        need(is_text(&self.model, 0, MODEL_BYTES_MAX), "model", "must have at most 128 bytes");
+        let latest = now_ms.saturating_add(AHEAD_MS_MAX);
+        need(self.observed_at_ms <= latest, "observed_at", "must not be in the future");
+        let lasting = self.expires_at_ms.is_none_or(|end| end > now_ms);
+        need(lasting, "expires_at", "must be in the future");
+        if !vocabulary.has_category(&self.category) {
+            let near = vocabulary.near_categories(&self.category);
+            found.push(Violation::new(
+                format!("{at}.category"),
+                super::vocabulary::unknown("category", &near),
+            ));
+        }
+        found
+    }
+}
+
+/// Whether a text is within bounds and can be printed.
+#[must_use]
+pub fn is_text(text: &str, bytes_min: usize, bytes_max: usize) -> bool {
+    (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_json(text: &str) -> bool {
+    // Depth first: parsing what is nested too deeply is what must not happen.
+    let mut depth = 0_usize;
+    let (mut deepest, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth = depth.saturating_add(1);
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest <= VALUE_DEPTH_MAX && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_bounded() {
+        assert!(is_json("\"text with [brackets\""));
+        assert!(is_json(&format!("{}{}", "[".repeat(16), "]".repeat(16))));
+        assert!(!is_json(&format!("{}{}", "[".repeat(17), "]".repeat(17))));
+        assert!(!is_json("{") && !is_json("") && !is_json("nope"));
+    }
+
+    #[test]
+    fn values_are_never_shown() {
+        let secret = Secret::new("canary".into());
+        assert!(!format!("{secret:?}").contains("canary"));
+    }
+}

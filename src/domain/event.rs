@@ -1,0 +1,151 @@
+//! What happened, as the domain sees it.
+//!
+//! Where a message of the log carries no more than its fields, it stands here as it is.
+
+use super::attribute::Attribute;
+use super::consent::Terms;
+use super::ids::EventId;
+pub use sayso_proof::event::{
+    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
+    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
+    SignalKind,
+};
+
+/// What a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Given,
+    /// No.
+    Refused,
+    /// Yes again.
+    Renewed,
+    /// No longer.
+    Withdrawn,
+}
+
+impl Decision {
+    /// Whether it is a yes.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        matches!(self, Self::Given | Self::Renewed)
+    }
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A fact.
+    AttributeRecorded(Attribute),
+    /// A fact that replaces a wrong one (GDPR Art. 16).
+    AttributeCorrected {
+        /// The event of the wrong one.
+        corrects: EventId,
+        /// The right one.
+        attribute: Attribute,
+    },
+    /// The person says it is wrong.
+    AttributeContested {
+        /// The event that recorded it.
+        attribute: EventId,
+        /// Their words.
+        reason: String,
+    },
+    /// The person says it is right.
+    AttributeConfirmed {
+        /// The event that recorded it.
+        attribute: EventId,
+    },
+    /// No longer held.
+    AttributeRemoved {
+        /// The event that recorded it.
+        attribute: EventId,
+        /// Why.
+        reason: String,
+    },
+    /// The person was asked.
+    ConsentRequested(Terms),
+    /// The person decided.
+    Consent {
+        /// What.
+        decision: Decision,
+        /// About what.
+        terms: Terms,
+    },
+    /// The person said something else.
+    Signal {
+        /// What.
+        kind: SignalKind,
+        /// For which purposes; none: all.
+        purposes: Vec<String>,
+        /// Taken back.
+        lifted: bool,
+    },
+    /// A use was allowed.
+    GrantIssued(GrantIssued),
+    /// A use happened.
+    GrantUsed(GrantUsed),
+    /// A use is not allowed any more.
+    GrantRevoked {
+        /// Event of the grant.
+        grant: EventId,
+        /// Why.
+        reason: Reason,
+        /// What caused it.
+        cause: Option<EventId>,
+    },
+    /// A recipient carried something out.
+    RecipientAcknowledged(RecipientAcknowledged),
+    /// The person asked to be forgotten.
+    ErasureRequested(ErasureRequested),
+    /// Somebody was forgotten.
+    ErasureCompleted(ErasureCompleted),
+    /// Rules.
+    BoundsPublished(BoundsPublished),
+    /// A word of the vocabulary.
+    PurposeDefined(PurposeDefined),
+    /// A word of the vocabulary.
+    CategoryDefined(CategoryDefined),
+    /// What people are told.
+    NoticePublished(NoticePublished),
+    /// An export.
+    AuditExported(AuditExported),
+    /// Somebody looked.
+    RecordViewed(RecordViewed),
+    /// The first entry.
+    LogOpened(LogOpened),
+}
+
+/// An event before it has its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// When it is about, by the writer's word, milliseconds since the Unix epoch.
+    pub about_ms: u64,
+    /// Who caused it.
+    pub actor: Actor,
+    /// What happened.
+    pub event: Event,
+}
+
+/// An event in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its id.
+    pub event_id: EventId,
+    /// 0-based position in the log.
+    pub position: u64,
+    /// 0-based version within the subject.
+    pub version: u64,
+    /// The ledger's time, never decreasing over positions, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// When it was sealed, never decreasing over the subject's versions.
+    pub sealed_at_ms: u64,
+    /// When it is about, by the writer's word.
+    pub about_ms: u64,
+    /// Who caused it.
+    pub actor: Actor,
+    /// Tells a retry from a reused key.
+    pub request_digest: Vec<u8>,
+    /// What happened.
+    pub event: Event,
+}

@@ -1,0 +1,102 @@
+//! Decisions in plain words: what, under which rule, set by whom, since when, and what would change it.
+
+use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+
+/// Milliseconds since the Unix epoch as RFC 3339, UTC.
+#[must_use]
+pub fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "an unknown time".to_owned(), |time| time.to_string())
+}
+
+/// Who decides, by tier.
+#[must_use]
+pub fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Public => "the law (public bounds)",
+        Tier::Provider => "the provider's own bounds",
+        Tier::Individual => "the person",
+        Tier::Unspecified => "nobody named",
+    }
+}
+
+/// How a fact came to be held.
+#[must_use]
+pub fn provenance(provenance: Provenance) -> &'static str {
+    match provenance {
+        Provenance::Declared => "declared",
+        Provenance::Observed => "observed",
+        Provenance::Inferred => "inferred",
+        Provenance::Unspecified => "of unknown provenance",
+    }
+}
+
+/// A reason, as the end of a sentence that begins with what is withheld or fell.
+#[must_use]
+pub fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoConsent => "the person has not consented to this use",
+        Reason::ConsentRefused => "the person refused this use",
+        Reason::ConsentWithdrawn => "the person withdrew consent to this use",
+        Reason::ConsentExpired => "the person's consent to this use has ended",
+        Reason::NotExplicit => "it is a special category, and no explicit consent names it",
+        Reason::Restricted => "the person restricted processing",
+        Reason::Objected => "the person objected to this purpose",
+        Reason::Paused => "the person paused personalisation",
+        Reason::AttributeExpired => "it was to be used only until a time that has passed",
+        Reason::Contested => "the person says that it is wrong",
+        Reason::SourceWithheld => "it was derived from something that may not be used",
+        Reason::Forbidden => "a rule forbids it",
+        Reason::NotPermitted => "no rule of the provider permits it",
+        Reason::PolicyError => "a rule could not be evaluated, and on doubt the answer is no",
+        Reason::Erased => "the person was erased",
+        Reason::AttributeRemoved => "it is no longer held",
+        Reason::AttributeCorrected => "it was corrected",
+        Reason::GrantExpired => "the grant has expired",
+        Reason::OptedOut => "the person opted out",
+        Reason::Unspecified => "no reason was recorded",
+    }
+}
+
+/// What would change a decision.
+fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoConsent | Reason::ConsentExpired => "Consent by the person would change it.",
+        Reason::ConsentRefused | Reason::ConsentWithdrawn => {
+            "Only the person can change it, by consenting to exactly this or to something narrower."
+        }
+        Reason::NotExplicit => "Explicit consent that names the category would change it.",
+        Reason::Restricted | Reason::Objected | Reason::Paused | Reason::OptedOut => {
+            "Only the person can change it, by lifting the signal."
+        }
+        Reason::Contested => "Only the person can change it, by confirming the fact.",
+        Reason::AttributeExpired => "A fresh observation would change it.",
+        Reason::SourceWithheld => "It follows its sources.",
+        Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {
+            "Only whoever publishes the rule can change it."
+        }
+        _ => "",
+    }
+}
+
+/// A withheld class as a sentence or two.
+#[must_use]
+pub fn withheld(class: &WithheldClass) -> String {
+    let why = Reason::try_from(class.reason).unwrap_or_default();
+    let source = Provenance::try_from(class.provenance).unwrap_or_default();
+    let decider = Tier::try_from(class.decided_by).unwrap_or_default();
+    let facts = if class.count == 1 { "fact" } else { "facts" };
+    let article = if class.article.is_empty() { String::new() } else { format!(", {}", class.article) };
+    let text = format!(
+        "{} {} {} of category `{}` withheld: {}. Decided by {} (`{}`{article}). {}",
+        class.count,
+        provenance(source),
+        facts,
+        class.category,
+        reason(why),
+        tier(decider),
+        class.policy,
+        remedy(why),
+    );
+    text.trim_end().to_owned()
+}

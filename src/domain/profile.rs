@@ -1,0 +1,204 @@
+//! The fold: what is held about a subject after so many of its events.
+
+use super::attribute::Attribute;
+use super::consent::{ConsentLog, ConsentRecord};
+use super::event::{Actor, Event, GrantIssued, Reason, Recorded, SignalKind};
+use super::ids::{EventId, GrantId};
+use sayso_proof::event::Provenance;
+use std::collections::BTreeMap;
+
+/// An attribute as it is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldAttribute {
+    /// The event that recorded it.
+    pub event_id: EventId,
+    /// Position in the log.
+    pub position: u64,
+    /// Version within the subject.
+    pub version: u64,
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Who recorded it.
+    pub actor: Actor,
+    /// The attribute.
+    pub attribute: Attribute,
+    /// The person says it is wrong.
+    pub contested: bool,
+    /// The person says it is right.
+    pub confirmed: bool,
+}
+
+impl HeldAttribute {
+    /// Whether it is the person's own word.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        self.confirmed || self.attribute.provenance == Provenance::Declared
+    }
+}
+
+/// A signal that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveSignal {
+    /// What the person said.
+    pub kind: SignalKind,
+    /// For which purposes; none: all.
+    pub purposes: Vec<String>,
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Its event.
+    pub event_id: EventId,
+}
+
+/// A grant that may still be open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantState {
+    /// Its id.
+    pub id: GrantId,
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// As it was issued.
+    pub issued: GrantIssued,
+    /// Why and when it fell, if it did.
+    pub revoked: Option<(Reason, u64)>,
+}
+
+/// What is held about a subject.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubjectState {
+    /// Events applied.
+    pub version: u64,
+    /// By key.
+    pub attributes: BTreeMap<String, HeldAttribute>,
+    /// Every decision.
+    pub consents: ConsentLog,
+    /// In the order recorded.
+    pub signals: Vec<ActiveSignal>,
+    /// By event. Those that had ended before the newest event are left out, so that memory stays bounded.
+    pub grants: BTreeMap<EventId, GrantState>,
+    /// Recorded time of the newest event.
+    pub recorded_at_ms: u64,
+    /// Sealing time of the newest event.
+    pub last_sealed_at_ms: u64,
+}
+
+impl SubjectState {
+    /// The fold of these events, oldest first.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Self {
+        let mut state = Self::default();
+        events.into_iter().for_each(|event| state.apply(event));
+        state
+    }
+
+    /// Takes the next event in.
+    pub fn apply(&mut self, event: &Recorded) {
+        self.version = event.version.saturating_add(1);
+        self.recorded_at_ms = event.recorded_at_ms;
+        self.last_sealed_at_ms = event.sealed_at_ms;
+        let now_ms = event.recorded_at_ms;
+        match &event.event {
+            Event::AttributeRecorded(attribute) => self.record(event, attribute),
+            Event::AttributeCorrected { corrects, attribute } => {
+                self.attributes.retain(|_, held| held.event_id != *corrects);
+                self.hold(event, attribute);
+            }
+            Event::AttributeContested { attribute, .. } => {
+                self.with(*attribute, |held| (held.contested, held.confirmed) = (true, false));
+            }
+            Event::AttributeConfirmed { attribute } => {
+                self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
+            }
+            Event::AttributeRemoved { attribute, .. } => {
+                self.attributes.retain(|_, held| held.event_id != *attribute);
+            }
+            Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
+                event_id: event.event_id,
+                position: event.position,
+                recorded_at_ms: event.recorded_at_ms,
+                sealed_at_ms: event.sealed_at_ms,
+                about_ms: event.about_ms,
+                decision: *decision,
+                terms: terms.clone(),
+                actor: event.actor.clone(),
+            }),
+            Event::Signal { kind, purposes, lifted } => self.signal(event, *kind, purposes, *lifted),
+            Event::GrantIssued(issued) => self.issue(event, issued, now_ms),
+            Event::GrantRevoked { grant, reason, .. } => {
+                if let Some(grant) = self.grants.get_mut(grant) {
+                    grant.revoked.get_or_insert((*reason, now_ms));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A fact replaces what is held under its key, but an inference never overrides what the person declared, nor what
+    /// they contested with the same conclusion again.
+    fn record(&mut self, event: &Recorded, attribute: &Attribute) {
+        let inferred = attribute.provenance == Provenance::Inferred;
+        let kept = self.attributes.get(&attribute.key).is_some_and(|held| {
+            let same_again = held.contested && held.attribute.value == attribute.value;
+            inferred && (held.is_declared() || same_again)
+        });
+        if !kept {
+            self.hold(event, attribute);
+        }
+    }
+
+    fn hold(&mut self, event: &Recorded, attribute: &Attribute) {
+        let held = HeldAttribute {
+            event_id: event.event_id,
+            position: event.position,
+            version: event.version,
+            recorded_at_ms: event.recorded_at_ms,
+            actor: event.actor.clone(),
+            attribute: attribute.clone(),
+            contested: false,
+            confirmed: false,
+        };
+        self.attributes.insert(attribute.key.clone(), held);
+    }
+
+    fn with(&mut self, event: EventId, change: impl FnOnce(&mut HeldAttribute)) {
+        if let Some(held) = self.attributes.values_mut().find(|held| held.event_id == event) {
+            change(held);
+        }
+    }
+
+    /// Lifting names purposes (or all), and takes back what was said for those; a signal for all purposes is taken
+    /// back as a whole or not at all.
+    fn signal(&mut self, event: &Recorded, kind: SignalKind, purposes: &[String], lifted: bool) {
+        if !lifted {
+            let (purposes, recorded_at_ms) = (purposes.to_vec(), event.recorded_at_ms);
+            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id: event.event_id });
+            return;
+        }
+        self.signals.retain_mut(|signal| {
+            if signal.kind != kind || purposes.is_empty() {
+                return signal.kind != kind;
+            }
+            let for_all = signal.purposes.is_empty();
+            signal.purposes.retain(|purpose| !purposes.contains(purpose));
+            for_all || !signal.purposes.is_empty()
+        });
+    }
+
+    fn issue(&mut self, event: &Recorded, issued: &GrantIssued, now_ms: u64) {
+        self.grants.retain(|_, grant| grant.issued.expires_at_ms > now_ms);
+        let grant = GrantState {
+            id: GrantId::new(event.position, &event.event_id),
+            recorded_at_ms: event.recorded_at_ms,
+            issued: issued.clone(),
+            revoked: None,
+        };
+        self.grants.insert(event.event_id, grant);
+    }
+
+    /// The signal of this kind that stands against a purpose (with its ancestors), if one does.
+    #[must_use]
+    pub fn signal_against(&self, kind: SignalKind, purpose_line: &[&str]) -> Option<&ActiveSignal> {
+        self.signals.iter().find(|signal| {
+            let named = |purpose: &String| purpose_line.contains(&purpose.as_str());
+            signal.kind == kind && (signal.purposes.is_empty() || signal.purposes.iter().any(named))
+        })
+    }
+}
