@@ -1,1 +1,13 @@
-//! The decision: the only room that knows Cedar.
+//! The decision: three tiers of bounds over the person's own decisions. The only room that knows Cedar.
+//!
+//! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
+
+mod decide;
+mod engine;
+mod packs;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Allowed, Case, Decision};
+pub use engine::{Bounds, BoundsError};
+pub use packs::{defaults, schema_digest, schema_text};

@@ -1,0 +1,279 @@
+//! One function for every use: what this purpose may use of what is held, and who decided about the rest.
+
+use super::engine::{Bounds, Circumstances, Denial};
+use crate::domain::consent::{ConsentCase, Cover, NoConsent};
+use crate::domain::event::SignalKind;
+use crate::domain::ids::EventId;
+use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::vocabulary::Vocabulary;
+use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Who would use it.
+    pub recipient: &'a str,
+    /// What for.
+    pub purpose: &'a str,
+    /// Minimisation: only these categories and what is below them; none: all.
+    pub categories: &'a [String],
+    /// Minimisation: only these keys; none: all.
+    pub keys: &'a [String],
+    /// When, milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
+
+/// An attribute that may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Its key.
+    pub key: String,
+    /// The event that recorded it.
+    pub event_id: EventId,
+    /// Its category.
+    pub category: String,
+    /// The consent event that allows it.
+    pub consent: EventId,
+    /// When consent or attribute end, whichever is first; milliseconds since the Unix epoch.
+    pub ends_ms: Option<u64>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// By key.
+    pub allowed: Vec<Allowed>,
+    /// Sorted by category, provenance, reason.
+    pub withheld: Vec<WithheldClass>,
+    /// The earliest end of anything allowed.
+    pub ends_ms: Option<u64>,
+    /// Positions of the bounds that it stands on.
+    pub bounds: Vec<u64>,
+}
+
+/// What became of one attribute.
+#[derive(Clone)]
+enum Verdict {
+    Yes { consent: EventId, ends_ms: Option<u64> },
+    No(Arc<Denial>, Cover),
+}
+
+struct Deciding<'a> {
+    bounds: &'a Bounds,
+    state: &'a SubjectState,
+    vocabulary: &'a Vocabulary,
+    case: &'a Case<'a>,
+    signals: [bool; 5],
+    covers: HashMap<&'a str, Cover>,
+    by_event: HashMap<EventId, &'a HeldAttribute>,
+    verdicts: HashMap<EventId, Verdict>,
+}
+
+const SIGNALS: [SignalKind; 5] = [
+    SignalKind::Restriction,
+    SignalKind::Objection,
+    SignalKind::Pause,
+    SignalKind::OptOut,
+    SignalKind::LimitSensitive,
+];
+
+impl Bounds {
+    /// Decides one case. Every attribute that the case asks for is allowed or withheld with its reason.
+    #[must_use]
+    pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
+        let line = vocabulary.purpose_line(case.purpose);
+        let mut deciding = Deciding {
+            bounds: self,
+            state,
+            vocabulary,
+            case,
+            signals: SIGNALS.map(|kind| state.signal_against(kind, &line).is_some()),
+            covers: HashMap::new(),
+            by_event: HashMap::new(),
+            verdicts: HashMap::new(),
+        };
+        if state.attributes.values().any(|held| !held.attribute.derived_from.is_empty()) {
+            deciding.by_event = state.attributes.values().map(|held| (held.event_id, held)).collect();
+        }
+        deciding.run()
+    }
+}
+
+impl<'a> Deciding<'a> {
+    fn run(mut self) -> Decision {
+        let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
+        let mut withheld: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
+        let state = self.state;
+        for held in state.attributes.values() {
+            if !self.is_asked_for(held) {
+                continue;
+            }
+            match self.verdict(held, &mut Vec::new()) {
+                Verdict::Yes { consent, ends_ms } => {
+                    decision.ends_ms = earlier(decision.ends_ms, ends_ms);
+                    decision.allowed.push(Allowed {
+                        key: held.attribute.key.clone(),
+                        event_id: held.event_id,
+                        category: held.attribute.category.clone(),
+                        consent,
+                        ends_ms,
+                    });
+                }
+                Verdict::No(denial, cover) => {
+                    let class = class_of(held, &denial, cover);
+                    let key = (
+                        class.category.clone(),
+                        class.provenance,
+                        class.reason,
+                        class.policy.clone(),
+                        class.decided_by_event.clone(),
+                    );
+                    withheld.entry(key).or_insert(class).count += 1;
+                }
+            }
+        }
+        decision.withheld = withheld.into_values().collect();
+        decision
+    }
+
+    fn is_asked_for(&self, held: &HeldAttribute) -> bool {
+        let case = self.case;
+        let by_key = case.keys.is_empty() || case.keys.contains(&held.attribute.key);
+        let by_category = case.categories.is_empty() || {
+            let line = self.vocabulary.category_line(&held.attribute.category);
+            case.categories.iter().any(|named| line.contains(&named.as_str()))
+        };
+        by_key && by_category
+    }
+
+    /// `above` are the attributes whose sources are being judged: a circle of derivations has no ground to stand on.
+    fn verdict(&mut self, held: &'a HeldAttribute, above: &mut Vec<EventId>) -> Verdict {
+        if let Some(known) = self.verdicts.get(&held.event_id) {
+            return known.clone();
+        }
+        above.push(held.event_id);
+        let (source_withheld, sources_end_ms) = self.sources(held, above);
+        above.pop();
+        let verdict = self.judge(held, source_withheld, sources_end_ms);
+        self.verdicts.insert(held.event_id, verdict.clone());
+        verdict
+    }
+
+    /// Whether a source is gone or may not be used, and when the first of them ends.
+    fn sources(&mut self, held: &'a HeldAttribute, above: &mut Vec<EventId>) -> (bool, Option<u64>) {
+        let mut ends_ms = None;
+        for source in &held.attribute.derived_from {
+            let Some(source) = self.by_event.get(source).copied() else { return (true, None) };
+            if above.contains(&source.event_id) {
+                return (true, None);
+            }
+            match self.verdict(source, above) {
+                Verdict::Yes { ends_ms: end, .. } => ends_ms = earlier(ends_ms, end),
+                Verdict::No(..) => return (true, None),
+            }
+        }
+        (false, ends_ms)
+    }
+
+    fn judge(&mut self, held: &'a HeldAttribute, source_withheld: bool, sources_end_ms: Option<u64>) -> Verdict {
+        let attribute = &held.attribute;
+        let cover = self.cover(&attribute.category);
+        let [restricted, objected, paused, opted_out, limit_sensitive] = self.signals;
+        let explicit = match cover {
+            Cover::Allowed { by, .. } => {
+                let records = self.state.consents.records();
+                records.iter().any(|record| record.event_id == by && record.terms.explicit)
+            }
+            Cover::Denied { .. } => false,
+        };
+        let circumstances = Circumstances {
+            recipient: self.case.recipient.to_owned(),
+            purpose: self.case.purpose.to_owned(),
+            category: attribute.category.clone(),
+            provenance: attribute.provenance,
+            // A yes that only lacks explicitness is a yes; the rule on special categories is what stops it.
+            consented: matches!(
+                cover,
+                Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
+            ),
+            explicit,
+            restricted,
+            objected,
+            paused,
+            opted_out,
+            limit_sensitive,
+            expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
+            contested: held.contested,
+            source_withheld,
+        };
+        match (self.bounds.against(&circumstances), cover) {
+            (None, Cover::Allowed { by, until_ms }) => {
+                let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
+                Verdict::Yes { consent: by, ends_ms }
+            }
+            // Whatever the bounds say: without consent there is nothing to rest on.
+            (None, Cover::Denied { .. }) => Verdict::No(Arc::new(no_basis()), cover),
+            (Some(denial), _) => Verdict::No(denial, cover),
+        }
+    }
+
+    fn cover(&mut self, category: &'a str) -> Cover {
+        let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
+        let case = ConsentCase { purpose, category, recipient, now_ms };
+        let (consents, vocabulary) = (&self.state.consents, self.vocabulary);
+        *self.covers.entry(category).or_insert_with(|| consents.cover(vocabulary, &case))
+    }
+}
+
+fn no_basis() -> Denial {
+    Denial {
+        tier: Tier::Public,
+        policy: "built-in/consent".into(),
+        article: "GDPR Art. 6(1)(a)".into(),
+        reason: None,
+    }
+}
+
+fn earlier(left: Option<u64>, right: Option<u64>) -> Option<u64> {
+    left.into_iter().chain(right).min()
+}
+
+/// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person decided.
+fn class_of(held: &HeldAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
+    let own = match cover {
+        Cover::Denied { reason, by } => Some((consent_reason(reason), by)),
+        Cover::Allowed { .. } => None,
+    };
+    let (reason, event) = match (denial.reason, own) {
+        (Some(reason), _) => (reason, None),
+        (None, Some((reason, by))) => (reason, by),
+        (None, None) => (Reason::Forbidden, None),
+    };
+    let by_person = event.is_some()
+        || matches!(
+            reason,
+            Reason::Restricted | Reason::Objected | Reason::Paused | Reason::OptedOut | Reason::Contested
+        );
+    WithheldClass {
+        category: held.attribute.category.clone(),
+        provenance: Provenance::into(held.attribute.provenance),
+        count: 0,
+        reason: reason.into(),
+        decided_by: if by_person { Tier::Individual } else { denial.tier }.into(),
+        policy: denial.policy.clone(),
+        article: denial.article.clone(),
+        decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
+    }
+}
+
+fn consent_reason(reason: NoConsent) -> Reason {
+    match reason {
+        NoConsent::Silence => Reason::NoConsent,
+        NoConsent::Refused => Reason::ConsentRefused,
+        NoConsent::Withdrawn => Reason::ConsentWithdrawn,
+        NoConsent::Expired => Reason::ConsentExpired,
+        NoConsent::NotExplicit => Reason::NotExplicit,
+    }
+}
