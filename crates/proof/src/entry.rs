@@ -404,7 +404,7 @@ fn parse_payload(payload: &[u8]) -> Result<(Header, BodyBytes, usize), EntryErro
         return Err(EntryError::Payload("previous leaf hash and version disagree"));
     }
     let sealed = header.handle != Handle::NOBODY;
-    if sealed != header.key_commitment.is_some() || sealed != !event.ciphertext.is_empty() {
+    if sealed != header.key_commitment.is_some() || sealed == event.ciphertext.is_empty() {
         return Err(EntryError::Payload("sealed and plain are mixed"));
     }
     let clear = payload_without_body(&header, header.key_commitment);

@@ -300,3 +300,24 @@ fn many_entries_roll_over_several_files() {
     assert!(told.len() > 2, "{told:?}");
     assert_eq!(told.last(), Some(&(13, 13)));
 }
+
+/// Anybody can unpack a bundle with what is on their machine: its trailer stands in nobody's way.
+#[test]
+fn tar_unpacks_it() {
+    use std::process::{Command, Stdio};
+    let have = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !have("tar") || !have("zstd") {
+        eprintln!("not checked: no tar or no zstd on this machine");
+        return;
+    }
+    let log = story();
+    let archive = Unpacked::new(&log, "tar");
+    let file = archive.0.with_extension("tar.zst");
+    fs::write(&file, log.bundle()).unwrap();
+    fs::remove_dir_all(&archive.0).unwrap();
+    fs::create_dir(&archive.0).unwrap();
+    let status = Command::new("tar").arg("--zstd").arg("-xf").arg(&file).arg("-C").arg(&archive.0).status();
+    fs::remove_file(file).unwrap();
+    assert!(status.unwrap().success());
+    check_folder(&archive.0, &log).unwrap();
+}

@@ -134,13 +134,10 @@ impl Person {
         }
     }
 
-    /// The person's own word on an inference: it counts from now on, also against an earlier declaration.
+    /// The person's own word on an inference: it counts beside what they declared before.
     fn confirm(&mut self, id: &[u8]) {
-        let Some(fact) = self.fact_mut(id) else { return };
-        fact.contested = false;
-        fact.declared = true;
-        if let Some(before) = fact.against.take() {
-            self.gone(&before, Fault::Replaced);
+        if let Some(fact) = self.fact_mut(id) {
+            (fact.contested, fact.declared, fact.against) = (false, true, None);
         }
     }
 
@@ -154,22 +151,24 @@ impl Person {
         self.signals.push(Signal { kind, purposes: purposes.to_vec(), on });
     }
 
-    /// A signal in force that forbids this purpose: of each kind, the latest word that covers it counts.
+    /// A signal in force that forbids this purpose.
     pub fn signal_against(&self, purpose: &str, vocabulary: &Vocabulary) -> Option<Fault> {
         let line = vocabulary.purpose_line(purpose);
-        let on = |kind: SignalKind| {
-            let covers = |signal: &&Signal| {
-                let named = signal.purposes.iter().any(|name| line.contains(&name.as_str()));
-                signal.kind == kind && (signal.purposes.is_empty() || named)
-            };
-            self.signals.iter().rev().find(covers).is_some_and(|signal| signal.on)
+        let stands = |kind: SignalKind| {
+            let mut later = self.signals.iter();
+            while let Some(signal) = later.next() {
+                if signal.on && signal.kind == kind && still_covers(signal, later.clone(), &line) {
+                    return true;
+                }
+            }
+            false
         };
         let kinds = [
             (SignalKind::Restriction, Fault::Restricted),
             (SignalKind::Pause, Fault::Paused),
             (SignalKind::Objection, Fault::Objected),
         ];
-        kinds.into_iter().find(|(kind, _)| on(*kind)).map(|(_, fault)| fault)
+        kinds.into_iter().find(|(kind, _)| stands(*kind)).map(|(_, fault)| fault)
     }
 
     /// Whether the grant could rightly allow this attribute at `now`.
@@ -184,11 +183,7 @@ impl Person {
         if fact.key != allowed.key || fact.category != allowed.category {
             return Err(Fault::Described);
         }
-        fact.usable(now)?;
-        let declared = fact.against.and_then(|id| self.facts.get(&id));
-        if declared.is_some_and(|declared| declared.usable(now).is_ok()) {
-            return Err(Fault::DeclaredOtherwise);
-        }
+        self.usable(fact, now)?;
         asked_for(grant, fact, vocabulary)?;
         let case =
             Case { purpose: &grant.purpose, category: &fact.category, recipient: &grant.recipient, now };
@@ -203,6 +198,16 @@ impl Person {
         self.facts.get(<&EventId>::try_from(id).ok()?)
     }
 
+    /// Nothing that is held forbids the fact's use.
+    fn usable(&self, fact: &Fact, now: u64) -> Result<(), Fault> {
+        fact.usable(now)?;
+        let declared = fact.against.and_then(|id| self.facts.get(&id));
+        if declared.is_some_and(|declared| declared.usable(now).is_ok()) {
+            return Err(Fault::DeclaredOtherwise);
+        }
+        Ok(())
+    }
+
     fn covered(&self, case: &Case<'_>, vocabulary: &Vocabulary) -> Result<Vec<&Decision>, Fault> {
         if !vocabulary.has_category(case.category) {
             return Err(Fault::UndefinedCategory);
@@ -214,8 +219,7 @@ impl Person {
         }
     }
 
-    /// A derived attribute is allowed what all its sources are. A source that was replaced or corrected since does not
-    /// take along what was derived from it; one that was removed, contested or has expired does.
+    /// A derived attribute is allowed what all its sources are, and falls with any of them.
     fn sources_allow(&self, fact: &Fact, case: &Case<'_>, vocabulary: &Vocabulary) -> Result<(), Fault> {
         let mut seen = HashSet::new();
         let mut open: Vec<&Vec<u8>> = fact.derived_from.iter().collect();
@@ -224,16 +228,27 @@ impl Person {
                 continue;
             }
             let source = self.fact(id).ok_or(Fault::SourceWithheld)?;
-            match source.usable(case.now) {
-                Ok(()) | Err(Fault::Replaced | Fault::Corrected) => {}
-                Err(_) => return Err(Fault::SourceWithheld),
-            }
+            self.usable(source, case.now).map_err(|_| Fault::SourceWithheld)?;
             let of_source = Case { category: &source.category, ..*case };
             self.covered(&of_source, vocabulary).map_err(|_| Fault::SourceWithheld)?;
             open.extend(&source.derived_from);
         }
         Ok(())
     }
+}
+
+/// Whether a signal covers a purpose, with its ancestors, after everything lifted `later`. Lifting without naming
+/// purposes takes back every signal of its kind; naming some takes back those by their names, and never part of a signal
+/// for all purposes.
+fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, line: &[&str]) -> bool {
+    let lifted: Vec<&Signal> = later.filter(|other| !other.on && other.kind == signal.kind).collect();
+    if lifted.iter().any(|lifted| lifted.purposes.is_empty()) {
+        return false;
+    }
+    let covers = |purpose: &String| {
+        line.contains(&purpose.as_str()) && !lifted.iter().any(|lifted| lifted.purposes.contains(purpose))
+    };
+    signal.purposes.is_empty() || signal.purposes.iter().any(covers)
 }
 
 /// Minimisation: nothing beyond what the request named.
