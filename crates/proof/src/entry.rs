@@ -196,6 +196,18 @@ pub fn key_id(key: &VerifyingKey) -> [u8; 8] {
 /// The payload is not one that [`seal`] or [`plain`] made.
 pub fn sign(payload: Vec<u8>, origin: &str, key: &SigningKey) -> Result<Vec<u8>, EntryError> {
     let sealed_at_ms = parse_payload(&payload)?.0.sealed_at_ms;
+    let mut cose = envelope(payload, origin, sealed_at_ms, &key_id(&key.verifying_key()))?;
+    cose.signature = key.sign(&cose.tbs_data(&[])).to_bytes().to_vec();
+    cose.to_tagged_vec().map_err(|_| EntryError::Cose)
+}
+
+/// The one way this format writes a COSE_Sign1, its signature still empty.
+fn envelope(
+    payload: Vec<u8>,
+    origin: &str,
+    sealed_at_ms: u64,
+    key_id: &[u8; 8],
+) -> Result<CoseSign1, EntryError> {
     let issued_at = i64::try_from(sealed_at_ms / 1000).map_err(|_| EntryError::Header("iat"))?;
     let claims = coset::cwt::ClaimsSetBuilder::new()
         .issuer(origin.to_owned())
@@ -203,17 +215,11 @@ pub fn sign(payload: Vec<u8>, origin: &str, key: &SigningKey) -> Result<Vec<u8>,
         .build();
     let protected = HeaderBuilder::new()
         .algorithm(Algorithm::EdDSA)
-        .key_id(key_id(&key.verifying_key()).to_vec())
+        .key_id(key_id.to_vec())
         .content_type(CONTENT_TYPE.to_owned())
         .value(HeaderParameter::CwtClaims.to_i64(), claims.to_cbor_value().map_err(|_| EntryError::Cose)?)
         .build();
-    coset::CoseSign1Builder::new()
-        .protected(protected)
-        .payload(payload)
-        .create_signature(&[], |bytes| key.sign(bytes).to_bytes().to_vec())
-        .build()
-        .to_tagged_vec()
-        .map_err(|_| EntryError::Cose)
+    Ok(coset::CoseSign1Builder::new().protected(protected).payload(payload).build())
 }
 
 /// A parsed entry. Parsing checks the form; [`Entry::verify`] checks who signed it.
@@ -256,6 +262,12 @@ impl Entry {
         let (header, body, associated_end) = parse_payload(&payload)?;
         if u64::try_from(issued_at) != Ok(header.sealed_at_ms / 1000) {
             return Err(EntryError::Header("iat is not the time of sealing"));
+        }
+        // CBOR can say one thing in many ways, and not all of them are signed: only this format's own is taken.
+        let mut again = envelope(payload.clone(), &origin, header.sealed_at_ms, &key_id)?;
+        again.signature = cose.signature;
+        if again.to_tagged_vec().map_err(|_| EntryError::Cose)? != bytes {
+            return Err(EntryError::Header("not in canonical form"));
         }
         Ok(Self { header, key_id, origin, payload, associated_end, body, signed, signature })
     }
@@ -392,7 +404,7 @@ fn parse_payload(payload: &[u8]) -> Result<(Header, BodyBytes, usize), EntryErro
         return Err(EntryError::Payload("previous leaf hash and version disagree"));
     }
     let sealed = header.handle != Handle::NOBODY;
-    if sealed != header.key_commitment.is_some() || sealed != !event.ciphertext.is_empty() {
+    if sealed != header.key_commitment.is_some() || sealed == event.ciphertext.is_empty() {
         return Err(EntryError::Payload("sealed and plain are mixed"));
     }
     let clear = payload_without_body(&header, header.key_commitment);

@@ -11,7 +11,8 @@ include!(concat!(env!("OUT_DIR"), "/sayso.v1.rs"));
 /// The encoded descriptor set of `events.proto`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/events.bin"));
 
-/// An event's body as canonical proto3 JSON, for people and for exports.
+/// An event's body as canonical proto3 JSON with its keys sorted, for people and for exports: the same body always
+/// gives the same text.
 ///
 /// # Errors
 /// The body does not fit its own descriptor, which can't happen with the embedded one.
@@ -25,5 +26,7 @@ pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
     let descriptor = POOL.clone().ok_or("no descriptor")?;
     let message = prost_reflect::DynamicMessage::decode(descriptor, body.encode_to_vec().as_slice())
         .map_err(|error| error.to_string())?;
-    serde_json::to_value(message).map_err(|error| error.to_string())
+    let mut json = serde_json::to_value(message).map_err(|error| error.to_string())?;
+    json.sort_all_objects();
+    Ok(json)
 }

@@ -3,8 +3,10 @@
 //! Bytes in, verdict out: no daemon, no store, no network, no clock. The formats are those of `docs/format.md`.
 //! Out of scope: fetching, storing, deciding.
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod entry;
 pub mod event;
 pub mod merkle;
 pub mod proof;
+pub mod replay;

@@ -116,7 +116,7 @@ fn subtree<N: Nodes>(level: u8, index: u64, nodes: &N) -> Result<Hash, N::Error>
     let up = level % TILE_HEIGHT;
     let mut row = nodes.nodes(level - up, index << up, 1 << up)?;
     while row.len() > 1 {
-        row = row.chunks(2).map(|pair| join(pair)).collect();
+        row = row.chunks(2).map(join).collect();
     }
     Ok(row.first().copied().unwrap_or_else(empty_root))
 }

@@ -1,0 +1,166 @@
+//! What can be checked of an entry by itself, on all cores: form, place, signature, seal, body.
+
+use super::line::{EntryLine, RawLine, State};
+use crate::checkpoint::VerifierKey;
+use crate::entry::{self, Entry, EntryError, EventKey, Header};
+use crate::event::EventBody;
+use crate::merkle::{self, Hash};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey, verify_batch};
+use std::thread;
+
+/// Signatures checked at once: a hundred or so is where a batch is fastest.
+const BATCH: usize = 128;
+
+/// An entry that holds by itself.
+pub(super) struct Checked {
+    pub position: u64,
+    pub recorded_at_ms: u64,
+    /// Its leaf hash, by `leaf-hashes.bin`.
+    pub leaf: Hash,
+    pub content: Content,
+}
+
+/// What is left of an entry.
+pub(super) enum Content {
+    Erased,
+    Withheld(Header),
+    Sealed(Header, EventBody),
+    Plain(Header, EventBody),
+}
+
+/// A verdict on one line, with what is wrong.
+pub(super) type Verdict = Result<Checked, String>;
+
+/// The log that lines have to be of.
+pub(super) struct Log<'a> {
+    pub key: &'a VerifierKey,
+    pub key_id: [u8; 8],
+    /// `leaf-hashes.bin`.
+    pub leaf_hashes: &'a [u8],
+}
+
+impl Log<'_> {
+    fn leaf(&self, position: u64) -> Option<Hash> {
+        let at = usize::try_from(position).ok()?.checked_mul(32)?;
+        self.leaf_hashes.get(at..at.checked_add(32)?)?.try_into().ok()
+    }
+}
+
+/// Checks lines that have to be at `first` and on; verdicts in their order.
+pub(super) fn lines(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let each = lines.len().div_ceil(cores).max(1);
+    thread::scope(|scope| {
+        let workers: Vec<_> = lines
+            .chunks(each)
+            .enumerate()
+            .map(|(at, chunk)| scope.spawn(move || some(first + (at * each) as u64, chunk, log)))
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|_| stopped())).collect()
+    })
+}
+
+fn stopped() -> Vec<Verdict> {
+    vec![Err("the check itself failed".to_owned())]
+}
+
+fn some(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(lines.len());
+    let mut position = first;
+    for batch in lines.chunks(BATCH) {
+        let mut signed = Vec::with_capacity(batch.len());
+        for line in batch {
+            let checked = one(position, line, log);
+            verdicts.push(checked.map(|(checked, entry)| {
+                signed.extend(entry.map(|entry| (verdicts.len(), entry)));
+                checked
+            }));
+            position += 1;
+        }
+        for (at, reason) in forged(&signed, &log.key.key) {
+            if let Some(verdict) = verdicts.get_mut(at) {
+                *verdict = Err(reason.to_string());
+            }
+        }
+    }
+    verdicts
+}
+
+/// Those whose signature does not verify.
+fn forged(signed: &[(usize, Entry)], key: &VerifyingKey) -> Vec<(usize, EntryError)> {
+    let messages: Vec<&[u8]> = signed.iter().map(|(_, entry)| entry.signed_bytes()).collect();
+    let signatures: Vec<Signature> = signed.iter().map(|(_, entry)| *entry.signature()).collect();
+    if verify_batch(&messages, &signatures, &vec![*key; messages.len()]).is_ok() {
+        return Vec::new();
+    }
+    let verdict = |(at, entry): &(usize, Entry)| entry.verify(key).err().map(|error| (*at, error));
+    signed.iter().filter_map(verdict).collect()
+}
+
+/// Everything but the signature, which is left to the batch.
+fn one(position: u64, bytes: &[u8], log: &Log<'_>) -> Result<(Checked, Option<Entry>), String> {
+    let line: RawLine = serde_json::from_slice(bytes).map_err(|_| "not an entry line")?;
+    if line.position != position {
+        return Err(format!("position {} stands here instead", line.position));
+    }
+    let recorded_at_ms = line.recorded_at_ms;
+    let leaf = log.leaf(position).ok_or("beyond the end of the tree")?;
+    if line.state == State::Erased {
+        let again = EntryLine::erased(position, recorded_at_ms);
+        same(&again, bytes)?;
+        return Ok((Checked { position, recorded_at_ms, leaf, content: Content::Erased }, None));
+    }
+    let raw = STANDARD.decode(line.entry.as_deref().ok_or("no entry")?).map_err(|_| "bad base64")?;
+    let parsed = Entry::parse(&raw).map_err(|error| error.to_string())?;
+    if parsed.key_id != log.key_id {
+        return Err(EntryError::Key.to_string());
+    }
+    if parsed.origin != log.key.name {
+        return Err("the entry is of another log".to_owned());
+    }
+    if merkle::leaf_hash(&raw) != leaf {
+        // Told apart, because a forged signature says more than a hash that differs.
+        parsed.verify(&log.key.key).map_err(|error| error.to_string())?;
+        return Err("not the entry that the tree holds".to_owned());
+    }
+    let key = event_key(line.key.as_deref())?;
+    let body = match (parsed.plain_body().map_err(|error| error.to_string())?, &key) {
+        (Some(body), _) => Some(body),
+        (None, Some(key)) => Some(parsed.open(key).map_err(|error| error.to_string())?),
+        (None, None) => None,
+    };
+    let again = EntryLine::of(position, recorded_at_ms, &raw, key.as_ref(), body.as_ref());
+    let again = again.map_err(|error| error.to_string())?;
+    if line.state != again.state || line.body.is_some() != body.is_some() {
+        return Err("the line's state is not what it carries".to_owned());
+    }
+    same(&again, bytes)?;
+    let header = parsed.header.clone();
+    let content = match body {
+        None => Content::Withheld(header),
+        Some(body) if header.handle == entry::Handle::NOBODY && key.is_none() => Content::Plain(header, body),
+        Some(body) if key.is_some() && header.handle != entry::Handle::NOBODY => {
+            Content::Sealed(header, body)
+        }
+        Some(_) => return Err("a key for an entry that is not sealed".to_owned()),
+    };
+    Ok((Checked { position, recorded_at_ms, leaf, content }, Some(parsed)))
+}
+
+fn event_key(text: Option<&str>) -> Result<Option<EventKey>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes = STANDARD.decode(text).map_err(|_| "bad event key")?;
+    let bytes = bytes.try_into().map_err(|_| "bad event key")?;
+    Ok(Some(EventKey::from_bytes(bytes)))
+}
+
+/// The line says what the entry says, and in the one form there is.
+fn same(again: &EntryLine, bytes: &[u8]) -> Result<(), String> {
+    match again.to_bytes() {
+        Ok(made) if made == bytes => Ok(()),
+        Ok(_) => Err("the line does not say what the entry says".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,114 @@
+//! One line of `entries/*.jsonl`.
+
+use crate::entry::{Entry, EntryError, EventKey};
+use crate::event::{self, EventBody};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// Why no line can be made of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// The entry is not one, or the key is not its own.
+    #[error("{0}")]
+    Entry(#[from] EntryError),
+    /// A key for an entry that is not sealed.
+    #[error("an entry about nobody has no key")]
+    NeedlessKey,
+    /// The body has no JSON form.
+    #[error("no JSON form: {0}")]
+    Json(String),
+}
+
+/// What of an entry is in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// Entry, key and body.
+    Present,
+    /// Nothing: it was destroyed.
+    Erased,
+    /// The entry, closed.
+    Withheld,
+}
+
+/// An entry as a bundle carries it. Serialised by serde_json without spaces, it has one form only.
+#[derive(Clone, Serialize)]
+pub struct EntryLine {
+    pub(super) position: u64,
+    pub(super) state: State,
+    pub(super) recorded_at_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) body: Option<serde_json::Value>,
+}
+
+impl EntryLine {
+    /// A line for an entry that is there: present if its body is plain or `key` opens it, withheld without a key.
+    ///
+    /// # Errors
+    /// The bytes are not an entry, or the key is not the one that it was sealed under.
+    pub fn new(
+        position: u64,
+        recorded_at_ms: u64,
+        bytes: &[u8],
+        key: Option<&EventKey>,
+    ) -> Result<Self, LineError> {
+        let parsed = Entry::parse(bytes)?;
+        let body = match (parsed.plain_body()?, key) {
+            (Some(_), Some(_)) => return Err(LineError::NeedlessKey),
+            (Some(body), None) => Some(body),
+            (None, Some(key)) => Some(parsed.open(key)?),
+            (None, None) => None,
+        };
+        Self::of(position, recorded_at_ms, bytes, key, body.as_ref())
+    }
+
+    /// As [`EntryLine::new`], of parts that belong together.
+    pub(super) fn of(
+        position: u64,
+        recorded_at_ms: u64,
+        bytes: &[u8],
+        key: Option<&EventKey>,
+        body: Option<&EventBody>,
+    ) -> Result<Self, LineError> {
+        Ok(Self {
+            position,
+            state: if body.is_some() { State::Present } else { State::Withheld },
+            recorded_at_ms,
+            entry: Some(STANDARD.encode(bytes)),
+            key: key.map(|key| STANDARD.encode(key.as_bytes())),
+            body: body.map(event::to_json).transpose().map_err(LineError::Json)?,
+        })
+    }
+
+    /// A line for an entry that was destroyed.
+    #[must_use]
+    pub fn erased(position: u64, recorded_at_ms: u64) -> Self {
+        let (entry, key, body) = (None, None, None);
+        Self { position, state: State::Erased, recorded_at_ms, entry, key, body }
+    }
+
+    /// The line, without its newline.
+    ///
+    /// # Errors
+    /// It has no JSON form, which can't happen.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, LineError> {
+        serde_json::to_vec(self).map_err(|error| LineError::Json(error.to_string()))
+    }
+}
+
+/// A line as read, before anything about it is believed. The body is not read: it is made again from the entry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLine {
+    pub position: u64,
+    pub state: State,
+    pub recorded_at_ms: u64,
+    pub entry: Option<String>,
+    pub key: Option<String>,
+    pub body: Option<serde::de::IgnoredAny>,
+}

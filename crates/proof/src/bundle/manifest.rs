@@ -1,0 +1,70 @@
+//! `manifest.json`, which no file of the bundle is outside of, and `manifest.note`, which signs it.
+
+use super::member::Member;
+use crate::merkle::Hash;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// First line of the text that `manifest.note` signs, and the manifest's own format.
+pub(super) const FORMAT: &str = "sayso bundle manifest v1";
+
+/// What every other file has to be.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manifest {
+    pub format: String,
+    pub origin: String,
+    pub tree_size: u64,
+    pub files: Vec<ManifestFile>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManifestFile {
+    pub name: String,
+    pub length: u64,
+    pub sha256: String,
+}
+
+impl ManifestFile {
+    pub fn of(member: Member, bytes: u64, digest: &Hash) -> Self {
+        Self { name: member.to_string(), length: bytes, sha256: hex::encode(digest) }
+    }
+}
+
+impl Manifest {
+    pub fn new(origin: &str, tree_size: u64, files: Vec<ManifestFile>) -> Self {
+        Self { format: FORMAT.to_owned(), origin: origin.to_owned(), tree_size, files }
+    }
+
+    /// The file: JSON, indented by two spaces, with a newline at the end.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+/// The text of `manifest.note`.
+pub(super) fn note_text(origin: &str, manifest: &[u8]) -> String {
+    format!("{FORMAT}\n{origin}\n{}\n", hex::encode(Sha256::digest(manifest)))
+}
+
+/// The file that repeats a plain event for people: its body as indented JSON.
+pub(super) fn document(body: &serde_json::Value) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec_pretty(body)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Which file repeats this event, if one does.
+pub(super) fn document_member(position: u64, body: &serde_json::Value) -> Option<Member> {
+    if body.get("boundsPublished").is_some() {
+        Some(Member::Bounds(position))
+    } else if body.get("noticePublished").is_some() {
+        Some(Member::Notices(position))
+    } else {
+        None
+    }
+}

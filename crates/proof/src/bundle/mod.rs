@@ -1,0 +1,22 @@
+//! Audit bundles: a whole log in one file (`.tar.zst`) or folder that anybody can check without its daemon.
+//!
+//! The bytes are specified in `docs/format.md`. [`BundleWriter`] makes one, [`verify`] checks one.
+
+mod chain;
+mod check;
+mod line;
+mod manifest;
+mod member;
+mod report;
+mod source;
+mod trailer;
+mod verify;
+mod writer;
+
+pub use line::{EntryLine, LineError};
+pub use member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
+pub use report::{Report, VerifyFailure};
+pub use source::{Source, unpack};
+pub use trailer::TRAILER_BYTES;
+pub use verify::{Options, verify};
+pub use writer::{BundleError, BundleWriter};

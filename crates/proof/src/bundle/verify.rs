@@ -1,0 +1,321 @@
+//! Checks a bundle from its first file to its last, recomputing everything and trusting nothing but the key.
+
+use super::chain::Chains;
+use super::check::{self, Checked, Content, Log};
+use super::manifest::{self, Manifest, ManifestFile};
+use super::member::Member;
+use super::report::{Report, VerifyFailure};
+use super::source::{self, Source};
+use super::writer::keys_file;
+use crate::checkpoint::{Checkpoint, VerifierKey, open_note};
+use crate::entry::key_id;
+use crate::event;
+use crate::merkle::{Frontier, Hash};
+use crate::replay::Replay;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// What to check besides.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// An older checkpoint of the same log, as a signed note: the bundle has to continue it.
+    pub since: Option<String>,
+}
+
+/// Verifies a bundle with the log's key: needs no daemon, no network, no store.
+///
+/// `progress` is told (entries done, entries in all) now and then. Memory follows the number of leaf hashes (32 bytes
+/// each), subjects and attributes. Grants that should not have been issued are no failure but part of the report.
+///
+/// # Errors
+/// The first thing that does not hold; what is wrong with an entry comes before what is wrong with a digest of it.
+pub fn verify(
+    source: Source<'_>,
+    key: &VerifierKey,
+    options: &Options,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, VerifyFailure> {
+    let since = options.since.as_deref().map(|note| Checkpoint::open(note, key)).transpose();
+    let since = since.map_err(|error| VerifyFailure::at("--since", error))?;
+    let mut verifier = Verifier {
+        key,
+        progress,
+        since,
+        checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
+        last: None,
+        files: Vec::new(),
+        manifest: Vec::new(),
+        leaf_hashes: Vec::new(),
+        deferred: None,
+        next: 0,
+        chains: Chains::default(),
+        replay: Replay::default(),
+        documents: BTreeMap::new(),
+        report: Report::default(),
+    };
+    let outside =
+        source::walk(source, &key.key, &mut |member, length, data| verifier.member(member, length, data))?;
+    verifier.finish(outside)
+}
+
+struct Verifier<'a> {
+    key: &'a VerifierKey,
+    progress: &'a mut dyn FnMut(u64, u64),
+    since: Option<Checkpoint>,
+    checkpoint: Checkpoint,
+    last: Option<Member>,
+    /// Digests as computed here, for comparison with the manifest.
+    files: Vec<ManifestFile>,
+    manifest: Vec<u8>,
+    leaf_hashes: Vec<u8>,
+    /// A root that does not fit: told only if no single entry is to blame.
+    deferred: Option<VerifyFailure>,
+    next: u64,
+    chains: Chains,
+    replay: Replay,
+    /// Digest of each file of bounds and notices that has to come.
+    documents: BTreeMap<Member, Hash>,
+    report: Report,
+}
+
+impl Verifier<'_> {
+    fn member(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
+        self.in_order(member)?;
+        let bytes = self.read(member, length, data)?;
+        match member {
+            Member::Checkpoint => self.checkpoint(&bytes)?,
+            Member::Keys if bytes != keys_file(self.key).as_bytes() => {
+                return Err(VerifyFailure::at(member, "not exactly the key that was given"));
+            }
+            Member::Entries(_) => self.entries(member, &bytes)?,
+            Member::Bounds(position) | Member::Notices(position) => {
+                self.document(member, position, &bytes)?
+            }
+            Member::ManifestNote => return self.note(&bytes),
+            Member::Keys | Member::LeafHashes | Member::Report | Member::Manifest => {}
+        }
+        if member != Member::Manifest {
+            self.files.push(ManifestFile::of(member, bytes.len() as u64, &Sha256::digest(&bytes).into()));
+        }
+        match member {
+            Member::LeafHashes => self.leaf_hashes(bytes),
+            Member::Manifest => self.manifest = bytes,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses files twice, out of order, or before something that they need.
+    fn in_order(&mut self, member: Member) -> Result<(), VerifyFailure> {
+        let before = self.last.replace(member);
+        if before.is_some_and(|before| before >= member) {
+            return Err(VerifyFailure::at(member, "out of order or twice"));
+        }
+        let due = match (before, member) {
+            (None, _) => Member::Checkpoint,
+            (Some(Member::Checkpoint), _) => Member::Keys,
+            (Some(Member::Keys), _) => Member::LeafHashes,
+            (Some(Member::LeafHashes), Member::Entries(_)) => Member::Entries(0),
+            (Some(Member::Entries(number)), Member::Entries(_)) => Member::Entries(number.saturating_add(1)),
+            (Some(Member::Manifest), _) => Member::ManifestNote,
+            (Some(_), Member::ManifestNote) => Member::Manifest,
+            _ => member,
+        };
+        if due != member {
+            return Err(self.missing(due));
+        }
+        match member {
+            Member::Checkpoint | Member::Keys | Member::LeafHashes | Member::Entries(_) => Ok(()),
+            _ => self.entries_end(),
+        }
+    }
+
+    fn missing(&self, due: Member) -> VerifyFailure {
+        let position = matches!(due, Member::Entries(_)).then_some(self.next);
+        VerifyFailure { position, ..VerifyFailure::at(due, "the file is missing") }
+    }
+
+    fn read(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, VerifyFailure> {
+        let bound = member.bytes_max(self.checkpoint.size);
+        if length > bound {
+            return Err(VerifyFailure::at(member, format!("more than {bound} bytes")));
+        }
+        let mut bytes = Vec::new();
+        data.take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
+            let position = matches!(member, Member::Entries(_)).then_some(self.next);
+            VerifyFailure { position, ..VerifyFailure::at(member, format!("can't be read: {error}")) }
+        })?;
+        if bytes.len() as u64 == length {
+            Ok(bytes)
+        } else {
+            Err(VerifyFailure::at(member, "not as long as it says"))
+        }
+    }
+
+    fn checkpoint(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
+        let failed = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
+        let note = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+        self.checkpoint = Checkpoint::open(note, self.key).map_err(|error| failed(error.to_string()))?;
+        self.report.signatures += 1;
+        if self.since.as_ref().is_some_and(|since| since.size > self.checkpoint.size) {
+            return Err(failed("older than the checkpoint it should continue".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn leaf_hashes(&mut self, bytes: Vec<u8>) {
+        let (leaves, rest) = bytes.as_chunks::<32>();
+        if leaves.len() as u64 != self.checkpoint.size || !rest.is_empty() {
+            let failure =
+                VerifyFailure::at(Member::LeafHashes, "not 32 bytes for each entry of the checkpoint");
+            self.deferred.get_or_insert(failure);
+        }
+        let mut tree = Frontier::new();
+        let mut continues = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
+        for leaf in leaves {
+            tree.push(*leaf);
+            if self.since.as_ref().is_some_and(|since| since.size == tree.size()) {
+                continues = Some(tree.root());
+            }
+        }
+        if tree.root() != self.checkpoint.root {
+            let failure = VerifyFailure::at(Member::LeafHashes, "the tree's root is not the checkpoint's");
+            self.deferred.get_or_insert(failure);
+        }
+        if self.since.as_ref().map(|since| since.root) != continues {
+            let failure = VerifyFailure::at("--since", "the log does not continue the older checkpoint");
+            self.deferred.get_or_insert(failure);
+        }
+        self.leaf_hashes = bytes;
+    }
+
+    fn entries(&mut self, member: Member, bytes: &[u8]) -> Result<(), VerifyFailure> {
+        let ends_whole = bytes.last() == Some(&b'\n');
+        let lines: Vec<&[u8]> =
+            bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
+        let leaf_hashes = std::mem::take(&mut self.leaf_hashes);
+        let log = Log { key: self.key, key_id: key_id(&self.key.key), leaf_hashes: &leaf_hashes };
+        for verdict in check::lines(self.next, &lines, &log) {
+            let taken = verdict.and_then(|checked| self.take(&checked));
+            taken.map_err(|reason| VerifyFailure::entry(self.next, member, reason))?;
+            self.next += 1;
+        }
+        self.leaf_hashes = leaf_hashes;
+        (self.progress)(self.next, self.checkpoint.size);
+        if ends_whole {
+            Ok(())
+        } else {
+            Err(VerifyFailure::entry(self.next.saturating_sub(1), member, "the line has no end"))
+        }
+    }
+
+    fn take(&mut self, checked: &Checked) -> Result<(), String> {
+        self.chains.take(checked, self.key.key.as_bytes(), &self.key.name)?;
+        let report = &mut self.report;
+        let (header, body) = match &checked.content {
+            Content::Erased => {
+                report.erased += 1;
+                return Ok(());
+            }
+            Content::Withheld(header) => {
+                report.withheld += 1;
+                (header, None)
+            }
+            Content::Sealed(header, body) => {
+                report.opened += 1;
+                (header, Some(body))
+            }
+            Content::Plain(header, body) => {
+                report.plain += 1;
+                let json = event::to_json(body)?;
+                if let Some(member) = manifest::document_member(checked.position, &json) {
+                    let document = manifest::document(&json).map_err(|error| error.to_string())?;
+                    self.documents.insert(member, Sha256::digest(document).into());
+                }
+                (header, Some(body))
+            }
+        };
+        report.entries += 1;
+        report.signatures += 1;
+        self.replay.take(checked.position, header, body);
+        Ok(())
+    }
+
+    /// After the last entry: none is missing, none was lost, and the tree is the one that was signed.
+    fn entries_end(&mut self) -> Result<(), VerifyFailure> {
+        if self.next != self.checkpoint.size {
+            let reason = "the entry is missing";
+            return Err(VerifyFailure { position: Some(self.next), ..VerifyFailure::at("entries", reason) });
+        }
+        if let Some(position) = self.chains.uncovered() {
+            let reason = "the entry is gone and no erasure accounts for it";
+            return Err(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
+        }
+        self.deferred.take().map_or(Ok(()), Err)
+    }
+
+    fn document(&mut self, member: Member, position: u64, bytes: &[u8]) -> Result<(), VerifyFailure> {
+        let digest: Hash = Sha256::digest(bytes).into();
+        match self.documents.remove(&member) {
+            Some(due) if due == digest => Ok(()),
+            Some(_) => {
+                Err(VerifyFailure::entry(position, member, "not what the entry at this position says"))
+            }
+            None => Err(VerifyFailure::entry(position, member, "no such event at this position")),
+        }
+    }
+
+    fn note(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
+        let failed = |reason: String| VerifyFailure::at(Member::ManifestNote, reason);
+        if let Some((missing, _)) = self.documents.first_key_value() {
+            return Err(self.missing(*missing));
+        }
+        let note = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+        let text = open_note(note, self.key).map_err(|error| failed(error.to_string()))?;
+        // A second signature would be bytes that nothing checks.
+        if note.lines().count() != text.lines().count() + 2 {
+            return Err(failed("more than one signature".to_owned()));
+        }
+        if text != manifest::note_text(&self.key.name, &self.manifest) {
+            return Err(failed("the manifest is not the one that was signed".to_owned()));
+        }
+        self.report.signatures += 1;
+        self.compare()
+    }
+
+    /// Each file against the signed manifest.
+    fn compare(&self) -> Result<(), VerifyFailure> {
+        let failed = |reason: String| VerifyFailure::at(Member::Manifest, reason);
+        let said: Manifest =
+            serde_json::from_slice(&self.manifest).map_err(|error| failed(error.to_string()))?;
+        for file in &self.files {
+            if !said.files.contains(file) {
+                return Err(VerifyFailure::at(&file.name, "its digest or length is not the manifest's"));
+            }
+        }
+        if let Some(file) = said.files.iter().find(|file| !self.files.contains(file)) {
+            return Err(VerifyFailure::at(&file.name, "in the manifest, but missing"));
+        }
+        let again = Manifest::new(&self.key.name, self.checkpoint.size, self.files.clone()).to_bytes();
+        if again.map_err(|error| failed(error.to_string()))? != self.manifest {
+            return Err(failed("not in the form of a manifest of this log".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, outside: u64) -> Result<Report, VerifyFailure> {
+        if self.last != Some(Member::ManifestNote) {
+            return Err(VerifyFailure::at(Member::ManifestNote, "the file is missing"));
+        }
+        self.report.origin = self.checkpoint.origin;
+        self.report.tree_size = self.checkpoint.size;
+        self.report.root = hex::encode(self.checkpoint.root);
+        self.report.subjects = self.chains.subjects();
+        self.report.signatures += outside;
+        self.report.continues = self.since.map(|since| since.size);
+        self.report.recorded_to_ms = self.chains.recorded_at_ms();
+        self.report.grants = self.replay.finish();
+        Ok(self.report)
+    }
+}

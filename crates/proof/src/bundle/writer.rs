@@ -1,0 +1,234 @@
+//! Writes a bundle as a stream: no spool file, memory bound by one file of entries.
+
+use super::line::{EntryLine, LineError};
+use super::manifest::{self, Manifest, ManifestFile};
+use super::member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
+use super::trailer::{self, DigestWriter};
+use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, sign_note};
+use crate::merkle::{Hash, Nodes};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+use std::io::{self, Read, Write};
+
+/// Level of compression: past it, time doubles for a few percent (entries are ciphertext).
+const ZSTD_LEVEL: i32 = 3;
+/// Leaf hashes read at a time.
+const HASHES_PAGE: u64 = 8192;
+
+/// Why a bundle can't be written (on).
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Writing failed.
+    #[error("writing: {0}")]
+    Io(#[from] io::Error),
+    /// The checkpoint is not the log's.
+    #[error("the checkpoint: {0}")]
+    Checkpoint(#[from] NoteError),
+    /// A line can't be written.
+    #[error("an entry: {0}")]
+    Line(#[from] LineError),
+    /// Parts were given in another order than a bundle has, or some are missing.
+    #[error("out of order: {0}")]
+    Order(&'static str),
+    /// A part is larger than a bundle allows.
+    #[error("`{0}` would be too large")]
+    TooLarge(Member),
+}
+
+/// A bundle being written to `W`: made with checkpoint and key, then [`leaf_hashes`](Self::leaf_hashes),
+/// [`entry`](Self::entry) for each position, [`finish`](Self::finish). Dropped before that, it leaves a file
+/// that does not verify.
+pub struct BundleWriter<W: Write> {
+    tar: tar::Builder<zstd::Encoder<'static, DigestWriter<W>>>,
+    checkpoint: Checkpoint,
+    key: VerifyingKey,
+    files: Vec<ManifestFile>,
+    hashes_written: bool,
+    /// The position that comes next.
+    next: u64,
+    lines: Vec<u8>,
+    entries_files: u32,
+    /// Bounds and notices, which follow the entries; a log has few.
+    documents: Vec<(Member, Vec<u8>)>,
+}
+
+impl<W: Write> BundleWriter<W> {
+    /// Begins a bundle of the tree that the signed `checkpoint` describes.
+    ///
+    /// # Errors
+    /// The checkpoint is not signed by `key`, or writing fails.
+    pub fn new(out: W, checkpoint: &str, key: &VerifierKey) -> Result<Self, BundleError> {
+        let mut zstd = zstd::Encoder::new(DigestWriter { out, digest: Sha256::new() }, ZSTD_LEVEL)?;
+        zstd.include_checksum(true)?;
+        let mut writer = Self {
+            tar: tar::Builder::new(zstd),
+            checkpoint: Checkpoint::open(checkpoint, key)?,
+            key: key.key,
+            files: Vec::new(),
+            hashes_written: false,
+            next: 0,
+            lines: Vec::new(),
+            entries_files: 0,
+            documents: Vec::new(),
+        };
+        writer.append(Member::Checkpoint, checkpoint.as_bytes())?;
+        writer.append(Member::Keys, keys_file(key).as_bytes())?;
+        Ok(writer)
+    }
+
+    /// Number of entries that the bundle has to have.
+    #[must_use]
+    pub fn tree_size(&self) -> u64 {
+        self.checkpoint.size
+    }
+
+    /// Writes all leaf hashes.
+    ///
+    /// # Errors
+    /// They can't be read, were written before, or writing fails.
+    pub fn leaf_hashes<N: Nodes>(&mut self, nodes: &N) -> Result<(), BundleError>
+    where
+        N::Error: std::fmt::Display,
+    {
+        if std::mem::replace(&mut self.hashes_written, true) {
+            return Err(BundleError::Order("leaf hashes are written once"));
+        }
+        let length = self.checkpoint.size * 32;
+        let mut read = HashesRead {
+            nodes,
+            next: 0,
+            size: self.checkpoint.size,
+            page: Vec::new(),
+            at: 0,
+            digest: Sha256::new(),
+        };
+        self.tar
+            .append_data(&mut header(length), Member::LeafHashes.to_string(), &mut read)
+            .map_err(BundleError::Io)?;
+        let digest: Hash = read.digest.finalize().into();
+        self.files.push(ManifestFile::of(Member::LeafHashes, length, &digest));
+        Ok(())
+    }
+
+    /// Writes the next entry.
+    ///
+    /// # Errors
+    /// It is not the next one, its line is too large, or writing fails.
+    pub fn entry(&mut self, line: &EntryLine) -> Result<(), BundleError> {
+        if !self.hashes_written || line.position != self.next || self.next >= self.checkpoint.size {
+            return Err(BundleError::Order("entries follow the leaf hashes, each position once"));
+        }
+        let bytes = line.to_bytes()?;
+        if bytes.len() as u64 >= MEMBER_BYTES_MAX {
+            return Err(BundleError::TooLarge(Member::Entries(self.entries_files)));
+        }
+        if self.lines.len() + bytes.len() >= ENTRIES_ROLL_BYTES {
+            self.roll()?;
+        }
+        self.lines.extend_from_slice(&bytes);
+        self.lines.push(b'\n');
+        self.next += 1;
+        if let Some(body) = &line.body
+            && let Some(member) = manifest::document_member(line.position, body)
+        {
+            self.documents.push((member, manifest::document(body).map_err(io::Error::other)?));
+        }
+        Ok(())
+    }
+
+    /// Writes the rest: bounds, notices, the report for people, the signed manifest, the trailer.
+    ///
+    /// # Errors
+    /// Entries are missing, `key` is not the log's, or writing fails.
+    pub fn finish(mut self, report_html: &str, key: &SigningKey) -> Result<W, BundleError> {
+        if !self.hashes_written || self.next != self.checkpoint.size {
+            return Err(BundleError::Order("not every entry was written"));
+        }
+        if key.verifying_key() != self.key {
+            return Err(BundleError::Checkpoint(NoteError::Unsigned));
+        }
+        self.roll()?;
+        let mut documents = std::mem::take(&mut self.documents);
+        documents.sort_by_key(|(member, _)| *member);
+        for (member, bytes) in documents {
+            self.append(member, &bytes)?;
+        }
+        self.append(Member::Report, report_html.as_bytes())?;
+        let origin = self.checkpoint.origin.clone();
+        let files = std::mem::take(&mut self.files);
+        let manifest =
+            Manifest::new(&origin, self.checkpoint.size, files).to_bytes().map_err(io::Error::other)?;
+        self.append(Member::Manifest, &manifest)?;
+        let note = sign_note(&manifest::note_text(&origin, &manifest), &origin, key);
+        self.append(Member::ManifestNote, note.as_bytes())?;
+        let DigestWriter { mut out, digest } = self.tar.into_inner()?.finish()?;
+        out.write_all(&trailer::make(&digest.finalize().into(), key))?;
+        out.flush()?;
+        Ok(out)
+    }
+
+    fn roll(&mut self) -> Result<(), BundleError> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        self.append(Member::Entries(self.entries_files), &lines)?;
+        self.entries_files += 1;
+        Ok(())
+    }
+
+    fn append(&mut self, member: Member, bytes: &[u8]) -> Result<(), BundleError> {
+        let length = bytes.len() as u64;
+        if length > member.bytes_max(self.checkpoint.size) {
+            return Err(BundleError::TooLarge(member));
+        }
+        self.tar.append_data(&mut header(length), member.to_string(), bytes)?;
+        self.files.push(ManifestFile::of(member, length, &Sha256::digest(bytes).into()));
+        Ok(())
+    }
+}
+
+/// `keys.jsonl` of a log that never changed its key.
+pub(super) fn keys_file(key: &VerifierKey) -> String {
+    format!("{}\n", serde_json::json!({ "from_position": 0, "vkey": key.to_string() }))
+}
+
+fn header(length: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(length);
+    header.set_mode(0o644);
+    header
+}
+
+/// Leaf hashes as a stream of bytes.
+struct HashesRead<'a, N> {
+    nodes: &'a N,
+    next: u64,
+    size: u64,
+    page: Vec<u8>,
+    at: usize,
+    digest: Sha256,
+}
+
+impl<N: Nodes> Read for HashesRead<'_, N>
+where
+    N::Error: std::fmt::Display,
+{
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.page.len() && self.next < self.size {
+            let count = (self.size - self.next).min(HASHES_PAGE);
+            let asked = usize::try_from(count).map_err(io::Error::other)?;
+            let page = self.nodes.nodes(0, self.next, asked);
+            self.page = page.map_err(|error| io::Error::other(error.to_string()))?.concat();
+            if self.page.len() != asked * 32 {
+                return Err(io::Error::other("fewer leaf hashes than entries"));
+            }
+            self.digest.update(&self.page);
+            (self.at, self.next) = (0, self.next + count);
+        }
+        let count = self.page.get(self.at..).unwrap_or_default().read(into)?;
+        self.at += count;
+        Ok(count)
+    }
+}

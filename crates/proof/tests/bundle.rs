@@ -1,0 +1,323 @@
+//! Bundles: what is written verifies, and nothing that was tampered with does.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod log;
+
+use ed25519_dalek::SigningKey;
+use log::*;
+use sayso_proof::bundle::{self, BundleWriter, Options, Report, Source, VerifyFailure};
+use sayso_proof::entry::{self, Header};
+use sayso_proof::event::ErasureCompleted;
+use sayso_proof::event::event_body::Event;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Two people, one of them erased, with documents.
+fn story() -> Log {
+    let mut log = Log::with_vocabulary();
+    log.documents();
+    let (ada, bob) = (person(1), person(2));
+    let fact = log.about(ada, recorded(attribute("tea", "food")));
+    let gone = log.size();
+    log.about(bob, recorded(attribute("job", "work")));
+    let yes = log.about(ada, given(terms(&["personalization"], &[], &[])));
+    log.about(ada, grant(fact, yes, "tea", "food"));
+    log.erase(&[gone], true);
+    log
+}
+
+fn check(bytes: &[u8], log: &Log) -> Result<Report, VerifyFailure> {
+    bundle::verify(Source::Archive(Box::new(bytes)), &log.verifier(), &Options::default(), &mut |_, _| ())
+}
+
+fn check_folder(path: &Path, log: &Log) -> Result<Report, VerifyFailure> {
+    bundle::verify(Source::open(path).unwrap(), &log.verifier(), &Options::default(), &mut |_, _| ())
+}
+
+/// An unpacked bundle in a folder that goes when dropped.
+struct Unpacked(PathBuf);
+
+impl Unpacked {
+    fn new(log: &Log, name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sayso-proof-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        bundle::unpack(Box::new(log.bundle().as_slice()), &log.key.verifying_key(), &path).unwrap();
+        Self(path)
+    }
+
+    /// Changes the lines of the first file of entries.
+    fn lines(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let path = self.0.join("entries/000000.jsonl");
+        let mut lines: Vec<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+        change(&mut lines);
+        fs::write(path, lines.join("\n") + "\n").unwrap();
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_bundle_verifies_and_counts() {
+    let log = story();
+    let report = check(&log.bundle(), &log).unwrap();
+    assert_eq!(report.tree_size, log.size());
+    assert_eq!((report.erased, report.opened, report.subjects, report.withheld), (1, 3, 1, 0));
+    assert_eq!(report.signatures, log.size() - 1 + 3);
+    assert_eq!((report.grants.replayed, report.grants.unjustified), (1, 0), "{:?}", report.grants);
+    let unpacked = Unpacked::new(&log, "whole");
+    assert_eq!(check_folder(&unpacked.0, &log).unwrap().entries, report.entries);
+}
+
+#[test]
+fn a_withheld_bundle_verifies_closed() {
+    let mut log = story();
+    log.withheld = true;
+    let report = check(&log.bundle(), &log).unwrap();
+    assert_eq!((report.withheld, report.opened, report.grants.not_replayable), (3, 0, 0));
+}
+
+#[test]
+fn every_flipped_byte_of_an_archive_is_noticed() {
+    let log = story();
+    let mut bytes = log.bundle();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 1 << (at % 8);
+        assert!(check(&bytes, &log).is_err(), "byte {at} of {}", bytes.len());
+        bytes[at] ^= 1 << (at % 8);
+    }
+    for shorter in [0, 1, 200, bytes.len() - bundle::TRAILER_BYTES, bytes.len() - 1] {
+        assert!(check(&bytes[..shorter], &log).is_err(), "{shorter}");
+    }
+    bytes.push(0);
+    assert!(check(&bytes, &log).is_err());
+}
+
+#[test]
+fn every_flipped_byte_of_a_folder_is_noticed() {
+    let mut log = Log::new();
+    log.documents();
+    log.about(person(1), recorded(attribute("tea", "food")));
+    let unpacked = Unpacked::new(&log, "flips");
+    let mut files =
+        vec!["checkpoint", "keys.jsonl", "leaf-hashes.bin", "entries/000000.jsonl", "bounds/1.json"];
+    files.extend(["notices/2.json", "report.html", "manifest.json", "manifest.note"]);
+    for name in files {
+        let path = unpacked.0.join(name);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&path, &bytes).unwrap();
+            let failure = check_folder(&unpacked.0, &log).expect_err(&format!("{name} byte {at}"));
+            if name.starts_with("entries") || name == "leaf-hashes.bin" {
+                assert!(failure.position.is_some(), "{name} byte {at}: {failure}");
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+        check_folder(&unpacked.0, &log).unwrap();
+        fs::remove_file(&path).unwrap();
+        check_folder(&unpacked.0, &log).expect_err(name);
+        fs::write(&path, whole).unwrap();
+    }
+    for extra in ["extra", "entries/000001.jsonl", "entries/1.jsonl", "bounds/0.json", "bounds/+1.json"] {
+        fs::write(unpacked.0.join(extra), "{}\n").unwrap();
+        check_folder(&unpacked.0, &log).expect_err(extra);
+        fs::remove_file(unpacked.0.join(extra)).unwrap();
+    }
+    check_folder(&unpacked.0, &log).unwrap();
+}
+
+#[test]
+fn dropped_and_swapped_lines_name_their_position() {
+    let log = story();
+    for at in 0..log.size() as usize {
+        let unpacked = Unpacked::new(&log, "lines");
+        unpacked.lines(|lines| drop(lines.remove(at)));
+        assert_eq!(check_folder(&unpacked.0, &log).unwrap_err().position, Some(at as u64));
+        let unpacked = Unpacked::new(&log, "lines");
+        if at > 0 {
+            unpacked.lines(|lines| lines.swap(at - 1, at));
+            assert_eq!(check_folder(&unpacked.0, &log).unwrap_err().position, Some(at as u64 - 1));
+        }
+    }
+}
+
+#[test]
+fn an_entry_by_another_key_names_its_position() {
+    let log = story();
+    let position = log.size() - 3;
+    let mut stranger = story();
+    stranger.key = SigningKey::from_bytes(&[5; 32]);
+    let header = entry::parse_header(&log.entries[position as usize]).unwrap();
+    stranger.seal(&Header { key_commitment: None, ..header }, given(terms(&["advertising"], &[], &[])));
+    let last = stranger.entries.len() - 1;
+    let key = stranger.keys[last].as_ref();
+    let line =
+        bundle::EntryLine::new(position, log.recorded[position as usize], &stranger.entries[last], key);
+    let line = String::from_utf8(line.unwrap().to_bytes().unwrap()).unwrap();
+    for hash_too in [false, true] {
+        let unpacked = Unpacked::new(&log, "stranger");
+        unpacked.lines(|lines| lines[position as usize] = line.clone());
+        if hash_too {
+            let mut hashes = log.leaves.clone();
+            hashes[position as usize] = stranger.leaves[last];
+            fs::write(unpacked.0.join("leaf-hashes.bin"), hashes.concat()).unwrap();
+        }
+        let failure = check_folder(&unpacked.0, &log).unwrap_err();
+        assert_eq!((failure.position, failure.reason.as_str()), (Some(position), "signed by another key"));
+    }
+}
+
+#[test]
+fn a_forged_signature_in_a_batch_names_its_position() {
+    let mut log = story();
+    let forged = log.size() - 2;
+    let entry = &mut log.entries[forged as usize];
+    let at = entry.len() - 40;
+    entry[at] ^= 1;
+    // The forger controls the hashes, but not the log's key.
+    log.leaves[forged as usize] = sayso_proof::merkle::leaf_hash(entry);
+    let failure = check(&log.bundle(), &log).unwrap_err();
+    assert_eq!((failure.position, failure.reason.as_str()), (Some(forged), "the signature does not verify"));
+}
+
+#[test]
+fn what_is_gone_has_to_be_accounted_for() {
+    let mut log = story();
+    let lost = log.size() - 2;
+    log.erase(&[lost], false);
+    assert_eq!(check(&log.bundle(), &log).unwrap_err().position, Some(lost));
+    let mut log = story();
+    let discarded = vec![sayso_proof::event::PositionRange { first: 11, last: 12 }];
+    let at = log.size();
+    log.about_nobody(Event::ErasureCompleted(ErasureCompleted { discarded, ..Default::default() }));
+    assert_eq!(check(&log.bundle(), &log).unwrap_err().position, Some(at), "says erased what is still there");
+}
+
+#[test]
+fn chains_hold_across_erased_entries_and_nowhere_else() {
+    let mut log = Log::new();
+    for key in ["a", "b", "c"] {
+        log.about(person(1), recorded(attribute(key, "food")));
+    }
+    log.erase(&[2], true);
+    assert_eq!(check(&log.bundle(), &log).unwrap().erased, 1);
+    // A version that skips one, though what it skips was never there.
+    let mut log = Log::new();
+    log.about(person(1), recorded(attribute("a", "food")));
+    let position = log.size();
+    let header = Header { version: 2, ..entry::parse_header(&log.entries[1]).unwrap() };
+    let header = Header { previous: Some(log.leaves[1]), key_commitment: None, ..header };
+    log.seal(&header, recorded(attribute("b", "food")));
+    assert_eq!(check(&log.bundle(), &log).unwrap_err().position, Some(position));
+}
+
+#[test]
+fn an_older_checkpoint_has_to_be_continued() {
+    let log = story();
+    let since = |note: String| {
+        let options = Options { since: Some(note) };
+        let bytes = log.bundle();
+        bundle::verify(Source::Archive(Box::new(bytes.as_slice())), &log.verifier(), &options, &mut |_, _| ())
+    };
+    for size in 0..=log.size() {
+        assert_eq!(since(log.checkpoint(size)).unwrap().continues, Some(size));
+    }
+    let mut other = Log::with_vocabulary();
+    other.about(person(9), recorded(attribute("x", "food")));
+    other.about(person(9), recorded(attribute("y", "food")));
+    assert_eq!(since(other.checkpoint(other.size())).unwrap_err().place, "--since");
+    let mut longer = story();
+    longer.documents();
+    assert!(since(longer.checkpoint(longer.size())).is_err());
+}
+
+#[test]
+fn an_interrupted_export_leaves_nothing_that_verifies() {
+    let log = story();
+    let mut out = Vec::new();
+    let mut writer = BundleWriter::new(&mut out, &log.checkpoint(log.size()), &log.verifier()).unwrap();
+    writer.leaf_hashes(&log).unwrap();
+    writer.entry(&log.line(0)).unwrap();
+    assert!(writer.entry(&log.line(2)).is_err(), "positions are dense");
+    drop(writer);
+    assert!(check(&out, &log).is_err());
+    let mut writer = BundleWriter::new(Vec::new(), &log.checkpoint(log.size()), &log.verifier()).unwrap();
+    writer.leaf_hashes(&log).unwrap();
+    assert!(writer.finish("", &log.key).is_err(), "entries are missing");
+}
+
+#[test]
+fn hostile_archives_are_refused() {
+    let log = story();
+    let pack = |build: &dyn Fn(&mut tar::Builder<Vec<u8>>)| {
+        let mut tar = tar::Builder::new(Vec::new());
+        build(&mut tar);
+        zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap()
+    };
+    let file = |tar: &mut tar::Builder<Vec<u8>>, name: &str, kind, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        tar.append(&header, bytes).unwrap();
+    };
+    let regular = tar::EntryType::Regular;
+    for name in ["../checkpoint", "/checkpoint", "./checkpoint", "entries/../checkpoint", "other"] {
+        assert_eq!(check(&pack(&|tar| file(tar, name, regular, b"x")), &log).unwrap_err().place, "archive");
+    }
+    let link = pack(&|tar| file(tar, "checkpoint", tar::EntryType::Symlink, b""));
+    assert_eq!(check(&link, &log).unwrap_err().place, "archive");
+    let checkpoint = log.checkpoint(log.size());
+    let twice = pack(&|tar| {
+        file(tar, "checkpoint", regular, checkpoint.as_bytes());
+        file(tar, "checkpoint", regular, checkpoint.as_bytes());
+    });
+    assert_eq!(check(&twice, &log).unwrap_err().place, "checkpoint");
+    let bomb = pack(&|tar| file(tar, "checkpoint", regular, &vec![0; 17 << 20]));
+    assert_eq!(check(&bomb, &log).unwrap_err().place, "checkpoint");
+}
+
+#[test]
+fn many_entries_roll_over_several_files() {
+    let mut log = Log::new();
+    let long = "y".repeat(1 << 20);
+    for number in 0..12 {
+        let fact = sayso_proof::event::Attribute { value_json: long.clone(), ..attribute("k", "food") };
+        log.about(person(number % 3 + 1), recorded(fact));
+    }
+    let bytes = log.bundle();
+    let mut told = Vec::new();
+    let source = Source::Archive(Box::new(bytes.as_slice()));
+    let report =
+        bundle::verify(source, &log.verifier(), &Options::default(), &mut |done, of| told.push((done, of)));
+    assert_eq!(report.unwrap().subjects, 3);
+    assert!(told.len() > 2, "{told:?}");
+    assert_eq!(told.last(), Some(&(13, 13)));
+}
+
+/// Anybody can unpack a bundle with what is on their machine: its trailer stands in nobody's way.
+#[test]
+fn tar_unpacks_it() {
+    use std::process::{Command, Stdio};
+    let have = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !have("tar") || !have("zstd") {
+        eprintln!("not checked: no tar or no zstd on this machine");
+        return;
+    }
+    let log = story();
+    let archive = Unpacked::new(&log, "tar");
+    let file = archive.0.with_extension("tar.zst");
+    fs::write(&file, log.bundle()).unwrap();
+    fs::remove_dir_all(&archive.0).unwrap();
+    fs::create_dir(&archive.0).unwrap();
+    let status = Command::new("tar").arg("--zstd").arg("-xf").arg(&file).arg("-C").arg(&archive.0).status();
+    fs::remove_file(file).unwrap();
+    assert!(status.unwrap().success());
+    check_folder(&archive.0, &log).unwrap();
+}

@@ -1,0 +1,254 @@
+//! A small log with real keys, for tests.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests; not every test uses all of it"
+)]
+
+use ed25519_dalek::SigningKey;
+use sayso_proof::bundle::{BundleWriter, EntryLine};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::entry::{self, EventKey, Handle, Header};
+use sayso_proof::event::event_body::Event;
+use sayso_proof::event::*;
+use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
+use std::collections::{HashMap, HashSet};
+
+pub const ORIGIN: &str = "sayso.example/acme";
+pub const START_MS: u64 = 1_750_000_000_000;
+
+pub struct Log {
+    pub key: SigningKey,
+    pub entries: Vec<Vec<u8>>,
+    pub leaves: Vec<Hash>,
+    pub keys: Vec<Option<EventKey>>,
+    pub recorded: Vec<u64>,
+    pub erased: HashSet<u64>,
+    pub withheld: bool,
+    tips: HashMap<Handle, (u64, Hash)>,
+    pub now: u64,
+}
+
+impl Nodes for Log {
+    type Error = String;
+    fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, String> {
+        assert_eq!(level, 0);
+        Ok(self.leaves[start as usize..start as usize + count].to_vec())
+    }
+}
+
+pub fn person(number: u8) -> Handle {
+    Handle([number; 16])
+}
+
+pub fn event_id(position: u64) -> [u8; 16] {
+    let mut id = [0x70; 16];
+    id[8..].copy_from_slice(&position.to_be_bytes());
+    id
+}
+
+impl Log {
+    /// With its first entries: opened, a small vocabulary, bounds, a notice.
+    pub fn new() -> Self {
+        let key = SigningKey::from_bytes(&[4; 32]);
+        let public_key = key.verifying_key().to_bytes().to_vec();
+        let mut log = Self {
+            key,
+            entries: vec![],
+            leaves: vec![],
+            keys: vec![],
+            recorded: vec![],
+            erased: HashSet::new(),
+            withheld: false,
+            tips: HashMap::new(),
+            now: START_MS,
+        };
+        log.about_nobody(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
+        log
+    }
+
+    pub fn with_vocabulary() -> Self {
+        let mut log = Self::new();
+        for (id, parent) in
+            [("personalization", ""), ("tone-adaptation", "personalization"), ("advertising", "")]
+        {
+            log.about_nobody(Event::PurposeDefined(PurposeDefined {
+                id: id.into(),
+                parent: parent.into(),
+                ..PurposeDefined::default()
+            }));
+        }
+        let categories = [("preference", "", false), ("food", "preference", false), ("work", "", false)];
+        for (id, parent, special) in
+            categories.into_iter().chain([("health", "", true), ("allergy", "health", false)])
+        {
+            log.about_nobody(Event::CategoryDefined(CategoryDefined {
+                id: id.into(),
+                parent: parent.into(),
+                special,
+                ..CategoryDefined::default()
+            }));
+        }
+        log
+    }
+
+    pub fn documents(&mut self) {
+        let policies = "permit(principal, action, resource);".to_owned();
+        self.about_nobody(Event::BoundsPublished(BoundsPublished { policies, ..BoundsPublished::default() }));
+        let notice = Some(NoticeRef {
+            id: "n".into(),
+            version: "1".into(),
+            language: "en".into(),
+            digest: vec![1; 32],
+        });
+        self.about_nobody(Event::NoticePublished(NoticePublished { notice, text: "We ask.".into() }));
+    }
+
+    pub fn size(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub fn verifier(&self) -> VerifierKey {
+        VerifierKey { name: ORIGIN.into(), key: self.key.verifying_key() }
+    }
+
+    fn header(&mut self, handle: Handle) -> Header {
+        self.now += 1000;
+        let tip = self.tips.get(&handle);
+        Header {
+            event_id: event_id(self.size()),
+            handle,
+            version: tip.map_or(0, |tip| tip.0 + 1),
+            previous: tip.map(|tip| tip.1),
+            sealed_at_ms: self.now,
+            idempotency: None,
+            key_commitment: None,
+        }
+    }
+
+    fn push(&mut self, header: &Header, payload: Vec<u8>, key: Option<EventKey>) -> [u8; 16] {
+        let bytes = entry::sign(payload, ORIGIN, &self.key).unwrap();
+        let leaf = merkle::leaf_hash(&bytes);
+        self.tips.insert(header.handle, (header.version, leaf));
+        self.entries.push(bytes);
+        self.leaves.push(leaf);
+        self.keys.push(key);
+        self.recorded.push(self.recorded.last().copied().unwrap_or(0).max(header.sealed_at_ms));
+        header.event_id
+    }
+
+    pub fn about_nobody(&mut self, event: Event) -> [u8; 16] {
+        let header = self.header(Handle::NOBODY);
+        let payload = entry::plain(&header, &body(event)).unwrap();
+        self.push(&header, payload, None)
+    }
+
+    pub fn about(&mut self, handle: Handle, event: Event) -> [u8; 16] {
+        let header = self.header(handle);
+        self.seal(&header, event)
+    }
+
+    /// At the same moment as the event before it.
+    pub fn about_at_once(&mut self, handle: Handle, event: Event) -> [u8; 16] {
+        self.now -= 1000;
+        self.about(handle, event)
+    }
+
+    pub fn seal(&mut self, header: &Header, event: Event) -> [u8; 16] {
+        let key = EventKey::derive(&[8; 32], &header.event_id);
+        let payload = entry::seal(header, &body(event), &key).unwrap();
+        self.push(header, payload, Some(key))
+    }
+
+    /// Erases positions, with the event that accounts for them if `told`.
+    pub fn erase(&mut self, positions: &[u64], told: bool) {
+        self.erased.extend(positions);
+        if told {
+            let discarded = positions.iter().map(|at| PositionRange { first: *at, last: *at }).collect();
+            self.about_nobody(Event::ErasureCompleted(ErasureCompleted { discarded, ..Default::default() }));
+        }
+    }
+
+    pub fn checkpoint(&self, size: u64) -> String {
+        let mut tree = Frontier::new();
+        self.leaves[..size as usize].iter().for_each(|leaf| tree.push(*leaf));
+        Checkpoint { origin: ORIGIN.into(), size, root: tree.root() }.sign(&self.key)
+    }
+
+    pub fn line(&self, position: u64) -> EntryLine {
+        let at = position as usize;
+        if self.erased.contains(&position) {
+            return EntryLine::erased(position, self.recorded[at]);
+        }
+        let key = self.keys[at].as_ref().filter(|_| !self.withheld);
+        EntryLine::new(position, self.recorded[at], &self.entries[at], key).unwrap()
+    }
+
+    pub fn bundle(&self) -> Vec<u8> {
+        let mut writer =
+            BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.verifier()).unwrap();
+        writer.leaf_hashes(self).unwrap();
+        for position in 0..self.size() {
+            writer.entry(&self.line(position)).unwrap();
+        }
+        writer.finish("<!doctype html><title>Audit</title>", &self.key).unwrap()
+    }
+}
+
+pub fn body(event: Event) -> EventBody {
+    EventBody { about_ms: 7, event: Some(event), ..EventBody::default() }
+}
+
+pub fn attribute(key: &str, category: &str) -> Attribute {
+    Attribute {
+        key: key.into(),
+        value_json: "\"x\"".into(),
+        category: category.into(),
+        provenance: Provenance::Declared.into(),
+        confidence: Some(0.1 + 0.2),
+        ..Attribute::default()
+    }
+}
+
+pub fn recorded(attribute: Attribute) -> Event {
+    Event::AttributeRecorded(AttributeRecorded { attribute: Some(attribute) })
+}
+
+pub fn terms(purposes: &[&str], categories: &[&str], recipients: &[&str]) -> ConsentTerms {
+    let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    ConsentTerms {
+        purposes: owned(purposes),
+        categories: owned(categories),
+        recipients: owned(recipients),
+        ..ConsentTerms::default()
+    }
+}
+
+pub fn given(terms: ConsentTerms) -> Event {
+    Event::ConsentGiven(ConsentGiven { terms: Some(terms) })
+}
+
+pub fn refused(terms: ConsentTerms) -> Event {
+    Event::ConsentRefused(ConsentRefused { terms: Some(terms) })
+}
+
+pub fn withdrawn(terms: ConsentTerms) -> Event {
+    Event::ConsentWithdrawn(ConsentWithdrawn { terms: Some(terms) })
+}
+
+/// A grant of one attribute to `bot` for tone adaptation.
+pub fn grant(attribute: [u8; 16], consent: [u8; 16], key: &str, category: &str) -> Event {
+    Event::GrantIssued(GrantIssued {
+        recipient: "bot".into(),
+        purpose: "tone-adaptation".into(),
+        allowed: vec![GrantedAttribute {
+            attribute: attribute.to_vec(),
+            consent: consent.to_vec(),
+            key: key.into(),
+            category: category.into(),
+        }],
+        ..GrantIssued::default()
+    })
+}
