@@ -1,1 +1,1 @@
-//! GRPC: the only room that knows tonic and prost services.
+//! gRPC.
