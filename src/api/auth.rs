@@ -28,11 +28,7 @@ impl<S> Guarded<S> {
         let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or(CredentialError::Missing);
         let caller = token.and_then(|token| self.issuer.authenticate(token.trim()));
         let caller = caller.map_err(|error| status::of_credential(&error))?;
-        if roles::may(caller.role, request.uri().path()) {
-            Ok(caller)
-        } else {
-            Err(status::forbidden())
-        }
+        if roles::may(caller.role, request.uri().path()) { Ok(caller) } else { Err(status::forbidden()) }
     }
 }
 

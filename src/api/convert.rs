@@ -10,7 +10,7 @@ use crate::domain::profile::HeldAttribute;
 use crate::proto;
 use prost::Message;
 use prost_types::Timestamp;
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use sayso_proof::event::{Provenance, Reason, Role, Tier, WithheldClass};
 use tonic::Status;
 
 /// Milliseconds since the Unix epoch as the wire's time.
@@ -227,5 +227,94 @@ pub fn notice_served(notice: Option<proto::NoticeServed>) -> app::NoticeServed {
         version: notice.version,
         language: notice.language,
         digest: notice.digest,
+    }
+}
+
+/// An event's body for the wire, as the log holds it.
+#[must_use]
+pub fn body(event: &crate::domain::event::Recorded) -> proto::EventBody {
+    let draft = crate::domain::event::Draft {
+        about_ms: event.about_ms,
+        actor: event.actor.clone(),
+        event: event.event.clone(),
+    };
+    crate::domain::codec::encode(&draft, &event.request_digest)
+}
+
+/// The lineage of a grant for the wire. A service had the values with the grant and gets them nowhere else.
+#[must_use]
+pub fn explanation(of: app::Explanation, role: Role) -> proto::ExplainGrantResponse {
+    let value = |held: &HeldAttribute| match role {
+        Role::Service => String::new(),
+        _ => held.attribute.value.expose().to_owned(),
+    };
+    let allowed = of.allowed.iter().map(|allowed| proto::ExplainedAttribute {
+        event_id: allowed.held.event_id.to_string(),
+        key: allowed.held.attribute.key.clone(),
+        category: allowed.held.attribute.category.clone(),
+        value_json: value(&allowed.held),
+        provenance: allowed.held.attribute.provenance.into(),
+        evidence: allowed.held.attribute.evidence.clone(),
+        recorded_at: Some(time(allowed.held.recorded_at_ms)),
+        recorded_by: Some(allowed.held.actor.clone()),
+        consent_event_id: allowed.consent.to_string(),
+        since: allowed.since.clone(),
+    });
+    let consents = of.consents.into_iter().map(|consent| proto::ExplainedConsent {
+        event_id: consent.event_id.to_string(),
+        recorded_at: Some(time(consent.recorded_at_ms)),
+        purposes: consent.terms.purposes,
+        categories: consent.terms.categories,
+        recipients: consent.terms.recipients,
+        explicit: consent.terms.explicit,
+        notice: consent.terms.notice,
+        channel: consent.terms.channel,
+        actor: Some(consent.actor),
+        since: consent.since,
+    });
+    let uses = of.uses.into_iter().map(|used| proto::ExplainedUse {
+        reply: used.reply,
+        recorded_at: Some(time(used.recorded_at_ms)),
+        count: used.count,
+        shaped_by: used.shaped_by,
+    });
+    proto::ExplainGrantResponse {
+        grant_id: of.id.to_string(),
+        allowed: allowed.collect(),
+        withheld: of.withheld.iter().map(withheld).collect(),
+        consents: consents.collect(),
+        uses: uses.collect(),
+        issued_at: Some(time(of.issued_at_ms)),
+        expires_at: Some(time(of.issued.expires_at_ms)),
+        stands: of.standing.stands,
+        reason: of.standing.reason.unwrap_or_default().into(),
+        revoked_at: of.revoked_at_ms.map(time),
+        recipient: of.issued.recipient,
+        purpose: of.issued.purpose,
+        interaction: of.issued.interaction,
+        text: of.text,
+        proof: of.proof,
+    }
+}
+
+/// The certificate of an erasure for the wire.
+#[must_use]
+pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
+    let discarded = of.completed.discarded.iter();
+    let recipients = of.completed.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
+        name: recipient.name.clone(),
+        grants: u32::try_from(recipient.grant_ids.len()).unwrap_or(u32::MAX),
+        acknowledged: of.acknowledged.contains(&recipient.name),
+    });
+    proto::ErasureCertificate {
+        request_id: of.request.to_string(),
+        scope: of.completed.scope,
+        requested_at: Some(time(of.completed.requested_at_ms)),
+        completed_at: Some(time(of.completed_at_ms)),
+        position: of.position,
+        entries_discarded: discarded.map(|range| range.last.saturating_sub(range.first) + 1).sum(),
+        recipients: recipients.collect(),
+        erased_by_category: of.completed.erased_by_category.clone().into_iter().collect(),
+        proof: of.proof,
     }
 }

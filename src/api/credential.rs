@@ -69,7 +69,11 @@ impl Issuer {
     ///
     /// # Errors
     /// The file can't be read or made, is not 32 bytes, or may be read by others.
-    pub fn load_or_create(path: &Path, controller: &str, clock: SharedClock) -> Result<Self, CredentialError> {
+    pub fn load_or_create(
+        path: &Path,
+        controller: &str,
+        clock: SharedClock,
+    ) -> Result<Self, CredentialError> {
         let seed = secret::read_or_make(path, clock.as_ref())
             .map_err(|source| CredentialError::KeyFile { path: path.display().to_string(), source })?;
         let key = SigningKey::from_bytes(&seed);

@@ -24,7 +24,9 @@ impl Caller {
         match &self.subject {
             Some(own) if named.is_empty() || named == own.as_str() => Ok(own.clone()),
             Some(_) => Err(AppError::Denied("a subject's credential reaches that subject only")),
-            None => SubjectId::new(named).map_err(|violation| AppError::invalid("subject", violation.problem)),
+            None => {
+                SubjectId::new(named).map_err(|violation| AppError::invalid("subject", violation.problem))
+            }
         }
     }
 

@@ -31,7 +31,11 @@ impl App {
     ///
     /// # Errors
     /// There is no such grant of the caller's; or the store.
-    pub async fn check_grant(self: &Arc<Self>, caller: &Caller, grant: &GrantId) -> Result<Standing, AppError> {
+    pub async fn check_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Standing, AppError> {
         let Some(found) = self.find_grant(grant).await? else {
             let reason = Some(Reason::Erased);
             return Ok(Standing { stands: false, expires_at_ms: 0, reason });

@@ -111,7 +111,8 @@ impl App {
         let discarded = tokio::task::spawn_blocking(move || app.store().discard(&positions)).await;
         discarded.map_err(|_| AppError::Internal(Cause::Task))??;
         if self.erasure_position(&request)?.is_none() {
-            let event = Event::ErasureCompleted(ErasureCompleted { key_epoch: self.vault.key_epoch(), ..intent });
+            let event =
+                Event::ErasureCompleted(ErasureCompleted { key_epoch: self.vault.key_epoch(), ..intent });
             let index = index_of(&event);
             let actor = Actor { role: Role::Ledger.into(), name: String::new() };
             let plain = vec![PlainEvent { event, index }];

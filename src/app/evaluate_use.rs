@@ -62,7 +62,9 @@ impl App {
         let recipient = match caller.role {
             Role::Service if recipient.is_empty() || recipient == caller.name => &caller.name,
             Role::Service => return Err(AppError::Denied("a service evaluates its own use only")),
-            _ if recipient.is_empty() => return Err(AppError::invalid("recipient", "must name who would use it")),
+            _ if recipient.is_empty() => {
+                return Err(AppError::invalid("recipient", "must name who would use it"));
+            }
             _ => recipient,
         };
         let Some(lane) = self.lane(subject).await? else {
@@ -111,13 +113,8 @@ pub(super) fn decide(
     asked: &UseCase,
     now_ms: u64,
 ) -> Decision {
-    let case = Case {
-        recipient,
-        purpose: &asked.purpose,
-        categories: &asked.categories,
-        keys: &asked.keys,
-        now_ms,
-    };
+    let case =
+        Case { recipient, purpose: &asked.purpose, categories: &asked.categories, keys: &asked.keys, now_ms };
     rules.bounds.decide(state, &rules.vocabulary, &case)
 }
 

@@ -121,7 +121,9 @@ impl App {
             issued_at_ms: event.recorded_at_ms,
             standing,
             revoked_at_ms: revoked_at(&history, found.event),
-            allowed: allowed(&history, issued, &|id| state.attributes.values().any(|held| held.event_id == id)),
+            allowed: allowed(&history, issued, &|id| {
+                state.attributes.values().any(|held| held.event_id == id)
+            }),
             withheld: issued.withheld.clone(),
             consents: consents(&history, issued, &in_force),
             uses: uses(&history, issued, found.event),
@@ -134,7 +136,8 @@ impl App {
 }
 
 fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
-    let revokes = |event: &&Recorded| matches!(&event.event, Event::GrantRevoked { grant: of, .. } if *of == grant);
+    let revokes =
+        |event: &&Recorded| matches!(&event.event, Event::GrantRevoked { grant: of, .. } if *of == grant);
     history.iter().find(revokes).map(|event| event.recorded_at_ms)
 }
 
@@ -146,7 +149,9 @@ fn allowed(
     let explained = |cited: &sayso_proof::event::GrantedAttribute| {
         let id = EventId::from_slice(&cited.attribute)?;
         let event = history.iter().find(|event| event.event_id == id)?;
-        let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) = &event.event else {
+        let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
+            &event.event
+        else {
             return None;
         };
         Some(ExplainedAttribute {
@@ -174,7 +179,9 @@ fn attribute_since(history: &[Recorded], id: EventId, key: &str, held: bool) -> 
             Event::AttributeContested { attribute, .. } if *attribute == id => "contested by the person",
             Event::AttributeConfirmed { attribute } if *attribute == id => "confirmed by the person",
             Event::AttributeRemoved { attribute, .. } if *attribute == id => "removed",
-            Event::AttributeRecorded(newer) if newer.key == key && event.event_id != id && !held => "replaced",
+            Event::AttributeRecorded(newer) if newer.key == key && event.event_id != id && !held => {
+                "replaced"
+            }
             _ => return None,
         };
         Some(format!("{what} on {}", explain::time(event.recorded_at_ms)))
@@ -195,7 +202,10 @@ fn consents(
     for event in history.iter().filter(|event| relied.contains(&event.event_id)) {
         let Event::Consent { terms, .. } = &event.event else { continue };
         let later = history.iter().find(|later| {
-            let ends = matches!(later.event, Event::Consent { decision: Decision::Withdrawn | Decision::Refused, .. });
+            let ends = matches!(
+                later.event,
+                Event::Consent { decision: Decision::Withdrawn | Decision::Refused, .. }
+            );
             ends && later.version > event.version
         });
         let since = match (in_force(event.event_id), later) {
@@ -274,7 +284,8 @@ fn write_lineage(text: &mut String, of: &Explanation) -> std::fmt::Result {
         writeln!(text, "- {}", explain::withheld(class))?;
     }
     for used in &of.uses {
-        let shaped = if used.shaped_by.is_empty() { "nothing named".to_owned() } else { used.shaped_by.join(", ") };
+        let shaped =
+            if used.shaped_by.is_empty() { "nothing named".to_owned() } else { used.shaped_by.join(", ") };
         let at = explain::time(used.recorded_at_ms);
         writeln!(text, "Reply `{}` was reported on {at}, shaped by: {shaped}.", used.reply)?;
     }
@@ -290,7 +301,8 @@ fn write_lineage(text: &mut String, of: &Explanation) -> std::fmt::Result {
 }
 
 fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Result {
-    let all = |names: &[String], none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
+    let all =
+        |names: &[String], none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
     let terms = &consent.terms;
     let explicit = if terms.explicit { "explicitly " } else { "" };
     write!(
@@ -328,4 +340,3 @@ fn who(actor: &Actor) -> String {
         _ => format!("`{}`", actor.name),
     }
 }
-

@@ -39,9 +39,10 @@ impl App {
                 _ => None,
             })
             .collect();
-        let open = after.grants.iter().filter(|(_, grant)| {
-            grant.revoked.is_none() && grant.issued.expires_at_ms > turn.now_ms
-        });
+        let open = after
+            .grants
+            .iter()
+            .filter(|(_, grant)| grant.revoked.is_none() && grant.issued.expires_at_ms > turn.now_ms);
         let fallen = open
             .filter_map(|(event, grant)| {
                 let reason = self.contradicted(&after, grant, &corrected, turn.now_ms)?;
@@ -118,4 +119,3 @@ pub(super) fn revoked_ids(events: &[Recorded]) -> Vec<String> {
         })
         .collect()
 }
-

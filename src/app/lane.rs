@@ -169,8 +169,7 @@ impl Lanes {
         vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         // Another lane may have come, written and gone while this one was loading. None can come now.
         let count = store.subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
-        let lane =
-            if lane.read().state.version == count { lane } else { Lane::load(lane.keys, store)? };
+        let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, store)? };
         let lane = Arc::new(lane);
         cached.put(handle, Arc::clone(&lane));
         self.evict(&mut cached);

@@ -2,8 +2,8 @@
 
 mod caller;
 mod check_grant;
-mod error;
 mod erase_subject;
+mod error;
 mod evaluate_use;
 mod explain_grant;
 mod export_audit;
@@ -92,7 +92,9 @@ impl App {
         self.ledger.store().as_ref()
     }
 
-    fn now_ms(&self) -> u64 {
+    /// The ledger's clock, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
@@ -126,10 +128,7 @@ impl App {
         }
     }
 
-    async fn lane_of(
-        self: &Arc<Self>,
-        keys: Arc<crate::vault::SubjectKeys>,
-    ) -> Result<Arc<Lane>, AppError> {
+    async fn lane_of(self: &Arc<Self>, keys: Arc<crate::vault::SubjectKeys>) -> Result<Arc<Lane>, AppError> {
         if let Some(lane) = self.lanes.get(&keys.handle) {
             return Ok(lane);
         }

@@ -122,10 +122,11 @@ impl App {
                 next = position.saturating_add(1);
                 match self.open_any(stored) {
                     Ok(event) => {
-                        let found = revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
-                            key.extend_from_slice(&position.to_be_bytes());
-                            (key, value)
-                        });
+                        let found =
+                            revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
+                                key.extend_from_slice(&position.to_be_bytes());
+                                (key, value)
+                            });
                         records.push((position, found.collect()));
                     }
                     Err(AppError::Erased) => {}

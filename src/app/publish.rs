@@ -143,8 +143,7 @@ impl App {
         stamp: Stamp,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let app = Arc::clone(self);
-        let task =
-            tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, stamp).await });
+        let task = tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, stamp).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -212,5 +211,11 @@ impl App {
     #[must_use]
     pub fn rules_in_force(&self) -> Arc<super::Rules> {
         self.rules()
+    }
+
+    /// The schema that bounds are validated against: Cedar, human syntax.
+    #[must_use]
+    pub fn bounds_schema(&self) -> &'static str {
+        crate::bounds::schema_text()
     }
 }

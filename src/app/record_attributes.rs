@@ -83,11 +83,7 @@ impl App {
         self.begin(caller, &new.subject, options, oldest_ms, Pace::Shared).await
     }
 
-    async fn finish_recording(
-        self: &Arc<Self>,
-        turn: Turn,
-        new: NewAttributes,
-    ) -> Result<Receipt, AppError> {
+    async fn finish_recording(self: &Arc<Self>, turn: Turn, new: NewAttributes) -> Result<Receipt, AppError> {
         let mut planned = Vec::with_capacity(new.attributes.len());
         let mut corrects_any = false;
         for (attribute, corrects) in new.attributes {
@@ -109,11 +105,16 @@ impl App {
         let now = turn.lane.read();
         let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
         if !attribute.derived_from.iter().all(held) {
-            return Err(AppError::invalid("derived_from", "must name attributes of the subject that are held"));
+            return Err(AppError::invalid(
+                "derived_from",
+                "must name attributes of the subject that are held",
+            ));
         }
         match corrects {
             Some(corrects) if held(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
-            Some(_) => Err(AppError::invalid("corrects", "must name an attribute of the subject that is held")),
+            Some(_) => {
+                Err(AppError::invalid("corrects", "must name an attribute of the subject that is held"))
+            }
             None => Ok(Event::AttributeRecorded(attribute)),
         }
     }

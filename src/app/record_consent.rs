@@ -123,11 +123,15 @@ impl App {
             return Ok(None);
         }
         let rules = self.rules();
-        let unknown = || AppError::invalid("notice", "must name a published notice; `sayso notice publish` does that");
+        let unknown =
+            || AppError::invalid("notice", "must name a published notice; `sayso notice publish` does that");
         let (_, found) = rules.notice(&served.id, &served.version).ok_or_else(unknown)?;
         let mut notice = found.notice.clone().ok_or_else(unknown)?;
         if !served.digest.is_empty() && served.digest != notice.digest {
-            return Err(AppError::invalid("notice.digest", "is not the published text's: another text was served"));
+            return Err(AppError::invalid(
+                "notice.digest",
+                "is not the published text's: another text was served",
+            ));
         }
         if !served.language.is_empty() {
             notice.language.clone_from(&served.language);

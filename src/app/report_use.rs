@@ -53,7 +53,8 @@ impl App {
             found.map(|cited| cited.attribute.clone())
         };
         let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
-        let shaped_by = shaped_by.ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
+        let shaped_by = shaped_by
+            .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
         let about_ms = self.about(options)?;
         match self.begin_in(found.lane, caller, options, about_ms, Pace::Shared).await? {
             Begin::Replayed(receipt, _) => Ok(receipt),
@@ -94,5 +95,4 @@ impl App {
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }
-
 }

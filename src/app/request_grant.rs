@@ -84,7 +84,12 @@ impl App {
         }
     }
 
-    async fn issue(self: &Arc<Self>, turn: Turn, request: &GrantRequest, ttl_ms: u64) -> Result<Issued, AppError> {
+    async fn issue(
+        self: &Arc<Self>,
+        turn: Turn,
+        request: &GrantRequest,
+        ttl_ms: u64,
+    ) -> Result<Issued, AppError> {
         let rules = self.rules();
         let (decision, evaluation) = {
             let now = turn.lane.read();
@@ -141,7 +146,9 @@ impl App {
         let mut recorded: HashMap<EventId, HeldAttribute> = HashMap::new();
         for_each_event(&lane.keys, self.store(), 0, |event, _| {
             let attribute = match &event.event {
-                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => attribute,
+                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                    attribute
+                }
                 _ => return Ok(()),
             };
             let held = HeldAttribute {

@@ -1,11 +1,11 @@
 //! The way of every write: one turn in the subject's lane, sealed, signed, durable, then told.
 
+use super::App;
 use super::caller::Caller;
 use super::error::{AppError, Cause};
-use super::lane::{self, Lane};
 use super::falls::Fallen;
+use super::lane::{self, Lane};
 use super::revocations::index_of;
-use super::App;
 use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -330,7 +330,11 @@ impl App {
         Ok(Prepared { bytes: signed.bytes, leaf_hash: signed.leaf_hash, header, index })
     }
 
-    pub(super) fn attach(&self, mut events: Vec<EventReceipt>, proofs: bool) -> Result<Vec<EventReceipt>, AppError> {
+    pub(super) fn attach(
+        &self,
+        mut events: Vec<EventReceipt>,
+        proofs: bool,
+    ) -> Result<Vec<EventReceipt>, AppError> {
         if proofs {
             for event in &mut events {
                 event.proof = Some(self.ledger.proof_text(event.position)?);
