@@ -22,8 +22,8 @@ use auth::Guarded;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 /// Settings of the gRPC side.
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +81,9 @@ pub async fn serve(
             )
         };
     }
-    let incoming = TcpListenerStream::new(listener);
+    // Without it small answers wait for the peer's delayed acknowledgement: 40 ms each.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
-        .tcp_nodelay(true)
         .accept_http1(true)
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
