@@ -73,6 +73,9 @@ impl App {
         if rules.vocabulary.purpose_line(parent).contains(&purpose.id.as_str()) {
             return Err(AppError::invalid("purpose.parent", "must not be below the purpose itself"));
         }
+        if !rules.vocabulary.can_take_purpose(&purpose) {
+            return Err(AppError::invalid("purpose.parent", "must leave every purpose at most 32 deep"));
+        }
         self.publish(caller, vec![Event::PurposeDefined(purpose)], options).await
     }
 

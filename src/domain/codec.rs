@@ -177,7 +177,10 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::GrantRevoked(event) => Event::GrantRevoked {
             grant: id(&event.grant, "grant")?,
             reason: Reason::try_from(event.reason).map_err(|_| CodecError::Malformed("reason"))?,
-            cause: EventId::from_slice(&event.cause),
+            cause: match event.cause.as_slice() {
+                [] => None,
+                cause => Some(id(cause, "cause")?),
+            },
             grant_id: event.grant_id,
             recipient: event.recipient,
         },
@@ -229,3 +232,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         expires_at_ms: attribute.expires_at_ms,
     })
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;
