@@ -68,6 +68,7 @@ impl App {
         let app = Arc::clone(self);
         // To the end, even where the caller goes away.
         let task = tokio::spawn(async move {
+            let _under_way = app.erasing.read().await;
             let gate = app.commit_and_keep_gate(turn, planned).await?;
             let inventory = app.take_inventory(&lane)?;
             let intent = intent_of(&request, &inventory, requested_at_ms);

@@ -49,11 +49,15 @@ impl App {
         });
         let plain = vec![PlainEvent { event, index: Vec::new() }];
         let now_ms = self.now_ms();
+        // No erasure may stand between its keys and its word when the export's checkpoint is taken.
+        let quiet = self.erasing.write().await;
+        let epoch = self.vault.key_epoch();
         let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, Stamp::default()).await?;
+        drop(quiet);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let app = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.write_bundle(&receipt.checkpoint, sealed, &sender) {
+            if let Err(error) = app.write_bundle(&receipt.checkpoint, epoch, sealed, &sender) {
                 let _gone = sender.blocking_send(Err(error));
             }
         });
@@ -63,6 +67,7 @@ impl App {
     fn write_bundle(
         &self,
         checkpoint: &str,
+        epoch: u64,
         sealed: bool,
         sender: &mpsc::Sender<Result<ExportChunk, AppError>>,
     ) -> Result<(), AppError> {
@@ -73,7 +78,6 @@ impl App {
             sender.blocking_send(Ok(chunk)).is_ok()
         });
         let mut bundle = audit::Bundle::begin(pipe, checkpoint, &self.ledger)?;
-        let erasures = self.vault.key_epoch();
         while bundle.next() < bundle.size() {
             for stored in self.store().read_entries(bundle.next(), READ_COUNT)? {
                 if stored.position >= bundle.size() {
@@ -88,7 +92,7 @@ impl App {
             }
         }
         // What was erased while this was written is missing from it without the event that says so.
-        if self.vault.key_epoch() != erasures {
+        if self.vault.key_epoch() != epoch {
             return Err(AppError::Overtaken);
         }
         Ok(bundle.finish(&self.ledger)?)

@@ -67,6 +67,8 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
+    erasing: tokio::sync::RwLock<()>,
 }
 
 /// As of when something is asked.

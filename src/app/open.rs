@@ -74,6 +74,7 @@ impl App {
             rules: RwLock::new(rules),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
+            erasing: tokio::sync::RwLock::default(),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
