@@ -108,6 +108,9 @@ impl From<SubmitError> for AppError {
             SubmitError::TooLarge => Self::invalid("attributes", "too large to be written at once"),
             // A lane keeps its subject's events in order and stamps them itself.
             SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a lane lost its place")),
+            SubmitError::Malformed => {
+                Self::Internal(Cause::Inconsistent("an entry is not what its header says"))
+            }
             SubmitError::Clock => Self::Internal(Cause::Inconsistent("an event was stamped out of bounds")),
         }
     }
