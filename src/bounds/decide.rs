@@ -177,7 +177,12 @@ impl<'a> Deciding<'a> {
         (false, ends_ms)
     }
 
-    fn judge(&mut self, held: &'a HeldAttribute, source_withheld: bool, sources_end_ms: Option<u64>) -> Verdict {
+    fn judge(
+        &mut self,
+        held: &'a HeldAttribute,
+        source_withheld: bool,
+        sources_end_ms: Option<u64>,
+    ) -> Verdict {
         let attribute = &held.attribute;
         let cover = self.cover(&attribute.category);
         let [restricted, objected, paused, opted_out, limit_sensitive] = self.signals;

@@ -3,8 +3,8 @@
 use super::packs;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy,
-    PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityId, EntityTypeName,
+    EntityUid, Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use sayso_proof::event::{BoundsPublished, Provenance, Reason, Tier};
 use std::collections::{HashMap, HashSet};
@@ -91,8 +91,13 @@ impl Bounds {
             let mut policies = PolicySet::new();
             if tier != Tier::Provider {
                 // These tiers only take away: what no rule of theirs forbids passes.
-                let baseline = Policy::parse(Some(PolicyId::new("baseline")), "permit (principal, action, resource);");
-                add(&mut policies, baseline.map_err(|error| BoundsError::Schema(error.to_string()))?, "baseline")?;
+                let baseline =
+                    Policy::parse(Some(PolicyId::new("baseline")), "permit (principal, action, resource);");
+                add(
+                    &mut policies,
+                    baseline.map_err(|error| BoundsError::Schema(error.to_string()))?,
+                    "baseline",
+                )?;
             }
             for (_, pack) in newest.iter().filter(|(_, pack)| pack.tier == i32::from(tier)) {
                 add_pack(&mut policies, pack, tier)?;
@@ -220,8 +225,8 @@ fn add(policies: &mut PolicySet, policy: Policy, pack: &str) -> Result<(), Bound
 /// Adds a pack's policies under their own names: `pack/id`.
 fn add_pack(policies: &mut PolicySet, pack: &BoundsPublished, tier: Tier) -> Result<(), BoundsError> {
     let failed = |problem: String| BoundsError::Pack { pack: pack.pack.clone(), problem };
-    let parsed = PolicySet::from_str(&pack.policies)
-        .map_err(|error| failed(format!("{:?}", miette_text(&error))))?;
+    let parsed =
+        PolicySet::from_str(&pack.policies).map_err(|error| failed(format!("{:?}", miette_text(&error))))?;
     for policy in parsed.policies() {
         if tier == Tier::Public && policy.effect() == Effect::Permit {
             return Err(BoundsError::PermitInPublic(pack.pack.clone()));

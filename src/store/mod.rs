@@ -3,6 +3,8 @@
 //! The contracts speak of entries, leaf hashes, positions and pages, never of plaintext: an engine sees sealed bytes.
 //! One suite (`contract`) runs against every engine.
 
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod embedded;
 pub mod memory;
 
@@ -98,6 +100,12 @@ pub enum StoreError {
     /// The database under an index or the key store failed.
     #[error("database: {0}")]
     Database(String),
+    /// Another daemon has the folder open.
+    #[error("another daemon has this folder open")]
+    Busy,
+    /// More than the engine can take, whatever room there is.
+    #[error("{0} is out of bounds")]
+    OutOfBounds(&'static str),
     /// Asked for something that is not there.
     #[error("no such {0}")]
     Missing(&'static str),
