@@ -1,3 +1,8 @@
 //! The binary: parse and dispatch.
 
-fn main() {}
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sayso::cli::run(sayso::cli::Cli::parse())
+}

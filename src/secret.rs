@@ -29,12 +29,26 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             clock.fill(secret.as_mut());
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(secret.as_ref())?;
-            file.sync_all()?;
-            path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
+            make(path, &secret)?;
         }
         Err(error) => return Err(error),
     }
     Ok(secret)
+}
+
+/// Whole under its name or not there at all, whenever a crash comes.
+fn make(path: &Path, secret: &[u8; 32]) -> Result<(), Error> {
+    let unfinished = path.with_extension("unfinished");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    // Not renamed: a secret that somebody else made meanwhile must not be overwritten.
+    std::fs::hard_link(&unfinished, path)?;
+    std::fs::remove_file(&unfinished)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }

@@ -1,1 +1,146 @@
-//! One file per use case.
+//! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
+
+mod caller;
+mod check_grant;
+mod erase_subject;
+mod error;
+mod evaluate_use;
+mod explain_grant;
+mod export_audit;
+mod falls;
+mod get_consents;
+mod get_profile;
+mod lane;
+mod list_events;
+mod open;
+mod proofs;
+mod publish;
+mod record_attributes;
+mod record_consent;
+mod record_signal;
+mod report_use;
+mod request_grant;
+mod revocations;
+mod rules;
+mod write;
+
+pub use caller::Caller;
+pub use check_grant::Standing;
+pub use erase_subject::Certificate;
+pub use error::{AppError, Cause};
+pub use evaluate_use::{Allowed, Evaluation, UseCase};
+pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
+pub use export_audit::ExportChunk;
+pub use get_consents::Consents;
+pub use get_profile::Profile;
+pub use list_events::Page;
+pub use open::{OpenError, Settings};
+pub use proofs::{Consistency, Inclusion, RawEntry};
+pub use publish::Notice;
+pub use record_attributes::{Change, NewAttributes};
+pub use record_consent::{Choice, ConsentChanged, NoticeServed};
+pub use record_signal::NewSignal;
+pub use report_use::Use;
+pub use request_grant::{Grant, GrantRequest, Issued};
+pub use revocations::{Revocation, Watch};
+pub use rules::Rules;
+pub use write::{EventReceipt, Receipt, WriteOptions};
+
+use crate::clock::SharedClock;
+use crate::domain::ids::{Handle, SubjectId};
+use crate::ledger::Ledger;
+use crate::store::LogStore;
+use crate::vault::Vault;
+use lane::{Lane, Lanes};
+use revocations::Bells;
+use rules::RulesHistory;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The daemon behind its doors: every use case is a method.
+pub struct App {
+    ledger: Ledger,
+    vault: Arc<Vault>,
+    clock: SharedClock,
+    lanes: Lanes,
+    /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
+    rules: RwLock<RulesHistory>,
+    /// Held by the one write about nobody under way.
+    desk: tokio::sync::Mutex<publish::Desk>,
+    bells: Bells,
+    /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
+    erasing: tokio::sync::RwLock<()>,
+}
+
+/// As of when something is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Moment {
+    /// Everything that is recorded.
+    #[default]
+    Now,
+    /// What had been recorded by then, milliseconds since the Unix epoch.
+    Time(u64),
+    /// The subject's first events, so many.
+    Version(u64),
+}
+
+impl App {
+    /// The public part of the log, for whoever serves it.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn store(&self) -> &dyn LogStore {
+        self.ledger.store().as_ref()
+    }
+
+    /// The ledger's clock, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// What decisions stand on now.
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).now()
+    }
+
+    /// The lane of a person that something is held about.
+    async fn lane(self: &Arc<Self>, subject: &SubjectId) -> Result<Option<Arc<Lane>>, AppError> {
+        match self.vault.subject(subject)? {
+            Some(keys) => self.lane_of(keys).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The lane of a person, who gets a handle and a key where there is none yet.
+    async fn lane_or_new(self: &Arc<Self>, subject: &SubjectId) -> Result<Arc<Lane>, AppError> {
+        let keys = self.vault.subject_or_create(subject).await?;
+        self.lane_of(keys).await
+    }
+
+    /// The lane of whoever stands behind a handle.
+    async fn lane_by_handle(self: &Arc<Self>, handle: Handle) -> Result<Option<Arc<Lane>>, AppError> {
+        if let Some(lane) = self.lanes.get(&handle) {
+            return Ok(Some(lane));
+        }
+        match self.vault.by_handle(handle)? {
+            Some(keys) => self.lane_of(keys).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn lane_of(self: &Arc<Self>, keys: Arc<crate::vault::SubjectKeys>) -> Result<Arc<Lane>, AppError> {
+        if let Some(lane) = self.lanes.get(&keys.handle) {
+            return Ok(lane);
+        }
+        let app = Arc::clone(self);
+        // Folding a long history takes a while: not on a thread that answers others.
+        tokio::task::spawn_blocking(move || {
+            let lane = Lane::load(keys, app.store())?;
+            app.lanes.put(lane, app.store(), &app.vault)
+        })
+        .await
+        .map_err(|_| AppError::Internal(Cause::Task))?
+    }
+}

@@ -4,10 +4,10 @@ use super::engine::{Bounds, Circumstances, Denial};
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::SignalKind;
 use crate::domain::ids::EventId;
-use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is asked.
@@ -60,13 +60,27 @@ enum Verdict {
     No(Arc<Denial>, Cover),
 }
 
+/// What a class of attributes has in common, within one decision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Class<'a> {
+    category: &'a str,
+    provenance: Provenance,
+    expired: bool,
+    contested: bool,
+    source_withheld: bool,
+}
+
 struct Deciding<'a> {
     bounds: &'a Bounds,
     state: &'a SubjectState,
     vocabulary: &'a Vocabulary,
     case: &'a Case<'a>,
-    signals: [bool; 5],
-    covers: HashMap<&'a str, Cover>,
+    /// As in [`SIGNALS`].
+    signals: [Option<&'a ActiveSignal>; 5],
+    /// By category: what consent says, and whether that yes is explicit.
+    covers: HashMap<&'a str, (Cover, bool)>,
+    /// By class: what stands against it.
+    outcomes: HashMap<Class<'a>, Option<Arc<Denial>>>,
     by_event: HashMap<EventId, &'a HeldAttribute>,
     verdicts: HashMap<EventId, Verdict>,
 }
@@ -89,8 +103,9 @@ impl Bounds {
             state,
             vocabulary,
             case,
-            signals: SIGNALS.map(|kind| state.signal_against(kind, &line).is_some()),
+            signals: SIGNALS.map(|kind| state.signal_against(kind, &line)),
             covers: HashMap::new(),
+            outcomes: HashMap::new(),
             by_event: HashMap::new(),
             verdicts: HashMap::new(),
         };
@@ -110,7 +125,7 @@ impl<'a> Deciding<'a> {
             if !self.is_asked_for(held) {
                 continue;
             }
-            match self.verdict(held, &mut Vec::new()) {
+            match self.verdict(held) {
                 Verdict::Yes { consent, ends_ms } => {
                     decision.ends_ms = earlier(decision.ends_ms, ends_ms);
                     decision.allowed.push(Allowed {
@@ -122,7 +137,7 @@ impl<'a> Deciding<'a> {
                     });
                 }
                 Verdict::No(denial, cover) => {
-                    let class = class_of(held, &denial, cover);
+                    let class = self.class_of(held, &denial, cover);
                     let key = (
                         class.category.clone(),
                         class.provenance,
@@ -148,30 +163,39 @@ impl<'a> Deciding<'a> {
         by_key && by_category
     }
 
-    /// `above` are the attributes whose sources are being judged: a circle of derivations has no ground to stand on.
-    fn verdict(&mut self, held: &'a HeldAttribute, above: &mut Vec<EventId>) -> Verdict {
-        if let Some(known) = self.verdicts.get(&held.event_id) {
-            return known.clone();
+    /// Judges an attribute after its sources, theirs before them. On a stack of its own: a chain of derivations may be
+    /// as long as a profile is large.
+    fn verdict(&mut self, held: &'a HeldAttribute) -> Verdict {
+        let mut entered = HashSet::new();
+        let mut open = vec![held];
+        while let Some(next) = open.last().copied() {
+            if self.verdicts.contains_key(&next.event_id) {
+                open.pop();
+            } else if next.attribute.derived_from.is_empty() || !entered.insert(next.event_id) {
+                open.pop();
+                let (source_withheld, sources_end_ms) = self.sources(next);
+                let verdict = self.judge(next, source_withheld, sources_end_ms);
+                self.verdicts.insert(next.event_id, verdict);
+            } else {
+                let sources = next.attribute.derived_from.iter();
+                let held = sources.filter_map(|source| self.by_event.get(source).copied());
+                open.extend(held.filter(|source| !entered.contains(&source.event_id)));
+            }
         }
-        above.push(held.event_id);
-        let (source_withheld, sources_end_ms) = self.sources(held, above);
-        above.pop();
-        let verdict = self.judge(held, source_withheld, sources_end_ms);
-        self.verdicts.insert(held.event_id, verdict.clone());
-        verdict
+        self.verdicts.get(&held.event_id).cloned().unwrap_or_else(|| {
+            let reason = Some(Reason::SourceWithheld);
+            Verdict::No(Arc::new(Denial { reason, ..no_basis() }), Cover::silence())
+        })
     }
 
-    /// Whether a source is gone or may not be used, and when the first of them ends.
-    fn sources(&mut self, held: &'a HeldAttribute, above: &mut Vec<EventId>) -> (bool, Option<u64>) {
+    /// Whether a source is gone or may not be used, and when the first of them ends. A source without a verdict is
+    /// derived from this very attribute: a circle of derivations has no ground to stand on.
+    fn sources(&self, held: &HeldAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
         for source in &held.attribute.derived_from {
-            let Some(source) = self.by_event.get(source).copied() else { return (true, None) };
-            if above.contains(&source.event_id) {
-                return (true, None);
-            }
-            match self.verdict(source, above) {
-                Verdict::Yes { ends_ms: end, .. } => ends_ms = earlier(ends_ms, end),
-                Verdict::No(..) => return (true, None),
+            match self.verdicts.get(source) {
+                Some(Verdict::Yes { ends_ms: end, .. }) => ends_ms = earlier(ends_ms, *end),
+                Some(Verdict::No(..)) | None => return (true, None),
             }
         }
         (false, ends_ms)
@@ -184,20 +208,41 @@ impl<'a> Deciding<'a> {
         sources_end_ms: Option<u64>,
     ) -> Verdict {
         let attribute = &held.attribute;
-        let cover = self.cover(&attribute.category);
-        let [restricted, objected, paused, opted_out, limit_sensitive] = self.signals;
-        let explicit = match cover {
-            Cover::Allowed { by, .. } => {
-                let records = self.state.consents.records();
-                records.iter().any(|record| record.event_id == by && record.terms.explicit)
-            }
-            Cover::Denied { .. } => false,
+        let (cover, explicit) = self.cover(&attribute.category);
+        let class = Class {
+            category: &attribute.category,
+            provenance: attribute.provenance,
+            expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
+            contested: held.contested,
+            source_withheld,
         };
-        let circumstances = Circumstances {
+        let denial = match self.outcomes.get(&class) {
+            Some(known) => known.clone(),
+            None => {
+                let denial = self.bounds.against(&self.circumstances(&class, cover, explicit));
+                self.outcomes.insert(class, denial.clone());
+                denial
+            }
+        };
+        match (denial, cover) {
+            (None, Cover::Allowed { by, until_ms }) => {
+                let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
+                Verdict::Yes { consent: by, ends_ms }
+            }
+            // Whatever the bounds say: without consent there is nothing to rest on.
+            (None, Cover::Denied { .. }) => Verdict::No(Arc::new(no_basis()), cover),
+            (Some(denial), _) => Verdict::No(denial, cover),
+        }
+    }
+
+    fn circumstances(&self, class: &Class<'_>, cover: Cover, explicit: bool) -> Circumstances {
+        let [restricted, objected, paused, opted_out, limit_sensitive] =
+            self.signals.map(|signal| signal.is_some());
+        Circumstances {
             recipient: self.case.recipient.to_owned(),
             purpose: self.case.purpose.to_owned(),
-            category: attribute.category.clone(),
-            provenance: attribute.provenance,
+            category: class.category.to_owned(),
+            provenance: class.provenance,
             // A yes that only lacks explicitness is a yes; the rule on special categories is what stops it.
             consented: matches!(
                 cover,
@@ -209,26 +254,55 @@ impl<'a> Deciding<'a> {
             paused,
             opted_out,
             limit_sensitive,
-            expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
-            contested: held.contested,
-            source_withheld,
-        };
-        match (self.bounds.against(&circumstances), cover) {
-            (None, Cover::Allowed { by, until_ms }) => {
-                let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
-                Verdict::Yes { consent: by, ends_ms }
-            }
-            // Whatever the bounds say: without consent there is nothing to rest on.
-            (None, Cover::Denied { .. }) => Verdict::No(Arc::new(no_basis()), cover),
-            (Some(denial), _) => Verdict::No(denial, cover),
+            expired: class.expired,
+            contested: class.contested,
+            source_withheld: class.source_withheld,
         }
     }
 
-    fn cover(&mut self, category: &'a str) -> Cover {
+    fn cover(&mut self, category: &'a str) -> (Cover, bool) {
         let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
         let case = ConsentCase { purpose, category, recipient, now_ms };
         let (consents, vocabulary) = (&self.state.consents, self.vocabulary);
-        *self.covers.entry(category).or_insert_with(|| consents.cover(vocabulary, &case))
+        *self.covers.entry(category).or_insert_with(|| {
+            let cover = consents.cover(vocabulary, &case);
+            let Cover::Allowed { by, .. } = cover else { return (cover, false) };
+            let mut records = consents.records().iter().rev();
+            (cover, records.any(|record| record.event_id == by && record.terms.explicit))
+        })
+    }
+
+    /// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person
+    /// decided, and the event that holds that word is named.
+    fn class_of(&self, held: &HeldAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
+        let (reason, event) = match (denial.reason, cover) {
+            (Some(reason), _) => (reason, self.signal_behind(reason)),
+            (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
+            (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
+        };
+        let by_person = event.is_some() || reason == Reason::Contested;
+        WithheldClass {
+            category: held.attribute.category.clone(),
+            provenance: Provenance::into(held.attribute.provenance),
+            count: 0,
+            reason: reason.into(),
+            decided_by: if by_person { Tier::Individual } else { denial.tier }.into(),
+            policy: denial.policy.clone(),
+            article: denial.article.clone(),
+            decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
+        }
+    }
+
+    fn signal_behind(&self, reason: Reason) -> Option<EventId> {
+        let [restriction, objection, pause, opt_out, _] = self.signals;
+        let signal = match reason {
+            Reason::Restricted => restriction,
+            Reason::Objected => objection,
+            Reason::Paused => pause,
+            Reason::OptedOut => opt_out,
+            _ => None,
+        };
+        signal.map(|signal| signal.event_id)
     }
 }
 
@@ -243,34 +317,6 @@ fn no_basis() -> Denial {
 
 fn earlier(left: Option<u64>, right: Option<u64>) -> Option<u64> {
     left.into_iter().chain(right).min()
-}
-
-/// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person decided.
-fn class_of(held: &HeldAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
-    let own = match cover {
-        Cover::Denied { reason, by } => Some((consent_reason(reason), by)),
-        Cover::Allowed { .. } => None,
-    };
-    let (reason, event) = match (denial.reason, own) {
-        (Some(reason), _) => (reason, None),
-        (None, Some((reason, by))) => (reason, by),
-        (None, None) => (Reason::Forbidden, None),
-    };
-    let by_person = event.is_some()
-        || matches!(
-            reason,
-            Reason::Restricted | Reason::Objected | Reason::Paused | Reason::OptedOut | Reason::Contested
-        );
-    WithheldClass {
-        category: held.attribute.category.clone(),
-        provenance: Provenance::into(held.attribute.provenance),
-        count: 0,
-        reason: reason.into(),
-        decided_by: if by_person { Tier::Individual } else { denial.tier }.into(),
-        policy: denial.policy.clone(),
-        article: denial.article.clone(),
-        decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
-    }
 }
 
 fn consent_reason(reason: NoConsent) -> Reason {

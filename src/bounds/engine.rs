@@ -1,10 +1,11 @@
 //! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
 
+use super::pack::{self, order, reason};
 use super::packs;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityId, EntityTypeName,
-    EntityUid, Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, Validator,
 };
 use sayso_proof::event::{BoundsPublished, Provenance, Reason, Tier};
 use std::collections::{HashMap, HashSet};
@@ -26,12 +27,15 @@ pub enum BoundsError {
     Pack {
         /// Which pack.
         pack: String,
-        /// Line, column and what is wrong.
+        /// Line, column and what is wrong, each on a line of its own.
         problem: String,
     },
     /// Public bounds only forbid.
     #[error("pack `{0}`: public bounds may only forbid")]
     PermitInPublic(String),
+    /// Of none of the three tiers, so that nothing would ever read it.
+    #[error("pack `{0}`: its tier must be public, provider or individual")]
+    Tier(String),
 }
 
 /// Everything that a policy can depend on.
@@ -66,7 +70,7 @@ pub(super) struct Denial {
 
 /// Bounds in force, compiled.
 pub struct Bounds {
-    tiers: Vec<(Tier, PolicySet)>,
+    tiers: [(Tier, PolicySet); 3],
     schema: Schema,
     entities: Entities,
     authorizer: Authorizer,
@@ -86,24 +90,21 @@ impl Bounds {
             newest.retain(|(_, held)| (held.tier, &held.pack) != (pack.1.tier, &pack.1.pack));
             newest.push(pack);
         }
-        let mut tiers = Vec::new();
-        for tier in TIERS {
-            let mut policies = PolicySet::new();
-            if tier != Tier::Provider {
-                // These tiers only take away: what no rule of theirs forbids passes.
-                let baseline =
-                    Policy::parse(Some(PolicyId::new("baseline")), "permit (principal, action, resource);");
-                add(
-                    &mut policies,
-                    baseline.map_err(|error| BoundsError::Schema(error.to_string()))?,
-                    "baseline",
-                )?;
+        let validator = Validator::new(schema.clone());
+        let mut tiers = TIERS.map(|tier| (tier, PolicySet::new()));
+        for (tier, policies) in &mut tiers {
+            // These tiers only take away: what no rule of theirs forbids passes.
+            if *tier != Tier::Provider {
+                add(policies, baseline()?).map_err(BoundsError::Schema)?;
             }
-            for (_, pack) in newest.iter().filter(|(_, pack)| pack.tier == i32::from(tier)) {
-                add_pack(&mut policies, pack, tier)?;
+        }
+        for (_, pack) in &newest {
+            let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
+            let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
+            for policy in pack::compile(pack, *tier, &validator)? {
+                add(policies, policy)
+                    .map_err(|problem| BoundsError::Pack { pack: pack.pack.clone(), problem })?;
             }
-            validate(&schema, &policies)?;
-            tiers.push((tier, policies));
         }
         let entities = entities(vocabulary, &schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
@@ -119,11 +120,13 @@ impl Bounds {
 
     /// What stands against a use; nothing where every tier allows.
     pub(super) fn against(&self, case: &Circumstances) -> Option<Arc<Denial>> {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered.get(case) {
+        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(case) {
             return known.clone();
         }
+        // Not under the lock: others need not wait for an evaluation that is not theirs.
         let denial = self.evaluate(case).map(Arc::new);
+        let mut remembered = remembered();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
@@ -203,59 +206,13 @@ fn schema() -> Result<Schema, BoundsError> {
     Ok(schema)
 }
 
-fn order(policy: &Policy) -> u32 {
-    policy.annotation("order").and_then(|order| order.parse().ok()).unwrap_or(u32::MAX)
+fn baseline() -> Result<Policy, BoundsError> {
+    Policy::parse(Some(PolicyId::new("baseline")), "permit (principal, action, resource);")
+        .map_err(schema_error)
 }
 
-/// The reason that a policy's annotation names; none where the person's own decisions say it.
-fn reason(policy: &Policy) -> Option<Reason> {
-    match policy.annotation("reason") {
-        Some("CONSENT") => None,
-        Some(name) => Some(Reason::from_str_name(&format!("REASON_{name}")).unwrap_or(Reason::Forbidden)),
-        None => Some(Reason::Forbidden),
-    }
-}
-
-fn add(policies: &mut PolicySet, policy: Policy, pack: &str) -> Result<(), BoundsError> {
-    policies
-        .add(policy)
-        .map_err(|error| BoundsError::Pack { pack: pack.to_owned(), problem: error.to_string() })
-}
-
-/// Adds a pack's policies under their own names: `pack/id`.
-fn add_pack(policies: &mut PolicySet, pack: &BoundsPublished, tier: Tier) -> Result<(), BoundsError> {
-    let failed = |problem: String| BoundsError::Pack { pack: pack.pack.clone(), problem };
-    let parsed =
-        PolicySet::from_str(&pack.policies).map_err(|error| failed(format!("{:?}", miette_text(&error))))?;
-    for policy in parsed.policies() {
-        if tier == Tier::Public && policy.effect() == Effect::Permit {
-            return Err(BoundsError::PermitInPublic(pack.pack.clone()));
-        }
-        let id = policy.annotation("id").ok_or_else(|| failed("every policy needs an `@id`".into()))?;
-        let named = policy.new_id(PolicyId::new(format!("{}/{id}", pack.pack)));
-        add(policies, named, &pack.pack)?;
-    }
-    Ok(())
-}
-
-fn miette_text(error: &impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-fn validate(schema: &Schema, policies: &PolicySet) -> Result<(), BoundsError> {
-    let result = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
-    let problems: Vec<String> = result.validation_errors().map(ToString::to_string).collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(BoundsError::Pack { pack: "tier".into(), problem: problems.join("; ") })
+fn add(policies: &mut PolicySet, policy: Policy) -> Result<(), String> {
+    policies.add(policy).map_err(|error| error.to_string())
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, BoundsError> {

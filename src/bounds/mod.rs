@@ -4,6 +4,7 @@
 
 mod decide;
 mod engine;
+mod pack;
 mod packs;
 #[cfg(test)]
 mod tests;

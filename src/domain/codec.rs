@@ -93,11 +93,15 @@ fn encode_event(event: &Event) -> Body {
         Event::Signal { kind, purposes, lifted } => encode_signal(*kind, purposes, *lifted),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
-        Event::GrantRevoked { grant, reason, cause } => Body::GrantRevoked(log::GrantRevoked {
-            grant: bytes(grant),
-            reason: (*reason).into(),
-            cause: cause.as_ref().map(bytes).unwrap_or_default(),
-        }),
+        Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
+            Body::GrantRevoked(log::GrantRevoked {
+                grant: bytes(grant),
+                reason: (*reason).into(),
+                cause: cause.as_ref().map(bytes).unwrap_or_default(),
+                grant_id: grant_id.clone(),
+                recipient: recipient.clone(),
+            })
+        }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
@@ -173,7 +177,12 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::GrantRevoked(event) => Event::GrantRevoked {
             grant: id(&event.grant, "grant")?,
             reason: Reason::try_from(event.reason).map_err(|_| CodecError::Malformed("reason"))?,
-            cause: EventId::from_slice(&event.cause),
+            cause: match event.cause.as_slice() {
+                [] => None,
+                cause => Some(id(cause, "cause")?),
+            },
+            grant_id: event.grant_id,
+            recipient: event.recipient,
         },
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
@@ -223,3 +232,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         expires_at_ms: attribute.expires_at_ms,
     })
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

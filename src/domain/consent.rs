@@ -26,6 +26,12 @@ pub struct ConsentRecord {
     pub actor: Actor,
 }
 
+impl ConsentRecord {
+    fn is_before_its_end(&self, now_ms: u64) -> bool {
+        self.terms.until_ms.is_none_or(|until| now_ms < until)
+    }
+}
+
 /// One case to be decided.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsentCase<'a> {
@@ -73,6 +79,14 @@ pub enum Cover {
     },
 }
 
+impl Cover {
+    /// Nothing was ever said.
+    #[must_use]
+    pub fn silence() -> Self {
+        Self::Denied { reason: NoConsent::Silence, by: None }
+    }
+}
+
 /// Every decision of a person, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsentLog {
@@ -98,29 +112,34 @@ impl ConsentLog {
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let view = View::new(vocabulary, case);
-        let (yes, no): (Vec<_>, Vec<_>) = self.records.iter().partition(|record| record.decision.is_yes());
-        let no: Vec<_> = no.into_iter().filter(|record| view.no_covers(&record.terms)).collect();
-        let covering = || yes.iter().filter(|record| view.yes_covers(&record.terms));
-        let in_force =
-            |record: &&&ConsentRecord| record.terms.until_ms.is_none_or(|until| case.now_ms < until);
-        let standing = covering()
-            .filter(in_force)
-            .filter(|yes| !no.iter().any(|no| stands_against(no, yes, vocabulary)))
-            .max_by_key(|record| record.position);
-        if let Some(record) = standing {
-            return Cover::Allowed { by: record.event_id, until_ms: record.terms.until_ms };
+        // Newest first, all the way: what decides is mostly new.
+        let no: Vec<&ConsentRecord> =
+            self.newest(false).filter(|record| view.no_covers(&record.terms)).collect();
+        let stands = |yes: &&ConsentRecord| !no.iter().any(|no| stands_against(no, yes, vocabulary));
+        let in_force = |record: &&ConsentRecord| record.is_before_its_end(case.now_ms);
+        let covering = || self.newest(true).filter(|record| view.yes_covers(&record.terms));
+        if let Some(yes) = covering().filter(in_force).find(stands) {
+            return Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
         }
-        if let Some(last) = no.iter().max_by_key(|record| record.position) {
-            let reason =
-                if last.decision == Decision::Refused { NoConsent::Refused } else { NoConsent::Withdrawn };
-            return Cover::Denied { reason, by: Some(last.event_id) };
-        }
-        if let Some(ended) = covering().max_by_key(|record| record.position) {
+        // Nothing allows it. The reason is what is nearest to a yes, so that it says what would change it.
+        if let Some(ended) = covering().find(stands) {
             return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
         }
-        let almost = yes.iter().any(|record| view.yes_covers_but_for_explicitness(&record.terms));
-        let reason = if almost { NoConsent::NotExplicit } else { NoConsent::Silence };
-        Cover::Denied { reason, by: None }
+        let almost = |record: &&ConsentRecord| view.yes_covers_but_for_explicitness(&record.terms);
+        if self.newest(true).filter(in_force).filter(almost).any(|record| stands(&record)) {
+            return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
+        }
+        match no.first() {
+            Some(no) if no.decision == Decision::Refused => {
+                Cover::Denied { reason: NoConsent::Refused, by: Some(no.event_id) }
+            }
+            Some(no) => Cover::Denied { reason: NoConsent::Withdrawn, by: Some(no.event_id) },
+            None => Cover::silence(),
+        }
+    }
+
+    fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
+        self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
     /// Whether a yes still allows something of what it names: nothing later, of its own scope or wider, ended it.
@@ -131,9 +150,7 @@ impl ConsentLog {
                 && no.sealed_at_ms >= record.sealed_at_ms
                 && is_within(&record.terms, &no.terms, vocabulary)
         };
-        record.decision.is_yes()
-            && record.terms.until_ms.is_none_or(|until| now_ms < until)
-            && !self.records.iter().any(ended)
+        record.decision.is_yes() && record.is_before_its_end(now_ms) && !self.records.iter().any(ended)
     }
 }
 
@@ -142,19 +159,18 @@ struct View<'a> {
     case: &'a ConsentCase<'a>,
     purposes: Vec<&'a str>,
     categories: Vec<&'a str>,
-    /// The category and its ancestors that are special.
+    /// The category and those of its ancestors that are special; empty where it is not.
     special: Vec<&'a str>,
 }
 
 impl<'a> View<'a> {
     fn new(vocabulary: &'a Vocabulary, case: &'a ConsentCase<'a>) -> Self {
-        let categories = vocabulary.category_line(case.category);
-        let special = categories.iter().copied().filter(|id| vocabulary.is_marked_special(id)).collect();
-        Self { case, purposes: vocabulary.purpose_line(case.purpose), categories, special }
-    }
-
-    fn names_purpose(&self, terms: &Terms) -> bool {
-        terms.purposes.iter().any(|named| self.purposes.contains(&named.as_str()))
+        Self {
+            case,
+            purposes: vocabulary.purpose_line(case.purpose),
+            categories: vocabulary.category_line(case.category),
+            special: vocabulary.special_line(case.category),
+        }
     }
 
     fn names_recipient(&self, terms: &Terms) -> bool {
@@ -162,25 +178,30 @@ impl<'a> View<'a> {
     }
 
     fn yes_covers(&self, terms: &Terms) -> bool {
-        let names = |line: &[&str]| terms.categories.iter().any(|named| line.contains(&named.as_str()));
-        let category = if self.special.is_empty() {
-            terms.categories.is_empty() || names(&self.categories)
-        } else {
-            terms.explicit && names(&self.special)
-        };
-        category && self.names_purpose(terms) && self.names_recipient(terms)
+        let special = self.special.is_empty() || terms.explicit && names(&terms.categories, &self.special);
+        special && self.yes_covers_but_for_explicitness(terms)
     }
 
     fn yes_covers_but_for_explicitness(&self, terms: &Terms) -> bool {
-        let names = terms.categories.iter().any(|named| self.categories.contains(&named.as_str()));
-        let category = terms.categories.is_empty() || names;
-        category && self.names_purpose(terms) && self.names_recipient(terms)
+        names(&terms.purposes, &self.purposes)
+            && names_or_all(&terms.categories, &self.categories)
+            && self.names_recipient(terms)
     }
 
+    /// Of a no, naming none is naming all, on every axis.
     fn no_covers(&self, terms: &Terms) -> bool {
-        let names = terms.categories.iter().any(|named| self.categories.contains(&named.as_str()));
-        (terms.categories.is_empty() || names) && self.names_purpose(terms) && self.names_recipient(terms)
+        names_or_all(&terms.purposes, &self.purposes)
+            && names_or_all(&terms.categories, &self.categories)
+            && self.names_recipient(terms)
     }
+}
+
+fn names(named: &[String], line: &[&str]) -> bool {
+    named.iter().any(|id| line.contains(&id.as_str()))
+}
+
+fn names_or_all(named: &[String], line: &[&str]) -> bool {
+    named.is_empty() || names(named, line)
 }
 
 fn stands_against(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabulary) -> bool {
@@ -189,14 +210,13 @@ fn stands_against(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabula
 
 /// Whether the first scope is equal to or narrower than the second on every axis.
 fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
-    let all_below = |narrow: &[String], wide: &[String], line: &dyn Fn(&str) -> Vec<String>| {
-        let below = |id: &String| line(id).iter().any(|above| wide.contains(above));
-        wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(below))
-    };
-    let owned = |line: Vec<&str>| line.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    all_below(&narrow.purposes, &wide.purposes, &|id| owned(vocabulary.purpose_line(id)))
-        && all_below(&narrow.categories, &wide.categories, &|id| owned(vocabulary.category_line(id)))
-        && all_below(&narrow.recipients, &wide.recipients, &|id| vec![id.to_owned()])
+    axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_line(id))
+        && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_line(id))
+        && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
+}
+
+fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|id| names(wide, &line(id))))
 }
 
 #[cfg(test)]

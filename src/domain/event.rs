@@ -93,6 +93,10 @@ pub enum Event {
         reason: Reason,
         /// What caused it.
         cause: Option<EventId>,
+        /// The grant's id, as its recipient knows it.
+        grant_id: String,
+        /// Who is told.
+        recipient: String,
     },
     /// A recipient carried something out.
     RecipientAcknowledged(RecipientAcknowledged),

@@ -5,6 +5,8 @@ pub mod codec;
 pub mod consent;
 pub mod event;
 pub mod explain;
+#[cfg(test)]
+pub(crate) mod histories;
 pub mod ids;
 pub mod profile;
 mod violation;

@@ -7,6 +7,9 @@ use super::ids::{EventId, GrantId};
 use sayso_proof::event::Provenance;
 use std::collections::BTreeMap;
 
+/// Grants that have ended and may still be remembered where few are open.
+pub const ENDED_GRANTS_MAX: usize = 64;
+
 /// An attribute as it is held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldAttribute {
@@ -33,6 +36,12 @@ impl HeldAttribute {
     #[must_use]
     pub fn is_declared(&self) -> bool {
         self.confirmed || self.attribute.provenance == Provenance::Declared
+    }
+
+    /// Whether a new fact is the very conclusion that the person contested: it stays contested, however often a model
+    /// comes to it.
+    fn is_contested_conclusion(&self, new: &Attribute) -> bool {
+        self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value
     }
 }
 
@@ -73,12 +82,15 @@ pub struct SubjectState {
     pub consents: ConsentLog,
     /// In the order recorded.
     pub signals: Vec<ActiveSignal>,
-    /// By event. Those that had ended before the newest event are left out, so that memory stays bounded.
+    /// By event: every one that is open, and of those that have ended no more than of the open, or
+    /// [`ENDED_GRANTS_MAX`], so that memory stays bounded.
     pub grants: BTreeMap<EventId, GrantState>,
     /// Recorded time of the newest event.
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event.
     pub last_sealed_at_ms: u64,
+    /// How many grants there may be before the ended ones are left out: sweeping at each would be quadratic.
+    sweep_at: usize,
 }
 
 impl SubjectState {
@@ -97,10 +109,7 @@ impl SubjectState {
         let now_ms = event.recorded_at_ms;
         match &event.event {
             Event::AttributeRecorded(attribute) => self.record(event, attribute),
-            Event::AttributeCorrected { corrects, attribute } => {
-                self.attributes.retain(|_, held| held.event_id != *corrects);
-                self.hold(event, attribute);
-            }
+            Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
                 self.with(*attribute, |held| (held.contested, held.confirmed) = (true, false));
             }
@@ -131,20 +140,27 @@ impl SubjectState {
         }
     }
 
-    /// A fact replaces what is held under its key, but an inference never overrides what the person declared, nor what
-    /// they contested with the same conclusion again.
+    /// A fact replaces what is held under its key, but an inference never overrides what the person declared.
     fn record(&mut self, event: &Recorded, attribute: &Attribute) {
         let inferred = attribute.provenance == Provenance::Inferred;
-        let kept = self.attributes.get(&attribute.key).is_some_and(|held| {
-            let same_again = held.contested && held.attribute.value == attribute.value;
-            inferred && (held.is_declared() || same_again)
-        });
-        if !kept {
-            self.hold(event, attribute);
+        let before = self.attributes.get(&attribute.key);
+        if inferred && before.is_some_and(HeldAttribute::is_declared) {
+            return;
         }
+        let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
+        self.hold(event, attribute, contested);
     }
 
-    fn hold(&mut self, event: &Recorded, attribute: &Attribute) {
+    /// A correction replaces what it corrects. Under another key it is a fact like any other there.
+    fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
+        let before = self.attributes.values().find(|held| held.event_id == corrects);
+        let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
+        self.attributes.retain(|_, held| held.event_id != corrects);
+        self.record(event, attribute);
+        self.with(event.event_id, |held| held.contested |= contested);
+    }
+
+    fn hold(&mut self, event: &Recorded, attribute: &Attribute, contested: bool) {
         let held = HeldAttribute {
             event_id: event.event_id,
             position: event.position,
@@ -152,7 +168,7 @@ impl SubjectState {
             recorded_at_ms: event.recorded_at_ms,
             actor: event.actor.clone(),
             attribute: attribute.clone(),
-            contested: false,
+            contested,
             confirmed: false,
         };
         self.attributes.insert(attribute.key.clone(), held);
@@ -183,7 +199,10 @@ impl SubjectState {
     }
 
     fn issue(&mut self, event: &Recorded, issued: &GrantIssued, now_ms: u64) {
-        self.grants.retain(|_, grant| grant.issued.expires_at_ms > now_ms);
+        if self.grants.len() >= self.sweep_at.max(ENDED_GRANTS_MAX) {
+            self.grants.retain(|_, grant| grant.issued.expires_at_ms > now_ms);
+            self.sweep_at = self.grants.len().saturating_mul(2);
+        }
         let grant = GrantState {
             id: GrantId::new(event.position, &event.event_id),
             recorded_at_ms: event.recorded_at_ms,
@@ -202,3 +221,7 @@ impl SubjectState {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

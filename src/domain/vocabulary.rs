@@ -3,8 +3,8 @@
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
 use std::collections::BTreeMap;
 
-/// Levels from a word up to its top.
-const LINE_MAX: usize = 16;
+/// Levels from a word up to its top. What is deeper is not published; the verifier cuts lines off at the same depth.
+pub const LINE_MAX: usize = 32;
 const NEAR_MAX: usize = 3;
 
 /// The words in force.
@@ -68,16 +68,35 @@ impl Vocabulary {
         line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Whether a category is itself marked as special.
+    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)), nearest first: marked so, or below
+    /// one that is.
     #[must_use]
-    pub fn is_marked_special(&self, id: &str) -> bool {
-        self.categories.get(id).is_some_and(|category| category.special)
+    pub fn special_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        let mut line = self.category_line(id);
+        let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
+        let special = line.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
+        line.truncate(special);
+        line
     }
 
     /// Whether a category or one of its ancestors is special (GDPR Art. 9(1)).
     #[must_use]
     pub fn is_special(&self, id: &str) -> bool {
-        self.category_line(id).iter().any(|id| self.is_marked_special(id))
+        !self.special_line(id).is_empty()
+    }
+
+    /// Whether with this purpose every line would still end, and within [`LINE_MAX`].
+    #[must_use]
+    pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
+        let parent = |id: &str| {
+            let parent = self.purposes.get(id).map(|purpose| purpose.parent.as_str());
+            if id == purpose.id { Some(purpose.parent.as_str()) } else { parent }
+        };
+        let ends = |id: &str| {
+            let next = |id: &&str| parent(id).filter(|above| !above.is_empty());
+            std::iter::successors(Some(id), next).nth(LINE_MAX).is_none()
+        };
+        ends(&purpose.id) && self.purposes.keys().all(|id| ends(id))
     }
 
     /// Purposes that a misspelt one may have meant.
@@ -171,17 +190,11 @@ const PURPOSES: [(&str, &str, &str, &str); 12] = [
     ("analytics", "", "ServiceUsageAnalytics", "Counting and measuring use"),
 ];
 
-/// (id, parent, DPV personal data term, title, special)
+/// (id, parent, term of DPV's personal data extension, title, special). Where DPV has no word, the nearest above.
 const CATEGORIES: [(&str, &str, &str, &str, bool); 22] = [
-    ("activity", "", "Behavioral", "What the person does", false),
+    ("activity", "", "Behavioural", "What the person does", false),
     ("preference", "", "Preference", "What the person likes", false),
-    (
-        "communication-style",
-        "preference",
-        "CommunicationStyle",
-        "How the person likes to be spoken to",
-        false,
-    ),
+    ("communication-style", "preference", "Preference", "How the person likes to be spoken to", false),
     ("language", "preference", "Language", "Languages the person uses", false),
     ("work", "", "Professional", "Work and profession", false),
     ("family", "", "Family", "Family", false),

@@ -5,11 +5,12 @@
 
 use super::LedgerError;
 use std::fs::{File, OpenOptions};
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
-/// Bytes of a slot: checksum, length, note.
+/// Bytes of a slot: checksum, turn, length, note.
 const SLOT: usize = 4096;
 const SYNC_EVERY_MS: u64 = 1_000;
 
@@ -20,46 +21,82 @@ pub(super) struct Anchor {
     /// Which slot is written next.
     turn: u64,
     synced_at_ms: u64,
+    /// Written to since the last sync.
+    dirty: bool,
 }
 
 impl Anchor {
     /// Opens or makes the file; without a path, nothing is kept.
     pub fn open(path: Option<&Path>) -> Result<Self, LedgerError> {
-        let Some(path) = path else { return Ok(Self { file: None, last: None, turn: 0, synced_at_ms: 0 }) };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(LedgerError::Anchor)?;
-        let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
-        let (turn, last) = newest.map_or((0, None), |(turn, note)| (turn + 1, Some(note)));
-        Ok(Self { file: Some(file), last, turn, synced_at_ms: 0 })
+        let mut anchor = Self { file: None, last: None, turn: 0, synced_at_ms: 0, dirty: false };
+        if let Some(path) = path {
+            let file = open_file(path).map_err(LedgerError::Anchor)?;
+            let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
+            // One torn slot leaves the other whole; only before the second was ever written there may be none.
+            let length = file.metadata().map_err(LedgerError::Anchor)?.len();
+            if newest.is_none() && length > SLOT as u64 {
+                let damaged = Error::new(ErrorKind::InvalidData, "damaged: neither of its slots is whole");
+                return Err(LedgerError::Anchor(damaged));
+            }
+            if let Some((turn, note)) = newest {
+                (anchor.turn, anchor.last) = (turn.saturating_add(1), Some(note));
+            }
+            anchor.file = Some(file);
+        }
+        Ok(anchor)
     }
 
-    /// The newest note that was kept.
+    /// The newest note that was kept before this start.
     pub fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
 
-    /// Keeps a note.
-    pub fn keep(&mut self, note: &str, now_ms: u64) -> Result<(), Error> {
+    /// Keeps a note. No sync: that comes after those who wait were answered.
+    pub fn keep(&mut self, note: &str) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
+        let too_long = || Error::new(ErrorKind::InvalidInput, "the note is too long for its slot");
         let mut slot = self.turn.to_be_bytes().to_vec();
-        slot.extend_from_slice(&u32::try_from(note.len()).unwrap_or(u32::MAX).to_be_bytes());
+        slot.extend_from_slice(&u32::try_from(note.len()).map_err(|_| too_long())?.to_be_bytes());
         slot.extend_from_slice(note.as_bytes());
         let checksum = crc32fast::hash(&slot);
         slot.splice(0..0, checksum.to_be_bytes());
-        file.write_all_at(&slot, self.turn % 2 * SLOT as u64)?;
-        self.turn += 1;
-        if now_ms >= self.synced_at_ms.saturating_add(SYNC_EVERY_MS) {
-            self.synced_at_ms = now_ms;
-            file.sync_data()?;
+        if slot.len() > SLOT {
+            return Err(too_long());
         }
+        file.write_all_at(&slot, self.turn % 2 * SLOT as u64)?;
+        self.turn = self.turn.saturating_add(1);
+        self.dirty = true;
         Ok(())
     }
 
-    /// Makes what is kept durable.
-    pub fn sync(&self) -> Result<(), Error> {
-        self.file.as_ref().map_or(Ok(()), File::sync_all)
+    /// How long what was kept may still wait for its sync; nothing where nothing waits.
+    pub fn due_in(&self, now_ms: u64) -> Option<Duration> {
+        // A clock that went back must not put it off for longer.
+        let since = now_ms.abs_diff(self.synced_at_ms);
+        (self.dirty && self.file.is_some())
+            .then(|| Duration::from_millis(SYNC_EVERY_MS.saturating_sub(since)))
     }
+
+    /// Makes what is kept durable.
+    pub fn sync(&mut self, now_ms: u64) -> Result<(), Error> {
+        // Before the attempt: one that fails is made again a second later, not at every turn.
+        self.synced_at_ms = now_ms;
+        if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
+            file.sync_data()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// The file, its name durable.
+fn open_file(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()?;
+    Ok(file)
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<(u64, String)> {

@@ -57,6 +57,9 @@ pub enum SubmitError {
     /// Sealed ahead of the clock or too long ago. Nothing was written.
     #[error("sealed out of bounds of the clock")]
     Clock,
+    /// An entry is not what its leaf hash and header say. Nothing was written.
+    #[error("an entry is not what its leaf hash and header say")]
+    Malformed,
     /// More than one batch holds. Nothing was written.
     #[error("too many events, or too large")]
     TooLarge,

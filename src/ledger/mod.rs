@@ -54,6 +54,17 @@ pub struct Prepared {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Prepared {
+    /// That leaf hash and header are those of the bytes: what goes into the tree and the index must be what is written.
+    /// Checked here, on the caller's thread, so that the sequencer need not.
+    fn is_what_it_says(&self) -> bool {
+        let Ok(header) = entry::parse_header(&self.bytes) else { return false };
+        // The commitment is made while sealing, after the caller has filled in the rest.
+        let claimed = Header { key_commitment: header.key_commitment, ..self.header.clone() };
+        header == claimed && merkle::leaf_hash(&self.bytes) == self.leaf_hash
+    }
+}
+
 /// A signed entry.
 #[derive(Clone, Debug)]
 pub struct SignedEntry {
@@ -128,7 +139,7 @@ impl Ledger {
         let frontier = Frontier::load(head.size, &StoreNodes(store.as_ref()))?;
         let key = Arc::new(key);
         let verifier = VerifierKey { name: options.origin.clone(), key: key.verifying() };
-        let anchor = Anchor::open(options.checkpoint_file.as_deref())?;
+        let mut anchor = Anchor::open(options.checkpoint_file.as_deref())?;
         if let Some(note) = anchor.last() {
             let last = Checkpoint::open(note, &verifier).map_err(LedgerError::KeptCheckpoint)?;
             if last.size > head.size {
@@ -139,6 +150,8 @@ impl Ledger {
             }
         }
         let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &key));
+        // It is about to be given out, so it must be known after a crash, too.
+        anchor.keep(&first.note).and_then(|()| anchor.sync(clock.now_ms())).map_err(LedgerError::Anchor)?;
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
         let origin = options.origin.clone();
@@ -165,6 +178,9 @@ impl Ledger {
     /// # Errors
     /// See [`SubmitError`]; only after [`SubmitError::Stopped`] it is unknown what was written.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
+        if !entries.iter().all(Prepared::is_what_it_says) {
+            return Err(SubmitError::Malformed);
+        }
         let (reply, answer) = oneshot::channel();
         let sent = {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,20 +7,19 @@ use crate::store::{CommitError, Frame, LogStore, NewEntry};
 use lru::LruCache;
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::entry::Handle;
-use sayso_proof::merkle::{self, Frontier, Hash};
+use sayso_proof::merkle::{Frontier, Hash};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// Subjects whose newest event is remembered, so that a chain is checked without a look-up.
 const HEADS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Bytes of one submission's entries, at most.
 const FRAME_BYTES_MAX: usize = 16 << 20;
-/// The kept checkpoint is synced when nothing happens, too.
-const IDLE: Duration = Duration::from_secs(1);
+/// Bytes of one batch's entries, at most.
+const BATCH_BYTES_MAX: usize = 32 << 20;
 
 /// Entries on their way and who waits for them.
 pub(super) struct Submission {
@@ -42,6 +41,8 @@ pub(super) struct Sequencer {
     heads: LruCache<Handle, Newest>,
     anchor: Anchor,
     newest: watch::Sender<Arc<SignedCheckpoint>>,
+    /// Did not fit into the last batch; the first of the next.
+    held: Option<Submission>,
 }
 
 /// The checkpoint of a tree.
@@ -59,6 +60,20 @@ struct Batch {
     /// Chains as they will stand after this batch.
     heads: HashMap<Handle, Newest>,
     events: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Whether a submission fits in beside what is there; alone, it is judged by itself.
+    fn has_room(&self, submission: &Submission, events_max: usize) -> bool {
+        let events = self.events.saturating_add(submission.entries.len());
+        let bytes = self.bytes.saturating_add(bytes_of(&submission.entries));
+        self.events == 0 || (events <= events_max && bytes <= BATCH_BYTES_MAX)
+    }
+}
+
+fn bytes_of(entries: &[Prepared]) -> usize {
+    entries.iter().map(|entry| entry.bytes.len()).sum()
 }
 
 impl Sequencer {
@@ -73,16 +88,22 @@ impl Sequencer {
     ) -> Self {
         let recorded_at_ms = store.head().recorded_at_ms;
         let heads = LruCache::new(HEADS_MAX);
-        Self { options, store, key, clock, frontier, recorded_at_ms, heads, anchor, newest }
+        let held = None;
+        Self { options, store, key, clock, frontier, recorded_at_ms, heads, anchor, newest, held }
     }
 
     /// Until everybody who could submit is gone, or the store has failed.
     pub fn run(mut self, queue: &Receiver<Submission>) {
         loop {
-            match queue.recv_timeout(IDLE) {
+            match self.next(queue) {
                 Ok(first) => {
                     if !self.write(first, queue) {
+                        self.sync_anchor();
                         return;
+                    }
+                    // Only now, when those who waited have their answers.
+                    if self.anchor.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
+                        self.sync_anchor();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.sync_anchor(),
@@ -95,8 +116,19 @@ impl Sequencer {
         }
     }
 
-    fn sync_anchor(&self) {
-        if let Err(error) = self.anchor.sync() {
+    /// Waits for the next submission, but no longer than the kept checkpoint may wait for its sync.
+    fn next(&mut self, queue: &Receiver<Submission>) -> Result<Submission, RecvTimeoutError> {
+        if let Some(held) = self.held.take() {
+            return Ok(held);
+        }
+        match self.anchor.due_in(self.clock.now_ms()) {
+            Some(left) => queue.recv_timeout(left),
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn sync_anchor(&mut self) {
+        if let Err(error) = self.anchor.sync(self.clock.now_ms()) {
             tracing::error!(%error, "keeping the checkpoint failed");
         }
     }
@@ -105,9 +137,12 @@ impl Sequencer {
     fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
         let mut batch = Batch::default();
         self.admit(first, &mut batch);
-        while batch.events < self.options.batch_events_max
-            && let Ok(next) = queue.try_recv()
-        {
+        for _ in 1..self.options.batch_events_max {
+            let Ok(next) = queue.try_recv() else { break };
+            if !batch.has_room(&next, self.options.batch_events_max) {
+                self.held = Some(next);
+                break;
+            }
             self.admit(next, &mut batch);
         }
         if batch.frames.is_empty() {
@@ -145,7 +180,7 @@ impl Sequencer {
         }
         let checkpoint = Arc::new(sign_checkpoint(&self.options.origin, &self.frontier, &self.key));
         // Before anybody is given it: what was given out must be known after a crash.
-        if let Err(error) = self.anchor.keep(&checkpoint.note, self.clock.now_ms()) {
+        if let Err(error) = self.anchor.keep(&checkpoint.note) {
             tracing::error!(%error, "keeping the checkpoint failed");
         }
         self.newest.send_replace(Arc::clone(&checkpoint));
@@ -159,6 +194,7 @@ impl Sequencer {
         match self.check(&submission.entries, batch) {
             Ok(chains) => {
                 batch.heads.extend(chains);
+                batch.bytes = batch.bytes.saturating_add(bytes_of(&submission.entries));
                 let mut places = Vec::with_capacity(submission.entries.len());
                 let mut recorded_at_ms = batch
                     .frames
@@ -183,10 +219,12 @@ impl Sequencer {
         }
     }
 
-    /// That entries continue their chains, were sealed now, are what their leaf hashes say and fit in a frame.
+    /// That entries continue their chains, were sealed now and fit in a frame.
     fn check(&mut self, entries: &[Prepared], batch: &Batch) -> Result<HashMap<Handle, Newest>, SubmitError> {
-        let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
-        if entries.is_empty() || entries.len() > self.options.batch_events_max || bytes > FRAME_BYTES_MAX {
+        if entries.is_empty()
+            || entries.len() > self.options.batch_events_max
+            || bytes_of(entries) > FRAME_BYTES_MAX
+        {
             return Err(SubmitError::TooLarge);
         }
         let now_ms = self.clock.now_ms();
@@ -205,10 +243,6 @@ impl Sequencer {
             let (count, leaf) = newest.map_or((0, None), |(count, leaf)| (count, Some(leaf)));
             if header.version != count || header.previous != leaf {
                 return Err(SubmitError::Stale { actual_version: count });
-            }
-            // What goes into the tree is what will be written, whoever computed the hash before.
-            if merkle::leaf_hash(&entry.bytes) != entry.leaf_hash {
-                return Err(SubmitError::TooLarge);
             }
             chains.insert(header.handle, (count.saturating_add(1), entry.leaf_hash));
         }

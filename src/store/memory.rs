@@ -1,6 +1,6 @@
 //! Both contracts in memory: for tests of the rooms above, and as the plain model that engines are compared with.
 
-use super::{CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, StoreError, StoredEntry};
+use super::{CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry};
 use sayso_proof::entry::{self, Handle};
 use sayso_proof::merkle::{Hash, node_hash};
 use std::collections::BTreeMap;
@@ -256,7 +256,7 @@ impl KeyStore for MemoryKeys {
         prefix: &[u8],
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Page>, StoreError> {
         Ok(scan(&self.pages(), prefix, after, count))
     }
 

@@ -3,11 +3,20 @@
 //! Ids that callers choose stand nowhere but as keyed hashes. Whoever holds the root key and the key store can open
 //! everything that was not erased; nobody else can open anything.
 
+mod cache;
+mod destroy;
+mod error;
 mod pages;
 mod root;
+mod shelf;
+mod subject;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod vault;
 mod writer;
 
+pub use error::VaultError;
 pub use root::RootKey;
-pub use vault::{SubjectKeys, Vault, VaultError};
+pub use subject::SubjectKeys;
+pub use vault::Vault;

@@ -19,8 +19,14 @@ pub const FENCE: u8 = b'f';
 pub const INTENT: u8 = b'e';
 /// The vault's own: the hashing secret, the key epoch.
 pub const OWN: u8 = b'v';
+/// Name of the page with the key epoch.
+pub const EPOCH: &[u8] = b"epoch";
+/// Name of the page with the hashing secret.
+pub const HASHING: &[u8] = b"hashing";
 
 const NONCE_BYTES: usize = 12;
+/// Depth, index, key.
+const NODE_BYTES: usize = 1 + 8 + 32;
 
 /// Name of a page.
 pub fn id(kind: u8, name: &[u8]) -> Vec<u8> {
@@ -59,7 +65,10 @@ impl PageSeal {
 
 /// A subject's page: handle, then the nodes that are held (depth, index, key).
 pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
-    let mut page = Zeroizing::new(handle.0.to_vec());
+    // Made as large as it gets: a vector that moves leaves its old bytes behind.
+    let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
+    let mut page = Zeroizing::new(Vec::with_capacity(bytes));
+    page.extend_from_slice(&handle.0);
     for node in cover {
         page.push(node.depth);
         page.extend_from_slice(&node.index.to_be_bytes());
@@ -71,17 +80,23 @@ pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
 /// Reads a subject's page.
 pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
     let (handle, rest) = page.split_first_chunk::<16>().ok_or(VaultError::Page)?;
-    let (nodes, leftover) = rest.as_chunks::<41>();
+    let (nodes, leftover) = rest.as_chunks::<NODE_BYTES>();
     if !leftover.is_empty() {
         return Err(VaultError::Page);
     }
-    let node = |bytes: &[u8; 41]| {
+    let node = |bytes: &[u8; NODE_BYTES]| {
         let (depth, rest) = bytes.split_first()?;
         let (index, key) = rest.split_first_chunk::<8>()?;
-        Some(Node { depth: *depth, index: u64::from_be_bytes(*index), key: key.try_into().ok()? })
+        let node = Node { depth: *depth, index: u64::from_be_bytes(*index), key: key.try_into().ok()? };
+        node.is_in_tree().then_some(node)
     };
     let cover: Option<Vec<Node>> = nodes.iter().map(node).collect();
     Ok((Handle(*handle), cover.ok_or(VaultError::Page)?))
+}
+
+/// A number as it stands in a page.
+pub fn decode_number(page: &[u8]) -> Result<u64, VaultError> {
+    page.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::Page)
 }
 
 /// A keyed hash as it stands in a page.

@@ -6,7 +6,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Height of the tree: 2^32 versions a subject.
 pub const DEPTH: u8 = 32;
@@ -35,8 +35,14 @@ impl std::fmt::Debug for Node {
 impl Node {
     /// The whole tree.
     #[must_use]
-    pub fn root(key: [u8; 32]) -> Self {
-        Self { depth: 0, index: 0, key }
+    pub fn root(key: &[u8; 32]) -> Self {
+        Self { depth: 0, index: 0, key: *key }
+    }
+
+    /// Whether there is such a node in the tree.
+    #[must_use]
+    pub fn is_in_tree(&self) -> bool {
+        self.depth <= DEPTH && self.index >> self.depth == 0
     }
 
     /// The left (0) or right (1) child.
@@ -84,18 +90,20 @@ impl Tree {
     }
 
     /// The key of a version; `None` where it was destroyed.
-    pub fn key(&mut self, version: u64) -> Option<[u8; 32]> {
+    pub fn key(&mut self, version: u64) -> Option<Zeroizing<[u8; 32]>> {
         while self.path.last().is_some_and(|node| !node.covers(version)) {
             self.path.pop();
         }
         if self.path.is_empty() {
+            // Never grown beyond: a vector that moves leaves its old bytes behind.
+            self.path.reserve_exact(usize::from(DEPTH) + 1);
             self.path.push(self.cover.iter().find(|node| node.covers(version))?.clone());
         }
         while let Some(last) = self.path.last().filter(|node| node.depth < DEPTH) {
             let next = last.towards(version);
             self.path.push(next);
         }
-        self.path.last().map(|leaf| leaf.key)
+        self.path.last().map(|leaf| Zeroizing::new(leaf.key))
     }
 
     /// The smallest cover without these versions.
@@ -131,7 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fresh() -> Tree {
-        Tree::new(vec![Node::root([7; 32])])
+        Tree::new(vec![Node::root(&[7; 32])])
     }
 
     proptest! {

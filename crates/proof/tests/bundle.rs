@@ -5,6 +5,7 @@ mod log;
 
 use ed25519_dalek::SigningKey;
 use log::*;
+use proptest::prelude::*;
 use sayso_proof::bundle::{self, BundleWriter, Options, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::ErasureCompleted;
@@ -320,4 +321,65 @@ fn tar_unpacks_it() {
     fs::remove_file(file).unwrap();
     assert!(status.unwrap().success());
     check_folder(&archive.0, &log).unwrap();
+}
+
+/// What happens in a random log: somebody's fact, consent or grant, a document, an erasure.
+fn happen(log: &mut Log, what: (u8, u8)) {
+    let handle = person(what.1 % 3 + 1);
+    match what.0 % 6 {
+        0 | 1 => drop(log.about(handle, recorded(attribute("tea", "food"))).to_vec()),
+        2 => drop(log.about(handle, given(terms(&["personalization"], &[], &[]))).to_vec()),
+        3 => drop(log.about(handle, grant([1; 16], [2; 16], "tea", "food")).to_vec()),
+        4 => log.documents(),
+        _ => {
+            let at = u64::from(what.1) % log.size();
+            let header = entry::parse_header(&log.entries[at as usize]).unwrap();
+            if header.handle != entry::Handle::NOBODY && !log.erased.contains(&at) {
+                log.erase(&[at], true);
+            }
+        }
+    }
+}
+
+/// Ways to tamper with the lines of a bundle.
+fn tamper(lines: &mut Vec<String>, how: (u8, usize, usize)) {
+    let (at, other) = (how.1 % lines.len(), how.2 % lines.len());
+    match how.0 % 5 {
+        0 => drop(lines.remove(at)),
+        1 if lines[at] != lines[other] => lines.swap(at, other),
+        2 => lines[at] = lines[other].clone() + " ",
+        3 => lines.insert(at, lines[other].clone()),
+        _ => {
+            let line = &mut lines[at];
+            let cut = how.2 % line.len();
+            let byte = if line.as_bytes()[cut] == b'A' { "B" } else { "A" };
+            line.replace_range(cut..=cut, byte);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_log_verifies_and_tampered_with_does_not(
+        story in proptest::collection::vec(any::<(u8, u8)>(), 1..40),
+        how in any::<(u8, usize, usize)>(),
+    ) {
+        let mut log = Log::with_vocabulary();
+        story.into_iter().for_each(|what| happen(&mut log, what));
+        let report = check(&log.bundle(), &log).unwrap();
+        prop_assert_eq!(report.entries + report.erased, log.size());
+        prop_assert_eq!(report.opened + report.plain + report.withheld, report.entries);
+        let unpacked = Unpacked::new(&log, "any");
+        let mut changed = false;
+        unpacked.lines(|lines| {
+            let before = lines.clone();
+            tamper(lines, how);
+            changed = *lines != before;
+        });
+        let verdict = check_folder(&unpacked.0, &log);
+        prop_assert_eq!(verdict.is_err(), changed);
+        prop_assert!(verdict.err().is_none_or(|failure| failure.position.is_some()));
+    }
 }

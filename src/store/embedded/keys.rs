@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use super::disk;
-use crate::store::{KeyStore, StoreError};
+use crate::store::{KeyStore, Page, StoreError};
 use sled::Batch;
 use std::fs::File;
 use std::path::Path;
@@ -137,7 +137,7 @@ impl KeyStore for EmbeddedKeys {
         prefix: &[u8],
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Page>, StoreError> {
         let after = after.map(key);
         let found = self.database.scan(&key(prefix), after.as_deref(), count)?;
         let page = |(key, value): (Vec<u8>, Vec<u8>)| {

@@ -63,8 +63,7 @@ fn yes_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) ->
     let category = if special.is_empty() {
         terms.categories.is_empty() || named(&vocabulary.category_line(case.category), &terms.categories)
     } else {
-        let by_name = terms.categories.iter().any(|name| name == case.category);
-        terms.explicit && (by_name || named(&special, &terms.categories))
+        terms.explicit && named(&special, &terms.categories)
     };
     category
         && named(&vocabulary.purpose_line(case.purpose), &terms.purposes)

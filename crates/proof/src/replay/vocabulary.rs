@@ -50,10 +50,11 @@ impl Vocabulary {
         line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)).
+    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)): marked so, or below one that is.
     pub fn special_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut line = self.category_line(id);
-        line.retain(|id| self.categories.get(*id).is_some_and(|category| category.special));
+        let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
+        line.truncate(line.iter().rposition(marked).map_or(0, |last| last + 1));
         line
     }
 }

@@ -8,6 +8,8 @@ use crate::store::{Frame, LogStore, StoreError};
 use std::fs;
 use std::path::Path;
 
+type Damage = fn(&mut Vec<u8>, usize);
+
 fn assert_damaged(dir: &Path, options: &Options, what: &str) {
     let before = fs::read(segment(dir, 0)).unwrap();
     for _ in 0..2 {
@@ -124,7 +126,7 @@ fn damage_of_what_is_known_to_be_durable_is_refused() {
     drop(log);
     let start: usize =
         ALIGN + frames[..2].iter().map(|frame| frame::length(frame).unwrap() as usize).sum::<usize>();
-    let damages: [(&str, fn(&mut Vec<u8>, usize)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("a bit of the last frame", |bytes, start| bytes[start + 70] ^= 1),
         ("the last frame zeroed", |bytes, start| bytes[start..].fill(0)),
         ("the end of the file", |bytes, start| bytes.truncate(start)),

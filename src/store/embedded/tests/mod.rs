@@ -4,6 +4,7 @@
 mod damage;
 mod discards;
 mod keys;
+mod kill;
 mod model;
 mod recovery;
 

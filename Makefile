@@ -1,0 +1,28 @@
+# The same targets that CI calls.
+.PHONY: run test check bench demo
+
+run:
+	cargo run --release -- serve --dev
+
+demo:
+	cargo run --release -- demo
+
+# Sets up whatever the tests need and runs all of them.
+test:
+	tests/setup.sh
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check
+	cargo test --locked --workspace --no-fail-fast
+	tests/outside/run.sh
+
+# What can be checked without running anything.
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check
+
+# Against a daemon that runs: `make run` in another shell.
+bench:
+	cargo run --release -- bench append
+	cargo run --release -- bench check

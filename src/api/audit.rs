@@ -1,0 +1,83 @@
+//! `AuditService`.
+
+use super::{Api, auth, status};
+use crate::proto;
+use crate::proto::audit_service_server::AuditService;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+type ExportAnswer = Result<proto::ExportAuditResponse, Status>;
+
+fn hashes(hashes: &[[u8; 32]]) -> Vec<Vec<u8>> {
+    hashes.iter().map(|hash| hash.to_vec()).collect()
+}
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn get_checkpoint(
+        &self,
+        _request: Request<proto::GetCheckpointRequest>,
+    ) -> Answer<proto::GetCheckpointResponse> {
+        let checkpoint = self.app.ledger().checkpoint();
+        let (note, tree_size) = (checkpoint.note.clone(), checkpoint.size);
+        Ok(Response::new(proto::GetCheckpointResponse { checkpoint: note, tree_size }))
+    }
+
+    async fn get_entry(&self, request: Request<proto::GetEntryRequest>) -> Answer<proto::GetEntryResponse> {
+        let found = self.app.raw_entry(request.into_inner().position).map_err(status::of)?;
+        Ok(Response::new(proto::GetEntryResponse {
+            erased: found.bytes.is_none(),
+            entry: found.bytes.unwrap_or_default(),
+            leaf_hash: found.leaf_hash.to_vec(),
+        }))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<proto::GetInclusionProofRequest>,
+    ) -> Answer<proto::GetInclusionProofResponse> {
+        let request = request.into_inner();
+        let found = self.app.inclusion(request.position, request.tree_size).map_err(status::of)?;
+        Ok(Response::new(proto::GetInclusionProofResponse {
+            leaf_hash: found.leaf_hash.to_vec(),
+            hashes: hashes(&found.hashes),
+            tree_size: found.size,
+            proof: found.text.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<proto::GetConsistencyProofRequest>,
+    ) -> Answer<proto::GetConsistencyProofResponse> {
+        let request = request.into_inner();
+        let found = self.app.consistency(request.from_size, request.to_size).map_err(status::of)?;
+        Ok(Response::new(proto::GetConsistencyProofResponse {
+            hashes: hashes(&found.hashes),
+            to_size: found.size,
+            checkpoint: found.checkpoint,
+        }))
+    }
+
+    type ExportAuditStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ExportAnswer> + Send>>;
+
+    async fn export_audit(
+        &self,
+        request: Request<proto::ExportAuditRequest>,
+    ) -> Answer<Self::ExportAuditStream> {
+        let caller = auth::caller(&request)?;
+        let sealed = request.into_inner().sealed;
+        let chunks = self.app.export_audit(&caller, sealed).await.map_err(status::of)?;
+        let answers = ReceiverStream::new(chunks).map(|chunk| {
+            let chunk = chunk.map_err(status::of)?;
+            Ok(proto::ExportAuditResponse {
+                chunk: chunk.bytes,
+                entries_done: chunk.done,
+                entries_total: chunk.total,
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

@@ -1,0 +1,112 @@
+//! `ConsentService`.
+
+use super::{Api, auth, convert, status};
+use crate::app::{Choice, NewSignal};
+use crate::domain::event::{Decision, SignalKind};
+use crate::proto;
+use crate::proto::consent_service_server::ConsentService;
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn choice(choice: proto::ConsentChoice) -> Result<Choice, Status> {
+    Ok(Choice {
+        decision: convert::decision(choice.decision)?,
+        until_ms: convert::maybe_millis(choice.until.as_ref(), "choices.until")?,
+        purposes: choice.purposes,
+        categories: choice.categories,
+        recipients: choice.recipients,
+        explicit: choice.explicit,
+    })
+}
+
+#[tonic::async_trait]
+impl ConsentService for Api {
+    async fn request_consent(
+        &self,
+        request: Request<proto::RequestConsentRequest>,
+    ) -> Answer<proto::RequestConsentResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let asked = Choice {
+            decision: Decision::Given,
+            purposes: request.purposes,
+            categories: request.categories,
+            recipients: request.recipients,
+            explicit: false,
+            until_ms: None,
+        };
+        let notice = convert::notice_served(request.notice);
+        let served = (&notice, request.channel.as_str());
+        let receipt = self.app.request_consent(&caller, &subject, asked, served, &options).await;
+        let receipt = Some(convert::receipt(receipt.map_err(status::of)?));
+        Ok(Response::new(proto::RequestConsentResponse { receipt }))
+    }
+
+    async fn record_consent(
+        &self,
+        request: Request<proto::RecordConsentRequest>,
+    ) -> Answer<proto::RecordConsentResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let choices = request.choices.into_iter().map(choice).collect::<Result<_, Status>>()?;
+        let notice = convert::notice_served(request.notice);
+        let served = (&notice, request.channel.as_str());
+        let changed = self.app.record_consent(&caller, &subject, choices, served, &options).await;
+        let changed = changed.map_err(status::of)?;
+        let receipt = Some(convert::receipt(changed.receipt));
+        Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
+    }
+
+    async fn record_signal(
+        &self,
+        request: Request<proto::RecordSignalRequest>,
+    ) -> Answer<proto::RecordSignalResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let kind = SignalKind::try_from(request.kind).unwrap_or_default();
+        let signal = NewSignal { kind, purposes: request.purposes, lift: request.lift };
+        let changed = self.app.record_signal(&caller, &subject, signal, &options).await;
+        let changed = changed.map_err(status::of)?;
+        let receipt = Some(convert::receipt(changed.receipt));
+        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants: changed.revoked_grants }))
+    }
+
+    async fn get_consents(
+        &self,
+        request: Request<proto::GetConsentsRequest>,
+    ) -> Answer<proto::GetConsentsResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let moment = convert::moment(request.as_of.as_ref())?;
+        let found = self.app.get_consents(&subject, moment).await.map_err(status::of)?;
+        let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
+            let decision = convert::decision_out(record.decision);
+            proto::ConsentRecord {
+                event_id: record.event_id.to_string(),
+                position: record.position,
+                recorded_at: Some(convert::time(record.recorded_at_ms)),
+                about: Some(convert::time(record.about_ms)),
+                decision: decision.into(),
+                purposes: record.terms.purposes,
+                categories: record.terms.categories,
+                recipients: record.terms.recipients,
+                explicit: record.terms.explicit,
+                notice: record.terms.notice,
+                channel: record.terms.channel,
+                until: record.terms.until_ms.map(convert::time),
+                actor: Some(record.actor),
+                in_force,
+            }
+        };
+        let consents = found.records.into_iter().map(record).collect();
+        Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version }))
+    }
+}

@@ -1,0 +1,320 @@
+//! Between the wire's messages and the application's types.
+
+use super::status;
+use crate::app::{self, Moment, NewAttributes};
+use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::event::Decision;
+use crate::domain::explain;
+use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::profile::HeldAttribute;
+use crate::proto;
+use prost::Message;
+use prost_types::Timestamp;
+use sayso_proof::event::{Provenance, Reason, Role, Tier, WithheldClass};
+use tonic::Status;
+
+/// Milliseconds since the Unix epoch as the wire's time.
+#[must_use]
+pub fn time(ms: u64) -> Timestamp {
+    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(ms % 1000 * 1_000_000).unwrap_or_default();
+    Timestamp { seconds, nanos }
+}
+
+/// The wire's time as milliseconds since the Unix epoch.
+///
+/// # Errors
+/// It is before 1970 or malformed.
+pub fn millis(time: &Timestamp, field: &str) -> Result<u64, Status> {
+    let seconds = u64::try_from(time.seconds);
+    let nanos = u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    match (seconds, nanos) {
+        (Ok(seconds), Some(nanos)) => Ok(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)),
+        _ => Err(status::invalid(field, "must be a time from 1970 on")),
+    }
+}
+
+/// As [`millis`], where there may be none.
+///
+/// # Errors
+/// As [`millis`].
+pub fn maybe_millis(time: Option<&Timestamp>, field: &str) -> Result<Option<u64>, Status> {
+    time.map(|time| millis(time, field)).transpose()
+}
+
+/// The options of a write, with the request's own encoding: what a reused key is told apart by.
+///
+/// # Errors
+/// The time is malformed.
+pub fn options<T: Message>(
+    options: Option<&proto::WriteOptions>,
+    request: &T,
+) -> Result<app::WriteOptions, Status> {
+    let Some(options) = options else { return Ok(app::WriteOptions::default()) };
+    let needs_digest = !options.idempotency_key.is_empty();
+    Ok(app::WriteOptions {
+        idempotency_key: options.idempotency_key.clone(),
+        expected_version: options.expected_version,
+        proofs: options.proofs,
+        about_ms: maybe_millis(options.about.as_ref(), "options.about")?,
+        request: if needs_digest { request.encode_to_vec() } else { Vec::new() },
+    })
+}
+
+/// As of when.
+///
+/// # Errors
+/// The time is malformed.
+pub fn moment(as_of: Option<&proto::AsOf>) -> Result<Moment, Status> {
+    match as_of.and_then(|as_of| as_of.moment.as_ref()) {
+        None => Ok(Moment::Now),
+        Some(proto::as_of::Moment::Time(time)) => Ok(Moment::Time(millis(time, "as_of.time")?)),
+        Some(proto::as_of::Moment::Version(version)) => Ok(Moment::Version(*version)),
+    }
+}
+
+/// Attributes as the application takes them.
+///
+/// # Errors
+/// An id or a time is malformed, or a provenance unknown.
+pub fn new_attributes(
+    subject: SubjectId,
+    inputs: Vec<proto::AttributeInput>,
+    now_ms: u64,
+) -> Result<NewAttributes, Status> {
+    let numbered = inputs.into_iter().enumerate();
+    let attributes =
+        numbered.map(|(number, input)| attribute(input, &format!("attributes[{number}]"), now_ms));
+    Ok(NewAttributes { subject, attributes: attributes.collect::<Result<_, Status>>()? })
+}
+
+fn attribute(
+    input: proto::AttributeInput,
+    at: &str,
+    now_ms: u64,
+) -> Result<(Attribute, Option<EventId>), Status> {
+    let event = |id: &String, field: &str| {
+        id.parse::<EventId>().map_err(|bad| status::invalid(&format!("{at}.{field}"), &bad.problem))
+    };
+    let sources = input.derived_from.iter().map(|id| event(id, "derived_from"));
+    let corrects = if input.corrects.is_empty() { None } else { Some(event(&input.corrects, "corrects")?) };
+    let observed = maybe_millis(input.observed_at.as_ref(), &format!("{at}.observed_at"))?;
+    let attribute = Attribute {
+        derived_from: sources.collect::<Result<_, Status>>()?,
+        expires_at_ms: maybe_millis(input.expires_at.as_ref(), &format!("{at}.expires_at"))?,
+        provenance: Provenance::try_from(input.provenance).unwrap_or_default(),
+        observed_at_ms: observed.unwrap_or(now_ms),
+        key: input.key,
+        value: Secret::new(input.value_json),
+        category: input.category,
+        evidence: input.evidence,
+        confidence: input.confidence,
+        model: input.model,
+    };
+    Ok((attribute, corrects))
+}
+
+/// A receipt for the wire.
+#[must_use]
+pub fn receipt(receipt: app::Receipt) -> proto::Receipt {
+    let event = |event: app::EventReceipt| proto::EventReceipt {
+        event_id: event.event_id.to_string(),
+        position: event.position,
+        subject_version: event.version,
+        leaf_hash: event.leaf_hash.to_vec(),
+        recorded_at: Some(time(event.recorded_at_ms)),
+        proof: event.proof.unwrap_or_default(),
+    };
+    proto::Receipt {
+        events: receipt.events.into_iter().map(event).collect(),
+        checkpoint: receipt.checkpoint,
+        replayed: receipt.replayed,
+    }
+}
+
+/// A held attribute for the wire.
+#[must_use]
+pub fn profile_attribute(held: &HeldAttribute) -> proto::ProfileAttribute {
+    let attribute = &held.attribute;
+    proto::ProfileAttribute {
+        event_id: held.event_id.to_string(),
+        position: held.position,
+        subject_version: held.version,
+        recorded_at: Some(time(held.recorded_at_ms)),
+        key: attribute.key.clone(),
+        value_json: attribute.value.expose().to_owned(),
+        category: attribute.category.clone(),
+        provenance: attribute.provenance.into(),
+        evidence: attribute.evidence.clone(),
+        derived_from: attribute.derived_from.iter().map(EventId::to_string).collect(),
+        confidence: attribute.confidence,
+        model: attribute.model.clone(),
+        observed_at: Some(time(attribute.observed_at_ms)),
+        expires_at: attribute.expires_at_ms.map(time),
+        contested: held.contested,
+        confirmed: held.confirmed,
+        recorded_by: Some(held.actor.clone()),
+    }
+}
+
+/// An allowed attribute for the wire.
+#[must_use]
+pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
+    let attribute = &allowed.held.attribute;
+    proto::AllowedAttribute {
+        event_id: allowed.held.event_id.to_string(),
+        key: attribute.key.clone(),
+        value_json: attribute.value.expose().to_owned(),
+        category: attribute.category.clone(),
+        provenance: attribute.provenance.into(),
+        confidence: attribute.confidence,
+        observed_at: Some(time(attribute.observed_at_ms)),
+        consent_event_id: allowed.consent.to_string(),
+    }
+}
+
+/// A withheld class for the wire, with its sentence.
+#[must_use]
+pub fn withheld(class: &WithheldClass) -> proto::Withheld {
+    proto::Withheld {
+        category: class.category.clone(),
+        provenance: class.provenance,
+        count: class.count,
+        reason: Reason::try_from(class.reason).unwrap_or_default().into(),
+        decided_by: Tier::try_from(class.decided_by).unwrap_or_default().into(),
+        policy: class.policy.clone(),
+        article: class.article.clone(),
+        decided_by_event: EventId::from_slice(&class.decided_by_event)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        explanation: explain::withheld(class),
+    }
+}
+
+/// What the person decided, from the wire.
+///
+/// # Errors
+/// None was named.
+pub fn decision(decision: i32) -> Result<Decision, Status> {
+    match proto::ConsentDecision::try_from(decision).unwrap_or_default() {
+        proto::ConsentDecision::Given => Ok(Decision::Given),
+        proto::ConsentDecision::Refused => Ok(Decision::Refused),
+        proto::ConsentDecision::Renewed => Ok(Decision::Renewed),
+        proto::ConsentDecision::Withdrawn => Ok(Decision::Withdrawn),
+        proto::ConsentDecision::Unspecified => {
+            Err(status::invalid("choices.decision", "must be given, refused, renewed or withdrawn"))
+        }
+    }
+}
+
+/// What the person decided, for the wire.
+#[must_use]
+pub fn decision_out(decision: Decision) -> proto::ConsentDecision {
+    match decision {
+        Decision::Given => proto::ConsentDecision::Given,
+        Decision::Refused => proto::ConsentDecision::Refused,
+        Decision::Renewed => proto::ConsentDecision::Renewed,
+        Decision::Withdrawn => proto::ConsentDecision::Withdrawn,
+    }
+}
+
+/// The notice that was served, from the wire.
+#[must_use]
+pub fn notice_served(notice: Option<proto::NoticeServed>) -> app::NoticeServed {
+    let notice = notice.unwrap_or_default();
+    app::NoticeServed {
+        id: notice.id,
+        version: notice.version,
+        language: notice.language,
+        digest: notice.digest,
+    }
+}
+
+/// An event's body for the wire, as the log holds it.
+#[must_use]
+pub fn body(event: &crate::domain::event::Recorded) -> proto::EventBody {
+    let draft = crate::domain::event::Draft {
+        about_ms: event.about_ms,
+        actor: event.actor.clone(),
+        event: event.event.clone(),
+    };
+    crate::domain::codec::encode(&draft, &event.request_digest)
+}
+
+/// The lineage of a grant for the wire. A service had the values with the grant and gets them nowhere else.
+#[must_use]
+pub fn explanation(of: app::Explanation, role: Role) -> proto::ExplainGrantResponse {
+    let value = |held: &HeldAttribute| match role {
+        Role::Service => String::new(),
+        _ => held.attribute.value.expose().to_owned(),
+    };
+    let allowed = of.allowed.iter().map(|allowed| proto::ExplainedAttribute {
+        event_id: allowed.held.event_id.to_string(),
+        key: allowed.held.attribute.key.clone(),
+        category: allowed.held.attribute.category.clone(),
+        value_json: value(&allowed.held),
+        provenance: allowed.held.attribute.provenance.into(),
+        evidence: allowed.held.attribute.evidence.clone(),
+        recorded_at: Some(time(allowed.held.recorded_at_ms)),
+        recorded_by: Some(allowed.held.actor.clone()),
+        consent_event_id: allowed.consent.to_string(),
+        since: allowed.since.clone(),
+    });
+    let consents = of.consents.into_iter().map(|consent| proto::ExplainedConsent {
+        event_id: consent.event_id.to_string(),
+        recorded_at: Some(time(consent.recorded_at_ms)),
+        purposes: consent.terms.purposes,
+        categories: consent.terms.categories,
+        recipients: consent.terms.recipients,
+        explicit: consent.terms.explicit,
+        notice: consent.terms.notice,
+        channel: consent.terms.channel,
+        actor: Some(consent.actor),
+        since: consent.since,
+    });
+    let uses = of.uses.into_iter().map(|used| proto::ExplainedUse {
+        reply: used.reply,
+        recorded_at: Some(time(used.recorded_at_ms)),
+        count: used.count,
+        shaped_by: used.shaped_by,
+    });
+    proto::ExplainGrantResponse {
+        grant_id: of.id.to_string(),
+        allowed: allowed.collect(),
+        withheld: of.withheld.iter().map(withheld).collect(),
+        consents: consents.collect(),
+        uses: uses.collect(),
+        issued_at: Some(time(of.issued_at_ms)),
+        expires_at: Some(time(of.issued.expires_at_ms)),
+        stands: of.standing.stands,
+        reason: of.standing.reason.unwrap_or_default().into(),
+        revoked_at: of.revoked_at_ms.map(time),
+        recipient: of.issued.recipient,
+        purpose: of.issued.purpose,
+        interaction: of.issued.interaction,
+        text: of.text,
+        proof: of.proof,
+    }
+}
+
+/// The certificate of an erasure for the wire.
+#[must_use]
+pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
+    let discarded = of.completed.discarded.iter();
+    let recipients = of.completed.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
+        name: recipient.name.clone(),
+        grants: u32::try_from(recipient.grant_ids.len()).unwrap_or(u32::MAX),
+        acknowledged: of.acknowledged.contains(&recipient.name),
+    });
+    proto::ErasureCertificate {
+        request_id: of.request.to_string(),
+        scope: of.completed.scope,
+        requested_at: Some(time(of.completed.requested_at_ms)),
+        completed_at: Some(time(of.completed_at_ms)),
+        position: of.position,
+        entries_discarded: discarded.map(|range| range.last.saturating_sub(range.first) + 1).sum(),
+        recipients: recipients.collect(),
+        erased_by_category: of.completed.erased_by_category.clone().into_iter().collect(),
+        proof: of.proof,
+    }
+}

@@ -1,0 +1,231 @@
+//! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer.
+
+use crate::app::Caller;
+use crate::clock::SharedClock;
+use crate::domain::ids::SubjectId;
+use crate::secret;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use lru::LruCache;
+use sayso_proof::event::Role;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Who the tokens are from and for.
+const ISSUER: &str = "sayso";
+
+/// Verified tokens remembered, so that a signature is checked once and not at every call.
+const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    controller: String,
+    role: String,
+    sub: String,
+    exp: u64,
+}
+
+/// Why there is no caller. Carries nothing of the token.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// No `authorization: Bearer` header.
+    #[error("no credential; send `authorization: Bearer TOKEN`")]
+    Missing,
+    /// Not one of ours, expired, or malformed.
+    #[error("the credential is not valid: {0}")]
+    Invalid(&'static str),
+    /// The issuer's key file can't be used.
+    #[error("issuer key `{path}`: {source}")]
+    KeyFile {
+        /// Which file.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A token can't be made from this.
+    #[error("can't mint a token: {0}")]
+    Mint(&'static str),
+}
+
+/// Mints and checks tokens for one controller.
+pub struct Issuer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    controller: String,
+    clock: SharedClock,
+    /// Owned by `authenticate`: digest of a token → its caller and expiry (s).
+    remembered: Mutex<LruCache<[u8; 32], (Caller, u64)>>,
+}
+
+impl Issuer {
+    /// Reads the issuer's key from `path` (32 bytes, mode 0600), or makes one.
+    ///
+    /// # Errors
+    /// The file can't be read or made, is not 32 bytes, or may be read by others.
+    pub fn load_or_create(
+        path: &Path,
+        controller: &str,
+        clock: SharedClock,
+    ) -> Result<Self, CredentialError> {
+        let seed = secret::read_or_make(path, clock.as_ref())
+            .map_err(|source| CredentialError::KeyFile { path: path.display().to_string(), source })?;
+        let key = SigningKey::from_bytes(&seed);
+        let der = key.to_pkcs8_der().map_err(|_| CredentialError::Mint("the key can't be encoded"))?;
+        Ok(Self {
+            encoding: EncodingKey::from_ed_der(der.as_bytes()),
+            decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
+            controller: controller.to_owned(),
+            clock,
+            remembered: Mutex::new(LruCache::new(REMEMBERED_MAX)),
+        })
+    }
+
+    /// A token for `role`, named `name` (for a subject: the controller's id of the person), for `seconds`.
+    ///
+    /// # Errors
+    /// The name is empty or the role can't be had by a credential.
+    pub fn mint(&self, role: Role, name: &str, seconds: u64) -> Result<String, CredentialError> {
+        if name.is_empty() || name.len() > 256 {
+            return Err(CredentialError::Mint("the name must have 1 to 256 bytes"));
+        }
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: ISSUER.into(),
+            controller: self.controller.clone(),
+            role: role_name(role).ok_or(CredentialError::Mint("no such role"))?.into(),
+            sub: name.into(),
+            exp: self.now_s().saturating_add(seconds),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.encoding)
+            .map_err(|_| CredentialError::Mint("signing failed"))
+    }
+
+    /// The caller behind a token.
+    ///
+    /// # Errors
+    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
+    pub fn authenticate(&self, token: &str) -> Result<Caller, CredentialError> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let now = self.now_s();
+        if let Some((caller, expires)) = self.remembered().get(&digest)
+            && now < *expires
+        {
+            return Ok(caller.clone());
+        }
+        let (caller, expires) = self.verify(token)?;
+        self.remembered().put(digest, (caller.clone(), expires));
+        Ok(caller)
+    }
+
+    fn verify(&self, token: &str) -> Result<(Caller, u64), CredentialError> {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // Expiry is checked below, against the injected clock.
+        validation.validate_exp = false;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
+            .map_err(|_| CredentialError::Invalid("malformed, or not from this issuer"))?
+            .claims;
+        if claims.exp <= self.now_s() {
+            return Err(CredentialError::Invalid("expired"));
+        }
+        if claims.controller != self.controller {
+            return Err(CredentialError::Invalid("for another controller"));
+        }
+        let role = role_from_name(&claims.role).ok_or(CredentialError::Invalid("unknown role"))?;
+        let caller = if role == Role::Subject {
+            let subject = SubjectId::new(&claims.sub).map_err(|_| CredentialError::Invalid("bad subject"))?;
+            Caller { role, name: String::new(), subject: Some(subject) }
+        } else {
+            Caller { role, name: claims.sub, subject: None }
+        };
+        Ok((caller, claims.exp))
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.now_ms() / 1000
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
+        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Roles that a credential can have, as they are written in tokens.
+pub const ROLES: [(Role, &str); 6] = [
+    (Role::Service, "service"),
+    (Role::Subject, "subject"),
+    (Role::Steward, "steward"),
+    (Role::Authority, "authority"),
+    (Role::Auditor, "auditor"),
+    (Role::Operator, "operator"),
+];
+
+/// A role as it is written in tokens.
+#[must_use]
+pub fn role_name(role: Role) -> Option<&'static str> {
+    ROLES.iter().find(|(each, _)| *each == role).map(|(_, name)| *name)
+}
+
+/// The role that a token names.
+#[must_use]
+pub fn role_from_name(name: &str) -> Option<Role> {
+    ROLES.iter().find(|(_, each)| *each == name).map(|(role, _)| *role)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::clock::SystemClock;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    fn issuer(dir: &Path, controller: &str) -> Issuer {
+        Issuer::load_or_create(&dir.join("issuer.key"), controller, Arc::new(SystemClock)).unwrap()
+    }
+
+    #[test]
+    fn a_token_names_its_caller() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = issuer(dir.path(), "acme").mint(Role::Service, "tutor", 60).unwrap();
+        // A second issuer over the same key file accepts it; twice, the second time from memory.
+        let again = issuer(dir.path(), "acme");
+        for _ in 0..2 {
+            let caller = again.authenticate(&token).unwrap();
+            assert_eq!((caller.role, caller.name.as_str()), (Role::Service, "tutor"));
+        }
+    }
+
+    #[test]
+    fn foreign_expired_and_tampered_tokens_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let ours = issuer(dir.path(), "acme");
+        let expired = ours.mint(Role::Service, "tutor", 0).unwrap();
+        let foreign = issuer(other.path(), "acme").mint(Role::Service, "tutor", 60).unwrap();
+        let elsewhere = issuer(dir.path(), "other").mint(Role::Service, "tutor", 60).unwrap();
+        let mut tampered = ours.mint(Role::Service, "tutor", 60).unwrap();
+        tampered.truncate(tampered.len() - 4);
+        for token in [expired, foreign, elsewhere, tampered, String::new(), "a.b.c".into()] {
+            assert!(ours.authenticate(&token).is_err());
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(issuer(dir.path(), "acme"));
+        let path = dir.path().join("issuer.key");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Issuer::load_or_create(&path, "acme", Arc::new(SystemClock)).is_err());
+    }
+}

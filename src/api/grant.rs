@@ -1,0 +1,176 @@
+//! `GrantService`.
+
+use super::{Api, auth, convert, status};
+use crate::app::{GrantRequest, Issued, Revocation, Use, UseCase};
+use crate::domain::event::Reason;
+use crate::domain::ids::GrantId;
+use crate::proto;
+use crate::proto::grant_service_server::GrantService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+type WatchAnswer = Result<proto::WatchRevocationsResponse, Status>;
+
+/// Revocations that wait for a slow watcher.
+const WAITING_MAX: usize = 16;
+
+fn grant_id(text: &str) -> Result<GrantId, Status> {
+    text.parse().map_err(|bad: crate::domain::Violation| status::invalid(&bad.field, &bad.problem))
+}
+
+fn ttl_ms(ttl: Option<&prost_types::Duration>) -> Result<Option<u64>, Status> {
+    let Some(ttl) = ttl else { return Ok(None) };
+    let millis = u64::try_from(ttl.seconds).ok().zip(u64::try_from(ttl.nanos).ok());
+    let millis =
+        millis.map(|(seconds, nanos)| seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000));
+    millis.map(Some).ok_or_else(|| status::invalid("ttl", "must be 1 second to 24 hours"))
+}
+
+fn reason(reason: Option<Reason>) -> i32 {
+    reason.unwrap_or_default().into()
+}
+
+fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
+    proto::WatchRevocationsResponse {
+        cursor: revocation.cursor,
+        grant_ids: revocation.grant_ids,
+        reason: revocation.reason.into(),
+        recorded_at: Some(convert::time(revocation.recorded_at_ms)),
+    }
+}
+
+#[tonic::async_trait]
+impl GrantService for Api {
+    async fn request_grant(
+        &self,
+        request: Request<proto::RequestGrantRequest>,
+    ) -> Answer<proto::RequestGrantResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let asked = GrantRequest {
+            ttl_ms: ttl_ms(request.ttl.as_ref())?,
+            asked: UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys },
+            interaction: request.interaction,
+        };
+        let issued = self.app.request_grant(&caller, &subject, asked, &options).await;
+        Ok(Response::new(match issued.map_err(status::of)? {
+            Issued::UnknownSubject => proto::RequestGrantResponse {
+                gaps: vec![proto::Gap::UnknownSubject.into()],
+                ..proto::RequestGrantResponse::default()
+            },
+            Issued::Grant(grant) => proto::RequestGrantResponse {
+                grant_id: grant.id.to_string(),
+                allowed: grant.allowed.iter().map(convert::allowed).collect(),
+                withheld: grant.withheld.iter().map(convert::withheld).collect(),
+                expires_at: Some(convert::time(grant.expires_at_ms)),
+                profile_version: grant.profile_version,
+                receipt: Some(convert::receipt(grant.receipt)),
+                gaps: Vec::new(),
+            },
+        }))
+    }
+
+    async fn check_grant(
+        &self,
+        request: Request<proto::CheckGrantRequest>,
+    ) -> Answer<proto::CheckGrantResponse> {
+        let caller = auth::caller(&request)?;
+        let grant = grant_id(&request.into_inner().grant_id)?;
+        let standing = self.app.check_grant(&caller, &grant).await.map_err(status::of)?;
+        let known = standing.expires_at_ms > 0;
+        Ok(Response::new(proto::CheckGrantResponse {
+            stands: standing.stands,
+            expires_at: known.then(|| convert::time(standing.expires_at_ms)),
+            reason: reason(standing.reason),
+        }))
+    }
+
+    async fn report_use(
+        &self,
+        request: Request<proto::ReportUseRequest>,
+    ) -> Answer<proto::ReportUseResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let grant = grant_id(&request.grant_id)?;
+        let used = Use {
+            reply: request.reply,
+            shaped_by: request.shaped_by,
+            count: request.count,
+            ai_disclosure_shown: request.ai_disclosure_shown,
+        };
+        let receipt = self.app.report_use(&caller, &grant, used, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::ReportUseResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<proto::AcknowledgeRequest>,
+    ) -> Answer<proto::AcknowledgeResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let receipt = self.app.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::AcknowledgeResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
+
+    type WatchRevocationsStream = ReceiverStream<WatchAnswer>;
+
+    async fn watch_revocations(
+        &self,
+        request: Request<proto::WatchRevocationsRequest>,
+    ) -> Answer<Self::WatchRevocationsStream> {
+        let caller = auth::caller(&request)?;
+        let mut watch = self.app.watch_revocations(&caller, request.into_inner().after_cursor);
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let standing = proto::WatchRevocationsResponse { cursor: watch.cursor(), ..Default::default() };
+        tokio::spawn(async move {
+            let mut next = Ok(standing);
+            loop {
+                let last = next.is_err();
+                if sender.send(next).await.is_err() || last {
+                    return;
+                }
+                next = tokio::select! {
+                    fell = watch.next() => fell.map(fallen).map_err(status::of),
+                    () = sender.closed() => return,
+                };
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn explain_grant(
+        &self,
+        request: Request<proto::ExplainGrantRequest>,
+    ) -> Answer<proto::ExplainGrantResponse> {
+        let caller = auth::caller(&request)?;
+        let grant = grant_id(&request.into_inner().grant_id)?;
+        let explanation = self.app.explain_grant(&caller, &grant).await.map_err(status::of)?;
+        Ok(Response::new(convert::explanation(explanation, caller.role)))
+    }
+
+    async fn evaluate_use(
+        &self,
+        request: Request<proto::EvaluateUseRequest>,
+    ) -> Answer<proto::EvaluateUseResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let moment = convert::moment(request.as_of.as_ref())?;
+        let asked = UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys };
+        let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
+        let found = found.map_err(status::of)?;
+        let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());
+        Ok(Response::new(proto::EvaluateUseResponse {
+            allowed: found.allowed.iter().map(convert::allowed).collect(),
+            withheld: found.withheld.iter().map(convert::withheld).collect(),
+            profile_version: found.profile_version,
+            gaps: unknown.into_iter().collect(),
+        }))
+    }
+}

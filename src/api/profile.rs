@@ -1,0 +1,203 @@
+//! `ProfileService`.
+
+use super::{Api, auth, convert, status};
+use crate::app::{App, Caller, Change};
+use crate::proto::profile_service_server::ProfileService;
+use crate::proto::{self, record_stream_response::Outcome};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_types::StatusExt;
+
+/// Messages of one stream that may be under way; beyond it the stream is not read on.
+const STREAM_MAX: usize = 256;
+
+type Answer<T> = Result<Response<T>, Status>;
+type StreamAnswer = Result<proto::RecordStreamResponse, Status>;
+
+#[tonic::async_trait]
+impl ProfileService for Api {
+    async fn record_attributes(
+        &self,
+        request: Request<proto::RecordAttributesRequest>,
+    ) -> Answer<proto::RecordAttributesResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let new = convert::new_attributes(subject, request.attributes, self.app.now_ms())?;
+        let receipt = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::RecordAttributesResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
+
+    type RecordStreamStream = ReceiverStream<StreamAnswer>;
+
+    async fn record_stream(
+        &self,
+        request: Request<Streaming<proto::RecordStreamRequest>>,
+    ) -> Answer<Self::RecordStreamStream> {
+        let caller = auth::caller(&request)?;
+        let (under_way, answers) = mpsc::channel(STREAM_MAX);
+        let (sender, receiver) = mpsc::channel(STREAM_MAX);
+        tokio::spawn(read_stream(Arc::clone(&self.app), caller, request.into_inner(), under_way));
+        tokio::spawn(answer_in_order(answers, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn remove_attributes(
+        &self,
+        request: Request<proto::RemoveAttributesRequest>,
+    ) -> Answer<proto::RemoveAttributesResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let change = (Change::Remove, request.reason.as_str());
+        let receipt = self.change(&caller, &request.subject, &request.keys, change, &options).await?;
+        Ok(Response::new(proto::RemoveAttributesResponse { receipt: Some(receipt) }))
+    }
+
+    async fn contest_attribute(
+        &self,
+        request: Request<proto::ContestAttributeRequest>,
+    ) -> Answer<proto::ContestAttributeResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let change = (Change::Contest, request.reason.as_str());
+        let keys = [request.key.clone()];
+        let receipt = self.change(&caller, &request.subject, &keys, change, &options).await?;
+        Ok(Response::new(proto::ContestAttributeResponse { receipt: Some(receipt) }))
+    }
+
+    async fn confirm_attribute(
+        &self,
+        request: Request<proto::ConfirmAttributeRequest>,
+    ) -> Answer<proto::ConfirmAttributeResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let keys = [request.key.clone()];
+        let receipt = self.change(&caller, &request.subject, &keys, (Change::Confirm, ""), &options).await?;
+        Ok(Response::new(proto::ConfirmAttributeResponse { receipt: Some(receipt) }))
+    }
+
+    async fn get_profile(
+        &self,
+        request: Request<proto::GetProfileRequest>,
+    ) -> Answer<proto::GetProfileResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let moment = convert::moment(request.as_of.as_ref())?;
+        let profile = self.app.get_profile(&subject, moment, request.rebuild).await.map_err(status::of)?;
+        let signals = profile.state.signals.iter().map(|signal| proto::Signal {
+            kind: signal.kind.into(),
+            purposes: signal.purposes.clone(),
+            recorded_at: Some(convert::time(signal.recorded_at_ms)),
+        });
+        Ok(Response::new(proto::GetProfileResponse {
+            attributes: profile.state.attributes.values().map(convert::profile_attribute).collect(),
+            signals: signals.collect(),
+            version: profile.state.version,
+        }))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<proto::ListEventsRequest>,
+    ) -> Answer<proto::ListEventsResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let start = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| status::invalid("page_token", "must come from an answer"))?,
+        };
+        let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
+        let page = self.app.list_events(&subject, start, count).await.map_err(status::of)?;
+        let events = page.events.into_iter().map(|event| proto::RecordedEvent {
+            event_id: event.event_id.to_string(),
+            position: event.position,
+            subject_version: event.version,
+            recorded_at: Some(convert::time(event.recorded_at_ms)),
+            body: Some(convert::body(&event)),
+        });
+        let next_page_token = page.next.map(|next| next.to_string()).unwrap_or_default();
+        Ok(Response::new(proto::ListEventsResponse { events: events.collect(), next_page_token }))
+    }
+}
+
+impl Api {
+    async fn change(
+        &self,
+        caller: &Caller,
+        subject: &str,
+        keys: &[String],
+        change: (Change, &str),
+        options: &crate::app::WriteOptions,
+    ) -> Result<proto::Receipt, Status> {
+        let subject = caller.subject_of(subject).map_err(status::of)?;
+        let changed = self.app.change_attributes(caller, &subject, keys, change, options).await;
+        changed.map(convert::receipt).map_err(status::of)
+    }
+}
+
+type Waiting = (u64, JoinHandle<Result<proto::Receipt, Status>>);
+
+/// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
+async fn read_stream(
+    app: Arc<App>,
+    caller: Caller,
+    mut messages: Streaming<proto::RecordStreamRequest>,
+    under_way: mpsc::Sender<Waiting>,
+) {
+    // An error of the transport ends the stream; what was taken before is still answered.
+    while let Ok(Some(message)) = messages.message().await {
+        let waiting = begin(&app, &caller, message.record.unwrap_or_default()).await;
+        if under_way.send((message.sequence, waiting)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn begin(
+    app: &Arc<App>,
+    caller: &Caller,
+    record: proto::RecordAttributesRequest,
+) -> JoinHandle<Result<proto::Receipt, Status>> {
+    let begun = async {
+        let options = convert::options(record.options.as_ref(), &record)?;
+        let subject = caller.subject_of(&record.subject).map_err(status::of)?;
+        let new = convert::new_attributes(subject, record.attributes, app.now_ms())?;
+        app.record_in_order(caller, new, &options).await.map_err(status::of)
+    };
+    let begun = begun.await;
+    tokio::spawn(async move {
+        let written = begun?.await.map_err(|_| Status::internal("internal error"))?;
+        written.map(convert::receipt).map_err(status::of)
+    })
+}
+
+async fn answer_in_order(mut waiting: mpsc::Receiver<Waiting>, sender: mpsc::Sender<StreamAnswer>) {
+    while let Some((sequence, task)) = waiting.recv().await {
+        let outcome = match task.await {
+            Ok(Ok(receipt)) => Outcome::Receipt(receipt),
+            Ok(Err(status)) => Outcome::Error(stream_error(&status)),
+            Err(_) => Outcome::Error(stream_error(&Status::internal("internal error"))),
+        };
+        let answer = proto::RecordStreamResponse { sequence, outcome: Some(outcome) };
+        // Whoever asked may have gone; what was taken is written all the same.
+        let _gone = sender.send(Ok(answer)).await;
+    }
+}
+
+fn stream_error(status: &Status) -> proto::StreamError {
+    let info = status.get_details_error_info();
+    proto::StreamError {
+        code: status.code().into(),
+        reason: info.map(|info| info.reason).unwrap_or_default(),
+        message: status.message().to_owned(),
+    }
+}

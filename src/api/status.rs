@@ -1,0 +1,77 @@
+//! The only place that knows which failure is which gRPC code. Two messages a failure: the safe one goes out, the
+//! detailed one is logged here, once.
+
+use super::credential::CredentialError;
+use crate::app::AppError;
+use std::collections::HashMap;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+const DOMAIN: &str = "sayso";
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+fn reason(name: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(name, DOMAIN, HashMap::<String, String>::new())
+}
+
+/// What a caller gets for a failed use case.
+#[must_use]
+pub fn of(error: AppError) -> Status {
+    let message = error.to_string();
+    let with = |code, details| Status::with_error_details(code, message.clone(), details);
+    match error {
+        AppError::Invalid(violations) => {
+            let mut details = reason("INVALID");
+            let violations = violations.0.into_iter();
+            let violation = |found: crate::domain::Violation| FieldViolation::new(found.field, found.problem);
+            details.set_bad_request(violations.map(violation).collect::<Vec<_>>());
+            with(Code::InvalidArgument, details)
+        }
+        AppError::Denied(_) => with(Code::PermissionDenied, reason("DENIED")),
+        AppError::NotFound(_) => with(Code::NotFound, reason("NOT_FOUND")),
+        AppError::StaleVersion { actual, .. } => {
+            let current = HashMap::from([("current_version".to_owned(), actual.to_string())]);
+            with(Code::Aborted, ErrorDetails::with_error_info("STALE_VERSION", DOMAIN, current))
+        }
+        AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
+        AppError::Erased => precondition(&message, "ERASED"),
+        AppError::Precondition(_) => precondition(&message, "PRECONDITION"),
+        AppError::Overtaken => with(Code::Aborted, reason("OVERTAKEN_BY_ERASURE")),
+        AppError::Overloaded => {
+            let mut details = reason("OVERLOADED");
+            details.set_retry_info(Some(RETRY_AFTER));
+            with(Code::ResourceExhausted, details)
+        }
+        AppError::Unavailable => with(Code::Unavailable, reason("STORE_UNAVAILABLE")),
+        AppError::Stopped => with(Code::Unavailable, reason("STOPPED")),
+        AppError::Internal(cause) => {
+            tracing::error!(%cause, "a request failed inside");
+            with(Code::Internal, reason("INTERNAL"))
+        }
+    }
+}
+
+fn precondition(message: &str, kind: &str) -> Status {
+    let mut details = reason(kind);
+    details.add_precondition_failure_violation(kind, DOMAIN, message);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// What a caller without a good credential gets.
+#[must_use]
+pub fn of_credential(error: &CredentialError) -> Status {
+    Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("UNAUTHENTICATED"))
+}
+
+/// What a caller gets whose role may not do this.
+#[must_use]
+pub fn forbidden() -> Status {
+    Status::with_error_details(Code::PermissionDenied, "this role may not do this", reason("ROLE"))
+}
+
+/// One field that is wrong on the wire already.
+#[must_use]
+pub fn invalid(field: &str, problem: &str) -> Status {
+    of(AppError::Invalid(crate::domain::Violations::one(field, problem)))
+}

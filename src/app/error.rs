@@ -1,0 +1,117 @@
+//! What a use case can fail with, summed over the rooms. `api::status` alone turns it into gRPC codes.
+
+use crate::bounds::BoundsError;
+use crate::domain::Violations;
+use crate::domain::codec::CodecError;
+use crate::ledger::{LedgerError, SubmitError};
+use crate::store::StoreError;
+use crate::vault::VaultError;
+use sayso_proof::entry::EntryError;
+
+/// Why a use case did not do what was asked. The display text is safe to show to callers; causes are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A field is malformed, out of bounds, or names something unknown. Nothing was written.
+    #[error("{0}")]
+    Invalid(Violations),
+    /// The caller's role may not do this, or not to this person. Never says whether the person exists.
+    #[error("{0}")]
+    Denied(&'static str),
+    /// Asked for something that is not there, or not the caller's.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The subject has moved on since the caller looked.
+    #[error("the subject has {actual} events, not {expected}")]
+    StaleVersion {
+        /// What the caller expected.
+        expected: u64,
+        /// What is current.
+        actual: u64,
+    },
+    /// The idempotency key was used before, for another request.
+    #[error("the idempotency key was already used for another request")]
+    KeyReused,
+    /// The write is about a person from before their erasure.
+    #[error("the person was erased after what this is about")]
+    Erased,
+    /// What was asked does not fit the state of things.
+    #[error("{0}")]
+    Precondition(&'static str),
+    /// An erasure overtook the export.
+    #[error("an erasure was carried out meanwhile; start the export again")]
+    Overtaken,
+    /// Queues are full.
+    #[error("overloaded; try again shortly")]
+    Overloaded,
+    /// The store does not take writes.
+    #[error("the store does not take writes now; nothing was written")]
+    Unavailable,
+    /// The outcome of a write is unknown; the daemon must be restarted.
+    #[error("the ledger has stopped after a storage failure; restart it to recover")]
+    Stopped,
+    /// Something is wrong inside. The cause is logged, never sent.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+/// What went wrong inside.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// Reading the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An entry that can't be read.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// An event that can't be read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Bounds that don't compile.
+    #[error(transparent)]
+    Bounds(#[from] BoundsError),
+    /// Writing an export.
+    #[error("writing an export: {0}")]
+    Export(#[from] std::io::Error),
+    /// A task that ended before its result.
+    #[error("a task ended early")]
+    Task,
+    /// The log holds something that this code would not have written.
+    #[error("{0}")]
+    Inconsistent(&'static str),
+}
+
+impl AppError {
+    /// One violated field.
+    pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> Self {
+        Self::Invalid(Violations::one(field, problem))
+    }
+}
+
+impl<E: Into<Cause>> From<E> for AppError {
+    fn from(error: E) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<SubmitError> for AppError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Overloaded => Self::Overloaded,
+            SubmitError::Unavailable => Self::Unavailable,
+            SubmitError::Stopped => Self::Stopped,
+            SubmitError::TooLarge => Self::invalid("attributes", "too large to be written at once"),
+            // A lane keeps its subject's events in order and stamps them itself.
+            SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a lane lost its place")),
+            SubmitError::Malformed => {
+                Self::Internal(Cause::Inconsistent("an entry is not what its header says"))
+            }
+            SubmitError::Clock => Self::Internal(Cause::Inconsistent("an event was stamped out of bounds")),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a use would get: the decision with values, for grants and for dry runs, now and as of any moment.
+
+use super::error::AppError;
+use super::rules::Rules;
+use super::{App, Caller, Moment};
+use crate::bounds::{Case, Decision};
+use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::vocabulary;
+use crate::domain::{Violation, Violations};
+use sayso_proof::event::{Role, WithheldClass};
+use std::sync::{Arc, PoisonError};
+
+const NAMES_MAX: usize = 128;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct UseCase {
+    /// A purpose of the vocabulary.
+    pub purpose: String,
+    /// Only these categories and what is below them; none: all.
+    pub categories: Vec<String>,
+    /// Only these keys; none: all.
+    pub keys: Vec<String>,
+}
+
+/// An attribute that may be used, with its value.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    /// The attribute.
+    pub held: HeldAttribute,
+    /// The consent event that allows it.
+    pub consent: EventId,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// By key.
+    pub allowed: Vec<Allowed>,
+    /// What is withheld, by class.
+    pub withheld: Vec<WithheldClass>,
+    /// Subject version that it stands on.
+    pub profile_version: u64,
+    /// Nothing is held about the person.
+    pub unknown_subject: bool,
+}
+
+impl App {
+    /// What a recipient would be allowed, decided by what. Issues nothing.
+    ///
+    /// # Errors
+    /// Out of bounds; a service that asks for another recipient; or the store.
+    pub async fn evaluate_use(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        recipient: &str,
+        asked: &UseCase,
+        moment: Moment,
+    ) -> Result<Evaluation, AppError> {
+        let recipient = match caller.role {
+            Role::Service if recipient.is_empty() || recipient == caller.name => &caller.name,
+            Role::Service => return Err(AppError::Denied("a service evaluates its own use only")),
+            _ if recipient.is_empty() => {
+                return Err(AppError::invalid("recipient", "must name who would use it"));
+            }
+            _ => recipient,
+        };
+        let Some(lane) = self.lane(subject).await? else {
+            return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
+        };
+        let (state, rules, now_ms) = match moment {
+            Moment::Now => (lane.read().state.clone(), self.rules(), self.now_ms()),
+            Moment::Time(time_ms) => {
+                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?;
+                (self.state_as_of(&lane, moment)?, history, time_ms)
+            }
+            Moment::Version(_) => {
+                let state = self.state_as_of(&lane, moment)?;
+                let time_ms = state.recorded_at_ms;
+                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?;
+                (state, history, time_ms)
+            }
+        };
+        check_case(asked, &rules)?;
+        let decision = decide(&rules, &state, recipient, asked, now_ms);
+        Ok(with_values(decision, &state))
+    }
+}
+
+/// Everything that is out of bounds in what is asked for.
+pub(super) fn check_case(asked: &UseCase, rules: &Rules) -> Result<(), AppError> {
+    let mut found = Vec::new();
+    if !rules.vocabulary.has_purpose(&asked.purpose) {
+        let near = rules.vocabulary.near_purposes(&asked.purpose);
+        found.push(Violation::new("purpose", vocabulary::unknown("purpose", &near)));
+    }
+    for category in asked.categories.iter().filter(|id| !rules.vocabulary.has_category(id)) {
+        let near = rules.vocabulary.near_categories(category);
+        found.push(Violation::new("categories", vocabulary::unknown("category", &near)));
+    }
+    if asked.categories.len() > NAMES_MAX || asked.keys.len() > NAMES_MAX {
+        found.push(Violation::new("categories", "categories and keys must each have at most 128"));
+    }
+    if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+}
+
+pub(super) fn decide(
+    rules: &Rules,
+    state: &SubjectState,
+    recipient: &str,
+    asked: &UseCase,
+    now_ms: u64,
+) -> Decision {
+    let case =
+        Case { recipient, purpose: &asked.purpose, categories: &asked.categories, keys: &asked.keys, now_ms };
+    rules.bounds.decide(state, &rules.vocabulary, &case)
+}
+
+pub(super) fn with_values(decision: Decision, state: &SubjectState) -> Evaluation {
+    let value = |allowed: crate::bounds::Allowed| {
+        let held = state.attributes.get(&allowed.key)?.clone();
+        Some(Allowed { held, consent: allowed.consent })
+    };
+    Evaluation {
+        allowed: decision.allowed.into_iter().filter_map(value).collect(),
+        withheld: decision.withheld,
+        profile_version: state.version,
+        unknown_subject: false,
+    }
+}

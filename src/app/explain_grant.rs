@@ -1,0 +1,342 @@
+//! The lineage of one personalised reply: on whose say-so the model knew this, and used it.
+
+use super::check_grant::Standing;
+use super::error::AppError;
+use super::lane::for_each_event;
+use super::{App, Caller};
+use crate::domain::consent::Terms;
+use crate::domain::event::{Actor, Decision, Event, GrantIssued, Recorded};
+use crate::domain::explain;
+use crate::domain::ids::{EventId, GrantId};
+use crate::domain::profile::HeldAttribute;
+use sayso_proof::event::{Provenance, Role, WithheldClass};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// An attribute that a grant allowed, and what has become of it.
+#[derive(Clone, Debug)]
+pub struct ExplainedAttribute {
+    /// As it was recorded.
+    pub held: HeldAttribute,
+    /// The consent event that allowed it.
+    pub consent: EventId,
+    /// What has become of it since; empty where it stands.
+    pub since: String,
+}
+
+/// A consent that a grant rested on, and what has become of it.
+#[derive(Clone, Debug)]
+pub struct ExplainedConsent {
+    /// Its event.
+    pub event_id: EventId,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// About what.
+    pub terms: Terms,
+    /// Who brought it.
+    pub actor: Actor,
+    /// What has become of it since; empty where it stands.
+    pub since: String,
+}
+
+/// A reported use.
+#[derive(Clone, Debug)]
+pub struct ExplainedUse {
+    /// The caller's own name for the reply.
+    pub reply: String,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// How often.
+    pub count: u32,
+    /// Keys of the attributes that shaped it.
+    pub shaped_by: Vec<String>,
+}
+
+/// The lineage.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The grant.
+    pub id: GrantId,
+    /// As it was issued.
+    pub issued: GrantIssued,
+    /// Milliseconds since the Unix epoch.
+    pub issued_at_ms: u64,
+    /// How it stands.
+    pub standing: Standing,
+    /// When it fell, if it did.
+    pub revoked_at_ms: Option<u64>,
+    /// What it allowed.
+    pub allowed: Vec<ExplainedAttribute>,
+    /// What it withheld.
+    pub withheld: Vec<WithheldClass>,
+    /// What it rested on.
+    pub consents: Vec<ExplainedConsent>,
+    /// What was reported.
+    pub uses: Vec<ExplainedUse>,
+    /// All of it in plain words.
+    pub text: String,
+    /// `c2sp.org/tlog-proof` text of the grant's entry.
+    pub proof: String,
+}
+
+impl App {
+    /// Tells the lineage of a grant: what was known then, who allowed it, and what has become of it.
+    ///
+    /// # Errors
+    /// No such grant of the caller's (or, for a subject, about them), or it was erased; or the store.
+    pub async fn explain_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Explanation, AppError> {
+        let found = self.find_grant(grant).await?.ok_or(AppError::Erased)?;
+        if let Some(subject) = &caller.subject {
+            let own = self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.lane.keys.handle);
+            if !own {
+                return Err(AppError::NotFound("grant"));
+            }
+        }
+        let (standing, recipient) = self.standing(&found, grant)?;
+        if caller.role == Role::Service && recipient != caller.name {
+            return Err(AppError::NotFound("grant"));
+        }
+        let mut history = Vec::new();
+        for_each_event(&found.lane.keys, self.store(), 0, |event, _| {
+            history.push(event);
+            Ok(())
+        })?;
+        let event = history.iter().find(|event| event.event_id == found.event);
+        let event = event.ok_or(AppError::NotFound("grant"))?;
+        let Event::GrantIssued(issued) = &event.event else { return Err(AppError::NotFound("grant")) };
+        let rules = self.rules();
+        let state = found.lane.read().state.clone();
+        let now_ms = self.now_ms();
+        let in_force = |id: EventId| {
+            let record = state.consents.records().iter().find(|record| record.event_id == id);
+            record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
+        };
+        let mut explanation = Explanation {
+            id: *grant,
+            issued: issued.clone(),
+            issued_at_ms: event.recorded_at_ms,
+            standing,
+            revoked_at_ms: revoked_at(&history, found.event),
+            allowed: allowed(&history, issued, &|id| {
+                state.attributes.values().any(|held| held.event_id == id)
+            }),
+            withheld: issued.withheld.clone(),
+            consents: consents(&history, issued, &in_force),
+            uses: uses(&history, issued, found.event),
+            text: String::new(),
+            proof: self.ledger.proof_text(grant.position)?,
+        };
+        explanation.text = in_plain_words(&explanation);
+        Ok(explanation)
+    }
+}
+
+fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
+    let revokes =
+        |event: &&Recorded| matches!(&event.event, Event::GrantRevoked { grant: of, .. } if *of == grant);
+    history.iter().find(revokes).map(|event| event.recorded_at_ms)
+}
+
+fn allowed(
+    history: &[Recorded],
+    issued: &GrantIssued,
+    is_held: &dyn Fn(EventId) -> bool,
+) -> Vec<ExplainedAttribute> {
+    let explained = |cited: &sayso_proof::event::GrantedAttribute| {
+        let id = EventId::from_slice(&cited.attribute)?;
+        let event = history.iter().find(|event| event.event_id == id)?;
+        let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
+            &event.event
+        else {
+            return None;
+        };
+        Some(ExplainedAttribute {
+            held: HeldAttribute {
+                event_id: id,
+                position: event.position,
+                version: event.version,
+                recorded_at_ms: event.recorded_at_ms,
+                actor: event.actor.clone(),
+                attribute: attribute.clone(),
+                contested: false,
+                confirmed: false,
+            },
+            consent: EventId::from_slice(&cited.consent)?,
+            since: attribute_since(history, id, &attribute.key, is_held(id)),
+        })
+    };
+    issued.allowed.iter().filter_map(explained).collect()
+}
+
+fn attribute_since(history: &[Recorded], id: EventId, key: &str, held: bool) -> String {
+    let last = history.iter().rev().find_map(|event| {
+        let what = match &event.event {
+            Event::AttributeCorrected { corrects, .. } if *corrects == id => "corrected",
+            Event::AttributeContested { attribute, .. } if *attribute == id => "contested by the person",
+            Event::AttributeConfirmed { attribute } if *attribute == id => "confirmed by the person",
+            Event::AttributeRemoved { attribute, .. } if *attribute == id => "removed",
+            Event::AttributeRecorded(newer) if newer.key == key && event.event_id != id && !held => {
+                "replaced"
+            }
+            _ => return None,
+        };
+        Some(format!("{what} on {}", explain::time(event.recorded_at_ms)))
+    });
+    last.unwrap_or_default()
+}
+
+fn consents(
+    history: &[Recorded],
+    issued: &GrantIssued,
+    in_force: &dyn Fn(EventId) -> bool,
+) -> Vec<ExplainedConsent> {
+    let mut relied: Vec<EventId> =
+        issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.consent)).collect();
+    relied.sort();
+    relied.dedup();
+    let mut explained = Vec::new();
+    for event in history.iter().filter(|event| relied.contains(&event.event_id)) {
+        let Event::Consent { terms, .. } = &event.event else { continue };
+        let later = history.iter().find(|later| {
+            let ends = matches!(
+                later.event,
+                Event::Consent { decision: Decision::Withdrawn | Decision::Refused, .. }
+            );
+            ends && later.version > event.version
+        });
+        let since = match (in_force(event.event_id), later) {
+            (true, None) => String::new(),
+            (true, Some(later)) => format!("narrowed on {}", explain::time(later.recorded_at_ms)),
+            (false, Some(later)) => format!("withdrawn on {}", explain::time(later.recorded_at_ms)),
+            (false, None) => "ended since".to_owned(),
+        };
+        explained.push(ExplainedConsent {
+            event_id: event.event_id,
+            recorded_at_ms: event.recorded_at_ms,
+            terms: terms.clone(),
+            actor: event.actor.clone(),
+            since,
+        });
+    }
+    explained
+}
+
+fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> Vec<ExplainedUse> {
+    let key_of = |id: &Vec<u8>| {
+        let cited = issued.allowed.iter().find(|cited| cited.attribute == *id);
+        cited.map(|cited| cited.key.clone())
+    };
+    let used = |event: &Recorded| match &event.event {
+        Event::GrantUsed(used) if used.grant == grant.0 => Some(ExplainedUse {
+            reply: used.reply.clone(),
+            recorded_at_ms: event.recorded_at_ms,
+            count: used.count,
+            shaped_by: used.shaped_by.iter().filter_map(key_of).collect(),
+        }),
+        _ => None,
+    };
+    history.iter().filter_map(used).collect()
+}
+
+/// The lineage as a person would tell it. Names keys and categories, never values.
+fn in_plain_words(of: &Explanation) -> String {
+    let mut text = String::new();
+    let _infallible = write_lineage(&mut text, of);
+    text
+}
+
+fn write_lineage(text: &mut String, of: &Explanation) -> std::fmt::Result {
+    let issued = &of.issued;
+    writeln!(
+        text,
+        "On {} `{}` asked what it may use for `{}` and was granted {} of {} facts, until {}.",
+        explain::time(of.issued_at_ms),
+        issued.recipient,
+        issued.purpose,
+        of.allowed.len(),
+        of.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>(),
+        explain::time(issued.expires_at_ms),
+    )?;
+    for consent in &of.consents {
+        write_consent(text, consent)?;
+    }
+    for allowed in &of.allowed {
+        let attribute = &allowed.held.attribute;
+        write!(
+            text,
+            "- `{}` ({}, {}), recorded on {} by {}",
+            attribute.key,
+            attribute.category,
+            explain::provenance(attribute.provenance),
+            explain::time(allowed.held.recorded_at_ms),
+            who(&allowed.held.actor),
+        )?;
+        if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
+            write!(text, ", from {}", attribute.evidence.join(", "))?;
+        }
+        ended(text, &allowed.since)?;
+    }
+    for class in &of.withheld {
+        writeln!(text, "- {}", explain::withheld(class))?;
+    }
+    for used in &of.uses {
+        let shaped =
+            if used.shaped_by.is_empty() { "nothing named".to_owned() } else { used.shaped_by.join(", ") };
+        let at = explain::time(used.recorded_at_ms);
+        writeln!(text, "Reply `{}` was reported on {at}, shaped by: {shaped}.", used.reply)?;
+    }
+    match (of.standing.stands, of.revoked_at_ms, of.standing.reason) {
+        (true, ..) => writeln!(text, "The grant stands."),
+        (false, Some(at), Some(reason)) => {
+            writeln!(text, "The grant fell on {}: {}.", explain::time(at), explain::reason(reason))
+        }
+        (false, _, reason) => {
+            writeln!(text, "The grant does not stand: {}.", explain::reason(reason.unwrap_or_default()))
+        }
+    }
+}
+
+fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Result {
+    let all =
+        |names: &[String], none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
+    let terms = &consent.terms;
+    let explicit = if terms.explicit { "explicitly " } else { "" };
+    write!(
+        text,
+        "{} had {explicit}consented to {} for {}, to be used by {}, on {}",
+        explain_person(&consent.actor),
+        all(&terms.purposes, "nothing"),
+        all(&terms.categories, "all but special categories"),
+        all(&terms.recipients, "any service"),
+        explain::time(consent.recorded_at_ms),
+    )?;
+    if let Some(notice) = &terms.notice {
+        write!(text, ", having seen notice `{}` version {}", notice.id, notice.version)?;
+    }
+    ended(text, &consent.since)
+}
+
+fn ended(text: &mut String, since: &str) -> std::fmt::Result {
+    if since.is_empty() { writeln!(text, ".") } else { writeln!(text, "; {since}.") }
+}
+
+fn explain_person(actor: &Actor) -> String {
+    match Role::try_from(actor.role).unwrap_or_default() {
+        Role::Subject => "The person".to_owned(),
+        _ => format!("The person (through {})", who(actor)),
+    }
+}
+
+fn who(actor: &Actor) -> String {
+    match Role::try_from(actor.role).unwrap_or_default() {
+        Role::Subject => "the person".to_owned(),
+        Role::Service => format!("the service `{}`", actor.name),
+        Role::Steward => format!("the controller's staff (`{}`)", actor.name),
+        Role::Ledger => "the ledger".to_owned(),
+        _ => format!("`{}`", actor.name),
+    }
+}

@@ -1,0 +1,120 @@
+//! The whole log as one bundle that verifies offline, in memory that does not grow with it.
+
+use super::App;
+use super::Caller;
+use super::error::{AppError, Cause};
+use super::publish::PlainEvent;
+use super::write::Stamp;
+use crate::audit;
+use crate::domain::event::{AuditExported, Event};
+use crate::domain::ids::Handle;
+use sayso_proof::entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// Pieces that wait for a slow reader.
+const WAITING_MAX: usize = 8;
+/// Entries read at once.
+const READ_COUNT: usize = 256;
+
+/// The next piece of an export.
+#[derive(Clone, Debug)]
+pub struct ExportChunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Entries done.
+    pub done: u64,
+    /// Entries there are.
+    pub total: u64,
+}
+
+impl App {
+    /// Exports the log as it is now. The export itself is an event, and the last one in the bundle. `sealed` leaves
+    /// bodies closed.
+    ///
+    /// # Errors
+    /// The event can't be written. Later errors come through the channel, after which nothing follows: what came
+    /// before does not verify.
+    pub async fn export_audit(
+        self: &Arc<Self>,
+        caller: &Caller,
+        sealed: bool,
+    ) -> Result<mpsc::Receiver<Result<ExportChunk, AppError>>, AppError> {
+        let size = self.ledger.checkpoint().size;
+        let event = Event::AuditExported(AuditExported {
+            auditor: caller.name.clone(),
+            tree_size: size,
+            opened: if sealed { 0 } else { size },
+        });
+        let plain = vec![PlainEvent { event, index: Vec::new() }];
+        let now_ms = self.now_ms();
+        // No erasure may stand between its keys and its word when the export's checkpoint is taken.
+        let quiet = self.erasing.write().await;
+        let epoch = self.vault.key_epoch();
+        let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, Stamp::default()).await?;
+        drop(quiet);
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let app = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = app.write_bundle(&receipt.checkpoint, epoch, sealed, &sender) {
+                let _gone = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn write_bundle(
+        &self,
+        checkpoint: &str,
+        epoch: u64,
+        sealed: bool,
+        sender: &mpsc::Sender<Result<ExportChunk, AppError>>,
+    ) -> Result<(), AppError> {
+        let done = AtomicU64::new(0);
+        let total = self.ledger.checkpoint().size;
+        let pipe = audit::Pipe::new(|bytes| {
+            let chunk = ExportChunk { bytes, done: done.load(Ordering::Relaxed), total };
+            sender.blocking_send(Ok(chunk)).is_ok()
+        });
+        let mut bundle = audit::Bundle::begin(pipe, checkpoint, &self.ledger)?;
+        while bundle.next() < bundle.size() {
+            for stored in self.store().read_entries(bundle.next(), READ_COUNT)? {
+                if stored.position >= bundle.size() {
+                    break;
+                }
+                let key = match &stored.bytes {
+                    Some(bytes) if !sealed => self.key_of(bytes)?,
+                    _ => None,
+                };
+                bundle.entry(stored.recorded_at_ms, stored.bytes.as_deref(), key.as_ref())?;
+                done.store(bundle.next(), Ordering::Relaxed);
+            }
+        }
+        // What was erased while this was written is missing from it without the event that says so.
+        if self.vault.key_epoch() != epoch {
+            return Err(AppError::Overtaken);
+        }
+        Ok(bundle.finish(&self.ledger)?)
+    }
+
+    /// The key of an entry; none for one about nobody.
+    fn key_of(&self, bytes: &[u8]) -> Result<Option<entry::EventKey>, AppError> {
+        let header = entry::parse_header(bytes)?;
+        if header.handle == Handle::NOBODY {
+            return Ok(None);
+        }
+        let keys = self.vault.by_handle(header.handle)?.ok_or(AppError::Overtaken)?;
+        Ok(Some(keys.event_key(header.version, &header.event_id)?))
+    }
+}
+
+impl From<audit::ExportError> for AppError {
+    fn from(error: audit::ExportError) -> Self {
+        match error {
+            // Whoever asked has gone.
+            audit::ExportError::Gone => Self::Precondition("the export was not taken"),
+            audit::ExportError::Bundle(error) => Self::Internal(Cause::Export(std::io::Error::other(error))),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
+
+use super::error::AppError;
+use crate::domain::codec;
+use crate::domain::event::Recorded;
+use crate::domain::ids::{EventId, Handle};
+use crate::domain::profile::SubjectState;
+use crate::store::{LogStore, StoredEntry};
+use crate::vault::{SubjectKeys, Vault};
+use lru::LruCache;
+use sayso_proof::entry::Entry;
+use sayso_proof::merkle::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::OwnedMutexGuard;
+
+/// Entries read at once while a subject is rebuilt.
+const READ_COUNT: usize = 512;
+
+/// One subject's place in the daemon.
+pub(crate) struct Lane {
+    /// Opens and seals the subject's events.
+    pub keys: Arc<SubjectKeys>,
+    /// Held by the one write under way; its owner alone moves `now` on.
+    gate: Arc<tokio::sync::Mutex<()>>,
+    now: RwLock<LaneNow>,
+}
+
+/// Where the subject stands.
+pub(crate) struct LaneNow {
+    /// The fold of everything that is durable.
+    pub state: SubjectState,
+    /// Leaf hash of the newest event.
+    pub newest: Option<Hash>,
+    /// Set at the start of an erasure, for whoever still holds the lane.
+    pub erased: bool,
+}
+
+impl Lane {
+    /// A lane whose subject has no events.
+    pub fn empty(keys: Arc<SubjectKeys>) -> Self {
+        let now = LaneNow { state: SubjectState::default(), newest: None, erased: false };
+        Self { keys, gate: Arc::default(), now: RwLock::new(now) }
+    }
+
+    /// Folds everything that the log holds about the subject.
+    ///
+    /// # Errors
+    /// The log can't be read or opened.
+    pub fn load(keys: Arc<SubjectKeys>, store: &dyn LogStore) -> Result<Self, AppError> {
+        let lane = Self::empty(keys);
+        lane.reload(store)?;
+        Ok(lane)
+    }
+
+    /// Forgets what it knew and folds again; for the holder of the gate alone.
+    ///
+    /// # Errors
+    /// The log can't be read or opened.
+    pub fn reload(&self, store: &dyn LogStore) -> Result<(), AppError> {
+        let (mut state, mut newest) = (SubjectState::default(), None);
+        for_each_event(&self.keys, store, 0, |event, leaf| {
+            state.apply(&event);
+            newest = Some(leaf);
+            Ok(())
+        })?;
+        let mut now = self.write();
+        (now.state, now.newest) = (state, newest);
+        Ok(())
+    }
+
+    /// Lets go of everything that is known about an erased subject, for whoever still holds the lane.
+    pub fn forget(&self) {
+        *self.write() = LaneNow { state: SubjectState::default(), newest: None, erased: true };
+    }
+
+    /// Waits for the write under way and takes its place.
+    pub async fn gate(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
+    }
+
+    /// Where the subject stands now.
+    pub fn read(&self) -> RwLockReadGuard<'_, LaneNow> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the holder of the gate alone.
+    pub fn write(&self) -> RwLockWriteGuard<'_, LaneNow> {
+        self.now.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens a subject's events from version `start` on, oldest first.
+///
+/// # Errors
+/// The log can't be read, an entry can't be opened, or `each` fails.
+pub(crate) fn for_each_event(
+    keys: &SubjectKeys,
+    store: &dyn LogStore,
+    start: u64,
+    mut each: impl FnMut(Recorded, Hash) -> Result<(), AppError>,
+) -> Result<(), AppError> {
+    let mut next = start;
+    loop {
+        let places = store.read_subject(keys.handle, next, READ_COUNT)?;
+        for (version, position) in &places {
+            let stored = store.read_entry(*position)?;
+            let leaf = stored.leaf_hash;
+            each(open(keys, stored)?, leaf)?;
+            next = version.saturating_add(1);
+        }
+        if places.len() < READ_COUNT {
+            return Ok(());
+        }
+    }
+}
+
+/// Opens one entry of a subject.
+///
+/// # Errors
+/// The entry was discarded, its key destroyed, or it is damaged.
+pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, AppError> {
+    let bytes = stored.bytes.ok_or(AppError::Erased)?;
+    let entry = Entry::parse(&bytes)?;
+    let header = &entry.header;
+    let key = keys.event_key(header.version, &header.event_id)?;
+    let body = entry.open(&key)?;
+    let place = codec::Place {
+        event_id: EventId(header.event_id),
+        position: stored.position,
+        version: header.version,
+        recorded_at_ms: stored.recorded_at_ms,
+        sealed_at_ms: header.sealed_at_ms,
+    };
+    Ok(codec::decode(place, body)?)
+}
+
+/// The lanes in memory: bounded, and never one that is in use twice.
+pub(crate) struct Lanes {
+    cached: Mutex<LruCache<Handle, Arc<Lane>>>,
+    count_max: usize,
+}
+
+impl Lanes {
+    /// Keeps about `count_max` lanes; more only while more are in use at once.
+    pub fn new(count_max: usize) -> Self {
+        Self { cached: Mutex::new(LruCache::unbounded()), count_max: count_max.max(1) }
+    }
+
+    fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lane, if it is in memory.
+    pub fn get(&self, handle: &Handle) -> Option<Arc<Lane>> {
+        self.cached().get(handle).cloned()
+    }
+
+    /// Puts a loaded lane in; where another was faster, that one counts.
+    ///
+    /// # Errors
+    /// The log can't be read or opened, or the subject was erased while the lane was loading.
+    pub fn put(&self, lane: Lane, store: &dyn LogStore, vault: &Vault) -> Result<Arc<Lane>, AppError> {
+        let mut cached = self.cached();
+        let handle = lane.keys.handle;
+        if let Some(there) = cached.get(&handle) {
+            return Ok(Arc::clone(there));
+        }
+        // An erasure destroys the keys first and then takes the lane out: a late one must not bring them back.
+        vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+        // Another lane may have come, written and gone while this one was loading. None can come now.
+        let count = store.subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
+        let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, store)? };
+        let lane = Arc::new(lane);
+        cached.put(handle, Arc::clone(&lane));
+        self.evict(&mut cached);
+        Ok(lane)
+    }
+
+    /// Forgets a subject.
+    pub fn remove(&self, handle: &Handle) {
+        self.cached().pop(handle);
+    }
+
+    /// A lane in use stays: two lanes of one subject would not see each other's events.
+    fn evict(&self, cached: &mut LruCache<Handle, Arc<Lane>>) {
+        let over = cached.len().saturating_sub(self.count_max);
+        for _ in 0..over.saturating_mul(2) {
+            if cached.len() <= self.count_max {
+                return;
+            }
+            if let Some((handle, lane)) = cached.pop_lru()
+                && Arc::strong_count(&lane) > 1
+            {
+                cached.put(handle, lane);
+            }
+        }
+    }
+}

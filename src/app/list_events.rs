@@ -1,0 +1,44 @@
+//! Everything that was recorded about a person, as it was recorded.
+
+use super::App;
+use super::error::AppError;
+use super::lane::open;
+use crate::domain::event::Recorded;
+use crate::domain::ids::SubjectId;
+use std::sync::Arc;
+
+const PAGE_MAX: usize = 1_000;
+const PAGE_DEFAULT: usize = 100;
+
+/// Some events, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The events.
+    pub events: Vec<Recorded>,
+    /// The version to go on from; none at the end.
+    pub next: Option<u64>,
+}
+
+impl App {
+    /// Events from version `start` on; 0 as count: 100.
+    ///
+    /// # Errors
+    /// Nothing is held about the person, the count is above 1,000; or the store.
+    pub async fn list_events(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        start: u64,
+        count: usize,
+    ) -> Result<Page, AppError> {
+        if count > PAGE_MAX {
+            return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
+        }
+        let count = if count == 0 { PAGE_DEFAULT } else { count };
+        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
+        let next = places.get(count).map(|(version, _)| *version);
+        let read = |(_, position): &(u64, u64)| open(&lane.keys, self.store().read_entry(*position)?);
+        let events = places.iter().take(count).map(read).collect::<Result<_, _>>()?;
+        Ok(Page { events, next })
+    }
+}

@@ -1,0 +1,161 @@
+//! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
+
+use super::error::AppError;
+use super::lane::Lanes;
+use super::publish::Desk;
+use super::revocations::Bells;
+use super::rules::{self, RulesHistory};
+use super::{App, revocations};
+use crate::bounds;
+use crate::clock::SharedClock;
+use crate::domain::event::{Event, LogOpened, Recorded};
+use crate::domain::ids::Handle;
+use crate::domain::vocabulary;
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
+use crate::store::{KeyStore, LogStore, StoreError};
+use crate::vault::{RootKey, Vault, VaultError};
+use std::sync::{Arc, RwLock};
+
+/// Entries looked at in one piece while an index is restored.
+const RESTORE_COUNT: usize = 1_024;
+
+/// What an [`App`] stands on.
+pub struct Settings {
+    /// The log's options.
+    pub ledger: LedgerOptions,
+    /// The log's key.
+    pub log_key: LogKey,
+    /// Opens the key store.
+    pub root_key: RootKey,
+    /// Where entries are.
+    pub log: Arc<dyn LogStore>,
+    /// Where keys are.
+    pub keys: Arc<dyn KeyStore>,
+    /// Time and randomness.
+    pub clock: SharedClock,
+    /// Folded profiles kept in memory.
+    pub cached_subjects_max: usize,
+}
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Reading the rules, starting the log or finishing an erasure.
+    #[error("starting: {0}: {1:?}")]
+    Start(&'static str, AppError),
+}
+
+impl App {
+    /// Opens the daemon: everything durable is found again, erasures that had begun are completed.
+    ///
+    /// # Errors
+    /// Keys or stores can't be opened, or what is in them does not fit together.
+    pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let vault = Arc::new(Vault::open(settings.keys, &settings.root_key, Arc::clone(&settings.clock))?);
+        let ledger =
+            Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
+        let failed = |what| move |error| OpenError::Start(what, error);
+        let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
+        let rules = RulesHistory::new(plain.into_iter()).map_err(failed("reading the rules"))?;
+        let app = Arc::new(Self {
+            ledger,
+            vault,
+            clock: settings.clock,
+            lanes: Lanes::new(settings.cached_subjects_max),
+            rules: RwLock::new(rules),
+            desk: tokio::sync::Mutex::new(desk),
+            bells: Bells::default(),
+            erasing: tokio::sync::RwLock::default(),
+        });
+        app.begin_log().await.map_err(failed("starting the log"))?;
+        app.restore_index().map_err(failed("restoring the index"))?;
+        app.finish_erasures().await.map_err(failed("finishing erasures"))?;
+        Ok(app)
+    }
+
+    /// Takes no more writes and has everything durable.
+    pub async fn shutdown(self: Arc<Self>) {
+        let ended = tokio::task::spawn_blocking(move || self.ledger.shutdown()).await;
+        if ended.is_err() {
+            tracing::error!("shutting down ended badly");
+        }
+    }
+
+    /// Whether writes are taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ledger.is_running()
+    }
+
+    /// The first frame of a log: its key, its words, its bounds.
+    async fn begin_log(self: &Arc<Self>) -> Result<(), AppError> {
+        if self.store().head().size > 0 {
+            return Ok(());
+        }
+        let public_key = self.ledger.verifier_key().key.to_bytes().to_vec();
+        let origin = self.ledger.origin().to_owned();
+        let (purposes, categories) = vocabulary::defaults();
+        let mut events = vec![Event::LogOpened(LogOpened { origin, public_key })];
+        events.extend(purposes.into_iter().map(Event::PurposeDefined));
+        events.extend(categories.into_iter().map(Event::CategoryDefined));
+        events.extend(bounds::defaults().into_iter().map(Event::BoundsPublished));
+        self.publish_own(events).await.map(|_| ())
+    }
+
+    /// Further index records that a rebuilt index lacks: only who can open entries can give them back.
+    fn restore_index(&self) -> Result<(), AppError> {
+        let Some(mut next) = self.store().unindexed_from() else { return Ok(()) };
+        let end = self.store().head().size;
+        while next < end {
+            let entries = self.store().read_entries(next, RESTORE_COUNT)?;
+            let mut records = Vec::new();
+            for stored in entries {
+                let position = stored.position;
+                next = position.saturating_add(1);
+                match self.open_any(stored) {
+                    Ok(event) => {
+                        let found =
+                            revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
+                                key.extend_from_slice(&position.to_be_bytes());
+                                (key, value)
+                            });
+                        records.push((position, found.collect()));
+                    }
+                    Err(AppError::Erased) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.store().index_restore(&records, next)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every event about nobody, and where the next one goes.
+fn read_plain(store: &dyn LogStore) -> Result<(Vec<Recorded>, Desk), AppError> {
+    let mut events = Vec::new();
+    let mut desk = Desk::default();
+    loop {
+        let places = store.read_subject(Handle::NOBODY, desk.version, RESTORE_COUNT)?;
+        for (version, position) in &places {
+            let stored = store.read_entry(*position)?;
+            desk.newest = Some(stored.leaf_hash);
+            desk.version = version.saturating_add(1);
+            let event = rules::open_plain(stored)?;
+            desk.last_sealed_at_ms = event.sealed_at_ms;
+            events.push(event);
+        }
+        if places.is_empty() {
+            return Ok((events, desk));
+        }
+    }
+}

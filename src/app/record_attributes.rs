@@ -1,0 +1,193 @@
+//! Records, corrects, removes, contests and confirms attributes.
+
+use super::error::AppError;
+use super::write::{Begin, Pace, Planned, Receipt, Turn};
+use super::{App, Caller, WriteOptions};
+use crate::domain::attribute::{Attribute, is_text};
+use crate::domain::event::Event;
+use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::{Violation, Violations};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// Attributes in one request.
+const ATTRIBUTES_MAX: usize = 128;
+const REASON_BYTES_MAX: usize = 512;
+
+/// Attributes of one subject, to be recorded all or none.
+#[derive(Clone, Debug)]
+pub struct NewAttributes {
+    /// Whose.
+    pub subject: SubjectId,
+    /// Each with the event that it corrects, if it corrects one. 1 to 128.
+    pub attributes: Vec<(Attribute, Option<EventId>)>,
+}
+
+/// What is to become of an attribute that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// No longer held.
+    Remove,
+    /// The person says that it is wrong.
+    Contest,
+    /// The person says that it is right.
+    Confirm,
+}
+
+impl App {
+    /// Records attributes.
+    ///
+    /// # Errors
+    /// Out of bounds, erased, stale, a reused key, a correction of what is not held; or the store.
+    pub async fn record_attributes(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewAttributes,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        match self.begin_recording(caller, &new, options).await? {
+            Begin::Replayed(receipt, _) => Ok(receipt),
+            Begin::Turn(turn) => self.finish_recording(turn, new).await,
+        }
+    }
+
+    /// Records attributes in the order in which this is called: returns once the subject's turn has come, and leaves
+    /// a task that ends once the attributes are durable.
+    ///
+    /// # Errors
+    /// As for [`App::record_attributes`], from here or from the task.
+    pub async fn record_in_order(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewAttributes,
+        options: &WriteOptions,
+    ) -> Result<JoinHandle<Result<Receipt, AppError>>, AppError> {
+        let begun = self.begin_recording(caller, &new, options).await?;
+        let app = Arc::clone(self);
+        Ok(tokio::spawn(async move {
+            match begun {
+                Begin::Replayed(receipt, _) => Ok(receipt),
+                Begin::Turn(turn) => app.finish_recording(turn, new).await,
+            }
+        }))
+    }
+
+    async fn begin_recording(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: &NewAttributes,
+        options: &WriteOptions,
+    ) -> Result<Begin, AppError> {
+        self.check_attributes(new)?;
+        let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
+        self.begin(caller, &new.subject, options, oldest_ms, Pace::Shared).await
+    }
+
+    async fn finish_recording(self: &Arc<Self>, turn: Turn, new: NewAttributes) -> Result<Receipt, AppError> {
+        let mut planned = Vec::with_capacity(new.attributes.len());
+        let mut corrects_any = false;
+        for (attribute, corrects) in new.attributes {
+            corrects_any |= corrects.is_some();
+            planned.push(self.plan(self.recorded_or_corrected(&turn, attribute, corrects)?));
+        }
+        if corrects_any {
+            planned = self.with_falls(&turn, planned);
+        }
+        Ok(self.commit(turn, planned).await?.receipt)
+    }
+
+    fn recorded_or_corrected(
+        &self,
+        turn: &Turn,
+        attribute: Attribute,
+        corrects: Option<EventId>,
+    ) -> Result<Event, AppError> {
+        let now = turn.lane.read();
+        let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
+        if !attribute.derived_from.iter().all(held) {
+            return Err(AppError::invalid(
+                "derived_from",
+                "must name attributes of the subject that are held",
+            ));
+        }
+        match corrects {
+            Some(corrects) if held(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
+            Some(_) => {
+                Err(AppError::invalid("corrects", "must name an attribute of the subject that is held"))
+            }
+            None => Ok(Event::AttributeRecorded(attribute)),
+        }
+    }
+
+    fn check_attributes(&self, new: &NewAttributes) -> Result<(), AppError> {
+        if !(1..=ATTRIBUTES_MAX).contains(&new.attributes.len()) {
+            return Err(AppError::invalid("attributes", "must have 1 to 128"));
+        }
+        let (rules, now_ms) = (self.rules(), self.now_ms());
+        let numbered = new.attributes.iter().enumerate();
+        let found: Vec<Violation> = numbered
+            .flat_map(|(number, (attribute, _))| {
+                attribute.violations(&format!("attributes[{number}]"), now_ms, &rules.vocabulary)
+            })
+            .collect();
+        if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+    }
+
+    /// Removes, contests or confirms attributes, by key. Naming none changes nothing and is an error.
+    ///
+    /// # Errors
+    /// A key that is not held, or as for recording.
+    pub async fn change_attributes(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        keys: &[String],
+        change: (Change, &str),
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        if !(1..=ATTRIBUTES_MAX).contains(&keys.len()) {
+            return Err(AppError::invalid("keys", "must name 1 to 128 keys"));
+        }
+        if !is_text(change.1, 0, REASON_BYTES_MAX) {
+            return Err(AppError::invalid("reason", "must have at most 512 bytes"));
+        }
+        let turn = match self.begin_known(caller, subject, options, Pace::Shared).await? {
+            Begin::Replayed(receipt, _) => return Ok(receipt),
+            Begin::Turn(turn) => turn,
+        };
+        let events = {
+            let now = turn.lane.read();
+            let held = keys.iter().map(|key| now.state.attributes.get(key).map(|held| held.event_id));
+            held.collect::<Option<Vec<EventId>>>().ok_or(AppError::NotFound("attribute"))?
+        };
+        let planned: Vec<Planned> = events
+            .into_iter()
+            .map(|attribute| {
+                let reason = change.1.to_owned();
+                self.plan(match change.0 {
+                    Change::Remove => Event::AttributeRemoved { attribute, reason },
+                    Change::Contest => Event::AttributeContested { attribute, reason },
+                    Change::Confirm => Event::AttributeConfirmed { attribute },
+                })
+            })
+            .collect();
+        let planned = self.with_falls(&turn, planned);
+        Ok(self.commit(turn, planned).await?.receipt)
+    }
+
+    /// Takes a turn about a person that something is held about.
+    pub(super) async fn begin_known(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+        pace: Pace,
+    ) -> Result<Begin, AppError> {
+        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let about_ms = self.about(options)?;
+        if self.vault.fenced_at(subject)?.is_some_and(|erased_at| about_ms <= erased_at) {
+            return Err(AppError::Erased);
+        }
+        self.begin_in(lane, caller, options, about_ms, pace).await
+    }
+}

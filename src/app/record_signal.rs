@@ -1,0 +1,55 @@
+//! Records objection, restriction, opt-out and pause, and their lifting.
+
+use super::error::AppError;
+use super::falls::revoked_ids;
+use super::record_consent::ConsentChanged;
+use super::write::{Begin, Pace};
+use super::{App, Caller, WriteOptions};
+use crate::domain::event::{Event, SignalKind};
+use crate::domain::ids::SubjectId;
+use crate::domain::vocabulary;
+use std::sync::Arc;
+
+/// A signal by a person.
+#[derive(Clone, Debug)]
+pub struct NewSignal {
+    /// What.
+    pub kind: SignalKind,
+    /// For which purposes; none: all.
+    pub purposes: Vec<String>,
+    /// Takes an earlier one back.
+    pub lift: bool,
+}
+
+impl App {
+    /// Records a signal and revokes the grants that it contradicts.
+    ///
+    /// # Errors
+    /// Out of bounds, erased, stale; or the store.
+    pub async fn record_signal(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        signal: NewSignal,
+        options: &WriteOptions,
+    ) -> Result<ConsentChanged, AppError> {
+        if signal.kind == SignalKind::Unspecified {
+            return Err(AppError::invalid("kind", "must say which signal"));
+        }
+        let rules = self.rules();
+        if let Some(purpose) = signal.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
+            let near = rules.vocabulary.near_purposes(purpose);
+            return Err(AppError::invalid("purposes", vocabulary::unknown("purpose", &near)));
+        }
+        let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
+            Begin::Replayed(receipt, events) => {
+                return Ok(ConsentChanged { receipt, revoked_grants: revoked_ids(&events) });
+            }
+            Begin::Turn(turn) => turn,
+        };
+        let NewSignal { kind, purposes, lift: lifted } = signal;
+        let planned = self.with_falls(&turn, vec![self.plan(Event::Signal { kind, purposes, lifted })]);
+        let written = self.commit(turn, planned).await?;
+        Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
+    }
+}

@@ -1,0 +1,180 @@
+//! Issues a grant: the decision, made durable before anybody may use it.
+
+use super::error::{AppError, Cause};
+use super::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
+use super::lane::for_each_event;
+use super::write::{Begin, Pace, Receipt, Turn, Written};
+use super::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{Event, GrantIssued, Recorded};
+use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::profile::HeldAttribute;
+use sayso_proof::event::{GrantedAttribute, WithheldClass};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const TTL_DEFAULT_MS: u64 = 600_000;
+const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
+const INTERACTION_BYTES_MAX: usize = 128;
+
+/// What a service asks for.
+#[derive(Clone, Debug, Default)]
+pub struct GrantRequest {
+    /// Purpose, categories, keys.
+    pub asked: UseCase,
+    /// How long, milliseconds: 1 second to 24 hours; none: 10 minutes.
+    pub ttl_ms: Option<u64>,
+    /// The caller's own name for the conversation or reply.
+    pub interaction: String,
+}
+
+/// A grant.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// What may be used.
+    pub allowed: Vec<Allowed>,
+    /// What may not.
+    pub withheld: Vec<WithheldClass>,
+    /// Milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// Subject version that the decision saw.
+    pub profile_version: u64,
+    /// The `GrantIssued` event.
+    pub receipt: Receipt,
+}
+
+/// What asking gave.
+#[derive(Clone, Debug)]
+pub enum Issued {
+    /// A grant, perhaps with nothing in it.
+    Grant(Box<Grant>),
+    /// Nothing is held about the person: there is nothing to grant.
+    UnknownSubject,
+}
+
+impl App {
+    /// Decides for the caller as recipient and issues a grant.
+    ///
+    /// # Errors
+    /// Out of bounds, stale, a reused key; or the store. What is not allowed is withheld, and no error.
+    pub async fn request_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        request: GrantRequest,
+        options: &WriteOptions,
+    ) -> Result<Issued, AppError> {
+        let ttl_ms = request.ttl_ms.unwrap_or(TTL_DEFAULT_MS);
+        if !TTL_MS.contains(&ttl_ms) {
+            return Err(AppError::invalid("ttl", "must be 1 second to 24 hours"));
+        }
+        if !is_text(&request.interaction, 0, INTERACTION_BYTES_MAX) {
+            return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
+        }
+        check_case(&request.asked, &self.rules())?;
+        let begun = match self.begin_known(caller, subject, options, Pace::Shared).await {
+            Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
+            begun => begun?,
+        };
+        match begun {
+            Begin::Turn(turn) => self.issue(turn, &request, ttl_ms).await,
+            Begin::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
+        }
+    }
+
+    async fn issue(
+        self: &Arc<Self>,
+        turn: Turn,
+        request: &GrantRequest,
+        ttl_ms: u64,
+    ) -> Result<Issued, AppError> {
+        let rules = self.rules();
+        let (decision, evaluation) = {
+            let now = turn.lane.read();
+            let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
+            (decision.clone(), with_values(decision, &now.state))
+        };
+        let latest = turn.now_ms.saturating_add(ttl_ms);
+        let event = GrantIssued {
+            recipient: turn.caller.name.clone(),
+            purpose: request.asked.purpose.clone(),
+            interaction: request.interaction.clone(),
+            allowed: decision
+                .allowed
+                .iter()
+                .map(|allowed| GrantedAttribute {
+                    attribute: allowed.event_id.0.to_vec(),
+                    consent: allowed.consent.0.to_vec(),
+                    key: allowed.key.clone(),
+                    category: allowed.category.clone(),
+                })
+                .collect(),
+            withheld: decision.withheld.clone(),
+            expires_at_ms: decision.ends_ms.map_or(latest, |end| end.min(latest)),
+            profile_version: evaluation.profile_version,
+            bounds: decision.bounds,
+            categories: request.asked.categories.clone(),
+            keys: request.asked.keys.clone(),
+        };
+        let expires_at_ms = event.expires_at_ms;
+        let planned = vec![self.plan(Event::GrantIssued(event))];
+        let Written { receipt, events } = self.commit(turn, planned).await?;
+        let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
+        Ok(Issued::Grant(Box::new(Grant {
+            id: GrantId::new(first.position, &first.event_id),
+            allowed: evaluation.allowed,
+            withheld: evaluation.withheld,
+            expires_at_ms,
+            profile_version: evaluation.profile_version,
+            receipt,
+        })))
+    }
+
+    /// The grant of a request that is made again, with the values of then.
+    async fn issued_before(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        receipt: Receipt,
+        events: Vec<Recorded>,
+    ) -> Result<Issued, AppError> {
+        let wrong = || AppError::Internal(Cause::Inconsistent("the key's event is no grant"));
+        let first = events.first().ok_or_else(wrong)?;
+        let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
+        let lane = self.lane(subject).await?.ok_or(AppError::Erased)?;
+        let mut recorded: HashMap<EventId, HeldAttribute> = HashMap::new();
+        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+            let attribute = match &event.event {
+                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                    attribute
+                }
+                _ => return Ok(()),
+            };
+            let held = HeldAttribute {
+                event_id: event.event_id,
+                position: event.position,
+                version: event.version,
+                recorded_at_ms: event.recorded_at_ms,
+                attribute: attribute.clone(),
+                actor: event.actor,
+                contested: false,
+                confirmed: false,
+            };
+            recorded.insert(held.event_id, held);
+            Ok(())
+        })?;
+        let allowed = issued.allowed.iter().filter_map(|cited| {
+            let held = recorded.remove(&EventId::from_slice(&cited.attribute)?)?;
+            Some(Allowed { held, consent: EventId::from_slice(&cited.consent)? })
+        });
+        Ok(Issued::Grant(Box::new(Grant {
+            id: GrantId::new(first.position, &first.event_id),
+            allowed: allowed.collect(),
+            withheld: issued.withheld.clone(),
+            expires_at_ms: issued.expires_at_ms,
+            profile_version: issued.profile_version,
+            receipt,
+        })))
+    }
+}

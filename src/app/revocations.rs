@@ -1,0 +1,184 @@
+//! What fell, told to its recipients: found again after any restart, and as it happens.
+
+use super::error::AppError;
+use super::{App, Caller};
+use crate::domain::event::{Event, Reason};
+use crate::domain::ids::EventId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+const FALLS: &[u8] = b"fall";
+const ERASURE: &[u8] = b"done";
+const ACKNOWLEDGED: &[u8] = b"ack";
+/// Records read at once while a watch catches up.
+const READ_COUNT: usize = 256;
+
+/// One or more grants of a recipient fell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Position plus one: where to resume.
+    pub cursor: u64,
+    /// Which grants.
+    pub grant_ids: Vec<String>,
+    /// Why.
+    pub reason: Reason,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    grants: Vec<String>,
+    reason: i32,
+}
+
+/// A recipient's name as it stands in the index: of fixed length, so that no name is the beginning of another.
+fn named(recipient: &str) -> Vec<u8> {
+    Sha256::digest(recipient).as_slice().split_at(16).0.to_vec()
+}
+
+fn falls_of(recipient: &str) -> Vec<u8> {
+    [FALLS, &named(recipient)].concat()
+}
+
+fn acknowledged_by(position: u64, recipient: &str) -> Vec<u8> {
+    [ACKNOWLEDGED, &position.to_be_bytes(), &named(recipient)].concat()
+}
+
+fn position_of(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
+}
+
+/// Further index records of an event: what finds it when it is asked for by recipient or request.
+pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let fall = |recipient: &str, grants: Vec<String>, reason: Reason| {
+        let kept = serde_json::to_vec(&Kept { grants, reason: reason.into() }).unwrap_or_default();
+        (falls_of(recipient), kept)
+    };
+    match event {
+        Event::GrantRevoked { grant_id, recipient, reason, .. } => {
+            vec![fall(recipient, vec![grant_id.clone()], *reason)]
+        }
+        Event::ErasureCompleted(done) => {
+            let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
+            let told = done.recipients.iter();
+            records.extend(told.map(|each| fall(&each.name, each.grant_ids.clone(), Reason::Erased)));
+            records
+        }
+        Event::RecipientAcknowledged(done) => {
+            vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Wakes whoever watches.
+#[derive(Default)]
+pub(super) struct Bells {
+    bells: Mutex<HashMap<Vec<u8>, watch::Sender<()>>>,
+}
+
+/// Wakes the watches of one recipient.
+pub(super) struct Bell(watch::Sender<()>);
+
+impl Bell {
+    pub fn ring(&self) {
+        self.0.send_replace(());
+    }
+}
+
+impl Bells {
+    /// The bells that these index records will ring once they are durable.
+    pub fn of(&self, index: &[(Vec<u8>, Vec<u8>)]) -> Vec<Bell> {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        index.iter().filter_map(|(key, _)| bells.get(key)).cloned().map(Bell).collect()
+    }
+
+    fn hear(&self, key: &[u8]) -> watch::Receiver<()> {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|_, bell| bell.receiver_count() > 0);
+        bells.entry(key.to_vec()).or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+}
+
+/// A recipient's view of what falls.
+pub struct Watch {
+    app: Arc<App>,
+    key: Vec<u8>,
+    bell: watch::Receiver<()>,
+    cursor: u64,
+    ready: VecDeque<Revocation>,
+}
+
+impl Watch {
+    /// Where it stands.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The next that fell; waits for it.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub async fn next(&mut self) -> Result<Revocation, AppError> {
+        loop {
+            if let Some(next) = self.ready.pop_front() {
+                self.cursor = next.cursor;
+                return Ok(next);
+            }
+            self.bell.borrow_and_update();
+            self.ready = self.app.fallen_after(&self.key, self.cursor)?.into();
+            if self.ready.is_empty() && self.bell.changed().await.is_err() {
+                return Err(AppError::Stopped);
+            }
+        }
+    }
+}
+
+impl App {
+    /// Watches what falls of the caller's grants: after a cursor, or from now on.
+    pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
+        let key = falls_of(&caller.name);
+        let bell = self.bells.hear(&key);
+        let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
+        Watch { app: Arc::clone(self), key, bell, cursor, ready: VecDeque::new() }
+    }
+
+    fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
+        let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
+        let mut fallen = Vec::new();
+        for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
+            let position = position_of(&key);
+            let kept: Kept = serde_json::from_slice(&value)
+                .map_err(|_| AppError::Internal(super::Cause::Inconsistent("a revocation can't be read")))?;
+            fallen.push(Revocation {
+                cursor: position.saturating_add(1),
+                grant_ids: kept.grants,
+                reason: Reason::try_from(kept.reason).unwrap_or_default(),
+                recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
+            });
+        }
+        Ok(fallen)
+    }
+
+    /// Whether something fell for this recipient at this position.
+    pub(super) fn fell_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
+        let key = [falls_of(recipient).as_slice(), &position.to_be_bytes()].concat();
+        Ok(self.store().index_get(&key)?.is_some())
+    }
+
+    /// Whether a recipient said that it carried out what fell at this position.
+    pub(super) fn has_acknowledged(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
+        Ok(!self.store().index_scan(&acknowledged_by(position, recipient), None, 1)?.is_empty())
+    }
+
+    /// Position of the completion of an erasure.
+    pub(super) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
+        let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
+        Ok(found.first().map(|(key, _)| position_of(key)))
+    }
+}

@@ -1,0 +1,380 @@
+//! The way of every write: one turn in the subject's lane, sealed, signed, durable, then told.
+
+use super::App;
+use super::caller::Caller;
+use super::error::{AppError, Cause};
+use super::falls::Fallen;
+use super::lane::{self, Lane};
+use super::revocations::index_of;
+use crate::clock;
+use crate::domain::codec;
+use crate::domain::event::{Draft, Event, Recorded};
+use crate::domain::ids::{EventId, Handle, SubjectId};
+use crate::ledger::{Committed, Prepared};
+use sayso_proof::entry::{self, Header};
+use sayso_proof::merkle::Hash;
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+
+/// What comes with every write.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Empty: none. At most 128 bytes.
+    pub idempotency_key: String,
+    /// How many events the subject must have.
+    pub expected_version: Option<u64>,
+    /// Attach inclusion proofs.
+    pub proofs: bool,
+    /// When it is about, milliseconds since the Unix epoch; none: now.
+    pub about_ms: Option<u64>,
+    /// The request, encoded, without what does not change its meaning: what a reused key is told apart by.
+    pub request: Vec<u8>,
+}
+
+/// One event as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct EventReceipt {
+    /// Its id.
+    pub event_id: EventId,
+    /// 0-based position in the log.
+    pub position: u64,
+    /// 0-based version within the subject.
+    pub version: u64,
+    /// RFC 6962 leaf hash.
+    pub leaf_hash: Hash,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// `c2sp.org/tlog-proof` text, where asked for.
+    pub proof: Option<String>,
+}
+
+/// What one write caused.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// In order.
+    pub events: Vec<EventReceipt>,
+    /// A signed checkpoint of a tree that holds all of them.
+    pub checkpoint: String,
+    /// It had been done before.
+    pub replayed: bool,
+}
+
+/// How far an event's own time may be ahead of the ledger's clock.
+const AHEAD_MS_MAX: u64 = 300_000;
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// A write that has its place in the lane.
+pub(super) struct Turn {
+    pub lane: Arc<Lane>,
+    pub caller: Caller,
+    pub about_ms: u64,
+    /// The ledger's clock, never behind the subject's newest event.
+    pub now_ms: u64,
+    pub proofs: bool,
+    stamp: Stamp,
+    gate: OwnedMutexGuard<()>,
+}
+
+/// What ties an event to the request that caused it.
+#[derive(Clone, Default)]
+pub(super) struct Stamp {
+    pub idempotency: Option<Hash>,
+    pub digest: Vec<u8>,
+}
+
+/// How a turn begins.
+pub(super) enum Begin {
+    /// It is this write's turn.
+    Turn(Turn),
+    /// The same request had been made before: what it did then.
+    Replayed(Receipt, Vec<Recorded>),
+}
+
+/// Whether decisions of the same person must be told apart by their moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Events of one millisecond may share it.
+    Shared,
+    /// A new moment: consents and signals are weighed by it, and at equal moments no wins.
+    Distinct,
+}
+
+/// An event on its way.
+pub(super) struct Planned {
+    pub event_id: EventId,
+    pub event: Event,
+    /// Further index records: key prefix and value.
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is durable now.
+pub(super) struct Written {
+    pub receipt: Receipt,
+    pub events: Vec<Recorded>,
+}
+
+impl App {
+    /// An event with a fresh id.
+    pub(super) fn plan(&self, event: Event) -> Planned {
+        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index: Vec::new() }
+    }
+
+    /// Events for the grants that fall, findable by their recipients.
+    pub(super) fn plan_falls(&self, fallen: Vec<Fallen>, cause: Option<EventId>) -> Vec<Planned> {
+        fallen
+            .into_iter()
+            .map(|fall| {
+                let mut planned = self.plan(fall.event(cause));
+                planned.index.extend(index_of(&planned.event));
+                planned
+            })
+            .collect()
+    }
+
+    /// Takes a turn in a person's lane.
+    ///
+    /// `oldest_ms` is the earliest time that the write is about: what is from before an erasure is refused.
+    ///
+    /// # Errors
+    /// Out of bounds, erased, stale, a reused key, or the store can't be read.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+        oldest_ms: Option<u64>,
+        pace: Pace,
+    ) -> Result<Begin, AppError> {
+        let about_ms = self.about(options)?;
+        let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
+        if self.vault.fenced_at(subject)?.is_some_and(|erased_at| oldest_ms <= erased_at) {
+            return Err(AppError::Erased);
+        }
+        let lane = self.lane_or_new(subject).await?;
+        self.begin_in(lane, caller, options, about_ms, pace).await
+    }
+
+    /// Takes a turn in a lane that is already known.
+    pub(super) async fn begin_in(
+        self: &Arc<Self>,
+        lane: Arc<Lane>,
+        caller: &Caller,
+        options: &WriteOptions,
+        about_ms: u64,
+        pace: Pace,
+    ) -> Result<Begin, AppError> {
+        let stamp = self.stamp(caller, options)?;
+        let gate = lane.gate().await;
+        let (version, last_ms) = {
+            let now = lane.read();
+            if now.erased {
+                return Err(AppError::Erased);
+            }
+            (now.state.version, now.state.last_sealed_at_ms)
+        };
+        if let Some(replayed) = self.replay(&stamp, options.proofs)? {
+            return Ok(replayed);
+        }
+        if let Some(expected) = options.expected_version.filter(|expected| *expected != version) {
+            return Err(AppError::StaleVersion { expected, actual: version });
+        }
+        let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
+        let now_ms = self.now_ms().max(earliest_ms);
+        let proofs = options.proofs;
+        Ok(Begin::Turn(Turn { lane, caller: caller.clone(), about_ms, now_ms, proofs, stamp, gate }))
+    }
+
+    /// The writer's own time of a write.
+    pub(super) fn about(&self, options: &WriteOptions) -> Result<u64, AppError> {
+        let now_ms = self.now_ms();
+        let about_ms = options.about_ms.unwrap_or(now_ms);
+        if about_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(AppError::invalid("options.about", "must not be in the future"));
+        }
+        Ok(about_ms)
+    }
+
+    pub(super) fn stamp(&self, caller: &Caller, options: &WriteOptions) -> Result<Stamp, AppError> {
+        let key = options.idempotency_key.as_bytes();
+        if key.is_empty() {
+            return Ok(Stamp::default());
+        }
+        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            return Err(AppError::invalid("options.idempotency_key", "must have at most 128 bytes"));
+        }
+        let role = (caller.role as i32).to_be_bytes();
+        let own = caller.subject.as_ref().map_or("", SubjectId::as_str);
+        let parts: [&[u8]; 4] = [&role, caller.name.as_bytes(), own.as_bytes(), key];
+        Ok(Stamp {
+            idempotency: Some(self.vault.keyed_hash("idempotency", &parts)),
+            digest: self.vault.keyed_hash("request", &[&options.request]).to_vec(),
+        })
+    }
+
+    /// What the same request did before, if it was made before.
+    pub(super) fn replay(&self, stamp: &Stamp, proofs: bool) -> Result<Option<Begin>, AppError> {
+        let Some(hash) = &stamp.idempotency else { return Ok(None) };
+        let Some((first, count)) = self.store().find_idempotent(hash)? else { return Ok(None) };
+        let mut events = Vec::new();
+        let mut receipts = Vec::new();
+        for stored in self.store().read_entries(first, usize::try_from(count).unwrap_or(usize::MAX))? {
+            let leaf_hash = stored.leaf_hash;
+            let recorded = self.open_any(stored)?;
+            if recorded.request_digest != stamp.digest {
+                return Err(AppError::KeyReused);
+            }
+            receipts.push(receipt_of(&recorded, leaf_hash));
+            events.push(recorded);
+        }
+        let checkpoint = self.ledger.checkpoint().note.clone();
+        let receipts = self.attach(receipts, proofs)?;
+        Ok(Some(Begin::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
+    }
+
+    /// Opens any entry: a subject's or one about nobody.
+    pub(super) fn open_any(&self, stored: crate::store::StoredEntry) -> Result<Recorded, AppError> {
+        let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
+        let handle = entry::parse_header(bytes)?.handle;
+        if handle == Handle::NOBODY {
+            return super::rules::open_plain(stored);
+        }
+        let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+        lane::open(&keys, stored)
+    }
+
+    /// Makes the planned events durable and lets everybody know. Goes on to the end even where the caller goes away:
+    /// the lane must learn what the log holds.
+    ///
+    /// # Errors
+    /// Nothing was written, or nobody knows: see [`AppError`].
+    pub(super) async fn commit(
+        self: &Arc<Self>,
+        turn: Turn,
+        planned: Vec<Planned>,
+    ) -> Result<Written, AppError> {
+        let app = Arc::clone(self);
+        let task = tokio::spawn(async move { app.commit_to_the_end(&turn, planned).await });
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    /// As [`App::commit`], for a task of the caller's own; the lane stays its.
+    pub(super) async fn commit_and_keep_gate(
+        &self,
+        turn: Turn,
+        planned: Vec<Planned>,
+    ) -> Result<OwnedMutexGuard<()>, AppError> {
+        self.commit_to_the_end(&turn, planned).await?;
+        Ok(turn.gate)
+    }
+
+    async fn commit_to_the_end(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Written, AppError> {
+        let mut sealed = Vec::with_capacity(planned.len());
+        let (mut version, mut previous) = {
+            let now = turn.lane.read();
+            (now.state.version, now.newest)
+        };
+        let bells: Vec<_> = planned.iter().flat_map(|each| self.bells.of(&each.index)).collect();
+        for each in planned {
+            let header = Header {
+                event_id: each.event_id.0,
+                handle: turn.lane.keys.handle,
+                version,
+                previous,
+                sealed_at_ms: turn.now_ms,
+                idempotency: turn.stamp.idempotency,
+                key_commitment: None,
+            };
+            let draft = Draft { about_ms: turn.about_ms, actor: turn.caller.actor(), event: each.event };
+            let body = codec::encode(&draft, &turn.stamp.digest);
+            let key = turn.lane.keys.event_key(version, &header.event_id)?;
+            let payload = entry::seal(&header, &body, &key)?;
+            let prepared = self.prepare(header, payload, each.index)?;
+            previous = Some(prepared.leaf_hash);
+            version = version.saturating_add(1);
+            sealed.push((prepared, draft));
+        }
+        let (prepared, drafts): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
+        let places: Vec<_> = prepared.iter().map(|each| (each.header.clone(), each.leaf_hash)).collect();
+        let committed = match self.ledger.submit(prepared).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Whatever the reason, the next turn starts from what the log says.
+                turn.lane.reload(self.store())?;
+                return Err(error.into());
+            }
+        };
+        let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
+        {
+            let mut now = turn.lane.write();
+            for event in &recorded {
+                now.state.apply(event);
+            }
+            now.newest = previous;
+        }
+        bells.iter().for_each(|bell| bell.ring());
+        let leaves = places.iter().map(|(_, leaf)| *leaf);
+        let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
+        let events = self.attach(receipts, turn.proofs)?;
+        let checkpoint = committed.checkpoint.note.clone();
+        Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded })
+    }
+
+    /// Signs a payload and makes it ready for the sequencer.
+    pub(super) fn prepare(
+        &self,
+        header: Header,
+        payload: Vec<u8>,
+        index: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Prepared, AppError> {
+        let signed = self.ledger.sign(payload)?;
+        Ok(Prepared { bytes: signed.bytes, leaf_hash: signed.leaf_hash, header, index })
+    }
+
+    pub(super) fn attach(
+        &self,
+        mut events: Vec<EventReceipt>,
+        proofs: bool,
+    ) -> Result<Vec<EventReceipt>, AppError> {
+        if proofs {
+            for event in &mut events {
+                event.proof = Some(self.ledger.proof_text(event.position)?);
+            }
+        }
+        Ok(events)
+    }
+}
+
+/// What the log holds now of these drafts.
+fn record(
+    places: &[(Header, Hash)],
+    drafts: Vec<Draft>,
+    digest: &[u8],
+    committed: &Committed,
+) -> Vec<Recorded> {
+    let places = places.iter().zip(&committed.entries);
+    places
+        .zip(drafts)
+        .map(|(((header, _), place), draft)| Recorded {
+            event_id: EventId(header.event_id),
+            position: place.position,
+            version: header.version,
+            recorded_at_ms: place.recorded_at_ms,
+            sealed_at_ms: header.sealed_at_ms,
+            about_ms: draft.about_ms,
+            actor: draft.actor,
+            request_digest: digest.to_vec(),
+            event: draft.event,
+        })
+        .collect()
+}
+
+pub(super) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
+    EventReceipt {
+        event_id: event.event_id,
+        position: event.position,
+        version: event.version,
+        leaf_hash,
+        recorded_at_ms: event.recorded_at_ms,
+        proof: None,
+    }
+}

@@ -1,0 +1,104 @@
+//! Feeds a bundle from the ledger.
+
+use super::report::{self, Counts};
+use crate::ledger::Ledger;
+use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError};
+use sayso_proof::entry::EventKey;
+use sayso_proof::merkle::{Hash, Nodes};
+use std::io::Write;
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Nobody takes it any more.
+    #[error("the export was not taken")]
+    Gone,
+    /// It can't be written.
+    #[error(transparent)]
+    Bundle(BundleError),
+}
+
+impl From<BundleError> for ExportError {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Io(io) if io.kind() == std::io::ErrorKind::BrokenPipe => Self::Gone,
+            other => Self::Bundle(other),
+        }
+    }
+}
+
+impl From<LineError> for ExportError {
+    fn from(error: LineError) -> Self {
+        Self::Bundle(error.into())
+    }
+}
+
+struct LeafHashes<'a>(&'a Ledger);
+
+impl Nodes for LeafHashes<'_> {
+    type Error = crate::store::StoreError;
+    fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, Self::Error> {
+        self.0.store().read_hashes(level, start, count)
+    }
+}
+
+/// A bundle being written.
+pub struct Bundle<W: Write> {
+    writer: BundleWriter<W>,
+    next: u64,
+    counts: Counts,
+}
+
+impl<W: Write> Bundle<W> {
+    /// Begins a bundle of the tree that a checkpoint describes.
+    ///
+    /// # Errors
+    /// The checkpoint is not the ledger's, or writing fails.
+    pub fn begin(out: W, checkpoint: &str, ledger: &Ledger) -> Result<Self, ExportError> {
+        let mut writer = BundleWriter::new(out, checkpoint, &ledger.verifier_key())?;
+        writer.leaf_hashes(&LeafHashes(ledger))?;
+        Ok(Self { writer, next: 0, counts: Counts::default() })
+    }
+
+    /// Entries that it will have.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.writer.tree_size()
+    }
+
+    /// The position that comes next.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds the next entry: open with its key, closed without, or erased.
+    ///
+    /// # Errors
+    /// It is not an entry, the key is not its own, or writing fails.
+    pub fn entry(
+        &mut self,
+        recorded_at_ms: u64,
+        bytes: Option<&[u8]>,
+        key: Option<&EventKey>,
+    ) -> Result<(), ExportError> {
+        let line = match bytes {
+            Some(bytes) => EntryLine::new(self.next, recorded_at_ms, bytes, key)?,
+            None => EntryLine::erased(self.next, recorded_at_ms),
+        };
+        self.writer.entry(&line)?;
+        self.counts.add(recorded_at_ms, bytes.is_some(), key.is_some());
+        self.next = self.next.saturating_add(1);
+        Ok(())
+    }
+
+    /// Ends it: manifest, signatures, trailer.
+    ///
+    /// # Errors
+    /// Entries are missing, or writing fails.
+    pub fn finish(self, ledger: &Ledger) -> Result<(), ExportError> {
+        let report = report::html(ledger.origin(), &ledger.verifier_key().to_string(), &self.counts);
+        self.writer.finish(&report, ledger.log_key().signing())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! One pack: from text to policies under their own names, or what is wrong with it and where.
+
+use super::engine::BoundsError;
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use sayso_proof::event::{BoundsPublished, Reason, Tier};
+use std::str::FromStr;
+
+/// The policies of a pack, named `pack/id`, each validated strictly against the schema.
+///
+/// # Errors
+/// It does not parse or validate, has a template, a policy without an `@id` or with an annotation that says nothing,
+/// or permits in the public tier.
+pub(super) fn compile(
+    pack: &BoundsPublished,
+    tier: Tier,
+    validator: &Validator,
+) -> Result<Vec<Policy>, BoundsError> {
+    let failed = |problem: String| BoundsError::Pack { pack: pack.pack.clone(), problem };
+    let parsed = PolicySet::from_str(&pack.policies)
+        .map_err(|error| failed(located(&pack.policies, &DetailedError::from(&error))))?;
+    if parsed.templates().next().is_some() {
+        return Err(failed("templates are not supported: nothing would fill in their slots".into()));
+    }
+    let mut named = PolicySet::new();
+    for policy in parsed.policies() {
+        if tier == Tier::Public && policy.effect() == Effect::Permit {
+            return Err(BoundsError::PermitInPublic(pack.pack.clone()));
+        }
+        let id = policy.annotation("id").ok_or_else(|| failed("every policy needs an `@id`".into()))?;
+        check_annotations(policy).map_err(|problem| failed(format!("policy `{id}`: {problem}")))?;
+        let policy = policy.new_id(PolicyId::new(format!("{}/{id}", pack.pack)));
+        named.add(policy).map_err(|error| failed(error.to_string()))?;
+    }
+    let result = validator.validate(&named, ValidationMode::Strict);
+    let errors = result.validation_errors().map(DetailedError::from);
+    // A rule that can never apply, or not to what its author thought of, protects nobody: a warning is an error.
+    let warnings = result.validation_warnings().map(DetailedError::from);
+    let problems: Vec<String> =
+        errors.chain(warnings).map(|problem| located(&pack.policies, &problem)).collect();
+    if !problems.is_empty() {
+        return Err(failed(problems.join("\n")));
+    }
+    Ok(named.policies().cloned().collect())
+}
+
+/// Which of several rules that forbid is named first: the lowest `@order`.
+pub(super) fn order(policy: &Policy) -> u32 {
+    policy.annotation("order").and_then(|order| order.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// The reason that a policy's annotation names; none where the person's own decisions say it.
+pub(super) fn reason(policy: &Policy) -> Option<Reason> {
+    match policy.annotation("reason") {
+        Some("CONSENT") => None,
+        Some(name) => Some(named_reason(name).unwrap_or(Reason::Forbidden)),
+        None => Some(Reason::Forbidden),
+    }
+}
+
+fn named_reason(name: &str) -> Option<Reason> {
+    Reason::from_str_name(&format!("REASON_{name}")).filter(|reason| *reason != Reason::Unspecified)
+}
+
+fn check_annotations(policy: &Policy) -> Result<(), &'static str> {
+    if policy.annotation("reason").is_some_and(|name| name != "CONSENT" && named_reason(name).is_none()) {
+        return Err("`@reason` must be `CONSENT` or the name of a reason, without `REASON_`");
+    }
+    if policy.annotation("order").is_some_and(|order| order.parse::<u32>().is_err()) {
+        return Err("`@order` must be a whole number");
+    }
+    Ok(())
+}
+
+/// The problem, and those that belong to it, after line and column of where each is.
+fn located(text: &str, problem: &DetailedError) -> String {
+    let place = problem.source_locations.first().map(|label| place(text, label.loc.start));
+    let own = place.map_or_else(
+        || problem.message.clone(),
+        |(line, column)| format!("line {line}, column {column}: {}", problem.message),
+    );
+    let related = problem.related.iter().map(|problem| located(text, problem));
+    std::iter::once(own).chain(related).collect::<Vec<_>>().join("\n")
+}
+
+/// Line and column of a byte, both counted from 1; the column in characters.
+fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count().saturating_add(1);
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
+    (line, column)
+}

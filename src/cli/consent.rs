@@ -1,0 +1,188 @@
+//! `sayso consent | consents | signal`
+
+use super::Connection;
+use super::connect::{Link, parse_time};
+use super::error::CliError;
+use super::output::{self, Out, table};
+use super::profile::as_of;
+use crate::proto::consent_service_client::ConsentServiceClient;
+use crate::proto::{self, ConsentDecision, SignalKind};
+use clap::{Args, Subcommand, ValueEnum};
+use prost_types::Timestamp;
+
+async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError> {
+    Ok(ConsentServiceClient::new(at.link("steward").await?))
+}
+
+/// Record what a person decided.
+#[derive(Subcommand)]
+pub(super) enum Consent {
+    /// The person said yes. Example: `sayso consent give ada --purpose tone-adaptation --notice welcome`
+    Give(Terms),
+    /// The person said no.
+    Refuse(Terms),
+    /// The person said yes again.
+    Renew(Terms),
+    /// The person takes a yes back.
+    Withdraw(Terms),
+}
+
+/// What is decided about.
+#[derive(Args)]
+pub(super) struct Terms {
+    /// The controller's id of the person.
+    subject: String,
+    /// May be repeated; `sayso purpose list` shows them.
+    #[arg(long, required = true)]
+    purpose: Vec<String>,
+    /// May be repeated. None: all; a yes never includes special ones that it does not name.
+    #[arg(long)]
+    category: Vec<String>,
+    /// May be repeated. None: all.
+    #[arg(long)]
+    recipient: Vec<String>,
+    /// Explicit consent; special categories need it (GDPR Art. 9(2)(a)).
+    #[arg(long)]
+    explicit: bool,
+    /// The notice that the person saw; a yes needs one.
+    #[arg(long, default_value = "")]
+    notice: String,
+    #[arg(long, default_value = "")]
+    notice_version: String,
+    /// How the person spoke: web, voice, chat, ...
+    #[arg(long, default_value = "")]
+    channel: String,
+    /// In force until then.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<Timestamp>,
+    /// Attach inclusion proofs to the receipt.
+    #[arg(long)]
+    proofs: bool,
+}
+
+impl Consent {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let (decision, terms) = match self {
+            Self::Give(terms) => (ConsentDecision::Given, terms),
+            Self::Refuse(terms) => (ConsentDecision::Refused, terms),
+            Self::Renew(terms) => (ConsentDecision::Renewed, terms),
+            Self::Withdraw(terms) => (ConsentDecision::Withdrawn, terms),
+        };
+        let choice = proto::ConsentChoice {
+            decision: decision.into(),
+            purposes: terms.purpose,
+            categories: terms.category,
+            recipients: terms.recipient,
+            explicit: terms.explicit,
+            until: terms.until,
+        };
+        let notice =
+            proto::NoticeServed { id: terms.notice, version: terms.notice_version, ..Default::default() };
+        let request = proto::RecordConsentRequest {
+            subject: terms.subject,
+            choices: vec![choice],
+            notice: Some(notice),
+            channel: terms.channel,
+            options: Some(proto::WriteOptions { proofs: terms.proofs, ..Default::default() }),
+        };
+        let answer = client(at).await?.record_consent(request).await?.into_inner();
+        out.print("RecordConsentResponse", &answer, |answer| {
+            changed(answer.receipt.as_ref(), &answer.revoked_grants)
+        })
+    }
+}
+
+fn changed(receipt: Option<&proto::Receipt>, revoked: &[String]) -> String {
+    let fell = match revoked {
+        [] => "no open grant fell".to_owned(),
+        _ => format!("grants that fell: {}", revoked.join(", ")),
+    };
+    format!("{}; {fell}", output::receipt(receipt))
+}
+
+/// Show what a person decided, oldest first.
+#[derive(Args)]
+pub(super) struct Consents {
+    subject: String,
+    /// What had been decided by then.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    as_of: Option<Timestamp>,
+}
+
+impl Consents {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::GetConsentsRequest { subject: self.subject, as_of: as_of(self.as_of) };
+        let answer = client(at).await?.get_consents(request).await?.into_inner();
+        out.print("GetConsentsResponse", &answer, |answer| {
+            let all = |names: &[String]| if names.is_empty() { "*".to_owned() } else { names.join(",") };
+            let row = |record: &proto::ConsentRecord| {
+                let decision = record.decision().as_str_name();
+                vec![
+                    output::time(record.recorded_at.as_ref()),
+                    decision.trim_start_matches("CONSENT_DECISION_").to_lowercase(),
+                    all(&record.purposes),
+                    all(&record.categories),
+                    all(&record.recipients),
+                    if record.explicit { "explicit" } else { "" }.to_owned(),
+                    record.notice.as_ref().map(|notice| notice.id.clone()).unwrap_or_default(),
+                    if record.in_force { "in force" } else { "" }.to_owned(),
+                ]
+            };
+            table(&answer.consents.iter().map(row).collect::<Vec<_>>())
+        })
+    }
+}
+
+/// What a person can say besides consent.
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// GDPR Art. 21.
+    Object,
+    /// GDPR Art. 18.
+    Restrict,
+    /// No personalisation for now.
+    Pause,
+    /// CCPA opt-out, including Global Privacy Control.
+    OptOut,
+    /// CPRA: limit the use of sensitive data.
+    LimitSensitive,
+}
+
+/// Record an objection, restriction, opt-out or pause, or lift it.
+///
+/// Example: `sayso signal restrict ada`, and later `sayso signal restrict ada --lift`
+#[derive(Args)]
+pub(super) struct Signal {
+    #[arg(value_enum)]
+    what: What,
+    subject: String,
+    /// May be repeated. None: all.
+    #[arg(long)]
+    purpose: Vec<String>,
+    /// Takes an earlier one back.
+    #[arg(long)]
+    lift: bool,
+}
+
+impl Signal {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let kind = match self.what {
+            What::Object => SignalKind::Objection,
+            What::Restrict => SignalKind::Restriction,
+            What::Pause => SignalKind::Pause,
+            What::OptOut => SignalKind::OptOut,
+            What::LimitSensitive => SignalKind::LimitSensitive,
+        };
+        let request = proto::RecordSignalRequest {
+            subject: self.subject,
+            kind: kind.into(),
+            purposes: self.purpose,
+            lift: self.lift,
+            options: None,
+        };
+        let answer = client(at).await?.record_signal(request).await?.into_inner();
+        out.print("RecordSignalResponse", &answer, |answer| {
+            changed(answer.receipt.as_ref(), &answer.revoked_grants)
+        })
+    }
+}

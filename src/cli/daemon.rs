@@ -1,0 +1,231 @@
+//! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
+
+use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
+use crate::app::{App, OpenError, Settings};
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::config::{Config, ConfigError};
+use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::store::StoreError;
+use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::vault::{RootKey, VaultError};
+use crate::web;
+use std::io::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file or folder of the daemon's own.
+    #[error("{0}: {1}")]
+    File(PathBuf, Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log key.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The root key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The credential issuer.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// Opening everything.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address is taken.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, Error),
+    /// gRPC.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// HTTP.
+    #[error("http: {0}")]
+    Http(Error),
+}
+
+/// A daemon that runs.
+pub struct Daemon {
+    /// Where gRPC listens.
+    pub grpc: SocketAddr,
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Mints its credentials.
+    pub issuer: Arc<Issuer>,
+    /// What verifies its log.
+    pub vkey: String,
+    app: Arc<App>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<Result<(), DaemonError>>>,
+}
+
+/// Where things lie in the data folder.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// Of a data folder.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self(data.to_owned())
+    }
+
+    /// Keys of the daemon itself: log, root, issuer.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.0.join("secrets")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.0.join("checkpoint")
+    }
+
+    /// What `--dev` leaves for people: tokens and the verifier key.
+    #[must_use]
+    pub fn dev(&self) -> PathBuf {
+        self.0.join("dev")
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+///
+/// # Errors
+/// The system refuses.
+pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| DaemonError::File(path.to_owned(), error))
+}
+
+/// The issuer of a data folder's credentials.
+///
+/// # Errors
+/// Its key can't be read or made.
+pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError> {
+    let secrets = Layout::new(&config.data).secrets();
+    make_private_dir(&secrets)?;
+    Ok(Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?)
+}
+
+impl Daemon {
+    /// Opens everything and serves.
+    ///
+    /// # Errors
+    /// Settings, keys, stores or addresses don't allow it.
+    pub async fn start(config: &Config) -> Result<Self, DaemonError> {
+        Self::start_with(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Daemon::start`], on another clock.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_with(config: &Config, clock: SharedClock) -> Result<Self, DaemonError> {
+        config.check()?;
+        make_private_dir(&config.data)?;
+        let issuer = Arc::new(issuer(config, Arc::clone(&clock))?);
+        // Addresses first: a daemon that can't listen should not touch the store.
+        let grpc = listen(config.listen).await?;
+        let http = listen(config.http).await?;
+        let app = App::open(settings(config, clock)?).await?;
+        let (stop, stopped) = watch::channel(false);
+        let mut daemon = Self {
+            grpc: address(&grpc, config.listen)?,
+            http: address(&http, config.http)?,
+            vkey: app.ledger().verifier_key().to_string(),
+            issuer: Arc::clone(&issuer),
+            app: Arc::clone(&app),
+            stop,
+            tasks: Vec::new(),
+        };
+        let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
+        let until = wait(stopped.clone());
+        let serving = api::serve(grpc, until, Arc::clone(&app), issuer, options);
+        daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+        let serving = web::serve(http, wait(stopped), app);
+        daemon.tasks.push(tokio::spawn(async move { serving.await.map_err(DaemonError::Http) }));
+        Ok(daemon)
+    }
+
+    /// Ends it: requests under way are finished, everything is durable.
+    ///
+    /// # Errors
+    /// What serving ended with.
+    pub async fn stop(self) -> Result<(), DaemonError> {
+        self.stop.send_replace(true);
+        let mut ended = Ok(());
+        for task in self.tasks {
+            match tokio::time::timeout(DRAIN_MAX, task).await {
+                Ok(Ok(result)) => ended = ended.and(result),
+                Ok(Err(_)) => tracing::error!("a listener ended badly"),
+                // Streams that never end (watches) are cut here.
+                Err(_) => tracing::info!("connections still open were cut"),
+            }
+        }
+        self.app.shutdown().await;
+        ended
+    }
+}
+
+/// How long requests under way may take to finish.
+const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error means that the daemon is gone, which is a stop, too.
+    let _stopped = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
+    TcpListener::bind(at).await.map_err(|error| DaemonError::Listen(at, error))
+}
+
+fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, DaemonError> {
+    listener.local_addr().map_err(|error| DaemonError::Listen(asked, error))
+}
+
+fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
+    let layout = Layout::new(&config.data);
+    let secrets = layout.secrets();
+    let limits = &config.limits;
+    let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
+    let log = EmbeddedLog::open(&layout.log(), options)?;
+    let found = log.recovery();
+    if let Some(position) = found.rebuilt_from {
+        tracing::info!(position, clean = found.clean, "indexes were brought up from the segments");
+    }
+    Ok(Settings {
+        ledger: LedgerOptions {
+            origin: config.origin(),
+            queue_max: limits.queue_requests_max,
+            batch_events_max: limits.batch_events_max,
+            clock_skew_max_ms: limits.clock_skew_ms_max,
+            sealed_age_max_ms: limits.sealed_age_ms_max,
+            checkpoint_file: Some(layout.checkpoint()),
+        },
+        log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
+        root_key: RootKey::load_or_create(&secrets.join("root.key"), clock_of(&clock))?,
+        log: Arc::new(log),
+        keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
+        clock,
+        cached_subjects_max: limits.cached_subjects_max,
+    })
+}
+
+fn clock_of(clock: &SharedClock) -> &dyn Clock {
+    clock.as_ref()
+}

@@ -1,0 +1,205 @@
+//! `sayso grant | check | used | why | evaluate | watch | acknowledge`
+
+use super::Connection;
+use super::connect::{Link, parse_span, parse_time};
+use super::error::CliError;
+use super::output::{self, Out, table};
+use super::profile::as_of;
+use crate::domain::explain;
+use crate::proto;
+use crate::proto::grant_service_client::GrantServiceClient;
+use clap::Args;
+use prost_types::Timestamp;
+use std::time::Duration;
+
+async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>, CliError> {
+    Ok(GrantServiceClient::new(at.link(role).await?))
+}
+
+/// Ask for a grant: what may be used now, for a purpose, by the caller.
+///
+/// Example: `sayso grant ada --purpose tone-adaptation`
+#[derive(Args)]
+pub(super) struct Grant {
+    subject: String,
+    #[arg(long)]
+    purpose: String,
+    /// Only this category and what is below it; may be repeated.
+    #[arg(long)]
+    category: Vec<String>,
+    /// Only this key; may be repeated.
+    #[arg(long)]
+    key: Vec<String>,
+    /// How long, at most.
+    #[arg(long, default_value = "10m", value_parser = parse_span)]
+    ttl: Duration,
+    /// The caller's own name for the conversation or reply.
+    #[arg(long, default_value = "")]
+    interaction: String,
+}
+
+impl Grant {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::RequestGrantRequest {
+            subject: self.subject,
+            purpose: self.purpose,
+            categories: self.category,
+            keys: self.key,
+            ttl: prost_types::Duration::try_from(self.ttl).ok(),
+            interaction: self.interaction,
+            options: None,
+        };
+        let answer = client(at, "service").await?.request_grant(request).await?.into_inner();
+        out.print("RequestGrantResponse", &answer, |answer| {
+            if answer.grant_id.is_empty() {
+                return "no grant: nothing is held about this person".to_owned();
+            }
+            let until = output::time(answer.expires_at.as_ref());
+            let body = decided(&answer.allowed, &answer.withheld);
+            format!("grant {} until {until}\n{body}", answer.grant_id)
+        })
+    }
+}
+
+fn decided(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
+    let row = |allowed: &proto::AllowedAttribute| {
+        vec!["  ".to_owned() + &allowed.key, allowed.category.clone(), allowed.value_json.clone()]
+    };
+    let rows: Vec<Vec<String>> = allowed.iter().map(row).collect();
+    let mut text = format!("allowed: {}\n{}", allowed.len(), table(&rows));
+    let count: u32 = withheld.iter().map(|class| class.count).sum();
+    text.push_str(&format!("\nwithheld: {count}"));
+    withheld.iter().for_each(|class| text.push_str(&format!("\n  {}", class.explanation)));
+    text
+}
+
+/// Ask whether a grant still stands.
+#[derive(Args)]
+pub(super) struct Check {
+    grant: String,
+}
+
+impl Check {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::CheckGrantRequest { grant_id: self.grant };
+        let answer = client(at, "service").await?.check_grant(request).await?.into_inner();
+        out.print("CheckGrantResponse", &answer, |answer| {
+            if answer.stands {
+                format!("stands until {}", output::time(answer.expires_at.as_ref()))
+            } else {
+                format!("does not stand: {}", explain::reason(answer.reason()))
+            }
+        })
+    }
+}
+
+/// Report that a grant was used for a reply.
+#[derive(Args)]
+pub(super) struct Used {
+    grant: String,
+    /// The caller's own name for the reply.
+    #[arg(long)]
+    reply: String,
+    /// Key of a granted attribute that shaped it; may be repeated.
+    #[arg(long, value_name = "KEY")]
+    shaped_by: Vec<String>,
+    /// The person was told that they talk to a machine.
+    #[arg(long)]
+    ai_disclosure_shown: bool,
+}
+
+impl Used {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::ReportUseRequest {
+            grant_id: self.grant,
+            reply: self.reply,
+            shaped_by: self.shaped_by,
+            count: 1,
+            ai_disclosure_shown: self.ai_disclosure_shown,
+            options: None,
+        };
+        let answer = client(at, "service").await?.report_use(request).await?.into_inner();
+        out.print("ReportUseResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}
+
+/// Tell the lineage of one personalised reply, in plain words.
+#[derive(Args)]
+pub(super) struct Why {
+    grant: String,
+}
+
+impl Why {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::ExplainGrantRequest { grant_id: self.grant };
+        let answer = client(at, "steward").await?.explain_grant(request).await?.into_inner();
+        out.print("ExplainGrantResponse", &answer, |answer| answer.text.clone())
+    }
+}
+
+/// Ask what would be allowed, decided by what, now or at any past moment; issues nothing.
+#[derive(Args)]
+pub(super) struct Evaluate {
+    subject: String,
+    #[arg(long)]
+    purpose: String,
+    #[arg(long)]
+    recipient: String,
+    /// As of then: with the profile, consents and rules of that moment.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    as_of: Option<Timestamp>,
+}
+
+impl Evaluate {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::EvaluateUseRequest {
+            subject: self.subject,
+            purpose: self.purpose,
+            recipient: self.recipient,
+            as_of: as_of(self.as_of),
+            ..Default::default()
+        };
+        let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
+        out.print("EvaluateUseResponse", &answer, |answer| decided(&answer.allowed, &answer.withheld))
+    }
+}
+
+/// Show what falls of the caller's grants, as it happens.
+#[derive(Args)]
+pub(super) struct Watch {
+    /// Begin after this cursor; 0: from the start.
+    #[arg(long)]
+    after: Option<u64>,
+}
+
+impl Watch {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::WatchRevocationsRequest { after_cursor: self.after };
+        let mut fallen = client(at, "service").await?.watch_revocations(request).await?.into_inner();
+        while let Some(fell) = fallen.message().await? {
+            out.print("WatchRevocationsResponse", &fell, |fell| {
+                if fell.grant_ids.is_empty() {
+                    return format!("watching from cursor {}", fell.cursor);
+                }
+                let at = output::time(fell.recorded_at.as_ref());
+                let why = explain::reason(fell.reason());
+                format!("{at}  cursor {}  {}: {why}", fell.cursor, fell.grant_ids.join(", "))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Say that what fell at a cursor was carried out.
+#[derive(Args)]
+pub(super) struct Acknowledge {
+    cursor: u64,
+}
+
+impl Acknowledge {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::AcknowledgeRequest { cursor: self.cursor, options: None };
+        let answer = client(at, "service").await?.acknowledge(request).await?.into_inner();
+        out.print("AcknowledgeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}

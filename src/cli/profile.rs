@@ -1,0 +1,298 @@
+//! `sayso record | remove | contest | confirm | profile | history`
+
+use super::Connection;
+use super::connect::{Link, parse_time};
+use super::error::CliError;
+use super::output::{self, Out, table};
+use crate::domain::event::Role;
+use crate::domain::explain;
+use crate::proto::profile_service_client::ProfileServiceClient;
+use crate::proto::{self, Provenance};
+use clap::{Args, ValueEnum};
+use prost_types::Timestamp;
+
+async fn client(at: &Connection, role: &str) -> Result<ProfileServiceClient<Link>, CliError> {
+    Ok(ProfileServiceClient::new(at.link(role).await?))
+}
+
+/// How a fact came to be held.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Source {
+    /// The person said so.
+    Declared,
+    /// From behaviour.
+    Observed,
+    /// A model's conclusion.
+    Inferred,
+}
+
+impl From<Source> for Provenance {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Declared => Self::Declared,
+            Source::Observed => Self::Observed,
+            Source::Inferred => Self::Inferred,
+        }
+    }
+}
+
+/// A value from the command line: JSON where it is JSON, otherwise a text.
+pub(super) fn json_text(value: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(value) {
+        Ok(_) => value.to_owned(),
+        Err(_) => serde_json::Value::from(value).to_string(),
+    }
+}
+
+/// Record one attribute.
+///
+/// Example: `sayso record ada tone '"brief"' --category communication-style`
+#[derive(Args)]
+pub(super) struct Record {
+    /// The controller's id of the person.
+    subject: String,
+    /// Names the fact.
+    key: String,
+    /// JSON, or a text.
+    value: String,
+    /// `sayso purpose list` shows them.
+    #[arg(long)]
+    category: String,
+    #[arg(long, value_enum, default_value = "declared")]
+    provenance: Source,
+    /// What it rests on; may be repeated.
+    #[arg(long)]
+    evidence: Vec<String>,
+    /// Event of an attribute that it was derived from; may be repeated.
+    #[arg(long, value_name = "EVENT")]
+    derived_from: Vec<String>,
+    /// 0 to 1, for inferences.
+    #[arg(long)]
+    confidence: Option<f64>,
+    /// The inferring model.
+    #[arg(long, default_value = "")]
+    model: String,
+    #[arg(long, value_parser = parse_time)]
+    observed_at: Option<Timestamp>,
+    #[arg(long, value_parser = parse_time)]
+    expires_at: Option<Timestamp>,
+    /// Event of the attribute that this corrects.
+    #[arg(long, value_name = "EVENT", default_value = "")]
+    corrects: String,
+    #[arg(long, default_value = "")]
+    idempotency_key: String,
+    /// How many events the subject must have.
+    #[arg(long)]
+    expected_version: Option<u64>,
+}
+
+impl Record {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let attribute = proto::AttributeInput {
+            key: self.key,
+            value_json: json_text(&self.value),
+            category: self.category,
+            provenance: Provenance::from(self.provenance).into(),
+            evidence: self.evidence,
+            derived_from: self.derived_from,
+            confidence: self.confidence,
+            model: self.model,
+            observed_at: self.observed_at,
+            expires_at: self.expires_at,
+            corrects: self.corrects,
+        };
+        let options = proto::WriteOptions {
+            idempotency_key: self.idempotency_key,
+            expected_version: self.expected_version,
+            ..Default::default()
+        };
+        let request = proto::RecordAttributesRequest {
+            subject: self.subject,
+            attributes: vec![attribute],
+            options: Some(options),
+        };
+        let answer = client(at, "service").await?.record_attributes(request).await?.into_inner();
+        out.print("RecordAttributesResponse", &answer, |answer| {
+            let event = answer.receipt.as_ref().and_then(|receipt| receipt.events.first());
+            let event = event.map(|event| event.event_id.as_str()).unwrap_or_default();
+            format!("event {event} {}", output::receipt(answer.receipt.as_ref()))
+        })
+    }
+}
+
+/// Stop holding attributes.
+#[derive(Args)]
+pub(super) struct Remove {
+    subject: String,
+    /// Which; at least one.
+    #[arg(required = true)]
+    keys: Vec<String>,
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+impl Remove {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::RemoveAttributesRequest {
+            subject: self.subject,
+            keys: self.keys,
+            reason: self.reason,
+            options: None,
+        };
+        let answer = client(at, "steward").await?.remove_attributes(request).await?.into_inner();
+        out.print("RemoveAttributesResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}
+
+/// Say that a fact is wrong; it is not used any more.
+#[derive(Args)]
+pub(super) struct Contest {
+    subject: String,
+    key: String,
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+impl Contest {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::ContestAttributeRequest {
+            subject: self.subject,
+            key: self.key,
+            reason: self.reason,
+            options: None,
+        };
+        let answer = client(at, "steward").await?.contest_attribute(request).await?.into_inner();
+        out.print("ContestAttributeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}
+
+/// Say that a fact is right.
+#[derive(Args)]
+pub(super) struct Confirm {
+    subject: String,
+    key: String,
+}
+
+impl Confirm {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::ConfirmAttributeRequest { subject: self.subject, key: self.key, options: None };
+        let answer = client(at, "steward").await?.confirm_attribute(request).await?.into_inner();
+        out.print("ConfirmAttributeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}
+
+/// A moment of the past.
+pub(super) fn as_of(time: Option<Timestamp>) -> Option<proto::AsOf> {
+    time.map(|time| proto::AsOf { moment: Some(proto::as_of::Moment::Time(time)) })
+}
+
+/// Show what is held about a person.
+///
+/// Example: `sayso profile ada --as-of 2026-01-31T12:00:00Z`
+#[derive(Args)]
+pub(super) struct Profile {
+    subject: String,
+    /// What had been recorded by then.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    as_of: Option<Timestamp>,
+    /// Recompute from the events, past every cache.
+    #[arg(long)]
+    rebuild: bool,
+}
+
+impl Profile {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::GetProfileRequest {
+            subject: self.subject,
+            as_of: as_of(self.as_of),
+            rebuild: self.rebuild,
+        };
+        let answer = client(at, "steward").await?.get_profile(request).await?.into_inner();
+        out.print("GetProfileResponse", &answer, text_of)
+    }
+}
+
+fn text_of(profile: &proto::GetProfileResponse) -> String {
+    let mut rows = Vec::new();
+    for held in &profile.attributes {
+        let mark = match (held.contested, held.confirmed) {
+            (true, _) => "contested",
+            (_, true) => "confirmed",
+            _ => "",
+        };
+        rows.push(vec![
+            held.key.clone(),
+            held.category.clone(),
+            explain::provenance(held.provenance()).to_owned(),
+            mark.to_owned(),
+            held.value_json.clone(),
+        ]);
+    }
+    let signals = profile.signals.iter().map(|signal| {
+        let purposes =
+            if signal.purposes.is_empty() { "everything".into() } else { signal.purposes.join(", ") };
+        let kind = signal.kind().as_str_name().trim_start_matches("SIGNAL_KIND_").to_lowercase();
+        format!("\nsignal: {kind} for {purposes}, since {}", output::time(signal.recorded_at.as_ref()))
+    });
+    let signals: String = signals.collect();
+    format!(
+        "{}\n{} attributes after {} events{signals}",
+        table(&rows),
+        profile.attributes.len(),
+        profile.version
+    )
+}
+
+/// Show everything that was recorded about a person, oldest first.
+#[derive(Args)]
+pub(super) struct History {
+    subject: String,
+}
+
+impl History {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        let mut page_token = String::new();
+        loop {
+            let request =
+                proto::ListEventsRequest { subject: self.subject.clone(), page_size: 500, page_token };
+            let page = client.list_events(request).await?.into_inner();
+            for event in &page.events {
+                out.print("RecordedEvent", event, line_of)?;
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(());
+            }
+            page_token = page.next_page_token;
+        }
+    }
+}
+
+fn line_of(event: &proto::RecordedEvent) -> String {
+    let body = event.body.as_ref();
+    let json = body.and_then(|body| sayso_proof::event::to_json(body).ok()).unwrap_or_default();
+    let known = ["aboutMs", "actor", "requestDigest", "writerSignature"];
+    let what =
+        json.as_object().and_then(|fields| fields.iter().find(|(name, _)| !known.contains(&name.as_str())));
+    let (kind, detail) =
+        what.map_or_else(Default::default, |(name, value)| (name.clone(), value.to_string()));
+    let actor = body.and_then(|body| body.actor.as_ref());
+    let who = actor.map_or_else(String::new, |actor| match actor.role() {
+        Role::Subject => "the person".to_owned(),
+        _ => actor.name.clone(),
+    });
+    let at = output::time(event.recorded_at.as_ref());
+    format!("{:>6}  {at}  {kind} by {who}  {detail}", event.position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_text;
+
+    #[test]
+    fn values_are_json_or_become_it() {
+        assert_eq!(json_text("brief"), "\"brief\"");
+        assert_eq!(json_text("\"brief\""), "\"brief\"");
+        assert_eq!(json_text("[1, 2]"), "[1, 2]");
+    }
+}

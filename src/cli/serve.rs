@@ -1,0 +1,108 @@
+//! `sayso serve`
+
+use super::connect::dev_token;
+use super::daemon::{Daemon, DaemonError, Layout, make_private_dir};
+use super::error::CliError;
+use super::output::Out;
+use crate::api::ROLES;
+use crate::config::Config;
+use crate::telemetry;
+use clap::Args;
+use sayso_proof::event::Role;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Lifetime of the tokens that `--dev` leaves.
+const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
+
+/// Run the daemon.
+///
+/// Example: `sayso serve --dev`, then in another shell `sayso stats`.
+#[derive(Args)]
+pub(super) struct Serve {
+    /// Configuration file (TOML).
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// For development: makes keys and a token for each role in DATA/dev. Loopback only, plaintext.
+    #[arg(long)]
+    dev: bool,
+    /// Where gRPC listens.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Where HTTP listens.
+    #[arg(long)]
+    http: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
+        telemetry::start(out.json || !std::io::stderr().is_terminal());
+        let mut config = match &self.config {
+            Some(path) => Config::read(path).map_err(CliError::usage)?,
+            None => Config { data: at.data.clone(), ..Config::default() },
+        };
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.http = self.http.unwrap_or(config.http);
+        config.check().map_err(CliError::usage)?;
+        let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
+        if self.dev {
+            leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
+            tracing::warn!(
+                "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
+            );
+        }
+        let ready = serde_json::json!({
+            "grpc": daemon.grpc.to_string(),
+            "http": daemon.http.to_string(),
+            "key": daemon.vkey,
+        });
+        out.print_value(&ready, &greeting(&daemon, &config.data, self.dev));
+        // Whoever started it may wait for this line.
+        std::io::stdout().flush().map_err(CliError::failed)?;
+        interrupted().await.map_err(CliError::failed)?;
+        tracing::info!("stopping");
+        daemon.stop().await.map_err(CliError::failed)
+    }
+}
+
+fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
+    let mut text =
+        format!("sayso serves gRPC on {} and HTTP on {}\nlog key {}", daemon.grpc, daemon.http, daemon.vkey);
+    if dev {
+        let tokens = Layout::new(data).dev();
+        text.push_str(&format!(
+            "\nDEVELOPMENT MODE: tokens lie in {}, and nothing is encrypted on the wire",
+            tokens.display()
+        ));
+    }
+    text
+}
+
+/// Until the process is asked to end.
+pub(super) async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// A token for each role and the log's verifier key, for whoever may read the folder.
+pub(super) fn leave_dev_files(daemon: &Daemon, data: &Path) -> Result<(), DaemonError> {
+    let dev = Layout::new(data).dev();
+    make_private_dir(&dev)?;
+    for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
+        let token = daemon.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+        write_private(&dev_token(data, name), &token)?;
+    }
+    write_private(&dev.join("log.vkey"), &daemon.vkey)
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), DaemonError> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| writeln!(file, "{text}"))
+        .map_err(|error| DaemonError::File(path.to_owned(), error))
+}

@@ -1,0 +1,55 @@
+//! `sayso token`
+
+use super::Connection;
+use super::connect::parse_span;
+use super::daemon;
+use super::error::CliError;
+use super::output::Out;
+use crate::api::role_from_name;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use clap::Args;
+use sayso_proof::event::Role;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Mint a token of the built-in issuer of a data folder.
+///
+/// Example: `sayso token --role subject --subject ada > ada.token`
+#[derive(Args)]
+pub(super) struct Token {
+    /// service, subject, steward, authority, auditor or operator.
+    #[arg(long)]
+    role: String,
+    /// Name of the caller: for a service, the recipient that grants will name.
+    #[arg(long, required_unless_present = "subject", conflicts_with = "subject")]
+    name: Option<String>,
+    /// For the role subject: the controller's id of the person.
+    #[arg(long)]
+    subject: Option<String>,
+    /// How long it is valid.
+    #[arg(long, default_value = "12h", value_parser = parse_span)]
+    ttl: Duration,
+    /// Configuration file (TOML) of the daemon.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Token {
+    pub fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let config = match &self.config {
+            Some(path) => Config::read(path).map_err(CliError::usage)?,
+            None => Config { data: at.data.clone(), ..Config::default() },
+        };
+        let role = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
+        if (role == Role::Subject) != self.subject.is_some() {
+            return Err(CliError::usage("--subject goes with --role subject, --name with the others"));
+        }
+        let name = self.subject.or(self.name).unwrap_or_default();
+        let issuer = daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)?;
+        let token = issuer.mint(role, &name, self.ttl.as_secs()).map_err(CliError::failed)?;
+        out.print_value(&serde_json::json!({ "token": token }), &token);
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! `sayso verify`
+
+use super::audit::progress;
+use super::error::CliError;
+use super::output::Out;
+use clap::Args;
+use sayso_proof::bundle::{Options, Report, Source, verify};
+use sayso_proof::checkpoint::VerifierKey;
+use sayso_proof::event::to_json;
+use sayso_proof::proof::TlogProof;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Larger texts are no proofs.
+const PROOF_BYTES_MAX: u64 = 1 << 20;
+
+/// Verify a bundle (`.tar.zst` or an unpacked folder) or a tlog-proof, offline. Needs no daemon.
+///
+/// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
+#[derive(Args)]
+pub(super) struct Verify {
+    /// The bundle or the proof.
+    what: PathBuf,
+    /// The log's verifier key in C2SP form, or a file with it.
+    #[arg(long)]
+    key: String,
+    /// A checkpoint seen earlier: the log must continue it.
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+}
+
+impl Verify {
+    pub fn run(self, out: Out) -> Result<(), CliError> {
+        let key = read_key(&self.key)?;
+        match read_proof(&self.what) {
+            Some(text) => verify_proof(&text, &key, out),
+            None => self.verify_bundle(&key, out),
+        }
+    }
+
+    fn verify_bundle(&self, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+        let cant_read = |error| CliError::failed(format!("{}: {error}", self.what.display()));
+        let source = Source::open(&self.what).map_err(cant_read)?;
+        let since = self.since.as_ref().map(std::fs::read_to_string).transpose().map_err(CliError::failed)?;
+        let bar = progress(0, "verifying");
+        let verified = verify(source, key, &Options { since }, &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        });
+        bar.finish_and_clear();
+        let report = verified.map_err(CliError::unverified)?;
+        out.print_value(&serde_json::to_value(&report).map_err(CliError::failed)?, &text_of(&report));
+        if report.grants_hold() {
+            return Ok(());
+        }
+        Err(CliError::unverified(format!("{} grants should not have been issued", report.grants.unjustified)))
+    }
+}
+
+fn read_key(key: &str) -> Result<VerifierKey, CliError> {
+    let text = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
+    text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
+}
+
+/// The text, if it is a proof's.
+fn read_proof(path: &Path) -> Option<String> {
+    let file =
+        std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+    let mut text = String::new();
+    file.take(PROOF_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.starts_with("c2sp.org/tlog-proof@").then_some(text)
+}
+
+fn verify_proof(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+    let proof: TlogProof = text.parse().map_err(CliError::unverified)?;
+    let verified = proof.verify(key).map_err(CliError::unverified)?;
+    let body = verified.entry.plain_body().map_err(CliError::unverified)?;
+    let body = body.map(|body| to_json(&body)).transpose().map_err(CliError::failed)?;
+    let (position, size) = (verified.position, verified.checkpoint.size);
+    let value = serde_json::json!({
+        "origin": verified.entry.origin,
+        "position": position,
+        "tree_size": size,
+        "body": body,
+    });
+    let shown = body.map_or_else(|| "its body is sealed".to_owned(), |body| body.to_string());
+    let origin = &verified.entry.origin;
+    out.print_value(&value, &format!("verified: position {position} of {size} in {origin}\n{shown}"));
+    Ok(())
+}
+
+fn text_of(report: &Report) -> String {
+    let mut text = format!(
+        "verified: {} entries of {} ({} opened, {} about nobody, {} closed, {} erased), {} people\n\
+         {} signatures hold, root {}\n{} grants replayed",
+        report.tree_size,
+        report.origin,
+        report.opened,
+        report.plain,
+        report.withheld,
+        report.erased,
+        report.subjects,
+        report.signatures,
+        report.root,
+        report.grants.replayed,
+    );
+    if let Some(size) = report.continues {
+        text.push_str(&format!("\ncontinues the checkpoint of {size} entries"));
+    }
+    for finding in &report.grants.findings {
+        text.push_str(&format!("\n{}", serde_json::to_string(finding).unwrap_or_default()));
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Every event comes back from its bytes as it was.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::domain::event::{Actor, Role};
+use crate::domain::histories::{histories, terms};
+use proptest::prelude::*;
+use prost::Message;
+
+fn place() -> Place {
+    Place { event_id: EventId([7; 16]), position: 9, version: 3, recorded_at_ms: 11, sealed_at_ms: 10 }
+}
+
+fn roundtrip(event: Event) -> Result<Event, CodecError> {
+    let actor = Actor { role: Role::Service.into(), name: "tutor".into() };
+    let bytes = encode(&Draft { about_ms: 5, actor, event }, &[1, 2]).encode_to_vec();
+    let recorded = decode(place(), EventBody::decode(bytes.as_slice()).unwrap())?;
+    assert_eq!((recorded.about_ms, recorded.position, recorded.version), (5, 9, 3));
+    assert_eq!((recorded.recorded_at_ms, recorded.sealed_at_ms), (11, 10));
+    assert_eq!((recorded.actor.name.as_str(), recorded.request_digest.as_slice()), ("tutor", &[1, 2][..]));
+    Ok(recorded.event)
+}
+
+fn attribute() -> impl Strategy<Value = Attribute> {
+    let texts = (".{0,20}", ".{0,20}", "[a-z]{0,9}", ".{0,9}", proptest::collection::vec(".{0,9}", 0..3));
+    let numbers = (any::<u64>(), any::<Option<u64>>(), proptest::option::of(0.0_f64..=1.0), 1_i32..=3);
+    let sources = proptest::collection::vec(any::<[u8; 16]>(), 0..3);
+    (texts, numbers, sources).prop_map(
+        |((key, value, category, model, evidence), (observed, expires, confidence, provenance), sources)| {
+            Attribute {
+                key,
+                value: Secret::new(value),
+                category,
+                provenance: Provenance::try_from(provenance).unwrap(),
+                evidence,
+                derived_from: sources.into_iter().map(EventId).collect(),
+                confidence,
+                model,
+                observed_at_ms: observed,
+                expires_at_ms: expires,
+            }
+        },
+    )
+}
+
+fn id_of() -> impl Strategy<Value = EventId> {
+    any::<[u8; 16]>().prop_map(EventId)
+}
+
+fn of_a_person() -> impl Strategy<Value = Event> {
+    let corrected = (id_of(), attribute());
+    let issued = (".{0,9}", any::<u64>(), proptest::collection::vec(any::<u64>(), 0..3));
+    let used = (any::<[u8; 16]>(), ".{0,9}", any::<u32>(), any::<bool>());
+    let revoked = (id_of(), 0_i32..=19, proptest::option::of(id_of()), ".{0,9}");
+    prop_oneof![
+        attribute().prop_map(Event::AttributeRecorded),
+        corrected.prop_map(|(corrects, attribute)| Event::AttributeCorrected { corrects, attribute }),
+        (id_of(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeContested { attribute, reason }),
+        id_of().prop_map(|attribute| Event::AttributeConfirmed { attribute }),
+        (id_of(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeRemoved { attribute, reason }),
+        terms().prop_map(Event::ConsentRequested),
+        issued.prop_map(|(recipient, expires_at_ms, bounds)| Event::GrantIssued(log::GrantIssued {
+            recipient,
+            expires_at_ms,
+            bounds,
+            ..log::GrantIssued::default()
+        })),
+        used.prop_map(|(grant, reply, count, ai_disclosure_shown)| Event::GrantUsed(log::GrantUsed {
+            grant: grant.to_vec(),
+            reply,
+            count,
+            ai_disclosure_shown,
+            ..log::GrantUsed::default()
+        })),
+        revoked.prop_map(|(grant, reason, cause, grant_id)| Event::GrantRevoked {
+            grant,
+            reason: Reason::try_from(reason).unwrap(),
+            cause,
+            recipient: "tutor".into(),
+            grant_id,
+        }),
+        any::<u64>().prop_map(|position| Event::RecipientAcknowledged(log::RecipientAcknowledged {
+            position,
+            recipient: "tutor".into(),
+        })),
+        any::<[u8; 16]>().prop_map(|request| Event::ErasureRequested(log::ErasureRequested {
+            request: request.to_vec(),
+            scope: log::ErasureScope::All.into(),
+        })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_happens_to_a_person_comes_back(event in of_a_person()) {
+        prop_assert_eq!(roundtrip(event.clone()), Ok(event));
+    }
+
+    #[test]
+    fn histories_come_back(events in histories()) {
+        for recorded in events {
+            prop_assert_eq!(roundtrip(recorded.event.clone()), Ok(recorded.event));
+        }
+    }
+}
+
+#[test]
+fn what_is_about_nobody_comes_back() {
+    let events = [
+        Event::ErasureCompleted(log::ErasureCompleted { key_epoch: 4, ..log::ErasureCompleted::default() }),
+        Event::BoundsPublished(log::BoundsPublished { pack: "p".into(), ..log::BoundsPublished::default() }),
+        Event::PurposeDefined(log::PurposeDefined { id: "p".into(), ..log::PurposeDefined::default() }),
+        Event::CategoryDefined(log::CategoryDefined { special: true, ..log::CategoryDefined::default() }),
+        Event::NoticePublished(log::NoticePublished { text: "t".into(), notice: None }),
+        Event::AuditExported(log::AuditExported { tree_size: 8, ..log::AuditExported::default() }),
+        Event::RecordViewed(log::RecordViewed { method: "m".into(), ..log::RecordViewed::default() }),
+        Event::LogOpened(log::LogOpened { origin: "o".into(), ..log::LogOpened::default() }),
+    ];
+    for event in events {
+        assert_eq!(roundtrip(event.clone()), Ok(event));
+    }
+}
+
+#[test]
+fn what_is_malformed_is_named_and_what_is_unknown_is_told_apart() {
+    let body =
+        |event: Option<Body>| EventBody { actor: Some(Actor::default()), event, ..EventBody::default() };
+    let fails = |event: Option<Body>| decode(place(), body(event)).unwrap_err();
+    assert_eq!(fails(None), CodecError::Unknown);
+    let nobody =
+        EventBody { event: Some(Body::LogOpened(log::LogOpened::default())), ..EventBody::default() };
+    assert_eq!(decode(place(), nobody).unwrap_err(), CodecError::Malformed("actor"));
+    let given = Body::ConsentGiven(log::ConsentGiven { terms: None });
+    assert_eq!(fails(Some(given)), CodecError::Malformed("terms"));
+    let contested = log::AttributeContested { attribute: vec![1, 2], ..log::AttributeContested::default() };
+    assert_eq!(fails(Some(Body::AttributeContested(contested))), CodecError::Malformed("attribute"));
+    let revoked = log::GrantRevoked { grant: vec![0; 16], cause: vec![1], ..log::GrantRevoked::default() };
+    assert_eq!(fails(Some(Body::GrantRevoked(revoked))), CodecError::Malformed("cause"));
+    let recorded = log::AttributeRecorded { attribute: None };
+    assert_eq!(fails(Some(Body::AttributeRecorded(recorded))), CodecError::Malformed("attribute"));
+}

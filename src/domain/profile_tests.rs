@@ -1,0 +1,129 @@
+//! The fold: one event at a time or all at once, and who may override whom.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use super::*;
+use crate::domain::attribute::Secret;
+use crate::domain::histories::{event_id, histories, recorded};
+use proptest::prelude::*;
+
+fn fact(key: &str, value: &str, provenance: Provenance) -> Attribute {
+    Attribute {
+        key: key.into(),
+        value: Secret::new(value.into()),
+        category: "work".into(),
+        provenance,
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+    }
+}
+
+fn fold(events: Vec<Event>) -> SubjectState {
+    let recorded: Vec<Recorded> =
+        (0_u64..).zip(events).map(|(number, event)| recorded(number, number, event)).collect();
+    SubjectState::fold(&recorded)
+}
+
+fn declared(value: &str) -> Event {
+    Event::AttributeRecorded(fact("k", value, Provenance::Declared))
+}
+
+fn inferred(value: &str) -> Event {
+    Event::AttributeRecorded(fact("k", value, Provenance::Inferred))
+}
+
+fn value(state: &SubjectState) -> &str {
+    state.attributes["k"].attribute.value.expose()
+}
+
+#[test]
+fn an_inference_never_overrides_what_the_person_said() {
+    assert_eq!(value(&fold(vec![declared("1"), inferred("2")])), "1");
+    assert_eq!(value(&fold(vec![inferred("1"), inferred("2")])), "2");
+    assert_eq!(value(&fold(vec![inferred("1"), declared("2")])), "2");
+    let confirmed = Event::AttributeConfirmed { attribute: event_id(0) };
+    let state = fold(vec![inferred("1"), confirmed, inferred("2")]);
+    assert_eq!((value(&state), state.attributes["k"].confirmed), ("1", true));
+}
+
+#[test]
+fn a_contested_conclusion_stays_contested_until_another_comes() {
+    let contested = || Event::AttributeContested { attribute: event_id(0), reason: String::new() };
+    let again = fold(vec![inferred("1"), contested(), inferred("1")]);
+    assert!(again.attributes["k"].contested);
+    assert_eq!(again.attributes["k"].event_id, event_id(2), "the newest is what a confirmation names");
+    assert!(!fold(vec![inferred("1"), contested(), inferred("2")]).attributes["k"].contested);
+    assert!(!fold(vec![inferred("1"), contested(), declared("1")]).attributes["k"].contested);
+    let attribute = fact("k", "1", Provenance::Inferred);
+    let corrected = Event::AttributeCorrected { corrects: event_id(0), attribute };
+    assert!(fold(vec![inferred("1"), contested(), corrected]).attributes["k"].contested);
+}
+
+#[test]
+fn a_correction_replaces_what_it_corrects_and_nothing_that_was_declared_elsewhere() {
+    let corrected =
+        |corrects, attribute| Event::AttributeCorrected { corrects: event_id(corrects), attribute };
+    let state = fold(vec![declared("1"), corrected(0, fact("k", "2", Provenance::Declared))]);
+    assert_eq!((state.attributes.len(), value(&state)), (1, "2"));
+    let other = Event::AttributeRecorded(fact("other", "0", Provenance::Inferred));
+    let state = fold(vec![declared("1"), other, corrected(1, fact("k", "2", Provenance::Inferred))]);
+    assert_eq!((state.attributes.len(), value(&state)), (1, "1"));
+}
+
+#[test]
+fn signals_are_lifted_by_name_or_all_at_once() {
+    let signal = |purposes: &[&str], lifted| Event::Signal {
+        kind: SignalKind::Objection,
+        purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+        lifted,
+    };
+    let stands =
+        |events| fold(events).signal_against(SignalKind::Objection, &["memory", "personalization"]).is_some();
+    assert!(stands(vec![signal(&["personalization"], false)]));
+    assert!(!stands(vec![signal(&["safety"], false)]));
+    assert!(stands(vec![signal(&["memory", "safety"], false), signal(&["safety"], true)]));
+    assert!(!stands(vec![signal(&["memory", "safety"], false), signal(&["memory"], true)]));
+    assert!(stands(vec![signal(&[], false), signal(&["memory"], true)]), "all is not all but one");
+    assert!(!stands(vec![signal(&[], false), signal(&["memory"], false), signal(&[], true)]));
+}
+
+#[test]
+fn grants_that_have_ended_do_not_pile_up() {
+    let mut state = SubjectState::default();
+    for number in 0..10_000 {
+        let grant = GrantIssued { expires_at_ms: number + 10, ..GrantIssued::default() };
+        state.apply(&recorded(number, number, Event::GrantIssued(grant)));
+        assert!(state.grants.len() <= ENDED_GRANTS_MAX);
+    }
+    let open = state.grants.values().filter(|grant| grant.issued.expires_at_ms > 9_999).count();
+    assert_eq!(open, 10);
+}
+
+#[test]
+fn the_first_revocation_counts() {
+    let revoked = |reason| Event::GrantRevoked {
+        grant: event_id(0),
+        reason,
+        cause: None,
+        grant_id: String::new(),
+        recipient: String::new(),
+    };
+    let issued = Event::GrantIssued(GrantIssued { expires_at_ms: 100, ..GrantIssued::default() });
+    let state = fold(vec![issued, revoked(Reason::Paused), revoked(Reason::Objected)]);
+    assert_eq!(state.grants[&event_id(0)].revoked, Some((Reason::Paused, 1)));
+}
+
+proptest! {
+    #[test]
+    fn folding_is_applying_one_after_the_other(events in histories(), at in 0_usize..16) {
+        let (before, after) = events.split_at(at.min(events.len()));
+        let mut state = SubjectState::fold(before);
+        after.iter().for_each(|event| state.apply(event));
+        prop_assert_eq!(&state, &SubjectState::fold(&events));
+        prop_assert_eq!(state.version, events.len() as u64);
+        prop_assert!(state.attributes.iter().all(|(key, held)| *key == held.attribute.key));
+    }
+}

@@ -1,0 +1,135 @@
+//! The checkpoint that is kept outside the store.
+
+use super::bench::{Bench, Fate, NOW, Person, Scripted};
+use crate::ledger::LedgerError;
+use crate::ledger::anchor::Anchor;
+use sayso_proof::checkpoint::Checkpoint;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+fn kept(path: &Path) -> Option<String> {
+    Anchor::open(Some(path)).unwrap().last().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_store_behind_what_was_given_out_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    let mut bench = Bench::anchored(path.clone());
+    let ledger = bench.open();
+    let mut ada = Person::new(1);
+    for _ in 0..5 {
+        ada.write(&ledger).await.unwrap();
+    }
+    let last = ledger.checkpoint();
+    assert_eq!(kept(&path).as_deref(), Some(last.note.as_str()), "kept before anybody is given it");
+    ledger.shutdown();
+    bench.open().shutdown();
+
+    // An older copy of the store: behind, until it is as long; then beside.
+    let newest = std::mem::replace(&mut bench.store, Arc::new(Scripted::default()));
+    let refused = bench.try_open();
+    assert!(matches!(refused, Err(LedgerError::Behind { given_out: 5, held: 0 })));
+    let mut other = Bench::new();
+    other.store = Arc::clone(&bench.store);
+    let ledger = other.open();
+    let mut eve = Person::new(2);
+    for _ in 0..6 {
+        eve.write(&ledger).await.unwrap();
+    }
+    ledger.shutdown();
+    assert!(matches!(bench.try_open(), Err(LedgerError::Forked { size: 5 })));
+    assert_eq!(kept(&path).as_deref(), Some(last.note.as_str()), "refusing changes nothing");
+
+    bench.store = newest;
+    ada.write(&bench.open()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_given_out_at_start_is_kept_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::anchored(dir.path().join("checkpoint"));
+    let ledger = bench.open();
+    bench.store.will(Fate::Persisted);
+    Person::new(1).write(&ledger).await.unwrap_err();
+    ledger.shutdown();
+    let ledger = bench.open();
+    assert_eq!(ledger.checkpoint().size, 1);
+    assert_eq!(kept(&dir.path().join("checkpoint")).unwrap(), ledger.checkpoint().note);
+}
+
+#[tokio::test]
+async fn another_logs_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::anchored(dir.path().join("checkpoint"));
+    bench.open().shutdown();
+    bench.options.origin = "ledger.test/other".into();
+    assert!(matches!(bench.try_open(), Err(LedgerError::KeptCheckpoint(_))));
+}
+
+#[tokio::test]
+async fn a_torn_slot_leaves_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    let bench = Bench::anchored(path.clone());
+    let ledger = bench.open();
+    let mut ada = Person::new(1);
+    let before = ada.write(&ledger).await.unwrap().checkpoint;
+    let after = ada.write(&ledger).await.unwrap().checkpoint;
+    ledger.shutdown();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // Turns: the start's, the first's, the second's; so the second is in the first slot again.
+    file.write_all_at(b"torn", 100).unwrap();
+    assert_eq!(kept(&path).as_deref(), Some(before.note.as_str()));
+    assert_eq!(bench.open().checkpoint().note, after.note, "the store is ahead, as it may be");
+
+    file.write_all_at(b"torn", 100).unwrap();
+    file.write_all_at(b"torn", 4196).unwrap();
+    assert!(matches!(bench.try_open(), Err(LedgerError::Anchor(_))), "damage is told, not passed over");
+}
+
+#[test]
+fn a_first_write_that_was_torn_is_as_if_it_never_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    std::fs::write(&path, [0; 300]).unwrap();
+    assert_eq!(kept(&path), None);
+}
+
+#[test]
+fn a_sync_is_due_within_a_second_and_only_for_what_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut anchor = Anchor::open(Some(&dir.path().join("checkpoint"))).unwrap();
+    assert_eq!(anchor.due_in(NOW), None);
+    anchor.keep("a note").unwrap();
+    assert_eq!(anchor.due_in(NOW).unwrap().as_millis(), 0);
+    anchor.sync(NOW).unwrap();
+    assert_eq!(anchor.due_in(NOW + 5_000), None);
+    anchor.keep("another").unwrap();
+    assert_eq!(anchor.due_in(NOW + 400).unwrap().as_millis(), 600);
+    assert_eq!(anchor.due_in(NOW + 1_000).unwrap().as_millis(), 0);
+    assert_eq!(anchor.due_in(0).unwrap().as_millis(), 0, "a clock that went back puts nothing off");
+    assert!(anchor.keep(&"x".repeat(5_000)).is_err(), "nothing runs over into the other slot");
+    assert_eq!(kept(&dir.path().join("checkpoint")).as_deref(), Some("another"));
+    let mut none = Anchor::open(None).unwrap();
+    none.keep("a note").unwrap();
+    assert_eq!(none.due_in(NOW), None);
+}
+
+#[tokio::test]
+async fn the_kept_checkpoint_never_lags_behind_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    let bench = Bench::anchored(path.clone());
+    let ledger = bench.open();
+    let verifier = ledger.verifier_key();
+    let mut ada = Person::new(1);
+    for round in 1..=20 {
+        ada.write(&ledger).await.unwrap();
+        bench.clock.0.store(NOW + round * 400, Ordering::SeqCst);
+        assert_eq!(Checkpoint::open(&kept(&path).unwrap(), &verifier).unwrap().size, round);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the sequencer takes and what it refuses.
+
+use super::bench::{Bench, NOW, Person};
+use crate::ledger::SubmitError;
+use crate::store::LogStore;
+use sayso_proof::entry::Handle;
+use std::sync::atomic::Ordering;
+
+#[tokio::test]
+async fn a_frame_continues_its_chain() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    let (mut ada, mut nobody) = (Person::new(1), Person { handle: Handle::NOBODY, ..Person::new(0) });
+    let first = ledger.submit(ada.frame(&ledger, 3)).await.unwrap();
+    assert_eq!(first.entries.iter().map(|place| place.position).collect::<Vec<_>>(), [0, 1, 2]);
+    nobody.write(&ledger).await.unwrap();
+    let second = ada.write(&ledger).await.unwrap();
+    assert_eq!((second.entries[0].position, second.checkpoint.size), (4, 5));
+    assert_eq!(bench.store.read_subject(ada.handle, 0, 9).unwrap(), [(0, 0), (1, 1), (2, 2), (3, 4)]);
+    assert_eq!(bench.store.subject_head(Handle::NOBODY).unwrap(), Some((0, 3)));
+}
+
+#[tokio::test]
+async fn what_does_not_continue_the_chain_is_refused() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    let mut ada = Person::new(1);
+    ledger.submit(ada.frame(&ledger, 2)).await.unwrap();
+    let stale = Err(SubmitError::Stale { actual_version: 2 });
+    let at = |version, previous| Person { version, previous, ..ada.clone() };
+    for mut wrong in [at(0, None), at(1, ada.previous), at(3, ada.previous), at(2, Some([7; 32]))] {
+        assert_eq!(wrong.write(&ledger).await.map(|_| ()), stale);
+    }
+    // Neither is a frame whose second event does not follow its first: none of it is written.
+    let mut forked = ada.clone();
+    let (one, other) = (ada.clone().next(&ledger), forked.next(&ledger));
+    let refused = ledger.submit(vec![one, other]).await;
+    assert_eq!(refused.map(|_| ()), Err(SubmitError::Stale { actual_version: 3 }));
+    assert_eq!(ledger.checkpoint().size, 2);
+    ada.write(&ledger).await.unwrap();
+
+    // The same after a restart, when no chain is remembered.
+    ledger.shutdown();
+    let ledger = bench.open();
+    let refused = at(2, ada.previous).write(&ledger).await;
+    assert_eq!(refused.map(|_| ()), Err(SubmitError::Stale { actual_version: 3 }));
+    ada.write(&ledger).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_out_of_bounds_is_refused() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    for (sealed_at_ms, taken) in
+        [(NOW + 5_001, false), (NOW - 60_001, false), (NOW + 5_000, true), (NOW - 60_000, true)]
+    {
+        let mut person = Person { sealed_at_ms, ..Person::new(if taken { 1 } else { 2 }) };
+        person.handle.0[15] = u8::try_from(sealed_at_ms % 251).unwrap();
+        let result = person.write(&ledger).await;
+        assert_eq!(result.map(|_| ()), if taken { Ok(()) } else { Err(SubmitError::Clock) });
+    }
+}
+
+#[tokio::test]
+async fn recorded_time_never_goes_back() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    let mut times = Vec::new();
+    for (number, sealed_at_ms) in [(1, NOW), (2, NOW + 3_000), (3, NOW - 30_000), (4, NOW + 1)] {
+        let mut person = Person { sealed_at_ms, ..Person::new(number) };
+        times.push(person.write(&ledger).await.unwrap().entries[0].recorded_at_ms);
+    }
+    assert_eq!(times, [NOW, NOW + 3_000, NOW + 3_000, NOW + 3_000]);
+    ledger.shutdown();
+    let ledger = bench.open();
+    let mut later = Person::new(5);
+    assert_eq!(
+        later.write(&ledger).await.unwrap().entries[0].recorded_at_ms,
+        NOW + 3_000,
+        "nor over a restart"
+    );
+    // A clock that was set back a little refuses nothing that it stamps itself.
+    bench.clock.0.store(NOW - 10_000, Ordering::SeqCst);
+    let mut earlier = Person { sealed_at_ms: NOW - 10_000, ..Person::new(6) };
+    assert_eq!(earlier.write(&ledger).await.unwrap().entries[0].recorded_at_ms, NOW + 3_000);
+}
+
+#[tokio::test]
+async fn an_entry_must_be_what_it_says() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    let ada = Person::new(1);
+    let entry = ada.clone().next(&ledger);
+    let mut wrong_leaf = entry.clone();
+    wrong_leaf.leaf_hash[0] ^= 1;
+    let mut wrong_handle = entry.clone();
+    wrong_handle.header.handle = Handle([9; 16]);
+    let mut wrong_time = entry.clone();
+    wrong_time.header.sealed_at_ms += 1;
+    let mut wrong_key = entry.clone();
+    wrong_key.header.idempotency = Some([1; 32]);
+    let mut wrong_bytes = entry.clone();
+    wrong_bytes.bytes.truncate(20);
+    for wrong in [wrong_leaf, wrong_handle, wrong_time, wrong_key, wrong_bytes] {
+        assert_eq!(ledger.submit(vec![wrong]).await.map(|_| ()), Err(SubmitError::Malformed));
+    }
+    assert_eq!(ledger.checkpoint().size, 0);
+    ledger.submit(vec![entry]).await.unwrap();
+}
+
+#[tokio::test]
+async fn further_index_records_get_their_position() {
+    let bench = Bench::new();
+    let ledger = bench.open();
+    let mut ada = Person::new(1);
+    ada.write(&ledger).await.unwrap();
+    let mut entry = ada.next(&ledger);
+    entry.index = vec![(b"g/".to_vec(), b"value".to_vec())];
+    let place = ledger.submit(vec![entry]).await.unwrap().entries[0];
+    let key = [b"g/".as_slice(), &place.position.to_be_bytes()].concat();
+    assert_eq!(bench.store.index_get(&key).unwrap().unwrap(), b"value");
+}

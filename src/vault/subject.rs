@@ -1,0 +1,44 @@
+//! The keys of one subject.
+
+use super::VaultError;
+use super::tree::{Node, Tree};
+use sayso_proof::entry::{EventKey, Handle};
+use sayso_proof::merkle::Hash;
+use std::sync::{Mutex, PoisonError};
+
+/// What opens and seals one subject's events. Zeroized when the last holder lets go, and at once when destroyed,
+/// whoever holds it.
+pub struct SubjectKeys {
+    /// Stands for the subject in the log.
+    pub handle: Handle,
+    /// Keyed hash of the subject's id.
+    pub(super) subject: Hash,
+    tree: Mutex<Tree>,
+}
+
+impl std::fmt::Debug for SubjectKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SubjectKeys({}, ..)", self.handle)
+    }
+}
+
+impl SubjectKeys {
+    pub(super) fn new(subject: Hash, handle: Handle, cover: Vec<Node>) -> Self {
+        Self { handle, subject, tree: Mutex::new(Tree::new(cover)) }
+    }
+
+    /// The key of one event.
+    ///
+    /// # Errors
+    /// It was destroyed.
+    pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
+        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = tree.key(version).ok_or(VaultError::Destroyed)?;
+        Ok(EventKey::derive(&key, event_id))
+    }
+
+    /// From now on only this is held.
+    pub(super) fn replace(&self, cover: Vec<Node>) {
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Tree::new(cover);
+    }
+}

@@ -1,0 +1,369 @@
+//! Tests of the vault.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+use super::{RootKey, SubjectKeys, Vault, VaultError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::domain::ids::SubjectId;
+use crate::store::memory::MemoryKeys;
+use crate::store::{KeyStore, StoreError};
+use sayso_proof::entry::Handle;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+const EVENT: [u8; 16] = [9; 16];
+
+/// A key store whose writes can fail, lost or persisted, and are counted.
+#[derive(Default)]
+struct FaultyKeys {
+    inner: MemoryKeys,
+    /// 0: writes; 1: fails and writes nothing; 2: writes and fails.
+    fault: AtomicU8,
+    writes: AtomicUsize,
+    /// Taken by the next write, which waits for it.
+    gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl KeyStore for FaultyKeys {
+    fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read_page(id)
+    }
+
+    fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.recv().unwrap();
+        }
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        match self.fault.load(Ordering::SeqCst) {
+            0 => self.inner.write_pages(pages),
+            1 => Err(StoreError::Full),
+            _ => self.inner.write_pages(pages).and(Err(StoreError::Full)),
+        }
+    }
+
+    fn scan_pages(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.inner.scan_pages(prefix, after, count)
+    }
+
+    fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.inner.count_pages(prefix)
+    }
+}
+
+struct Bench {
+    store: Arc<FaultyKeys>,
+    root: RootKey,
+    clock: SharedClock,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let root = RootKey::ephemeral(&SystemClock);
+        Self { store: Arc::default(), root, clock: Arc::new(SystemClock) }
+    }
+
+    fn open(&self) -> Arc<Vault> {
+        let store: Arc<dyn KeyStore> = Arc::clone(&self.store) as _;
+        Arc::new(Vault::open(store, &self.root, Arc::clone(&self.clock)).unwrap())
+    }
+
+    fn everything_kept(&self) -> Vec<u8> {
+        let pages = self.store.scan_pages(&[], None, usize::MAX).unwrap();
+        pages.into_iter().flat_map(|(id, page)| [id, page].concat()).collect()
+    }
+}
+
+fn subject(id: &str) -> SubjectId {
+    SubjectId::new(id).unwrap()
+}
+
+fn key(keys: &SubjectKeys, version: u64) -> Option<[u8; 32]> {
+    match keys.event_key(version, &EVENT) {
+        Ok(key) => Some(*key.as_bytes()),
+        Err(VaultError::Destroyed) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[tokio::test]
+async fn keys_are_found_again_after_a_restart() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let ada = subject("ada.lovelace@example.org");
+    assert!(vault.subject(&ada).unwrap().is_none());
+    let keys = vault.subject_or_create(&ada).await.unwrap();
+    let (handle, first) = (keys.handle, key(&keys, 0));
+    let hash = vault.keyed_hash("idempotency", &[b"one"]);
+    drop((keys, vault));
+
+    let vault = bench.open();
+    let again = vault.subject(&ada).unwrap().unwrap();
+    assert_eq!((again.handle, key(&again, 0)), (handle, first));
+    assert!(Arc::ptr_eq(&again, &vault.by_handle(handle).unwrap().unwrap()));
+    assert!(Arc::ptr_eq(&again, &vault.subject_or_create(&ada).await.unwrap()));
+    assert_eq!(vault.keyed_hash("idempotency", &[b"one"]), hash, "the hashing secret is kept");
+    assert!(vault.by_handle(Handle([1; 16])).unwrap().is_none());
+    assert_ne!(key(&again, 0), key(&again, 1));
+    assert_ne!(
+        again.event_key(0, &[1; 16]).unwrap().as_bytes(),
+        again.event_key(0, &[2; 16]).unwrap().as_bytes()
+    );
+    assert!(!contains(&bench.everything_kept(), ada.as_str().as_bytes()), "no id stands in the clear");
+}
+
+#[tokio::test]
+async fn another_root_key_opens_nothing() {
+    let bench = Bench::new();
+    drop(bench.open());
+    let other = RootKey::ephemeral(&SystemClock);
+    let store: Arc<dyn KeyStore> = Arc::clone(&bench.store) as _;
+    assert!(matches!(Vault::open(store, &other, Arc::clone(&bench.clock)), Err(VaultError::Page)));
+}
+
+#[tokio::test]
+async fn a_page_moved_to_another_name_does_not_open() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    vault.subject_or_create(&subject("a")).await.unwrap();
+    vault.subject_or_create(&subject("b")).await.unwrap();
+    drop(vault);
+    let pages = bench.store.scan_pages(b"s", None, 2).unwrap();
+    let swapped =
+        [(pages[0].0.clone(), Some(pages[1].1.clone())), (pages[1].0.clone(), Some(pages[0].1.clone()))];
+    bench.store.write_pages(&swapped).unwrap();
+    assert!(matches!(bench.open().subject(&subject("a")), Err(VaultError::Page)));
+}
+
+#[test]
+fn keyed_hashes_keep_domains_and_parts_apart() {
+    let vault = Bench::new().open();
+    let hashes: BTreeSet<_> = [
+        vault.keyed_hash("a", &[b"bc"]),
+        vault.keyed_hash("a", &[b"b", b"c"]),
+        vault.keyed_hash("ab", &[b"c"]),
+        vault.keyed_hash("a", &[b"bc", b""]),
+        Bench::new().open().keyed_hash("a", &[b"bc"]),
+    ]
+    .into();
+    assert_eq!(hashes.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_creations_agree_and_share_flushes() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let before = bench.store.writes.load(Ordering::SeqCst);
+    // The first creation holds the writer up, so that the others queue behind it.
+    let (go, gate) = mpsc::channel();
+    *bench.store.gate.lock().unwrap() = Some(gate);
+    let tasks: Vec<_> = (0..300)
+        .map(|task| {
+            let vault = Arc::clone(&vault);
+            tokio::spawn(async move {
+                (
+                    task % 100,
+                    vault.subject_or_create(&subject(&format!("s{}", task % 100))).await.unwrap().handle,
+                )
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    go.send(()).unwrap();
+    let mut found = BTreeSet::new();
+    for task in tasks {
+        found.insert(task.await.unwrap());
+    }
+    assert_eq!(found.len(), 100, "one handle a subject");
+    assert_eq!(vault.subject_count().unwrap(), 100);
+    let flushes = bench.store.writes.load(Ordering::SeqCst) - before;
+    assert!(flushes <= 6, "300 requests for 100 subjects took {flushes} flushes");
+
+    let mut listed = Vec::new();
+    loop {
+        let more = vault.handles(listed.last().copied(), 7).unwrap();
+        if more.is_empty() {
+            break;
+        }
+        listed.extend(more);
+    }
+    let expected: Vec<_> =
+        found.iter().map(|(_, handle)| *handle).collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(listed, expected);
+}
+
+#[tokio::test]
+async fn erasing_destroys_for_everybody_who_holds_the_keys() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let (ada, bob) = (subject("ada"), subject("bob"));
+    let keys = vault.subject_or_create(&ada).await.unwrap();
+    let others = vault.subject_or_create(&bob).await.unwrap();
+    let (old_key, kept) = (key(&keys, 3), key(&others, 3));
+    vault.erase(&keys, 1_000, [7; 16], b"what to finish").await.unwrap();
+
+    assert_eq!(key(&keys, 3), None, "whoever still holds the keys");
+    assert!(vault.subject(&ada).unwrap().is_none());
+    assert!(vault.by_handle(keys.handle).unwrap().is_none());
+    assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1_000));
+    assert_eq!(vault.fenced_at(&bob).unwrap(), None);
+    assert_eq!((vault.key_epoch(), vault.subject_count().unwrap()), (1, 1));
+    assert_eq!(key(&others, 3), kept);
+
+    let vault = {
+        drop(vault);
+        bench.open()
+    };
+    assert_eq!(vault.pending_erasures().unwrap(), vec![([7; 16], b"what to finish".to_vec())]);
+    assert_eq!(vault.key_epoch(), 1);
+    vault.erasure_done([7; 16]).await.unwrap();
+    assert!(vault.pending_erasures().unwrap().is_empty());
+
+    let back = vault.subject_or_create(&ada).await.unwrap();
+    assert_ne!((back.handle, key(&back, 3)), (keys.handle, old_key));
+    assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1_000), "the fence stays");
+}
+
+#[tokio::test]
+async fn an_erasure_of_earlier_keys_leaves_those_of_who_came_back() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let ada = subject("ada");
+    let old = vault.subject_or_create(&ada).await.unwrap();
+    vault.erase(&old, 2_000, [1; 16], b"").await.unwrap();
+    let back = vault.subject_or_create(&ada).await.unwrap();
+    assert!(matches!(vault.erase(&old, 3_000, [2; 16], b"").await, Err(VaultError::Destroyed)));
+    assert!(matches!(vault.puncture(old.handle, &[0]).await, Err(VaultError::Destroyed)));
+    assert!(key(&back, 0).is_some());
+    assert!(Arc::ptr_eq(&back, &vault.by_handle(back.handle).unwrap().unwrap()));
+    assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second left no trace");
+    // The clock went back: the fence does not.
+    vault.erase(&back, 1_500, [3; 16], b"").await.unwrap();
+    assert_eq!(vault.fenced_at(&ada).unwrap(), Some(2_000));
+}
+
+#[tokio::test]
+async fn an_erasure_goes_on_where_nobody_waits() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let ada = subject("ada");
+    let keys = vault.subject_or_create(&ada).await.unwrap();
+    let (go, gate) = mpsc::channel();
+    *bench.store.gate.lock().unwrap() = Some(gate);
+    let waited =
+        tokio::time::timeout(std::time::Duration::from_millis(50), vault.erase(&keys, 1, [1; 16], b""));
+    assert!(waited.await.is_err(), "given up while the write was under way");
+    go.send(()).unwrap();
+    // Whatever comes after is done after.
+    vault.erasure_done([0; 16]).await.unwrap();
+    assert_eq!(key(&keys, 0), None);
+    assert!(vault.subject(&ada).unwrap().is_none());
+    assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_creation_brings_an_erased_key_back() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let ada = subject("ada");
+    let mut seen = BTreeSet::new();
+    for round in 0..30_u8 {
+        let keys = loop {
+            if let Ok(keys) = vault.subject_or_create(&ada).await {
+                break keys;
+            }
+        };
+        assert!(seen.insert(keys.handle), "a handle came back");
+        let lookers: Vec<_> = (0..4)
+            .map(|_| {
+                let (vault, ada) = (Arc::clone(&vault), ada.clone());
+                tokio::spawn(async move {
+                    for _ in 0..20 {
+                        let _found = vault.subject(&ada);
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        vault.erase(&keys, u64::from(round), [round; 16], b"").await.unwrap();
+        for looker in lookers {
+            looker.await.unwrap();
+        }
+        assert_eq!(key(&keys, 0), None);
+        assert!(vault.by_handle(keys.handle).unwrap().is_none());
+    }
+    assert_eq!(vault.key_epoch(), 30);
+}
+
+#[tokio::test]
+async fn puncturing_destroys_those_versions_and_no_others() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
+    let before: Vec<_> = (0..40).map(|version| key(&keys, version)).collect();
+    vault.puncture(keys.handle, &[3, 4, 17]).await.unwrap();
+    vault.puncture(keys.handle, &[4, 39]).await.unwrap();
+    let expected: Vec<_> = before
+        .iter()
+        .enumerate()
+        .map(|(version, key)| if [3, 4, 17, 39].contains(&version) { None } else { *key })
+        .collect();
+    let now = |keys: &SubjectKeys| (0..40).map(|version| key(keys, version)).collect::<Vec<_>>();
+    assert_eq!(now(&keys), expected, "whoever held them");
+    let (handle, epoch) = (keys.handle, vault.key_epoch());
+    assert!(Arc::ptr_eq(&keys, &vault.by_handle(handle).unwrap().unwrap()), "still one set of keys");
+    drop((keys, vault));
+    let keys = bench.open().by_handle(handle).unwrap().unwrap();
+    assert_eq!(now(&keys), expected, "after a restart");
+    assert_eq!(epoch, 2);
+    assert!(matches!(bench.open().puncture(Handle([5; 16]), &[1]).await, Err(VaultError::Destroyed)));
+}
+
+#[tokio::test]
+async fn after_a_failed_write_the_store_has_the_last_word() {
+    for (fault, destroyed) in [(1, false), (2, true)] {
+        let bench = Bench::new();
+        let vault = bench.open();
+        let (ada, bob) = (subject("ada"), subject("bob"));
+        let keys = vault.subject_or_create(&ada).await.unwrap();
+        let bobs = vault.subject_or_create(&bob).await.unwrap();
+        bench.store.fault.store(fault, Ordering::SeqCst);
+        assert!(vault.puncture(bobs.handle, &[1]).await.is_err());
+        assert!(vault.erase(&keys, 5, [1; 16], b"").await.is_err());
+        assert!(matches!(vault.subject_or_create(&subject("new")).await, Err(VaultError::Creation(_))));
+        bench.store.fault.store(0, Ordering::SeqCst);
+        assert_eq!(key(&keys, 0).is_none(), destroyed);
+        assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
+        assert_eq!(vault.pending_erasures().unwrap().len(), usize::from(destroyed));
+        assert_eq!(key(&bobs, 1).is_none(), destroyed);
+        assert!(key(&bobs, 0).is_some());
+    }
+}
+
+#[test]
+fn the_root_key_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.key");
+    RootKey::load_or_create(&path, &SystemClock).unwrap();
+    let first = std::fs::read(&path).unwrap();
+    assert_eq!((first.len(), std::fs::metadata(&path).unwrap().permissions().mode() & 0o777), (32, 0o600));
+    RootKey::load_or_create(&path, &SystemClock).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), first, "an existing key is not touched");
+    for mode in [0o640, 0o604, 0o620] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(RootKey::load_or_create(&path, &SystemClock), Err(VaultError::RootKey(_))));
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&path, [0; 31]).unwrap();
+    assert!(matches!(RootKey::load_or_create(&path, &SystemClock), Err(VaultError::RootKey(_))));
+}

@@ -1,0 +1,277 @@
+//! Killed in the middle of an import, the power cut, the index gone: nothing that was acknowledged is missing.
+
+use crate::harness::{Harness, facts, json, sayso};
+use sayso::proto::{self, Role};
+use sayso_proof::bundle::{self, Options, Source};
+use sayso_proof::checkpoint::VerifierKey;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A daemon in a process of its own.
+struct Served {
+    child: Child,
+    grpc: String,
+    data: PathBuf,
+}
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let data_text = data.display().to_string();
+        let arguments = [
+            "--json",
+            "--data",
+            &data_text,
+            "serve",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ];
+        let mut child = sayso(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("the daemon starts");
+        Self { child, grpc: format!("http://{}", ready["grpc"].as_str().unwrap()), data: data.to_owned() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = sayso(arguments);
+        command.env("SAYSO_ADDR", &self.grpc).env("SAYSO_DATA", &self.data);
+        command
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn import(&self) -> Value {
+        json(&self.run(&["--json", "import", facts().to_str().unwrap()]).output().unwrap())
+    }
+
+    fn verify(&self, dir: &Path) {
+        let bundle = dir.join("log.tar.zst");
+        let exported = self.run(&["audit", "export", "-o", bundle.to_str().unwrap()]).output().unwrap();
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        let key: VerifierKey =
+            std::fs::read_to_string(self.data.join("dev/log.vkey")).unwrap().parse().unwrap();
+        let source = Source::open(&bundle).unwrap();
+        bundle::verify(source, &key, &Options::default(), &mut |_, _| {}).unwrap();
+    }
+}
+
+/// Records facts one call after the other until the daemon is gone; counts those that were acknowledged, each under a
+/// number of its own.
+async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
+    let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
+    let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+    let mut client = proto::profile_service_client::ProfileServiceClient::with_interceptor(
+        channel,
+        move |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", token.clone());
+            Ok(request)
+        },
+    );
+    for number in 0_u64.. {
+        let request = crate::harness::fact(&format!("p{}", number % 7), &format!("n{number}"), "work", "x");
+        if client.record_attributes(request).await.is_err() {
+            return;
+        }
+        acknowledged.store(number + 1, Ordering::SeqCst);
+    }
+}
+
+fn token(data: &Path, role: &str) -> String {
+    std::fs::read_to_string(data.join(format!("dev/{role}.token"))).unwrap().trim().to_owned()
+}
+
+/// Waits until so many were acknowledged, however slow the machine is.
+async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
+    for _ in 0..6_000 {
+        let now = acknowledged.load(Ordering::SeqCst);
+        if now >= count {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the load stands still");
+}
+
+/// That every fact that was acknowledged is held.
+fn assert_held(served: &Served, acknowledged: u64) {
+    let mut held = std::collections::BTreeSet::new();
+    for person in 0..7_u64.min(acknowledged) {
+        let shown = served.run(&["--json", "profile", &format!("p{person}")]).output().unwrap();
+        for attribute in json(&shown)["attributes"].as_array().unwrap() {
+            held.insert(attribute["key"].as_str().unwrap()[1..].parse::<u64>().unwrap());
+        }
+    }
+    for number in 0..acknowledged {
+        assert!(held.contains(&number), "{number} of {acknowledged} was acknowledged and is missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut total = 0;
+    for round in 0..4_u64 {
+        let served = Served::start(&data);
+        assert_held(&served, total);
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&acknowledged);
+        let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+        wait_for(&acknowledged, 20 + 30 * round).await;
+        served.kill();
+        load.await.unwrap();
+        total = total.max(acknowledged.load(Ordering::SeqCst));
+    }
+    let served = Served::start(&data);
+    assert_held(&served, total);
+    served.verify(dir.path());
+    served.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_was_killed_adds_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let served = Served::start(&data);
+    let importing = served
+        .run(&["--json", "import", facts().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let importing = importing.unwrap();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    served.kill();
+    let first: Value = serde_json::from_slice(&importing.wait_with_output().unwrap().stdout).unwrap();
+    let acknowledged = first["recorded"].as_u64().unwrap();
+
+    let served = Served::start(&data);
+    let second = served.import();
+    let (recorded, already) =
+        (second["recorded"].as_u64().unwrap(), second["already_there"].as_u64().unwrap());
+    assert_eq!(recorded + already, 1283);
+    assert!(already >= acknowledged, "{already} of {acknowledged}");
+    let third = served.import();
+    assert_eq!((&third["recorded"], &third["already_there"]), (&0.into(), &1283.into()));
+    served.verify(dir.path());
+    served.kill();
+
+    // The index is gone: it is made again, and everything still verifies.
+    std::fs::remove_dir_all(data.join("log/index")).unwrap();
+    let served = Served::start(&data);
+    assert_eq!(served.import()["already_there"], 1283);
+    served.verify(dir.path());
+    served.kill();
+    for derived in ["log/tree", "log/index"] {
+        std::fs::remove_dir_all(data.join(derived)).unwrap();
+    }
+    std::fs::remove_file(data.join("log/locations")).unwrap();
+    let served = Served::start(&data);
+    assert_eq!(served.import()["already_there"], 1283);
+    served.verify(dir.path());
+    served.kill();
+}
+
+fn system(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// An ext4 file system in a file.
+struct Image {
+    mount: PathBuf,
+}
+
+impl Image {
+    fn make(file: &Path, mount: &Path) -> Option<Self> {
+        std::fs::File::create(file).unwrap().set_len(512 << 20).unwrap();
+        system("mkfs.ext4", &["-q", "-F", file.to_str()?]).then_some(())?;
+        Self::mount(file, mount)
+    }
+
+    fn mount(file: &Path, mount: &Path) -> Option<Self> {
+        std::fs::create_dir_all(mount).unwrap();
+        let mounted = system("mount", &["-o", "loop", file.to_str()?, mount.to_str()?]);
+        mounted.then(|| Self { mount: mount.to_owned() })
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            if system("umount", &[self.mount.to_str().unwrap()]) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The backing file is copied while the load runs: what had only reached the page cache of the mounted file system is
+/// not in it, as after a power cut. Needs root and loop devices; where there are none, it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_power_cut_loses_nothing_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, mount) = (dir.path().join("disk.img"), dir.path().join("disk"));
+    let Some(image) = Image::make(&file, &mount) else {
+        assert!(std::env::var_os("CI").is_none(), "CI has root and loop devices");
+        println!("no loop devices here: the power cut was not tried");
+        return;
+    };
+    let data = mount.join("data");
+    let served = Served::start(&data);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&acknowledged);
+    let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+    // Tokens are no part of the ledger, and its readers need them below.
+    Command::new("sync").status().unwrap();
+    let mut copies = Vec::new();
+    for round in 1..=3 {
+        let count = wait_for(&acknowledged, 25 * round).await;
+        let copy = dir.path().join(format!("copy-{round}.img"));
+        assert!(system("cp", &["--sparse=always", file.to_str().unwrap(), copy.to_str().unwrap()]));
+        copies.push((copy, count));
+    }
+    served.kill();
+    load.await.unwrap();
+    drop(image);
+    for (copy, count) in copies {
+        let mount = dir.path().join("after");
+        let after = Image::mount(&copy, &mount).unwrap();
+        let served = Served::start(&mount.join("data"));
+        assert_held(&served, count);
+        served.verify(dir.path());
+        served.kill();
+        drop(after);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_is_refused_and_a_restart_goes_on() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    service.profile.record_attributes(crate::harness::fact("ada", "tone", "work", "x")).await.unwrap();
+    let second = sayso::cli::daemon::Daemon::start(&crate::harness::config(harness.dir.path())).await;
+    assert!(second.is_err());
+    let before = harness
+        .as_role(Role::Auditor, "auditor")
+        .await
+        .audit
+        .get_checkpoint(proto::GetCheckpointRequest {})
+        .await;
+    let before = before.unwrap().into_inner();
+    let harness = harness.restart().await;
+    let mut auditor = harness.as_role(Role::Auditor, "auditor").await;
+    let after = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner();
+    assert_eq!(before.checkpoint, after.checkpoint);
+}

@@ -1,0 +1,106 @@
+//! The house keeps its shape: who may import whom, and how long a function may be.
+
+use std::path::{Path, PathBuf};
+
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Room → rooms of ours that it may use. `docs/architecture.md` has the same table.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("config", &[]),
+    ("secret", &["clock"]),
+    ("telemetry", &[]),
+    ("domain", &[]),
+    ("bounds", &["domain"]),
+    ("store", &[]),
+    ("ledger", &["store", "clock", "telemetry", "secret"]),
+    ("vault", &["domain", "store", "clock", "secret"]),
+    ("audit", &["domain", "ledger", "store"]),
+    ("app", &["domain", "bounds", "ledger", "vault", "audit", "clock", "telemetry", "store"]),
+    ("api", &["app", "domain", "telemetry", "clock", "secret", "proto"]),
+    ("web", &["app", "domain", "telemetry"]),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let all = crate::harness::files_below(dir);
+    all.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+}
+
+fn room_of(path: &Path) -> String {
+    let relative = path.strip_prefix(root().join("src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Code of a file without its test module.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap()
+}
+
+#[test]
+fn rooms_import_only_whom_they_may() {
+    let mut wrong = Vec::new();
+    for path in sources(&root().join("src")) {
+        let room = room_of(&path);
+        let is_test = path.file_name().is_some_and(|name| name.to_string_lossy().contains("tests"));
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room).filter(|_| !is_test) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).unwrap();
+        for used in shipped(&text).split("crate::").skip(1) {
+            let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if name != room && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{}: {room} uses {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let known = ["cli", "lib", "main"];
+    for path in sources(&root().join("src")) {
+        let room = room_of(&path);
+        let listed = known.contains(&room.as_str()) || ROOMS.iter().any(|(name, _)| *name == room);
+        assert!(listed, "{room}");
+    }
+}
+
+#[test]
+fn functions_are_short() {
+    let mut long = Vec::new();
+    for path in sources(&root().join("src")).into_iter().chain(sources(&root().join("crates/proof/src"))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut start: Option<(usize, usize, String)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let begins = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(super) ");
+            let begins = begins.trim_start_matches("pub(crate) ").trim_start_matches("async ");
+            if start.is_none() && begins.starts_with("fn ") && !line.trim_end().ends_with(';') {
+                start = Some((number, indent, begins.to_owned()));
+            }
+            let ended =
+                start.as_ref().is_some_and(|(_, at, _)| line.trim_end() == format!("{}}}", " ".repeat(*at)));
+            if ended && let Some((first, _, name)) = start.take() {
+                let lines = number - first + 1;
+                if lines > FUNCTION_LINES_MAX {
+                    long.push(format!("{}:{} {name} ({lines} lines)", path.display(), first + 1));
+                }
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn the_verifier_can_reach_neither_runtime_nor_store_nor_policy_engine() {
+    let manifest = std::fs::read_to_string(root().join("crates/proof/Cargo.toml")).unwrap();
+    for name in ["tokio", "tonic", "sled", "cedar", "axum", "reqwest", "hyper"] {
+        assert!(!manifest.lines().any(|line| line.starts_with(name)), "{name}");
+    }
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, Python for the outside
+# check, cargo-deny. Does nothing that is done already.
+set -euo pipefail
+
+packages=()
+command -v cc >/dev/null || packages+=(gcc libc6-dev)
+command -v mkfs.ext4 >/dev/null || packages+=(e2fsprogs)
+command -v mount >/dev/null || packages+=(mount)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+command -v zstd >/dev/null || packages+=(zstd)
+if [ "${#packages[@]}" -gt 0 ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "please install: ${packages[*]}" >&2
+        exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}"
+fi
+
+command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+
+venv=target/outside-venv
+if [ ! -x "$venv/bin/python" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "cwt==3.3.0"
+fi
