@@ -201,7 +201,8 @@ pub fn restore_further(log: &dyn LogStore, frames: &[Frame]) {
     let all: Vec<&NewEntry> = frames.iter().flatten().collect();
     while let Some(from) = log.unindexed_from() {
         let end = log.head().size.min(from + 3);
-        let missing = all.iter().zip(0_u64..).skip(usize::try_from(from).unwrap()).take(3);
+        let range = usize::try_from(from).unwrap()..usize::try_from(end).unwrap();
+        let missing = all[range].iter().zip(from..);
         let records: Vec<(u64, Vec<IndexRecord>)> =
             missing.map(|(entry, position)| (position, entry.index.clone())).collect();
         log.index_restore(&records, end).unwrap();

@@ -251,12 +251,7 @@ impl KeyStore for MemoryKeys {
         Ok(())
     }
 
-    fn scan_pages(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Vec<Page>, StoreError> {
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
         Ok(scan(&self.pages(), prefix, after, count))
     }
 

@@ -207,12 +207,7 @@ pub trait KeyStore: Send + Sync {
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Pages whose id starts with `prefix` and is greater than `after` (where given), in order, at most `count`.
-    fn scan_pages(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Vec<Page>, StoreError>;
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError>;
 
     /// Number of pages whose id starts with `prefix`.
     fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError>;

@@ -132,12 +132,7 @@ impl KeyStore for EmbeddedKeys {
         Ok(())
     }
 
-    fn scan_pages(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Vec<Page>, StoreError> {
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
         let after = after.map(key);
         let found = self.database.scan(&key(prefix), after.as_deref(), count)?;
         let page = |(key, value): (Vec<u8>, Vec<u8>)| {
