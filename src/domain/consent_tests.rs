@@ -56,7 +56,7 @@ fn special_categories_must_be_named_explicitly() {
     let vague = record(0, 1, Decision::Given, terms(&["memory"], &["health"], &[], false));
     assert!(!allowed(&[vague], "memory", "health"));
     let named = record(0, 1, Decision::Given, terms(&["memory"], &["health"], &[], true));
-    assert!(allowed(&[named.clone()], "memory", "health"));
+    assert!(allowed(std::slice::from_ref(&named), "memory", "health"));
     assert!(allowed(&[named], "memory", "mental-health"));
 }
 
