@@ -38,6 +38,8 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
         grant_ids: revocation.grant_ids,
         reason: revocation.reason.into(),
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
+        cause_event_id: revocation.cause,
+        source_event_id: revocation.source,
     }
 }
 

@@ -29,7 +29,10 @@ impl ProfileService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let new = convert::new_attributes(subject, request.attributes, self.app.now_ms())?;
         let receipt = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::RecordAttributesResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::RecordAttributesResponse {
+            receipt: Some(convert::receipt(receipt)),
+            not_held: Vec::new(),
+        }))
     }
 
     type RecordStreamStream = ReceiverStream<StreamAnswer>;

@@ -318,6 +318,7 @@ impl<'a> Deciding<'a> {
             policy: denial.policy.clone(),
             article: denial.article.clone(),
             decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
+            source: Vec::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! `sayso purpose | notice | bounds`
+//! `sayso purpose | notice`
 
 use super::Connection;
 use super::connect::Link;
@@ -9,8 +9,8 @@ use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::Subcommand;
 use std::path::PathBuf;
 
-async fn client(at: &Connection) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(BoundsServiceClient::new(at.link("steward").await?))
+pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
+    Ok(BoundsServiceClient::new(at.link(role).await?))
 }
 
 /// Purposes and categories.
@@ -35,7 +35,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at).await?;
+        let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
                 let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
@@ -93,7 +93,7 @@ pub(super) enum Notice {
 
 impl Notice {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at).await?;
+        let mut client = client(at, "steward").await?;
         match self {
             Self::Publish { id, version, language, text, file } => {
                 let text = match (text, file) {
@@ -115,29 +115,5 @@ impl Notice {
                 out.print("GetNoticeResponse", &answer, |answer| answer.text.clone())
             }
         }
-    }
-}
-
-/// The rules in force.
-#[derive(Subcommand)]
-pub(super) enum Bounds {
-    /// Show every pack in force.
-    Show,
-}
-
-impl Bounds {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let Self::Show = self;
-        let answer = client(at).await?.get_bounds(proto::GetBoundsRequest {}).await?.into_inner();
-        out.print("GetBoundsResponse", &answer, |answer| {
-            let pack = |pack: &proto::BoundsVersion| {
-                let tier = pack.tier().as_str_name().trim_start_matches("TIER_").to_lowercase();
-                format!(
-                    "// {tier} bounds, pack {} version {}, position {}\n{}",
-                    pack.pack, pack.version, pack.position, pack.policies
-                )
-            };
-            answer.bounds.iter().map(pack).collect::<Vec<_>>().join("\n")
-        })
     }
 }

@@ -12,6 +12,7 @@ mod grant;
 mod import;
 mod output;
 mod profile;
+mod publish_bounds;
 mod rights;
 mod serve;
 mod token;
@@ -96,7 +97,7 @@ enum Command {
     Notice(bounds::Notice),
     /// The rules in force.
     #[command(subcommand)]
-    Bounds(bounds::Bounds),
+    Bounds(publish_bounds::Bounds),
     /// Exports for auditors.
     #[command(subcommand)]
     Audit(audit::Audit),

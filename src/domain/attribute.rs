@@ -19,6 +19,10 @@ pub const LINKS_MAX: usize = 64;
 pub const EVIDENCE_BYTES_MAX: usize = 256;
 /// Bytes of a model's name.
 pub const MODEL_BYTES_MAX: usize = 128;
+/// Bytes of a reply's name.
+pub const REPLY_BYTES_MAX: usize = 128;
+/// How long an inference may be used after it was recorded, where it does not say so itself.
+pub const INFERENCE_LASTS_MS: u64 = 365 * 86_400_000;
 /// How far ahead of the ledger's clock a writer's may be, milliseconds.
 pub const AHEAD_MS_MAX: u64 = 300_000;
 
@@ -69,6 +73,8 @@ pub struct Attribute {
     pub observed_at_ms: u64,
     /// From then on it may not be used.
     pub expires_at_ms: Option<u64>,
+    /// Replies that it was drawn from, as they were reported; for inferences.
+    pub from_replies: Vec<String>,
 }
 
 impl fmt::Debug for Attribute {
@@ -112,6 +118,10 @@ impl Attribute {
         need(inferred || self.confidence.is_none(), "confidence", "is for inferences only");
         need(inferred || self.model.is_empty(), "model", "is for inferences only");
         need(is_text(&self.model, 0, MODEL_BYTES_MAX), "model", "must have at most 128 bytes");
+        need(inferred || self.from_replies.is_empty(), "from_replies", "is for inferences only");
+        let replies = self.from_replies.len() <= LINKS_MAX
+            && self.from_replies.iter().all(|reply| is_text(reply, 1, REPLY_BYTES_MAX));
+        need(replies, "from_replies", "must name at most 64, each of 1 to 128 bytes");
         let latest = now_ms.saturating_add(AHEAD_MS_MAX);
         need(self.observed_at_ms <= latest, "observed_at", "must not be in the future");
         let lasting = self.expires_at_ms.is_none_or(|end| end > now_ms);

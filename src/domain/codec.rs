@@ -93,13 +93,16 @@ fn encode_event(event: &Event) -> Body {
         Event::Signal { kind, purposes, lifted } => encode_signal(*kind, purposes, *lifted),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
-        Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
+        Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
+        Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
+        Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
             Body::GrantRevoked(log::GrantRevoked {
                 grant: bytes(grant),
                 reason: (*reason).into(),
                 cause: cause.as_ref().map(bytes).unwrap_or_default(),
                 grant_id: grant_id.clone(),
                 recipient: recipient.clone(),
+                source: source.as_ref().map(bytes).unwrap_or_default(),
             })
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
@@ -146,6 +149,7 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         model: attribute.model.clone(),
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies.clone(),
     }
 }
 
@@ -181,9 +185,15 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
                 [] => None,
                 cause => Some(id(cause, "cause")?),
             },
+            source: match event.source.as_slice() {
+                [] => None,
+                source => Some(id(source, "source")?),
+            },
             grant_id: event.grant_id,
             recipient: event.recipient,
         },
+        Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
+        Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
@@ -230,6 +240,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         model: attribute.model,
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies,
     })
 }
 

@@ -7,8 +7,8 @@ use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind,
+    GrantUsed, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
+    RecordViewed, RecordingRefused, Role, SignalKind,
 };
 
 /// What a person decided.
@@ -81,6 +81,8 @@ pub enum Event {
         /// Taken back.
         lifted: bool,
     },
+    /// The person's own bounds, as a whole.
+    PersonalBoundsSet(PersonalBoundsSet),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
@@ -97,7 +99,11 @@ pub enum Event {
         grant_id: String,
         /// Who is told.
         recipient: String,
+        /// Where something derived fell with it: the event of the source.
+        source: Option<EventId>,
     },
+    /// A write was refused by bounds.
+    RecordingRefused(RecordingRefused),
     /// A recipient carried something out.
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.

@@ -54,6 +54,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeCorrected => "it was corrected",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
+        Reason::NotAsked => {
+            "the person wants to be asked each time, and was not asked about this conversation"
+        }
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -72,6 +75,7 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::Contested => "Only the person can change it, by confirming the fact.",
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
+        Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {
             "Only whoever publishes the rule can change it."
         }

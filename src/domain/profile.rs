@@ -2,7 +2,7 @@
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
-use super::event::{Actor, Event, GrantIssued, Reason, Recorded, SignalKind};
+use super::event::{Actor, Event, GrantIssued, PersonalBoundsSet, Reason, Recorded, SignalKind};
 use super::ids::{EventId, GrantId};
 use sayso_proof::event::Provenance;
 use std::collections::BTreeMap;
@@ -71,6 +71,27 @@ pub struct GrantState {
     pub revoked: Option<(Reason, u64)>,
 }
 
+/// The person's own bounds, as they were set last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PersonalBounds {
+    /// The event that set them.
+    pub event_id: EventId,
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Who set them: the person, or somebody on their behalf.
+    pub actor: Actor,
+    /// What they chose.
+    pub choices: PersonalBoundsSet,
+}
+
+impl GrantState {
+    /// It has neither fallen nor expired.
+    #[must_use]
+    pub fn is_open(&self, now_ms: u64) -> bool {
+        self.revoked.is_none() && self.issued.expires_at_ms > now_ms
+    }
+}
+
 /// What is held about a subject.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubjectState {
@@ -82,6 +103,8 @@ pub struct SubjectState {
     pub consents: ConsentLog,
     /// In the order recorded.
     pub signals: Vec<ActiveSignal>,
+    /// The person's own bounds; none: never set, or taken back.
+    pub personal: Option<PersonalBounds>,
     /// By event: every one that is open, and of those that have ended no more than of the open, or
     /// [`ENDED_GRANTS_MAX`], so that memory stays bounded.
     pub grants: BTreeMap<EventId, GrantState>,
@@ -130,6 +153,13 @@ impl SubjectState {
                 actor: event.actor.clone(),
             }),
             Event::Signal { kind, purposes, lifted } => self.signal(event, *kind, purposes, *lifted),
+            Event::PersonalBoundsSet(choices) => {
+                let (actor, choices) = (event.actor.clone(), choices.clone());
+                let chosen = choices != PersonalBoundsSet::default();
+                let (event_id, recorded_at_ms) = (event.event_id, event.recorded_at_ms);
+                let personal = PersonalBounds { event_id, recorded_at_ms, actor, choices };
+                self.personal = chosen.then_some(personal);
+            }
             Event::GrantIssued(issued) => self.issue(event, issued, now_ms),
             Event::GrantRevoked { grant, reason, .. } => {
                 if let Some(grant) = self.grants.get_mut(grant) {

@@ -60,7 +60,9 @@ pub struct Harness {
 
 pub fn config(data: &Path) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() }
+    let mut config = Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() };
+    sayso::cli::daemon::use_dev_tier_keys(&mut config).unwrap();
+    config
 }
 
 impl Harness {
