@@ -2,6 +2,8 @@
 
 mod caller;
 mod check_grant;
+mod define;
+mod describe_subject;
 mod erase_subject;
 mod error;
 mod evaluate_use;

@@ -180,7 +180,7 @@ proptest! {
         let number = events.len() as u64;
         let mut more = events;
         let mut signal = |kind| {
-            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false };
+            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
             more.push(recorded(number, NOW_MS, event));
         };
         let tier = [Tier::Public, Tier::Provider, Tier::Individual][what % 3];
