@@ -103,6 +103,7 @@ pub(super) fn contradiction(
             purpose: &grant.issued.purpose,
             categories: &[],
             keys,
+            interaction: &grant.issued.interaction,
             now_ms,
         };
         rules.bounds.decide(state, &rules.vocabulary, &case)

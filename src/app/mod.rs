@@ -2,6 +2,8 @@
 
 mod caller;
 mod check_grant;
+mod define;
+mod describe_subject;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -21,6 +23,7 @@ mod publish_bounds;
 mod record_attributes;
 mod record_consent;
 mod record_signal;
+mod refuse_recording;
 mod report_use;
 mod request_grant;
 mod revocations;
@@ -44,7 +47,7 @@ pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
 pub use publish::Notice;
 pub use publish_bounds::{Published, ShownVersion, TierKeys};
-pub use record_attributes::{Change, NewAttributes};
+pub use record_attributes::{Change, NewAttributes, Recording};
 pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;

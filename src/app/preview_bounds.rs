@@ -191,6 +191,7 @@ impl Previewing {
                     purpose: &purpose,
                     categories: &[],
                     keys: &[],
+                    interaction: "",
                     now_ms: self.now_ms,
                 };
                 rules.bounds.decide(state, &rules.vocabulary, &case)

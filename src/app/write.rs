@@ -242,6 +242,19 @@ impl App {
         lane::open(&keys, stored)
     }
 
+    /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
+    pub(super) fn as_attempt(&self, turn: Turn) -> Turn {
+        let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
+        let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
+        Turn { stamp, ..turn }
+    }
+
+    /// Whether what carries this turn's mark is in the log already.
+    pub(super) fn was_made_before(&self, turn: &Turn) -> Result<bool, AppError> {
+        let Some(hash) = &turn.stamp.idempotency else { return Ok(false) };
+        Ok(self.store().find_idempotent(hash)?.is_some())
+    }
+
     /// Makes the planned events durable and lets everybody know. Goes on to the end even where the caller goes away:
     /// the lane must learn what the log holds.
     ///

@@ -58,6 +58,9 @@ pub(super) struct Terms {
     /// In force until then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
+    /// The holder of parental responsibility spoke for the person (GDPR Art. 8(1)).
+    #[arg(long)]
+    guardian: bool,
     /// Attach inclusion proofs to the receipt.
     #[arg(long)]
     proofs: bool,
@@ -87,6 +90,7 @@ impl Consent {
             choices: vec![choice],
             notice: Some(notice),
             channel: terms.channel,
+            guardian: terms.guardian,
             options: Some(proto::WriteOptions { proofs: terms.proofs, ..Default::default() }),
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();
@@ -166,6 +170,9 @@ pub(super) struct Signal {
     /// Takes an earlier one back.
     #[arg(long)]
     lift: bool,
+    /// Of a pause: in this conversation only.
+    #[arg(long, default_value = "")]
+    interaction: String,
 }
 
 impl Signal {
@@ -182,6 +189,7 @@ impl Signal {
             kind: kind.into(),
             purposes: self.purpose,
             lift: self.lift,
+            interaction: self.interaction,
             options: None,
         };
         let answer = client(at).await?.record_signal(request).await?.into_inner();

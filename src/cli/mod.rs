@@ -7,6 +7,7 @@ mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod grant;
 mod import;
@@ -71,6 +72,8 @@ enum Command {
     Consents(consent::Consents),
     /// Record an objection, restriction, opt-out or pause, or lift it.
     Signal(consent::Signal),
+    /// Say how old a person is, coarsely, and where: some rules depend on it.
+    Describe(describe::Describe),
     /// Ask for a grant: what may be used now, for a purpose.
     Grant(grant::Grant),
     /// Ask whether a grant still stands.
@@ -92,6 +95,9 @@ enum Command {
     /// Purposes and categories.
     #[command(subcommand)]
     Purpose(bounds::Purpose),
+    /// Categories of personal data.
+    #[command(subcommand)]
+    Category(bounds::Category),
     /// Notices: what people are told.
     #[command(subcommand)]
     Notice(bounds::Notice),
@@ -143,6 +149,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -153,6 +160,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,

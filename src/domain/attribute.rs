@@ -84,6 +84,17 @@ impl fmt::Debug for Attribute {
 }
 
 impl Attribute {
+    /// Fills in what an inference does not say: the model is whoever records it, and it may be used for a year.
+    pub fn complete(&mut self, recorder: &str, now_ms: u64) {
+        if self.provenance != Provenance::Inferred {
+            return;
+        }
+        if self.model.is_empty() && recorder.len() <= MODEL_BYTES_MAX {
+            recorder.clone_into(&mut self.model);
+        }
+        self.expires_at_ms.get_or_insert(now_ms.saturating_add(INFERENCE_LASTS_MS));
+    }
+
     /// Everything that is out of bounds, with fields named below `at`.
     #[must_use]
     pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {

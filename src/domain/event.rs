@@ -8,7 +8,7 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
     GrantUsed, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
-    RecordViewed, RecordingRefused, Role, SignalKind,
+    RecordViewed, RecordingRefused, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -80,9 +80,13 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
     /// The person's own bounds, as a whole.
     PersonalBoundsSet(PersonalBoundsSet),
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.

@@ -178,6 +178,7 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
         notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
         channel: "web".into(),
         options: None,
+        guardian: false,
     }
 }
 
