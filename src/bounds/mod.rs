@@ -10,9 +10,14 @@ mod pack;
 mod packs;
 mod record;
 mod steps;
+mod story;
+mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial};
-pub use packs::{defaults, schema_digest, schema_text};
+pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
+pub use table::{FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep};
+pub use trial::{Outcome, TableError, Trial, tier, try_pack};

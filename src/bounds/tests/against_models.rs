@@ -118,7 +118,7 @@ fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, Ev
         recipient: case.recipient.into(),
         purpose: case.purpose.into(),
         allowed: cited.collect(),
-        bounds: vec![10, 11],
+        bounds: vec![10, 11, 12, 13, 14],
         ..GrantIssued::default()
     };
     let mut replay = replay(events);
