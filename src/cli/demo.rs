@@ -212,7 +212,7 @@ impl Story<'_> {
 }
 
 /// Words of a command line; single quotes keep words together.
-fn shell_words(line: &str) -> Vec<String> {
+pub(super) fn shell_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (part, quoted) in line.split('\'').zip([false, true].into_iter().cycle()) {
         if quoted {
