@@ -12,7 +12,8 @@ test:
 	tests/setup.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo deny --locked check
+	cargo deny --locked check bans licenses sources
+	tests/advisories.sh
 	cargo test --locked --workspace --no-fail-fast
 	tests/outside/run.sh
 
@@ -20,7 +21,8 @@ test:
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo deny --locked check
+	cargo deny --locked check bans licenses sources
+	tests/advisories.sh
 
 # Against a daemon that runs: `make run` in another shell.
 bench:

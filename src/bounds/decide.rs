@@ -70,6 +70,15 @@ struct Class<'a> {
     source_withheld: bool,
 }
 
+/// Attributes that are withheld alike.
+struct Withheld<'a> {
+    /// One of them.
+    held: &'a HeldAttribute,
+    denial: Arc<Denial>,
+    cover: Cover,
+    count: u32,
+}
+
 struct Deciding<'a> {
     bounds: &'a Bounds,
     state: &'a SubjectState,
@@ -81,7 +90,9 @@ struct Deciding<'a> {
     covers: HashMap<&'a str, (Cover, bool)>,
     /// By class: what stands against it.
     outcomes: HashMap<Class<'a>, Option<Arc<Denial>>>,
+    /// All that is held; empty where nothing is derived.
     by_event: HashMap<EventId, &'a HeldAttribute>,
+    /// Of those that derivations led to, or that were asked for where there are any.
     verdicts: HashMap<EventId, Verdict>,
 }
 
@@ -119,8 +130,9 @@ impl Bounds {
 impl<'a> Deciding<'a> {
     fn run(mut self) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
-        let mut withheld: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
         let state = self.state;
+        // Attributes of a class are many, classes few: what the answer says is made once for each.
+        let mut no: HashMap<(&str, Provenance, *const Denial, Cover), Withheld<'a>> = HashMap::new();
         for held in state.attributes.values() {
             if !self.is_asked_for(held) {
                 continue;
@@ -137,20 +149,33 @@ impl<'a> Deciding<'a> {
                     });
                 }
                 Verdict::No(denial, cover) => {
-                    let class = self.class_of(held, &denial, cover);
-                    let key = (
-                        class.category.clone(),
-                        class.provenance,
-                        class.reason,
-                        class.policy.clone(),
-                        class.decided_by_event.clone(),
-                    );
-                    withheld.entry(key).or_insert(class).count += 1;
+                    let attribute = &held.attribute;
+                    let same =
+                        (attribute.category.as_str(), attribute.provenance, Arc::as_ptr(&denial), cover);
+                    no.entry(same).or_insert_with(|| Withheld { held, denial, cover, count: 0 }).count += 1;
                 }
             }
         }
-        decision.withheld = withheld.into_values().collect();
+        decision.withheld = self.classes(no.into_values());
         decision
+    }
+
+    /// Sorted, and those that differ in nothing that the answer says put together.
+    fn classes(&self, withheld: impl Iterator<Item = Withheld<'a>>) -> Vec<WithheldClass> {
+        let mut classes: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
+        for Withheld { held, denial, cover, count } in withheld {
+            let class = self.class_of(held, &denial, cover);
+            let key = (
+                class.category.clone(),
+                class.provenance,
+                class.reason,
+                class.policy.clone(),
+                class.decided_by_event.clone(),
+            );
+            let class = classes.entry(key).or_insert(class);
+            class.count = class.count.saturating_add(count);
+        }
+        classes.into_values().collect()
     }
 
     fn is_asked_for(&self, held: &HeldAttribute) -> bool {
@@ -166,6 +191,9 @@ impl<'a> Deciding<'a> {
     /// Judges an attribute after its sources, theirs before them. On a stack of its own: a chain of derivations may be
     /// as long as a profile is large.
     fn verdict(&mut self, held: &'a HeldAttribute) -> Verdict {
+        if self.by_event.is_empty() {
+            return self.judge(held, false, None);
+        }
         let mut entered = HashSet::new();
         let mut open = vec![held];
         while let Some(next) = open.last().copied() {

@@ -146,7 +146,7 @@ impl Bounds {
         let answer = self.authorizer.is_authorized(request, policies, &self.entities);
         if let Some(failed) = answer.diagnostics().errors().next() {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(failed) = failed;
-            return Some(error(tier, &failed.policy_id().to_string()));
+            return Some(error(tier, failed.policy_id().as_ref()));
         }
         if answer.decision() == CedarDecision::Allow {
             return None;

@@ -36,12 +36,15 @@ pub(super) fn compile(
     let errors = result.validation_errors().map(DetailedError::from);
     // A rule that can never apply, or not to what its author thought of, protects nobody: a warning is an error.
     let warnings = result.validation_warnings().map(DetailedError::from);
-    let problems: Vec<String> =
-        errors.chain(warnings).map(|problem| located(&pack.policies, &problem)).collect();
-    if !problems.is_empty() {
-        return Err(failed(problems.join("\n")));
+    let mut problems: Vec<DetailedError> = errors.chain(warnings).collect();
+    if problems.is_empty() {
+        return Ok(named.policies().cloned().collect());
     }
-    Ok(named.policies().cloned().collect())
+    // In the order of the text; the validator goes through policies and actions as they come.
+    let start = |problem: &DetailedError| problem.source_locations.first().map_or(0, |label| label.loc.start);
+    problems.sort_by_cached_key(|problem| (start(problem), problem.message.clone()));
+    let problems: Vec<String> = problems.iter().map(|problem| located(&pack.policies, problem)).collect();
+    Err(failed(problems.join("\n")))
 }
 
 /// Which of several rules that forbid is named first: the lowest `@order`.

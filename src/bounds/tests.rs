@@ -1,1 +1,71 @@
 //! Tests of the decision.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod against_models;
+mod deciding;
+mod publishing;
+mod tables;
+
+use super::engine::{Bounds, BoundsError, Circumstances};
+use super::{Case, Decision, defaults, schema_digest};
+use crate::domain::histories::NOW_MS;
+use crate::domain::profile::SubjectState;
+use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
+use sayso_proof::event::{BoundsPublished, Provenance, Tier};
+
+fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
+    BoundsPublished {
+        tier: tier.into(),
+        pack: name.into(),
+        version: "1".into(),
+        policies: policies.into(),
+        schema_digest: schema_digest().to_vec(),
+    }
+}
+
+/// A provider that permits everything, so that another tier is seen alone.
+fn anything() -> BoundsPublished {
+    pack(Tier::Provider, "anything", "@id(\"all\") permit (principal, action, resource);")
+}
+
+fn compile(packs: Vec<BoundsPublished>) -> Result<Bounds, BoundsError> {
+    let packs: Vec<(u64, BoundsPublished)> = (10..).zip(packs).collect();
+    Bounds::compile(&packs, &default_vocabulary())
+}
+
+fn default_bounds() -> Bounds {
+    compile(defaults()).unwrap()
+}
+
+/// Nothing special, and consent.
+fn consented() -> Circumstances {
+    Circumstances {
+        recipient: "tutor".into(),
+        purpose: "memory".into(),
+        category: "work".into(),
+        provenance: Provenance::Declared,
+        consented: true,
+        explicit: false,
+        restricted: false,
+        objected: false,
+        paused: false,
+        opted_out: false,
+        limit_sensitive: false,
+        expired: false,
+        contested: false,
+        source_withheld: false,
+    }
+}
+
+/// The deciding policy; `allow` where none stands against it.
+fn outcome(bounds: &Bounds, case: &Circumstances) -> String {
+    bounds.against(case).map_or_else(|| "allow".to_owned(), |denial| denial.policy.clone())
+}
+
+fn memory<'a>(categories: &'a [String], keys: &'a [String]) -> Case<'a> {
+    Case { recipient: "tutor", purpose: "memory", categories, keys, now_ms: NOW_MS }
+}
+
+fn decide(bounds: &Bounds, state: &SubjectState, vocabulary: &Vocabulary) -> Decision {
+    bounds.decide(state, vocabulary, &memory(&[], &[]))
+}

@@ -61,7 +61,7 @@ pub enum NoConsent {
 }
 
 /// What the decisions say about a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cover {
     /// Yes.
     Allowed {

@@ -24,7 +24,15 @@ pub const RECIPIENTS: [&str; 2] = ["tutor", "coach"];
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const PROVENANCES: [Provenance; 3] = [Provenance::Declared, Provenance::Observed, Provenance::Inferred];
-const DECISIONS: [Decision; 4] = [Decision::Given, Decision::Renewed, Decision::Refused, Decision::Withdrawn];
+/// More yes than no, so that much is allowed and can go wrong.
+const DECISIONS: [Decision; 6] = [
+    Decision::Given,
+    Decision::Given,
+    Decision::Given,
+    Decision::Renewed,
+    Decision::Refused,
+    Decision::Withdrawn,
+];
 const SIGNALS: [SignalKind; 4] =
     [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause, SignalKind::OptOut];
 
@@ -62,9 +70,13 @@ fn end() -> impl Strategy<Value = Option<u64>> {
     prop_oneof![4 => Just(None), 1 => (1_150_u64..1_250).prop_map(Some)]
 }
 
+fn recipients() -> impl Strategy<Value = Vec<String>> {
+    prop_oneof![3 => Just(Vec::new()), 1 => some_of(&RECIPIENTS, 1..2)]
+}
+
 /// Terms of a decision.
 pub fn terms() -> impl Strategy<Value = Terms> {
-    let names = (some_of(&PURPOSES, 1..3), some_of(&CATEGORIES, 0..4), some_of(&RECIPIENTS, 0..2));
+    let names = (some_of(&PURPOSES, 1..3), some_of(&CATEGORIES, 0..4), recipients());
     (names, any::<bool>(), end()).prop_map(|((purposes, categories, recipients), explicit, until_ms)| Terms {
         purposes,
         categories,

@@ -21,10 +21,12 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes of one batch's entries, at most.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 
+type Reply = oneshot::Sender<Result<Committed, SubmitError>>;
+
 /// Entries on their way and who waits for them.
 pub(super) struct Submission {
     pub entries: Vec<Prepared>,
-    pub reply: oneshot::Sender<Result<Committed, SubmitError>>,
+    pub reply: Reply,
 }
 
 /// A handle's newest event: how many there are, and the last one's leaf hash.
@@ -56,7 +58,7 @@ pub(super) fn sign_checkpoint(origin: &str, frontier: &Frontier, key: &LogKey) -
 #[derive(Default)]
 struct Batch {
     frames: Vec<Frame>,
-    waiting: Vec<(oneshot::Sender<Result<Committed, SubmitError>>, Vec<Place>)>,
+    waiting: Vec<(Reply, Vec<Place>)>,
     /// Chains as they will stand after this batch.
     heads: HashMap<Handle, Newest>,
     events: usize,

@@ -1,6 +1,6 @@
 //! Both contracts in memory: for tests of the rooms above, and as the plain model that engines are compared with.
 
-use super::{CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, StoreError, StoredEntry};
+use super::{CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry};
 use sayso_proof::entry::{self, Handle};
 use sayso_proof::merkle::{Hash, node_hash};
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ pub struct MemoryLog {
 
 #[derive(Default)]
 struct Kept {
+    closed: bool,
     entries: Vec<StoredEntry>,
     subjects: BTreeMap<(Handle, u64), u64>,
     idempotent: BTreeMap<Hash, (u64, u32)>,
@@ -25,6 +26,11 @@ impl MemoryLog {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn writable(&self) -> Result<MutexGuard<'_, Kept>, StoreError> {
+        let kept = self.kept();
+        if kept.closed { Err(StoreError::Stopped) } else { Ok(kept) }
+    }
 }
 
 impl Kept {
@@ -34,17 +40,13 @@ impl Kept {
     }
 
     fn append(&mut self, frame: &Frame) {
+        let mut requests: BTreeMap<Hash, u64> = BTreeMap::new();
         for new in frame {
             let position = self.entries.len() as u64;
             self.subjects.insert((new.handle, new.version), position);
             if let Some(hash) = new.idempotency {
-                let (first, count) = self
-                    .idempotent
-                    .get(&hash)
-                    .filter(|(first, count)| first + u64::from(*count) == position)
-                    .copied()
-                    .unwrap_or((position, 0));
-                self.idempotent.insert(hash, (first, count + 1));
+                let first = *requests.entry(hash).or_insert(position);
+                self.idempotent.insert(hash, span(first, position));
             }
             self.keys_of.insert(position, new.index.iter().map(|(key, _)| key.clone()).collect());
             self.further.extend(new.index.iter().cloned());
@@ -66,9 +68,30 @@ impl Kept {
         }
         if let Ok(header) = entry::parse_header(&bytes) {
             self.subjects.remove(&(header.handle, header.version));
-            header.idempotency.map(|hash| self.idempotent.remove(&hash));
+            if let Some(hash) = header.idempotency {
+                self.shrink(&hash, position);
+            }
         }
         Ok(())
+    }
+
+    /// Leaves of a request, after an entry of it went, what reaches from its first to its last entry that is there.
+    fn shrink(&mut self, hash: &Hash, gone: u64) {
+        let Some((first, count)) = self.idempotent.get(hash).copied() else { return };
+        let positions = first..first.saturating_add(u64::from(count));
+        if !positions.contains(&gone) {
+            return;
+        }
+        let stays = |position: &u64| {
+            let entry = usize::try_from(*position).ok().and_then(|index| self.entries.get(index));
+            let header = entry.and_then(|entry| entry.bytes.as_deref()).map(entry::parse_header);
+            matches!(header, Some(Ok(header)) if header.idempotency.as_ref() == Some(hash))
+        };
+        let left = positions.clone().find(stays).zip(positions.rev().find(stays));
+        match left {
+            Some((from, to)) => self.idempotent.insert(*hash, span(from, to)),
+            None => self.idempotent.remove(hash),
+        };
     }
 }
 
@@ -78,13 +101,13 @@ impl LogStore for MemoryLog {
     }
 
     fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
-        let mut kept = self.kept();
+        let mut kept = self.writable().map_err(CommitError::Unknown)?;
         let actual = kept.head().size;
         if actual != expected {
             return Err(CommitError::Conflict { expected, actual });
         }
         if frames.iter().any(Vec::is_empty) {
-            return Err(CommitError::Rejected(StoreError::Missing("room in one frame")));
+            return Err(CommitError::Rejected(StoreError::OutOfBounds("a frame's size")));
         }
         frames.iter().for_each(|frame| kept.append(frame));
         Ok(kept.head())
@@ -127,7 +150,10 @@ impl LogStore for MemoryLog {
     }
 
     fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
-        let mut kept = self.kept();
+        let mut kept = self.writable()?;
+        if positions.iter().any(|position| *position >= kept.head().size) {
+            return Err(StoreError::Missing("entry"));
+        }
         positions.iter().try_for_each(|position| kept.discard(*position))
     }
 
@@ -149,8 +175,12 @@ impl LogStore for MemoryLog {
     }
 
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], _done_to: u64) -> Result<(), StoreError> {
-        let mut kept = self.kept();
+        let mut kept = self.writable()?;
         for (position, records) in records {
+            let entry = usize::try_from(*position).ok().and_then(|index| kept.entries.get(index));
+            if entry.ok_or(StoreError::Missing("entry"))?.bytes.is_none() {
+                continue;
+            }
             kept.keys_of.insert(*position, records.iter().map(|(key, _)| key.clone()).collect());
             kept.further.extend(records.iter().cloned());
         }
@@ -163,8 +193,14 @@ impl LogStore for MemoryLog {
     }
 
     fn close(&self) -> Result<(), StoreError> {
+        self.kept().closed = true;
         Ok(())
     }
+}
+
+/// First position and number of positions.
+fn span(first: u64, last: u64) -> (u64, u32) {
+    (first, u32::try_from(last.saturating_sub(first).saturating_add(1)).unwrap_or(u32::MAX))
 }
 
 /// Root of a complete subtree.
@@ -182,7 +218,7 @@ fn scan(
     after: Option<&[u8]>,
     count: usize,
 ) -> Vec<IndexRecord> {
-    let start = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
+    let start = after.map_or_else(Vec::new, |after| [after, &[0]].concat()).max(prefix.to_vec());
     let found = records.range(start..).take_while(|(key, _)| key.starts_with(prefix));
     found.take(count).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
@@ -215,16 +251,21 @@ impl KeyStore for MemoryKeys {
         Ok(())
     }
 
-    fn scan_pages(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
         Ok(scan(&self.pages(), prefix, after, count))
     }
 
     fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
         Ok(self.pages().keys().filter(|id| id.starts_with(prefix)).count() as u64)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::{self, Opened};
+    use std::sync::Arc;
+
+    contract::log_suite!(|| Opened { engine: Arc::new(MemoryLog::default()), _folder: None });
+    contract::keys_suite!(|| Opened { engine: Arc::new(MemoryKeys::default()), _folder: None });
 }

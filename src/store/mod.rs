@@ -3,6 +3,8 @@
 //! The contracts speak of entries, leaf hashes, positions and pages, never of plaintext: an engine sees sealed bytes.
 //! One suite (`contract`) runs against every engine.
 
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod embedded;
 pub mod memory;
 
@@ -23,12 +25,13 @@ pub struct NewEntry {
     pub handle: Handle,
     /// 0-based and dense within the handle.
     pub version: u64,
-    /// Keyed hash of the request's idempotency key.
+    /// Keyed hash of the request's idempotency key: of one frame, of no other.
     pub idempotency: Option<Hash>,
     /// Recorded time, milliseconds since the Unix epoch; never less than the entry before it.
     pub recorded_at_ms: u64,
     /// Further index records (key, value), written and discarded with the entry. Keys are unique in the log.
     /// They can't be rebuilt by the store, only by whoever can open the entry: see [`LogStore::unindexed_from`].
+    /// An engine's database may keep traces of removed ones for a while, so nothing personal stands in them in clear.
     pub index: Vec<IndexRecord>,
 }
 
@@ -98,6 +101,12 @@ pub enum StoreError {
     /// The database under an index or the key store failed.
     #[error("database: {0}")]
     Database(String),
+    /// Another daemon has the folder open.
+    #[error("another daemon has this folder open")]
+    Busy,
+    /// More than the engine can take, whatever room there is.
+    #[error("{0} is out of bounds")]
+    OutOfBounds(&'static str),
     /// Asked for something that is not there.
     #[error("no such {0}")]
     Missing(&'static str),
@@ -125,7 +134,8 @@ pub trait LogStore: Send + Sync {
     /// the store must be reopened.
     fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError>;
 
-    /// One entry. [`StoreError::Missing`] beyond the head.
+    /// One entry. [`StoreError::Missing`] beyond the head; but what another method found can be read, be the head
+    /// there already or not.
     fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError>;
 
     /// Entries from `start` on, in order, at most `count`, fewer at the end of the log.
@@ -135,10 +145,11 @@ pub trait LogStore: Send + Sync {
     /// unknown subject. (version, position).
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError>;
 
-    /// The subject's newest entry: (version, position).
+    /// The subject's newest entry that is there: (version, position). One whose newest was discarded seems shorter.
     fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError>;
 
-    /// Position of the first entry and number of entries of the request that carried this idempotency hash.
+    /// Position of the first entry and number of entries of the request that carried this idempotency hash: from the
+    /// first to the last of them that was not discarded, so that a request of which anything is left stays known.
     fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError>;
 
     /// Merkle nodes of complete subtrees: `count` of them from index `start` on, at `level` 0 (leaf hashes), 8, 16, …
@@ -147,8 +158,9 @@ pub trait LogStore: Send + Sync {
 
     /// Destroys the bytes of these entries in place and everything that was indexed for them; leaf hashes stay.
     ///
-    /// Durability: on `Ok` the bytes are overwritten and synced. Idempotent: discarding again is no error; after a
-    /// crash the caller repeats it.
+    /// Durability: on `Ok` the bytes are overwritten and synced. Idempotent: discarding again is no error. A position
+    /// beyond the head is [`StoreError::Missing`], and nothing is discarded. After a crash before that it either never
+    /// began or is finished when the store is opened; the caller may repeat it.
     fn discard(&self, positions: &[u64]) -> Result<(), StoreError>;
 
     /// The value of a further index record.
@@ -167,16 +179,20 @@ pub trait LogStore: Send + Sync {
     /// on from there and gives them back with [`LogStore::index_restore`].
     fn unindexed_from(&self) -> Option<u64>;
 
-    /// Gives further index records back for `position`; `done_to` is the position up to which (exclusive) nothing is
-    /// missing any more.
+    /// Gives further index records back for `position`, durably; `done_to` is the position up to which (exclusive)
+    /// nothing is missing any more. Those of entries that were discarded meanwhile are dropped.
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError>;
 
     /// Bytes of entries held, for statistics.
     fn entry_bytes(&self) -> u64;
 
-    /// Makes everything durable and marks a clean end. Later commits fail with [`StoreError::Stopped`].
+    /// Makes everything durable and marks a clean end. Later writes fail with [`StoreError::Stopped`], and so does
+    /// this where one failed before; reads go on.
     fn close(&self) -> Result<(), StoreError>;
 }
+
+/// A page: id and content.
+pub type Page = (Vec<u8>, Vec<u8>);
 
 /// Encrypted key pages, apart from the log and backed up apart from it: it can't be rebuilt from anything.
 ///
@@ -186,15 +202,12 @@ pub trait KeyStore: Send + Sync {
     fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Writes (`Some`) and removes (`None`) pages: all or nothing, durable on return (a power cut included).
+    /// [`StoreError::Full`] wrote nothing; after any other error nobody knows, and every later write is
+    /// [`StoreError::Stopped`] until the store is opened again.
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Pages whose id starts with `prefix` and is greater than `after` (where given), in order, at most `count`.
-    fn scan_pages(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError>;
 
     /// Number of pages whose id starts with `prefix`.
     fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError>;

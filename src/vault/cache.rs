@@ -9,10 +9,8 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Subjects whose keys stay in memory while nobody uses them.
-const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-/// Subjects that are known of, dead ones included, before the dead ones are cleared away.
-const KNOWN_MAX: usize = 4 * RECENT_MAX.get();
+/// Subjects that are known of for each that stays in memory, dead ones included, before the dead are cleared away.
+const KNOWN_PER_RECENT: usize = 4;
 
 /// How many destructions there were: what was read from the store before may be of keys that are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +33,6 @@ struct Inner {
     known_max: usize,
 }
 
-impl Default for Cache {
-    fn default() -> Self {
-        let inner = Inner {
-            generation: 0,
-            recent: LruCache::new(RECENT_MAX),
-            known: HashMap::new(),
-            subjects: HashMap::new(),
-            known_max: KNOWN_MAX,
-        };
-        Self { inner: Mutex::new(inner) }
-    }
-}
-
 impl Inner {
     fn get(&mut self, subject: &Hash) -> Option<Arc<SubjectKeys>> {
         if let Some(keys) = self.recent.get(subject) {
@@ -65,11 +50,24 @@ impl Inner {
         self.known.retain(|_, keys| keys.strong_count() > 0);
         let known = &self.known;
         self.subjects.retain(|_, subject| known.contains_key(subject));
-        self.known_max = KNOWN_MAX.max(self.known.len().saturating_mul(2));
+        let least = self.recent.cap().get().saturating_mul(KNOWN_PER_RECENT);
+        self.known_max = least.max(self.known.len().saturating_mul(2));
     }
 }
 
 impl Cache {
+    /// Keeps the keys of `recent_max` subjects while nobody uses them.
+    pub fn new(recent_max: NonZeroUsize) -> Self {
+        let inner = Inner {
+            generation: 0,
+            recent: LruCache::new(recent_max),
+            known: HashMap::new(),
+            subjects: HashMap::new(),
+            known_max: recent_max.get().saturating_mul(KNOWN_PER_RECENT),
+        };
+        Self { inner: Mutex::new(inner) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,5 +122,44 @@ impl Cache {
         if let Some(keys) = there {
             keys.replace(cover.unwrap_or_default());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn put(cache: &Cache, number: u8) -> Arc<SubjectKeys> {
+        let keys = SubjectKeys::new([number; 32], Handle([number; 16]), vec![Node::root(&[number; 32])]);
+        cache.put(keys, cache.generation()).unwrap()
+    }
+
+    #[test]
+    fn of_one_subject_there_is_one_set_of_keys_as_long_as_somebody_holds_it() {
+        let cache = Cache::new(NonZeroUsize::MIN);
+        let held = put(&cache, 1);
+        assert!(Arc::ptr_eq(&held, &put(&cache, 1)), "a second reader gets the first one's");
+        put(&cache, 2);
+        assert!(Arc::ptr_eq(&held, &cache.get(&[1; 32]).unwrap()), "pushed out of the recent ones");
+        put(&cache, 3);
+        assert!(cache.get(&[2; 32]).is_none(), "nobody holds it");
+        assert!(Arc::ptr_eq(&held, &cache.by_handle(&Handle([1; 16])).unwrap()));
+        put(&cache, 4);
+        cache.follow(&[1; 32], &Handle([1; 16]), None);
+        assert!(held.event_key(0, &[0; 16]).is_err(), "destroying reaches the holder");
+        assert!(cache.by_handle(&Handle([1; 16])).is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let cache = Cache::new(NonZeroUsize::new(4).unwrap());
+        let held = put(&cache, 0);
+        for number in 1..=255 {
+            put(&cache, number);
+        }
+        let inner = cache.lock();
+        assert!(inner.known.len() <= 16 && inner.subjects.len() <= 16 && inner.recent.len() <= 4);
+        assert!(inner.known.contains_key(&held.subject));
     }
 }

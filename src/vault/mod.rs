@@ -10,13 +10,13 @@ mod pages;
 mod root;
 mod shelf;
 mod subject;
+mod subjects;
 #[cfg(test)]
 mod tests;
 pub mod tree;
-mod vault;
 mod writer;
 
 pub use error::VaultError;
 pub use root::RootKey;
 pub use subject::SubjectKeys;
-pub use vault::Vault;
+pub use subjects::{PendingErasure, Vault};

@@ -23,11 +23,19 @@ struct FaultyKeys {
     writes: AtomicUsize,
     /// Taken by the next write, which waits for it.
     gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
+    /// Taken by the next read, which says that it has read and then waits before it returns.
+    read_gate: std::sync::Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
 impl KeyStore for FaultyKeys {
     fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.read_page(id)
+        let page = self.inner.read_page(id);
+        let gate = self.read_gate.lock().unwrap().take();
+        if let Some((has_read, gate)) = gate {
+            has_read.send(()).unwrap();
+            gate.recv().unwrap();
+        }
+        page
     }
 
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
@@ -269,6 +277,36 @@ async fn an_erasure_goes_on_where_nobody_waits() {
     assert_eq!(key(&keys, 0), None);
     assert!(vault.subject(&ada).unwrap().is_none());
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
+    for whole in [true, false] {
+        let bench = Bench::new();
+        let ada = subject("ada");
+        // Keys that this vault has not in memory yet.
+        let keys = bench.open().subject_or_create(&ada).await.unwrap();
+        let vault = bench.open();
+        let (has_read, read) = mpsc::channel();
+        let (go, gate) = mpsc::channel();
+        *bench.store.read_gate.lock().unwrap() = Some((has_read, gate));
+        let reader = {
+            let (vault, ada) = (Arc::clone(&vault), ada.clone());
+            std::thread::spawn(move || vault.subject(&ada).unwrap())
+        };
+        read.recv().unwrap();
+        // The reader holds the old page, and now it is destroyed.
+        if whole {
+            vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
+        } else {
+            vault.puncture(keys.handle, &[5]).await.unwrap();
+        }
+        go.send(()).unwrap();
+        for found in [reader.join().unwrap(), vault.subject(&ada).unwrap()] {
+            assert_eq!(found.is_none(), whole);
+            assert_eq!(found.and_then(|keys| key(&keys, 5)), None);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

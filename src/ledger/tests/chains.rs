@@ -27,7 +27,8 @@ async fn what_does_not_continue_the_chain_is_refused() {
     let mut ada = Person::new(1);
     ledger.submit(ada.frame(&ledger, 2)).await.unwrap();
     let stale = Err(SubmitError::Stale { actual_version: 2 });
-    let at = |version, previous| Person { version, previous, ..ada.clone() };
+    let handle = ada.handle;
+    let at = |version, previous| Person { handle, version, previous, ..Person::new(1) };
     for mut wrong in [at(0, None), at(1, ada.previous), at(3, ada.previous), at(2, Some([7; 32]))] {
         assert_eq!(wrong.write(&ledger).await.map(|_| ()), stale);
     }

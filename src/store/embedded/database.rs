@@ -1,13 +1,20 @@
 //! sled, as this store uses it: own settings, one tree a database, small batches, and a flush that is durable.
 
 use super::disk;
-use crate::store::StoreError;
+use crate::store::{IndexRecord, StoreError};
 use sled::{Batch, Db, Tree};
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Operations in one batch; sled's memory follows batch size.
-pub const BATCH_OPERATIONS_MAX: usize = 256;
+pub const BATCH_OPERATIONS_MAX: usize = 128;
+
+/// How often, and how far apart, sled is asked for its lock again.
+const LOCK_TRIES_MAX: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// One sled database with one tree.
 pub struct Database {
@@ -15,15 +22,40 @@ pub struct Database {
     tree: Tree,
     /// Our own handle of sled's file: sled 0.34's flush ends in `sync_file_range`, which is not durable.
     file: File,
+    room: Mutex<Room>,
+}
+
+/// Blocks held for sled behind the end of its file.
+struct Room {
+    step: u64,
+    length: u64,
+    reserved: u64,
+}
+
+/// sled names a lock that is taken only in the text of its error.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock"))
 }
 
 fn failed(error: sled::Error) -> StoreError {
-    StoreError::Database(error.to_string())
+    match error {
+        sled::Error::Io(source) => disk::io("using a database")(source),
+        sled::Error::Corruption { .. } => {
+            StoreError::Damaged { what: "database", place: "found by sled".into() }
+        }
+        other => StoreError::Database(other.to_string()),
+    }
+}
+
+/// sled panics on some damaged files; that must read as damage, not as a crash of the daemon.
+fn unless_panicked<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let panicked = |_| StoreError::Damaged { what: "database", place: "sled gave up on it".into() };
+    catch_unwind(AssertUnwindSafe(work)).map_err(panicked)?
 }
 
 impl Database {
-    /// Opens or makes a database.
-    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+    /// Opens or makes a database that keeps `cache_bytes` in memory and makes room in steps of `step` bytes.
+    pub fn open(dir: &Path, cache_bytes: u64, step: u64) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let config = sled::Config::new()
             .path(dir)
@@ -32,31 +64,57 @@ impl Database {
             // Flushed by us alone, where it is waited for.
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        // sled panics on some damaged files; that must read as damage, not as a crash of the daemon.
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            config.open().and_then(|db| Ok((db.open_tree("records")?, db)))
-        }));
-        let (tree, db) = opened
-            .map_err(|_| StoreError::Damaged { what: "database", place: "sled could not open it".into() })?
-            .map_err(failed)?;
-        let file = File::open(dir.join("db")).map_err(disk::io("opening a database's file"))?;
+        let open = || config.open().and_then(|db| Ok((db.open_tree("records")?, db)));
+        let (tree, db) = unless_panicked(|| {
+            let mut opened = open();
+            // sled's own threads may hold its lock for a moment after its end in this very process. Of any other
+            // process the folder's own lock has told already.
+            for _ in 0..LOCK_TRIES_MAX {
+                match opened {
+                    Err(error) if is_locked(&error) => std::thread::sleep(LOCK_WAIT),
+                    other => return other.map_err(failed),
+                }
+                opened = open();
+            }
+            opened.map_err(failed)
+        })?;
+        let file = File::options().read(true).write(true).open(dir.join("db"));
+        let file = file.map_err(disk::io("opening a database's file"))?;
         disk::sync_dir(dir)?;
-        Ok(Self { db, tree, file })
+        let length = disk::length(&file)?;
+        Ok(Self { db, tree, file, room: Mutex::new(Room { step, length, reserved: length }) })
+    }
+
+    /// Holds blocks for what sled writes next, so that a full device shows before anything is written. A sled that
+    /// failed to write is lost until it is reopened.
+    pub fn make_room(&self) -> Result<(), StoreError> {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = disk::length(&self.file)?;
+        if length < room.length {
+            // sled cut its file, and with it what was held behind.
+            room.reserved = length;
+        }
+        room.length = length;
+        if room.reserved < length.saturating_add(room.step / 2) {
+            disk::reserve_behind(&self.file, length, room.step)?;
+            room.reserved = length.saturating_add(room.step);
+        }
+        Ok(())
     }
 
     /// One value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.tree.get(key).map_err(failed)?.map(|value| value.to_vec()))
+        unless_panicked(|| Ok(self.tree.get(key).map_err(failed)?.map(|value| value.to_vec())))
     }
 
     /// Applies a batch: all or nothing. Durable only after [`Database::flush`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.tree.apply_batch(batch).map_err(failed)
+        unless_panicked(|| self.tree.apply_batch(batch).map_err(failed))
     }
 
     /// Makes everything applied so far durable.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(failed)?;
+        unless_panicked(|| self.db.flush().map_err(failed))?;
         self.file.sync_data().map_err(disk::io("syncing a database"))
     }
 
@@ -66,19 +124,34 @@ impl Database {
         prefix: &[u8],
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let start = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
-        self.tree
-            .range(start..)
-            .take_while(|item| item.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
-            .take(count)
-            .map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed))
-            .collect()
+    ) -> Result<Vec<IndexRecord>, StoreError> {
+        let start = after.map_or_else(Vec::new, |after| [after, &[0]].concat()).max(prefix.to_vec());
+        unless_panicked(|| {
+            self.tree
+                .range(start..)
+                .take_while(|item| item.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
+                .take(count)
+                .map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed))
+                .collect()
+        })
+    }
+
+    /// Looks at every record whose key starts with `prefix`.
+    pub fn for_each(&self, prefix: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        unless_panicked(|| {
+            for item in self.tree.scan_prefix(prefix) {
+                let (key, value) = item.map_err(failed)?;
+                each(&key, &value);
+            }
+            Ok(())
+        })
     }
 
     /// The last record whose key starts with `prefix` (`after_prefix` is the first key beyond).
-    pub fn last(&self, prefix: &[u8], after_prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let last = self.tree.range(prefix.to_vec()..after_prefix.to_vec()).next_back().transpose();
-        Ok(last.map_err(failed)?.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    pub fn last(&self, prefix: &[u8], after_prefix: &[u8]) -> Result<Option<IndexRecord>, StoreError> {
+        unless_panicked(|| {
+            let last = self.tree.range(prefix.to_vec()..after_prefix.to_vec()).next_back().transpose();
+            Ok(last.map_err(failed)?.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })
     }
 }

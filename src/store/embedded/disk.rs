@@ -2,9 +2,13 @@
 
 use crate::store::StoreError;
 use rustix::fs::{FallocateFlags, fallocate, fdatasync};
-use std::fs::{File, OpenOptions};
+use rustix::io::{Errno, retry_on_intr};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Zeros written at once where a file system can't make room ahead.
+const ZEROS: usize = 1 << 20;
 
 /// An I/O error with what was attempted.
 pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -14,19 +18,43 @@ pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
     }
 }
 
-/// Opens a file for reading and writing, made with mode 0600 where it is missing.
+/// Opens a file for reading and writing; where it is missing it is made with mode 0600, its name durable.
 pub fn open(path: &Path) -> Result<File, StoreError> {
+    let missing = !path.exists();
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(io("opening a file of the store"))
+    let file = options.open(path).map_err(io("opening a file of the store"))?;
+    if missing {
+        path.parent().map_or(Ok(()), sync_dir)?;
+    }
+    Ok(file)
 }
 
-/// Makes a directory with mode 0700, durable in its parent.
+/// Takes a folder for this process alone, for as long as the file is held.
+///
+/// # Errors
+/// [`StoreError::Busy`] where another holds it.
+pub fn lock(dir: &Path) -> Result<File, StoreError> {
+    let file = open(&dir.join("lock"))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::Busy,
+        TryLockError::Error(source) => io("locking the folder")(source),
+    })?;
+    Ok(file)
+}
+
+/// Makes a directory and those above it with mode 0700, each durable in its parent.
 pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path).map_err(io("making a directory"))?;
-    path.parent().map_or(Ok(()), sync_dir)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else { return Ok(()) };
+    if !parent.as_os_str().is_empty() {
+        make_dir(parent)?;
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(io("making a directory"))?;
+    sync_dir(parent)
 }
 
 /// Makes the names in a directory durable.
@@ -40,15 +68,46 @@ pub fn sync(file: &File) -> Result<(), StoreError> {
     fdatasync(file).map_err(|error| io("syncing a file")(error.into()))
 }
 
-/// Makes room for `to` bytes in steps of `step`, where `from` are there.
+/// A file's length, bytes.
+pub fn length(file: &File) -> Result<u64, StoreError> {
+    Ok(file.metadata().map_err(io("looking at a file of the store"))?.len())
+}
+
+/// Makes room for `to` bytes in steps of `step`, where `from` are there: writing into it can't run out of space.
+/// Gives the new length.
 pub fn reserve(file: &File, from: u64, to: u64, step: u64) -> Result<u64, StoreError> {
     if to <= from {
         return Ok(from);
     }
     let target = to.next_multiple_of(step.max(1));
-    fallocate(file, FallocateFlags::empty(), from, target.saturating_sub(from))
-        .map_err(|error| io("making room")(error.into()))?;
+    let length = target.saturating_sub(from);
+    match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), from, length)) {
+        Err(Errno::OPNOTSUPP) => write_zeros(file, from, length)?,
+        other => other.map_err(|error| io("making room")(error.into()))?,
+    }
     Ok(target)
+}
+
+/// Blocks behind the end of a file, whose length stays: room for somebody else's writing. Where the file system can't,
+/// there is none.
+pub fn reserve_behind(file: &File, from: u64, length: u64) -> Result<(), StoreError> {
+    match retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, length)) {
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(io("making room")(error.into())),
+    }
+}
+
+/// Overwrites a range with zeros.
+pub fn write_zeros(file: &File, from: u64, length: u64) -> Result<(), StoreError> {
+    let end = from.saturating_add(length);
+    let zeros = vec![0; ZEROS.min(usize::try_from(length).unwrap_or(ZEROS))];
+    let mut at = from;
+    while at < end {
+        let count = zeros.len().min(usize::try_from(end.saturating_sub(at)).unwrap_or(ZEROS));
+        write(file, at, zeros.split_at(count).0)?;
+        at = at.saturating_add(count as u64);
+    }
+    Ok(())
 }
 
 /// Gives whole blocks inside a zeroed range back to the file system; best effort, for they are zero already.

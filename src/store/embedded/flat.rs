@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Levels of nodes kept: 0, 8, 16, 24, which is good for 2^40 entries.
 const LEVELS: [u8; 4] = [0, 8, 16, 24];
-const STEP: u64 = 1 << 20;
+/// Room is made in steps of this many bytes.
+const STEP: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
 /// A file of items of `N` bytes.
 pub struct Flat<const N: usize> {
@@ -23,7 +24,7 @@ impl<const N: usize> Flat<N> {
     /// Opens or makes the file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = disk::open(path)?;
-        let reserved = file.metadata().map_err(disk::io("looking at a file"))?.len();
+        let reserved = disk::length(&file)?;
         Ok(Self { file, reserved: AtomicU64::new(reserved) })
     }
 
@@ -38,6 +39,12 @@ impl<const N: usize> Flat<N> {
         let to = disk::reserve(&self.file, reserved, count.saturating_mul(N as u64), STEP)?;
         self.reserved.store(to, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether these very items stand from `start` on.
+    pub fn holds(&self, start: u64, items: &[[u8; N]]) -> Result<bool, StoreError> {
+        let bytes = disk::read(&self.file, start.saturating_mul(N as u64), items.as_flattened().len())?;
+        Ok(bytes == items.as_flattened())
     }
 
     /// Writes items from `start` on.
@@ -108,8 +115,7 @@ impl Tree {
                     // The first node that was not complete before, up to the last that is now.
                     (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
                     for index in first..end {
-                        let children = lower.read(index << TILE_HEIGHT, 1 << TILE_HEIGHT)?;
-                        file.write(index, &[root(children)])?;
+                        file.write(index, &[node_over(lower, index)?])?;
                     }
                 }
             }
@@ -119,6 +125,30 @@ impl Tree {
             below = Some(file);
         }
         Ok(())
+    }
+
+    /// Whether these leaf hashes stand from `start` on, under every kept node that they complete.
+    pub fn holds(&self, start: u64, leaves: &[Hash]) -> Result<bool, StoreError> {
+        let (mut first, mut end) = (start, start.saturating_add(leaves.len() as u64));
+        let mut below: Option<&Flat<32>> = None;
+        for (_, file) in &self.levels {
+            let held = match below {
+                None => file.holds(first, leaves)?,
+                Some(lower) => {
+                    (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
+                    let mut held = true;
+                    for index in first..end {
+                        held = held && file.holds(index, &[node_over(lower, index)?])?;
+                    }
+                    held
+                }
+            };
+            if !held || first == end {
+                return Ok(held);
+            }
+            below = Some(file);
+        }
+        Ok(true)
     }
 
     /// Nodes of a kept level.
@@ -131,6 +161,11 @@ impl Tree {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.levels.iter().try_for_each(|(_, file)| file.sync())
     }
+}
+
+/// The node over 256 of the kept level below it.
+fn node_over(lower: &Flat<32>, index: u64) -> Result<Hash, StoreError> {
+    lower.read(index << TILE_HEIGHT, 1 << TILE_HEIGHT).map(root)
 }
 
 /// Root of 256 nodes.

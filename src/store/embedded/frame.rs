@@ -166,29 +166,37 @@ impl FrameHeader {
         plausible.then_some(header)
     }
 
-    fn sum(&self, records: &[RecordHeader]) -> u32 {
+    fn sum<'a>(&self, records: impl Iterator<Item = &'a RecordHeader>) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.clear());
-        records.iter().for_each(|record| hasher.update(&record.constant()));
+        records.for_each(|record| hasher.update(&record.constant()));
         hasher.finalize()
     }
 }
 
+/// Bytes of the frame of these entries; `None` if it is out of bounds (no entries, too many, or over 4 GiB).
+pub fn length(entries: &[NewEntry]) -> Option<u32> {
+    let span = |entry: &NewEntry| ALIGN.saturating_add(padded(entry.bytes.len()));
+    let length = entries.iter().map(span).fold(ALIGN, usize::saturating_add);
+    let count = u32::try_from(entries.len()).ok()?;
+    (1..=FRAME_ENTRIES_MAX).contains(&count).then_some(())?;
+    u32::try_from(length).ok()
+}
+
 /// Appends the frame of these entries to `buffer`; gives each record's offset in it.
-/// `None` if it is out of bounds (no entries, too many, or over 4 GiB).
+/// `None` if it is out of bounds, as [`length`] says.
 pub fn append(
     buffer: &mut Vec<u8>,
     commit_start: u64,
     first: u64,
     entries: &[NewEntry],
 ) -> Option<Vec<usize>> {
+    let length = length(entries)?;
     let records: Vec<RecordHeader> = entries.iter().map(RecordHeader::new).collect::<Option<_>>()?;
-    let length = records.iter().fold(ALIGN, |sum, record| sum.saturating_add(record.span()));
-    let count = u32::try_from(entries.len()).ok().filter(|count| (1..=FRAME_ENTRIES_MAX).contains(count))?;
-    let mut header =
-        FrameHeader { commit_start, first, count, length: u32::try_from(length).ok()?, checksum: 0 };
-    header.checksum = header.sum(&records);
-    buffer.reserve(length);
+    let count = u32::try_from(entries.len()).ok()?;
+    let mut header = FrameHeader { commit_start, first, count, length, checksum: 0 };
+    header.checksum = header.sum(records.iter());
+    buffer.reserve(length as usize);
     buffer.extend_from_slice(&header.encode());
     let mut offsets = Vec::with_capacity(entries.len());
     for (record, entry) in records.iter().zip(entries) {
@@ -200,14 +208,32 @@ pub fn append(
     Some(offsets)
 }
 
+/// A record that was read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Offset of its header in the frame.
+    pub offset: usize,
+    /// Its header.
+    pub header: RecordHeader,
+    /// Discarded, and yet the bytes are not zero: a crash came in between.
+    pub unfinished: bool,
+}
+
+impl Record {
+    /// Its bytes in the frame it was read from; `None` where they were discarded.
+    pub fn bytes<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        let data = frame.get(self.offset.saturating_add(ALIGN)..)?.get(..self.header.length as usize)?;
+        (self.header.state == State::Present).then_some(data)
+    }
+}
+
 /// A frame that was read back.
+#[derive(Clone, Debug)]
 pub struct Parsed {
     /// Its header.
     pub header: FrameHeader,
-    /// Each record with its offset in the frame.
-    pub records: Vec<(usize, RecordHeader)>,
-    /// Discarded records whose bytes are not zero yet.
-    pub unfinished: Vec<usize>,
+    /// Its records, in order.
+    pub records: Vec<Record>,
 }
 
 /// The frame at the start of `bytes`, if it is whole: every checksum holds, and what is present is as it was written.
@@ -215,23 +241,24 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed> {
     let header = FrameHeader::decode(bytes)?;
     let frame = bytes.get(..header.length as usize)?;
     let mut records = Vec::with_capacity(header.count as usize);
-    let mut unfinished = Vec::new();
-    let mut at = ALIGN;
+    let mut offset = ALIGN;
     for _ in 0..header.count {
-        let record = RecordHeader::decode(frame.get(at..)?)?;
-        let data = frame.get(at.saturating_add(ALIGN)..)?.get(..record.length as usize)?;
-        match record.state {
+        let record = RecordHeader::decode(frame.get(offset..)?)?;
+        let end = offset.saturating_add(record.span());
+        let (data, padding) =
+            frame.get(offset.saturating_add(ALIGN)..end)?.split_at_checked(record.length as usize)?;
+        let unfinished = match record.state {
             State::Present if crc32fast::hash(data) != record.bytes_checksum => return None,
-            State::Discarded if data.iter().any(|byte| *byte != 0) => unfinished.push(at),
-            _ => {}
+            State::Present => false,
+            State::Discarded => data.iter().any(|byte| *byte != 0),
+        };
+        if padding.iter().any(|byte| *byte != 0) {
+            return None;
         }
-        records.push((at, record));
-        at = at.saturating_add(record.span());
+        records.push(Record { offset, header: record, unfinished });
+        offset = end;
     }
-    let constant: Vec<RecordHeader> = records.iter().map(|(_, record)| *record).collect();
-    (at == frame.len() && header.sum(&constant) == header.checksum).then_some(Parsed {
-        header,
-        records,
-        unfinished,
-    })
+    let whole =
+        offset == frame.len() && header.sum(records.iter().map(|record| &record.header)) == header.checksum;
+    whole.then_some(Parsed { header, records })
 }

@@ -1,81 +1,134 @@
-//! The embedded log: commits, reads, discards.
+//! The embedded log: what it consists of, how it is opened, and its contract.
 
 use super::disk;
 use super::flat::{Locations, Tree};
-use super::frame;
-use super::index::{Done, Index};
+use super::index::Index;
+use super::intent::Intent;
+use super::mark::{Extent, Mark, MarkFile};
+use super::marker::Marker;
 use super::recovery::{self, Recovery};
 use super::segment::{Location, Segments, Tail};
 use crate::store::{CommitError, Frame, Head, IndexRecord, LogStore, StoreError, StoredEntry};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Settings of the embedded log.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// A segment is closed when the next batch would take it beyond this, bytes.
     pub segment_bytes_max: u64,
+    /// Room is made ahead in steps of this many bytes, in segments and for the index.
+    pub room_bytes: u64,
     /// sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
+    /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
+    pub mark_entries: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: 64 << 20, index_cache_bytes: 64 << 20 }
+        Self {
+            segment_bytes_max: 64 << 20,
+            room_bytes: 16 << 20,
+            index_cache_bytes: 64 << 20,
+            mark_entries: 32_768,
+        }
     }
 }
 
-/// The embedded log.
-pub struct EmbeddedLog {
-    pub(super) dir: PathBuf,
+/// Whether the log takes writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Running {
+    /// It does.
+    Yes,
+    /// It was closed.
+    Closed,
+    /// A write failed, and what became of it is unknown.
+    Stopped,
+}
+
+/// What whoever writes owns: one at a time, under one lock.
+#[derive(Default)]
+pub struct Writer {
+    /// Where the next frame goes.
+    pub tail: Tail,
+    /// Kept from one commit to the next.
+    pub buffer: Vec<u8>,
+    /// Everything committed.
+    pub now: Extent,
+    /// The mark on disk.
+    pub marked: Mark,
+    /// A mark that is about to be written: what came until it began.
+    pub pending: Option<Extent>,
+}
+
+/// The embedded log, shared with the thread that writes marks.
+pub struct Shared {
     pub(super) options: Options,
     pub(super) segments: Segments,
     pub(super) locations: Locations,
     pub(super) tree: Tree,
     pub(super) index: Index,
-    /// Written by the committer alone, after everything else is done.
+    pub(super) intent: Intent,
+    pub(super) mark_file: MarkFile,
+    /// Moved by the writer alone, after everything else is done.
     pub(super) head: RwLock<Head>,
-    /// Owned by the committer.
-    pub(super) tail: Mutex<Tail>,
+    /// Entries that can be read: ahead of the head while the index takes them, so that what is found can be read.
+    pub(super) readable: AtomicU64,
+    /// Further index records are complete below.
+    pub(super) further: AtomicU64,
     pub(super) entry_bytes: AtomicU64,
-    pub(super) recovery: Recovery,
-    stopped: AtomicBool,
+    pub(super) writer: Mutex<Writer>,
+    /// One mark at a time.
+    pub(super) marking: Mutex<()>,
+    running: AtomicU8,
     /// Held for as long as the folder is ours.
     _lock: File,
+}
+
+/// The embedded log.
+pub struct EmbeddedLog {
+    pub(super) shared: Arc<Shared>,
+    pub(super) marker: Marker,
+    recovery: Recovery,
 }
 
 impl EmbeddedLog {
     /// Opens the folder, recovering what a crash left.
     ///
     /// # Errors
-    /// Another daemon has it open, it is damaged, or the system refuses.
+    /// [`StoreError::Busy`] where another daemon has it open, [`StoreError::Damaged`] where it is not what was
+    /// written, or whatever the system refuses.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
-        let lock = disk::open(&dir.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::Database("another daemon has this folder open".into()),
-            TryLockError::Error(source) => disk::io("locking the folder")(source),
-        })?;
-        let mut log = Self {
-            dir: dir.to_owned(),
-            segments: Segments::open(&dir.join("segments"))?,
+        let lock = disk::lock(dir)?;
+        let (mark_file, mark) = MarkFile::open(dir)?;
+        let found = recovery::open_index(dir, &options, &mark)?;
+        let shared = Arc::new(Shared {
+            segments: Segments::open(&dir.join("segments"), options.room_bytes)?,
             locations: Locations::open(&dir.join("locations"))?,
             tree: Tree::open(&dir.join("tree"))?,
-            index: recovery::open_index(dir, options.index_cache_bytes)?,
+            intent: Intent::open(dir)?,
+            index: found.index,
+            mark_file,
             options,
             head: RwLock::default(),
-            tail: Mutex::default(),
+            readable: AtomicU64::new(0),
+            further: AtomicU64::new(0),
             entry_bytes: AtomicU64::new(0),
-            recovery: Recovery::default(),
-            stopped: AtomicBool::new(false),
+            writer: Mutex::default(),
+            marking: Mutex::default(),
+            running: AtomicU8::new(Running::Yes as u8),
             _lock: lock,
-        };
-        recovery::run(&mut log)?;
-        Ok(log)
+        });
+        let recovery = recovery::run(&shared, mark, found.state)?;
+        let marker = Marker::start(&shared)?;
+        Ok(Self { shared, marker, recovery })
     }
 
     /// What opening found and did.
@@ -83,130 +136,107 @@ impl EmbeddedLog {
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
-
-    fn stop<T>(&self, error: StoreError) -> Result<T, CommitError> {
-        self.stopped.store(true, Ordering::Release);
-        Err(CommitError::Unknown(error))
-    }
-
-    fn check_running(&self) -> Result<(), StoreError> {
-        if self.stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { Ok(()) }
-    }
-
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes room for everything that a batch writes, so that writing itself can't run out of it.
-    fn make_room(&self, tail: &mut Tail, head: u64, count: u64, bytes: u64) -> Result<(), StoreError> {
-        let size = head.saturating_add(count);
-        self.locations.reserve(size)?;
-        self.tree.reserve(size)?;
-        if self.segments.count() == 0 || tail.at.saturating_add(bytes) > self.options.segment_bytes_max {
-            if self.segments.count() > 0 {
-                self.mark(head)?;
-            }
-            *tail = self.segments.start(head, bytes)?;
-        } else {
-            self.segments.reserve(tail, bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Makes everything that can be rebuilt durable up to `size`, so that recovery need not look further back.
-    pub(super) fn mark(&self, size: u64) -> Result<(), StoreError> {
-        self.tree.sync()?;
-        self.locations.sync()?;
-        self.index.flush()?;
-        recovery::write_mark(&self.dir, size, false)
-    }
-
-    /// What follows the flush: the flat files and the index, which readers need and recovery can rebuild.
-    fn publish(&self, start: u64, frames: &[Frame], places: &[Location]) -> Result<Head, StoreError> {
-        let encoded: Vec<[u8; 8]> = places.iter().map(|place| place.encode()).collect();
-        self.locations.write(start, &encoded)?;
-        let leaves: Vec<Hash> = frames.iter().flatten().map(|entry| entry.leaf_hash).collect();
-        self.tree.write(start, &leaves)?;
-        let mut head = self.head();
-        let further_complete = self.index.done()?.further == start;
-        for frame in frames {
-            self.index.add(head.size, frame, further_complete)?;
-            head.size = head.size.saturating_add(frame.len() as u64);
-            head.recorded_at_ms = frame.last().map_or(head.recorded_at_ms, |entry| entry.recorded_at_ms);
-        }
-        Ok(head)
-    }
 }
 
-impl LogStore for EmbeddedLog {
-    fn head(&self) -> Head {
+impl Shared {
+    /// Where the log ends.
+    pub fn head(&self) -> Head {
         *self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
-        self.check_running().map_err(CommitError::Unknown)?;
-        let mut tail = self.tail();
-        let start = self.head().size;
-        if start != expected {
-            return Err(CommitError::Conflict { expected, actual: start });
-        }
-        let too_large = || CommitError::Rejected(StoreError::Missing("room in one frame"));
-        let (mut buffer, mut offsets, mut next) = (Vec::new(), Vec::new(), start);
-        for frame in frames {
-            let added = frame::append(&mut buffer, start, next, frame).ok_or_else(too_large)?;
-            offsets.extend(added);
-            next = next.saturating_add(frame.len() as u64);
-        }
-        if frames.is_empty() {
-            return Ok(self.head());
-        }
-        let count = next.saturating_sub(start);
-        self.make_room(&mut tail, start, count, buffer.len() as u64).map_err(CommitError::Rejected)?;
-        let number = self.segments.count().saturating_sub(1);
-        let segment = self.segments.get(number).map_err(CommitError::Rejected)?;
-        let written = disk::write(&segment.file, tail.at, &buffer).and_then(|()| disk::sync(&segment.file));
-        if let Err(error) = written {
-            return self.stop(error);
-        }
-        let at = tail.at;
-        let place = |offset: &usize| Location { segment: number, offset: at.saturating_add(*offset as u64) };
-        let places: Vec<Location> = offsets.iter().map(place).collect();
-        let head = match self.publish(start, frames, &places) {
-            Ok(head) => head,
-            Err(error) => return self.stop(error),
-        };
-        tail.at = at.saturating_add(buffer.len() as u64);
-        let bytes: usize = frames.iter().flatten().map(|entry| entry.bytes.len()).sum();
-        self.entry_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
-        Ok(head)
+    /// Waits for its turn to write.
+    pub fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
-        if position >= self.head().size {
+    /// Whether the log takes writes; only under the writer's lock is the answer good for longer than a moment.
+    pub fn running(&self) -> Running {
+        match self.running.load(Ordering::Acquire) {
+            0 => Running::Yes,
+            1 => Running::Closed,
+            _ => Running::Stopped,
+        }
+    }
+
+    /// Says whether the log takes writes.
+    pub fn set_running(&self, running: Running) {
+        self.running.store(running as u8, Ordering::Release);
+    }
+
+    /// # Errors
+    /// The log takes no writes.
+    pub fn check_running(&self) -> Result<(), StoreError> {
+        if self.running() == Running::Yes { Ok(()) } else { Err(StoreError::Stopped) }
+    }
+
+    /// Does what must not fail halfway: if it does, or panics, nobody can say what was written, and no later write is
+    /// taken. Only under the writer's lock.
+    pub fn all_or_stop<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.set_running(Running::Stopped);
+        let done = work()?;
+        self.set_running(Running::Yes);
+        Ok(done)
+    }
+
+    /// One entry.
+    pub fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
+        if position >= self.readable.load(Ordering::Acquire) {
             return Err(StoreError::Missing("entry"));
         }
         self.segments.read(position, self.locations.get(position)?)
     }
 
+    fn close(&self) -> Result<(), StoreError> {
+        let _one_mark_at_a_time = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer();
+        match self.running() {
+            Running::Closed => return Ok(()),
+            Running::Stopped => return Err(StoreError::Stopped),
+            Running::Yes => {}
+        }
+        self.all_or_stop(|| {
+            self.sync_derived()?;
+            let extent = writer.now;
+            self.write_mark(&mut writer, extent, true)
+        })?;
+        self.set_running(Running::Closed);
+        Ok(())
+    }
+}
+
+impl LogStore for EmbeddedLog {
+    fn head(&self) -> Head {
+        self.shared.head()
+    }
+
+    fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
+        let head = self.shared.commit(expected, frames)?;
+        self.marker.wake_if_due(&self.shared, head.size);
+        Ok(head)
+    }
+
+    fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
+        self.shared.read_entry(position)
+    }
+
     fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError> {
-        let end = self.head().size.min(start.saturating_add(count as u64));
+        let end = self.shared.readable.load(Ordering::Acquire).min(start.saturating_add(count as u64));
         let count = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
-        let places = self.locations.read(start, count)?;
-        let read = |(position, place)| self.segments.read(position, Location::decode(place));
+        let places = self.shared.locations.read(start, count)?;
+        let read = |(position, place)| self.shared.segments.read(position, Location::decode(place));
         (start..).zip(places).map(read).collect()
     }
 
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
-        self.index.subject(handle, start, count)
+        self.shared.index.subject(handle, start, count)
     }
 
     fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
-        self.index.subject_head(handle)
+        self.shared.index.subject_head(handle)
     }
 
     fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError> {
-        self.index.idempotent(hash)
+        self.shared.index.idempotent(hash)
     }
 
     fn read_hashes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
@@ -214,31 +244,15 @@ impl LogStore for EmbeddedLog {
         if start.saturating_add(count as u64) > complete {
             return Err(StoreError::Missing("complete node"));
         }
-        self.tree.read(level, start, count)
+        self.shared.tree.read(level, start, count)
     }
 
     fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
-        self.check_running()?;
-        let _no_commit_meanwhile = self.tail();
-        let mut present = Vec::new();
-        let mut places = Vec::new();
-        for position in positions {
-            let stored = self.read_entry(*position)?;
-            places.push(self.locations.get(*position)?);
-            if let Some(bytes) = stored.bytes {
-                present.push((*position, bytes));
-            }
-        }
-        // The index first: from the bytes it is known what to forget, so they must still be there after a crash.
-        self.index.remove(&present)?;
-        self.segments.discard(&places)?;
-        let bytes: usize = present.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.entry_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
-        Ok(())
+        self.shared.discard(positions)
     }
 
     fn index_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.index.get(key)
+        self.shared.index.get(key)
     }
 
     fn index_scan(
@@ -247,30 +261,25 @@ impl LogStore for EmbeddedLog {
         after: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<IndexRecord>, StoreError> {
-        self.index.scan(prefix, after, count)
+        self.shared.index.scan(prefix, after, count)
     }
 
     fn unindexed_from(&self) -> Option<u64> {
-        let further = self.index.done().map_or(0, |done: Done| done.further);
-        (further < self.head().size).then_some(further)
+        // The head first: a commit completes further records before it moves the head.
+        let size = self.head().size;
+        let further = self.shared.further.load(Ordering::Acquire);
+        (further < size).then_some(further)
     }
 
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
-        let _no_commit_meanwhile = self.tail();
-        self.index.restore(records, done_to)
+        self.shared.index_restore(records, done_to)
     }
 
     fn entry_bytes(&self) -> u64 {
-        self.entry_bytes.load(Ordering::Relaxed)
+        self.shared.entry_bytes.load(Ordering::Relaxed)
     }
 
     fn close(&self) -> Result<(), StoreError> {
-        let _no_commit_meanwhile = self.tail();
-        if self.stopped.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let size = self.head().size;
-        self.mark(size)?;
-        recovery::write_mark(&self.dir, size, true)
+        self.shared.close()
     }
 }

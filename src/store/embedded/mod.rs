@@ -1,13 +1,21 @@
 //! The embedded engine: a segment log that is the truth, sled for everything that is looked up, sled by itself for keys.
+//! Formats and recovery stand in `docs/storage.md`.
 
+mod commit;
 mod database;
+mod discard;
 mod disk;
 mod flat;
 mod frame;
 mod index;
+mod intent;
 mod keys;
 mod log;
+mod mark;
+mod marker;
+mod records;
 mod recovery;
+mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;

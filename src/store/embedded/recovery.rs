@@ -1,230 +1,327 @@
 //! What happens at open: find the end, tell a torn end from damage, bring everything that can be rebuilt up to it.
-//!
-//! The mark file says up to which position flat files and index are known to be durable, and whether the end was
-//! clean. Without it, or after deletion of an index, everything is rebuilt from the first segment on.
 
 use super::disk;
-use super::frame::{Parsed, State};
-use super::index::{Done, Index};
-use super::log::EmbeddedLog;
-use super::segment::{Location, Scanned};
-use crate::store::{Head, NewEntry, StoreError};
+use super::flat::Locations;
+use super::frame::{Parsed, Record, State};
+use super::index::{Adding, Clear, Index};
+use super::log::{Options, Shared};
+use super::mark::{Extent, Mark};
+use super::scan::{self, End, Walked};
+use super::segment::{Location, Segment, Tail};
+use crate::store::{Head, StoreError};
 use sayso_proof::entry;
+use sayso_proof::merkle::Hash;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+/// Entries whose flat items are checked or written at once.
+const FLAT_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
+
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The last end was clean.
+    /// The last end was clean, and nothing was missing.
     pub clean: bool,
     /// A torn write was cut off here: (segment, offset). Nothing of it had been acknowledged.
     pub cut: Option<(u32, u64)>,
-    /// Flat files and index were brought up from this position on.
+    /// Flat files or index were brought up from this position on.
     pub rebuilt_from: Option<u64>,
+    /// Entries of a discard that a crash had interrupted, and that was finished.
+    pub discarded: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    size: u64,
-    clean: bool,
+/// What the index was found to be.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexState {
+    /// It holds everything that the mark says. It is empty otherwise.
+    pub good: bool,
+    /// It had held so many entries, so these had been durable.
+    pub entries: u64,
 }
 
-/// Replaces the mark, durably.
-pub fn write_mark(dir: &Path, size: u64, clean: bool) -> Result<(), StoreError> {
-    let mut bytes = size.to_be_bytes().to_vec();
-    bytes.push(u8::from(clean));
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-    let temporary = dir.join("mark.new");
-    let file = disk::open(&temporary)?;
-    file.set_len(0).map_err(disk::io("writing the mark"))?;
-    disk::write(&file, 0, &bytes)?;
-    disk::sync(&file)?;
-    std::fs::rename(&temporary, dir.join("mark")).map_err(disk::io("writing the mark"))?;
-    disk::sync_dir(dir)
+/// An opened index.
+pub struct FoundIndex {
+    /// The index.
+    pub index: Index,
+    /// What it was found to be.
+    pub state: IndexState,
 }
 
-/// The mark; as if nothing were known where it is missing or damaged.
-fn read_mark(dir: &Path) -> Mark {
-    let Ok(bytes) = std::fs::read(dir.join("mark")) else { return Mark::default() };
-    let Some((content, checksum)) = bytes.split_last_chunk::<4>() else { return Mark::default() };
-    let Some((size, [clean])) = content.split_first_chunk::<8>() else { return Mark::default() };
-    if crc32fast::hash(content).to_be_bytes() != *checksum {
-        return Mark::default();
-    }
-    Mark { size: u64::from_be_bytes(*size), clean: *clean == 1 }
-}
-
-/// Opens the index; one that can't be opened is set aside and made anew, for it can be rebuilt.
-pub fn open_index(dir: &Path, cache_bytes: u64) -> Result<Index, StoreError> {
+/// Opens the index; one that can't be used is made anew, for it can be rebuilt.
+///
+/// After a clean end it is what it was. After any other it is read through: sled reuses room that it freed since the
+/// last mark, so that a power cut can take records that were durable at that mark.
+pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundIndex, StoreError> {
     let path = dir.join("index");
-    let opened = Index::open(&path, cache_bytes).and_then(|index| index.done().map(|_| index));
+    let open = || Index::open(&path, options.index_cache_bytes, options.room_bytes);
+    let mut entries = 0;
+    let opened = open().and_then(|index| {
+        entries = index.entries()?;
+        let good = match (mark.clean, mark.extent.size) {
+            (_, 0) => entries == 0,
+            (true, size) => mark.indexed && entries == size,
+            (false, _) => mark.indexed && entries > 0 && index.holds(&mark.extent)?,
+        };
+        Ok(good.then_some(index))
+    });
     match opened {
-        Err(StoreError::Database(_) | StoreError::Damaged { .. }) => {
-            tracing::warn!("the index can't be opened and is rebuilt from the segments");
-            std::fs::remove_dir_all(&path).map_err(disk::io("removing a damaged index"))?;
-            Index::open(&path, cache_bytes)
+        Ok(Some(index)) => Ok(FoundIndex { index, state: IndexState { good: true, entries } }),
+        Ok(None) | Err(StoreError::Database(_) | StoreError::Damaged { .. }) => {
+            if mark.extent.size > 0 {
+                tracing::warn!("the index is not what it was and is rebuilt from the segments");
+            }
+            std::fs::remove_dir_all(&path).map_err(disk::io("removing an index"))?;
+            Ok(FoundIndex { index: open()?, state: IndexState { good: false, entries } })
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 
 /// Walks what may have changed since the mark and brings everything up to the end of the log.
-pub fn run(log: &mut EmbeddedLog) -> Result<(), StoreError> {
-    let mark = read_mark(&log.dir);
-    let done = log.index.done()?;
-    let reaches = log.tree.reaches(mark.size) && log.locations.capacity() >= mark.size;
-    let known = if reaches && done.entries >= mark.size { mark.size } else { 0 };
-    if done.entries > 0 && known == 0 {
-        log.index.set_done(Done::default())?;
-    }
-    // Of an unclean end, further records since the mark are not trusted either.
-    let further = if mark.clean { done.further } else { done.further.min(known) };
-    log.recovery.clean = mark.clean && known == mark.size;
-    let first = first_segment(log, known)?;
-    let further = further.min(known);
-    let mut walk = Walk { log, further, head: Head::default(), known, durable: mark.size.max(done.entries) };
-    walk.run(first)?;
-    let (head, durable) = (walk.head, walk.durable);
-    *log.head.write().unwrap_or_else(PoisonError::into_inner) = head;
-    if head.size < durable {
-        return Err(StoreError::Damaged {
-            what: "log end",
-            place: format!("position {}: {durable} entries had been durable", head.size),
-        });
-    }
-    log.index.set_done(Done { entries: head.size, further })?;
-    // From here on a crash is an unclean end, and need not look further back than here.
-    log.mark(head.size)
-}
-
-/// The last segment that begins at or before `known`.
-fn first_segment(log: &EmbeddedLog, known: u64) -> Result<u32, StoreError> {
-    let mut first = 0;
-    for number in 0..log.segments.count() {
-        if log.segments.get(number)?.first <= known {
-            first = number;
+pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, StoreError> {
+    let reaches = shared.tree.reaches(mark.flat) && shared.locations.capacity() >= mark.flat;
+    let mut known = Known {
+        flat: if reaches { mark.flat } else { 0 },
+        index: if index.good { mark.extent.size } else { 0 },
+    };
+    let complete = mark.clean && index.good && reaches;
+    let mut recovery = Recovery { clean: complete, ..Recovery::default() };
+    let durable = mark.extent.size.max(index.entries);
+    let (head, now) = loop {
+        // Before anything changes: half a rebuilt file is none. What else is known stays, so that what is refused
+        // now is refused again.
+        shared.mark_file.write(&Mark { flat: known.flat, indexed: index.good, ..mark })?;
+        let mut walk = Walk::begin(shared, &mark, known, durable, &mut recovery)?;
+        walk.segments()?;
+        let (head, now, flat_agrees) = walk.finish()?;
+        if flat_agrees {
+            break (head, now);
         }
+        tracing::warn!("the tree's files are not what they were and are rebuilt from the segments");
+        recovery.clean = false;
+        known.flat = 0;
+    };
+    if head.size < durable {
+        let place = format!("position {}: {durable} entries had been durable", head.size);
+        return Err(StoreError::Damaged { what: "log end", place });
     }
-    Ok(first)
+    *shared.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+    shared.readable.store(head.size, Ordering::Release);
+    shared.entry_bytes.store(now.bytes, Ordering::Relaxed);
+    shared.further.store(mark.further.min(known.index), Ordering::Release);
+    {
+        let mut writer = shared.writer();
+        writer.now = now;
+        shared.sync_derived()?;
+        shared.write_mark(&mut writer, now, false)?;
+    }
+    let interrupted: Vec<u64> =
+        shared.intent.pending()?.into_iter().filter(|position| *position < head.size).collect();
+    shared.discard(&interrupted)?;
+    recovery.discarded = interrupted.len() as u64;
+    Ok(recovery)
 }
 
+/// Up to where what can be rebuilt is taken to be good.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    flat: u64,
+    index: u64,
+}
+
+/// One way through the segments.
 struct Walk<'a> {
-    log: &'a mut EmbeddedLog,
-    further: u64,
-    head: Head,
-    /// Flat files and index are good up to here.
-    known: u64,
+    shared: &'a Shared,
+    recovery: &'a mut Recovery,
+    known: Known,
     /// So many entries had been durable.
     durable: u64,
+    /// The log was closed, so its end can't be torn.
+    closed: bool,
+    /// The first segment that is walked.
+    start: u32,
+    head: Head,
+    /// What is counted, and from where on.
+    now: Extent,
+    count_from: u64,
+    adding: Adding<'a>,
+    flat: FlatItems,
 }
 
-impl Walk<'_> {
-    fn run(&mut self, first: u32) -> Result<(), StoreError> {
-        let count = self.log.segments.count();
-        for number in first..count {
-            let segment = self.log.segments.get(number)?;
-            if number == first {
+impl<'a> Walk<'a> {
+    fn begin(
+        shared: &'a Shared,
+        mark: &Mark,
+        known: Known,
+        durable: u64,
+        recovery: &'a mut Recovery,
+    ) -> Result<Self, StoreError> {
+        // The last segment with an entry that is known, so that its time is, or the first.
+        let mut start = 0;
+        for number in 1..shared.segments.count() {
+            let segment = shared.segments.get(number)?;
+            if segment.first < known.flat.min(known.index) && scan::begins(&segment)? {
+                start = number;
+            }
+        }
+        let bytes = if start == 0 { 0 } else { mark.extent.bytes };
+        let sum = if known.index == 0 { 0 } else { mark.extent.sum };
+        Ok(Self {
+            shared,
+            recovery,
+            known,
+            durable,
+            closed: mark.clean,
+            start,
+            head: Head::default(),
+            now: Extent { size: 0, bytes, sum },
+            count_from: if start == 0 { 0 } else { mark.extent.size },
+            adding: shared.index.adding(),
+            flat: FlatItems { agrees: true, ..FlatItems::default() },
+        })
+    }
+
+    fn segments(&mut self) -> Result<(), StoreError> {
+        let count = self.shared.segments.count();
+        for number in self.start..count {
+            let segment = self.shared.segments.get(number)?;
+            let last = number.saturating_add(1) == count;
+            if number == self.start {
                 self.head.size = segment.first;
-            } else if segment.first != self.head.size {
-                return Err(damaged(self.head.size));
             }
-            let mut found = Vec::new();
-            let tail = self.log.segments.scan(number, |item| {
-                found.push(item);
-                Ok(())
+            let before = self.head.size;
+            let follows = segment.first == before;
+            let walked = scan::walk(&segment, |at, frame, bytes| {
+                if follows { self.take(number, at, frame, bytes) } else { Err(damaged(before)) }
             })?;
-            let mut at = tail.at;
-            for item in found {
-                match item {
-                    Scanned::Frame(start, frame) => self.take(number, start, frame)?,
-                    Scanned::Broken(start, position) => {
-                        self.judge(number, start, position)?;
-                        at = start;
-                    }
-                }
+            if !follows && last && segment.first < before && walked.end == End::Quiet {
+                // Started for a batch that was then refused, and nothing was ever written into it.
+                self.shared.segments.remove_last()?;
+                break;
             }
-            let mut kept = self.log.tail.lock().unwrap_or_else(PoisonError::into_inner);
-            *kept = super::segment::Tail { at, reserved: tail.reserved };
+            if !follows {
+                return Err(damaged(before));
+            }
+            let end = self.judge(&segment, number, last, &walked)?;
+            self.shared.writer().tail = end;
         }
         Ok(())
     }
 
     /// A torn end is cut off; damage refuses to open.
-    fn judge(&mut self, number: u32, at: u64, position: u64) -> Result<(), StoreError> {
-        let durable = position < self.durable || self.log.recovery.clean;
-        if durable || self.log.segments.later_commit(number, at, position)? {
-            return Err(damaged(position));
+    fn judge(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        last: bool,
+        walked: &Walked,
+    ) -> Result<Tail, StoreError> {
+        let Walked { at, next, end } = *walked;
+        if let End::Broken { later_commit } = end {
+            if later_commit || !last || self.closed || next < self.durable {
+                return Err(damaged(next));
+            }
+            tracing::warn!(
+                segment = number,
+                offset = at,
+                position = next,
+                "a torn write was cut off; none of it was acknowledged"
+            );
+            scan::cut(segment, at)?;
+            self.recovery.cut = Some((number, at));
         }
-        tracing::warn!(
-            segment = number,
-            offset = at,
-            position,
-            "a torn write was cut off; none of it was acknowledged"
-        );
-        self.log.segments.cut(number, at)?;
-        self.log.recovery.cut = Some((number, at));
-        Ok(())
+        Ok(Tail { at, reserved: disk::length(&segment.file)? })
     }
 
-    fn take(&mut self, number: u32, start: u64, frame: Parsed) -> Result<(), StoreError> {
+    fn take(&mut self, number: u32, start: u64, frame: &Parsed, bytes: &[u8]) -> Result<(), StoreError> {
         let first = frame.header.first;
-        let places: Vec<Location> = frame
-            .records
-            .iter()
-            .map(|(offset, _)| Location { segment: number, offset: start.saturating_add(*offset as u64) })
-            .collect();
-        if !frame.unfinished.is_empty() {
-            // A crash came between the mark of a discard and its zeros: finish it.
-            let unfinished = |place: &&Location| {
-                frame.unfinished.iter().any(|offset| start.saturating_add(*offset as u64) == place.offset)
-            };
-            let places: Vec<Location> = places.iter().filter(unfinished).copied().collect();
-            self.log.segments.discard(&places)?;
+        let place = |record: &Record| Location {
+            segment: number,
+            offset: start.saturating_add(record.offset as u64),
+        };
+        let unfinished: Vec<Location> =
+            frame.records.iter().filter(|record| record.unfinished).map(place).collect();
+        if !unfinished.is_empty() {
+            // A crash came between the mark of a discard and its zeros.
+            self.shared.segments.discard(&unfinished)?;
         }
-        let end = first.saturating_add(places.len() as u64);
-        let bytes: u64 = frame
-            .records
-            .iter()
-            .filter(|(_, record)| record.state == State::Present)
-            .map(|(_, record)| u64::from(record.length))
-            .sum();
-        self.log.entry_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.head.size = end;
-        self.head.recorded_at_ms =
-            frame.records.last().map_or(self.head.recorded_at_ms, |(_, record)| record.recorded_at_ms);
-        if end <= self.known {
-            return Ok(());
+        self.head.size = first.saturating_add(frame.records.len() as u64);
+        if let Some(newest) = frame.records.last() {
+            self.head.recorded_at_ms = newest.header.recorded_at_ms;
         }
-        self.log.recovery.rebuilt_from.get_or_insert(first);
-        self.rebuild(first, &frame, &places)
+        if first >= self.count_from {
+            let present = frame.records.iter().filter(|record| record.header.state == State::Present);
+            let held: u64 = present.map(|record| u64::from(record.header.length)).sum();
+            self.now.bytes = self.now.bytes.saturating_add(held);
+        }
+        let known = first < self.known.flat;
+        if self.flat.known != known || self.flat.leaves.len() >= FLAT_ENTRIES {
+            self.flat.settle(self.shared, first, known)?;
+        }
+        self.flat.places.extend(frame.records.iter().map(|record| place(record).encode()));
+        self.flat.leaves.extend(frame.records.iter().map(|record| record.header.leaf_hash));
+        if first >= self.known.flat.min(self.known.index) {
+            let from = self.recovery.rebuilt_from.map_or(first, |from| from.min(first));
+            self.recovery.rebuilt_from = Some(from);
+        }
+        if first >= self.known.index { self.index(first, frame, bytes) } else { Ok(()) }
     }
 
-    fn rebuild(&self, first: u64, frame: &Parsed, places: &[Location]) -> Result<(), StoreError> {
-        let log = &self.log;
-        let end = first.saturating_add(places.len() as u64);
-        log.locations.reserve(end)?;
-        log.tree.reserve(end)?;
-        let encoded: Vec<[u8; 8]> = places.iter().map(|place| place.encode()).collect();
-        log.locations.write(first, &encoded)?;
-        let leaves: Vec<_> = frame.records.iter().map(|(_, record)| record.leaf_hash).collect();
-        log.tree.write(first, &leaves)?;
-        for (place, position) in places.iter().zip(first..) {
-            let stored = log.segments.read(position, *place)?;
-            let Some(bytes) = stored.bytes else { continue };
-            let header = entry::parse_header(&bytes).map_err(|_| damaged(position))?;
-            let entry = NewEntry {
-                bytes,
-                leaf_hash: stored.leaf_hash,
-                handle: header.handle,
-                version: header.version,
-                idempotency: header.idempotency,
-                recorded_at_ms: stored.recorded_at_ms,
-                index: Vec::new(),
-            };
-            log.index.add_again(position, &entry, self.further)?;
+    fn index(&mut self, first: u64, frame: &Parsed, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut entries = Vec::with_capacity(frame.records.len());
+        for (record, position) in frame.records.iter().zip(first..) {
+            let header = record.bytes(bytes).map(entry::parse_header).transpose();
+            entries.push(header.map_err(|_| damaged(position))?);
         }
+        let clear = |header: &entry::Header| Clear {
+            handle: header.handle,
+            version: header.version,
+            idempotency: header.idempotency,
+            further: &[],
+        };
+        self.adding.frame(first, entries.iter().map(|header| header.as_ref().map(clear)))
+    }
+
+    /// The end, what is counted of it, and whether the flat files agree with it as far as they were trusted.
+    fn finish(mut self) -> Result<(Head, Extent, bool), StoreError> {
+        self.flat.settle(self.shared, self.head.size, false)?;
+        let added = self.adding.finish(self.head.size.max(self.durable))?;
+        self.now.size = self.head.size;
+        self.now.sum = self.now.sum.wrapping_add(added);
+        Ok((self.head, self.now, self.flat.agrees))
+    }
+}
+
+/// Items of the flat files, gathered.
+#[derive(Default)]
+struct FlatItems {
+    first: u64,
+    /// They should be there already.
+    known: bool,
+    places: Vec<[u8; 8]>,
+    leaves: Vec<Hash>,
+    agrees: bool,
+}
+
+impl FlatItems {
+    /// Checks or writes what was gathered, and begins anew.
+    fn settle(&mut self, shared: &Shared, first: u64, known: bool) -> Result<(), StoreError> {
+        let end = self.first.saturating_add(self.leaves.len() as u64);
+        if self.known {
+            let locations: &Locations = &shared.locations;
+            self.agrees = self.agrees
+                && locations.holds(self.first, &self.places)?
+                && shared.tree.holds(self.first, &self.leaves)?;
+        } else if !self.leaves.is_empty() {
+            shared.locations.reserve(end)?;
+            shared.tree.reserve(end)?;
+            shared.locations.write(self.first, &self.places)?;
+            shared.tree.write(self.first, &self.leaves)?;
+        }
+        self.places.clear();
+        self.leaves.clear();
+        (self.first, self.known) = (first, known);
         Ok(())
     }
 }

@@ -1,16 +1,17 @@
 //! The segments: append-only files of frames. They are the log; everything else can be rebuilt from them.
 
 use super::disk;
-use super::frame::{self, ALIGN, FrameHeader, Parsed, RecordHeader, State};
+use super::frame::{ALIGN, RecordHeader, State};
 use crate::store::{StoreError, StoredEntry};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 const MAGIC: &[u8; 8] = b"SAYSOSEG";
-/// Room is made in steps of this many bytes.
-const STEP: u64 = 16 << 20;
-/// Bytes read at once while scanning.
+const VERSION: u32 = 1;
+/// Bytes read at once for one entry: more than most need, so that one read does.
+const READ: usize = 1024;
+/// Bytes read at once while looking for anything that is not zero.
 const SCAN: usize = 4 << 20;
 
 /// Where a record lies: segment number and offset of its header.
@@ -46,6 +47,8 @@ pub struct Segment {
 /// All segments, in order.
 pub struct Segments {
     dir: PathBuf,
+    /// Room is made in steps of this many bytes.
+    step: u64,
     open: RwLock<Vec<Arc<Segment>>>,
 }
 
@@ -58,22 +61,14 @@ pub struct Tail {
     pub reserved: u64,
 }
 
-/// What a scan of one segment found.
-pub enum Scanned {
-    /// A whole frame at this offset.
-    Frame(u64, Parsed),
-    /// Something that is no whole frame, at this offset, where this position was expected.
-    Broken(u64, u64),
-}
-
 impl Segments {
     /// Opens what is in the folder.
     ///
     /// # Errors
     /// A segment is missing from the row, or its header is damaged.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, step: u64) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
-        let segments = Self { dir: dir.to_owned(), open: RwLock::default() };
+        let segments = Self { dir: dir.to_owned(), step, open: RwLock::default() };
         let mut number = 0;
         while segments.path(number).exists() {
             let file = disk::open(&segments.path(number))?;
@@ -81,15 +76,15 @@ impl Segments {
             match decode_header(&header, number) {
                 Some(first) => segments.push(Segment { file, first }),
                 // A crash while the file was being made: nothing was ever written into it.
-                None if is_zero(&file)? && !segments.path(number.saturating_add(1)).exists() => {
-                    std::fs::remove_file(segments.path(number)).map_err(disk::io("removing a segment"))?;
-                    disk::sync_dir(dir)?;
+                None if is_zero_from(&file, 0)? && !segments.path(number.saturating_add(1)).exists() => {
+                    segments.remove_file(number)?;
                 }
                 None => return Err(damaged(number, 0)),
             }
             number = number.saturating_add(1);
         }
-        let count = std::fs::read_dir(dir).map_err(disk::io("listing segments"))?.count();
+        let files = std::fs::read_dir(dir).map_err(disk::io("listing segments"))?.flatten();
+        let count = files.filter(|file| file.path().extension().is_some_and(|name| name == "seg")).count();
         if count > segments.count() as usize {
             return Err(StoreError::Damaged { what: "segment row", place: format!("segment {number}") });
         }
@@ -98,6 +93,11 @@ impl Segments {
 
     fn path(&self, number: u32) -> PathBuf {
         self.dir.join(format!("{number:08}.seg"))
+    }
+
+    fn remove_file(&self, number: u32) -> Result<(), StoreError> {
+        std::fs::remove_file(self.path(number)).map_err(disk::io("removing a segment"))?;
+        disk::sync_dir(&self.dir)
     }
 
     fn push(&self, segment: Segment) {
@@ -119,41 +119,55 @@ impl Segments {
     /// Starts a new segment with room for `bytes`, durable in the folder before anything is written into it.
     pub fn start(&self, first: u64, bytes: u64) -> Result<Tail, StoreError> {
         let number = self.count();
-        let path = self.path(number);
-        let file = disk::open(&path)?;
+        let file = disk::open(&self.path(number))?;
         let made = (|| {
-            let reserved = disk::reserve(&file, 0, bytes.saturating_add(ALIGN as u64), STEP)?;
+            let reserved = disk::reserve(&file, 0, bytes.saturating_add(ALIGN as u64), self.step)?;
             disk::write(&file, 0, &encode_header(number, first))?;
             disk::sync(&file)?;
-            disk::sync_dir(&self.dir)?;
             Ok(Tail { at: ALIGN as u64, reserved })
         })();
         match made {
             Ok(_) => self.push(Segment { file, first }),
             // Without room there is no segment: nothing of it may stay for recovery to wonder about.
-            Err(_) => drop(std::fs::remove_file(&path)),
+            Err(_) => drop(self.remove_file(number)),
         }
         made
+    }
+
+    /// Removes the last segment, into which nothing was ever written.
+    pub fn remove_last(&self) -> Result<(), StoreError> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).pop();
+        self.remove_file(self.count())
+    }
+
+    /// Puts another handle in the place of the last segment's, for tests of what fails then.
+    #[cfg(test)]
+    pub fn replace_file_of_last(&self, file: File) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = open.last_mut() {
+            *last = Arc::new(Segment { file, first: last.first });
+        }
     }
 
     /// Makes room in the last segment.
     pub fn reserve(&self, tail: &mut Tail, bytes: u64) -> Result<(), StoreError> {
         let last = self.get(self.count().saturating_sub(1))?;
-        tail.reserved = disk::reserve(&last.file, tail.reserved, tail.at.saturating_add(bytes), STEP)?;
+        tail.reserved = disk::reserve(&last.file, tail.reserved, tail.at.saturating_add(bytes), self.step)?;
         Ok(())
     }
 
     /// Reads one entry.
     pub fn read(&self, position: u64, location: Location) -> Result<StoredEntry, StoreError> {
         let segment = self.get(location.segment)?;
-        // An entry that is discarded between the two reads is read again.
+        // An entry that is discarded while it is read is read again.
         for _ in 0..2 {
-            let header = self.read_header(&segment, location)?;
+            let head = disk::read(&segment.file, location.offset, READ)?;
+            let header =
+                RecordHeader::decode(&head).ok_or_else(|| damaged(location.segment, location.offset))?;
             let bytes = match header.state {
                 State::Discarded => None,
                 State::Present => {
-                    let at = location.offset.saturating_add(ALIGN as u64);
-                    let bytes = disk::read(&segment.file, at, header.length as usize)?;
+                    let bytes = self.data(&segment, location, &header, &head)?;
                     if crc32fast::hash(&bytes) != header.bytes_checksum {
                         continue;
                     }
@@ -166,8 +180,23 @@ impl Segments {
         Err(StoreError::Damaged { what: "entry", place: format!("position {position}") })
     }
 
-    fn read_header(&self, segment: &Segment, location: Location) -> Result<RecordHeader, StoreError> {
-        let bytes = disk::read(&segment.file, location.offset, ALIGN)?;
+    fn data(
+        &self,
+        segment: &Segment,
+        location: Location,
+        header: &RecordHeader,
+        head: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        let length = header.length as usize;
+        match head.get(ALIGN..ALIGN.saturating_add(length)) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => disk::read(&segment.file, location.offset.saturating_add(ALIGN as u64), length),
+        }
+    }
+
+    /// Reads the header of one record.
+    pub fn read_header(&self, location: Location) -> Result<RecordHeader, StoreError> {
+        let bytes = disk::read(&self.get(location.segment)?.file, location.offset, ALIGN)?;
         RecordHeader::decode(&bytes).ok_or_else(|| damaged(location.segment, location.offset))
     }
 
@@ -176,130 +205,50 @@ impl Segments {
         let mut touched: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
         for location in locations {
             let segment = self.get(location.segment)?;
-            let header = self.read_header(&segment, *location)?;
+            let header = self.read_header(*location)?;
             let discarded = RecordHeader { state: State::Discarded, ..header };
             disk::write(&segment.file, location.offset, &discarded.encode())?;
             let data = location.offset.saturating_add(ALIGN as u64);
             touched.push((segment, data, u64::from(header.length)));
         }
-        self.sync_all(&touched)?;
+        sync_all(&touched)?;
         for (segment, at, length) in &touched {
-            disk::write(&segment.file, *at, &vec![0; usize::try_from(*length).unwrap_or(0)])?;
+            disk::write_zeros(&segment.file, *at, *length)?;
         }
-        self.sync_all(&touched)?;
+        sync_all(&touched)?;
         touched.iter().for_each(|(segment, at, length)| disk::punch(&segment.file, *at, *length));
         Ok(())
     }
+}
 
-    fn sync_all(&self, touched: &[(Arc<Segment>, u64, u64)]) -> Result<(), StoreError> {
-        let mut synced: Option<&Arc<Segment>> = None;
-        for (segment, ..) in touched {
-            if synced.is_none_or(|last| !Arc::ptr_eq(last, segment)) {
-                disk::sync(&segment.file)?;
-                synced = Some(segment);
-            }
+fn sync_all(touched: &[(Arc<Segment>, u64, u64)]) -> Result<(), StoreError> {
+    let mut synced: Option<&Arc<Segment>> = None;
+    for (segment, ..) in touched {
+        if synced.is_none_or(|last| !Arc::ptr_eq(last, segment)) {
+            disk::sync(&segment.file)?;
+            synced = Some(segment);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Walks the frames of one segment from its start. Ends quietly at untouched room.
-    pub fn scan(
-        &self,
-        number: u32,
-        mut each: impl FnMut(Scanned) -> Result<(), StoreError>,
-    ) -> Result<Tail, StoreError> {
-        let segment = self.get(number)?;
-        let end = segment.file.metadata().map_err(disk::io("looking at a segment"))?.len();
-        let (mut at, mut expected) = (ALIGN as u64, segment.first);
-        let mut window = Window { file: &segment.file, start: 0, bytes: Vec::new() };
-        while at < end {
-            let head = window.at(at, ALIGN)?;
-            if head.iter().all(|byte| *byte == 0) {
-                break;
-            }
-            let length = FrameHeader::decode(head).map_or(0, |header| header.length as usize);
-            let frame = frame::parse(window.at(at, length)?).filter(|frame| frame.header.first == expected);
-            let Some(frame) = frame else {
-                each(Scanned::Broken(at, expected))?;
-                break;
-            };
-            expected = expected.saturating_add(u64::from(frame.header.count));
-            let start = at;
-            at = at.saturating_add(u64::from(frame.header.length));
-            each(Scanned::Frame(start, frame))?;
-        }
-        Ok(Tail { at, reserved: end })
-    }
-
-    /// The first whole frame behind a broken one that a later commit wrote: it says that the broken one had been
-    /// durable before, so this is damage and not a torn end.
-    pub fn later_commit(&self, number: u32, broken_at: u64, position: u64) -> Result<bool, StoreError> {
-        if number.saturating_add(1) < self.count() {
+/// Whether a file holds only zeros from `at` on.
+pub fn is_zero_from(file: &File, mut at: u64) -> Result<bool, StoreError> {
+    loop {
+        let bytes = disk::read(file, at, SCAN)?;
+        if bytes.is_empty() {
             return Ok(true);
         }
-        let segment = self.get(number)?;
-        let end = segment.file.metadata().map_err(disk::io("looking at a segment"))?.len();
-        let mut window = Window { file: &segment.file, start: 0, bytes: Vec::new() };
-        let mut at = broken_at.saturating_add(ALIGN as u64);
-        while at < end {
-            if let Some(header) = FrameHeader::decode(window.at(at, ALIGN)?)
-                && header.commit_start > position
-                && frame::parse(window.at(at, header.length as usize)?).is_some()
-            {
-                return Ok(true);
-            }
-            at = at.saturating_add(ALIGN as u64);
-        }
-        Ok(false)
-    }
-
-    /// Cuts a torn end off: zeros from `at` to the end of the last segment, durably.
-    pub fn cut(&self, number: u32, at: u64) -> Result<(), StoreError> {
-        let segment = self.get(number)?;
-        let end = segment.file.metadata().map_err(disk::io("looking at a segment"))?.len();
-        segment.file.set_len(at).map_err(disk::io("cutting a torn end off"))?;
-        segment.file.set_len(end).map_err(disk::io("cutting a torn end off"))?;
-        segment.file.sync_all().map_err(disk::io("syncing a segment"))
-    }
-}
-
-/// A sliding view of a file, so that scanning reads it in large pieces.
-struct Window<'a> {
-    file: &'a File,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// Up to `length` bytes at `at`.
-    fn at(&mut self, at: u64, length: usize) -> Result<&[u8], StoreError> {
-        let end = at.saturating_add(length as u64);
-        if at < self.start || end > self.start.saturating_add(self.bytes.len() as u64) {
-            self.bytes = disk::read(self.file, at, length.max(SCAN))?;
-            self.start = at;
-        }
-        let from = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let to = from.saturating_add(length).min(self.bytes.len());
-        Ok(self.bytes.get(from..to).unwrap_or(&[]))
-    }
-}
-
-fn is_zero(file: &File) -> Result<bool, StoreError> {
-    let end = file.metadata().map_err(disk::io("looking at a segment"))?.len();
-    let mut at = 0;
-    while at < end {
-        let bytes = disk::read(file, at, SCAN)?;
-        if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
-            return Ok(bytes.is_empty());
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
         }
         at = at.saturating_add(bytes.len() as u64);
     }
-    Ok(true)
 }
 
 fn encode_header(number: u32, first: u64) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&1_u32.to_le_bytes());
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(&first.to_le_bytes());
     bytes.resize(60, 0);

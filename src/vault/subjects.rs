@@ -13,12 +13,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sha2::Sha256;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
+/// Subjects whose keys stay in memory while nobody uses them.
+const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// Erasures read at once.
 const READ_COUNT: usize = 256;
+
+/// An erasure that has begun: its request, and what its caller needs to finish it.
+pub type PendingErasure = ([u8; 16], Vec<u8>);
 
 /// Keys of one controller's subjects.
 ///
@@ -36,7 +42,7 @@ impl Vault {
     /// # Errors
     /// The key store can't be read, or was sealed under another root key.
     pub fn open(store: Arc<dyn KeyStore>, root: &RootKey, clock: SharedClock) -> Result<Self, VaultError> {
-        let (seal, cache, epoch) = (PageSeal::new(root), Cache::default(), AtomicU64::new(0));
+        let (seal, cache, epoch) = (PageSeal::new(root), Cache::new(CACHED_MAX), AtomicU64::new(0));
         let shelf = Arc::new(Shelf { store, seal, clock, cache, epoch });
         let hashing = hashing_secret(&shelf)?;
         let epoch = shelf.number(pages::OWN, pages::EPOCH)?.unwrap_or(0);
@@ -130,7 +136,7 @@ impl Vault {
     ///
     /// # Errors
     /// The key store can't be read.
-    pub fn pending_erasures(&self) -> Result<Vec<([u8; 16], Vec<u8>)>, VaultError> {
+    pub fn pending_erasures(&self) -> Result<Vec<PendingErasure>, VaultError> {
         let mut pending = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {

@@ -1,0 +1,229 @@
+//! Decisions over what is held about a person.
+
+use super::*;
+use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::consent::Terms;
+use crate::domain::event::{Decision as Said, Event, SignalKind};
+use crate::domain::histories::{event_id, recorded};
+use crate::domain::ids::EventId;
+use sayso_proof::event::Reason;
+
+fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
+    Attribute {
+        key: key.into(),
+        value: Secret::new("1".into()),
+        category: category.into(),
+        provenance: Provenance::Declared,
+        evidence: Vec::new(),
+        derived_from: derived_from.iter().map(|number| event_id(*number)).collect(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+    }
+}
+
+fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let terms =
+        Terms { purposes: owned(purposes), categories: owned(categories), explicit, ..Terms::default() };
+    Event::Consent { decision, terms }
+}
+
+fn held(attribute: Attribute) -> Event {
+    Event::AttributeRecorded(attribute)
+}
+
+fn state(events: Vec<Event>) -> SubjectState {
+    let events: Vec<_> =
+        (0_u64..).zip(events).map(|(number, event)| recorded(number, number, event)).collect();
+    SubjectState::fold(&events)
+}
+
+fn decided(events: Vec<Event>) -> Decision {
+    decide(&default_bounds(), &state(events), &default_vocabulary())
+}
+
+fn allowed(decision: &Decision) -> Vec<&str> {
+    decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect()
+}
+
+/// Category, count, reason, who decided, by which event.
+fn withheld(decision: &Decision) -> Vec<(&str, u32, Reason, Tier, Option<EventId>)> {
+    let classes = decision.withheld.iter();
+    classes
+        .map(|class| {
+            let event = EventId::from_slice(&class.decided_by_event);
+            (class.category.as_str(), class.count, class.reason(), class.decided_by(), event)
+        })
+        .collect()
+}
+
+#[test]
+fn classes_are_counted_sorted_and_say_who_decided() {
+    let mut observed = fact("c", "work", &[]);
+    observed.provenance = Provenance::Observed;
+    let decision = decided(vec![
+        held(fact("a", "work", &[])),
+        held(fact("b", "work", &[])),
+        held(observed),
+        held(fact("d", "health", &[])),
+        held(fact("e", "family", &[])),
+        said(Said::Given, &["personalization"], &[], false),
+        said(Said::Refused, &["memory"], &["work"], false),
+    ]);
+    assert_eq!(allowed(&decision), ["e"]);
+    assert_eq!(decision.allowed[0].consent, event_id(5));
+    assert_eq!(
+        withheld(&decision),
+        [
+            ("health", 1, Reason::NotExplicit, Tier::Public, None),
+            ("work", 2, Reason::ConsentRefused, Tier::Individual, Some(event_id(6))),
+            ("work", 1, Reason::ConsentRefused, Tier::Individual, Some(event_id(6))),
+        ]
+    );
+    assert_eq!(decision.withheld[0].policy, "gdpr-core/art-9-explicit-consent");
+    assert_eq!(decision.withheld[0].article, "GDPR Art. 9(2)(a)");
+    assert_eq!(decision.withheld[1].policy, "gdpr-core/art-6-consent");
+    assert_eq!(decision.bounds, [10, 11]);
+    let silence = decided(vec![held(fact("a", "work", &[]))]);
+    assert_eq!(withheld(&silence), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
+}
+
+#[test]
+fn a_signal_that_decides_is_named() {
+    let signal = |kind, purposes: &[&str]| Event::Signal {
+        kind,
+        purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+        lifted: false,
+    };
+    let with = |signal| {
+        decided(vec![held(fact("a", "work", &[])), said(Said::Given, &["memory"], &[], false), signal])
+    };
+    let by_person = |reason| vec![("work", 1, reason, Tier::Individual, Some(event_id(2)))];
+    assert_eq!(withheld(&with(signal(SignalKind::Restriction, &[]))), by_person(Reason::Restricted));
+    assert_eq!(withheld(&with(signal(SignalKind::Pause, &[]))), by_person(Reason::Paused));
+    assert_eq!(
+        withheld(&with(signal(SignalKind::Objection, &["personalization"]))),
+        by_person(Reason::Objected)
+    );
+    assert_eq!(allowed(&with(signal(SignalKind::Objection, &["safety"]))), ["a"]);
+    // Not a switch for personalisation.
+    assert_eq!(allowed(&with(signal(SignalKind::OptOut, &[]))), ["a"]);
+}
+
+#[test]
+fn what_was_not_asked_for_is_neither_given_nor_counted() {
+    let state = state(vec![
+        held(fact("a", "work", &[])),
+        held(fact("b", "language", &[])),
+        held(fact("c", "health", &[])),
+        said(Said::Given, &["memory"], &[], false),
+    ]);
+    let (bounds, vocabulary) = (default_bounds(), default_vocabulary());
+    let ask = |categories: &[&str], keys: &[&str]| {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        bounds.decide(&state, &vocabulary, &memory(&owned(categories), &owned(keys)))
+    };
+    let by_category = ask(&["preference"], &[]);
+    assert_eq!((allowed(&by_category), by_category.withheld.len()), (vec!["b"], 0));
+    let by_key = ask(&[], &["a", "c"]);
+    assert_eq!((allowed(&by_key), by_key.withheld.len()), (vec!["a"], 1));
+    assert!(allowed(&ask(&["work"], &["b"])).is_empty());
+}
+
+#[test]
+fn what_is_derived_falls_with_its_sources() {
+    let yes = || said(Said::Given, &["memory"], &["work", "family"], false);
+    // 0: source, 1: derived from it, 2: derived from that.
+    let chain = |source: &str| {
+        vec![
+            held(fact("source", source, &[])),
+            held(fact("middle", "work", &[0])),
+            held(fact("a-last", "family", &[1])),
+            yes(),
+        ]
+    };
+    assert_eq!(allowed(&decided(chain("work"))), ["a-last", "middle", "source"]);
+    let fallen = decided(chain("health"));
+    assert!(allowed(&fallen).is_empty());
+    let reasons: Vec<_> = withheld(&fallen).iter().map(|class| class.2).collect();
+    assert_eq!(reasons, [Reason::SourceWithheld, Reason::NoConsent, Reason::SourceWithheld]);
+    let mut gone = chain("work");
+    gone.push(Event::AttributeRemoved { attribute: event_id(0), reason: String::new() });
+    assert!(allowed(&decided(gone)).is_empty());
+    let mut contested = chain("work");
+    contested.push(Event::AttributeContested { attribute: event_id(0), reason: String::new() });
+    assert!(allowed(&decided(contested)).is_empty());
+    // A source need not be asked for itself.
+    let (bounds, vocabulary, keys) = (default_bounds(), default_vocabulary(), ["middle".to_owned()]);
+    let asked = bounds.decide(&state(chain("work")), &vocabulary, &memory(&[], &keys));
+    assert_eq!(allowed(&asked), ["middle"]);
+}
+
+#[test]
+fn a_circle_of_derivations_has_no_ground() {
+    let decision = decided(vec![
+        held(fact("a", "work", &[1])),
+        held(fact("b", "work", &[2])),
+        held(fact("c", "work", &[0])),
+        held(fact("d", "work", &[2])),
+        held(fact("e", "work", &[4])),
+        held(fact("f", "work", &[])),
+        said(Said::Given, &["memory"], &[], false),
+    ]);
+    assert_eq!(allowed(&decision), ["f"]);
+    assert_eq!(withheld(&decision), [("work", 5, Reason::SourceWithheld, Tier::Public, None)]);
+}
+
+#[test]
+fn a_chain_of_derivations_may_be_as_long_as_a_profile() {
+    let length = 50_000;
+    // Keys that put the last first, so that all of the chain is below it.
+    let mut events: Vec<Event> = (0..length)
+        .map(|number: u64| {
+            let sources: Vec<u64> = number.checked_sub(1).into_iter().collect();
+            held(fact(&format!("{:09}", length - number), "work", &sources))
+        })
+        .collect();
+    events.push(said(Said::Given, &["memory"], &[], false));
+    assert_eq!(decided(events.clone()).allowed.len(), 50_000);
+    events.push(Event::AttributeContested { attribute: event_id(0), reason: String::new() });
+    assert!(decided(events).allowed.is_empty());
+}
+
+#[test]
+fn a_decision_ends_with_the_first_thing_that_does() {
+    let until = |until_ms| {
+        let mut given = said(Said::Given, &["memory"], &["work"], false);
+        if let Event::Consent { terms, .. } = &mut given {
+            terms.until_ms = Some(until_ms);
+        }
+        given
+    };
+    let mut source = fact("a", "work", &[]);
+    source.expires_at_ms = Some(NOW_MS + 5);
+    let decision = decided(vec![held(source.clone()), held(fact("b", "work", &[0])), until(NOW_MS + 9)]);
+    let ends: Vec<_> = decision.allowed.iter().map(|allowed| allowed.ends_ms).collect();
+    assert_eq!((ends, decision.ends_ms), (vec![Some(NOW_MS + 5); 2], Some(NOW_MS + 5)));
+    let decision = decided(vec![held(fact("b", "work", &[])), until(NOW_MS + 9)]);
+    assert_eq!(decision.ends_ms, Some(NOW_MS + 9));
+    assert_eq!(
+        withheld(&decided(vec![held(fact("b", "work", &[])), until(NOW_MS)]))[0].2,
+        Reason::ConsentExpired
+    );
+    source.expires_at_ms = Some(NOW_MS);
+    let decision = decided(vec![held(source), until(NOW_MS + 9)]);
+    assert_eq!(withheld(&decision)[0].2, Reason::AttributeExpired);
+}
+
+/// What was allowed under bounds is not remembered under others, nor for another recipient.
+#[test]
+fn memory_keeps_cases_apart() {
+    let text = "@id(\"no\") forbid (principal == Recipient::\"coach\", action, resource);";
+    let bounds = compile(defaults().into_iter().chain([pack(Tier::Provider, "p", text)]).collect()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(outcome(&bounds, &consented()), "allow");
+        assert_eq!(outcome(&bounds, &Circumstances { recipient: "coach".into(), ..consented() }), "p/no");
+    }
+}

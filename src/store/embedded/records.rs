@@ -1,0 +1,120 @@
+//! The index's records: their bytes, whose they are, and a sum that tells whether any is missing.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `s` handle version | position |
+//! | `i` idempotency hash | position of the first entry of the request that is there, and how many up to the last |
+//! | `x` further key | position, further value |
+//! | `p` position | the further keys written with that entry |
+//! | `m` | entries indexed: not in the sum, it only says that so many had been durable |
+//!
+//! Numbers are big-endian.
+
+use crate::store::IndexRecord;
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::Hash;
+
+/// Key of the number of entries indexed.
+pub const DONE: &[u8] = b"m";
+
+/// The number at an offset, 0 where there is none.
+pub fn number(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes.get(at..at.saturating_add(8)).and_then(|field| field.try_into().ok());
+    field.map_or(0, u64::from_be_bytes)
+}
+
+/// Key of a subject's entry.
+pub fn subject_key(handle: Handle, version: u64) -> Vec<u8> {
+    [b"s".as_slice(), &handle.0, &version.to_be_bytes()].concat()
+}
+
+/// What all keys of a subject begin with.
+pub fn subject_prefix(handle: Handle) -> Vec<u8> {
+    [b"s".as_slice(), &handle.0].concat()
+}
+
+/// Version and position of a subject's entry.
+pub fn subject_entry((key, value): &IndexRecord) -> (u64, u64) {
+    (number(key, 17), number(value, 0))
+}
+
+/// Key of a request.
+pub fn idempotency_key(hash: &Hash) -> Vec<u8> {
+    [b"i".as_slice(), hash].concat()
+}
+
+/// First position and number of positions of a request.
+pub type Span = (u64, u32);
+
+/// A span's value.
+pub fn encode_span((first, count): Span) -> Vec<u8> {
+    [first.to_be_bytes().as_slice(), &count.to_be_bytes()].concat()
+}
+
+/// A span from its value.
+pub fn decode_span(value: &[u8]) -> Span {
+    let count = value.get(8..12).and_then(|field| field.try_into().ok());
+    (number(value, 0), count.map_or(0, u32::from_be_bytes))
+}
+
+/// Key of a further record.
+pub fn further_key(key: &[u8]) -> Vec<u8> {
+    [b"x", key].concat()
+}
+
+/// Value of a further record.
+pub fn further_value(position: u64, value: &[u8]) -> Vec<u8> {
+    [&position.to_be_bytes(), value].concat()
+}
+
+/// A further record as its owner gave it.
+pub fn further_record((key, value): IndexRecord) -> IndexRecord {
+    (key.get(1..).unwrap_or_default().to_vec(), value.get(8..).unwrap_or_default().to_vec())
+}
+
+/// Key of the list of an entry's further keys.
+pub fn keys_of_key(position: u64) -> Vec<u8> {
+    [b"p".as_slice(), &position.to_be_bytes()].concat()
+}
+
+/// Keys as length-prefixed strings.
+pub fn encode_keys(records: &[IndexRecord]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (key, _) in records {
+        bytes.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(key);
+    }
+    bytes
+}
+
+/// Keys from length-prefixed strings.
+pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let Some((key, rest)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+        keys.push(key.to_vec());
+        bytes = rest;
+    }
+    keys
+}
+
+/// Position of the entry that a record belongs to; `None` for the index's own.
+pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
+    match key.first() {
+        Some(b's' | b'i' | b'x') => Some(number(value, 0)),
+        Some(b'p') => Some(number(key, 1)),
+        _ => None,
+    }
+}
+
+/// One record's share of the sum over all: FNV-1a over key and value, then spread, so that shares add up without order
+/// and a lost, doubled or outdated record shows. Guards against accidents, not against design.
+pub fn sum(key: &[u8], value: &[u8]) -> u64 {
+    let length = (key.len() as u64).to_be_bytes();
+    let bytes = length.iter().chain(key).chain(value);
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ hash >> 33
+}

@@ -1,0 +1,86 @@
+//! The embedded engine: the contracts, then what only it can get wrong.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod damage;
+mod discards;
+mod keys;
+mod kill;
+mod model;
+mod recovery;
+
+use super::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::store::contract::{self, Opened};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Small enough for many segments and marks in a short log.
+fn small() -> Options {
+    Options { segment_bytes_max: 8 << 10, room_bytes: 4 << 10, index_cache_bytes: 1 << 20, mark_entries: 8 }
+}
+
+/// One segment, and no mark but at open: what follows has to be recovered.
+fn unmarked() -> Options {
+    Options { segment_bytes_max: 64 << 10, mark_entries: u64::MAX, ..small() }
+}
+
+fn open(dir: &Path, options: &Options) -> EmbeddedLog {
+    EmbeddedLog::open(dir, options.clone()).unwrap()
+}
+
+/// A folder of its own, in memory where there is such a file system: these tests look at bytes, not at durability.
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// What the process would leave behind if it were killed now: the files as they are, without whatever sits in memory.
+fn killed(dir: &Path) -> TempDir {
+    let copy = scratch();
+    copy_all(dir, copy.path());
+    copy
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for item in fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let target = to.join(item.file_name());
+        if item.file_type().unwrap().is_dir() {
+            copy_all(&item.path(), &target);
+        } else {
+            fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
+fn segment(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("segments/{number:08}.seg"))
+}
+
+fn change(path: &Path, work: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    work(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Whether any file in the folder holds these bytes.
+fn holds(dir: &Path, needle: &[u8]) -> bool {
+    fs::read_dir(dir).unwrap().any(|item| {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+contract::log_suite!(|| {
+    let dir = scratch();
+    Opened { engine: Arc::new(open(dir.path(), &small())), _folder: Some(dir) }
+});
+contract::keys_suite!(|| {
+    let dir = scratch();
+    Opened { engine: Arc::new(EmbeddedKeys::open(dir.path()).unwrap()), _folder: Some(dir) }
+});
