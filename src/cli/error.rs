@@ -102,7 +102,8 @@ impl Fault {
         error.insert("message".into(), self.message.as_str().into());
         if !self.violations.is_empty() {
             let violations = self.violations.iter();
-            let json = violations.map(|(field, problem)| serde_json::json!({ "field": field, "problem": problem }));
+            let json =
+                violations.map(|(field, problem)| serde_json::json!({ "field": field, "problem": problem }));
             error.insert("violations".into(), json.collect());
         }
         if !self.metadata.is_empty() {

@@ -193,9 +193,9 @@ impl Evaluate {
             as_of: as_of(self.as_of),
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
-        out.print("EvaluateUseResponse", &answer, |answer| match answer.gaps() {
-            mut gaps if gaps.any(|gap| gap == proto::Gap::UnknownSubject) => NOTHING_HELD.to_owned(),
-            _ => decided(&answer.allowed, &answer.withheld),
+        let unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
+        out.print("EvaluateUseResponse", &answer, |answer| {
+            if unknown { NOTHING_HELD.to_owned() } else { decided(&answer.allowed, &answer.withheld) }
         })
     }
 }
