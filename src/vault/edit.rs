@@ -62,9 +62,11 @@ pub struct Sealed {
     pub is_top_changed: bool,
     /// Whether something was destroyed: then the top page needs a fresh key, and the root key replacing.
     pub is_rekeyed: bool,
-    /// Pages to write.
-    pub pages: Vec<PageWrite>,
-    /// The interior ones among them, for the cache.
+    /// Pages of numbers that the store has not: nothing leads there before their parent is written.
+    pub fresh: Vec<PageWrite>,
+    /// Pages that keep number and key: they count at once, so they go with the write that makes everything count.
+    pub in_place: Vec<PageWrite>,
+    /// The interior ones among both, for the cache.
     pub interior: Vec<(PageId, Interior)>,
     /// Pages that nothing leads to any more.
     pub dead: Vec<PageId>,
@@ -134,7 +136,8 @@ impl<'a> Edit<'a> {
             top: Top { own: top.own.clone(), subjects: None, handles: None },
             is_top_changed: self.change > Change::Stays,
             is_rekeyed: self.change == Change::Rekeyed,
-            pages: Vec::new(),
+            fresh: Vec::new(),
+            in_place: Vec::new(),
             interior: Vec::new(),
             dead: self.dead,
         };
@@ -274,7 +277,8 @@ fn seal(branch: Branch, shelf: &Shelf, sealed: &mut Sealed) -> Result<Link, Vaul
         Branch::Closed(link) => return Ok(link),
         Branch::Open(twig) => *twig,
     };
-    let link = if twig.change == Change::Rekeyed && twig.is_stored {
+    let is_in_place = twig.is_stored && twig.change < Change::Rekeyed;
+    let link = if twig.is_stored && !is_in_place {
         sealed.dead.push(twig.link.id);
         Link::fresh(shelf.clock.as_ref())
     } else {
@@ -297,7 +301,7 @@ fn seal(branch: Branch, shelf: &Shelf, sealed: &mut Sealed) -> Result<Link, Vaul
     if twig.change > Change::Stays {
         let name = link.name();
         let page = PageSeal::new(&link.key).seal(&name, &page, shelf.clock.as_ref())?;
-        sealed.pages.push((name, Some(page)));
+        if is_in_place { &mut sealed.in_place } else { &mut sealed.fresh }.push((name, Some(page)));
     }
     Ok(link)
 }

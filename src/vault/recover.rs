@@ -104,14 +104,16 @@ fn finish(
     let reached = reach(shelf)?;
     // What was found may not have been durable yet.
     shelf.store.write_pages(&[(pages::ROOT.to_vec(), Some(root))])?;
+    sweep(shelf, &reached)?;
+    shelf.store.write_pages(&[])?;
     for other in roots.iter().filter(|root| **root != generation) {
         shelf.custody.destroy(*other)?;
     }
-    sweep(shelf, &reached)
+    Ok(())
 }
 
 /// Every page that the trunk leads to, each opened.
-fn reach(shelf: &Shelf) -> Result<BTreeSet<PageId>, VaultError> {
+pub(super) fn reach(shelf: &Shelf) -> Result<BTreeSet<PageId>, VaultError> {
     let trunk = shelf.paths.trunk();
     let mut reached = BTreeSet::from([trunk.link.id]);
     let mut next: Vec<Link> =

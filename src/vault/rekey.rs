@@ -2,7 +2,7 @@
 //!
 //! Replacing the root is two-phase. 1. The next root key is made, durably, beside the old one. 2. Every page with a fresh
 //! key is written under a fresh number; nothing leads there yet. 3. One atomic, durable write of the root page makes them
-//! count, together with fences and intents. 4. The old root key is destroyed where it lies. 5. The old pages, which
+//! count, together with fences, intents, and pages that others' new keys changed in place. 4. The old root key is destroyed where it lies. 5. The old pages, which
 //! nothing opens any more, are removed. A crash before 3 leaves everything as it was, and the next start destroys the
 //! root key that never counted; a crash after 3 is completed by the next start. At no moment is there neither.
 
@@ -45,7 +45,8 @@ fn top_page(shelf: &Shelf, trunk: &Trunk) -> Result<PageWrite, VaultError> {
 
 impl Shelf {
     fn write_in_place(&self, trunk: &Trunk, sealed: Sealed, own: Vec<PageWrite>) -> Result<(), VaultError> {
-        let mut writes = sealed.pages;
+        let mut writes = sealed.fresh;
+        writes.extend(sealed.in_place);
         writes.extend(own);
         let moved =
             sealed.is_top_changed.then(|| Trunk::new(trunk.generation, trunk.link.clone(), sealed.top));
@@ -73,14 +74,16 @@ impl Shelf {
         let trunk = Trunk::new(generation, Link::fresh(self.clock.as_ref()), sealed.top);
         let mut dead = sealed.dead;
         dead.push(old.link.id);
-        let written: Vec<Vec<u8>> = sealed.pages.iter().map(|(name, _)| name.clone()).collect();
-        let switched = self.prepare_root(&trunk, &sealed.pages, own, &dead).and_then(|last| {
+        let staged: Vec<Vec<u8>> = sealed.fresh.iter().map(|(name, _)| name.clone()).collect();
+        let switched = self.prepare_root(&trunk, &sealed.fresh, &dead).and_then(|mut last| {
+            last.extend(sealed.in_place);
+            last.extend(own);
             // The one moment: before it the old tree counts, after it the new one.
             self.store.write_pages(&last).map_err(VaultError::Store)
         });
         if let Err(error) = switched {
             if !self.has_switched(&error, generation) {
-                self.take_back(generation, written);
+                self.take_back(generation, staged);
                 return Err(error);
             }
             // Readers follow what the store says. The old root key stays until a start finds out what is durable.
@@ -99,24 +102,23 @@ impl Shelf {
         Ok(())
     }
 
-    /// Phases 1 and 2; gives the write that switches.
+    /// Phases 1 and 2; gives what the write that switches begins with.
     fn prepare_root(
         &self,
         trunk: &Trunk,
-        staged: &[PageWrite],
-        own: Vec<PageWrite>,
+        fresh: &[PageWrite],
         dead: &[PageId],
     ) -> Result<Vec<PageWrite>, VaultError> {
         let clock = self.clock.as_ref();
         self.custody.make(trunk.generation, clock)?;
         let wrapped = self.custody.wrap(trunk.generation, &trunk.link.key, clock)?;
-        self.store.stage_pages(staged)?;
-        let mut last = own;
-        last.push(top_page(self, trunk)?);
-        last.push((pages::DEAD.to_vec(), Some(dead.concat())));
+        self.store.stage_pages(fresh)?;
         let root = RootPage { generation: trunk.generation, top: trunk.link.id, wrapped };
-        last.push((pages::ROOT.to_vec(), Some(root.encode())));
-        Ok(last)
+        Ok(vec![
+            top_page(self, trunk)?,
+            (pages::DEAD.to_vec(), Some(dead.concat())),
+            (pages::ROOT.to_vec(), Some(root.encode())),
+        ])
     }
 
     fn follow(
@@ -152,11 +154,11 @@ impl Shelf {
     }
 
     /// A re-keying that did not happen: its root key goes, unless something may still lead to it.
-    fn take_back(&self, generation: u64, written: Vec<Vec<u8>>) {
+    fn take_back(&self, generation: u64, staged: Vec<Vec<u8>>) {
         if self.halted.load(Ordering::SeqCst) {
             return;
         }
-        let removed = written.into_iter().map(|name| (name, None)).collect::<Vec<_>>();
+        let removed = staged.into_iter().map(|name| (name, None)).collect::<Vec<_>>();
         let taken_back = self.store.stage_pages(&removed).map_err(VaultError::Store);
         if let Err(error) = taken_back.and(self.custody.destroy(generation).map_err(VaultError::Custody)) {
             tracing::warn!(%error, "a re-keying that did not happen could not be cleared away");

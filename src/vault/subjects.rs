@@ -29,7 +29,7 @@ pub type PendingErasure = ([u8; 16], Vec<u8>);
 /// Finding is synchronous: at worst one read of the key store. Making and destroying are asynchronous: they wait for
 /// the one writer, whose thread does not need the runtime. Dropping the vault waits for what the writer has to do.
 pub struct Vault {
-    shelf: Arc<Shelf>,
+    pub(super) shelf: Arc<Shelf>,
     hashing: Zeroizing<[u8; 32]>,
     writer: Writer,
 }

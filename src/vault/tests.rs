@@ -1,6 +1,9 @@
 //! Tests of the vault.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod crashes;
+mod machine;
+
 use super::custody::CustodyError;
 use super::{MemoryCustody, RootCustody, SubjectKeys, Vault, VaultError};
 use crate::clock::{SharedClock, SystemClock};
