@@ -9,12 +9,16 @@ use super::seal::PageSeal;
 use super::tree::Node;
 use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
+use crate::secret;
 use crate::store::{KeyStore, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
+
+/// What reading a page leaves on the stack is overwritten this deep.
+const STACK_BYTES: usize = 32 << 10;
 
 /// A page to write (`Some`) or to remove.
 pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
@@ -112,7 +116,9 @@ impl Shelf {
                 return Ok(Some(keys));
             }
             let generation = self.cache.generation();
-            let Some((handle, cover)) = self.held(subject)? else { return Ok(None) };
+            let held = self.held(subject);
+            secret::clear_stack::<STACK_BYTES>();
+            let Some((handle, cover)) = held? else { return Ok(None) };
             if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
                 return Ok(Some(keys));
             }

@@ -3,6 +3,7 @@
 use super::VaultError;
 use super::batch::{Batch, Erasure, Work};
 use super::shelf::Shelf;
+use crate::secret;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 1_024;
 /// New subjects in one batch; each is two pages of one atomic write, and the store's memory follows the size of that.
 const CREATIONS_MAX: usize = 64;
+/// Of its stack, what is overwritten after each batch.
+const STACK_BYTES: usize = 256 << 10;
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
 
@@ -86,6 +89,7 @@ fn run(shelf: &Shelf, queue: &Receiver<(Work, Reply)>) {
             works.push(next);
         }
         carry_out(shelf, works);
+        secret::clear_stack::<STACK_BYTES>();
     }
 }
 

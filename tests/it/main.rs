@@ -11,6 +11,8 @@
 mod access;
 mod bad_input;
 mod crash;
+mod forensic_tool;
+mod forensics;
 mod harness;
 mod outside_note;
 mod public_log;
