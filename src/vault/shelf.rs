@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::custody::RootCustody;
-use super::node::{LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
+use super::node::{Interior, LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
 use super::pages;
 use super::paths::{Paths, Trunk, Turn};
 use super::seal::PageSeal;
@@ -77,7 +77,7 @@ impl Shelf {
                             .map(|found| found.value));
                     }
                     Page::Interior(interior) => {
-                        let interior = Arc::new(interior);
+                        let interior: Arc<Interior> = Arc::from(interior);
                         self.paths.keep(turn, link.id, &interior);
                         interior
                     }
