@@ -122,6 +122,8 @@ pub struct Findings {
     pub texts: Vec<String>,
     pub pages_found: usize,
     pub windows_tried: usize,
+    /// Root keys that were given.
+    pub roots: usize,
 }
 
 impl Findings {
@@ -136,6 +138,7 @@ impl Findings {
             for at in places(bytes, b"saysoRK1") {
                 let slot: Option<Secret> = bytes.get(at + 16..at + 48).and_then(|key| key.try_into().ok());
                 findings.keys.extend(slot);
+                findings.roots += 1;
             }
             findings.keys.extend(Secret::try_from(bytes.as_slice()));
         }

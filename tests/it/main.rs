@@ -11,6 +11,7 @@
 mod access;
 mod bad_input;
 mod crash;
+mod erasure_crash;
 mod forensic_tool;
 mod forensics;
 mod harness;
