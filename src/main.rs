@@ -1,6 +1,5 @@
 //! The binary: parse and dispatch.
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
@@ -10,5 +9,5 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
-    sayso::cli::run(sayso::cli::Cli::parse())
+    sayso::cli::main()
 }

@@ -1,25 +1,30 @@
 //! `sayso purpose | notice | bounds`
 
 use super::Connection;
-use super::connect::Link;
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 async fn client(at: &Connection) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(BoundsServiceClient::new(at.link("steward").await?))
+    Ok(client!(BoundsServiceClient, at.link("steward").await?))
 }
 
 /// Purposes and categories.
 #[derive(Subcommand)]
 pub(super) enum Purpose {
     /// Show the vocabulary in force.
+    ///
+    /// Example: `sayso purpose list`
     List,
     /// Add a purpose or replace its definition.
+    ///
+    /// Example: `sayso purpose define homework-help --parent personalization --title 'Help with homework'`
     Define {
+        /// Its name, as consents and grants use it.
         id: String,
         /// What it is part of.
         #[arg(long, default_value = "")]
@@ -68,9 +73,13 @@ fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
 /// Notices: what people are told.
 #[derive(Subcommand)]
 pub(super) enum Notice {
-    /// Publish a notice. Example: `sayso notice publish welcome --version 1 --file welcome.txt`
+    /// Publish a notice.
+    ///
+    /// Example: `sayso notice publish welcome --version 1 --file welcome.txt`
     Publish {
+        /// Its name, as consents refer to it.
         id: String,
+        /// A changed text needs another.
         #[arg(long, default_value = "1")]
         version: String,
         /// BCP 47.
@@ -80,12 +89,16 @@ pub(super) enum Notice {
         #[arg(long, conflicts_with = "file", required_unless_present = "file")]
         text: Option<String>,
         /// A file with the text.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// Show a notice as it was published.
+    ///
+    /// Example: `sayso notice show welcome`
     Show {
+        /// Its name.
         id: String,
+        /// Default: the newest.
         #[arg(long, default_value = "")]
         version: String,
     },
@@ -98,7 +111,7 @@ impl Notice {
             Self::Publish { id, version, language, text, file } => {
                 let text = match (text, file) {
                     (Some(text), _) => text,
-                    (None, Some(path)) => std::fs::read_to_string(&path).map_err(CliError::usage)?,
+                    (None, Some(path)) => read(&path)?,
                     (None, None) => return Err(CliError::usage("--text or --file is needed")),
                 };
                 let request = proto::PublishNoticeRequest { id, version, language, text, options: None };
@@ -118,10 +131,17 @@ impl Notice {
     }
 }
 
+fn read(path: &Path) -> Result<String, CliError> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+}
+
 /// The rules in force.
 #[derive(Subcommand)]
 pub(super) enum Bounds {
-    /// Show every pack in force.
+    /// Show every pack in force, as Cedar policies.
+    ///
+    /// Example: `sayso bounds show`
     Show,
 }
 
