@@ -6,9 +6,9 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind,
+    Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ErasureCompleted,
+    ErasureRequested, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind,
 };
 
 /// What a person decided.
@@ -118,6 +118,8 @@ pub enum Event {
     RecordViewed(RecordViewed),
     /// The first entry.
     LogOpened(LogOpened),
+    /// The log went back to a backup.
+    BackupRestored(BackupRestored),
 }
 
 /// An event before it has its place.

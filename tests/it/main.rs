@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod backup;
 mod bad_input;
 mod crash;
 mod erasure_crash;
