@@ -3,6 +3,8 @@
 mod backup;
 mod caller;
 mod check_grant;
+mod define;
+mod describe_subject;
 mod erase_subject;
 mod error;
 mod evaluate_use;

@@ -4,10 +4,12 @@ mod audit;
 mod backup;
 mod bench;
 mod bounds;
+mod bounds_test;
 mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod grant;
 mod import;
@@ -65,6 +67,7 @@ enum Command {
     Consents(consent::Consents),
     #[command(subcommand)]
     Signal(signal::Signal),
+    Describe(describe::Describe),
     Grant(grant::Grant),
     Check(grant::Check),
     Used(grant::Used),
@@ -76,6 +79,8 @@ enum Command {
     Certificate(rights::Certificate),
     #[command(subcommand)]
     Purpose(bounds::Purpose),
+    #[command(subcommand)]
+    Category(bounds::Category),
     #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
@@ -144,6 +149,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -154,6 +160,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,

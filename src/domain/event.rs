@@ -8,7 +8,7 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ErasureCompleted,
     ErasureRequested, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
-    RecipientAcknowledged, RecordViewed, Role, SignalKind,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -80,7 +80,11 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
