@@ -21,3 +21,4 @@ mod public_log;
 mod readme;
 mod real_facts;
 mod tidy;
+mod token;
