@@ -4,6 +4,7 @@
 use super::VaultError;
 use super::pages;
 use super::shelf::{Page, Shelf};
+use super::subjects::PendingErasure;
 use super::tree::Tree;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -41,16 +42,24 @@ impl Shelf {
         self.destroy(subject, *handle, changes)
     }
 
-    /// Replaces the subject's key by the smallest cover without these versions.
-    pub fn puncture(&self, handle: Handle, versions: &[u64]) -> Result<(), VaultError> {
+    /// Replaces the subject's key by the smallest cover without these versions, and keeps the intent with it.
+    pub fn puncture(
+        &self,
+        handle: Handle,
+        versions: &[u64],
+        intent: Option<PendingErasure>,
+    ) -> Result<(), VaultError> {
         let subject = self.subject_of(handle)?.ok_or(VaultError::Destroyed)?;
         let (held, cover) = self.held(&subject)?.ok_or(VaultError::Destroyed)?;
         if held != handle {
             return Err(VaultError::Destroyed);
         }
         let cover = Tree::new(cover).without(versions);
-        let page = self.page(pages::SUBJECT, &subject, &pages::encode_subject(handle, &cover))?;
-        self.destroy(&subject, handle, vec![page])
+        let mut changes = vec![self.page(pages::SUBJECT, &subject, &pages::encode_subject(handle, &cover))?];
+        if let Some((request, intent)) = intent {
+            changes.push(self.page(pages::INTENT, &request, &intent)?);
+        }
+        self.destroy(&subject, handle, changes)
     }
 
     fn destroy(&self, subject: &Hash, handle: Handle, mut changes: Vec<Page>) -> Result<(), VaultError> {

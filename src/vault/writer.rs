@@ -4,6 +4,7 @@ use super::VaultError;
 use super::destroy::Erasure;
 use super::pages;
 use super::shelf::{Page, Shelf};
+use super::subjects::PendingErasure;
 use super::tree::Node;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -24,7 +25,7 @@ type Reply = oneshot::Sender<Result<(), VaultError>>;
 enum Work {
     Create(Hash),
     Erase(Box<Erasure>),
-    Puncture(Handle, Vec<u64>),
+    Puncture(Handle, Vec<u64>, Option<PendingErasure>),
     Remove(Vec<u8>),
 }
 
@@ -54,8 +55,13 @@ impl Writer {
     }
 
     /// Destroys versions; durable when it returns. Goes on where the caller does not wait for it.
-    pub async fn puncture(&self, handle: Handle, versions: Vec<u64>) -> Result<(), VaultError> {
-        self.done(Work::Puncture(handle, versions)).await
+    pub async fn puncture(
+        &self,
+        handle: Handle,
+        versions: Vec<u64>,
+        intent: Option<PendingErasure>,
+    ) -> Result<(), VaultError> {
+        self.done(Work::Puncture(handle, versions, intent)).await
     }
 
     /// Removes a page that holds no key; durable when it returns.
@@ -98,7 +104,7 @@ fn run(shelf: &Shelf, queue: &Receiver<(Work, Reply)>) {
             create(shelf, std::mem::take(&mut creations));
             let _gone = reply.send(match work {
                 Work::Erase(erasure) => shelf.erase(&erasure),
-                Work::Puncture(handle, versions) => shelf.puncture(handle, &versions),
+                Work::Puncture(handle, versions, intent) => shelf.puncture(handle, &versions, intent),
                 Work::Remove(page) => shelf.store.write_pages(&[(page, None)]).map_err(VaultError::Store),
                 Work::Create(_) => Ok(()),
             });
