@@ -36,6 +36,7 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
     proto::WatchRevocationsResponse {
         cursor: revocation.cursor,
         grant_ids: revocation.grant_ids,
+        artifact_ids: revocation.artifact_ids,
         reason: revocation.reason.into(),
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
     }

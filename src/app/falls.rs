@@ -39,13 +39,23 @@ impl App {
                 _ => None,
             })
             .collect();
+        let expired: Vec<EventId> = planned
+            .iter()
+            .filter_map(|each| match &each.event {
+                Event::AttributeExpired { attribute, .. } => Some(*attribute),
+                _ => None,
+            })
+            .collect();
         let open = after
             .grants
             .iter()
             .filter(|(_, grant)| grant.revoked.is_none() && grant.issued.expires_at_ms > turn.now_ms);
         let fallen = open
             .filter_map(|(event, grant)| {
-                let reason = self.contradicted(&after, grant, &corrected, turn.now_ms)?;
+                let mut reason = self.contradicted(&after, grant, &corrected, turn.now_ms)?;
+                if reason == Reason::AttributeRemoved && cites_any(grant, &expired) {
+                    reason = Reason::AttributeExpired;
+                }
                 let (grant, recipient) = (grant.id, grant.issued.recipient.clone());
                 Some(Fallen { grant, event: *event, recipient, reason })
             })
@@ -87,6 +97,11 @@ impl App {
         }
         None
     }
+}
+
+fn cites_any(grant: &GrantState, attributes: &[EventId]) -> bool {
+    let cited = grant.issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.attribute));
+    cited.into_iter().any(|cited| attributes.contains(&cited))
 }
 
 /// The subject as it will stand once the planned events are durable.

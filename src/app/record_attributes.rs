@@ -6,6 +6,7 @@ use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::rights::Fence;
 use crate::domain::{Violation, Violations};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -96,6 +97,18 @@ impl App {
         Ok(self.commit(turn, planned).await?.receipt)
     }
 
+    /// Whether an attribute is from before an erasure of the part that it belongs to.
+    fn is_fenced(&self, turn: &Turn, fences: &[Fence], attribute: &Attribute) -> bool {
+        if fences.is_empty() {
+            return false;
+        }
+        let rules = self.rules();
+        let line = rules.vocabulary.category_line(&attribute.category);
+        let key_hash = self.key_hash(turn.lane.keys.handle, &attribute.key);
+        let oldest_ms = attribute.observed_at_ms.min(turn.about_ms);
+        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
+    }
+
     fn recorded_or_corrected(
         &self,
         turn: &Turn,
@@ -103,6 +116,9 @@ impl App {
         corrects: Option<EventId>,
     ) -> Result<Event, AppError> {
         let now = turn.lane.read();
+        if self.is_fenced(turn, &now.state.rights.fences, &attribute) {
+            return Err(AppError::Erased);
+        }
         let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
         if !attribute.derived_from.iter().all(held) {
             return Err(AppError::invalid(

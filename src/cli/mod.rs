@@ -9,11 +9,14 @@ pub mod daemon;
 mod demo;
 mod error;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -73,6 +76,12 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
     #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
@@ -150,6 +159,9 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,

@@ -3,12 +3,16 @@
 pub mod attribute;
 pub mod codec;
 pub mod consent;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;
 pub mod profile;
+pub mod request;
+pub mod retention;
+pub mod rights;
 mod violation;
 pub mod vocabulary;
 

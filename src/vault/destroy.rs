@@ -55,7 +55,8 @@ impl Shelf {
             return Err(VaultError::Destroyed);
         }
         let cover = Tree::new(cover).without(versions);
-        let mut changes = vec![self.page(pages::SUBJECT, &subject, &pages::encode_subject(handle, &cover))?];
+        let mut changes =
+            vec![self.page(pages::SUBJECT, &subject, &pages::encode_subject(handle, &cover))?];
         if let Some((request, intent)) = intent {
             changes.push(self.page(pages::INTENT, &request, &intent)?);
         }

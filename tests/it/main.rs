@@ -11,6 +11,7 @@
 mod access;
 mod bad_input;
 mod crash;
+mod erasure;
 mod harness;
 mod outside_note;
 mod public_log;
