@@ -359,6 +359,24 @@ pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
     }
 }
 
+/// An artefact for the wire.
+#[must_use]
+pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
+    let app::ArtifactStanding { artifact, acknowledged } = of;
+    let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+    proto::Artifact {
+        artifact_id: artifact.id.to_string(),
+        sources: sources.map(|id| id.to_string()).collect(),
+        recipient: artifact.registered.recipient,
+        kind: artifact.registered.kind,
+        name: artifact.registered.name,
+        purpose: artifact.registered.purpose,
+        registered_at: Some(time(artifact.registered_at_ms)),
+        reason: artifact.invalidated.map(|(reason, _)| reason.into()).unwrap_or_default(),
+        acknowledged,
+    }
+}
+
 /// A hold for the wire.
 #[must_use]
 pub fn hold(of: Hold) -> proto::Hold {

@@ -31,6 +31,8 @@ const METHODS: &[(&str, &[Role])] = &[
     ("GrantService/EvaluateUse", &[SERVICE, SUBJECT, STEWARD]),
     ("RightsService/SubmitRequest", &[SUBJECT, STEWARD]),
     ("RightsService/GetErasureCertificate", &[SUBJECT, STEWARD]),
+    ("GrantService/RegisterArtifact", &[SERVICE]),
+    ("GrantService/ListArtifacts", &[SERVICE, SUBJECT, STEWARD]),
     ("RightsService/GetRequest", &[SUBJECT, STEWARD]),
     ("RightsService/ListRequests", &[SUBJECT, STEWARD]),
     ("RightsService/DecideRequest", &[STEWARD]),

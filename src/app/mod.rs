@@ -1,5 +1,6 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod artifacts;
 mod caller;
 mod certificate;
 mod check_grant;
@@ -31,6 +32,7 @@ mod rules;
 mod submit_request;
 mod write;
 
+pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
 pub use certificate::Certificate;
 pub use check_grant::Standing;

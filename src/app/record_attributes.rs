@@ -86,7 +86,8 @@ impl App {
 
     async fn finish_recording(self: &Arc<Self>, turn: Turn, new: NewAttributes) -> Result<Receipt, AppError> {
         let mut planned = Vec::with_capacity(new.attributes.len());
-        let mut corrects_any = false;
+        // What was built from a fact falls with it when it is replaced, too.
+        let mut corrects_any = !turn.lane.read().state.rights.artifacts.is_empty();
         for (attribute, corrects) in new.attributes {
             corrects_any |= corrects.is_some();
             planned.push(self.plan(self.recorded_or_corrected(&turn, attribute, corrects)?));

@@ -9,9 +9,9 @@ use super::write::{Planned, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::clock;
 use crate::domain::erasure::{self, Scope};
-use crate::domain::event::{Event, RetentionDefined};
+use crate::domain::event::{Event, Recorded, RetentionDefined};
 use crate::domain::ids::{EventId, Handle};
-use crate::domain::retention::{self, KEEP_MS_MAX};
+use crate::domain::retention::{self, KEEP_MS_MAX, is_own_record};
 use crate::domain::{Violation, Violations, vocabulary};
 use sayso_proof::event::RetentionClass;
 use std::collections::HashSet;
@@ -171,14 +171,18 @@ impl App {
             let now = lane.read();
             retention::ended(&history, &now.state, &rules.retention, &rules.vocabulary, now_ms)
         };
-        let scope = if ended.everything && holds.is_empty() {
-            Scope::All
-        } else {
-            Scope::Versions(ended.versions.clone())
-        };
-        let selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
-        if ended.versions.is_empty() || selection.versions.is_empty() {
+        if ended.versions.is_empty() {
             return Ok(());
+        }
+        let mut scope = Scope::Versions(ended.versions);
+        let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
+        if selection.versions.is_empty() {
+            return Ok(());
+        }
+        let stays = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
+        if holds.is_empty() && history.iter().filter(stays).all(|event| is_own_record(&event.event)) {
+            scope = Scope::All;
+            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         }
         let goes = |id: &EventId| {
             let event = history.iter().find(|event| event.event_id == *id);

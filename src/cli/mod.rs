@@ -1,5 +1,6 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
 mod bench;
 mod bounds;
@@ -76,6 +77,8 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    #[command(subcommand)]
+    Artifact(artifact::Artifact),
     #[command(subcommand)]
     Request(request::Request),
     #[command(subcommand)]
@@ -159,6 +162,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
         Command::Request(command) => command.run(at, out).await,
         Command::Hold(command) => command.run(at, out).await,
         Command::Retention(command) => command.run(at, out).await,

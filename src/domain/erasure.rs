@@ -256,9 +256,8 @@ impl<'a> Closure<'a> {
             }
             Event::GrantIssued(grant) => self.cites(grant),
             Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(|id| gone(id)),
-            Event::ArtifactRegistered(artifact) => {
-                gone(&artifact.grant) || artifact.sources.iter().any(|id| gone(id))
-            }
+            // The grant it was built under may have cited more than went in.
+            Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
             Event::RequestSubmitted(request) => self.asks_about_what_is_gone(request),
             other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
         }

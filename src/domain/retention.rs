@@ -1,6 +1,6 @@
 //! How long what is kept, and what has come to its end.
 
-use super::event::{Event, Recorded, RetentionDefined};
+use super::event::{Event, HoldLifted, HoldPlaced, Recorded, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use super::request::RequestOutcome;
@@ -59,8 +59,6 @@ pub struct Ended {
     pub attributes: Vec<(EventId, bool)>,
     /// Versions to be destroyed.
     pub versions: BTreeSet<u64>,
-    /// Nothing would be left but the record of earlier endings.
-    pub everything: bool,
 }
 
 /// What of a history has come to its end by `now_ms` (milliseconds since the Unix epoch).
@@ -84,15 +82,19 @@ pub fn ended(
             }
         }
     }
-    let lasting =
-        |event: &&Recorded| !ended.versions.contains(&event.version) && !is_own_record(&event.event);
-    ended.everything = !ended.versions.is_empty() && !history.iter().any(|event| lasting(&event));
     ended
 }
 
 /// The ledger's own word that something ended: not worth keeping a person for.
-fn is_own_record(event: &Event) -> bool {
-    matches!(event, Event::ErasureRequested(_) | Event::ErasureRefused(_) | Event::AttributeExpired { .. })
+#[must_use]
+pub fn is_own_record(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ErasureRequested(_)
+            | Event::ErasureRefused(_)
+            | Event::AttributeExpired { .. }
+            | Event::ConsentExpired { .. }
+    )
 }
 
 struct Ending<'a> {
@@ -140,6 +142,20 @@ impl Ending<'_> {
             }
             Event::AttributeExpired { .. } => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Profile, &[], &[]))
+            }
+            Event::ConsentRequested(_) | Event::ConsentExpired { .. } => {
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
+            }
+            // What stands counts.
+            Event::Signal { .. } => {
+                let stands = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
+                    .filter(|_| !stands)
+            }
+            Event::HoldPlaced(HoldPlaced { hold, .. }) | Event::HoldLifted(HoldLifted { hold, .. }) => {
+                let stands = self.state.rights.holds.iter().any(|each| each.id.0 == hold.as_slice());
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+                    .filter(|_| !stands)
             }
             _ => None,
         }

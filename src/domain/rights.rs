@@ -1,6 +1,6 @@
 //! The part of the fold that the person's rights live in: requests, holds, what was erased in part, artefacts.
 
-use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Recorded};
+use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
 use super::request::{Decided, RequestOutcome, RequestRecord};
 use super::vocabulary::Vocabulary;
@@ -70,8 +70,8 @@ pub struct Artifact {
     pub registered: ArtifactRegistered,
     /// Milliseconds since the Unix epoch.
     pub registered_at_ms: u64,
-    /// It must not be used any more.
-    pub invalidated: bool,
+    /// Why it must not be used any more, and the position of the event that says so.
+    pub invalidated: Option<(Reason, u64)>,
 }
 
 /// Requests, holds, fences, artefacts.
@@ -129,14 +129,14 @@ impl Rights {
                     id: GrantId::new(event.position, &event.event_id),
                     registered: registered.clone(),
                     registered_at_ms: event.recorded_at_ms,
-                    invalidated: false,
+                    invalidated: None,
                 };
                 self.artifacts.insert(event.event_id, artifact);
             }
             Event::ArtifactInvalidated(invalidated) => {
                 let id = EventId::from_slice(&invalidated.artifact);
                 if let Some(artifact) = id.and_then(|id| self.artifacts.get_mut(&id)) {
-                    artifact.invalidated = true;
+                    artifact.invalidated.get_or_insert((invalidated.reason(), event.position));
                 }
             }
             _ => {}

@@ -17,4 +17,5 @@ mod outside_note;
 mod public_log;
 mod readme;
 mod real_facts;
+mod rights;
 mod tidy;
