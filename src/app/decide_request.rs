@@ -194,7 +194,12 @@ impl App {
             && Some(only.event_id) == signal
         {
             let purposes = only.purposes.clone();
-            planned.push(self.plan(Event::Signal { kind, purposes, lifted: true }));
+            planned.push(self.plan(Event::Signal {
+                kind,
+                purposes,
+                lifted: true,
+                interaction: String::new(),
+            }));
         }
         Ok(planned)
     }

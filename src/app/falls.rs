@@ -91,7 +91,7 @@ impl App {
                 let registered = &artifact.registered;
                 self.withheld_now(
                     state,
-                    (&registered.recipient, &registered.purpose),
+                    (&registered.recipient, &registered.purpose, ""),
                     &held.attribute.key,
                     now_ms,
                 )
@@ -111,13 +111,13 @@ impl App {
     fn withheld_now(
         &self,
         state: &SubjectState,
-        (recipient, purpose): (&str, &str),
+        (recipient, purpose, interaction): (&str, &str, &str),
         key: &str,
         now_ms: u64,
     ) -> Option<Reason> {
         let rules = self.rules();
         let keys = [key.to_owned()];
-        let case = Case { recipient, purpose, categories: &[], keys: &keys, now_ms };
+        let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction, now_ms };
         let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
         let withheld = decision.withheld.first()?;
         Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
@@ -139,7 +139,8 @@ impl App {
             let Some(held) = state.attributes.get(&cited.key) else {
                 return Some(Reason::AttributeRemoved);
             };
-            let asked = (grant.issued.recipient.as_str(), grant.issued.purpose.as_str());
+            let issued = &grant.issued;
+            let asked = (issued.recipient.as_str(), issued.purpose.as_str(), issued.interaction.as_str());
             if let Some(reason) = self.withheld_now(state, asked, &held.attribute.key, now_ms) {
                 return Some(reason);
             }

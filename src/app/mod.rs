@@ -1,10 +1,13 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
 mod artifacts;
+mod backup;
 mod caller;
 mod certificate;
 mod check_grant;
 mod decide_request;
+mod define;
+mod describe_subject;
 mod due;
 mod erase_subject;
 mod error;
@@ -26,6 +29,7 @@ mod record_signal;
 mod report_use;
 mod request_grant;
 mod requests;
+mod restore;
 mod retention;
 mod revocations;
 mod rules;
@@ -54,6 +58,7 @@ pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
 pub use requests::{RequestPage, Submitted};
+pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
 pub use submit_request::NewRequest;

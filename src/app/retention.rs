@@ -11,7 +11,7 @@ use crate::clock;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionDefined};
 use crate::domain::ids::{EventId, Handle};
-use crate::domain::retention::{self, KEEP_MS_MAX, is_own_record};
+use crate::domain::retention::{self, KEEP_MS_MAX, keeps_nobody};
 use crate::domain::{Violation, Violations, vocabulary};
 use sayso_proof::event::RetentionClass;
 use std::collections::HashSet;
@@ -180,7 +180,7 @@ impl App {
             return Ok(());
         }
         let stays = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
-        if holds.is_empty() && history.iter().filter(stays).all(|event| is_own_record(&event.event)) {
+        if holds.is_empty() && history.iter().filter(stays).all(|event| keeps_nobody(&event.event)) {
             scope = Scope::All;
             selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         }

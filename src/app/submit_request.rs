@@ -34,7 +34,7 @@ pub struct NewRequest {
     pub purposes: Vec<String>,
     /// The person's own words.
     pub details: String,
-    /// None: the controller's default.
+    /// None: by where the person is described to be, otherwise the controller's default.
     pub jurisdiction: Option<Jurisdiction>,
 }
 
@@ -109,7 +109,13 @@ impl App {
                 return self.submitted_before(id).await;
             }
         };
-        let jurisdiction = new.jurisdiction.unwrap_or(self.rights.jurisdiction);
+        let of_person = match turn.lane.read().state.description.jurisdiction.as_str() {
+            "" => None,
+            "US-CA" => Some(Jurisdiction::California),
+            _ => Some(Jurisdiction::Gdpr),
+        };
+        // What the request says, what is known of the person, what the controller answers by otherwise.
+        let jurisdiction = new.jurisdiction.or(of_person).unwrap_or(self.rights.jurisdiction);
         let asked = Asked {
             id: EventId(clock::event_id(self.clock.as_ref())),
             jurisdiction,
@@ -230,7 +236,7 @@ impl App {
     ) -> Result<Submitted, AppError> {
         let purposes = asked.new.purposes.clone();
         let mut planned = vec![self.plan(asked.event(subject, true))];
-        let signal = Event::Signal { kind, purposes, lifted: false };
+        let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
         // Right after the request: that is how its refusal finds it again.
         planned.push(self.plan(signal));
         let planned = self.with_falls(&turn, planned);

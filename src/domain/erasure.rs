@@ -69,7 +69,9 @@ pub fn class(event: &Event) -> Class {
         Event::ConsentRequested(_)
         | Event::Consent { .. }
         | Event::ConsentExpired { .. }
-        | Event::Signal { .. } => Class::Consent,
+        | Event::Signal { .. }
+        // Age and place: what the bounds protect the person by. Less data must not mean more use.
+        | Event::SubjectDescribed(_) => Class::Consent,
         Event::GrantIssued(_)
         | Event::GrantUsed(_)
         | Event::GrantRevoked { .. }
@@ -91,6 +93,7 @@ pub fn class(event: &Event) -> Class {
         | Event::AuditExported(_)
         | Event::RecordViewed(_)
         | Event::RetentionDefined(_)
+        | Event::BackupRestored(_)
         | Event::LogOpened(_) => Class::Nobody,
     }
 }

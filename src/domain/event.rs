@@ -6,10 +6,10 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BoundsPublished, CategoryDefined,
-    ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted, HoldPlaced,
-    LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, RequestDecided,
-    RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind,
+    Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored, BoundsPublished,
+    CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted,
+    HoldPlaced, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
+    RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -81,7 +81,11 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
@@ -149,6 +153,8 @@ pub enum Event {
     RecordViewed(RecordViewed),
     /// The first entry.
     LogOpened(LogOpened),
+    /// The log went back to a backup.
+    BackupRestored(BackupRestored),
 }
 
 /// An event before it has its place.

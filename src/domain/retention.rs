@@ -85,15 +85,16 @@ pub fn ended(
     ended
 }
 
-/// The ledger's own word that something ended: not worth keeping a person for.
+/// The ledger's own word that something ended, and what only protected what is gone: not worth keeping a person for.
 #[must_use]
-pub fn is_own_record(event: &Event) -> bool {
+pub fn keeps_nobody(event: &Event) -> bool {
     matches!(
         event,
         Event::ErasureRequested(_)
             | Event::ErasureRefused(_)
             | Event::AttributeExpired { .. }
             | Event::ConsentExpired { .. }
+            | Event::SubjectDescribed(_)
     )
 }
 

@@ -9,9 +9,13 @@
 )]
 
 mod access;
+mod backup;
 mod bad_input;
 mod crash;
 mod erasure;
+mod erasure_crash;
+mod forensic_tool;
+mod forensics;
 mod harness;
 mod outside_note;
 mod public_log;

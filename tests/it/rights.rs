@@ -211,6 +211,7 @@ async fn what_has_an_end_ends_by_itself_and_is_logged() {
     clock.0.store(6 * DAY_MS, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     until(async || keys(&mut steward, "ada").await == Some(1)).await;
+    until(async || !history(&mut steward, "ada").await.contains("CANARY-JOB")).await;
     let seen = history(&mut steward, "ada").await;
     assert_eq!(seen.matches("AttributeExpired(").count(), 2, "{seen}");
     assert!(!seen.contains("CANARY-MOOD") && !seen.contains("CANARY-MUSIC") && !seen.contains("CANARY-JOB"));
