@@ -1,5 +1,6 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
 mod backup;
 mod bench;
@@ -12,11 +13,14 @@ mod demo;
 mod describe;
 mod error;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -77,6 +81,14 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
     #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
@@ -159,6 +171,10 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
         Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
