@@ -1,9 +1,10 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
-use crate::app::{App, OpenError, Restored, Settings};
+use crate::app::{App, OpenError, Restored, RightsSettings, Settings};
 use crate::clock::{Clock, SharedClock, SystemClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RequestRules};
+use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
@@ -194,6 +195,8 @@ impl Daemon {
         let until = wait(stopped.clone());
         let serving = api::serve(grpc, until, Arc::clone(&app), issuer, options);
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+        let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
+        daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
         let serving = web::serve(http, wait(stopped), app);
         daemon.tasks.push(tokio::spawn(async move { serving.await.map_err(DaemonError::Http) }));
         Ok(daemon)
@@ -225,6 +228,26 @@ const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 async fn wait(mut stopped: watch::Receiver<bool>) {
     // An error means that the daemon is gone, which is a stop, too.
     let _stopped = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Looks for what has come to its end, until the daemon stops. A failure is logged, and tried again the next time.
+async fn end_what_is_over(
+    app: Arc<App>,
+    every: std::time::Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = app.end_what_is_over().await {
+            tracing::warn!(%error, "ending what is over failed; it is tried again");
+        }
+    }
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
@@ -289,6 +312,13 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        rights: RightsSettings {
+            jurisdiction: match config.rights.jurisdiction {
+                RequestRules::Gdpr => Jurisdiction::Gdpr,
+                RequestRules::California => Jurisdiction::California,
+            },
+            steward_decides_erasures: config.rights.steward_decides_erasures,
+        },
         restored,
     })
 }

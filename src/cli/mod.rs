@@ -1,20 +1,26 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
 mod backup;
 mod bench;
 mod bounds;
+mod bounds_test;
 mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -65,6 +71,7 @@ enum Command {
     Consents(consent::Consents),
     #[command(subcommand)]
     Signal(signal::Signal),
+    Describe(describe::Describe),
     Grant(grant::Grant),
     Check(grant::Check),
     Used(grant::Used),
@@ -75,7 +82,17 @@ enum Command {
     Erase(rights::Erase),
     Certificate(rights::Certificate),
     #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    #[command(subcommand)]
     Purpose(bounds::Purpose),
+    #[command(subcommand)]
+    Category(bounds::Category),
     #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
@@ -144,6 +161,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -153,7 +171,12 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
