@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod against_models;
+mod bench;
 mod deciding;
+mod plain;
 mod publishing;
+mod random_policies;
 mod tables;
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
