@@ -43,6 +43,7 @@ const METHODS: &[(&str, &[Role])] = &[
     ("AuditService/GetInclusionProof", &[AUDITOR]),
     ("AuditService/GetConsistencyProof", ALL),
     ("AuditService/ExportAudit", &[AUDITOR]),
+    ("OperatorService/Backup", &[OPERATOR]),
     ("OperatorService/GetStats", &[OPERATOR, STEWARD, AUDITOR]),
 ];
 

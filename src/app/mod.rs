@@ -1,5 +1,6 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod backup;
 mod caller;
 mod check_grant;
 mod define;
@@ -22,6 +23,7 @@ mod record_consent;
 mod record_signal;
 mod report_use;
 mod request_grant;
+mod restore;
 mod revocations;
 mod rules;
 mod write;
@@ -44,6 +46,7 @@ pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
+pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
 pub use write::{EventReceipt, Receipt, WriteOptions};

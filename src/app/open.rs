@@ -5,7 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
-use super::{App, revocations};
+use super::{App, Restored, revocations};
 use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::event::{Event, LogOpened, Recorded};
@@ -35,6 +35,8 @@ pub struct Settings {
     pub clock: SharedClock,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// What was restored since the log was opened last, to be said in it.
+    pub restored: Option<Restored>,
 }
 
 /// Why the daemon can't start.
@@ -65,6 +67,8 @@ impl App {
             Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
+        let said: Vec<Recorded> =
+            plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
         let rules = RulesHistory::new(plain.into_iter()).map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
             ledger,
@@ -78,6 +82,9 @@ impl App {
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
+        if let Some(restored) = &settings.restored {
+            app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+        }
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         Ok(app)
     }

@@ -1,6 +1,7 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
 mod audit;
+mod backup;
 mod bench;
 mod bounds;
 mod bounds_test;
@@ -89,6 +90,8 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Bench(bench::Bench),
 }
@@ -164,6 +167,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Backup(command) => command.run(at, out).await,
+        Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
         Command::Bench(command) => command.run(at, out).await,
     }

@@ -115,6 +115,7 @@ fn encode_event(event: &Event) -> Body {
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
+        Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
     }
 }
 
@@ -198,6 +199,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::AuditExported(export) => Event::AuditExported(export),
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
+        Body::BackupRestored(restored) => Event::BackupRestored(restored),
     })
 }
 

@@ -6,9 +6,9 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind, SubjectDescribed,
+    Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ErasureCompleted,
+    ErasureRequested, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -122,6 +122,8 @@ pub enum Event {
     RecordViewed(RecordViewed),
     /// The first entry.
     LogOpened(LogOpened),
+    /// The log went back to a backup.
+    BackupRestored(BackupRestored),
 }
 
 /// An event before it has its place.

@@ -23,6 +23,7 @@ mod tests;
 pub mod tree;
 mod writer;
 
+pub use crate::secret::clear_stack;
 pub use custody::{FileCustody, MemoryCustody, RootCustody};
 pub use error::VaultError;
 pub use subject::SubjectKeys;

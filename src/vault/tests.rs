@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod crashes;
+mod figures;
 mod machine;
 
 use super::custody::CustodyError;

@@ -80,8 +80,7 @@ impl Round {
             // Past the cache.
             assert_eq!(vault.shelf.subject_of(keys.handle).unwrap(), Some(keys.subject), "both tries agree");
         }
-        let found = found.map(|keys| Held::of(&keys));
-        found
+        found.map(|keys| Held::of(&keys))
     }
 
     /// Several changes at once, of several people, and the power that may go meanwhile. Gives what may be so now.
