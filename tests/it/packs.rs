@@ -217,3 +217,34 @@ fn tables_run_without_a_daemon() {
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("packs: gdpr, eu-ai-act"));
 }
+
+/// What the page on bounds shows is what there is.
+#[test]
+fn the_page_on_bounds_is_true() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/bounds.md")).unwrap();
+    let block = |language: &str| {
+        let begin = format!("```{language}\n");
+        page.split(&begin).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("policies.cedar"), block("cedar")).unwrap();
+    std::fs::write(dir.path().join("cases.json"), block("json")).unwrap();
+    let tried = harness::sayso(&["bounds", "test", dir.path().to_str().unwrap()]).output().unwrap();
+    assert!(harness::stdout(&tried).contains("2 of 2 cases ok"));
+
+    let schema = std::fs::read_to_string(root.join("bounds/schema.cedarschema")).unwrap();
+    for line in schema.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        let Some((name, _)) = line.split_once(':').filter(|_| line.ends_with(',')) else { continue };
+        if !["principal", "resource", "context"].contains(&name) {
+            assert!(page.contains(&format!(".{name}`")) || page.contains(&format!(".{name} in")), "{name}");
+        }
+    }
+    for pack in harness::files_below(&root.join("bounds")) {
+        let text = std::fs::read_to_string(&pack).unwrap();
+        let ids = text.lines().filter_map(|line| line.strip_prefix("@id(\"")?.strip_suffix("\")"));
+        for id in ids {
+            assert!(page.contains(&format!("| `{id}` |")), "{id} of {}", pack.display());
+        }
+    }
+}

@@ -299,6 +299,28 @@ fn band(events: &[Recorded]) -> &'static str {
     band
 }
 
+/// The signals that stand against what is asked, as flags.
+fn signal_flags(events: &[Recorded], asked: &Asked) -> BTreeSet<&'static str> {
+    let line = above(asked.purpose, &PURPOSES);
+    let standing = signals(events);
+    let signal = |kind: SignalKind, interaction: &str| {
+        standing.iter().any(|(of, about, place)| {
+            let meant =
+                about.as_ref().is_none_or(|about| about.iter().any(|word| line.contains(word.as_str())));
+            *of == kind && place == interaction && meant
+        })
+    };
+    let here = !asked.interaction.is_empty() && signal(SignalKind::Pause, asked.interaction);
+    let flags = [
+        ("restricted", signal(SignalKind::Restriction, "")),
+        ("objected", signal(SignalKind::Objection, "")),
+        ("paused", signal(SignalKind::Pause, "")),
+        ("opted_out", signal(SignalKind::OptOut, "")),
+        ("conversation_paused", here),
+    ];
+    flags.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
+}
+
 /// The consent that allows an attribute, or the policy that does not (`built-in/consent`: none did, and nothing was
 /// consented to).
 pub fn decide(
@@ -318,27 +340,12 @@ pub fn decide(
         })
     };
     let attribute = fact.attribute;
-    let mut flags: BTreeSet<&'static str> = BTreeSet::new();
+    let mut flags = signal_flags(events, asked);
     let mut hold = |name, holds: bool| {
         if holds {
             flags.insert(name);
         }
     };
-    let line = above(asked.purpose, &PURPOSES);
-    let standing = signals(events);
-    let signal = |kind: SignalKind, interaction: &str| {
-        standing.iter().any(|(of, about, place)| {
-            let meant =
-                about.as_ref().is_none_or(|about| about.iter().any(|word| line.contains(word.as_str())));
-            *of == kind && place == interaction && meant
-        })
-    };
-    hold("restricted", signal(SignalKind::Restriction, ""));
-    hold("objected", signal(SignalKind::Objection, ""));
-    hold("paused", signal(SignalKind::Pause, ""));
-    hold("opted_out", signal(SignalKind::OptOut, ""));
-    let here = !asked.interaction.is_empty() && signal(SignalKind::Pause, asked.interaction);
-    hold("conversation_paused", here);
     hold("contested", fact.contested);
     hold("expired", attribute.expires_at_ms.is_some_and(|end| end <= asked.now_ms));
     hold("derived", !attribute.derived_from.is_empty());
