@@ -43,20 +43,8 @@ fn consented() -> Circumstances {
         facts: Facts { confidence: 100, ..Facts::default() },
         person: Person::of(&Description::default()),
         consented: true,
-        explicit: false,
-        guardian: false,
-        restricted: false,
         purpose: "memory".into(),
-        objected: false,
-        paused: false,
-        conversation_paused: false,
-        opted_out: false,
-        limit_sensitive: false,
-        ai_disclosed: false,
-        expired: false,
-        contested: false,
-        source_withheld: false,
-        recorder: Role::Unspecified,
+        ..Circumstances::default()
     }
 }
 
