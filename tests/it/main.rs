@@ -19,6 +19,7 @@ mod forensic_tool;
 mod forensics;
 mod harness;
 mod outside_note;
+mod packs;
 mod public_log;
 mod readme;
 mod real_facts;
