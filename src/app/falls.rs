@@ -3,7 +3,7 @@
 use super::write::{Planned, Turn};
 use super::{App, Rules};
 use crate::bounds::Case;
-use crate::domain::event::{Event, Reason, Recorded};
+use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
 use std::collections::HashSet;
@@ -50,9 +50,27 @@ impl App {
                 _ => None,
             })
             .collect();
-        let fallen = fallen(&after, &turn.rules, &corrected, turn.now_ms);
+        let expired: Vec<EventId> = planned
+            .iter()
+            .filter_map(|each| match &each.event {
+                Event::AttributeExpired { attribute, .. } => Some(*attribute),
+                _ => None,
+            })
+            .collect();
+        let mut fallen = fallen(&after, &turn.rules, &corrected, turn.now_ms);
+        for fall in fallen.iter_mut().filter(|fall| fall.found.reason == Reason::AttributeRemoved) {
+            let grant = after.grants.get(&fall.event);
+            if grant.is_some_and(|grant| cites_any(grant, &expired)) {
+                fall.found.reason = Reason::AttributeExpired;
+            }
+        }
         let cause = planned.first().map(|first| first.event_id);
+        let built = fallen_artifacts(&after, &turn.rules, (&corrected, &expired), turn.now_ms);
         planned.extend(self.plan_falls(fallen, cause));
+        planned.extend(built.into_iter().map(|fallen| {
+            let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
+            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
+        }));
         planned
     }
 }
@@ -119,6 +137,54 @@ pub(super) fn contradiction(
         reason: Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden),
         source: EventId::from_slice(&withheld.source),
     })
+}
+
+/// Artefacts that don't stand in this state under these rules, with why: one falls with the first of its sources.
+pub(super) fn fallen_artifacts(
+    state: &SubjectState,
+    rules: &Rules,
+    (corrected, expired): (&[EventId], &[EventId]),
+    now_ms: u64,
+) -> Vec<ArtifactInvalidated> {
+    let standing = state.rights.artifacts.iter().filter(|(_, artifact)| artifact.invalidated.is_none());
+    let fallen = standing.filter_map(|(event, artifact)| {
+        let registered = &artifact.registered;
+        let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+        let reason = sources.into_iter().find_map(|source| {
+            if corrected.contains(&source) {
+                return Some(Reason::AttributeCorrected);
+            }
+            if expired.contains(&source) {
+                return Some(Reason::AttributeExpired);
+            }
+            let held = state.attributes.values().find(|held| held.event_id == source);
+            let Some(held) = held else { return Some(Reason::AttributeRemoved) };
+            let case = Case {
+                recipient: &registered.recipient,
+                purpose: &registered.purpose,
+                categories: &[],
+                keys: std::slice::from_ref(&held.attribute.key),
+                interaction: "",
+                now_ms,
+            };
+            let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
+            let withheld = decision.withheld.first()?;
+            Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
+        })?;
+        Some(ArtifactInvalidated {
+            artifact: event.0.to_vec(),
+            reason: reason.into(),
+            cause: Vec::new(),
+            artifact_id: artifact.id.to_string(),
+            recipient: registered.recipient.clone(),
+        })
+    });
+    fallen.collect()
+}
+
+fn cites_any(grant: &GrantState, attributes: &[EventId]) -> bool {
+    let cited = grant.issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.attribute));
+    cited.into_iter().any(|cited| attributes.contains(&cited))
 }
 
 /// The subject as it will stand once the planned events are durable.

@@ -1,9 +1,14 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod artifacts;
+mod backup;
 mod caller;
+mod certificate;
 mod check_grant;
+mod decide_request;
 mod define;
 mod describe_subject;
+mod due;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -13,6 +18,7 @@ mod export_audit;
 mod falls;
 mod get_consents;
 mod get_profile;
+mod holds;
 mod lane;
 mod list_events;
 mod open;
@@ -27,22 +33,29 @@ mod record_signal;
 mod refuse_recording;
 mod report_use;
 mod request_grant;
+mod requests;
+mod restore;
+mod retention;
 mod revocations;
 mod rules;
+mod submit_request;
 mod sweep;
 mod write;
 
+pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
+pub use certificate::Certificate;
 pub use check_grant::Standing;
-pub use erase_subject::Certificate;
+pub use decide_request::Verdict;
 pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
+pub use holds::NewHold;
 pub use list_events::Page;
-pub use open::{OpenError, Settings};
+pub use open::{OpenError, RightsSettings, Settings};
 pub use personal_bounds::PersonalShown;
 pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
@@ -53,8 +66,11 @@ pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
+pub use requests::{RequestPage, Submitted};
+pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::{Rules, Version};
+pub use submit_request::NewRequest;
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 use crate::clock::SharedClock;
@@ -83,6 +99,11 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    /// Requests that are to be answered, by when.
+    due: due::Due,
+    rights: RightsSettings,
+    /// Held by the one search for endings under way.
+    sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
 }

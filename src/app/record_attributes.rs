@@ -7,6 +7,7 @@ use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::rights::Fence;
 use crate::domain::{Violation, Violations};
 use sayso_proof::event::Provenance;
 use std::sync::Arc;
@@ -107,7 +108,8 @@ impl App {
             attribute.complete(&turn.caller.name, turn.now_ms);
         }
         let mut planned = Vec::with_capacity(new.attributes.len());
-        let mut changes_grants = false;
+        // What was built from a fact falls with it when it is replaced, too.
+        let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some() || replaces_a_source(&turn, attribute);
             planned.push(self.plan(self.recorded_or_corrected(&turn, attribute.clone(), *corrects)?));
@@ -125,6 +127,18 @@ impl App {
         Ok(Recording { receipt: written.receipt, not_held })
     }
 
+    /// Whether an attribute is from before an erasure of the part that it belongs to.
+    fn is_fenced(&self, turn: &Turn, fences: &[Fence], attribute: &Attribute) -> bool {
+        if fences.is_empty() {
+            return false;
+        }
+        let rules = self.rules();
+        let line = rules.vocabulary.category_line(&attribute.category);
+        let key_hash = self.key_hash(turn.lane.keys.handle, &attribute.key);
+        let oldest_ms = attribute.observed_at_ms.min(turn.about_ms);
+        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
+    }
+
     fn recorded_or_corrected(
         &self,
         turn: &Turn,
@@ -132,6 +146,9 @@ impl App {
         corrects: Option<EventId>,
     ) -> Result<Event, AppError> {
         let now = turn.lane.read();
+        if self.is_fenced(turn, &now.state.rights.fences, &attribute) {
+            return Err(AppError::Erased);
+        }
         let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
         if !attribute.derived_from.iter().all(held) {
             return Err(AppError::invalid(

@@ -25,6 +25,8 @@ pub struct Revocation {
     pub cursor: u64,
     /// Which grants.
     pub grant_ids: Vec<String>,
+    /// Which artefacts.
+    pub artifact_ids: Vec<String>,
     /// Why.
     pub reason: Reason,
     /// Milliseconds since the Unix epoch.
@@ -35,9 +37,11 @@ pub struct Revocation {
     pub source: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept {
     grants: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<String>,
     reason: i32,
     #[serde(default)]
     cause: String,
@@ -73,21 +77,28 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         Event::GrantRevoked { grant_id, recipient, reason, cause, source, .. } => {
             let (grants, reason) = (vec![grant_id.clone()], (*reason).into());
-            vec![fall(recipient, Kept { grants, reason, cause: id(cause), source: id(source) })]
+            let kept = Kept { grants, reason, cause: id(cause), source: id(source), ..Kept::default() };
+            vec![fall(recipient, kept)]
         }
         Event::ErasureCompleted(done) => {
             let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
             let told = done.recipients.iter();
             records.extend(told.map(|each| {
-                let (grants, reason) = (each.grant_ids.clone(), Reason::Erased.into());
-                fall(&each.name, Kept { grants, reason, cause: String::new(), source: String::new() })
+                let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
+                let reason = Reason::Erased.into();
+                fall(&each.name, Kept { grants, artifacts, reason, ..Kept::default() })
             }));
             records
+        }
+        Event::ArtifactInvalidated(fallen) => {
+            let cause = id(&EventId::from_slice(&fallen.cause));
+            let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
+            vec![fall(&fallen.recipient, Kept { artifacts, reason, cause, ..Kept::default() })]
         }
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
         }
-        _ => Vec::new(),
+        other => super::due::index_of(other).into_iter().collect(),
     }
 }
 
@@ -174,6 +185,7 @@ impl App {
             fallen.push(Revocation {
                 cursor: position.saturating_add(1),
                 grant_ids: kept.grants,
+                artifact_ids: kept.artifacts,
                 reason: Reason::try_from(kept.reason).unwrap_or_default(),
                 recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
                 cause: kept.cause,

@@ -5,6 +5,7 @@ use crate::bounds::Bounds;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::EventId;
+use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use crate::store::StoredEntry;
 use sayso_proof::entry::{Entry, EntryError};
@@ -17,6 +18,8 @@ pub struct Rules {
     pub vocabulary: Vocabulary,
     /// The bounds, compiled.
     pub bounds: Bounds,
+    /// How long what is kept.
+    pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
     versions: Vec<Version>,
     /// The moment that they are of.
@@ -77,7 +80,7 @@ pub(super) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
 impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
-        let (mut versions, mut notices) = (Vec::new(), Vec::new());
+        let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
         for event in events {
             match &event.event {
                 Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
@@ -91,6 +94,7 @@ impl Rules {
                     pack: pack.clone(),
                 }),
                 Event::NoticePublished(notice) => notices.push((event.recorded_at_ms, notice.clone())),
+                Event::RetentionDefined(rule) => retention.define(rule.clone(), event.recorded_at_ms),
                 _ => {}
             }
         }
@@ -99,7 +103,7 @@ impl Rules {
             .map(|version| (version.position, version.pack.clone()))
             .collect();
         let bounds = Bounds::compile(&packs, &vocabulary)?;
-        Ok(Self { vocabulary, bounds, packs, versions, now_ms, notices })
+        Ok(Self { vocabulary, bounds, retention, packs, versions, now_ms, notices })
     }
 
     /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
@@ -165,6 +169,7 @@ pub(super) fn is_rule(event: &Event) -> bool {
             | Event::CategoryDefined(_)
             | Event::BoundsPublished(_)
             | Event::NoticePublished(_)
+            | Event::RetentionDefined(_)
     )
 }
 

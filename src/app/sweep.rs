@@ -7,11 +7,11 @@
 use super::App;
 use super::caller::Caller;
 use super::error::AppError;
-use super::falls::{contradiction, fallen};
+use super::falls::{contradiction, fallen, fallen_artifacts};
 use super::lane::Lane;
 use super::revocations::OPEN;
 use super::write::{Begin, Pace, WriteOptions};
-use crate::domain::event::{Reason, Role};
+use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::{GrantState, SubjectState};
 use sayso_proof::entry;
@@ -113,10 +113,21 @@ impl App {
         for fall in fallen {
             by_cause.entry(fall.newer_bounds).or_default().push(fall);
         }
+        let newest = by_cause.keys().next_back().copied().flatten();
         let planned: Vec<_> =
             by_cause.into_iter().flat_map(|(cause, fallen)| self.plan_falls(fallen, cause)).collect();
         let count = planned.len() as u64;
-        if count > 0 {
+        let built = {
+            let now = turn.lane.read();
+            fallen_artifacts(&now.state, &turn.rules, (&[], &[]), turn.now_ms)
+        };
+        let cause = newest.map(|cause| cause.0.to_vec()).unwrap_or_default();
+        let built = built.into_iter().map(|fallen| {
+            let cause = cause.clone();
+            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
+        });
+        let planned: Vec<_> = planned.into_iter().chain(built).collect();
+        if !planned.is_empty() {
             self.commit(turn, planned).await?;
         }
         Ok(count)

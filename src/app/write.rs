@@ -11,7 +11,9 @@ use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::{Committed, Prepared};
+use crate::vault::clear_stack;
 use sayso_proof::entry::{self, Header};
+use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
@@ -73,7 +75,7 @@ pub(super) struct Turn {
     pub proofs: bool,
     /// What it decides under.
     pub rules: Arc<Rules>,
-    stamp: Stamp,
+    pub stamp: Stamp,
     gate: OwnedMutexGuard<()>,
     /// The rules stay as they are until it is durable.
     _rules_stay: OwnedRwLockReadGuard<()>,
@@ -118,7 +120,7 @@ pub(super) struct Written {
 }
 
 impl App {
-    /// An event with a fresh id.
+    /// An event with a fresh id and what finds it again.
     pub(super) fn plan(&self, event: Event) -> Planned {
         let index = index_of(&event);
         Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
@@ -182,6 +184,15 @@ impl App {
         let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
         let _rules_stay = rules_stay;
         Ok(Begin::Turn(Turn { lane, caller, about_ms, now_ms, proofs, rules, stamp, gate, _rules_stay }))
+    }
+
+    /// The ledger's own turn, for the holder of the gate.
+    pub(super) async fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+        let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
+        let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
+        let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
+        let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
+        Turn { lane, caller, about_ms: now_ms, now_ms, proofs: false, rules, stamp, gate, _rules_stay }
     }
 
     /// The writer's own time of a write.
@@ -300,7 +311,10 @@ impl App {
             let draft = Draft { about_ms: turn.about_ms, actor: turn.caller.actor(), event: each.event };
             let body = codec::encode(&draft, &turn.stamp.digest);
             let key = turn.lane.keys.event_key(version, &header.event_id)?;
-            let payload = entry::seal(&header, &body, &key)?;
+            let payload = entry::seal(&header, &body, &key);
+            drop(key);
+            clear_stack::<{ lane::CIPHER_STACK_BYTES }>();
+            let payload = payload?;
             let prepared = self.prepare(header, payload, each.index)?;
             previous = Some(prepared.leaf_hash);
             version = version.saturating_add(1);
@@ -325,6 +339,7 @@ impl App {
             now.newest = previous;
         }
         bells.iter().for_each(|bell| bell.ring());
+        self.due.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);
         let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
         let events = self.attach(receipts, turn.proofs)?;

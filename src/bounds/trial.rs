@@ -202,7 +202,7 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
     person.apply(&said, 1);
     let (age_days, confidence) = bounds.steps().coarse(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
-    let circumstances = Circumstances {
+    let mut circumstances = Circumstances {
         action: action(case, provenance)?,
         recipient: case.recipient.clone(),
         category: case.category.clone(),
@@ -225,9 +225,9 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         source_withheld: holds("source_withheld"),
         confirmed: holds("confirmed"),
         asked: holds("asked"),
-        conversation: String::new(),
-        recorder: role(case.recorder.unwrap_or_default()),
+        ..Circumstances::default()
     };
+    circumstances.recorder = role(case.recorder.unwrap_or_default());
     Ok(bounds
         .against(&circumstances)
         .map_or_else(|| ("allow".to_owned(), None), |denial| (denial.policy.clone(), denial.reason)))

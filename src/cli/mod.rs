@@ -1,6 +1,8 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
+mod backup;
 mod bench;
 mod bounds;
 mod bounds_test;
@@ -11,12 +13,15 @@ mod demo;
 mod describe;
 mod error;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
 mod publish_bounds;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -78,6 +83,14 @@ enum Command {
     Erase(rights::Erase),
     Certificate(rights::Certificate),
     #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
     Category(bounds::Category),
@@ -90,6 +103,8 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Bench(bench::Bench),
 }
@@ -157,6 +172,10 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
         Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
@@ -165,6 +184,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Backup(command) => command.run(at, out).await,
+        Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
         Command::Bench(command) => command.run(at, out).await,
     }

@@ -3,6 +3,7 @@
 pub mod attribute;
 pub mod codec;
 pub mod consent;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 #[cfg(test)]
@@ -11,6 +12,9 @@ pub mod ids;
 pub mod loops;
 pub mod person;
 pub mod profile;
+pub mod request;
+pub mod retention;
+pub mod rights;
 mod violation;
 pub mod vocabulary;
 mod words;

@@ -9,12 +9,20 @@
 )]
 
 mod access;
+mod backup;
 mod bad_input;
 mod bounds;
 mod crash;
+mod erasure;
+mod erasure_crash;
+mod forensic_tool;
+mod forensics;
 mod harness;
 mod outside_note;
+mod packs;
 mod public_log;
 mod readme;
 mod real_facts;
+mod rights;
 mod tidy;
+mod token;

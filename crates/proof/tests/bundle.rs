@@ -8,8 +8,8 @@ use log::*;
 use proptest::prelude::*;
 use sayso_proof::bundle::{self, BundleWriter, Options, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Header};
-use sayso_proof::event::{ErasureCompleted, GrantIssued};
 use sayso_proof::event::event_body::Event;
+use sayso_proof::event::{ErasureCompleted, GrantIssued};
 use std::fs;
 use std::path::{Path, PathBuf};
 
