@@ -226,12 +226,12 @@ pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     if let Some(by) = &request.decided_by {
         let role = plain_name(by.role().as_str_name(), "ROLE_");
         let at = output::time(request.decided_at.as_ref());
-        text.push_str(&format!("\ndecided {at} by {role} {}", by.name).trim_end().to_owned().as_str());
+        text.push_str(format!("\ndecided {at} by {role} {}", by.name).trim_end());
     }
     if request.ground() != proto::Ground::Unspecified {
         let article = crate::domain::request::article(request.ground());
         let ground = plain_name(request.ground().as_str_name(), "GROUND_");
-        text.push_str(&format!("\nground: {ground} {article}").trim_end().to_owned().as_str());
+        text.push_str(format!("\nground: {ground} {article}").trim_end());
     }
     if !request.reason.is_empty() {
         text.push_str(&format!("\nreason: {}", request.reason));
