@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where HTTP listens (public log, health). Loopback, as above.
     pub http: SocketAddr,
+    /// The PKCS#11 token that keeps the root key; without this section a file in the data folder does.
+    pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
     /// Requests of people.
@@ -55,6 +57,18 @@ impl Default for Rights {
     }
 }
 
+/// A token that keeps the root key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The module: a shared library.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// File with the user's PIN, mode 0600; refused if wider.
+    pub pin_file: PathBuf,
+}
+
 /// Bounds of queues, batches and caches.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -83,6 +97,7 @@ impl Default for Config {
             controller: "dev".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
+            pkcs11: None,
             limits: Limits::default(),
             rights: Rights::default(),
         }

@@ -8,7 +8,7 @@ use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
-use crate::vault::{FileCustody, VaultError};
+use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
 use std::io::Error;
 use std::net::SocketAddr;
@@ -268,6 +268,23 @@ pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<
     Ok(app)
 }
 
+/// Who keeps the root key.
+///
+/// # Errors
+/// The file can't be opened, or the token.
+pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
+    Ok(match &config.pkcs11 {
+        Some(at) => {
+            let token = TokenCustody::open(&at.module, &at.token, &at.pin_file);
+            Arc::new(token.map_err(VaultError::from)?)
+        }
+        None => {
+            let file = Layout::new(&config.data).secrets().join("root.key");
+            Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
+        }
+    })
+}
+
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
@@ -290,7 +307,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             is_restored: restored.is_some(),
         },
         log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
-        custody: Arc::new(FileCustody::open(&secrets.join("root.key")).map_err(VaultError::from)?),
+        custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,

@@ -23,3 +23,4 @@ mod readme;
 mod real_facts;
 mod rights;
 mod tidy;
+mod token;
