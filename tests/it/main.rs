@@ -18,6 +18,7 @@ mod forensic_tool;
 mod forensics;
 mod harness;
 mod outside_note;
+mod packs;
 mod public_log;
 mod readme;
 mod real_facts;
