@@ -41,6 +41,8 @@ const METHODS: &[(&str, &[Role])] = &[
     ("AuditService/GetInclusionProof", &[AUDITOR]),
     ("AuditService/GetConsistencyProof", ALL),
     ("AuditService/ExportAudit", &[AUDITOR]),
+    ("AuditService/GetTransparencyReport", &[AUDITOR, STEWARD]),
+    ("AuditService/GetRecordOfProcessing", &[AUDITOR, STEWARD]),
     ("OperatorService/GetStats", &[OPERATOR, STEWARD, AUDITOR]),
 ];
 

@@ -17,13 +17,18 @@ mod proofs;
 mod publish;
 mod record_attributes;
 mod record_consent;
+mod record_of_processing;
 mod record_signal;
 mod report_use;
 mod request_grant;
 mod revocations;
 mod rules;
+mod transparency_report;
 mod write;
 
+pub use crate::audit::transparency::{
+    Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
+};
 pub use caller::Caller;
 pub use check_grant::Standing;
 pub use erase_subject::Certificate;
@@ -44,6 +49,7 @@ pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
+pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 use crate::clock::SharedClock;
@@ -69,6 +75,9 @@ pub struct App {
     bells: Bells,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
+    /// Held from looking at a period's privacy budget to spending it.
+    reporting: tokio::sync::Mutex<()>,
+    report_settings: ReportSettings,
 }
 
 /// As of when something is asked.

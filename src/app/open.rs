@@ -5,6 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
+use super::transparency_report::ReportSettings;
 use super::{App, revocations};
 use crate::bounds;
 use crate::clock::SharedClock;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub clock: SharedClock,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// What reports may say.
+    pub report: ReportSettings,
 }
 
 /// Why the daemon can't start.
@@ -75,6 +78,8 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             erasing: tokio::sync::RwLock::default(),
+            reporting: tokio::sync::Mutex::default(),
+            report_settings: settings.report,
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;

@@ -12,6 +12,7 @@ mod grant;
 mod import;
 mod output;
 mod profile;
+mod report;
 mod rights;
 mod serve;
 mod token;
@@ -100,6 +101,10 @@ enum Command {
     /// Exports for auditors.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What can be measured of personalisation's benefits and risks, over people.
+    Report(report::Report),
+    /// The record of processing activities (GDPR Art. 30).
+    RecordOfProcessing(report::RecordOfProcessing),
     /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),
     /// Prove that an entry is in the log.
@@ -155,6 +160,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
+        Command::Report(command) => command.run(at, out).await,
+        Command::RecordOfProcessing(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,

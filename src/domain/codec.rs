@@ -112,6 +112,7 @@ fn encode_event(event: &Event) -> Body {
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
+        Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
 }
 
@@ -194,6 +195,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::AuditExported(export) => Event::AuditExported(export),
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
+        Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
 }
 

@@ -6,9 +6,9 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind,
+    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested,
+    FiguresReported, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind,
 };
 
 /// What a person decided.
@@ -116,6 +116,8 @@ pub enum Event {
     AuditExported(AuditExported),
     /// Somebody looked.
     RecordViewed(RecordViewed),
+    /// Figures over people left the ledger.
+    FiguresReported(FiguresReported),
     /// The first entry.
     LogOpened(LogOpened),
 }

@@ -1,0 +1,381 @@
+//! One person's history, counted: what happened within the window, and what stood at its end.
+//!
+//! Events before the window give context (which category an attribute has, which grant a use belongs to) and are not
+//! counted. What is counted adds up: the days of a period make the period.
+
+use super::table::{Base, Counts};
+use super::values::GroupName;
+use crate::domain::event::{Decision, Event, GrantIssued, GrantUsed, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::profile::SubjectState;
+use sayso_proof::event::{Provenance, Reason, SignalKind, Tier};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Milliseconds of a day in UTC.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Recorded times from `from_ms` on and before `to_ms`, milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first moment in it.
+    pub from_ms: u64,
+    /// The first moment after it.
+    pub to_ms: u64,
+}
+
+impl Window {
+    fn has(self, ms: u64) -> bool {
+        (self.from_ms..self.to_ms).contains(&ms)
+    }
+}
+
+/// How far personalisation reached a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// No grant was asked for.
+    #[default]
+    NeverAsked,
+    /// Grants were asked for, and nothing was allowed.
+    NothingAllowed,
+    /// Something was allowed, and no use was reported.
+    Released,
+    /// A reply was personalised.
+    Used,
+}
+
+impl Reach {
+    fn label(self) -> &'static str {
+        match self {
+            Self::NeverAsked => "no grant asked for",
+            Self::NothingAllowed => "asked, nothing allowed",
+            Self::Released => "released, no use reported",
+            Self::Used => "replies personalised",
+        }
+    }
+}
+
+/// Buckets of releases a day.
+pub const RELEASE_BUCKETS: [(u64, &str); 7] = [
+    (1, "1"),
+    (3, "2 to 3"),
+    (7, "4 to 7"),
+    (15, "8 to 15"),
+    (31, "16 to 31"),
+    (63, "32 to 63"),
+    (u64::MAX, "64 or more"),
+];
+/// Buckets of bytes a person.
+pub const BYTES_BUCKETS: [(u64, &str); 7] = [
+    (4 << 10, "up to 4 KiB"),
+    (16 << 10, "up to 16 KiB"),
+    (64 << 10, "up to 64 KiB"),
+    (256 << 10, "up to 256 KiB"),
+    (1 << 20, "up to 1 MiB"),
+    (4 << 20, "up to 4 MiB"),
+    (u64::MAX, "more than 4 MiB"),
+];
+/// Buckets of spans, milliseconds.
+pub const SPAN_BUCKETS: [(u64, &str); 9] = [
+    (0, "with it, in the same write"),
+    (1_000, "within 1 s"),
+    (60_000, "within 1 min"),
+    (3_600_000, "within 1 h"),
+    (DAY_MS, "within 1 day"),
+    (7 * DAY_MS, "within 7 days"),
+    (30 * DAY_MS, "within 30 days"),
+    (90 * DAY_MS, "within 90 days"),
+    (u64::MAX, "later"),
+];
+
+/// The first bucket that a number fits in.
+#[must_use]
+pub fn bucket(buckets: &[(u64, &'static str)], number: u64) -> &'static str {
+    buckets.iter().find(|(most, _)| number <= *most).map_or("", |(_, label)| *label)
+}
+
+/// What stood when the window ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Facts held: category, provenance, and (of inferences) the value.
+    pub held: Vec<HeldFact>,
+    /// Bytes of entries.
+    pub bytes: u64,
+}
+
+/// A fact as it is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldFact {
+    /// Its category.
+    pub category: String,
+    /// How it came to be held.
+    pub provenance: Provenance,
+    /// JSON text, to be hashed.
+    pub value: crate::domain::attribute::Secret,
+}
+
+/// One person, counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Person {
+    counts: Counts,
+    release_days: BTreeMap<u64, u64>,
+    reach: Reach,
+    /// Recipients whose replies were personalised with this person's data.
+    pub recipients: BTreeSet<String>,
+    /// What stood at the end.
+    pub standing: Standing,
+}
+
+impl Person {
+    /// Takes in what was counted of the same person for the days after.
+    pub fn merge(&mut self, later: Self) {
+        self.counts.merge(later.counts);
+        for (day, count) in later.release_days {
+            let there = self.release_days.entry(day).or_default();
+            *there = there.saturating_add(count);
+        }
+        self.reach = self.reach.max(later.reach);
+        self.recipients.extend(later.recipients);
+        self.standing = later.standing;
+    }
+
+    /// Groups that the person is compared in.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupName> {
+        self.recipients.iter().map(|recipient| ("recipient", recipient.clone())).collect()
+    }
+
+    /// Everything that this person counts for, with what can only be said at the end.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        for releases in self.release_days.values() {
+            counts.add(Base::ReleaseDay, &[bucket(&RELEASE_BUCKETS, *releases)], 1);
+        }
+        counts.add(Base::Reach, &["not said", "not said", self.reach.label()], 1);
+        counts.add(Base::Bytes, &[bucket(&BYTES_BUCKETS, self.standing.bytes)], 1);
+        for fact in &self.standing.held {
+            counts.add(Base::Held, &[&fact.category, provenance(fact.provenance)], 1);
+        }
+        counts
+    }
+}
+
+/// What a grant was for.
+struct GrantSeen {
+    purpose: String,
+    recipient: String,
+    expires_at_ms: u64,
+    fallen: bool,
+}
+
+/// Walks through one person's history, oldest first.
+pub struct Walk {
+    window: Window,
+    person: Person,
+    state: SubjectState,
+    bytes: u64,
+    /// Category and provenance of every attribute there ever was.
+    attributes: HashMap<EventId, (String, Provenance)>,
+    grants: HashMap<EventId, GrantSeen>,
+    /// When the person said no.
+    noes: HashMap<EventId, u64>,
+    contested: HashSet<EventId>,
+}
+
+/// A word of the wire as one of the report: without its prefix, in small letters.
+#[must_use]
+pub fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', "-")
+}
+
+/// How a fact came to be held.
+#[must_use]
+pub fn provenance(provenance: Provenance) -> &'static str {
+    crate::domain::explain::provenance(provenance)
+}
+
+impl Walk {
+    /// Before the first event.
+    #[must_use]
+    pub fn new(window: Window) -> Self {
+        Self {
+            window,
+            person: Person::default(),
+            state: SubjectState::default(),
+            bytes: 0,
+            attributes: HashMap::new(),
+            grants: HashMap::new(),
+            noes: HashMap::new(),
+            contested: HashSet::new(),
+        }
+    }
+
+    /// The next event, with the bytes of its entry. What was recorded after the window is left out.
+    pub fn event(&mut self, event: &Recorded, bytes: u64) {
+        if event.recorded_at_ms >= self.window.to_ms {
+            return;
+        }
+        let counts = self.window.has(event.recorded_at_ms);
+        self.bytes = self.bytes.saturating_add(bytes);
+        match &event.event {
+            Event::GrantIssued(issued) => self.issued(event, issued, counts),
+            Event::GrantUsed(used) => self.used(event, used, counts),
+            Event::GrantRevoked { grant, cause, .. } => self.revoked(event, *grant, *cause, counts),
+            Event::ConsentRequested(terms) if counts => {
+                for purpose in &terms.purposes {
+                    self.count(Base::Decision, &["asked", purpose], 1);
+                }
+            }
+            Event::Consent { decision, terms } => self.decided(event, *decision, &terms.purposes, counts),
+            Event::Signal { kind, lifted, .. } if counts => {
+                let kind = word(SignalKind::as_str_name(kind), "SIGNAL_KIND_");
+                self.count(Base::Signal, &[&kind, if *lifted { "lifted" } else { "recorded" }], 1);
+            }
+            _ => self.attribute(event, counts),
+        }
+        self.state.apply(event);
+    }
+
+    /// After the last event.
+    #[must_use]
+    pub fn end(mut self) -> Person {
+        let held = self.state.attributes.values().map(|held| HeldFact {
+            category: held.attribute.category.clone(),
+            provenance: held.attribute.provenance,
+            value: held.attribute.value.clone(),
+        });
+        self.person.standing = Standing { held: held.collect(), bytes: self.bytes };
+        self.person
+    }
+
+    /// Whether anything was recorded about the person before the window ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.version == 0
+    }
+
+    fn count(&mut self, base: Base, labels: &[&str], count: u64) {
+        self.person.counts.add(base, labels, count);
+    }
+
+    fn attribute(&mut self, event: &Recorded, counts: bool) {
+        match &event.event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                if let Event::AttributeCorrected { corrects, .. } = &event.event {
+                    self.settled(*corrects, "corrected or removed after it", counts);
+                }
+                let class = (attribute.category.clone(), attribute.provenance);
+                self.attributes.insert(event.event_id, class);
+            }
+            Event::AttributeContested { attribute, .. } => {
+                if self.is_inferred(*attribute) && self.contested.insert(*attribute) && counts {
+                    self.count(Base::Contest, &["contested"], 1);
+                }
+            }
+            Event::AttributeConfirmed { attribute } => {
+                if !self.settled(*attribute, "taken back by the person", counts)
+                    && counts
+                    && self.is_inferred(*attribute)
+                {
+                    self.count(Base::Contest, &["confirmed without a contest"], 1);
+                }
+            }
+            Event::AttributeRemoved { attribute, .. } => {
+                self.settled(*attribute, "corrected or removed after it", counts);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_inferred(&self, attribute: EventId) -> bool {
+        self.attributes.get(&attribute).is_some_and(|(_, source)| *source == Provenance::Inferred)
+    }
+
+    /// A contest that ended; whether there was one.
+    fn settled(&mut self, attribute: EventId, how: &str, counts: bool) -> bool {
+        let was_contested = self.contested.remove(&attribute);
+        if was_contested && counts {
+            self.count(Base::Contest, &[how], 1);
+        }
+        was_contested
+    }
+
+    fn decided(&mut self, event: &Recorded, decision: Decision, purposes: &[String], counts: bool) {
+        if !decision.is_yes() {
+            self.noes.insert(event.event_id, event.recorded_at_ms);
+        }
+        let label = match decision {
+            Decision::Given => "given",
+            Decision::Refused => "refused",
+            Decision::Renewed => "renewed",
+            Decision::Withdrawn => "withdrawn",
+        };
+        if counts {
+            purposes.iter().for_each(|purpose| self.count(Base::Decision, &[label, purpose], 1));
+        }
+    }
+
+    fn issued(&mut self, event: &Recorded, issued: &GrantIssued, counts: bool) {
+        let seen = GrantSeen {
+            purpose: issued.purpose.clone(),
+            recipient: issued.recipient.clone(),
+            expires_at_ms: issued.expires_at_ms,
+            fallen: false,
+        };
+        self.grants.insert(event.event_id, seen);
+        if !counts {
+            return;
+        }
+        let released = !issued.allowed.is_empty();
+        self.count(Base::Asked, &[if released { "something allowed" } else { "nothing allowed" }], 1);
+        let reach = if released { Reach::Released } else { Reach::NothingAllowed };
+        self.person.reach = self.person.reach.max(reach);
+        if released {
+            let day = self.person.release_days.entry(event.recorded_at_ms / DAY_MS).or_default();
+            *day = day.saturating_add(1);
+        }
+        for class in &issued.withheld {
+            let tier = word(Tier::as_str_name(&class.decided_by()), "TIER_");
+            let reason = word(Reason::as_str_name(&class.reason()), "REASON_");
+            let policy = if class.policy.is_empty() { "-" } else { &class.policy };
+            self.count(Base::Withheld, &[&tier, policy, &reason], 1);
+        }
+    }
+
+    fn used(&mut self, event: &Recorded, used: &GrantUsed, counts: bool) {
+        let grant = EventId::from_slice(&used.grant).and_then(|grant| self.grants.get(&grant));
+        let Some(grant) = grant.filter(|_| counts) else { return };
+        let times = u64::from(used.count.max(1));
+        let standing = match grant {
+            GrantSeen { fallen: true, .. } => "after it had fallen",
+            GrantSeen { expires_at_ms, .. } if *expires_at_ms <= event.recorded_at_ms => {
+                "after it had expired"
+            }
+            _ => "while it stood",
+        };
+        let (purpose, recipient) = (grant.purpose.clone(), grant.recipient.clone());
+        self.count(Base::Use, &[&purpose, &recipient], times);
+        self.count(Base::Standing, &[standing], times);
+        let told = if used.ai_disclosure_shown { "shown" } else { "not reported as shown" };
+        self.count(Base::Disclosure, &[told], times);
+        for attribute in &used.shaped_by {
+            let class = EventId::from_slice(attribute).and_then(|id| self.attributes.get(&id)).cloned();
+            if let Some((category, source)) = class {
+                self.count(Base::UsedAttribute, &[&category, provenance(source)], times);
+            }
+        }
+        self.person.reach = Reach::Used;
+        self.person.recipients.insert(recipient);
+    }
+
+    fn revoked(&mut self, event: &Recorded, grant: EventId, cause: Option<EventId>, counts: bool) {
+        if let Some(grant) = self.grants.get_mut(&grant) {
+            grant.fallen = true;
+        }
+        let said_at = cause.and_then(|cause| self.noes.get(&cause)).copied();
+        if let Some(said_at) = said_at.filter(|_| counts) {
+            let after = event.recorded_at_ms.saturating_sub(said_at);
+            self.count(Base::Bite, &[bucket(&SPAN_BUCKETS, after)], 1);
+        }
+    }
+}
