@@ -278,7 +278,8 @@ impl Making<'_> {
             unit,
             value: Some(as_number(count)),
         };
-        figure.ratios.push(whole("erasures", "Erasures completed", "erasures", totals.erasures));
+        figure.ratios.push(whole("erasures", "People erased", "erasures", totals.erasures));
+        figure.ratios.push(whole("partial", "Erasures of a part", "erasures", totals.partial));
         figure.ratios.push(whole("discarded", "Entries destroyed", "entries", totals.discarded));
         let proofs = totals.proofs.iter().map(|position| (vec![position.to_string()], 1.0)).collect();
         let title = "Proofs, by position (`sayso proof POSITION`; the first hundred)";

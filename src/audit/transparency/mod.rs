@@ -15,6 +15,8 @@ mod record_page;
 mod suppress;
 mod table;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub mod noise;

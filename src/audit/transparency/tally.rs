@@ -6,7 +6,7 @@ use super::person::{Person, SPAN_BUCKETS, bucket};
 use super::table::{Base, Labels, Table};
 use super::values::Spread;
 use crate::domain::event::{AuditExported, ErasureCompleted, Event, Recorded};
-use sayso_proof::event::Provenance;
+use sayso_proof::event::{ErasureScope, Provenance};
 use std::collections::BTreeMap;
 
 /// Erasures whose proofs are listed.
@@ -17,6 +17,8 @@ const PROOFS_MAX: usize = 100;
 pub struct Totals {
     /// People erased.
     pub erasures: u64,
+    /// Erasures of a part of what was held.
+    pub partial: u64,
     /// Entries destroyed.
     pub discarded: u64,
     /// Positions of the first hundred `ErasureCompleted`, each provable by its own.
@@ -108,11 +110,17 @@ impl Tally {
 
     fn erased(&mut self, event: &Recorded, done: &ErasureCompleted) {
         let totals = &mut self.totals;
-        totals.erasures = totals.erasures.saturating_add(1);
+        let whole = done.scope() == ErasureScope::All;
+        let count = if whole { &mut totals.erasures } else { &mut totals.partial };
+        *count = count.saturating_add(1);
         let runs = done.discarded.iter().map(|run| run.last.saturating_sub(run.first).saturating_add(1));
         totals.discarded = runs.fold(totals.discarded, u64::saturating_add);
         if totals.proofs.len() < PROOFS_MAX {
             totals.proofs.push(event.position);
+        }
+        // One person can be erased in parts many times over: that is no group of people.
+        if !whole {
+            return;
         }
         let span = event.recorded_at_ms.saturating_sub(done.requested_at_ms);
         let span = vec![bucket(&SPAN_BUCKETS, span).to_owned()];
