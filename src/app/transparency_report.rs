@@ -209,8 +209,11 @@ impl App {
         self.clock.fill(&mut key);
         let mut tally = Tally::new(key, request.epsilon > 0.0);
         let total = self.vault.subject_count()?;
+        if frames.blocking_send(Ok(ReportFrame::Progress { done: 0, total })).is_err() {
+            return Ok(None);
+        }
         let counted = self.for_each_person(|done, keys| {
-            if done.is_multiple_of(PEOPLE_COUNT as u64) {
+            if done > 0 && done.is_multiple_of(PEOPLE_COUNT as u64) {
                 let progress = ReportFrame::Progress { done, total: total.max(done) };
                 if frames.blocking_send(Ok(progress)).is_err() {
                     return Ok(false);

@@ -17,3 +17,4 @@ mod public_log;
 mod readme;
 mod real_facts;
 mod tidy;
+mod transparency;
