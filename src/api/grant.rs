@@ -38,6 +38,8 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
         grant_ids: revocation.grant_ids,
         reason: revocation.reason.into(),
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
+        cause_event_id: revocation.cause,
+        source_event_id: revocation.source,
     }
 }
 
@@ -53,8 +55,12 @@ impl GrantService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let asked = GrantRequest {
             ttl_ms: ttl_ms(request.ttl.as_ref())?,
-            asked: UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys },
-            interaction: request.interaction,
+            asked: UseCase {
+                purpose: request.purpose,
+                categories: request.categories,
+                keys: request.keys,
+                interaction: request.interaction,
+            },
         };
         let issued = self.app.request_grant(&caller, &subject, asked, &options).await;
         Ok(Response::new(match issued.map_err(status::of)? {
@@ -162,8 +168,22 @@ impl GrantService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
-        let asked = UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys };
-        let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
+        let asked = UseCase {
+            purpose: request.purpose,
+            categories: request.categories,
+            keys: request.keys,
+            interaction: request.interaction,
+        };
+        let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
+        let found = if request.as_of_grant.is_empty() {
+            let at = (moment, bounds_as_of);
+            self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
+        } else if request.as_of.is_some() {
+            return Err(status::invalid("as_of_grant", "excludes as_of"));
+        } else {
+            let grant = grant_id(&request.as_of_grant)?;
+            self.app.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
+        };
         let found = found.map_err(status::of)?;
         let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());
         Ok(Response::new(proto::EvaluateUseResponse {

@@ -7,7 +7,6 @@
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
 use super::publish::PlainEvent;
-use super::revocations::index_of;
 use super::rules::open_plain;
 use super::write::{Begin, Pace, Stamp};
 use super::{App, Caller, WriteOptions};
@@ -114,9 +113,8 @@ impl App {
         if self.erasure_position(&request)?.is_none() {
             let event =
                 Event::ErasureCompleted(ErasureCompleted { key_epoch: self.vault.key_epoch(), ..intent });
-            let index = index_of(&event);
             let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-            let plain = vec![PlainEvent { event, index }];
+            let plain = vec![PlainEvent::new(event)];
             self.publish_as(actor, self.now_ms(), plain, Stamp::default()).await?;
         }
         Ok(self.vault.erasure_done(request.0).await?)

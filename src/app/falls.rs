@@ -1,18 +1,28 @@
 //! Which open grants a change contradicts: they fall in the same frame as the change.
 
-use super::App;
 use super::write::{Planned, Turn};
+use super::{App, Rules};
 use crate::bounds::Case;
 use crate::domain::event::{Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
+use std::collections::HashSet;
 
 /// A grant that does not stand any more.
 pub(super) struct Fallen {
     pub grant: GrantId,
     pub event: EventId,
     pub recipient: String,
+    pub found: Contradiction,
+    /// The newest version of bounds in force that the grant did not see, if there is one.
+    pub newer_bounds: Option<EventId>,
+}
+
+/// What stands against a grant.
+pub(super) struct Contradiction {
     pub reason: Reason,
+    /// Where it is a source of something derived: the event that recorded the source.
+    pub source: Option<EventId>,
 }
 
 impl Fallen {
@@ -20,10 +30,11 @@ impl Fallen {
     pub fn event(&self, cause: Option<EventId>) -> Event {
         Event::GrantRevoked {
             grant: self.event,
-            reason: self.reason,
+            reason: self.found.reason,
             cause,
             grant_id: self.grant.to_string(),
             recipient: self.recipient.clone(),
+            source: self.found.source,
         }
     }
 }
@@ -39,54 +50,75 @@ impl App {
                 _ => None,
             })
             .collect();
-        let open = after
-            .grants
-            .iter()
-            .filter(|(_, grant)| grant.revoked.is_none() && grant.issued.expires_at_ms > turn.now_ms);
-        let fallen = open
-            .filter_map(|(event, grant)| {
-                let reason = self.contradicted(&after, grant, &corrected, turn.now_ms)?;
-                let (grant, recipient) = (grant.id, grant.issued.recipient.clone());
-                Some(Fallen { grant, event: *event, recipient, reason })
-            })
-            .collect();
+        let fallen = fallen(&after, &turn.rules, &corrected, turn.now_ms);
         let cause = planned.first().map(|first| first.event_id);
         planned.extend(self.plan_falls(fallen, cause));
         planned
     }
+}
 
-    /// Why a grant does not stand in this state; nothing where it does.
-    fn contradicted(
-        &self,
-        state: &SubjectState,
-        grant: &GrantState,
-        corrected: &[EventId],
-        now_ms: u64,
-    ) -> Option<Reason> {
-        let rules = self.rules();
-        for cited in &grant.issued.allowed {
-            let event = EventId::from_slice(&cited.attribute)?;
-            if corrected.contains(&event) {
-                return Some(Reason::AttributeCorrected);
-            }
-            let Some(held) = state.attributes.get(&cited.key) else {
-                return Some(Reason::AttributeRemoved);
-            };
-            let keys = [held.attribute.key.clone()];
-            let case = Case {
-                recipient: &grant.issued.recipient,
-                purpose: &grant.issued.purpose,
-                categories: &[],
-                keys: &keys,
-                now_ms,
-            };
-            let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
-            if let Some(withheld) = decision.withheld.first() {
-                return Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden));
-            }
+/// Every open grant that does not stand in this state under these rules.
+pub(super) fn fallen(state: &SubjectState, rules: &Rules, corrected: &[EventId], now_ms: u64) -> Vec<Fallen> {
+    let open = state.grants.iter().filter(|(_, grant)| grant.is_open(now_ms));
+    open.filter_map(|(event, grant)| {
+        let found = contradiction(state, grant, rules, corrected, now_ms)?;
+        let positions = rules.bounds.positions().iter();
+        let newer = positions.filter(|position| !grant.issued.bounds.contains(position)).max();
+        let newer_bounds = newer.and_then(|position| rules.version_at(*position));
+        Some(Fallen {
+            grant: grant.id,
+            event: *event,
+            recipient: grant.issued.recipient.clone(),
+            found,
+            newer_bounds: newer_bounds.map(|version| version.event_id),
+        })
+    })
+    .collect()
+}
+
+/// Why a grant does not stand in this state; nothing where it does.
+pub(super) fn contradiction(
+    state: &SubjectState,
+    grant: &GrantState,
+    rules: &Rules,
+    corrected: &[EventId],
+    now_ms: u64,
+) -> Option<Contradiction> {
+    let of = |reason| Some(Contradiction { reason, source: None });
+    for cited in &grant.issued.allowed {
+        if EventId::from_slice(&cited.attribute).is_some_and(|event| corrected.contains(&event)) {
+            return of(Reason::AttributeCorrected);
         }
-        None
+        if !state.attributes.contains_key(&cited.key) {
+            return of(Reason::AttributeRemoved);
+        }
     }
+    let keys: Vec<String> = grant.issued.allowed.iter().map(|cited| cited.key.clone()).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let decide = |keys: &[String]| {
+        let case = Case {
+            recipient: &grant.issued.recipient,
+            purpose: &grant.issued.purpose,
+            categories: &[],
+            keys,
+            interaction: &grant.issued.interaction,
+            now_ms,
+        };
+        rules.bounds.decide(state, &rules.vocabulary, &case)
+    };
+    let decision = decide(&keys);
+    decision.withheld.first()?;
+    // The first that the grant cites is the one whose reason is told.
+    let allowed: HashSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
+    let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
+    let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
+    let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
+    Some(Contradiction {
+        reason: Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden),
+        source: EventId::from_slice(&withheld.source),
+    })
 }
 
 /// The subject as it will stand once the planned events are durable.

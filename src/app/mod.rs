@@ -2,6 +2,8 @@
 
 mod caller;
 mod check_grant;
+mod define;
+mod describe_subject;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -13,16 +15,21 @@ mod get_profile;
 mod lane;
 mod list_events;
 mod open;
+mod personal_bounds;
+mod preview_bounds;
 mod proofs;
 mod publish;
+mod publish_bounds;
 mod record_attributes;
 mod record_consent;
 mod record_of_processing;
 mod record_signal;
+mod refuse_recording;
 mod report_use;
 mod request_grant;
 mod revocations;
 mod rules;
+mod sweep;
 mod transparency_report;
 mod write;
 
@@ -40,15 +47,18 @@ pub use get_consents::Consents;
 pub use get_profile::Profile;
 pub use list_events::Page;
 pub use open::{OpenError, Settings};
+pub use personal_bounds::PersonalShown;
+pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
 pub use publish::Notice;
-pub use record_attributes::{Change, NewAttributes};
+pub use publish_bounds::{Published, ShownVersion, TierKeys};
+pub use record_attributes::{Change, NewAttributes, Recording};
 pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
 pub use revocations::{Revocation, Watch};
-pub use rules::Rules;
+pub use rules::{Rules, Version};
 pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
@@ -70,6 +80,11 @@ pub struct App {
     lanes: Lanes,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
+    /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands
+    /// behind rules that it did not see.
+    rules_gate: Arc<tokio::sync::RwLock<()>>,
+    tier_keys: TierKeys,
+    sweeping: sweep::Sweeping,
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
@@ -111,7 +126,22 @@ impl App {
 
     /// What decisions stand on now.
     fn rules(&self) -> Arc<Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).now()
+        self.rules_at(self.now_ms())
+    }
+
+    /// What decisions of this moment, which is now or nearly, stand on.
+    fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
+        let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = read.known(now_ms) {
+            return rules;
+        }
+        drop(read);
+        let mut write = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        write.look_up(now_ms).unwrap_or_else(|error| {
+            // Ruled out when they were published: each moment at which a version comes into force was tried then.
+            tracing::error!(?error, "bounds that came into force do not compile");
+            write.now()
+        })
     }
 
     /// The lane of a person that something is held about.

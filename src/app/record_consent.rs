@@ -6,7 +6,7 @@ use super::write::{Begin, Pace, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::consent::{NoticeRef, Terms};
-use crate::domain::event::{Decision, Event};
+use crate::domain::event::{Decision, Event, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::{Violation, Violations, vocabulary};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Choice {
     pub explicit: bool,
     /// In force until then, milliseconds since the Unix epoch.
     pub until_ms: Option<u64>,
+    /// Only in these conversations; at most 64, none: in all.
+    pub interactions: Vec<String>,
 }
 
 /// Which text was served.
@@ -56,7 +58,8 @@ pub struct ConsentChanged {
 }
 
 impl App {
-    /// Records choices, all or none, and revokes the grants that they contradict.
+    /// Records choices, all or none, and revokes the grants that they contradict. `guardian`: the holder of parental
+    /// responsibility spoke (GDPR Art. 8(1)).
     ///
     /// # Errors
     /// Out of bounds; a yes without a notice; an unknown or different notice; erased, stale; or the store.
@@ -66,8 +69,12 @@ impl App {
         subject: &SubjectId,
         choices: Vec<Choice>,
         served: (&NoticeServed, &str),
+        guardian: bool,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
+        if guardian && caller.role == Role::Subject {
+            return Err(AppError::Denied("a guardian speaks through the controller, not as the person"));
+        }
         self.check_choices(&choices, served.1)?;
         let notice = self.notice_served(served.0)?;
         if notice.is_none() && choices.iter().any(|choice| choice.decision.is_yes()) {
@@ -83,7 +90,7 @@ impl App {
             .into_iter()
             .map(|choice| {
                 let decision = choice.decision;
-                let terms = terms_of(choice, notice.clone(), served.1);
+                let terms = terms_of(choice, notice.clone(), served.1, guardian);
                 self.plan(Event::Consent { decision, terms })
             })
             .collect();
@@ -110,7 +117,7 @@ impl App {
         match self.begin(caller, subject, options, None, Pace::Shared).await? {
             Begin::Replayed(receipt, _) => Ok(receipt),
             Begin::Turn(turn) => {
-                let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1));
+                let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1, false));
                 let planned = vec![self.plan(event)];
                 Ok(self.commit(turn, planned).await?.receipt)
             }
@@ -165,6 +172,9 @@ impl App {
         need(choice.recipients.len() <= NAMES_MAX, "recipients", "must have at most 64".into());
         let named = choice.recipients.iter().all(|name| is_text(name, 1, 256));
         need(named, "recipients", "each must have 1 to 256 bytes".into());
+        let conversations = choice.interactions.len() <= NAMES_MAX
+            && choice.interactions.iter().all(|name| is_text(name, 1, 128));
+        need(conversations, "interactions", "must have at most 64, each of 1 to 128 bytes".into());
         for purpose in choice.purposes.iter().filter(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(purpose);
             need(false, "purposes", vocabulary::unknown("purpose", &near));
@@ -179,7 +189,7 @@ impl App {
     }
 }
 
-fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str) -> Terms {
+fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str, guardian: bool) -> Terms {
     Terms {
         purposes: choice.purposes,
         categories: choice.categories,
@@ -188,5 +198,7 @@ fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str) -> Terms {
         notice,
         channel: channel.to_owned(),
         until_ms: choice.until_ms,
+        interactions: choice.interactions,
+        guardian,
     }
 }

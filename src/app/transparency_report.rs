@@ -114,7 +114,7 @@ impl App {
             figures: request.figures.clone(),
             tree_size: self.ledger.checkpoint().size,
         });
-        let plain = vec![PlainEvent { event, index: Vec::new() }];
+        let plain = vec![PlainEvent::new(event)];
         let (receipt, _) = self.publish_as(caller.actor(), self.now_ms(), plain, Stamp::default()).await?;
         drop(spending);
         let own = receipt.events.first().map_or(0, |event| event.position);

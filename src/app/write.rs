@@ -1,11 +1,11 @@
 //! The way of every write: one turn in the subject's lane, sealed, signed, durable, then told.
 
-use super::App;
 use super::caller::Caller;
 use super::error::{AppError, Cause};
 use super::falls::Fallen;
 use super::lane::{self, Lane};
 use super::revocations::index_of;
+use super::{App, Rules};
 use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -14,7 +14,7 @@ use crate::ledger::{Committed, Prepared};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
 /// What comes with every write.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +71,12 @@ pub(super) struct Turn {
     /// The ledger's clock, never behind the subject's newest event.
     pub now_ms: u64,
     pub proofs: bool,
+    /// What it decides under.
+    pub rules: Arc<Rules>,
     stamp: Stamp,
     gate: OwnedMutexGuard<()>,
+    /// The rules stay as they are until it is durable.
+    _rules_stay: OwnedRwLockReadGuard<()>,
 }
 
 /// What ties an event to the request that caused it.
@@ -116,19 +120,13 @@ pub(super) struct Written {
 impl App {
     /// An event with a fresh id.
     pub(super) fn plan(&self, event: Event) -> Planned {
-        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index: Vec::new() }
+        let index = index_of(&event);
+        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
     }
 
     /// Events for the grants that fall, findable by their recipients.
     pub(super) fn plan_falls(&self, fallen: Vec<Fallen>, cause: Option<EventId>) -> Vec<Planned> {
-        fallen
-            .into_iter()
-            .map(|fall| {
-                let mut planned = self.plan(fall.event(cause));
-                planned.index.extend(index_of(&planned.event));
-                planned
-            })
-            .collect()
+        fallen.into_iter().map(|fall| self.plan(fall.event(cause))).collect()
     }
 
     /// Takes a turn in a person's lane.
@@ -165,6 +163,7 @@ impl App {
     ) -> Result<Begin, AppError> {
         let stamp = self.stamp(caller, options)?;
         let gate = lane.gate().await;
+        let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let (version, last_ms) = {
             let now = lane.read();
             if now.erased {
@@ -180,8 +179,9 @@ impl App {
         }
         let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
         let now_ms = self.now_ms().max(earliest_ms);
-        let proofs = options.proofs;
-        Ok(Begin::Turn(Turn { lane, caller: caller.clone(), about_ms, now_ms, proofs, stamp, gate }))
+        let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
+        let _rules_stay = rules_stay;
+        Ok(Begin::Turn(Turn { lane, caller, about_ms, now_ms, proofs, rules, stamp, gate, _rules_stay }))
     }
 
     /// The writer's own time of a write.
@@ -240,6 +240,19 @@ impl App {
         }
         let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         lane::open(&keys, stored)
+    }
+
+    /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
+    pub(super) fn as_attempt(&self, turn: Turn) -> Turn {
+        let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
+        let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
+        Turn { stamp, ..turn }
+    }
+
+    /// Whether what carries this turn's mark is in the log already.
+    pub(super) fn was_made_before(&self, turn: &Turn) -> Result<bool, AppError> {
+        let Some(hash) = &turn.stamp.idempotency else { return Ok(false) };
+        Ok(self.store().find_idempotent(hash)?.is_some())
     }
 
     /// Makes the planned events durable and lets everybody know. Goes on to the end even where the caller goes away:

@@ -26,9 +26,10 @@ pub fn defaults() -> Vec<BoundsPublished> {
         version: "1".into(),
         policies: policies.into(),
         schema_digest: schema_digest().to_vec(),
+        effective_from_ms: 0,
     };
     vec![
-        pack(Tier::Public, "gdpr-core", include_str!("../../bounds/public/gdpr-core/policies.cedar")),
+        pack(Tier::Public, "gdpr", include_str!("../../bounds/public/gdpr/policies.cedar")),
         pack(Tier::Provider, "default", include_str!("../../bounds/provider/default/policies.cedar")),
     ]
 }

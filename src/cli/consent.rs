@@ -52,9 +52,15 @@ pub(super) struct Terms {
     /// How the person spoke: web, voice, chat, ...
     #[arg(long, default_value = "")]
     channel: String,
+    /// Only in this conversation, by the service's own name for it; may be repeated.
+    #[arg(long)]
+    interaction: Vec<String>,
     /// In force until then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
+    /// The holder of parental responsibility spoke for the person (GDPR Art. 8(1)).
+    #[arg(long)]
+    guardian: bool,
     /// Attach inclusion proofs to the receipt.
     #[arg(long)]
     proofs: bool,
@@ -75,6 +81,7 @@ impl Consent {
             recipients: terms.recipient,
             explicit: terms.explicit,
             until: terms.until,
+            interactions: terms.interaction,
         };
         let notice =
             proto::NoticeServed { id: terms.notice, version: terms.notice_version, ..Default::default() };
@@ -83,6 +90,7 @@ impl Consent {
             choices: vec![choice],
             notice: Some(notice),
             channel: terms.channel,
+            guardian: terms.guardian,
             options: Some(proto::WriteOptions { proofs: terms.proofs, ..Default::default() }),
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();
@@ -162,6 +170,9 @@ pub(super) struct Signal {
     /// Takes an earlier one back.
     #[arg(long)]
     lift: bool,
+    /// Of a pause: in this conversation only.
+    #[arg(long, default_value = "")]
+    interaction: String,
 }
 
 impl Signal {
@@ -178,6 +189,7 @@ impl Signal {
             kind: kind.into(),
             purposes: self.purpose,
             lift: self.lift,
+            interaction: self.interaction,
             options: None,
         };
         let answer = client(at).await?.record_signal(request).await?.into_inner();

@@ -141,13 +141,22 @@ impl Why {
 #[derive(Args)]
 pub(super) struct Evaluate {
     subject: String,
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     purpose: String,
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     recipient: String,
     /// As of then: with the profile, consents and rules of that moment.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
+    /// Under the bounds of then: `--bounds-as-of` of now asks what today's bounds would have said.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    bounds_as_of: Option<Timestamp>,
+    /// Decide this grant again, as of its own moment and for what it names.
+    #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
+    as_of_grant: String,
+    /// The recipient's own name for the conversation.
+    #[arg(long, default_value = "")]
+    interaction: String,
 }
 
 impl Evaluate {
@@ -157,6 +166,9 @@ impl Evaluate {
             purpose: self.purpose,
             recipient: self.recipient,
             as_of: as_of(self.as_of),
+            bounds_as_of: self.bounds_as_of,
+            as_of_grant: self.as_of_grant,
+            interaction: self.interaction,
             ..Default::default()
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();

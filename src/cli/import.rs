@@ -25,7 +25,7 @@ const SHOWN_MAX: usize = 20;
 /// Record attributes in bulk from a JSONL file (`-`: standard input).
 ///
 /// A line: {"subject", "key", "value", "category", "provenance", "evidence": [], "observed_at"}. Running it again adds
-/// nothing twice, also after an interruption.
+/// nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and does not stop it.
 #[derive(Args)]
 pub(super) struct Import {
     file: PathBuf,
@@ -57,6 +57,8 @@ struct Tally {
     recorded: u64,
     already: u64,
     refused: Vec<(u64, String)>,
+    /// By bounds, which did what they are for: no failure.
+    by_policy: Vec<(u64, String)>,
 }
 
 /// A line's request. Its idempotency key is the line itself, hashed.
@@ -178,29 +180,34 @@ impl Tally {
         match answer.outcome {
             Some(Outcome::Receipt(receipt)) if receipt.replayed => self.already += 1,
             Some(Outcome::Receipt(_)) => self.recorded += 1,
+            Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
+                self.by_policy.push((answer.sequence, error.message));
+            }
             Some(Outcome::Error(error)) => self.refused.push((answer.sequence, error.message)),
             None => self.refused.push((answer.sequence, "no answer".into())),
         }
     }
 
     fn report(&self, out: Out) {
-        let refused: Vec<_> = self
-            .refused
-            .iter()
-            .map(|(line, message)| serde_json::json!({ "line": line, "message": message }))
-            .collect();
+        let lines = |of: &[(u64, String)]| -> Vec<serde_json::Value> {
+            let line =
+                |(line, message): &(u64, String)| serde_json::json!({ "line": line, "message": message });
+            of.iter().map(line).collect()
+        };
         let value = serde_json::json!({
             "recorded": self.recorded,
             "already_there": self.already,
-            "refused": refused,
+            "refused": lines(&self.refused),
+            "refused_by_policy": lines(&self.by_policy),
         });
         let mut text = format!(
-            "recorded {}, already there {}, refused {}",
+            "recorded {}, already there {}, refused by policy {}, refused {}",
             self.recorded,
             self.already,
+            self.by_policy.len(),
             self.refused.len()
         );
-        for (line, message) in self.refused.iter().take(SHOWN_MAX) {
+        for (line, message) in self.refused.iter().chain(&self.by_policy).take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: {message}"));
         }
         out.print_value(&value, &text);

@@ -7,11 +7,13 @@ mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod grant;
 mod import;
 mod output;
 mod profile;
+mod publish_bounds;
 mod report;
 mod rights;
 mod serve;
@@ -71,6 +73,8 @@ enum Command {
     Consents(consent::Consents),
     /// Record an objection, restriction, opt-out or pause, or lift it.
     Signal(consent::Signal),
+    /// Say how old a person is, coarsely, and where: some rules depend on it.
+    Describe(describe::Describe),
     /// Ask for a grant: what may be used now, for a purpose.
     Grant(grant::Grant),
     /// Ask whether a grant still stands.
@@ -92,12 +96,15 @@ enum Command {
     /// Purposes and categories.
     #[command(subcommand)]
     Purpose(bounds::Purpose),
+    /// Categories of personal data.
+    #[command(subcommand)]
+    Category(bounds::Category),
     /// Notices: what people are told.
     #[command(subcommand)]
     Notice(bounds::Notice),
     /// The rules in force.
     #[command(subcommand)]
-    Bounds(bounds::Bounds),
+    Bounds(publish_bounds::Bounds),
     /// Exports for auditors.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -147,6 +154,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -157,6 +165,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,

@@ -90,16 +90,22 @@ fn encode_event(event: &Event) -> Body {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
         }
         Event::Consent { decision, terms } => encode_consent(*decision, terms),
-        Event::Signal { kind, purposes, lifted } => encode_signal(*kind, purposes, *lifted),
+        Event::Signal { kind, purposes, lifted, interaction } => {
+            encode_signal(*kind, purposes, *lifted, interaction)
+        }
+        Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
-        Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
+        Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
+        Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
+        Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
             Body::GrantRevoked(log::GrantRevoked {
                 grant: bytes(grant),
                 reason: (*reason).into(),
                 cause: cause.as_ref().map(bytes).unwrap_or_default(),
                 grant_id: grant_id.clone(),
                 recipient: recipient.clone(),
+                source: source.as_ref().map(bytes).unwrap_or_default(),
             })
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
@@ -126,12 +132,12 @@ fn encode_consent(decision: Decision, terms: &Terms) -> Body {
     }
 }
 
-fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool) -> Body {
-    let (kind, purposes) = (kind.into(), purposes.to_vec());
+fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool, interaction: &str) -> Body {
+    let (kind, purposes, interaction) = (kind.into(), purposes.to_vec(), interaction.to_owned());
     if lifted {
-        Body::SignalLifted(log::SignalLifted { kind, purposes })
+        Body::SignalLifted(log::SignalLifted { kind, purposes, interaction })
     } else {
-        Body::SignalRecorded(log::SignalRecorded { kind, purposes })
+        Body::SignalRecorded(log::SignalRecorded { kind, purposes, interaction })
     }
 }
 
@@ -147,6 +153,7 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         model: attribute.model.clone(),
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies.clone(),
     }
 }
 
@@ -171,8 +178,9 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ConsentRefused(event) => consent(Decision::Refused, event.terms)?,
         Body::ConsentRenewed(event) => consent(Decision::Renewed, event.terms)?,
         Body::ConsentWithdrawn(event) => consent(Decision::Withdrawn, event.terms)?,
-        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false)?,
-        Body::SignalLifted(event) => signal(event.kind, event.purposes, true)?,
+        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false, event.interaction)?,
+        Body::SignalLifted(event) => signal(event.kind, event.purposes, true, event.interaction)?,
+        Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
         Body::GrantIssued(grant) => Event::GrantIssued(grant),
         Body::GrantUsed(used) => Event::GrantUsed(used),
         Body::GrantRevoked(event) => Event::GrantRevoked {
@@ -182,9 +190,15 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
                 [] => None,
                 cause => Some(id(cause, "cause")?),
             },
+            source: match event.source.as_slice() {
+                [] => None,
+                source => Some(id(source, "source")?),
+            },
             grant_id: event.grant_id,
             recipient: event.recipient,
         },
+        Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
+        Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
@@ -211,9 +225,9 @@ fn consent(decision: Decision, found: Option<Terms>) -> Result<Event, CodecError
     Ok(Event::Consent { decision, terms: terms(found)? })
 }
 
-fn signal(kind: i32, purposes: Vec<String>, lifted: bool) -> Result<Event, CodecError> {
+fn signal(kind: i32, purposes: Vec<String>, lifted: bool, interaction: String) -> Result<Event, CodecError> {
     let kind = SignalKind::try_from(kind).map_err(|_| CodecError::Malformed("kind"))?;
-    Ok(Event::Signal { kind, purposes, lifted })
+    Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
 
 fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, CodecError> {
@@ -232,6 +246,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         model: attribute.model,
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies,
     })
 }
 

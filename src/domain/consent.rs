@@ -41,6 +41,8 @@ pub struct ConsentCase<'a> {
     pub category: &'a str,
     /// Who uses it.
     pub recipient: &'a str,
+    /// The recipient's own name for the conversation; empty: none.
+    pub interaction: &'a str,
     /// When, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
@@ -113,8 +115,7 @@ impl ConsentLog {
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let view = View::new(vocabulary, case);
         // Newest first, all the way: what decides is mostly new.
-        let no: Vec<&ConsentRecord> =
-            self.newest(false).filter(|record| view.no_covers(&record.terms)).collect();
+        let no = self.no_covering(&view);
         let stands = |yes: &&ConsentRecord| !no.iter().any(|no| stands_against(no, yes, vocabulary));
         let in_force = |record: &&ConsentRecord| record.is_before_its_end(case.now_ms);
         let covering = || self.newest(true).filter(|record| view.yes_covers(&record.terms));
@@ -136,6 +137,46 @@ impl ConsentLog {
             Some(no) => Cover::Denied { reason: NoConsent::Withdrawn, by: Some(no.event_id) },
             None => Cover::silence(),
         }
+    }
+
+    /// Every yes that allows a case by itself, newest first. They differ in what more than a yes they are: explicit, or
+    /// a guardian's.
+    pub fn standing<'a>(
+        &'a self,
+        vocabulary: &'a Vocabulary,
+        case: &'a ConsentCase<'a>,
+    ) -> impl Iterator<Item = &'a ConsentRecord> {
+        let view = View::new(vocabulary, case);
+        let no = self.no_covering(&view);
+        self.newest(true).filter(move |yes| {
+            let valid = yes.is_before_its_end(case.now_ms) && view.yes_covers(&yes.terms);
+            valid && !no.iter().any(|no| stands_against(no, yes, vocabulary))
+        })
+    }
+
+    /// Every yes that allows some use of a category, for a recipient or, where none is named, for anybody it names.
+    #[must_use]
+    pub fn standing_for_any_purpose<'a>(
+        &'a self,
+        vocabulary: &Vocabulary,
+        category: &str,
+        recipient: Option<&str>,
+        now_ms: u64,
+    ) -> Vec<&'a ConsentRecord> {
+        let stands = |yes: &&ConsentRecord| {
+            let named = yes.terms.recipients.first().map_or("", String::as_str);
+            let recipient = recipient.unwrap_or(named);
+            let interaction = yes.terms.interactions.first().map_or("", String::as_str);
+            yes.terms.purposes.iter().any(|purpose| {
+                let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
+                self.standing(vocabulary, &case).any(|standing| standing.event_id == yes.event_id)
+            })
+        };
+        self.newest(true).filter(stands).collect()
+    }
+
+    fn no_covering(&self, view: &View<'_>) -> Vec<&ConsentRecord> {
+        self.newest(false).filter(|record| view.no_covers(&record.terms)).collect()
     }
 
     fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
@@ -177,6 +218,11 @@ impl<'a> View<'a> {
         terms.recipients.is_empty() || terms.recipients.iter().any(|named| named == self.case.recipient)
     }
 
+    fn names_interaction(&self, terms: &Terms) -> bool {
+        let named = &terms.interactions;
+        named.is_empty() || named.iter().any(|named| named == self.case.interaction)
+    }
+
     fn yes_covers(&self, terms: &Terms) -> bool {
         let special = self.special.is_empty() || terms.explicit && names(&terms.categories, &self.special);
         special && self.yes_covers_but_for_explicitness(terms)
@@ -186,6 +232,7 @@ impl<'a> View<'a> {
         names(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
             && self.names_recipient(terms)
+            && self.names_interaction(terms)
     }
 
     /// Of a no, naming none is naming all, on every axis.
@@ -193,6 +240,7 @@ impl<'a> View<'a> {
         names_or_all(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
             && self.names_recipient(terms)
+            && self.names_interaction(terms)
     }
 }
 
@@ -213,6 +261,7 @@ fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
     axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_line(id))
         && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_line(id))
         && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
+        && axis(&narrow.interactions, &wide.interactions, |id| vec![id])
 }
 
 fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {

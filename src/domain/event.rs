@@ -7,8 +7,8 @@ use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested,
-    FiguresReported, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
-    RecipientAcknowledged, RecordViewed, Role, SignalKind,
+    FiguresReported, GrantIssued, GrantUsed, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined,
+    Reason, RecipientAcknowledged, RecordViewed, RecordingRefused, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -80,7 +80,13 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
+    /// The person's own bounds, as a whole.
+    PersonalBoundsSet(PersonalBoundsSet),
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
@@ -97,7 +103,11 @@ pub enum Event {
         grant_id: String,
         /// Who is told.
         recipient: String,
+        /// Where something derived fell with it: the event of the source.
+        source: Option<EventId>,
     },
+    /// A write was refused by bounds.
+    RecordingRefused(RecordingRefused),
     /// A recipient carried something out.
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.

@@ -1,6 +1,6 @@
 //! Decisions in plain words: what, under which rule, set by whom, since when, and what would change it.
 
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use sayso_proof::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 
 /// Milliseconds since the Unix epoch as RFC 3339, UTC.
 #[must_use]
@@ -54,6 +54,14 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeCorrected => "it was corrected",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
+        Reason::NotAsked => {
+            "the person wants to be asked each time, and was not asked about this conversation"
+        }
+        Reason::SensitiveLimited => "the person limited the use of sensitive data",
+        Reason::GuardianNeeded => {
+            "the person is, or is read as, too young to consent to it alone, and nobody who holds parental \
+             responsibility did"
+        }
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -66,17 +74,41 @@ fn remedy(reason: Reason) -> &'static str {
             "Only the person can change it, by consenting to exactly this or to something narrower."
         }
         Reason::NotExplicit => "Explicit consent that names the category would change it.",
-        Reason::Restricted | Reason::Objected | Reason::Paused | Reason::OptedOut => {
-            "Only the person can change it, by lifting the signal."
-        }
+        Reason::Restricted
+        | Reason::Objected
+        | Reason::Paused
+        | Reason::OptedOut
+        | Reason::SensitiveLimited => "Only the person can change it, by lifting the signal.",
         Reason::Contested => "Only the person can change it, by confirming the fact.",
+        Reason::GuardianNeeded => {
+            "Consent by the holder of parental responsibility would change it, or a word on how old the person is."
+        }
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
+        Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {
             "Only whoever publishes the rule can change it."
         }
         _ => "",
     }
+}
+
+/// A refused recording as a sentence or two.
+#[must_use]
+pub fn recording_refused(refused: &RecordingRefused) -> String {
+    let facts = if refused.count == 1 { "fact" } else { "facts" };
+    let article = if refused.article.is_empty() { String::new() } else { format!(", {}", refused.article) };
+    let text = format!(
+        "{} {} {facts} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
+        refused.count,
+        provenance(refused.provenance()),
+        refused.category,
+        reason(refused.reason()),
+        tier(refused.decided_by()),
+        refused.policy,
+        remedy(refused.reason()),
+    );
+    text.trim_end().to_owned()
 }
 
 /// A withheld class as a sentence or two.

@@ -172,6 +172,7 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
                 model: String::new(),
                 observed_at_ms: START_MS,
                 expires_at_ms: fact.expires_at_ms,
+                from_replies: Vec::new(),
             };
             match corrects.and_then(held) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },
@@ -182,6 +183,8 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
         Step::Confirm(which) => Event::AttributeConfirmed { attribute: held(which)? },
         Step::Remove(which) => Event::AttributeRemoved { attribute: held(which)?, reason: String::new() },
         Step::Consent { decision, terms } => Event::Consent { decision, terms },
-        Step::Signal { kind, purposes, lifted } => Event::Signal { kind, purposes, lifted },
+        Step::Signal { kind, purposes, lifted } => {
+            Event::Signal { kind, purposes, lifted, interaction: String::new() }
+        }
     })
 }

@@ -10,6 +10,7 @@
 
 mod access;
 mod bad_input;
+mod bounds;
 mod crash;
 mod harness;
 mod outside_note;

@@ -10,3 +10,4 @@ pub mod event;
 pub mod merkle;
 pub mod proof;
 pub mod replay;
+pub mod writer;

@@ -83,7 +83,7 @@ pub fn population(base: Base) -> Population {
         Base::RefusedRecording => entry(
             "refused-recordings",
             "Recordings refused",
-            "refusals",
+            "facts refused",
             &["tier", "policy", "category"],
             some(4, 20),
         ),
@@ -139,6 +139,16 @@ pub fn order(base: Base) -> Vec<&'static str> {
     match base {
         Base::ReleaseDay => labels(&RELEASE_BUCKETS),
         Base::Bytes => labels(&BYTES_BUCKETS),
+        Base::Disclosure => vec!["shown", "not reported as shown"],
+        Base::Standing => vec!["while it stood", "after it had expired", "after it had fallen"],
+        Base::Asked => vec!["something allowed", "nothing allowed"],
+        Base::Contest => vec![
+            "contested",
+            "corrected or removed after it",
+            "taken back by the person",
+            "confirmed without a contest",
+        ],
+        Base::Loop => vec!["replies that this key had shaped", "other replies", "no reply named"],
         Base::Bite | Base::ErasureSpan | Base::RequestAge => labels(&SPAN_BUCKETS),
         _ => Vec::new(),
     }
@@ -203,7 +213,7 @@ pub const FIGURES: &[Spec] = &[
         title: "What people decided",
         definition: "Decisions recorded in the period, one for each purpose that they name. Refusal rate: refused, of \
                      given and refused. Withdrawal rate: withdrawn, of given and renewed, in the same period. Signals: \
-                     objections, restrictions, opt-outs, limits and pauses, recorded and lifted.",
+                     objections, restrictions, opt-outs, limits and pauses, recorded and lifted; and bounds that people set themselves.",
         unit: "decisions; signals",
         limits: "A withdrawal may be of a yes from before the period, so the rate may pass 1. Repeated decisions by one \
                  person count each time. Silence is not in it. Rates are over the rows shown.",
@@ -310,7 +320,7 @@ pub const FIGURES: &[Spec] = &[
         definition: "Classes of facts (category and provenance) withheld from grants in the period, by the tier that \
                      decided (public, provider, individual), its policy and the reason. And recordings that bounds \
                      refused at the door.",
-        unit: "classes withheld; refusals",
+        unit: "classes withheld; facts refused",
         limits: "Each grant counts anew: a service that asks often is stopped often. Only the deciding reason counts \
                  where several would have done.",
         paper: "Bounds: the three tiers",

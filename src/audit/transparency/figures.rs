@@ -3,10 +3,12 @@
 
 use super::catalogue::{self, Spec};
 use super::noise::{self, Bits};
+use super::person::{NOT_SAID, RELEASE_BUCKETS, word};
 use super::suppress::{Shown, as_number, suppress};
 use super::table::{Base, Labels};
 use super::tally::Tally;
 use crate::domain::vocabulary::Vocabulary;
+use sayso_proof::event::Rung;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a figure is there.
@@ -156,6 +158,11 @@ impl Making<'_> {
                 let of = |id: &str| sources.map(|source| vec![id.to_owned(), source.to_owned()]);
                 self.vocabulary.categories().flat_map(|category| of(&category.id)).collect()
             }
+            Base::Decision => {
+                let kinds = ["asked", "given", "refused", "renewed", "withdrawn"];
+                let of = |id: &str| kinds.map(|kind| vec![kind.to_owned(), id.to_owned()]);
+                self.vocabulary.purposes().flat_map(|purpose| of(&purpose.id)).collect()
+            }
             Base::ErasedFact => {
                 self.vocabulary.categories().map(|category| vec![category.id.clone()]).collect()
             }
@@ -200,7 +207,14 @@ impl Making<'_> {
         let Some(uses) = figure.tables.first().cloned() else { return };
         figure.tables.push(marginal(&uses, 0, "use-by-purpose", "Replies, by purpose"));
         figure.tables.push(marginal(&uses, 1, "use-by-recipient", "Replies, by recipient"));
-        figure.missing = "rungs and tags: the vocabulary in force carries none".to_owned();
+        let first = |labels: &Labels| labels.first().cloned().unwrap_or_default();
+        let rung = |labels: &Labels| {
+            let rung = Rung::try_from(self.vocabulary.rung(&first(labels))).unwrap_or_default();
+            vec![vec![word(rung.as_str_name(), "RUNG_").replace("unspecified", "not on the ladder")]]
+        };
+        figure.tables.push(regrouped(&uses, "use-by-rung", "By rung of the ladder of risk", "rung", rung));
+        let tags = |labels: &Labels| owned(self.vocabulary.purpose_tags(&first(labels)));
+        self.by_tags(figure, &uses, tags);
     }
 
     fn of_facts(&self, figure: &mut Figure) {
@@ -208,6 +222,10 @@ impl Making<'_> {
         let id = |what: &str| format!("{}-by-{what}", facts.id);
         figure.tables.push(marginal(&facts, 0, &id("category"), "By category"));
         figure.tables.push(marginal(&facts, 1, &id("provenance"), "By provenance"));
+        if figure.spec.id == "used-data" {
+            let first = |labels: &Labels| labels.first().cloned().unwrap_or_default();
+            self.by_tags(figure, &facts, |labels| owned(self.vocabulary.category_tags(&first(labels))));
+        }
         let source = |labels: &Labels| labels.get(1).is_some_and(|source| source == "inferred");
         figure.ratios.push(share("inferred-share", "Inferred, of all", &facts, source));
         let special = |labels: &Labels| labels.first().is_some_and(|id| self.vocabulary.is_special(id));
@@ -217,6 +235,22 @@ impl Making<'_> {
             &facts,
             special,
         ));
+    }
+
+    /// Tables of risks and benefits. Rows overlap, so they have no total.
+    fn by_tags(&self, figure: &mut Figure, base: &FigureTable, tags: impl Fn(&Labels) -> [Vec<Labels>; 2]) {
+        for (at, kind) in ["risk", "benefit"].into_iter().enumerate() {
+            let of = |labels: &Labels| tags(labels).get(at).cloned().unwrap_or_default();
+            let id = format!("{}-by-{kind}", base.id);
+            let mut table = regrouped(base, &id, &format!("By {kind} tag (rows overlap)"), kind, of);
+            (table.shown.total, table.shown.others) = (None, None);
+            figure.tables.push(table);
+        }
+        let carried = self.vocabulary.categories().any(|each| !each.risks.is_empty())
+            || self.vocabulary.purposes().any(|each| !each.risks.is_empty());
+        if !carried {
+            figure.missing = "tags: the vocabulary in force carries none".to_owned();
+        }
     }
 
     fn of_likeness(&self, figure: &mut Figure, noised: bool) {
@@ -245,7 +279,9 @@ impl Making<'_> {
         if noised {
             return without_noise(figure);
         }
-        let contested = |category: &str| self.vocabulary.is_special(category);
+        let polarising = |id: &str| self.vocabulary.category_tags(id).0.contains("polarisation");
+        let tagged = self.vocabulary.categories().any(|category| polarising(&category.id));
+        let contested = |id: &str| if tagged { polarising(id) } else { self.vocabulary.is_special(id) };
         let found = self.tally.spread.divergences(self.k, contested);
         let rows = found.into_iter().map(|each| {
             (vec![each.category, each.dimension.to_owned(), each.groups.to_string()], each.divergence)
@@ -260,11 +296,8 @@ impl Making<'_> {
             figure.missing = "the tail: no limit is declared (`report.releases_a_day_declared`)".to_owned();
             return;
         };
-        let above: Vec<&str> = super::person::RELEASE_BUCKETS
-            .iter()
-            .skip_while(|(most, _)| *most <= limit)
-            .map(|(_, label)| *label)
-            .collect();
+        let above: Vec<&str> =
+            RELEASE_BUCKETS.iter().skip_while(|(most, _)| *most <= limit).map(|(_, label)| *label).collect();
         let title = format!("Days with more than {limit} releases, of all days with any");
         let tail = |labels: &Labels| labels.first().is_some_and(|label| above.contains(&label.as_str()));
         figure.ratios.push(Ratio { title, ..share("tail", "", days, tail) });
@@ -302,6 +335,11 @@ impl Making<'_> {
         }
         figure.tables.push(measured("oversight", "Events about nobody", vec!["event"], rows));
     }
+}
+
+/// Tags as rows: risks, benefits.
+fn owned((risks, benefits): (BTreeSet<&str>, BTreeSet<&str>)) -> [Vec<Labels>; 2] {
+    [risks, benefits].map(|tags| tags.into_iter().map(|tag| vec![tag.to_owned()]).collect())
 }
 
 fn base_table(base: Base, mut shown: Shown, noise: f64) -> FigureTable {
@@ -367,7 +405,12 @@ fn share(id: &'static str, title: &str, table: &FigureTable, which: impl Fn(&Lab
     let part = table.shown.sum(&which);
     let known = table.shown.others.is_none() || part > 0.0;
     let value = total.filter(|_| known).map(|total| part / total);
-    Ratio { id, title: title.to_owned(), unit: "share; at least, where rows are not shown", value }
+    Ratio {
+        id,
+        title: title.to_owned(),
+        unit: if table.shown.others.is_some() { "share, at least" } else { "share" },
+        value,
+    }
 }
 
 /// Rows of one kind over rows of other kinds, as far as they are shown.
@@ -384,7 +427,12 @@ fn rate(
     let whole = table.shown.sum(|labels| first(labels, &whole));
     let known = table.shown.others.is_none() || part > 0.0;
     let value = (whole > 0.0 && known && !table.shown.suppressed).then(|| part / whole);
-    Ratio { id, title: title.to_owned(), unit: "ratio over the rows shown", value }
+    Ratio {
+        id,
+        title: title.to_owned(),
+        unit: if table.shown.others.is_some() { "ratio, of the rows shown" } else { "ratio" },
+        value,
+    }
 }
 
 fn without_noise(figure: &mut Figure) {
@@ -430,7 +478,23 @@ fn of_bite(figure: &mut Figure) {
 }
 
 fn of_loops(figure: &mut Figure) {
-    lacks(figure, "inferences in this log do not name the replies that they were drawn from");
+    let Some(inferences) = figure.tables.first() else { return };
+    let ratio = rate(
+        "self-reinforcement",
+        "Drawn from replies that the same key had shaped, of those that name a reply",
+        inferences,
+        |label| label == "replies that this key had shaped",
+        |label| label != "no reply named",
+    );
+    figure.ratios.push(ratio);
+    if inferences
+        .shown
+        .rows
+        .iter()
+        .all(|(labels, _)| labels.first().is_some_and(|label| label == "no reply named"))
+    {
+        figure.missing = "the ratio: no inference shown names the replies that it was drawn from".to_owned();
+    }
 }
 
 fn of_contests(figure: &mut Figure) {
@@ -455,7 +519,12 @@ fn of_reach(figure: &mut Figure) {
         used,
     ));
     figure.tables.insert(1, marginal(&people, 2, "reach-by-reach", "By reach"));
-    figure.missing = "jurisdiction and age band: this log does not say them".to_owned();
+    figure.tables.insert(2, marginal(&people, 0, "reach-by-place", "People, by jurisdiction"));
+    figure.tables.insert(3, marginal(&people, 1, "reach-by-age", "People, by age band"));
+    let said = |(labels, _): &(Labels, f64)| labels.iter().take(2).any(|label| label != NOT_SAID);
+    if !people.shown.rows.iter().any(said) {
+        figure.missing = "jurisdiction and age band: the log says them of no group that is shown".to_owned();
+    }
 }
 
 fn of_footprint(figure: &mut Figure) {

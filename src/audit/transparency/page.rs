@@ -3,6 +3,7 @@
 use super::catalogue::FIGURES;
 use super::chart::{self, Bar, escape, number};
 use super::figures::{Figure, FigureTable, Report, Status};
+use super::person::NOT_SAID;
 use crate::domain::explain;
 use std::fmt::Write;
 
@@ -25,6 +26,12 @@ pub(super) fn head(title: &str) -> String {
 /// A date of UTC.
 pub(super) fn date(ms: u64) -> String {
     explain::time(ms).chars().take(10).collect()
+}
+
+/// To the minute, UTC.
+pub(super) fn minute(ms: u64) -> String {
+    let time: String = explain::time(ms).chars().take(16).collect();
+    format!("{} UTC", time.replace('T', " "))
 }
 
 /// The page.
@@ -65,7 +72,7 @@ fn facts(report: &Report) -> String {
         ("Noise", noise),
         ("Entries counted over", number(super::suppress::as_number(report.tree_size))),
         ("Recorded in the log at position", report.position.to_string()),
-        ("Made", explain::time(report.generated_at_ms)),
+        ("Made", minute(report.generated_at_ms)),
         ("Other reports that overlap", report.overlapping.to_string()),
     ];
     let items = facts.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(&value)));
@@ -135,10 +142,11 @@ fn ratios(page: &mut String, figure: &Figure) {
             None => "not shown".to_owned(),
         };
         let title = escape(&ratio.title);
+        let unit = ratio.unit.split_once(", ").map_or("", |(_, caveat)| caveat);
         let _infallible = writeln!(
             page,
             "<li><strong>{value}</strong> {title} <span class=\"quiet small\">{}</span></li>",
-            escape(ratio.unit)
+            escape(unit)
         );
     }
     page.push_str("</ul>\n");
@@ -162,7 +170,7 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
         .rows
         .iter()
         .map(|(labels, value)| Bar {
-            label: labels.join(" · "),
+            label: label_of(labels),
             value: *value,
             text: number(*value),
             rest: false,
@@ -185,16 +193,27 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
     page.push_str("</div>\n");
 }
 
+/// Labels in one line, without those that say nothing.
+fn label_of(labels: &[String]) -> String {
+    let said: Vec<&str> =
+        labels.iter().map(String::as_str).filter(|label| *label != NOT_SAID && *label != "-").collect();
+    if said.is_empty() { NOT_SAID.to_owned() } else { said.join(" · ") }
+}
+
 fn rows(page: &mut String, table: &FigureTable, is_list: bool) {
     let shown = &table.shown;
     let unit = if table.unit.is_empty() { "value" } else { table.unit };
-    let noise = if table.noise > 0.0 {
-        format!("Noise on each number: standard deviation {}", number(table.noise.round()))
+    let (noise, class) = if table.noise > 0.0 {
+        let noise = number(table.noise.round());
+        (format!("{}. Noise on each number: standard deviation {noise}", table.title), "")
     } else {
-        table.title.clone()
+        (table.title.clone(), " class=\"unseen\"")
     };
-    let _infallible =
-        write!(page, "<div class=\"scroll\"><table>\n<caption>{}</caption>\n<thead><tr>", escape(&noise));
+    let _infallible = write!(
+        page,
+        "<div class=\"scroll\"><table>\n<caption{class}>{}</caption>\n<thead><tr>",
+        escape(&noise)
+    );
     for dimension in &table.dimensions {
         let _infallible = write!(page, "<th scope=\"col\">{}</th>", escape(dimension));
     }

@@ -5,6 +5,7 @@
 
 use super::table::{Base, Counts};
 use super::values::GroupName;
+use crate::domain::attribute::Attribute;
 use crate::domain::event::{Decision, Event, GrantIssued, GrantUsed, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
@@ -54,6 +55,9 @@ impl Reach {
     }
 }
 
+/// Where the log does not say.
+pub const NOT_SAID: &str = "not said";
+
 /// Buckets of releases a day.
 pub const RELEASE_BUCKETS: [(u64, &str); 7] = [
     (1, "1"),
@@ -100,6 +104,10 @@ pub struct Standing {
     pub held: Vec<HeldFact>,
     /// Bytes of entries.
     pub bytes: u64,
+    /// Where the person is, as the log says; empty: it doesn't.
+    pub jurisdiction: String,
+    /// How old, likewise.
+    pub age_band: &'static str,
 }
 
 /// A fact as it is counted.
@@ -141,7 +149,17 @@ impl Person {
     /// Groups that the person is compared in.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupName> {
-        self.recipients.iter().map(|recipient| ("recipient", recipient.clone())).collect()
+        let recipients = self.recipients.iter().map(|recipient| ("recipient", recipient.clone()));
+        let [place, age] = self.described();
+        let said =
+            [("jurisdiction", place), ("age band", age)].into_iter().filter(|(_, said)| *said != NOT_SAID);
+        recipients.chain(said.map(|(dimension, said)| (dimension, said.to_owned()))).collect()
+    }
+
+    /// Jurisdiction and age band.
+    fn described(&self) -> [&str; 2] {
+        let said = |text| if text == "" || text == crate::domain::person::UNKNOWN { NOT_SAID } else { text };
+        [said(self.standing.jurisdiction.as_str()), said(self.standing.age_band)]
     }
 
     /// Everything that this person counts for, with what can only be said at the end.
@@ -151,13 +169,22 @@ impl Person {
         for releases in self.release_days.values() {
             counts.add(Base::ReleaseDay, &[bucket(&RELEASE_BUCKETS, *releases)], 1);
         }
-        counts.add(Base::Reach, &["not said", "not said", self.reach.label()], 1);
+        let [place, age] = self.described();
+        counts.add(Base::Reach, &[place, age, self.reach.label()], 1);
         counts.add(Base::Bytes, &[bucket(&BYTES_BUCKETS, self.standing.bytes)], 1);
         for fact in &self.standing.held {
             counts.add(Base::Held, &[&fact.category, provenance(fact.provenance)], 1);
         }
         counts
     }
+}
+
+/// What is known of an attribute.
+#[derive(Clone)]
+struct Class {
+    category: String,
+    source: Provenance,
+    key: String,
 }
 
 /// What a grant was for.
@@ -174,8 +201,10 @@ pub struct Walk {
     person: Person,
     state: SubjectState,
     bytes: u64,
-    /// Category and provenance of every attribute there ever was.
-    attributes: HashMap<EventId, (String, Provenance)>,
+    /// Every attribute there ever was.
+    attributes: HashMap<EventId, Class>,
+    /// Keys of the attributes that shaped a reply, by who gave it and its name.
+    replies: HashMap<String, BTreeMap<String, HashSet<String>>>,
     grants: HashMap<EventId, GrantSeen>,
     /// When the person said no.
     noes: HashMap<EventId, u64>,
@@ -204,6 +233,7 @@ impl Walk {
             state: SubjectState::default(),
             bytes: 0,
             attributes: HashMap::new(),
+            replies: HashMap::new(),
             grants: HashMap::new(),
             noes: HashMap::new(),
             contested: HashSet::new(),
@@ -231,6 +261,13 @@ impl Walk {
                 let kind = word(SignalKind::as_str_name(kind), "SIGNAL_KIND_");
                 self.count(Base::Signal, &[&kind, if *lifted { "lifted" } else { "recorded" }], 1);
             }
+            Event::PersonalBoundsSet(_) if counts => self.count(Base::Signal, &["personal-bounds", "set"], 1),
+            Event::RecordingRefused(refused) if counts => {
+                let tier = word(Tier::as_str_name(&refused.decided_by()), "TIER_");
+                let policy = if refused.policy.is_empty() { "-" } else { &refused.policy };
+                let labels = [tier.as_str(), policy, &refused.category];
+                self.count(Base::RefusedRecording, &labels, refused.count.max(1).into());
+            }
             _ => self.attribute(event, counts),
         }
         self.state.apply(event);
@@ -244,7 +281,12 @@ impl Walk {
             provenance: held.attribute.provenance,
             value: held.attribute.value.clone(),
         });
-        self.person.standing = Standing { held: held.collect(), bytes: self.bytes };
+        self.person.standing = Standing {
+            held: held.collect(),
+            bytes: self.bytes,
+            jurisdiction: self.state.description.jurisdiction.clone(),
+            age_band: self.state.description.age_band_name(),
+        };
         self.person
     }
 
@@ -264,7 +306,12 @@ impl Walk {
                 if let Event::AttributeCorrected { corrects, .. } = &event.event {
                     self.settled(*corrects, "corrected or removed after it", counts);
                 }
-                let class = (attribute.category.clone(), attribute.provenance);
+                if counts && attribute.provenance == Provenance::Inferred {
+                    let drawn_from = self.drawn_from(&event.actor.name, attribute);
+                    self.count(Base::Loop, &[drawn_from], 1);
+                }
+                let (category, key) = (attribute.category.clone(), attribute.key.clone());
+                let class = Class { category, source: attribute.provenance, key };
                 self.attributes.insert(event.event_id, class);
             }
             Event::AttributeContested { attribute, .. } => {
@@ -288,7 +335,20 @@ impl Walk {
     }
 
     fn is_inferred(&self, attribute: EventId) -> bool {
-        self.attributes.get(&attribute).is_some_and(|(_, source)| *source == Provenance::Inferred)
+        self.attributes.get(&attribute).is_some_and(|class| class.source == Provenance::Inferred)
+    }
+
+    /// What an inference was drawn from: replies of its writer by these names, or of anybody where the writer gave none.
+    fn drawn_from(&self, writer: &str, attribute: &Attribute) -> &'static str {
+        if attribute.from_replies.is_empty() {
+            return "no reply named";
+        }
+        let shaped = attribute.from_replies.iter().filter_map(|reply| self.replies.get(reply)).any(|given| {
+            let own = given.get(writer);
+            let mut keys = own.into_iter().chain(given.values().filter(|_| own.is_none())).flatten();
+            keys.any(|key| *key == attribute.key)
+        });
+        if shaped { "replies that this key had shaped" } else { "other replies" }
     }
 
     /// A contest that ended; whether there was one.
@@ -343,6 +403,7 @@ impl Walk {
     }
 
     fn used(&mut self, event: &Recorded, used: &GrantUsed, counts: bool) {
+        self.replied(&event.actor.name, used);
         let grant = EventId::from_slice(&used.grant).and_then(|grant| self.grants.get(&grant));
         let Some(grant) = grant.filter(|_| counts) else { return };
         let times = u64::from(used.count.max(1));
@@ -360,12 +421,19 @@ impl Walk {
         self.count(Base::Disclosure, &[told], times);
         for attribute in &used.shaped_by {
             let class = EventId::from_slice(attribute).and_then(|id| self.attributes.get(&id)).cloned();
-            if let Some((category, source)) = class {
-                self.count(Base::UsedAttribute, &[&category, provenance(source)], times);
+            if let Some(class) = class {
+                self.count(Base::UsedAttribute, &[&class.category, provenance(class.source)], times);
             }
         }
         self.person.reach = Reach::Used;
         self.person.recipients.insert(recipient);
+    }
+
+    fn replied(&mut self, recipient: &str, used: &GrantUsed) {
+        let ids = used.shaped_by.iter().filter_map(|id| EventId::from_slice(id));
+        let keys = ids.filter_map(|id| self.attributes.get(&id)).map(|class| class.key.clone());
+        let given = self.replies.entry(used.reply.clone()).or_default();
+        given.entry(recipient.to_owned()).or_default().extend(keys);
     }
 
     fn revoked(&mut self, event: &Recorded, grant: EventId, cause: Option<EventId>, counts: bool) {

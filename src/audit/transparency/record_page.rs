@@ -1,9 +1,8 @@
 //! The record of processing activities as one page.
 
 use super::chart::escape;
-use super::page::head;
+use super::page::{head, minute};
 use super::record::Processing;
-use crate::domain::explain;
 use std::fmt::Write;
 
 /// The page.
@@ -16,7 +15,7 @@ pub fn page(origin: &str, record: &Processing) -> String {
         "<header>\n<h1>Record of processing activities</h1>\n<p class=\"quiet\">GDPR Art. 30(1) · {} · made {} from {} \
          entries</p>\n</header>\n<main>\n",
         escape(origin),
-        explain::time(record.generated_at_ms),
+        minute(record.generated_at_ms),
         record.tree_size
     );
     if !record.gaps.is_empty() {
@@ -57,7 +56,7 @@ pub fn page(origin: &str, record: &Processing) -> String {
     let headings = ["category", "meaning", "special (Art. 9)", "held now"];
     table(&mut page, "c", "Categories of personal data", &headings, categories.collect());
     let recipients = record.recipients.iter().map(|recipient| {
-        let last = recipient.last_grant_at_ms.map_or_else(|| "never".to_owned(), explain::time);
+        let last = recipient.last_grant_at_ms.map_or_else(|| "never".to_owned(), minute);
         let purposes = escape(&recipient.purposes.join(", "));
         vec![escape(&recipient.name), purposes, last, escape(&recipient.description)]
     });

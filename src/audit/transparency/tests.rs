@@ -182,6 +182,7 @@ fn history(steps: &[(Step, u64)]) -> Vec<Recorded> {
                     cause: no,
                     grant_id: String::new(),
                     recipient: "tutor".into(),
+                    source: None,
                 }),
             };
         if let Some(event) = event {
@@ -203,6 +204,7 @@ fn attribute(category: usize, inferred: bool) -> Attribute {
         model: String::new(),
         observed_at_ms: 0,
         expires_at_ms: None,
+        from_replies: Vec::new(),
     }
 }
 

@@ -27,7 +27,8 @@ fn plainly(
     let line = WORDS.purpose_line(case.purpose);
     let signal = |kind| state.signal_against(kind, &line).is_some();
     let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
-    let asked = ConsentCase { purpose, category: &held.attribute.category, recipient, now_ms };
+    let asked =
+        ConsentCase { purpose, category: &held.attribute.category, recipient, interaction: "", now_ms };
     let cover = state.consents.cover(&WORDS, &asked);
     let above: Vec<EventId> = above.iter().copied().chain([held.event_id]).collect();
     let usable = |source: &EventId| {
@@ -180,7 +181,7 @@ proptest! {
         let number = events.len() as u64;
         let mut more = events;
         let mut signal = |kind| {
-            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false };
+            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
             more.push(recorded(number, NOW_MS, event));
         };
         let tier = [Tier::Public, Tier::Provider, Tier::Individual][what % 3];

@@ -73,7 +73,7 @@ fn check(pack: &BoundsPublished, table: &str) {
 #[test]
 fn every_pack_decides_as_its_table_says() {
     let tables = [
-        ("gdpr-core", include_str!("../../../bounds/public/gdpr-core/cases.json")),
+        ("gdpr", include_str!("../../../bounds/public/gdpr/cases.json")),
         ("default", include_str!("../../../bounds/provider/default/cases.json")),
     ];
     for pack in defaults() {
@@ -87,7 +87,7 @@ fn every_category_of_article_9_needs_an_explicit_yes() {
     let (bounds, vocabulary) = (default_bounds(), default_vocabulary());
     for category in vocabulary.categories() {
         let case = Circumstances { category: category.id.clone(), ..consented() };
-        let expected = if category.special { "gdpr-core/art-9-explicit-consent" } else { "allow" };
+        let expected = if category.special { "gdpr/art-9-explicit-consent" } else { "allow" };
         assert_eq!(outcome(&bounds, &case), expected, "{}", category.id);
         assert_eq!(outcome(&bounds, &Circumstances { explicit: true, ..case }), "allow");
     }
