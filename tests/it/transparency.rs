@@ -334,7 +334,12 @@ fn held(histories: &Histories) -> Rows {
         let gone = history.iter().any(|later| match event(later) {
             Event::AttributeRemoved(removed) => removed.attribute == id,
             Event::AttributeRecorded(other) => {
-                later.position > recorded.position && other.attribute.as_ref().unwrap().key == fact.key
+                // The other one counts: the later, but never an inference beside what the person declared.
+                let other = other.attribute.as_ref().unwrap();
+                let [mine, theirs] =
+                    [fact, other].map(|fact| fact.provenance() == proto::Provenance::Inferred);
+                let loses = if mine == theirs { later.position > recorded.position } else { mine };
+                loses && other.key == fact.key
             }
             _ => false,
         });
