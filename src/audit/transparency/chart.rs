@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 /// Bars drawn in one chart; the table beside it has every row.
 const BARS_MAX: usize = 12;
-const WIDTH: f64 = 440.0;
+const WIDTH: f64 = 400.0;
 const ROW_HEIGHT: f64 = 38.0;
 const BAR_HEIGHT: f64 = 13.0;
 /// Room for the longest number.
-const NUMBER_WIDTH: f64 = 76.0;
-const LABEL_CHARS_MAX: usize = 58;
+const NUMBER_WIDTH: f64 = 70.0;
+const LABEL_CHARS_MAX: usize = 50;
 
 /// One bar.
 pub(super) struct Bar {
@@ -35,6 +35,16 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// Prose as HTML: what stands in backticks is code.
+pub(super) fn prose(text: &str) -> String {
+    let mut html = String::new();
+    for (at, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        html.push_str(&if at % 2 == 1 { format!("<code>{part}</code>") } else { part });
+    }
+    html
 }
 
 /// A number for people: whole ones in groups of three, others to two digits.

@@ -1,7 +1,7 @@
 //! The report as one page: charts beside their tables, nothing from elsewhere, no scripts.
 
 use super::catalogue::FIGURES;
-use super::chart::{self, Bar, escape, number};
+use super::chart::{self, Bar, escape, number, prose};
 use super::figures::{Figure, FigureTable, Report, Status};
 use super::person::NOT_SAID;
 use crate::domain::explain;
@@ -108,9 +108,9 @@ fn section(page: &mut String, figure: &Figure, report: &Report) {
          <dt>Counted</dt><dd>{}</dd>\n<dt>Limits</dt><dd>{}</dd>\n<dt>Answers</dt><dd>{}</dd>\n</dl>\n",
         spec.id,
         escape(spec.title),
-        escape(spec.definition),
-        escape(spec.limits),
-        escape(spec.paper),
+        prose(spec.definition),
+        prose(spec.limits),
+        prose(spec.paper),
     );
     let note = match figure.status {
         Status::Available if figure.missing.is_empty() => String::new(),
@@ -119,7 +119,7 @@ fn section(page: &mut String, figure: &Figure, report: &Report) {
         Status::NotObservable => "Not observable from a ledger.".to_owned(),
     };
     if !note.is_empty() {
-        let _infallible = writeln!(page, "<p class=\"note\">{}</p>", escape(&note));
+        let _infallible = writeln!(page, "<p class=\"note\">{}</p>", prose(&note));
     }
     if figure.status == Status::Available {
         ratios(page, figure);
@@ -142,7 +142,8 @@ fn ratios(page: &mut String, figure: &Figure) {
             None => "not shown".to_owned(),
         };
         let title = escape(&ratio.title);
-        let unit = ratio.unit.split_once(", ").map_or("", |(_, caveat)| caveat);
+        let caveat = ratio.unit.split_once(", ").filter(|_| ratio.value.is_some());
+        let unit = caveat.map_or("", |(_, caveat)| caveat);
         let _infallible = writeln!(
             page,
             "<li><strong>{value}</strong> {title} <span class=\"quiet small\">{}</span></li>",
@@ -156,14 +157,15 @@ fn ratios(page: &mut String, figure: &Figure) {
 fn pair(page: &mut String, table: &FigureTable, report: &Report) {
     let derived =
         if table.derived { " <span class=\"quiet small\">from the numbers above</span>" } else { "" };
-    let _infallible = writeln!(page, "<h3>{}{derived}</h3>", escape(&table.title));
+    let _infallible = writeln!(page, "<h3>{}{derived}</h3>", prose(&table.title));
     let shown = &table.shown;
     if shown.suppressed {
         let _infallible = writeln!(page, "<p class=\"note\">Fewer than {} people: not shown.</p>", report.k);
         return;
     }
     if shown.rows.is_empty() && shown.others.is_none() {
-        page.push_str("<p class=\"quiet\">Nothing in this period.</p>\n");
+        let nothing = if table.derived { "None among the rows shown." } else { "Nothing in this period." };
+        let _infallible = writeln!(page, "<p class=\"quiet\">{nothing}</p>");
         return;
     }
     let bars: Vec<Bar> = shown

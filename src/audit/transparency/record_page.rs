@@ -1,6 +1,6 @@
 //! The record of processing activities as one page.
 
-use super::chart::escape;
+use super::chart::{escape, prose};
 use super::page::{head, minute};
 use super::record::Processing;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ pub fn page(origin: &str, record: &Processing) -> String {
         let _infallible = writeln!(
             page,
             "<p class=\"note\">Asked for and not set: {}.</p>",
-            escape(&record.gaps.join("; "))
+            prose(&record.gaps.join("; "))
         );
     }
     let text = |text: &str| if text.is_empty() { "not set".to_owned() } else { escape(text) };

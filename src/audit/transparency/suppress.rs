@@ -23,7 +23,7 @@ pub struct Shown {
 impl Shown {
     /// The sum of the rows that hold for `which`.
     pub fn sum(&self, which: impl Fn(&Labels) -> bool) -> f64 {
-        self.rows.iter().filter(|(labels, _)| which(labels)).map(|(_, value)| value).sum()
+        sum(self.rows.iter().filter(|(labels, _)| which(labels)).map(|(_, value)| *value))
     }
 }
 
@@ -52,15 +52,20 @@ pub fn suppress(table: &Table, k: u64) -> Shown {
     show(candidates.collect(), as_number(k))
 }
 
+/// Of nothing it is 0 and not -0, which is what the standard library's sum begins with.
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
+}
+
 /// Divides rows into those that are shown and *others*.
 pub(super) fn show(candidates: Vec<Candidate>, k: f64) -> Shown {
-    let total = candidates.iter().map(|row| row.value).sum();
+    let total = sum(candidates.iter().map(|row| row.value));
     let (mut large, small): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|row| row.people >= k);
     if small.is_empty() {
         let rows = large.into_iter().map(|row| (row.labels, row.value)).collect();
         return Shown { rows, others: None, total: Some(total), suppressed: false };
     }
-    let mut others: f64 = small.iter().map(|row| row.value).sum();
+    let mut others = sum(small.iter().map(|row| row.value));
     let smallest = large.iter().enumerate().min_by(|(_, a), (_, b)| a.people.total_cmp(&b.people));
     match smallest.map(|(at, _)| at) {
         Some(at) => others += large.remove(at).value,

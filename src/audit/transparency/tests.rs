@@ -423,6 +423,7 @@ fn the_page_needs_nothing_from_elsewhere_and_is_told_to_those_who_do_not_see() {
     for foreign in ["<script", "http://", "https://", "<b>dev", "url(", "@import"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
+    assert!(!page.contains(">-0"));
     let charts = page.matches("<svg").count();
     assert!(charts > 8);
     assert_eq!(page.matches("<title id=").count(), charts);
