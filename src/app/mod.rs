@@ -8,6 +8,7 @@ mod erase_subject;
 mod error;
 mod evaluate_use;
 mod explain_grant;
+mod explain_refusal;
 mod export_audit;
 mod falls;
 mod get_consents;

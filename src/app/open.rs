@@ -14,7 +14,7 @@ use crate::domain::ids::Handle;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
 use crate::store::{KeyStore, LogStore, StoreError};
-use crate::vault::{RootKey, Vault, VaultError};
+use crate::vault::{RootCustody, Vault, VaultError};
 use std::sync::{Arc, RwLock};
 
 /// Entries looked at in one piece while an index is restored.
@@ -26,8 +26,8 @@ pub struct Settings {
     pub ledger: LedgerOptions,
     /// The log's key.
     pub log_key: LogKey,
-    /// Opens the key store.
-    pub root_key: RootKey,
+    /// Keeps the root key, which opens the key store.
+    pub custody: Arc<dyn RootCustody>,
     /// Where entries are.
     pub log: Arc<dyn LogStore>,
     /// Where keys are.
@@ -65,7 +65,7 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        let vault = Arc::new(Vault::open(settings.keys, &settings.root_key, Arc::clone(&settings.clock))?);
+        let vault = Arc::new(Vault::open(settings.keys, settings.custody, Arc::clone(&settings.clock))?);
         let ledger =
             Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
         let failed = |what| move |error| OpenError::Start(what, error);

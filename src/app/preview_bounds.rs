@@ -145,7 +145,7 @@ impl Previewing {
         app: &App,
         sender: &mpsc::Sender<Result<PreviewStep, AppError>>,
     ) -> Result<(), AppError> {
-        let people_total = app.vault.subject_count()?;
+        let people_total = app.vault.subject_count();
         let (mut people_done, mut after) = (0_u64, None);
         loop {
             let handles = app.vault.handles(after, HANDLES_READ)?;

@@ -34,6 +34,8 @@ pub struct Version {
     pub position: u64,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch.
+    pub sealed_at_ms: u64,
     /// Who published it.
     pub actor: Actor,
     /// What it says.
@@ -53,7 +55,7 @@ impl Version {
 
     /// Which of two versions of a pack counts where the time of both has come: the later.
     fn rank(&self) -> (u64, u64) {
-        (self.starts_ms(), self.position)
+        (self.pack.effective_from_ms.max(self.sealed_at_ms), self.position)
     }
 }
 
@@ -84,6 +86,7 @@ impl Rules {
                     event_id: event.event_id,
                     position: event.position,
                     recorded_at_ms: event.recorded_at_ms,
+                    sealed_at_ms: event.sealed_at_ms,
                     actor: event.actor.clone(),
                     pack: pack.clone(),
                 }),

@@ -139,6 +139,12 @@ impl App {
 
     /// Looks, as long as the daemon runs, whether a version came into force.
     pub(super) fn watch_bounds(self: &Arc<Self>) {
+        let rules = self.rules();
+        let genesis = |version: &super::Version| version.actor.role() == Role::Ledger;
+        if let (true, Ok(mut done)) = (rules.versions().iter().all(genesis), self.sweeping.done.try_lock()) {
+            // No grant can be older than what the log began with.
+            *done = Some(rules.bounds.positions().to_vec());
+        }
         let watching = tokio::spawn(watch(Arc::downgrade(self)));
         *self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
     }

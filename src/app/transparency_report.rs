@@ -251,7 +251,7 @@ impl App {
             self.clock.fill(&mut bytes);
             u64::from_le_bytes(bytes)
         };
-        let noise = (request.epsilon > 0.0).then(|| Noise { epsilon: request.epsilon, bits: &mut bits });
+        let noise = (request.epsilon > 0.0).then_some(Noise { epsilon: request.epsilon, bits: &mut bits });
         Report {
             origin: self.ledger.origin().to_owned(),
             from_ms: request.from_ms,

@@ -7,7 +7,8 @@ use super::packs;
 use super::steps::Steps;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
-    Authorizer, Decision as CedarDecision, Entities, Policy, PolicyId, PolicySet, Request, Schema, Validator,
+    Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
+    Validator,
 };
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::collections::HashMap;
@@ -200,6 +201,17 @@ impl Bounds {
                 reason: reason(policy),
             },
         ))
+    }
+
+    /// The policies of a pack that forbid, as `pack/id`.
+    pub(super) fn forbids(&self, pack: &str) -> Vec<String> {
+        let all = self.tiers.iter().flat_map(|(_, policies)| policies.policies());
+        let forbidding = all.filter(|policy| policy.effect() == Effect::Forbid);
+        let ids = forbidding.map(|policy| policy.id().to_string());
+        let mut ids: Vec<String> =
+            ids.filter(|id| id.split_once('/').is_some_and(|(first, _)| first == pack)).collect();
+        ids.sort();
+        ids
     }
 
     /// What a policy of the bounds in force says of itself (`@title`, `@article`); the policy as `pack/id`.

@@ -11,10 +11,15 @@ mod packs;
 mod personal;
 mod record;
 mod steps;
+mod story;
+mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial};
-pub use packs::{defaults, schema_digest, schema_text};
-pub use personal::{PERSONAL, personal_policies};
+pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
+pub use personal::{PERSONAL, personal_policies, personal_title};
+pub use table::{FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep};
+pub use trial::{Outcome, TableError, Trial, tier, try_pack};

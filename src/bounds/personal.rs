@@ -3,8 +3,10 @@
 //! Free text never reaches the engine: names are those of the vocabulary or of recipients and conversations, and stand in
 //! the policies as quoted strings. What is compiled is what the person is shown.
 
+use cedar_policy::PolicySet;
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Tier};
 use std::fmt::Write;
+use std::str::FromStr;
 
 /// The pack that personal bounds are shown as.
 pub const PERSONAL: &str = "personal";
@@ -52,6 +54,15 @@ pub fn personal_policies(choices: &PersonalBoundsSet) -> String {
         policies.forbid("ask-each-time", "You want to be asked each time", "NOT_ASKED", "", "!context.asked");
     }
     policies.text
+}
+
+/// What one of a person's policies says of itself; the policy as `personal/id`.
+#[must_use]
+pub fn personal_title(choices: &PersonalBoundsSet, policy: &str) -> Option<String> {
+    let policies = PolicySet::from_str(&personal_policies(choices)).ok()?;
+    let id = policy.strip_prefix(PERSONAL)?.strip_prefix('/')?;
+    let named = policies.policies().find(|policy| policy.annotation("id") == Some(id))?;
+    named.annotation("title").map(str::to_owned)
 }
 
 /// Personal bounds as the pack that they are.

@@ -90,7 +90,7 @@ impl Bounds {
 
 /// Rounded down; what is out of bounds is nearest to what is in.
 fn per_cent(confidence: f64) -> u8 {
-    (1..=100_u8).rev().find(|per_cent| confidence * 100.0 >= f64::from(*per_cent)).unwrap_or(0)
+    (1..=100_u8).rev().find(|per_cent| confidence.mul_add(100.0, 1e-9) >= f64::from(*per_cent)).unwrap_or(0)
 }
 
 /// Categories, with all above them, of everything that an attribute was derived from and that is held.

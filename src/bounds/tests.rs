@@ -3,29 +3,19 @@
 
 mod against_models;
 mod deciding;
+mod personal;
 mod publishing;
 mod tables;
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::engine::{Bounds, BoundsError};
-use super::{Case, Decision, defaults, schema_digest};
+use super::{Case, Decision, defaults, pack};
 use crate::domain::event::Role;
 use crate::domain::histories::NOW_MS;
 use crate::domain::person::Description;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
 use sayso_proof::event::{BoundsPublished, Provenance, Tier};
-
-fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
-    BoundsPublished {
-        tier: tier.into(),
-        pack: name.into(),
-        version: "1".into(),
-        policies: policies.into(),
-        schema_digest: schema_digest().to_vec(),
-        effective_from_ms: 0,
-    }
-}
 
 /// A provider that permits everything, so that another tier is seen alone.
 fn anything() -> BoundsPublished {

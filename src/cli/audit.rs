@@ -1,42 +1,38 @@
 //! `sayso audit | checkpoint | proof | stats`
 
 use super::Connection;
-use super::connect::Link;
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::Out;
+use super::partial::Partial;
+use super::progress;
+use super::serve::interrupted;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
-    Ok(AuditServiceClient::new(at.link("auditor").await?))
-}
-
-/// A progress bar of entries, where a terminal looks on.
-pub(super) fn progress(total: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {per_sec} {eta}");
-    let bar = ProgressBar::new(total).with_message(what);
-    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style.progress_chars("=> ")))
+    Ok(client!(AuditServiceClient, at.link("auditor").await?))
 }
 
 /// Exports for auditors.
 #[derive(Subcommand)]
 pub(super) enum Audit {
-    /// Write the whole log as one bundle that verifies offline. Example: `sayso audit export -o log.tar.zst`
     Export(Export),
 }
 
-/// Write the whole log as one bundle.
+/// Write the whole log as one bundle that verifies offline.
+///
+/// It is written as FILE.partial, for its owner only, and gets its name once it is whole and durable; an interrupted
+/// export leaves nothing. The export is itself an event of the log.
+///
+/// Example: `sayso audit export -o log.tar.zst`, then `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Export {
     /// The bundle: a `.tar.zst`.
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Leave bodies sealed: structure verifies, contents stay unread.
     #[arg(long)]
@@ -46,66 +42,39 @@ pub(super) struct Export {
 impl Audit {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let Self::Export(export) = self;
-        let request = proto::ExportAuditRequest { sealed: export.sealed };
+        let (bytes, total) = tokio::select! {
+            written = export.write(at) => written?,
+            // Dropping the export removes what it had written.
+            _ = interrupted() => return Err(CliError::failed("interrupted; no bundle was left")),
+        };
+        let path = export.output.display().to_string();
+        let value = serde_json::json!({ "bundle": path, "entries": total, "bytes": bytes });
+        out.print_value(&value, &format!("{path}: {total} entries, {bytes} bytes"))
+    }
+}
+
+impl Export {
+    /// Bytes and entries written.
+    async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
+        let request = proto::ExportAuditRequest { sealed: self.sealed };
         let mut chunks = client(at).await?.export_audit(request).await?.into_inner();
-        let partial = export.output.with_extension("partial");
-        let mut written = Partial::begin(&partial)?;
-        let bar = progress(0, "exporting");
+        let mut partial = Partial::begin(&self.output)?;
+        let bar = progress::entries(0, "exporting");
         let mut total = 0;
         while let Some(chunk) = chunks.message().await? {
-            written.write(&chunk.chunk)?;
+            partial.write(&chunk.chunk)?;
             total = chunk.entries_total;
             bar.set_length(total);
             bar.set_position(chunk.entries_done);
         }
         bar.finish_and_clear();
-        let bytes = written.finish(&export.output)?;
-        let path = export.output.display().to_string();
-        let value = serde_json::json!({ "bundle": path, "entries": total, "bytes": bytes });
-        out.print_value(&value, &format!("{path}: {total} entries, {bytes} bytes"));
-        Ok(())
+        Ok((partial.finish()?, total))
     }
 }
 
-/// A file that gets its name only once it is whole and durable.
-struct Partial {
-    path: PathBuf,
-    file: Option<File>,
-    bytes: u64,
-}
-
-impl Partial {
-    fn begin(path: &Path) -> Result<Self, CliError> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-        let file = file.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-        Ok(Self { path: path.to_owned(), file: Some(file), bytes: 0 })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes)).map_err(CliError::failed)
-    }
-
-    fn finish(mut self, path: &Path) -> Result<u64, CliError> {
-        if let Some(file) = self.file.take() {
-            file.sync_all().map_err(CliError::failed)?;
-            std::fs::rename(&self.path, path).map_err(CliError::failed)?;
-        }
-        Ok(self.bytes)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // An interrupted export leaves nothing behind.
-            let _best_effort = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Show the newest checkpoint.
+/// Show the newest checkpoint: the signed size and root of the log.
+///
+/// Example: `sayso checkpoint > seen`, and later `sayso verify log.tar.zst --key log.vkey --since seen`
 #[derive(Args)]
 pub(super) struct Checkpoint {}
 
@@ -116,9 +85,12 @@ impl Checkpoint {
     }
 }
 
-/// Prove that an entry is in the log; the output verifies alone with `sayso verify`.
+/// Prove that an entry is in the log; what is printed verifies alone with `sayso verify`.
+///
+/// Example: `sayso proof 41 > entry.proof`, then `sayso verify entry.proof --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Proof {
+    /// Position of the entry, as receipts name it.
     position: u64,
 }
 
@@ -130,13 +102,15 @@ impl Proof {
     }
 }
 
-/// Sizes and counts.
+/// Show sizes and counts of the log; nothing personal.
+///
+/// Example: `sayso stats --json`
 #[derive(Args)]
 pub(super) struct Stats {}
 
 impl Stats {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = OperatorServiceClient::new(at.link("operator").await?);
+        let mut client = client!(OperatorServiceClient, at.link("operator").await?);
         let answer = client.get_stats(proto::GetStatsRequest {}).await?.into_inner();
         out.print("GetStatsResponse", &answer, |answer| {
             format!(

@@ -1,25 +1,26 @@
 //! `sayso bench`: load from this process on a daemon that runs in another; nothing is measured that users don't get.
 
+mod load;
+mod people;
+
 use super::Connection;
-use super::connect::{Bearer, Link, parse_span};
+use super::connect::{Bearer, Link, client, parse_span};
 use super::error::CliError;
 use super::output::Out;
-use crate::proto::bounds_service_client::BoundsServiceClient;
+use crate::clock::{Clock, SystemClock};
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
-use crate::proto::{self, Provenance};
 use clap::{Args, ValueEnum};
-use hdrhistogram::Histogram;
+use load::{Measured, Plan};
+use people::Load;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-const NOTICE: &str = "bench";
-const PURPOSE: &str = "memory";
+/// Events a call of `bench ingest`.
+const INGEST_EVENTS: u64 = 64;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,28 +37,39 @@ enum Mode {
     Rebuild,
 }
 
-/// Measure a running daemon.
+/// Measure a running daemon: throughput, and how long calls took.
 ///
-/// Beside a `sayso serve --dev`: `sayso bench append --concurrency 64 --duration 10s`
+/// Calls with the service's and the steward's tokens of a `--dev` daemon's data folder (--data). Each worker keeps to
+/// people of its own. Without --rate a worker calls again once it is answered; with it calls begin at their appointed
+/// times, and what a late one waited is counted (no coordinated omission).
+///
+/// Example: `sayso bench append --concurrency 64 --duration 10s`
 #[derive(Args)]
 pub(super) struct Bench {
+    /// What to measure.
     #[arg(value_enum)]
     mode: Mode,
     /// Connections that the load is spread over.
-    #[arg(long, default_value_t = 4)]
-    connections: usize,
-    /// Requests in flight.
-    #[arg(long, default_value_t = 64)]
-    concurrency: usize,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    connections: u64,
+    /// Workers: requests in flight, at most.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    concurrency: u64,
     /// How long, after the warm-up.
     #[arg(long, default_value = "10s", value_parser = parse_span)]
     duration: Duration,
     /// Not measured, before.
     #[arg(long, default_value = "2s", value_parser = parse_span)]
     warm_up: Duration,
-    /// People that the load is about.
+    /// People that the load is about; at least as many as workers.
     #[arg(long, default_value_t = 1_000)]
     subjects: u64,
+    /// Length of a recorded value, bytes.
+    #[arg(long, default_value_t = 450, value_parser = clap::value_parser!(u64).range(2..=16_384))]
+    value_bytes: u64,
+    /// Calls that begin each second, in all; default: as many as are answered.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
 }
 
 /// One connection's clients.
@@ -65,231 +77,101 @@ pub(super) struct Bench {
 struct Clients {
     profile: ProfileServiceClient<Link>,
     stewards_profile: ProfileServiceClient<Link>,
+    consent: ConsentServiceClient<Link>,
     grant: GrantServiceClient<Link>,
-}
-
-/// What workers share.
-struct Plan {
-    mode: Mode,
-    run: u64,
-    subjects: u64,
-    grants: Vec<String>,
-    next: AtomicU64,
-    measuring_from: Instant,
-    until: Instant,
-}
-
-impl Bench {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let run = std::process::id().into();
-        let mut clients = Vec::new();
-        for _ in 0..self.connections.max(1) {
-            clients.push(Clients::connect(at).await?);
-        }
-        let first =
-            clients.first().cloned().ok_or_else(|| CliError::usage("--connections must be 1 or more"))?;
-        let grants = prepare(at, first, self.mode, run, self.subjects).await?;
-        let start = Instant::now();
-        let plan = Arc::new(Plan {
-            mode: self.mode,
-            run,
-            subjects: self.subjects.max(1),
-            grants,
-            next: AtomicU64::new(0),
-            measuring_from: start + self.warm_up,
-            until: start + self.warm_up + self.duration,
-        });
-        let mut workers = Vec::new();
-        for (_, clients) in (0..self.concurrency.max(1)).zip(clients.iter().cycle()) {
-            workers.push(tokio::spawn(work(Arc::clone(&plan), clients.clone())));
-        }
-        let mut all = histogram()?;
-        for worker in workers {
-            let (own, failed) = worker.await.map_err(CliError::failed)??;
-            if let Some(status) = failed {
-                return Err(status.into());
-            }
-            all.add(&own).map_err(CliError::failed)?;
-        }
-        self.report(&all, out);
-        Ok(())
-    }
-
-    fn report(&self, all: &Histogram<u64>, out: Out) {
-        let per_call = if self.mode == Mode::Ingest { INGEST_EVENTS } else { 1 };
-        let calls_per_s = all.len() as f64 / self.duration.as_secs_f64();
-        let micros = |quantile| all.value_at_quantile(quantile);
-        let value = serde_json::json!({
-            "mode": format!("{:?}", self.mode).to_lowercase(),
-            "concurrency": self.concurrency,
-            "connections": self.connections,
-            "duration_s": self.duration.as_secs_f64(),
-            "calls": all.len(),
-            "calls_per_s": calls_per_s.round(),
-            "events_per_s": (calls_per_s * per_call as f64).round(),
-            "p50_us": micros(0.5),
-            "p90_us": micros(0.9),
-            "p99_us": micros(0.99),
-            "p999_us": micros(0.999),
-            "max_us": all.max(),
-        });
-        let text = format!(
-            "{:?}, {} in flight over {} connections, {:.0} s: {calls_per_s:.0} calls/s ({:.0} a second of events or checks)\n\
-             p50 {} us, p90 {} us, p99 {} us, p99.9 {} us, max {} us",
-            self.mode,
-            self.concurrency,
-            self.connections,
-            self.duration.as_secs_f64(),
-            calls_per_s * per_call as f64,
-            micros(0.5),
-            micros(0.9),
-            micros(0.99),
-            micros(0.999),
-            all.max(),
-        );
-        out.print_value(&value, &text);
-    }
-}
-
-const INGEST_EVENTS: u64 = 64;
-
-fn histogram() -> Result<Histogram<u64>, CliError> {
-    Histogram::new_with_bounds(1, 60_000_000, 3).map_err(CliError::failed)
 }
 
 impl Clients {
     async fn connect(at: &Connection) -> Result<Self, CliError> {
         let channel = at.channel().await?;
         let link = |bearer: Bearer| InterceptedService::new(Channel::clone(&channel), bearer);
-        let (service, steward) = (at.bearer("service")?, at.bearer("steward")?);
+        let (service, steward) = (at.dev_bearer("service")?, at.dev_bearer("steward")?);
         Ok(Self {
-            profile: ProfileServiceClient::new(link(service.clone())),
-            stewards_profile: ProfileServiceClient::new(link(steward)),
-            grant: GrantServiceClient::new(link(service)),
+            profile: client!(ProfileServiceClient, link(service.clone())),
+            stewards_profile: client!(ProfileServiceClient, link(steward.clone())),
+            consent: client!(ConsentServiceClient, link(steward)),
+            grant: client!(GrantServiceClient, link(service)),
         })
     }
 }
 
-fn subject(run: u64, number: u64) -> String {
-    format!("bench-{run}-{number}")
-}
-
-fn attributes(run: u64, number: u64, subject_number: u64, count: u64) -> proto::RecordAttributesRequest {
-    let attribute = |offset: u64| proto::AttributeInput {
-        key: format!("memory/{}", (number + offset) % 10),
-        // About as long as a remembered fact with its context.
-        value_json: format!("\"{:0>300}\"", number + offset),
-        category: "preference".into(),
-        provenance: Provenance::Inferred.into(),
-        ..Default::default()
-    };
-    proto::RecordAttributesRequest {
-        subject: subject(run, subject_number),
-        attributes: (0..count).map(attribute).collect(),
-        options: None,
-    }
-}
-
-fn grant(subject: String) -> proto::RequestGrantRequest {
-    proto::RequestGrantRequest { subject, purpose: PURPOSE.into(), ..Default::default() }
-}
-
-/// People with facts, consent and grants, as far as the mode needs them.
-async fn prepare(
-    at: &Connection,
-    mut clients: Clients,
-    mode: Mode,
-    run: u64,
-    subjects: u64,
-) -> Result<Vec<String>, CliError> {
-    if matches!(mode, Mode::Append | Mode::Ingest) {
-        return Ok(Vec::new());
-    }
-    let mut bounds = BoundsServiceClient::new(at.link("steward").await?);
-    let notice = proto::PublishNoticeRequest {
-        id: NOTICE.into(),
-        version: "1".into(),
-        text: "a notice for measuring".into(),
-        options: Some(proto::WriteOptions { idempotency_key: "bench-notice".into(), ..Default::default() }),
-        ..Default::default()
-    };
-    bounds.publish_notice(notice).await?;
-    let mut consents = ConsentServiceClient::new(at.link("steward").await?);
-    let mut grants = Vec::new();
-    for number in 0..subjects {
-        clients.profile.record_attributes(attributes(run, 0, number, 10)).await?;
-        let choice = proto::ConsentChoice {
-            decision: proto::ConsentDecision::Given.into(),
-            purposes: vec![PURPOSE.into()],
-            ..Default::default()
-        };
-        let request = proto::RecordConsentRequest {
-            subject: subject(run, number),
-            choices: vec![choice],
-            notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
-            ..Default::default()
-        };
-        consents.record_consent(request).await?;
-        if mode == Mode::Check {
-            let mut request = grant(subject(run, number));
-            request.ttl = Some(prost_types::Duration { seconds: 3_600, nanos: 0 });
-            grants.push(clients.grant.request_grant(request).await?.into_inner().grant_id);
+impl Bench {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        if self.duration.is_zero() {
+            return Err(CliError::usage("--duration must not be nothing"));
         }
-    }
-    Ok(grants)
-}
-
-type Worked = (Histogram<u64>, Option<Status>);
-
-/// Calls until the end, and notes how long each took. Ends early at an error.
-async fn work(plan: Arc<Plan>, mut clients: Clients) -> Result<Worked, CliError> {
-    let mut own = histogram()?;
-    loop {
+        let mut clients = Vec::new();
+        for _ in 0..self.connections {
+            clients.push(Clients::connect(at).await?);
+        }
+        let load = Load {
+            mode: self.mode,
+            // Runs on the same data folder are about different people.
+            run: SystemClock.now_ms(),
+            subjects: self.subjects.max(self.concurrency),
+            value_bytes: usize::try_from(self.value_bytes).unwrap_or(usize::MAX),
+        };
+        let grants = people::prepare(at, &clients, load).await?;
         let start = Instant::now();
-        if start >= plan.until {
-            return Ok((own, None));
+        let measuring_from = start + self.warm_up;
+        let plan = Plan {
+            load,
+            grants,
+            workers: self.concurrency,
+            start,
+            measuring_from,
+            until: measuring_from + self.duration,
+            rate: self.rate,
+        };
+        let measured = load::run(Arc::new(plan), &clients).await?;
+        let printed = self.print(&measured, out);
+        if let Some(error) = measured.failed {
+            return Err(error);
         }
-        let number = plan.next.fetch_add(1, Ordering::Relaxed);
-        if let Err(status) = call(&plan, &mut clients, number).await {
-            return Ok((own, Some(status)));
-        }
-        let end = Instant::now();
-        if start >= plan.measuring_from && end <= plan.until {
-            let micros = u64::try_from((end - start).as_micros()).unwrap_or(u64::MAX);
-            own.saturating_record(micros);
-        }
+        printed
     }
-}
 
-async fn call(plan: &Plan, clients: &mut Clients, number: u64) -> Result<(), Status> {
-    let person = number % plan.subjects;
-    match plan.mode {
-        Mode::Append => {
-            clients.profile.record_attributes(attributes(plan.run, number, person, 1)).await?;
+    fn print(&self, measured: &Measured, out: Out) -> Result<(), CliError> {
+        let events_per_call = if self.mode == Mode::Ingest { INGEST_EVENTS } else { 1 };
+        let seconds = self.duration.as_secs_f64();
+        let calls_per_s = measured.answered as f64 / seconds;
+        let per_s = (calls_per_s * events_per_call as f64).round();
+        let micros = |quantile| measured.latencies.value_at_quantile(quantile);
+        let mode = format!("{:?}", self.mode).to_lowercase();
+        let value = serde_json::json!({
+            "mode": mode,
+            "concurrency": self.concurrency,
+            "connections": self.connections,
+            "duration_s": seconds,
+            "subjects": self.subjects.max(self.concurrency),
+            "value_bytes": self.value_bytes,
+            "rate": self.rate,
+            "calls": measured.answered,
+            "calls_per_s": calls_per_s.round(),
+            "events_per_s": per_s,
+            "overloaded": measured.overloaded,
+            "p50_us": micros(0.5),
+            "p90_us": micros(0.9),
+            "p99_us": micros(0.99),
+            "p999_us": micros(0.999),
+            "max_us": measured.latencies.max(),
+        });
+        let loop_kind =
+            self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} calls/s asked"));
+        let mut text = format!(
+            "{mode}, {} in flight over {} connections, {seconds:.0} s, {loop_kind}: {calls_per_s:.0} calls/s ({per_s:.0} \
+             a second of events or checks)\np50 {} us, p90 {} us, p99 {} us, p99.9 {} us, max {} us",
+            self.concurrency,
+            self.connections,
+            micros(0.5),
+            micros(0.9),
+            micros(0.99),
+            micros(0.999),
+            measured.latencies.max(),
+        );
+        if measured.overloaded > 0 {
+            text.push_str(&format!("\n{} calls were turned away as overload", measured.overloaded));
         }
-        Mode::Ingest => {
-            let request = attributes(plan.run, number, person, INGEST_EVENTS);
-            clients.profile.record_attributes(request).await?;
-        }
-        Mode::Grant => {
-            clients.grant.request_grant(grant(subject(plan.run, person))).await?;
-        }
-        Mode::Check => {
-            let index = usize::try_from(person).unwrap_or_default();
-            let grant_id = plan.grants.get(index).cloned().unwrap_or_default();
-            let answer = clients.grant.check_grant(proto::CheckGrantRequest { grant_id }).await?;
-            if !answer.into_inner().stands {
-                return Err(Status::internal("a grant that should stand does not"));
-            }
-        }
-        Mode::Rebuild => {
-            let request = proto::GetProfileRequest {
-                subject: subject(plan.run, person),
-                rebuild: true,
-                ..Default::default()
-            };
-            clients.stewards_profile.get_profile(request).await?;
-        }
+        out.print_value(&value, &text)
     }
-    Ok(())
 }

@@ -1,25 +1,30 @@
 //! `sayso purpose | notice`
 
 use super::Connection;
-use super::connect::Link;
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(BoundsServiceClient::new(at.link(role).await?))
+    Ok(client!(BoundsServiceClient, at.link(role).await?))
 }
 
 /// Purposes and categories.
 #[derive(Subcommand)]
 pub(super) enum Purpose {
     /// Show the vocabulary in force.
+    ///
+    /// Example: `sayso purpose list`
     List,
     /// Add a purpose or replace its definition.
+    ///
+    /// Example: `sayso purpose define homework-help --parent personalization --title 'Help with homework'`
     Define {
+        /// Its name, as consents and grants use it.
         id: String,
         /// What it is part of.
         #[arg(long, default_value = "")]
@@ -58,10 +63,10 @@ pub(super) enum Rung {
 /// Tags of the taxonomy of risks and benefits (docs/bounds.md).
 #[derive(Args)]
 pub(super) struct Tags {
-    /// May be repeated.
+    /// A risk that it carries; may be repeated.
     #[arg(long)]
     risk: Vec<String>,
-    /// May be repeated.
+    /// A benefit that it has; may be repeated.
     #[arg(long)]
     benefit: Vec<String>,
 }
@@ -110,12 +115,15 @@ fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
 /// Categories of personal data.
 #[derive(Subcommand)]
 pub(super) enum Category {
-    /// Show the vocabulary in force.
+    /// Show the categories in force.
+    ///
+    /// Example: `sayso category list`
     List,
     /// Add a category or replace its definition.
     ///
     /// Example: `sayso category define allergies --parent health --special --title Allergies`
     Define {
+        /// Its name, as attributes and consents use it.
         id: String,
         /// What it is part of.
         #[arg(long, default_value = "")]
@@ -169,9 +177,13 @@ fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
 /// Notices: what people are told.
 #[derive(Subcommand)]
 pub(super) enum Notice {
-    /// Publish a notice. Example: `sayso notice publish welcome --version 1 --file welcome.txt`
+    /// Publish a notice.
+    ///
+    /// Example: `sayso notice publish welcome --version 1 --file welcome.txt`
     Publish {
+        /// Its name, as consents refer to it.
         id: String,
+        /// A changed text needs another.
         #[arg(long, default_value = "1")]
         version: String,
         /// BCP 47.
@@ -181,12 +193,16 @@ pub(super) enum Notice {
         #[arg(long, conflicts_with = "file", required_unless_present = "file")]
         text: Option<String>,
         /// A file with the text.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// Show a notice as it was published.
+    ///
+    /// Example: `sayso notice show welcome`
     Show {
+        /// Its name.
         id: String,
+        /// Default: the newest.
         #[arg(long, default_value = "")]
         version: String,
     },
@@ -199,7 +215,7 @@ impl Notice {
             Self::Publish { id, version, language, text, file } => {
                 let text = match (text, file) {
                     (Some(text), _) => text,
-                    (None, Some(path)) => std::fs::read_to_string(&path).map_err(CliError::usage)?,
+                    (None, Some(path)) => read(&path)?,
                     (None, None) => return Err(CliError::usage("--text or --file is needed")),
                 };
                 let request = proto::PublishNoticeRequest { id, version, language, text, options: None };
@@ -217,4 +233,9 @@ impl Notice {
             }
         }
     }
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
 }

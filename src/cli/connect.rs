@@ -4,11 +4,19 @@ use super::daemon::Layout;
 use super::error::CliError;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+
+/// Largest answer taken, bytes: whole profiles and pages of events are longer than the usual 4 MiB.
+pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// How long a daemon may take to answer the connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How often a quiet connection is asked whether it still stands: a watch must not wait for a daemon that is gone.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Where the daemon is and who calls it.
 #[derive(Args, Clone, Debug)]
@@ -17,16 +25,18 @@ pub(super) struct Connection {
     #[arg(long, global = true, env = "SAYSO_ADDR", default_value = "http://127.0.0.1:7117")]
     pub addr: String,
     /// File with the token to call with. Default: the role's token of the `--dev` daemon in --data.
-    #[arg(long, global = true, env = "SAYSO_TOKEN_FILE")]
+    #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Data folder of a `--dev` daemon, to find its tokens.
-    #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data")]
+    #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Role to call as, with the tokens in --data: service, steward, auditor, operator. Default: whichever the command
-    /// is for.
-    #[arg(long = "as", global = true, value_name = "ROLE")]
+    /// Role to call as, with the tokens in --data. Default: whichever the command is for.
+    #[arg(long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
 }
+
+/// Roles that may have a token in the data folder.
+const ROLES_WITH_TOKENS: [&str; 6] = ["service", "steward", "auditor", "operator", "authority", "subject"];
 
 /// Adds the token to every call.
 #[derive(Clone)]
@@ -42,6 +52,14 @@ impl Interceptor for Bearer {
 /// What the generated clients are made over.
 pub(super) type Link = InterceptedService<Channel, Bearer>;
 
+/// A generated client over a link, with this program's bound on answers.
+macro_rules! client {
+    ($client:ident, $link:expr) => {
+        $client::new($link).max_decoding_message_size($crate::cli::connect::ANSWER_BYTES_MAX)
+    };
+}
+pub(super) use client;
+
 impl Connection {
     /// A link to the daemon with the token of a role, unless another is named.
     pub async fn link(&self, role: &str) -> Result<Link, CliError> {
@@ -51,30 +69,52 @@ impl Connection {
 
     /// A connection without a credential.
     pub async fn channel(&self) -> Result<Channel, CliError> {
-        let endpoint = Endpoint::from_shared(self.addr.clone());
-        let endpoint =
-            endpoint.map_err(|_| CliError::usage("--addr must be a URL like http://127.0.0.1:7117"))?;
-        endpoint.tcp_nodelay(true).connect().await.map_err(|_| {
+        let endpoint = endpoint(&self.addr)?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
+        let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_while_idle(true);
+        endpoint.connect().await.map_err(|_| {
             CliError::failed(format!("no daemon answers at {}; `sayso serve --dev` starts one", self.addr))
         })
     }
 
     /// The token to call with.
-    pub fn bearer(&self, role: &str) -> Result<Bearer, CliError> {
-        let role = self.role.as_deref().unwrap_or(role);
-        let path = match &self.token_file {
-            Some(path) => path.clone(),
-            None => dev_token(&self.data, role),
-        };
-        let token = std::fs::read_to_string(&path).map_err(|error| {
-            CliError::usage(format!(
-                "no token: {}: {error}; name one with --token-file, or the folder of a `sayso serve --dev` with --data",
-                path.display()
-            ))
-        })?;
-        let value = format!("Bearer {}", token.trim());
-        value.parse().map(Bearer).map_err(|_| CliError::usage("the token file holds no token"))
+    fn bearer(&self, role: &str) -> Result<Bearer, CliError> {
+        match (&self.token_file, &self.role) {
+            (Some(_), Some(_)) => Err(CliError::usage(
+                "--as picks a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
+            )),
+            (Some(path), None) => read_token(path),
+            (None, named) => self.dev_bearer(named.as_deref().unwrap_or(role)),
+        }
     }
+
+    /// The token of a role in the data folder of a `--dev` daemon.
+    pub fn dev_bearer(&self, role: &str) -> Result<Bearer, CliError> {
+        read_token(&dev_token(&self.data, role))
+    }
+}
+
+fn endpoint(addr: &str) -> Result<Endpoint, CliError> {
+    if addr.starts_with("https://") {
+        return Err(CliError::usage("--addr: there is no TLS yet; give an http:// address"));
+    }
+    let endpoint = Some(addr).filter(|addr| addr.starts_with("http://")).map(str::to_owned);
+    let endpoint = endpoint.and_then(|addr| Endpoint::from_shared(addr).ok());
+    endpoint.ok_or_else(|| CliError::usage("--addr must be a URL like http://127.0.0.1:7117"))
+}
+
+fn read_token(path: &Path) -> Result<Bearer, CliError> {
+    let token = std::fs::read_to_string(path).map_err(|error| {
+        CliError::usage(format!("no token: {}: {error}", path.display())).next(
+            "`sayso serve --dev` writes DATA/dev/<role>.token: name its folder with --data (or SAYSO_DATA), or a token's \
+             file with --token-file (or SAYSO_TOKEN_FILE); `sayso token` makes one for a subject",
+        )
+    })?;
+    let token = token.trim();
+    let value = Some(token).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
+    let value = value.and_then(|value| value.parse::<MetadataValue<Ascii>>().ok());
+    let mut value = value.ok_or_else(|| CliError::usage(format!("{} holds no token", path.display())))?;
+    value.set_sensitive(true);
+    Ok(Bearer(value))
 }
 
 /// Where a `--dev` daemon leaves a role's token.
@@ -92,9 +132,9 @@ pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
 }
 
 /// A span like `10m` or `1h 30m`.
-pub(super) fn parse_span(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "must be a span like 10m or 1h".to_owned())?;
-    std::time::Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
 }
 
 #[cfg(test)]
@@ -106,8 +146,45 @@ mod tests {
     fn times_and_spans_are_read() {
         assert_eq!(parse_time("1970-01-02").unwrap().seconds, 86_400);
         assert_eq!(parse_time("1970-01-01T00:00:01.5Z").unwrap().nanos, 500_000_000);
-        assert!(parse_time("yesterday").is_err());
+        assert_eq!(parse_time("1970-01-01T01:00:00+01:00").unwrap().seconds, 0);
+        for bad in ["yesterday", "", "1970-13-01", "1970-01-01T00:00:00"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
         assert_eq!(parse_span("10m").unwrap().as_secs(), 600);
-        assert!(parse_span("soon").is_err() && parse_span("-1s").is_err());
+        assert_eq!(parse_span("1h 30m").unwrap().as_secs(), 5_400);
+        assert_eq!(parse_span("1.5s").unwrap().as_millis(), 1_500);
+        assert!(parse_span("soon").is_err() && parse_span("-1s").is_err() && parse_span("10").is_err());
+    }
+
+    #[test]
+    fn addresses_are_urls_without_tls() {
+        assert!(endpoint("http://127.0.0.1:7117").is_ok());
+        for bad in ["127.0.0.1:7117", "https://example.org", "", "http://", "unix:/tmp/socket"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_from_one_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("named.token");
+        let dev = dev_token(folder.path(), "steward");
+        std::fs::create_dir_all(dev.parent().unwrap()).unwrap();
+        std::fs::write(&dev, "of-the-role\n").unwrap();
+        std::fs::write(&path, "named\n").unwrap();
+        let at = |token_file: Option<&PathBuf>, role: Option<&str>| Connection {
+            addr: String::new(),
+            token_file: token_file.cloned(),
+            data: folder.path().to_owned(),
+            role: role.map(str::to_owned),
+        };
+        let token =
+            |at: &Connection| at.bearer("steward").map(|bearer| bearer.0.to_str().unwrap().to_owned());
+        assert_eq!(token(&at(None, None)).unwrap(), "Bearer of-the-role");
+        assert_eq!(token(&at(Some(&path), None)).unwrap(), "Bearer named");
+        assert!(token(&at(Some(&path), Some("steward"))).unwrap_err().to_string().contains("only one"));
+        assert!(token(&at(None, Some("auditor"))).unwrap_err().to_string().contains("serve --dev"));
+        std::fs::write(&path, " \n").unwrap();
+        assert!(token(&at(Some(&path), None)).unwrap_err().to_string().contains("holds no token"));
     }
 }

@@ -1,29 +1,37 @@
-//! `sayso consent | consents | signal`
+//! `sayso consent | consents`
 
 use super::Connection;
-use super::connect::{Link, parse_time};
+use super::connect::{Link, client, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
 use crate::proto::consent_service_client::ConsentServiceClient;
-use crate::proto::{self, ConsentDecision, SignalKind};
-use clap::{Args, Subcommand, ValueEnum};
+use crate::proto::{self, ConsentDecision};
+use clap::{Args, Subcommand};
 use prost_types::Timestamp;
 
 async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError> {
-    Ok(ConsentServiceClient::new(at.link("steward").await?))
+    Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
 /// Record what a person decided.
 #[derive(Subcommand)]
 pub(super) enum Consent {
-    /// The person said yes. Example: `sayso consent give ada --purpose tone-adaptation --notice welcome`
+    /// The person said yes.
+    ///
+    /// Example: `sayso consent give ada --purpose tone-adaptation --notice welcome`
     Give(Terms),
     /// The person said no.
+    ///
+    /// Example: `sayso consent refuse ada --purpose recommendation`
     Refuse(Terms),
-    /// The person said yes again.
+    /// The person said yes again, before it ended.
+    ///
+    /// Example: `sayso consent renew ada --purpose memory --notice welcome --until 2027-01-01`
     Renew(Terms),
-    /// The person takes a yes back.
+    /// The person takes a yes back; grants that rest on it fall at once.
+    ///
+    /// Example: `sayso consent withdraw ada --purpose tone-adaptation`
     Withdraw(Terms),
 }
 
@@ -47,6 +55,7 @@ pub(super) struct Terms {
     /// The notice that the person saw; a yes needs one.
     #[arg(long, default_value = "")]
     notice: String,
+    /// Default: the newest published.
     #[arg(long, default_value = "")]
     notice_version: String,
     /// How the person spoke: web, voice, chat, ...
@@ -100,7 +109,8 @@ impl Consent {
     }
 }
 
-fn changed(receipt: Option<&proto::Receipt>, revoked: &[String]) -> String {
+/// What a decision or a signal did.
+pub(super) fn changed(receipt: Option<&proto::Receipt>, revoked: &[String]) -> String {
     let fell = match revoked {
         [] => "no open grant fell".to_owned(),
         _ => format!("grants that fell: {}", revoked.join(", ")),
@@ -108,9 +118,12 @@ fn changed(receipt: Option<&proto::Receipt>, revoked: &[String]) -> String {
     format!("{}; {fell}", output::receipt(receipt))
 }
 
-/// Show what a person decided, oldest first.
+/// Show what a person decided, oldest first, and what of it is in force.
+///
+/// Example: `sayso consents ada --as-of 2026-01-31`
 #[derive(Args)]
 pub(super) struct Consents {
+    /// The controller's id of the person.
     subject: String,
     /// What had been decided by then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -124,10 +137,10 @@ impl Consents {
         out.print("GetConsentsResponse", &answer, |answer| {
             let all = |names: &[String]| if names.is_empty() { "*".to_owned() } else { names.join(",") };
             let row = |record: &proto::ConsentRecord| {
-                let decision = record.decision().as_str_name();
+                let decision = output::plain_name(record.decision().as_str_name(), "CONSENT_DECISION_");
                 vec![
                     output::time(record.recorded_at.as_ref()),
-                    decision.trim_start_matches("CONSENT_DECISION_").to_lowercase(),
+                    decision,
                     all(&record.purposes),
                     all(&record.categories),
                     all(&record.recipients),
@@ -137,64 +150,6 @@ impl Consents {
                 ]
             };
             table(&answer.consents.iter().map(row).collect::<Vec<_>>())
-        })
-    }
-}
-
-/// What a person can say besides consent.
-#[derive(Clone, Copy, ValueEnum)]
-enum What {
-    /// GDPR Art. 21.
-    Object,
-    /// GDPR Art. 18.
-    Restrict,
-    /// No personalisation for now.
-    Pause,
-    /// CCPA opt-out, including Global Privacy Control.
-    OptOut,
-    /// CPRA: limit the use of sensitive data.
-    LimitSensitive,
-}
-
-/// Record an objection, restriction, opt-out or pause, or lift it.
-///
-/// Example: `sayso signal restrict ada`, and later `sayso signal restrict ada --lift`
-#[derive(Args)]
-pub(super) struct Signal {
-    #[arg(value_enum)]
-    what: What,
-    subject: String,
-    /// May be repeated. None: all.
-    #[arg(long)]
-    purpose: Vec<String>,
-    /// Takes an earlier one back.
-    #[arg(long)]
-    lift: bool,
-    /// Of a pause: in this conversation only.
-    #[arg(long, default_value = "")]
-    interaction: String,
-}
-
-impl Signal {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let kind = match self.what {
-            What::Object => SignalKind::Objection,
-            What::Restrict => SignalKind::Restriction,
-            What::Pause => SignalKind::Pause,
-            What::OptOut => SignalKind::OptOut,
-            What::LimitSensitive => SignalKind::LimitSensitive,
-        };
-        let request = proto::RecordSignalRequest {
-            subject: self.subject,
-            kind: kind.into(),
-            purposes: self.purpose,
-            lift: self.lift,
-            interaction: self.interaction,
-            options: None,
-        };
-        let answer = client(at).await?.record_signal(request).await?.into_inner();
-        out.print("RecordSignalResponse", &answer, |answer| {
-            changed(answer.receipt.as_ref(), &answer.revoked_grants)
         })
     }
 }

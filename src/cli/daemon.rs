@@ -8,7 +8,7 @@ use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
-use crate::vault::{RootKey, VaultError};
+use crate::vault::{FileCustody, VaultError};
 use crate::web;
 use ed25519_dalek::SigningKey;
 use std::io::Error;
@@ -239,7 +239,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             checkpoint_file: Some(layout.checkpoint()),
         },
         log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
-        root_key: RootKey::load_or_create(&secrets.join("root.key"), clock_of(&clock))?,
+        custody: Arc::new(FileCustody::open(&secrets.join("root.key")).map_err(VaultError::from)?),
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },

@@ -1,8 +1,10 @@
 //! `sayso describe`
 
 use super::Connection;
+use super::connect::client;
+use super::consent::changed;
 use super::error::CliError;
-use super::output::{self, Out};
+use super::output::Out;
 use crate::proto;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use clap::{Args, ValueEnum};
@@ -22,18 +24,21 @@ enum Band {
 
 /// Say how old a person is, coarsely, and where: some rules depend on it.
 ///
-/// What is not said stays as it was. Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
+/// What is not said stays as it was.
+///
+/// Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
 #[derive(Args)]
 pub(super) struct Describe {
     /// The controller's id of the person.
     subject: String,
-    #[arg(long, value_enum, required_unless_present = "jurisdiction")]
+    /// How old, as coarsely as the rules need it.
+    #[arg(long, value_enum, value_name = "BAND", required_unless_present = "jurisdiction")]
     age_band: Option<Band>,
     /// Of a teen: 13 to 17. A teen of unknown years is read as 13.
     #[arg(long)]
     age_years: Option<u32>,
     /// ISO 3166: `DE`, `US-CA`; `EU`; or `unknown`.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_name = "CODE")]
     jurisdiction: String,
 }
 
@@ -53,14 +58,10 @@ impl Describe {
             jurisdiction: self.jurisdiction,
             options: None,
         };
-        let mut client = ProfileServiceClient::new(at.link("steward").await?);
+        let mut client = client!(ProfileServiceClient, at.link("steward").await?);
         let answer = client.describe_subject(request).await?.into_inner();
         out.print("DescribeSubjectResponse", &answer, |answer| {
-            let fell = match answer.revoked_grants.as_slice() {
-                [] => "no open grant fell".to_owned(),
-                fallen => format!("grants that fell: {}", fallen.join(", ")),
-            };
-            format!("{}; {fell}", output::receipt(answer.receipt.as_ref()))
+            changed(answer.receipt.as_ref(), &answer.revoked_grants)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `sayso grant | check | used | why | evaluate | watch | acknowledge`
 
 use super::Connection;
-use super::connect::{Link, parse_span, parse_time};
+use super::connect::{Link, client, parse_span, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
@@ -13,15 +13,19 @@ use prost_types::Timestamp;
 use std::time::Duration;
 
 async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>, CliError> {
-    Ok(GrantServiceClient::new(at.link(role).await?))
+    Ok(client!(GrantServiceClient, at.link(role).await?))
 }
 
 /// Ask for a grant: what may be used now, for a purpose, by the caller.
 ///
+/// What may not be used is withheld, with the reason and who decided; that is an answer, and the exit status is 0.
+///
 /// Example: `sayso grant ada --purpose tone-adaptation`
 #[derive(Args)]
 pub(super) struct Grant {
+    /// The controller's id of the person.
     subject: String,
+    /// `sayso purpose list` shows them.
     #[arg(long)]
     purpose: String,
     /// Only this category and what is below it; may be repeated.
@@ -52,7 +56,7 @@ impl Grant {
         let answer = client(at, "service").await?.request_grant(request).await?.into_inner();
         out.print("RequestGrantResponse", &answer, |answer| {
             if answer.grant_id.is_empty() {
-                return "no grant: nothing is held about this person".to_owned();
+                return format!("no grant: {NOTHING_HELD}");
             }
             let until = output::time(answer.expires_at.as_ref());
             let body = decided(&answer.allowed, &answer.withheld);
@@ -61,12 +65,17 @@ impl Grant {
     }
 }
 
+const NOTHING_HELD: &str = "nothing is held about this person";
+
 fn decided(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
     let row = |allowed: &proto::AllowedAttribute| {
         vec!["  ".to_owned() + &allowed.key, allowed.category.clone(), allowed.value_json.clone()]
     };
     let rows: Vec<Vec<String>> = allowed.iter().map(row).collect();
-    let mut text = format!("allowed: {}\n{}", allowed.len(), table(&rows));
+    let mut text = format!("allowed: {}", allowed.len());
+    if !rows.is_empty() {
+        text.push_str(&format!("\n{}", table(&rows)));
+    }
     let count: u32 = withheld.iter().map(|class| class.count).sum();
     text.push_str(&format!("\nwithheld: {count}"));
     withheld.iter().for_each(|class| text.push_str(&format!("\n  {}", class.explanation)));
@@ -74,8 +83,11 @@ fn decided(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) ->
 }
 
 /// Ask whether a grant still stands.
+///
+/// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Check {
+    /// Id of the grant.
     grant: String,
 }
 
@@ -94,8 +106,11 @@ impl Check {
 }
 
 /// Report that a grant was used for a reply.
+///
+/// Example: `sayso used g42-ba2ab4254049149d --reply reply-77 --shaped-by tone --ai-disclosure-shown`
 #[derive(Args)]
 pub(super) struct Used {
+    /// Id of the grant.
     grant: String,
     /// The caller's own name for the reply.
     #[arg(long)]
@@ -103,6 +118,9 @@ pub(super) struct Used {
     /// Key of a granted attribute that shaped it; may be repeated.
     #[arg(long, value_name = "KEY")]
     shaped_by: Vec<String>,
+    /// How many times it was used for it.
+    #[arg(long, default_value_t = 1)]
+    count: u32,
     /// The person was told that they talk to a machine.
     #[arg(long)]
     ai_disclosure_shown: bool,
@@ -114,7 +132,7 @@ impl Used {
             grant_id: self.grant,
             reply: self.reply,
             shaped_by: self.shaped_by,
-            count: 1,
+            count: self.count,
             ai_disclosure_shown: self.ai_disclosure_shown,
             options: None,
         };
@@ -123,9 +141,12 @@ impl Used {
     }
 }
 
-/// Tell the lineage of one personalised reply, in plain words.
+/// Tell the lineage of one personalised reply, in plain words: on whose say-so was it made?
+///
+/// Example: `sayso why g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Why {
+    /// Id of the grant, as the reply cites it.
     grant: String,
 }
 
@@ -138,13 +159,27 @@ impl Why {
 }
 
 /// Ask what would be allowed, decided by what, now or at any past moment; issues nothing.
+///
+/// Example: `sayso evaluate ada --purpose tone-adaptation --recipient tutor --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Evaluate {
+    /// The controller's id of the person.
     subject: String,
+    /// `sayso purpose list` shows them.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     purpose: String,
+    /// The service that would use it, by its credential's name.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     recipient: String,
+    /// Only this category and what is below it; may be repeated.
+    #[arg(long)]
+    category: Vec<String>,
+    /// Only this key; may be repeated.
+    #[arg(long)]
+    key: Vec<String>,
+    /// In this conversation, where a pause may stand alone.
+    #[arg(long, default_value = "")]
+    interaction: String,
     /// As of then: with the profile, consents and rules of that moment.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
@@ -154,9 +189,6 @@ pub(super) struct Evaluate {
     /// Decide this grant again, as of its own moment and for what it names.
     #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
     as_of_grant: String,
-    /// The recipient's own name for the conversation.
-    #[arg(long, default_value = "")]
-    interaction: String,
 }
 
 impl Evaluate {
@@ -165,18 +197,26 @@ impl Evaluate {
             subject: self.subject,
             purpose: self.purpose,
             recipient: self.recipient,
+            categories: self.category,
+            keys: self.key,
+            interaction: self.interaction,
             as_of: as_of(self.as_of),
             bounds_as_of: self.bounds_as_of,
             as_of_grant: self.as_of_grant,
-            interaction: self.interaction,
-            ..Default::default()
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
-        out.print("EvaluateUseResponse", &answer, |answer| decided(&answer.allowed, &answer.withheld))
+        let unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
+        out.print("EvaluateUseResponse", &answer, |answer| {
+            if unknown { NOTHING_HELD.to_owned() } else { decided(&answer.allowed, &answer.withheld) }
+        })
     }
 }
 
-/// Show what falls of the caller's grants, as it happens.
+/// Show what falls of the caller's grants, as it happens, until interrupted.
+///
+/// Each has a cursor: go on after the last one that was handled, and nothing is missed.
+///
+/// Example: `sayso watch --after 1284`
 #[derive(Args)]
 pub(super) struct Watch {
     /// Begin after this cursor; 0: from the start.
@@ -203,8 +243,11 @@ impl Watch {
 }
 
 /// Say that what fell at a cursor was carried out.
+///
+/// Example: `sayso acknowledge 1285`
 #[derive(Args)]
 pub(super) struct Acknowledge {
+    /// As `sayso watch` shows it.
     cursor: u64,
 }
 

@@ -1,171 +1,244 @@
 //! `sayso import`
 
+mod line;
+
 use super::Connection;
+use super::connect::client;
 use super::error::CliError;
 use super::output::Out;
-use super::profile::Source;
-use crate::cli::connect::parse_time;
+use super::progress;
+use super::serve::interrupted;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::record_stream_response::Outcome;
-use crate::proto::{self, Provenance};
+use crate::proto::{RecordStreamRequest, RecordStreamResponse};
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use std::io::{BufRead, BufReader};
+use line::Next;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Messages under way; the daemon's own bound stands behind it.
-const WINDOW: usize = 256;
-/// Refused lines that are shown.
+/// Lines read ahead of the stream; the daemon takes its own number of messages at once, and no more are sent then.
+const READ_AHEAD_LINES: usize = 256;
+/// Refused lines whose reason is kept; of the others only the number is.
+const REASONS_MAX: usize = 1_000;
+/// Refused lines that are shown to people.
 const SHOWN_MAX: usize = 20;
 
 /// Record attributes in bulk from a JSONL file (`-`: standard input).
 ///
-/// A line: {"subject", "key", "value", "category", "provenance", "evidence": [], "observed_at"}. Running it again adds
-/// nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and does not stop it.
+/// A line: {"subject": "ada", "key": "tone", "value": "brief", "category": "communication-style", "provenance":
+/// "declared", "evidence": ["chat-3"], "observed_at": "2026-01-05T09:00:00Z"}; the value may be any JSON; `confidence`
+/// and `model` may be added to what is inferred. Every line is durable before it counts as recorded. Running it again
+/// adds nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and is no failure:
+/// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
+///
+/// Example: `sayso import memories.jsonl`, or `zcat memories.gz | sayso import -`
 #[derive(Args)]
 pub(super) struct Import {
+    /// The file, or `-`.
     file: PathBuf,
-    /// Stop at the first line that is refused.
+    /// Stop at the first line that is refused; without it the others go on.
     #[arg(long)]
     strict: bool,
 }
 
-/// A line of the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    subject: String,
-    key: String,
-    value: serde_json::Value,
-    category: String,
-    provenance: String,
-    #[serde(default)]
-    evidence: Vec<String>,
-    observed_at: String,
-    #[serde(default)]
-    confidence: Option<f64>,
-    #[serde(default)]
-    model: String,
+/// Lines that were refused, here or by the daemon.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    reasons: BTreeMap<u64, String>,
 }
 
-#[derive(Default)]
+impl Refused {
+    fn add(&mut self, line: u64, reason: String) {
+        self.count = self.count.saturating_add(1);
+        if self.reasons.len() < REASONS_MAX {
+            self.reasons.insert(line, reason);
+        }
+    }
+}
+
+/// What the reader and the stream both look at.
+#[derive(Debug, Default)]
+struct Shared {
+    refused: Mutex<Refused>,
+    /// Messages handed to the stream.
+    sent: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the daemon said.
+#[derive(Debug, Default)]
 struct Tally {
     recorded: u64,
     already: u64,
-    refused: Vec<(u64, String)>,
-    /// By bounds, which did what they are for: no failure.
-    by_policy: Vec<(u64, String)>,
+    /// Refused by bounds, which did what they are for: no failure.
+    by_policy: u64,
+    /// Why, by line; the first.
+    policies: BTreeMap<u64, String>,
+    answered: u64,
 }
 
-/// A line's request. Its idempotency key is the line itself, hashed.
-fn request(line: &str) -> Result<proto::RecordAttributesRequest, String> {
-    let parsed: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let provenance = match parsed.provenance.as_str() {
-        "declared" => Source::Declared,
-        "observed" => Source::Observed,
-        "inferred" => Source::Inferred,
-        _ => return Err("`provenance` must be declared, observed or inferred".into()),
-    };
-    let attribute = proto::AttributeInput {
-        key: parsed.key,
-        value_json: parsed.value.to_string(),
-        category: parsed.category,
-        provenance: Provenance::from(provenance).into(),
-        evidence: parsed.evidence,
-        observed_at: Some(
-            parse_time(&parsed.observed_at).map_err(|problem| format!("`observed_at` {problem}"))?,
-        ),
-        confidence: parsed.confidence,
-        model: parsed.model,
-        ..Default::default()
-    };
-    let idempotency_key = format!("import-{}", hex::encode(Sha256::digest(line.trim())));
-    let options = Some(proto::WriteOptions { idempotency_key, ..Default::default() });
-    Ok(proto::RecordAttributesRequest { subject: parsed.subject, attributes: vec![attribute], options })
-}
-
-fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, CliError> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
-    }
-    let file = std::fs::File::open(path);
-    let file = file.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
-    Ok(Box::new(BufReader::new(file)))
+/// How the stream of answers ended.
+enum Ended {
+    Whole,
+    Broken(CliError),
 }
 
 impl Import {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let lines = open(&self.file)?;
-        let bar = bar_of(&self.file);
-        let (messages, stream) = mpsc::channel(WINDOW);
-        let (malformed, mut refused_here) = mpsc::unbounded_channel();
-        let strict = self.strict;
-        let reading = tokio::task::spawn_blocking(move || read(lines, &messages, &malformed, strict));
-        let mut client = ProfileServiceClient::new(at.link("service").await?);
-        let mut answers = client.record_stream(ReceiverStream::new(stream)).await?.into_inner();
+        let (from, length) = open(&self.file)?;
+        let mut client = client!(ProfileServiceClient, at.link("service").await?);
+        let bar = progress::bytes(length, "importing");
+        let shared = Arc::new(Shared::default());
+        let (lines, reading) = self.read(from, Arc::clone(&shared), bar.clone());
+        let (stop, stopped) = watch::channel(false);
+        let answers = client.record_stream(relay(lines, stopped, Arc::clone(&shared))).await;
+        let mut answers = answers?.into_inner();
         let mut tally = Tally::default();
-        let mut ended = Ok(());
-        loop {
-            match answers.message().await {
-                Ok(Some(answer)) => {
-                    tally.add(answer);
-                    bar.inc(1);
-                }
-                Ok(None) => break,
-                Err(status) => {
-                    ended = Err(CliError::from(status));
-                    break;
+        let mut interrupt = Box::pin(interrupted());
+        let mut was_interrupted = false;
+        let ended = loop {
+            tokio::select! {
+                answer = answers.message() => match answer {
+                    Ok(Some(answer)) => {
+                        let taken = tally.add(answer, &mut shared.refused());
+                        if self.strict && !taken {
+                            stop.send_replace(true);
+                        }
+                    }
+                    Ok(None) => break Ended::Whole,
+                    Err(status) => break Ended::Broken(status.into()),
+                },
+                _ = &mut interrupt => {
+                    if was_interrupted {
+                        break Ended::Broken(CliError::failed("interrupted"));
+                    }
+                    was_interrupted = true;
+                    stop.send_replace(true);
+                    interrupt = Box::pin(interrupted());
                 }
             }
-            if strict && !tally.refused.is_empty() {
-                break;
-            }
-        }
-        drop(answers);
-        reading.await.map_err(CliError::failed)?.map_err(CliError::failed)?;
-        while let Ok(refused) = refused_here.try_recv() {
-            tally.refused.push(refused);
-        }
+        };
+        shared.stopped.store(true, Ordering::Relaxed);
         bar.finish_and_clear();
-        tally.report(out);
-        ended?;
-        match tally.refused.len() {
+        let printed = tally.print(&shared, out);
+        self.verdict(&tally, &shared, ended, reading, was_interrupted)?;
+        printed
+    }
+
+    /// Reads on a thread of its own: standard input may never end, and must not hold up the end of this program.
+    fn read(
+        &self,
+        from: Box<dyn BufRead + Send>,
+        shared: Arc<Shared>,
+        bar: ProgressBar,
+    ) -> (mpsc::Receiver<RecordStreamRequest>, oneshot::Receiver<io::Result<()>>) {
+        let (sender, lines) = mpsc::channel(READ_AHEAD_LINES);
+        let (done, reading) = oneshot::channel();
+        let strict = self.strict;
+        std::thread::spawn(move || {
+            let read = read_lines(from, &sender, &shared, &bar, strict);
+            // Told before the channel of lines closes: who sees its end can ask why.
+            let _nobody_waits = done.send(read);
+            drop(sender);
+        });
+        (lines, reading)
+    }
+
+    /// What the exit status stands for: everything in the file was acknowledged, or why not.
+    fn verdict(
+        &self,
+        tally: &Tally,
+        shared: &Shared,
+        ended: Ended,
+        mut reading: oneshot::Receiver<io::Result<()>>,
+        was_interrupted: bool,
+    ) -> Result<(), CliError> {
+        let again = "what counts as recorded is durable; run the same import again, nothing is added twice";
+        let sent = shared.sent.load(Ordering::Relaxed);
+        let open = sent.saturating_sub(tally.answered);
+        if let Ended::Broken(error) = ended {
+            return Err(error.next(format!("{} lines were acknowledged: {again}", tally.answered)));
+        }
+        if open > 0 {
+            let error =
+                CliError::failed(format!("the daemon ended the stream with {open} lines not acknowledged"));
+            return Err(error.next(again));
+        }
+        if was_interrupted {
+            return Err(CliError::failed("interrupted").next(again));
+        }
+        let refused = shared.refused().count;
+        match reading.try_recv() {
+            Ok(Err(error)) => {
+                return Err(CliError::failed(format!("{}: {error}", self.file.display())).next(again));
+            }
+            Err(_) if refused == 0 => {
+                return Err(CliError::failed("the daemon ended the stream before the file did").next(again));
+            }
+            _ => {}
+        }
+        match refused {
             0 => Ok(()),
+            1 => Err(CliError::failed("1 line was refused")),
             count => Err(CliError::failed(format!("{count} lines were refused"))),
         }
     }
 }
 
-fn bar_of(path: &Path) -> ProgressBar {
-    let count = std::fs::read(path).map(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() as u64);
-    super::audit::progress(count.unwrap_or_default(), "importing")
+/// What to read, and its length where it is a file that has one.
+fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError> {
+    if path == Path::new("-") {
+        return Ok((Box::new(BufReader::new(io::stdin())), None));
+    }
+    let file = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (data, file) = file.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+    if data.is_dir() {
+        return Err(CliError::usage(format!("{}: is a folder", path.display())));
+    }
+    Ok((Box::new(BufReader::new(file)), Some(data.len()).filter(|_| data.is_file())))
 }
 
-/// Hands lines to the stream; waits while it is full.
-fn read(
-    lines: Box<dyn BufRead + Send>,
-    messages: &mpsc::Sender<proto::RecordStreamRequest>,
-    malformed: &mpsc::UnboundedSender<(u64, String)>,
+/// Hands lines on until the end, waiting while the stream is full.
+fn read_lines(
+    mut from: Box<dyn BufRead + Send>,
+    lines: &mpsc::Sender<RecordStreamRequest>,
+    shared: &Shared,
+    bar: &ProgressBar,
     strict: bool,
-) -> std::io::Result<()> {
-    for (line, number) in lines.lines().zip(1_u64..) {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        match request(&line) {
+) -> io::Result<()> {
+    let mut held = Vec::new();
+    for number in 1.. {
+        let request = match line::next_line(&mut *from, &mut held)? {
+            Next::End => return Ok(()),
+            Next::TooLong => Err(format!("is longer than {} bytes", line::LINE_BYTES_MAX)),
+            Next::Line if held.trim_ascii().is_empty() => continue,
+            Next::Line => line::request(&held),
+        };
+        bar.inc((held.len() as u64).saturating_add(1));
+        match request {
             Ok(record) => {
-                let message = proto::RecordStreamRequest { sequence: number, record: Some(record) };
-                if messages.blocking_send(message).is_err() {
+                let message = RecordStreamRequest { sequence: number, record: Some(record) };
+                if shared.stopped.load(Ordering::Relaxed) || lines.blocking_send(message).is_err() {
                     return Ok(());
                 }
             }
             Err(problem) => {
-                let _receiver_waits_for_us = malformed.send((number, problem));
+                shared.refused().add(number, problem);
                 if strict {
                     return Ok(());
                 }
@@ -175,63 +248,191 @@ fn read(
     Ok(())
 }
 
-impl Tally {
-    fn add(&mut self, answer: proto::RecordStreamResponse) {
-        match answer.outcome {
-            Some(Outcome::Receipt(receipt)) if receipt.replayed => self.already += 1,
-            Some(Outcome::Receipt(_)) => self.recorded += 1,
-            Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
-                self.by_policy.push((answer.sequence, error.message));
+async fn until(stopped: &mut watch::Receiver<bool>) {
+    // An error means that nobody can stop it any more: the import is over.
+    let _stopped = stopped.wait_for(|stop| *stop).await;
+}
+
+/// The lines as a stream that can be ended while the reader still waits for more, and that counts what it gives.
+fn relay(
+    mut lines: mpsc::Receiver<RecordStreamRequest>,
+    mut stopped: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+) -> impl tokio_stream::Stream<Item = RecordStreamRequest> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = until(&mut stopped) => return,
+                message = lines.recv() => message,
+            };
+            let Some(message) = message else { return };
+            if sender.send(message).await.is_err() {
+                return;
             }
-            Some(Outcome::Error(error)) => self.refused.push((answer.sequence, error.message)),
-            None => self.refused.push((answer.sequence, "no answer".into())),
         }
+    });
+    ReceiverStream::new(receiver).map(move |message| {
+        shared.sent.fetch_add(1, Ordering::Relaxed);
+        message
+    })
+}
+
+impl Tally {
+    /// Whether the line was taken.
+    fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
+        self.answered = self.answered.saturating_add(1);
+        match answer.outcome {
+            Some(Outcome::Receipt(receipt)) if receipt.replayed => {
+                self.already = self.already.saturating_add(1)
+            }
+            Some(Outcome::Receipt(_)) => self.recorded = self.recorded.saturating_add(1),
+            Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
+                self.by_policy = self.by_policy.saturating_add(1);
+                if self.policies.len() < REASONS_MAX {
+                    self.policies.insert(answer.sequence, error.message);
+                }
+            }
+            Some(Outcome::Error(error)) => {
+                refused.add(answer.sequence, error.message);
+                return false;
+            }
+            None => {
+                refused.add(answer.sequence, "the daemon gave no answer".into());
+                return false;
+            }
+        }
+        true
     }
 
-    fn report(&self, out: Out) {
-        let lines = |of: &[(u64, String)]| -> Vec<serde_json::Value> {
-            let line =
-                |(line, message): &(u64, String)| serde_json::json!({ "line": line, "message": message });
-            of.iter().map(line).collect()
-        };
+    fn print(&self, shared: &Shared, out: Out) -> Result<(), CliError> {
+        let unanswered = shared.sent.load(Ordering::Relaxed).saturating_sub(self.answered);
+        let refused = shared.refused();
+        let reasons = refused.reasons.iter();
+        let listed: Vec<_> =
+            reasons.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
+        let policies = self.policies.iter();
+        let by_policy: Vec<_> =
+            policies.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
         let value = serde_json::json!({
             "recorded": self.recorded,
             "already_there": self.already,
-            "refused": lines(&self.refused),
-            "refused_by_policy": lines(&self.by_policy),
+            "refused": listed,
+            "refused_count": refused.count,
+            "refused_by_policy": by_policy,
+            "refused_by_policy_count": self.by_policy,
+            "not_acknowledged": unanswered,
         });
-        let mut text = format!(
-            "recorded {}, already there {}, refused by policy {}, refused {}",
-            self.recorded,
-            self.already,
-            self.by_policy.len(),
-            self.refused.len()
-        );
-        for (line, message) in self.refused.iter().chain(&self.by_policy).take(SHOWN_MAX) {
+        let mut text =
+            format!("recorded {}, already there {}, refused {}", self.recorded, self.already, refused.count);
+        if self.by_policy > 0 {
+            text.push_str(&format!(", refused by bounds {}", self.by_policy));
+        }
+        for (line, message) in self.policies.iter().take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: {message}"));
         }
-        out.print_value(&value, &text);
+        for (line, message) in refused.reasons.iter().take(SHOWN_MAX) {
+            text.push_str(&format!("\nline {line}: {message}"));
+        }
+        if refused.count > SHOWN_MAX as u64 {
+            text.push_str("\n... and more; --json lists them");
+        }
+        out.print_value(&value, &text)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
+    use crate::proto::{Receipt, StreamError};
 
-    const LINE: &str = r#"{"subject":"s","key":"k","value":{"a":1},"category":"work","provenance":"inferred","observed_at":"2022-03-17T15:47:00Z"}"#;
+    const GOOD: &str = r#"{"subject":"s","key":"k","value":1,"category":"work","provenance":"declared","observed_at":"2022-03-17"}"#;
 
-    #[test]
-    fn a_line_becomes_the_same_request_again() {
-        let first = request(LINE).unwrap();
-        assert_eq!(first, request(&format!("{LINE}  ")).unwrap());
-        assert_eq!(first.attributes[0].value_json, r#"{"a":1}"#);
+    fn import(strict: bool) -> Import {
+        Import { file: "x.jsonl".into(), strict }
+    }
+
+    fn read(text: &'static str, strict: bool) -> (Vec<u64>, Vec<u64>) {
+        let shared = Arc::new(Shared::default());
+        let from = Box::new(BufReader::new(text.as_bytes()));
+        let (mut lines, reading) = import(strict).read(from, Arc::clone(&shared), ProgressBar::hidden());
+        let mut sent = Vec::new();
+        while let Some(message) = lines.blocking_recv() {
+            sent.push(message.sequence);
+        }
+        reading.blocking_recv().unwrap().unwrap();
+        let refused = shared.refused().reasons.keys().copied().collect();
+        (sent, refused)
     }
 
     #[test]
-    fn malformed_lines_say_what_is_wrong() {
-        assert!(request("{}").unwrap_err().contains("subject"));
-        assert!(request(&LINE.replace("inferred", "guessed")).unwrap_err().contains("provenance"));
-        assert!(request(&LINE.replace("2022-03-17T15:47:00Z", "then")).unwrap_err().contains("observed_at"));
+    fn lines_keep_their_numbers() {
+        let text: &'static str =
+            Box::leak(format!("{GOOD}\n\nnot json\n{GOOD}\n  \n{GOOD}").into_boxed_str());
+        assert_eq!(read(text, false), (vec![1, 4, 6], vec![3]));
+        assert_eq!(read(text, true), (vec![1], vec![3]));
+        assert_eq!(read("", false), (vec![], vec![]));
+    }
+
+    fn answer(sequence: u64, outcome: Option<Outcome>) -> RecordStreamResponse {
+        RecordStreamResponse { sequence, outcome }
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let (mut tally, mut refused) = (Tally::default(), Refused::default());
+        let replayed = Receipt { replayed: true, ..Default::default() };
+        assert!(tally.add(answer(1, Some(Outcome::Receipt(Receipt::default()))), &mut refused));
+        assert!(tally.add(answer(2, Some(Outcome::Receipt(replayed))), &mut refused));
+        let error = StreamError { message: "no".into(), ..Default::default() };
+        assert!(!tally.add(answer(3, Some(Outcome::Error(error))), &mut refused));
+        assert!(!tally.add(answer(4, None), &mut refused));
+        assert_eq!((tally.recorded, tally.already, tally.answered, refused.count), (1, 1, 4, 2));
+    }
+
+    fn verdict(sent: u64, answered: u64, ended: Ended, read: Option<io::Result<()>>) -> String {
+        let shared = Shared::default();
+        shared.sent.store(sent, Ordering::Relaxed);
+        let (done, reading) = oneshot::channel();
+        if let Some(read) = read {
+            done.send(read).unwrap();
+        }
+        let tally = Tally { recorded: answered, answered, ..Tally::default() };
+        let verdict = import(false).verdict(&tally, &shared, ended, reading, false);
+        verdict.map_or_else(|error| error.to_string(), |()| "good".to_owned())
+    }
+
+    #[test]
+    fn success_means_that_every_line_was_acknowledged() {
+        assert_eq!(verdict(3, 3, Ended::Whole, Some(Ok(()))), "good");
+        assert!(verdict(3, 1, Ended::Whole, Some(Ok(()))).contains("2 lines not acknowledged"));
+        assert!(verdict(3, 3, Ended::Whole, None).contains("before the file did"));
+        let failed = Some(Err(io::Error::other("disk gone")));
+        assert!(verdict(3, 3, Ended::Whole, failed).contains("disk gone"));
+        let broken = Ended::Broken(CliError::failed("the connection to the daemon broke"));
+        assert!(verdict(3, 2, broken, None).contains("2 lines were acknowledged"));
+    }
+
+    #[test]
+    fn kept_reasons_are_bounded() {
+        let mut refused = Refused::default();
+        (0..2_000).for_each(|line| refused.add(line, "no".into()));
+        assert_eq!((refused.count, refused.reasons.len()), (2_000, REASONS_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_while_its_reader_waits() {
+        let (sender, lines) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared::default());
+        let mut stream = Box::pin(relay(lines, stopped, Arc::clone(&shared)));
+        sender.send(RecordStreamRequest::default()).await.unwrap();
+        assert!(stream.next().await.is_some());
+        stop.send_replace(true);
+        assert!(stream.next().await.is_none());
+        assert_eq!(shared.sent.load(Ordering::Relaxed), 1);
+        drop(sender);
     }
 }

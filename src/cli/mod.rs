@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod bounds;
+mod bounds_test;
 mod connect;
 mod consent;
 pub mod daemon;
@@ -12,12 +13,16 @@ mod error;
 mod grant;
 mod import;
 mod output;
+mod partial;
 mod profile;
+mod progress;
 mod publish_bounds;
 mod report;
 mod rights;
 mod serve;
+mod signal;
 mod token;
+mod uses;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -46,66 +51,41 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon.
+    // Help texts stand on the commands' own types: one here would hide theirs, with its example.
     Serve(serve::Serve),
-    /// Mint a token of the built-in issuer.
     Token(token::Token),
-    /// A daemon with sample people in a temporary folder, and the whole story told.
     Demo(demo::Demo),
-    /// Record attributes in bulk from a JSONL file.
     Import(import::Import),
-    /// Record one attribute.
     Record(profile::Record),
-    /// Stop holding attributes.
     Remove(profile::Remove),
-    /// Say that a fact is wrong; it is not used any more.
     Contest(profile::Contest),
-    /// Say that a fact is right.
     Confirm(profile::Confirm),
-    /// Show what is held about a person.
     Profile(profile::Profile),
-    /// Show everything that was recorded about a person.
     History(profile::History),
-    /// Record what a person decided.
+    Uses(uses::Uses),
     #[command(subcommand)]
     Consent(consent::Consent),
-    /// Show what a person decided.
     Consents(consent::Consents),
-    /// Record an objection, restriction, opt-out or pause, or lift it.
-    Signal(consent::Signal),
-    /// Say how old a person is, coarsely, and where: some rules depend on it.
+    #[command(subcommand)]
+    Signal(signal::Signal),
     Describe(describe::Describe),
-    /// Ask for a grant: what may be used now, for a purpose.
     Grant(grant::Grant),
-    /// Ask whether a grant still stands.
     Check(grant::Check),
-    /// Report that a grant was used for a reply.
     Used(grant::Used),
-    /// Tell the lineage of one personalised reply, in plain words.
     Why(grant::Why),
-    /// Ask what would be allowed; issues nothing.
     Evaluate(grant::Evaluate),
-    /// Show revocations as they happen.
     Watch(grant::Watch),
-    /// Say that what fell at a cursor was carried out.
     Acknowledge(grant::Acknowledge),
-    /// Erase a person.
     Erase(rights::Erase),
-    /// Show the certificate of an erasure.
     Certificate(rights::Certificate),
-    /// Purposes and categories.
     #[command(subcommand)]
     Purpose(bounds::Purpose),
-    /// Categories of personal data.
     #[command(subcommand)]
     Category(bounds::Category),
-    /// Notices: what people are told.
     #[command(subcommand)]
     Notice(bounds::Notice),
-    /// The rules in force.
     #[command(subcommand)]
     Bounds(publish_bounds::Bounds),
-    /// Exports for auditors.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// What can be measured of personalisation's benefits and risks, over people.
@@ -114,14 +94,32 @@ enum Command {
     RecordOfProcessing(report::RecordOfProcessing),
     /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),
-    /// Prove that an entry is in the log.
     Proof(audit::Proof),
-    /// Sizes and counts.
     Stats(audit::Stats),
-    /// Verify a bundle or a proof, offline.
     Verify(verify::Verify),
-    /// Measure a running daemon.
     Bench(bench::Bench),
+}
+
+/// Reads the command line and runs it to its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => misused(&error),
+    }
+}
+
+/// Help and versions are answers; anything else was a wrong call, told to machines as every other error.
+fn misused(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        return CliError::usage(what.join(" ").trim_start_matches("error: ")).report(Out { json });
+    }
+    // Where it can't be printed, the exit status still says it.
+    let _nobody_reads = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 /// Runs a command to its exit status.
@@ -151,6 +149,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Confirm(command) => command.run(at, out).await,
         Command::Profile(command) => command.run(at, out).await,
         Command::History(command) => command.run(at, out).await,
+        Command::Uses(command) => command.run(at, out).await,
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
@@ -181,11 +180,80 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
 
     #[test]
     fn the_commands_fit_together() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    /// Every command at the end of a path, with its path.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let mut inner = command.get_subcommands().filter(|inner| inner.get_name() != "help").peekable();
+        if inner.peek().is_none() {
+            found.push((path.to_owned(), command.clone()));
+        }
+        inner.for_each(|inner| leaves(inner, &format!("{path} {}", inner.get_name()), found));
+    }
+
+    #[test]
+    fn every_help_teaches_with_an_example_that_parses() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "sayso", &mut found);
+        assert!(found.len() > 30, "{}", found.len());
+        for (path, command) in found {
+            let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            if path == "sayso demo" {
+                continue;
+            }
+            let example = help.split('`').find(|part| part.starts_with(&path));
+            let example = example.unwrap_or_else(|| unreachable!("{path}: {help}"));
+            let words = demo::shell_words(example.split(" > ").next().unwrap());
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{example}: {}", parsed.err().unwrap());
+        }
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "sayso", &mut found);
+        for (path, command) in found {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+                assert!(argument.get_help().is_some(), "{path}: {}", argument.get_id());
+            }
+        }
+    }
+
+    fn refused(line: &str) -> Option<ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn the_syntax_is_the_one_that_is_written_down() {
+        for line in [
+            "sayso record ada tone brief --category work --provenance inferred --evidence a --evidence b",
+            "sayso consent refuse ada --purpose memory --category work --recipient tutor --explicit",
+            "sayso signal object ada --purpose memory",
+            "sayso signal lift ada --purpose memory",
+            "sayso used g1-00 --reply r --shaped-by a --shaped-by b",
+            "sayso profile ada --as-of 2026-01-31T12:00:00Z --rebuild --json",
+            "sayso --as steward uses ada",
+            "sayso audit export -o out --sealed",
+            "sayso verify bundle --key k --since checkpoint",
+            "sayso watch --after 0",
+            "sayso bench append --connections 2 --concurrency 8 --duration 1s --rate 100",
+        ] {
+            assert_eq!(refused(line), None, "{line}");
+        }
+        assert_eq!(refused("sayso remove ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(refused("sayso consent give ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(refused("sayso erase ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(refused("sayso signal grumble ada"), Some(ErrorKind::InvalidSubcommand));
+        assert_eq!(refused("sayso --as ../../other stats"), Some(ErrorKind::InvalidValue));
+        assert_eq!(refused("sayso profile ada --as-of yesterday"), Some(ErrorKind::ValueValidation));
     }
 }

@@ -1,7 +1,7 @@
 //! `sayso record | remove | contest | confirm | profile | history`
 
 use super::Connection;
-use super::connect::{Link, parse_time};
+use super::connect::{Link, client, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::domain::event::Role;
@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use prost_types::Timestamp;
 
 async fn client(at: &Connection, role: &str) -> Result<ProfileServiceClient<Link>, CliError> {
-    Ok(ProfileServiceClient::new(at.link(role).await?))
+    Ok(client!(ProfileServiceClient, at.link(role).await?))
 }
 
 /// How a fact came to be held.
@@ -44,7 +44,7 @@ pub(super) fn json_text(value: &str) -> String {
     }
 }
 
-/// Record one attribute.
+/// Record one attribute: something held about a person.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]
@@ -58,6 +58,7 @@ pub(super) struct Record {
     /// `sayso purpose list` shows them.
     #[arg(long)]
     category: String,
+    /// How it came to be held.
     #[arg(long, value_enum, default_value = "declared")]
     provenance: Source,
     /// What it rests on; may be repeated.
@@ -72,9 +73,11 @@ pub(super) struct Record {
     /// The inferring model.
     #[arg(long, default_value = "")]
     model: String,
-    #[arg(long, value_parser = parse_time)]
+    /// Default: now.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     observed_at: Option<Timestamp>,
-    #[arg(long, value_parser = parse_time)]
+    /// From then on it may not be used.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires_at: Option<Timestamp>,
     /// Event of the attribute that this corrects.
     #[arg(long, value_name = "EVENT", default_value = "")]
@@ -82,6 +85,7 @@ pub(super) struct Record {
     /// A reply that this conclusion was drawn from, as `sayso used` named it; may be repeated.
     #[arg(long, value_name = "REPLY")]
     from_reply: Vec<String>,
+    /// The same key with the same request is done once.
     #[arg(long, default_value = "")]
     idempotency_key: String,
     /// How many events the subject must have.
@@ -124,13 +128,17 @@ impl Record {
     }
 }
 
-/// Stop holding attributes.
+/// Stop holding attributes. What was recorded stays in the log until it is erased.
+///
+/// Example: `sayso remove ada hobby sleep --reason 'no longer needed'`
 #[derive(Args)]
 pub(super) struct Remove {
+    /// The controller's id of the person.
     subject: String,
     /// Which; at least one.
     #[arg(required = true)]
     keys: Vec<String>,
+    /// Why, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -149,10 +157,15 @@ impl Remove {
 }
 
 /// Say that a fact is wrong; it is not used any more.
+///
+/// Example: `sayso contest ada hobby --reason 'that was my sister'`
 #[derive(Args)]
 pub(super) struct Contest {
+    /// The controller's id of the person.
     subject: String,
+    /// Key of the fact.
     key: String,
+    /// Why, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -171,9 +184,13 @@ impl Contest {
 }
 
 /// Say that a fact is right.
+///
+/// Example: `sayso confirm ada tone`
 #[derive(Args)]
 pub(super) struct Confirm {
+    /// The controller's id of the person.
     subject: String,
+    /// Key of the fact.
     key: String,
 }
 
@@ -190,11 +207,12 @@ pub(super) fn as_of(time: Option<Timestamp>) -> Option<proto::AsOf> {
     time.map(|time| proto::AsOf { moment: Some(proto::as_of::Moment::Time(time)) })
 }
 
-/// Show what is held about a person.
+/// Show what is held about a person, now or as it was recorded by an earlier time.
 ///
 /// Example: `sayso profile ada --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Profile {
+    /// The controller's id of the person.
     subject: String,
     /// What had been recorded by then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -235,7 +253,7 @@ fn text_of(profile: &proto::GetProfileResponse) -> String {
     let signals = profile.signals.iter().map(|signal| {
         let purposes =
             if signal.purposes.is_empty() { "everything".into() } else { signal.purposes.join(", ") };
-        let kind = signal.kind().as_str_name().trim_start_matches("SIGNAL_KIND_").to_lowercase();
+        let kind = output::plain_name(signal.kind().as_str_name(), "SIGNAL_KIND_");
         format!("\nsignal: {kind} for {purposes}, since {}", output::time(signal.recorded_at.as_ref()))
     });
     let signals: String = signals.collect();
@@ -248,27 +266,40 @@ fn text_of(profile: &proto::GetProfileResponse) -> String {
 }
 
 /// Show everything that was recorded about a person, oldest first.
+///
+/// Example: `sayso history ada`; with --json one event a line
 #[derive(Args)]
 pub(super) struct History {
+    /// The controller's id of the person.
     subject: String,
 }
 
+/// Events a page.
+const PAGE_EVENTS: u32 = 200;
+
 impl History {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
-        let mut page_token = String::new();
-        loop {
-            let request =
-                proto::ListEventsRequest { subject: self.subject.clone(), page_size: 500, page_token };
-            let page = client.list_events(request).await?.into_inner();
-            for event in &page.events {
-                out.print("RecordedEvent", event, line_of)?;
-            }
-            if page.next_page_token.is_empty() {
-                return Ok(());
-            }
-            page_token = page.next_page_token;
+        each_event(at, &self.subject, |event| out.print("RecordedEvent", event, line_of)).await
+    }
+}
+
+/// Shows every event of a person, oldest first.
+pub(super) async fn each_event(
+    at: &Connection,
+    subject: &str,
+    mut show: impl FnMut(&proto::RecordedEvent) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut client = client(at, "steward").await?;
+    let mut page_token = String::new();
+    loop {
+        let request =
+            proto::ListEventsRequest { subject: subject.to_owned(), page_size: PAGE_EVENTS, page_token };
+        let page = client.list_events(request).await?.into_inner();
+        page.events.iter().try_for_each(&mut show)?;
+        if page.next_page_token.is_empty() {
+            return Ok(());
         }
+        page_token = page.next_page_token;
     }
 }
 

@@ -25,6 +25,10 @@ pub(super) enum Bounds {
     Show(Show),
     /// Publish a version of a pack, signed by its tier's key; grants that it contradicts fall.
     Publish(Publish),
+    /// Run the test tables of packs, without a daemon.
+    ///
+    /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or of a pack of your own `sayso bounds test ./my-pack`
+    Test(super::bounds_test::Test),
     /// Show what a version would change for the people held. Publishes nothing.
     Preview(Preview),
     /// Set a person's own bounds: what is named is added to what they chose before.
@@ -41,14 +45,14 @@ impl Bounds {
         match self {
             Self::Show(command) => command.run(at, out).await,
             Self::Publish(command) => command.run(at, out).await,
+            Self::Test(command) => command.run(out),
             Self::Preview(command) => command.run(at, out).await,
             Self::Personal(command) => command.run(at, out).await,
             Self::Keygen { file } => {
                 let seed = secret::read_or_make(&file, &SystemClock).map_err(CliError::failed)?;
                 let public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
                 let text = format!("public key {public}\nfor `bounds.authority_key` or `bounds.steward_key`");
-                out.print_value(&serde_json::json!({ "public_key": public }), &text);
-                Ok(())
+                out.print_value(&serde_json::json!({ "public_key": public }), &text)
             }
         }
     }
@@ -184,7 +188,7 @@ impl Preview {
         let mut bar: Option<ProgressBar> = None;
         while let Some(step) = steps.message().await? {
             let bar =
-                bar.get_or_insert_with(|| super::audit::progress(step.people_total, "looking at people"));
+                bar.get_or_insert_with(|| super::progress::entries(step.people_total, "looking at people"));
             bar.set_position(step.people_done);
             if step.result.is_some() {
                 bar.finish_and_clear();

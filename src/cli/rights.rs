@@ -1,7 +1,7 @@
 //! `sayso erase | certificate`
 
 use super::Connection;
-use super::connect::Link;
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out};
 use crate::proto;
@@ -9,7 +9,7 @@ use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, ValueEnum};
 
 async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
-    Ok(RightsServiceClient::new(at.link("steward").await?))
+    Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
 /// What is erased.
@@ -24,7 +24,9 @@ enum Scope {
 /// Example: `sayso erase ada --scope all`
 #[derive(Args)]
 pub(super) struct Erase {
+    /// The controller's id of the person.
     subject: String,
+    /// How much of it; it can't be undone, so it is always named.
     #[arg(long, value_enum)]
     scope: Scope,
 }
@@ -44,6 +46,8 @@ impl Erase {
 }
 
 /// Show the certificate of an erasure.
+///
+/// Example: `sayso certificate 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --proof erasure.proof`
 #[derive(Args)]
 pub(super) struct Certificate {
     /// Id of the request.
@@ -58,7 +62,8 @@ impl Certificate {
         let request = proto::GetErasureCertificateRequest { request_id: self.request };
         let answer = client(at).await?.get_erasure_certificate(request).await?.into_inner();
         if let (Some(path), Some(certificate)) = (&self.proof, &answer.certificate) {
-            std::fs::write(path, &certificate.proof).map_err(CliError::failed)?;
+            let written = std::fs::write(path, &certificate.proof);
+            written.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
         }
         out.print("GetErasureCertificateResponse", &answer, |answer| text_of(answer.certificate.as_ref()))
     }

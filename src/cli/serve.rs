@@ -61,7 +61,7 @@ impl Serve {
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
         });
-        out.print_value(&ready, &greeting(&daemon, &config.data, self.dev));
+        out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;

@@ -49,7 +49,6 @@ impl Token {
         let name = self.subject.or(self.name).unwrap_or_default();
         let issuer = daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)?;
         let token = issuer.mint(role, &name, self.ttl.as_secs()).map_err(CliError::failed)?;
-        out.print_value(&serde_json::json!({ "token": token }), &token);
-        Ok(())
+        out.print_value(&serde_json::json!({ "token": token }), &token)
     }
 }

@@ -1,8 +1,8 @@
 //! `sayso verify`
 
-use super::audit::progress;
 use super::error::CliError;
 use super::output::Out;
+use super::progress;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::checkpoint::VerifierKey;
@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 /// Larger texts are no proofs.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle (`.tar.zst` or an unpacked folder) or a tlog-proof, offline. Needs no daemon.
+/// Verify a bundle (`.tar.zst` or an unpacked folder) or a tlog-proof, offline.
+///
+/// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
+/// thing that does not hold is named with its position and reason; the exit status is 4 then.
 ///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
@@ -41,24 +44,35 @@ impl Verify {
     fn verify_bundle(&self, key: &VerifierKey, out: Out) -> Result<(), CliError> {
         let cant_read = |error| CliError::failed(format!("{}: {error}", self.what.display()));
         let source = Source::open(&self.what).map_err(cant_read)?;
-        let since = self.since.as_ref().map(std::fs::read_to_string).transpose().map_err(CliError::failed)?;
-        let bar = progress(0, "verifying");
+        let since = self.since.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path);
+            text.map_err(|error| CliError::usage(format!("--since: {}: {error}", path.display())))
+        });
+        let since = since.transpose()?;
+        let bar = progress::entries(0, "verifying");
         let verified = verify(source, key, &Options { since }, &mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         });
         bar.finish_and_clear();
-        let report = verified.map_err(CliError::unverified)?;
-        out.print_value(&serde_json::to_value(&report).map_err(CliError::failed)?, &text_of(&report));
+        let report = verified.map_err(CliError::bundle)?;
+        let value = serde_json::to_value(&report).map_err(CliError::failed)?;
+        let printed = out.print_value(&value, &text_of(&report));
         if report.grants_hold() {
-            return Ok(());
+            return printed;
         }
         Err(CliError::unverified(format!("{} grants should not have been issued", report.grants.unjustified)))
     }
 }
 
 fn read_key(key: &str) -> Result<VerifierKey, CliError> {
-    let text = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
+    if let Ok(key) = key.trim().parse() {
+        return Ok(key);
+    }
+    let text = std::fs::read_to_string(key).map_err(|error| {
+        CliError::usage(format!("--key: neither a verifier key nor a file with one: {error}"))
+            .next("a `sayso serve --dev` leaves it in DATA/dev/log.vkey")
+    })?;
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
@@ -85,13 +99,13 @@ fn verify_proof(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError>
     });
     let shown = body.map_or_else(|| "its body is sealed".to_owned(), |body| body.to_string());
     let origin = &verified.entry.origin;
-    out.print_value(&value, &format!("verified: position {position} of {size} in {origin}\n{shown}"));
-    Ok(())
+    out.print_value(&value, &format!("verified: position {position} of {size} in {origin}\n{shown}"))
 }
 
 fn text_of(report: &Report) -> String {
+    let verdict = if report.grants_hold() { "verified" } else { "whole, but not rightly used" };
     let mut text = format!(
-        "verified: {} entries of {} ({} opened, {} about nobody, {} closed, {} erased), {} people\n\
+        "{verdict}: {} entries of {} ({} opened, {} about nobody, {} closed, {} erased), {} people\n\
          {} signatures hold, root {}\n{} grants replayed",
         report.tree_size,
         report.origin,
@@ -111,4 +125,34 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\n{}", serde_json::to_string(finding).unwrap_or_default()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const KEY: &str = "sayso.localhost/dev+0821ff8b+AallHMH0g90gHqgIbiNWkLZsuEN1nZfX+pz3gKLNqy3z";
+
+    #[test]
+    fn a_key_is_given_or_lies_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.vkey");
+        std::fs::write(&path, format!("{KEY}\n")).unwrap();
+        assert_eq!(read_key(KEY).unwrap().to_string(), KEY);
+        assert_eq!(read_key(path.to_str().unwrap()).unwrap().to_string(), KEY);
+        assert!(read_key("no/such/file").unwrap_err().to_string().contains("neither"));
+        std::fs::write(&path, "not a key").unwrap();
+        assert!(read_key(path.to_str().unwrap()).is_err());
+    }
+
+    #[test]
+    fn only_a_proof_is_taken_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("what");
+        std::fs::write(&path, "c2sp.org/tlog-proof@v1\nindex 0\n").unwrap();
+        assert!(read_proof(&path).is_some());
+        std::fs::write(&path, [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+        assert!(read_proof(&path).is_none() && read_proof(folder.path()).is_none());
+    }
 }

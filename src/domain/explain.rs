@@ -111,24 +111,37 @@ pub fn recording_refused(refused: &RecordingRefused) -> String {
     text.trim_end().to_owned()
 }
 
+/// What a class is: so many facts of this kind.
+#[must_use]
+pub fn what(class: &WithheldClass) -> String {
+    let source = Provenance::try_from(class.provenance).unwrap_or_default();
+    let facts = if class.count == 1 { "fact" } else { "facts" };
+    format!("{} {} {facts} of category `{}`", class.count, provenance(source), class.category)
+}
+
+/// What would change that a class is withheld.
+#[must_use]
+pub fn remedy_of(class: &WithheldClass) -> &'static str {
+    let why = Reason::try_from(class.reason).unwrap_or_default();
+    if class.policy.starts_with("personal/") && why != Reason::NotAsked {
+        return "Only the person can change it, by changing their own bounds.";
+    }
+    remedy(why)
+}
+
 /// A withheld class as a sentence or two.
 #[must_use]
 pub fn withheld(class: &WithheldClass) -> String {
     let why = Reason::try_from(class.reason).unwrap_or_default();
-    let source = Provenance::try_from(class.provenance).unwrap_or_default();
     let decider = Tier::try_from(class.decided_by).unwrap_or_default();
-    let facts = if class.count == 1 { "fact" } else { "facts" };
     let article = if class.article.is_empty() { String::new() } else { format!(", {}", class.article) };
     let text = format!(
-        "{} {} {} of category `{}` withheld: {}. Decided by {} (`{}`{article}). {}",
-        class.count,
-        provenance(source),
-        facts,
-        class.category,
+        "{} withheld: {}. Decided by {} (`{}`{article}). {}",
+        what(class),
         reason(why),
         tier(decider),
         class.policy,
-        remedy(why),
+        remedy_of(class),
     );
     text.trim_end().to_owned()
 }

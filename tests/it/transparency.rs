@@ -397,7 +397,7 @@ fn loops(histories: &Histories) -> Rows {
         });
         let from = match (fact.from_replies.is_empty(), shaped) {
             (true, _) => "no reply named",
-            (false, true) => "replies that this key had shaped",
+            (false, true) => "replies that the same fact had shaped",
             (false, false) => "other replies",
         };
         vec![(words(&[from]), 1)]
@@ -522,7 +522,7 @@ async fn the_figures_are_what_a_second_count_says() {
     assert_shows(&report, "loops", &loops(&histories));
     let truth = loops(&histories);
     let of = |from: &str| truth[&words(&[from])].1 as f64;
-    let shaped = of("replies that this key had shaped");
+    let shaped = of("replies that the same fact had shaped");
     let expected = shaped / (shaped + of("other replies"));
     assert!(expected > 0.0 && (ratio(&report, "self-reinforcement").unwrap() - expected).abs() < 1e-9);
     // Inferences in special categories were stopped at the door.

@@ -148,7 +148,7 @@ pub fn order(base: Base) -> Vec<&'static str> {
             "taken back by the person",
             "confirmed without a contest",
         ],
-        Base::Loop => vec!["replies that this key had shaped", "other replies", "no reply named"],
+        Base::Loop => vec!["replies that the same fact had shaped", "other replies", "no reply named"],
         Base::Bite | Base::ErasureSpan | Base::RequestAge => labels(&SPAN_BUCKETS),
         _ => Vec::new(),
     }
@@ -272,8 +272,8 @@ pub const FIGURES: &[Spec] = &[
     Spec {
         id: "reinforcement",
         title: "Whether personalisation feeds on itself",
-        definition: "Inferences recorded in the period: drawn from replies that a fact under the same key had shaped; \
-                     drawn from other replies; no reply named. The self-reinforcement ratio is the first, of all that \
+        definition: "Inferences recorded in the period: drawn from replies that a fact under the same key, or one that \
+                     the inference derives from, had shaped; drawn from other replies; no reply named. The self-reinforcement ratio is the first, of all that \
                      name a reply.",
         unit: "inferences",
         limits: "Only as good as the writers' word on which replies an inference was drawn from, and on what shaped \

@@ -89,12 +89,12 @@ pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], most: f64) -
         let length = (room * share).max(if bar.value > 0.0 { 2.0 } else { 0.0 });
         let class = if bar.rest { "rest" } else { "bar" };
         let (label_y, bar_y) = (top + 14.0, top + 20.0);
-        let _infallible = write!(
+        let _infallible = writeln!(
             svg,
             "<text x=\"0\" y=\"{label_y}\">{}</text>\
              <rect class=\"track\" x=\"0\" y=\"{bar_y}\" width=\"{room}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
              <rect class=\"{class}\" x=\"0\" y=\"{bar_y}\" width=\"{length:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
-             <text class=\"number\" x=\"{WIDTH}\" y=\"{}\">{}</text>\n",
+             <text class=\"number\" x=\"{WIDTH}\" y=\"{}\">{}</text>",
             escape(&shortened(&bar.label)),
             bar_y + 11.0,
             escape(&bar.text),

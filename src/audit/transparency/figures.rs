@@ -481,9 +481,9 @@ fn of_loops(figure: &mut Figure) {
     let Some(inferences) = figure.tables.first() else { return };
     let ratio = rate(
         "self-reinforcement",
-        "Drawn from replies that the same key had shaped, of those that name a reply",
+        "Drawn from replies that the same fact had shaped, of those that name a reply",
         inferences,
-        |label| label == "replies that this key had shaped",
+        |label| label == "replies that the same fact had shaped",
         |label| label != "no reply named",
     );
     figure.ratios.push(ratio);

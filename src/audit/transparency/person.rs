@@ -8,6 +8,7 @@ use super::values::GroupName;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Decision, Event, GrantIssued, GrantUsed, Recorded};
 use crate::domain::ids::EventId;
+use crate::domain::person::UNKNOWN;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Provenance, Reason, SignalKind, Tier};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -158,7 +159,9 @@ impl Person {
 
     /// Jurisdiction and age band.
     fn described(&self) -> [&str; 2] {
-        let said = |text| if text == "" || text == crate::domain::person::UNKNOWN { NOT_SAID } else { text };
+        fn said(text: &str) -> &str {
+            if text.is_empty() || text == UNKNOWN { NOT_SAID } else { text }
+        }
         [said(self.standing.jurisdiction.as_str()), said(self.standing.age_band)]
     }
 
@@ -185,6 +188,7 @@ struct Class {
     category: String,
     source: Provenance,
     key: String,
+    derived_from: Vec<EventId>,
 }
 
 /// What a grant was for.
@@ -203,8 +207,8 @@ pub struct Walk {
     bytes: u64,
     /// Every attribute there ever was.
     attributes: HashMap<EventId, Class>,
-    /// Keys of the attributes that shaped a reply, by who gave it and its name.
-    replies: HashMap<String, BTreeMap<String, HashSet<String>>>,
+    /// Attributes that shaped a reply, by its name and who gave it.
+    replies: HashMap<String, BTreeMap<String, HashSet<EventId>>>,
     grants: HashMap<EventId, GrantSeen>,
     /// When the person said no.
     noes: HashMap<EventId, u64>,
@@ -311,21 +315,18 @@ impl Walk {
                     self.count(Base::Loop, &[drawn_from], 1);
                 }
                 let (category, key) = (attribute.category.clone(), attribute.key.clone());
-                let class = Class { category, source: attribute.provenance, key };
+                let derived_from = attribute.derived_from.clone();
+                let class = Class { category, source: attribute.provenance, key, derived_from };
                 self.attributes.insert(event.event_id, class);
             }
             Event::AttributeContested { attribute, .. } => {
-                if self.is_inferred(*attribute) && self.contested.insert(*attribute) && counts {
-                    self.count(Base::Contest, &["contested"], 1);
-                }
+                let begun = self.is_inferred(*attribute) && self.contested.insert(*attribute);
+                self.count(Base::Contest, &["contested"], u64::from(begun && counts));
             }
             Event::AttributeConfirmed { attribute } => {
-                if !self.settled(*attribute, "taken back by the person", counts)
-                    && counts
-                    && self.is_inferred(*attribute)
-                {
-                    self.count(Base::Contest, &["confirmed without a contest"], 1);
-                }
+                let was_contested = self.settled(*attribute, "taken back by the person", counts);
+                let unasked = counts && !was_contested && self.is_inferred(*attribute);
+                self.count(Base::Contest, &["confirmed without a contest"], u64::from(unasked));
             }
             Event::AttributeRemoved { attribute, .. } => {
                 self.settled(*attribute, "corrected or removed after it", counts);
@@ -343,12 +344,27 @@ impl Walk {
         if attribute.from_replies.is_empty() {
             return "no reply named";
         }
+        let ground = self.ground(&attribute.derived_from);
         let shaped = attribute.from_replies.iter().filter_map(|reply| self.replies.get(reply)).any(|given| {
             let own = given.get(writer);
-            let mut keys = own.into_iter().chain(given.values().filter(|_| own.is_none())).flatten();
-            keys.any(|key| *key == attribute.key)
+            let mut facts = own.into_iter().chain(given.values().filter(|_| own.is_none())).flatten();
+            facts.any(|fact| {
+                let key = self.attributes.get(fact).map(|class| class.key.as_str());
+                key == Some(attribute.key.as_str()) || ground.contains(fact)
+            })
         });
-        if shaped { "replies that this key had shaped" } else { "other replies" }
+        if shaped { "replies that the same fact had shaped" } else { "other replies" }
+    }
+
+    /// Everything that something derives from, through any number of steps.
+    fn ground(&self, sources: &[EventId]) -> HashSet<EventId> {
+        let (mut ground, mut open) = (HashSet::new(), sources.to_vec());
+        while let Some(source) = open.pop() {
+            if ground.insert(source) {
+                open.extend(self.attributes.get(&source).into_iter().flat_map(|class| &class.derived_from));
+            }
+        }
+        ground
     }
 
     /// A contest that ended; whether there was one.
@@ -431,9 +447,8 @@ impl Walk {
 
     fn replied(&mut self, recipient: &str, used: &GrantUsed) {
         let ids = used.shaped_by.iter().filter_map(|id| EventId::from_slice(id));
-        let keys = ids.filter_map(|id| self.attributes.get(&id)).map(|class| class.key.clone());
         let given = self.replies.entry(used.reply.clone()).or_default();
-        given.entry(recipient.to_owned()).or_default().extend(keys);
+        given.entry(recipient.to_owned()).or_default().extend(ids);
     }
 
     fn revoked(&mut self, event: &Recorded, grant: EventId, cause: Option<EventId>, counts: bool) {

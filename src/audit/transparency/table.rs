@@ -120,6 +120,9 @@ pub struct Counts(BTreeMap<(Base, Labels), u64>);
 impl Counts {
     /// Counts something.
     pub fn add(&mut self, base: Base, labels: &[&str], count: u64) {
+        if count == 0 {
+            return;
+        }
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let there = self.0.entry((base, labels)).or_default();
         *there = there.saturating_add(count);

@@ -58,14 +58,10 @@ fn follows(equations: &[Vec<f64>], unit: &[f64]) -> bool {
                 continue;
             };
             rows.swap(rank, pivot);
-            for row in 0..rows.len() {
-                if row != rank {
-                    let factor = rows[row][column] / rows[rank][column];
-                    for at in 0..width {
-                        let taken = rows[rank][at] * factor;
-                        rows[row][at] -= taken;
-                    }
-                }
+            let lead = rows[rank].clone();
+            for (_, row) in rows.iter_mut().enumerate().filter(|(at, _)| *at != rank) {
+                let factor = row[column] / lead[column];
+                row.iter_mut().zip(&lead).for_each(|(cell, lead)| *cell -= lead * factor);
             }
             rank += 1;
         }

@@ -14,8 +14,8 @@ use sayso_proof::event::{EventBody, GrantIssued, GrantedAttribute, Reason};
 use sayso_proof::replay::{Fault, Replay};
 use std::sync::LazyLock;
 
-static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
-static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
+pub(super) static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
+pub(super) static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 
 /// Why an attribute may not be used, or the consent that allows it; the default packs in one sentence a line.
 fn plainly(
@@ -72,7 +72,7 @@ fn allowed_keys(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<S
     decision.allowed.into_iter().map(|allowed| allowed.key).collect()
 }
 
-fn some_case() -> impl Strategy<Value = Case<'static>> {
+pub(super) fn some_case() -> impl Strategy<Value = Case<'static>> {
     let words = (proptest::sample::select(&PURPOSES[..]), proptest::sample::select(&RECIPIENTS[..]));
     words.prop_map(|(purpose, recipient)| Case { recipient, purpose, ..memory(&[], &[]) })
 }
@@ -108,7 +108,11 @@ fn take(replay: &mut Replay, handle: Handle, event: &Recorded) {
     replay.take(event.position, &header, Some(&body));
 }
 
-fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, EventId)>) -> Vec<Fault> {
+pub(super) fn faults(
+    events: &[Recorded],
+    case: &Case<'_>,
+    allowed: Vec<(&HeldAttribute, EventId)>,
+) -> Vec<Fault> {
     let cited = allowed.into_iter().map(|(held, consent)| GrantedAttribute {
         attribute: held.event_id.0.to_vec(),
         consent: consent.0.to_vec(),
@@ -119,7 +123,7 @@ fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, Ev
         recipient: case.recipient.into(),
         purpose: case.purpose.into(),
         allowed: cited.collect(),
-        bounds: vec![10, 11],
+        bounds: vec![10, 11, 12, 13, 14],
         ..GrantIssued::default()
     };
     let mut replay = replay(events);

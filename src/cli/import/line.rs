@@ -1,0 +1,243 @@
+//! Lines of an import: read within bounds, and made into requests. What is said about a bad line never holds what
+//! stands in it.
+
+use super::super::connect::parse_time;
+use crate::proto::{self, Provenance};
+use prost::Message;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::error::Category;
+use sha2::{Digest, Sha256};
+use std::io::{self, BufRead, Read};
+
+/// Longest line, bytes: well above what the daemon takes for one attribute.
+pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// What came of reading a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// There it is.
+    Line,
+    /// It was longer than [`LINE_BYTES_MAX`] and has been skipped.
+    TooLong,
+    /// No more lines.
+    End,
+}
+
+/// Reads the next line into `line`, without its end.
+pub(super) fn next_line(from: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Next> {
+    line.clear();
+    let bound = (LINE_BYTES_MAX as u64).saturating_add(1);
+    let read = (&mut *from).take(bound).read_until(b'\n', line)?;
+    if read == 0 {
+        return Ok(Next::End);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        return Ok(Next::Line);
+    }
+    if line.len() <= LINE_BYTES_MAX {
+        return Ok(Next::Line);
+    }
+    skip_line(from)?;
+    Ok(Next::TooLong)
+}
+
+/// To the end of the line, keeping nothing.
+fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
+    loop {
+        let held = from.fill_buf()?;
+        let end = held.iter().position(|byte| *byte == b'\n');
+        let (used, ended) = (end.map_or(held.len(), |end| end.saturating_add(1)), held.is_empty());
+        from.consume(used);
+        if ended || end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// A line's fields, as any JSON: their types are checked here, so that no message repeats a value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    subject: Value,
+    key: Value,
+    value: Value,
+    category: Value,
+    provenance: Value,
+    #[serde(default)]
+    evidence: Value,
+    observed_at: Value,
+    #[serde(default)]
+    confidence: Value,
+    #[serde(default)]
+    model: Value,
+}
+
+const FIELDS: &str = "subject, key, value, category, provenance, evidence, observed_at, confidence and model";
+
+fn text(field: &str, value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(format!("`{field}` must be a text")),
+    }
+}
+
+fn texts(field: &str, value: Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(values) => values.into_iter().map(|value| text(field, value)).collect(),
+        _ => Err(format!("`{field}` must be a list of texts")),
+    }
+}
+
+fn fields(line: &[u8]) -> Result<Fields, String> {
+    serde_json::from_slice(line).map_err(|error| match error.classify() {
+        Category::Data => {
+            let said = error.to_string();
+            // These two name only our own fields; the others would repeat what stands in the line.
+            let ours = ["missing field", "duplicate field"].iter().any(|begin| said.starts_with(begin));
+            let said = said.split(" at line").next().unwrap_or_default().to_owned();
+            if ours { said } else { format!("must be an object with no fields but {FIELDS}") }
+        }
+        _ => format!("is not JSON, at column {}", error.column()),
+    })
+}
+
+/// A line's request. Its idempotency key is the digest of the request itself, so that the same fact has the same key
+/// however its line is spelled: order of fields, white space, escapes. The same line always gives the same bytes, and
+/// importing it again adds nothing.
+///
+/// # Errors
+/// What is wrong with the line.
+pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, String> {
+    let mut fields = fields(line)?;
+    let provenance = match fields.provenance.as_str() {
+        Some("declared") => Provenance::Declared,
+        Some("observed") => Provenance::Observed,
+        Some("inferred") => Provenance::Inferred,
+        _ => return Err("`provenance` must be declared, observed or inferred".into()),
+    };
+    let confidence = match &fields.confidence {
+        Value::Null => None,
+        given => Some(given.as_f64().ok_or("`confidence` must be a number from 0 to 1")?),
+    };
+    let model = Some(fields.model).filter(|model| !model.is_null());
+    let observed_at = text("observed_at", fields.observed_at)?;
+    let observed_at = parse_time(&observed_at).map_err(|problem| format!("`observed_at` {problem}"))?;
+    fields.value.sort_all_objects();
+    let attribute = proto::AttributeInput {
+        key: text("key", fields.key)?,
+        value_json: fields.value.to_string(),
+        category: text("category", fields.category)?,
+        provenance: provenance.into(),
+        evidence: texts("evidence", fields.evidence)?,
+        observed_at: Some(observed_at),
+        confidence,
+        model: model.map(|model| text("model", model)).transpose()?.unwrap_or_default(),
+        ..Default::default()
+    };
+    let subject = text("subject", fields.subject)?;
+    let mut request = proto::RecordAttributesRequest { subject, attributes: vec![attribute], options: None };
+    let idempotency_key = format!("import-{}", hex::encode(Sha256::digest(request.encode_to_vec())));
+    request.options = Some(proto::WriteOptions { idempotency_key, ..Default::default() });
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    const LINE: &str = r#"{"subject":"s","key":"k","value":{"a":1,"b":[true]},"category":"work","provenance":"inferred","observed_at":"2022-03-17T15:47:00Z"}"#;
+
+    fn of(line: &str) -> Result<proto::RecordAttributesRequest, String> {
+        request(line.as_bytes())
+    }
+
+    #[test]
+    fn a_line_becomes_the_same_request_however_it_is_spelled() {
+        let first = of(LINE).unwrap();
+        assert_eq!(first.attributes[0].value_json, r#"{"a":1,"b":[true]}"#);
+        let spellings = [
+            format!(" {LINE}\r"),
+            LINE.replace("{\"subject\":\"s\",", "{\"evidence\":[], \"subject\": \"\\u0073\", "),
+            LINE.replace(r#""a":1,"b":[true]"#, r#""b":[true],"a":1"#),
+            LINE.replace("15:47:00Z", "16:47:00+01:00"),
+            LINE.replace("\"subject\"", "\"confidence\":null,\"subject\""),
+        ];
+        for spelled in spellings {
+            assert_eq!(of(&spelled).unwrap(), first, "{spelled}");
+        }
+        let key = |line: &str| of(line).unwrap().options.unwrap().idempotency_key;
+        for (from, to) in [("\"s\"", "\"t\""), ("\"k\"", "\"l\""), ("[true]", "[false]"), ("47:00", "47:01")]
+        {
+            assert_ne!(key(LINE), key(&LINE.replace(from, to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn every_json_is_a_value() {
+        for (value, expected) in
+            [("\"plain\"", "\"plain\""), ("null", "null"), ("[1, 2]", "[1,2]"), ("0.5", "0.5")]
+        {
+            let line = LINE.replace(r#"{"a":1,"b":[true]}"#, value);
+            assert_eq!(of(&line).unwrap().attributes[0].value_json, expected);
+        }
+    }
+
+    #[test]
+    fn malformed_lines_say_what_is_wrong() {
+        let bad = |from: &str, to: &str| of(&LINE.replace(from, to)).unwrap_err();
+        assert_eq!(of("{}").unwrap_err(), "missing field `subject`");
+        assert_eq!(of("{").unwrap_err(), "is not JSON, at column 1");
+        assert!(bad("inferred", "guessed").contains("provenance"));
+        assert!(bad("2022-03-17T15:47:00Z", "then").contains("observed_at"));
+        assert!(bad("\"s\"", "7").contains("`subject` must be a text"));
+        assert!(bad("\"key\"", "\"evidence\":[1],\"key\"").contains("evidence"));
+        assert!(bad("\"key\":\"k\"", "\"key\":\"k\",\"key\":\"l\"").contains("duplicate field"));
+        assert!(request(b"\xff\xfe{}").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_never_holds_what_stands_there() {
+        let secret = "has been ill since May";
+        let quoted = format!("\"{secret}\"");
+        let lines = [
+            quoted.clone(),
+            format!("[{quoted}]"),
+            format!("{{{quoted}:1}}"),
+            format!("{{\"subject\":{quoted}"),
+            LINE.replace("\"key\"", &format!("{quoted}:1,\"key\"")),
+            LINE.replace("\"key\"", &format!("\"confidence\":{quoted},\"key\"")),
+            LINE.replace("\"key\"", &format!("\"model\":[{quoted}],\"key\"")),
+            LINE.replace("inferred", secret),
+            LINE.replace("2022-03-17T15:47:00Z", secret),
+        ];
+        for line in lines {
+            let said = of(&line).unwrap_err();
+            assert!(!said.contains("ill since"), "{said}");
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let long = vec![b'x'; LINE_BYTES_MAX + 1];
+        let fits = vec![b'y'; LINE_BYTES_MAX];
+        let bytes = [long.as_slice(), b"\n", &fits, b"\nlast"].concat();
+        let mut from = io::BufReader::with_capacity(1000, bytes.as_slice());
+        let mut line = Vec::new();
+        assert_eq!(next_line(&mut from, &mut line).unwrap(), Next::TooLong);
+        assert_eq!((next_line(&mut from, &mut line).unwrap(), &line), (Next::Line, &fits));
+        assert_eq!((next_line(&mut from, &mut line).unwrap(), line.as_slice()), (Next::Line, &b"last"[..]));
+        assert_eq!(next_line(&mut from, &mut line).unwrap(), Next::End);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _either = request(&bytes);
+        }
+    }
+}

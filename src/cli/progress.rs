@@ -1,0 +1,25 @@
+//! Progress of long work, on standard error and only where a terminal looks on.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template);
+    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style.progress_chars("=> ")))
+}
+
+/// Of entries; 0: how many is told later.
+pub(super) fn entries(total: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(total).with_message(what);
+    styled(bar, "{msg} [{bar:40}] {pos}/{len} {per_sec} {eta}")
+}
+
+/// Of the bytes of a file, or only how far it is where nobody knows the end.
+pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
+    match total {
+        Some(total) => {
+            let bar = ProgressBar::new(total).with_message(what);
+            styled(bar, "{msg} [{bar:40}] {bytes}/{total_bytes} {eta}")
+        }
+        None => styled(ProgressBar::new_spinner().with_message(what), "{msg} {bytes} in {elapsed}"),
+    }
+}
