@@ -208,7 +208,7 @@ impl App {
         let mut key = [0; 32];
         self.clock.fill(&mut key);
         let mut tally = Tally::new(key, request.epsilon > 0.0);
-        let total = self.vault.subject_count()?;
+        let total = self.vault.subject_count();
         if frames.blocking_send(Ok(ReportFrame::Progress { done: 0, total })).is_err() {
             return Ok(None);
         }

@@ -88,9 +88,7 @@ enum Command {
     Bounds(publish_bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// What can be measured of personalisation's benefits and risks, over people.
     Report(report::Report),
-    /// The record of processing activities (GDPR Art. 30).
     RecordOfProcessing(report::RecordOfProcessing),
     /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),

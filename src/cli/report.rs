@@ -1,10 +1,10 @@
 //! `sayso report | record-of-processing`
 
 use super::Connection;
-use super::audit::progress;
 use super::connect::{Link, parse_time};
 use super::error::CliError;
 use super::output::{Out, table, time};
+use super::progress;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::get_transparency_report_response::Frame;
@@ -51,7 +51,7 @@ impl Report {
             html: self.output.is_some(),
         };
         let mut frames = client(at).await?.get_transparency_report(request).await?.into_inner();
-        let bar = progress(0, "counting people");
+        let bar = progress::entries(0, "counting people");
         let mut made = None;
         while let Some(frame) = frames.message().await? {
             match frame.frame {

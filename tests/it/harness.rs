@@ -179,7 +179,6 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
         channel: "web".into(),
         guardian: false,
         options: None,
-        guardian: false,
     }
 }
 
