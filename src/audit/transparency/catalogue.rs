@@ -117,6 +117,13 @@ pub fn population(base: Base) -> Population {
         ),
         Base::Bytes => entry("bytes", "People, by bytes held", "people", &["bytes"], one(1)),
         Base::Artifacts => entry("artifacts", "People, by artefacts built", "people", &["artefacts"], one(1)),
+        Base::Request | Base::RequestAge | Base::ErasureSpan | Base::ErasedFact => of_rights(base),
+    }
+}
+
+/// Populations of the person's rights; the last one is of facts erased.
+fn of_rights(base: Base) -> Population {
+    match base {
         Base::Request => entry("requests", "Requests", "steps", &["kind", "step"], some(2, 2)),
         Base::RequestAge => {
             entry("request-ages", "Requests decided, by age", "requests", &["after it was submitted"], one(2))
@@ -128,7 +135,7 @@ pub fn population(base: Base) -> Population {
             &["after the request"],
             one(1),
         ),
-        Base::ErasedFact => entry("erased-facts", "Facts erased", "facts", &["category"], some(8, 50)),
+        _ => entry("erased-facts", "Facts erased", "facts", &["category"], some(8, 50)),
     }
 }
 
