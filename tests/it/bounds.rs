@@ -182,10 +182,12 @@ async fn narrower_bounds_revoke_at_once_what_they_contradict() {
     publish(&mut world, version(Tier::Provider, "family", "2", "")).await.unwrap();
     assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
     // Every version is kept, and a restart changes nothing.
-    let mut world = World { harness: world.harness.restart().await, ..world };
-    world.steward = world.harness.as_role(Role::Steward, "privacy-team").await;
+    let World { harness, service, steward, authority } = world;
+    drop((fallen, service, steward, authority));
+    let harness = harness.restart().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     let request = proto::GetBoundsRequest { as_of: None, history: true };
-    let shown = world.steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
+    let shown = steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
     let family: Vec<_> = shown
         .iter()
         .filter(|pack| pack.pack == "family")
@@ -480,7 +482,7 @@ async fn a_preview_says_what_publishing_then_does() {
     let policy = "family/no-family";
     assert_eq!(refused, [("", "family", 1, policy), ("tutor", "family", 1, policy)]);
     assert!(found.examples.iter().all(|handle| handle.len() == 32), "{:?}", found.examples);
-    assert!(!format!("{found:?}").contains("ada"));
+    assert!(!format!("{found:?}").contains("cleo"));
     // It wrote nothing, and was right.
     assert!(standing(&mut world, &grant.grant_id).await.0);
     assert_eq!(publish(&mut world, bounds).await.unwrap().grants_revoked, 1);
