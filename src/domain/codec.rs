@@ -130,6 +130,7 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+        Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
 }
 
@@ -251,6 +252,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
+        Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
 }
 
