@@ -97,13 +97,7 @@ fn encode_event(event: &Event) -> Body {
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
-            Body::GrantRevoked(log::GrantRevoked {
-                grant: bytes(grant),
-                reason: (*reason).into(),
-                cause: cause.as_ref().map(bytes).unwrap_or_default(),
-                grant_id: grant_id.clone(),
-                recipient: recipient.clone(),
-            })
+            Body::GrantRevoked(encode_revoked(grant, (*reason).into(), cause.as_ref(), [grant_id, recipient]))
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
@@ -134,6 +128,21 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+    }
+}
+
+fn encode_revoked(
+    grant: &EventId,
+    reason: i32,
+    cause: Option<&EventId>,
+    [grant_id, recipient]: [&String; 2],
+) -> log::GrantRevoked {
+    log::GrantRevoked {
+        grant: grant.0.to_vec(),
+        reason,
+        cause: cause.map(|cause| cause.0.to_vec()).unwrap_or_default(),
+        grant_id: grant_id.clone(),
+        recipient: recipient.clone(),
     }
 }
 
