@@ -1,6 +1,7 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,10 @@ pub struct Config {
     pub limits: Limits,
     /// Requests of people.
     pub rights: Rights,
+    /// Transparency reports.
+    pub report: ReportConfig,
+    /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
+    pub processing: ProcessingConfig,
 }
 
 /// How requests of people are dealt with.
@@ -130,6 +135,52 @@ pub struct Limits {
     pub clock_skew_ms_max: u64,
 }
 
+/// Transparency reports: what they may say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// The smallest group that a report may be asked to show, people. 2 to 1,000,000.
+    pub k_min: u32,
+    /// What all reports with noise may spend on periods that overlap, epsilon of differential privacy. Above 0, at
+    /// most 100.
+    pub epsilon_max: f64,
+    /// Refuse reports without noise.
+    pub noise_required: bool,
+    /// The limit that the controller declares for releases of one person's data a day: 1, 3, 7, 15, 31 or 63. The
+    /// report then says how often it was passed.
+    pub releases_a_day_declared: Option<u64>,
+}
+
+/// What a ledger can't know of the processing that it records (GDPR Art. 30(1)).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProcessingConfig {
+    /// (a) Name of the controller.
+    pub controller: String,
+    /// (a) How it is reached.
+    pub contact: String,
+    /// (a) Its representative (Art. 27).
+    pub representative: String,
+    /// (a) Its data protection officer (Art. 37).
+    pub data_protection_officer: String,
+    /// (c) Categories of data subjects.
+    pub data_subjects: Vec<String>,
+    /// (d) Recipients: name and who that is.
+    pub recipients: BTreeMap<String, String>,
+    /// (e) Transfers to third countries with their safeguards, or that there are none.
+    pub transfers: Vec<String>,
+    /// (f) What, and how long it is kept.
+    pub retention: BTreeMap<String, String>,
+    /// (g) Security measures beside the ledger's own.
+    pub security_measures: Vec<String>,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, releases_a_day_declared: None }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -142,6 +193,8 @@ impl Default for Config {
             pkcs11: None,
             limits: Limits::default(),
             rights: Rights::default(),
+            report: ReportConfig::default(),
+            processing: ProcessingConfig::default(),
         }
     }
 }
@@ -227,6 +280,13 @@ impl Config {
             "rights.expiry_interval_ms",
             "10 to 3,600,000",
         )?;
+        let report = &self.report;
+        bound((2..=1_000_000).contains(&report.k_min), "report.k_min", "2 to 1,000,000")?;
+        let is_budget = report.epsilon_max > 0.0 && report.epsilon_max <= 100.0;
+        bound(is_budget, "report.epsilon_max", "above 0 and at most 100")?;
+        let declared = report.releases_a_day_declared;
+        let is_limit = declared.is_none_or(|limit| [1, 3, 7, 15, 31, 63].contains(&limit));
+        bound(is_limit, "report.releases_a_day_declared", "1, 3, 7, 15, 31 or 63")?;
         bound(limits.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         bound(
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),

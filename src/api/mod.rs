@@ -10,6 +10,7 @@ mod credential;
 mod grant;
 mod operator;
 mod profile;
+mod report;
 mod rights;
 mod roles;
 mod status;

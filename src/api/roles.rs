@@ -58,6 +58,8 @@ const METHODS: &[(&str, &[Role])] = &[
     ("AuditService/GetConsistencyProof", ALL),
     ("AuditService/ExportAudit", &[AUDITOR]),
     ("OperatorService/Backup", &[OPERATOR]),
+    ("AuditService/GetTransparencyReport", &[AUDITOR, STEWARD]),
+    ("AuditService/GetRecordOfProcessing", &[AUDITOR, STEWARD]),
     ("OperatorService/GetStats", &[OPERATOR, STEWARD, AUDITOR]),
 ];
 

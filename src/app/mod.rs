@@ -29,6 +29,7 @@ mod publish;
 mod publish_bounds;
 mod record_attributes;
 mod record_consent;
+mod record_of_processing;
 mod record_signal;
 mod refuse_recording;
 mod report_use;
@@ -40,8 +41,12 @@ mod revocations;
 mod rules;
 mod submit_request;
 mod sweep;
+mod transparency_report;
 mod write;
 
+pub use crate::audit::transparency::{
+    Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
+};
 pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
 pub use certificate::Certificate;
@@ -71,6 +76,7 @@ pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::{Rules, Version};
 pub use submit_request::NewRequest;
+pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 use crate::clock::SharedClock;
@@ -106,6 +112,9 @@ pub struct App {
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
+    /// Held from looking at a period's privacy budget to spending it.
+    reporting: tokio::sync::Mutex<()>,
+    report_settings: ReportSettings,
 }
 
 /// As of when something is asked.

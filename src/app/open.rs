@@ -5,6 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
+use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub restored: Option<Restored>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
+    /// What reports may say.
+    pub report: ReportSettings,
 }
 
 /// How requests of people are dealt with.
@@ -100,6 +103,8 @@ impl App {
             rights: settings.rights,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            reporting: tokio::sync::Mutex::default(),
+            report_settings: settings.report,
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;

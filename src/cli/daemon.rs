@@ -1,7 +1,7 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
-use crate::app::{App, OpenError, Restored, RightsSettings, Settings, TierKeys};
+use crate::app::{App, Declared, OpenError, ReportSettings, Restored, RightsSettings, Settings, TierKeys};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
@@ -342,7 +342,29 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             steward_decides_erasures: config.rights.steward_decides_erasures,
         },
         restored,
+        report: report_settings(config),
     })
+}
+
+fn report_settings(config: &Config) -> ReportSettings {
+    let (report, processing) = (&config.report, config.processing.clone());
+    ReportSettings {
+        k_min: report.k_min,
+        epsilon_max: report.epsilon_max,
+        noise_required: report.noise_required,
+        releases_a_day: report.releases_a_day_declared,
+        processing: Declared {
+            controller: processing.controller,
+            contact: processing.contact,
+            representative: processing.representative,
+            data_protection_officer: processing.data_protection_officer,
+            data_subjects: processing.data_subjects,
+            recipients: processing.recipients,
+            transfers: processing.transfers,
+            retention: processing.retention,
+            security_measures: processing.security_measures,
+        },
+    }
 }
 
 fn clock_of(clock: &SharedClock) -> &dyn Clock {

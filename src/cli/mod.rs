@@ -20,6 +20,7 @@ mod partial;
 mod profile;
 mod progress;
 mod publish_bounds;
+mod report;
 mod request;
 mod retention;
 mod rights;
@@ -100,6 +101,9 @@ enum Command {
     Bounds(publish_bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
+    Report(report::Report),
+    RecordOfProcessing(report::RecordOfProcessing),
+    /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
@@ -181,6 +185,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
+        Command::Report(command) => command.run(at, out).await,
+        Command::RecordOfProcessing(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,

@@ -99,14 +99,7 @@ fn encode_event(event: &Event) -> Body {
         Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
         Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
-            Body::GrantRevoked(log::GrantRevoked {
-                grant: bytes(grant),
-                reason: (*reason).into(),
-                cause: cause.as_ref().map(bytes).unwrap_or_default(),
-                grant_id: grant_id.clone(),
-                recipient: recipient.clone(),
-                source: source.as_ref().map(bytes).unwrap_or_default(),
-            })
+            encode_revoked((grant, *reason), (cause.as_ref(), source.as_ref()), grant_id, recipient)
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
@@ -137,7 +130,24 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+        Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
+}
+
+fn encode_revoked(
+    (grant, reason): (&EventId, Reason),
+    (cause, source): (Option<&EventId>, Option<&EventId>),
+    grant_id: &str,
+    recipient: &str,
+) -> Body {
+    Body::GrantRevoked(log::GrantRevoked {
+        grant: grant.0.to_vec(),
+        reason: reason.into(),
+        cause: cause.map(|cause| cause.0.to_vec()).unwrap_or_default(),
+        grant_id: grant_id.to_owned(),
+        recipient: recipient.to_owned(),
+        source: source.map(|source| source.0.to_vec()).unwrap_or_default(),
+    })
 }
 
 fn encode_consent(decision: Decision, terms: &Terms) -> Body {
@@ -242,6 +252,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
+        Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
 }
 

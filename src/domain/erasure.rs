@@ -97,6 +97,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RecordViewed(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
+        | Event::FiguresReported(_)
         | Event::LogOpened(_) => Class::Nobody,
     }
 }

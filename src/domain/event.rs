@@ -7,10 +7,10 @@ use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored, BoundsPublished,
-    CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted,
-    HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
-    RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined,
-    Role, SignalKind, SubjectDescribed,
+    CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported, GrantIssued,
+    GrantUsed, HoldLifted, HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted,
+    RetentionDefined, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -158,6 +158,8 @@ pub enum Event {
     AuditExported(AuditExported),
     /// Somebody looked.
     RecordViewed(RecordViewed),
+    /// Figures over people left the ledger.
+    FiguresReported(FiguresReported),
     /// The first entry.
     LogOpened(LogOpened),
     /// The log went back to a backup.

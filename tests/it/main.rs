@@ -26,3 +26,4 @@ mod real_facts;
 mod rights;
 mod tidy;
 mod token;
+mod transparency;

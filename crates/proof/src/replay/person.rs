@@ -85,6 +85,7 @@ impl Person {
                 self.record(id, corrected.attribute.as_ref());
             }
             Event::AttributeRemoved(removed) => self.gone(&removed.attribute, Fault::Removed),
+            Event::AttributeExpired(expired) => self.gone(&expired.attribute, Fault::Expired),
             Event::AttributeContested(contested) => {
                 if let Some(fact) = self.fact_mut(&contested.attribute) {
                     fact.contested = true;
