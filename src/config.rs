@@ -19,8 +19,74 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where HTTP listens (public log, health). Loopback, as above.
     pub http: SocketAddr,
+    /// Who the controller is, as people are told.
+    pub organisation: Organisation,
     /// Limits.
     pub limits: Limits,
+}
+
+/// Who the controller is: what access packages and consent receipts say (GDPR Art. 13(1)(a), 15(1); ISO/IEC TS
+/// 27560:2023 party fields). What is left empty is shown as not stated, never made up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Organisation {
+    /// Its legal name. Default: the `controller` id. At most 256 bytes, as each of these.
+    pub name: String,
+    /// Where its privacy team is reached: an e-mail address, a telephone number.
+    pub contact: String,
+    /// Its postal address.
+    pub address: String,
+    /// Its site: an `https:` or `http:` URL.
+    pub url: String,
+    /// Where people see, change and withdraw, and exercise their rights: a URL.
+    pub rights_url: String,
+    /// Whose law applies: `EU`, `EEA`, or a country of ISO 3166-1 alpha-2. Default `EU`.
+    pub jurisdiction: String,
+    /// Where the ledger's machines stand: as `jurisdiction`; at most 32.
+    pub storage_locations: Vec<String>,
+}
+
+impl Default for Organisation {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            contact: String::new(),
+            address: String::new(),
+            url: String::new(),
+            rights_url: String::new(),
+            jurisdiction: "EU".into(),
+            storage_locations: Vec::new(),
+        }
+    }
+}
+
+impl Organisation {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let is_text = |text: &str| text.len() <= 256 && !text.chars().any(char::is_control);
+        let is_url = |text: &str| {
+            let outside = |c: char| c.is_whitespace() || "<>\"{}|\\^`".contains(c);
+            let known = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+            text.is_empty() || (is_text(text) && known && !text.contains(outside))
+        };
+        let is_place =
+            |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        bound(is_text(&self.name), "organisation.name", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.contact), "organisation.contact", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.address), "organisation.address", "at most 256 bytes, no control characters")?;
+        bound(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
+        bound(
+            is_url(&self.rights_url),
+            "organisation.rights_url",
+            "an http: or https: URL of at most 256 bytes",
+        )?;
+        let place = "`EU`, `EEA` or a two-letter country of ISO 3166-1";
+        bound(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
+        let places = &self.storage_locations;
+        bound(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", place)
+    }
 }
 
 /// Bounds of queues, batches and caches.
@@ -51,6 +117,7 @@ impl Default for Config {
             controller: "dev".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
+            organisation: Organisation::default(),
             limits: Limits::default(),
         }
     }
@@ -135,7 +202,8 @@ impl Config {
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
-        )
+        )?;
+        self.organisation.check()
     }
 
     /// The log's origin, as in its checkpoints.

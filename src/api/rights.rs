@@ -1,11 +1,15 @@
 //! `RightsService`.
 
 use super::{Api, auth, convert, status};
+use crate::package::Kind;
 use crate::proto;
 use crate::proto::rights_service_server::RightsService;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
+type ExportAnswer = Result<proto::ExportSubjectResponse, Status>;
 
 #[tonic::async_trait]
 impl RightsService for Api {
@@ -39,5 +43,34 @@ impl RightsService for Api {
         let id = id.parse().map_err(|_| status::invalid("request_id", "must be a UUID"))?;
         let certificate = Some(convert::certificate(self.app.certificate(&id).map_err(status::of)?));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
+    }
+
+    type ExportSubjectStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ExportAnswer> + Send>>;
+
+    async fn export_subject(
+        &self,
+        request: Request<proto::ExportSubjectRequest>,
+    ) -> Answer<Self::ExportSubjectStream> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let kind = match request.kind() {
+            proto::PackageKind::Unspecified | proto::PackageKind::Access => Kind::Access,
+            proto::PackageKind::Portability => Kind::Portability,
+        };
+        let answers = match request.request_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| status::invalid("request_id", "must be a UUID"))?),
+        };
+        let chunks = self.app.export_subject(&caller, &subject, kind, answers).await.map_err(status::of)?;
+        let answers = ReceiverStream::new(chunks).map(|chunk| {
+            let chunk = chunk.map_err(status::of)?;
+            Ok(proto::ExportSubjectResponse {
+                chunk: chunk.bytes,
+                events_done: chunk.done,
+                events_total: chunk.total,
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -2,11 +2,13 @@
 
 mod caller;
 mod check_grant;
+mod consent_receipt;
 mod erase_subject;
 mod error;
 mod evaluate_use;
 mod explain_grant;
 mod export_audit;
+mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
@@ -31,6 +33,7 @@ pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
+pub use export_subject::PackageChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
 pub use list_events::Page;
@@ -67,6 +70,8 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    /// Who is answerable, as people are told.
+    controller: Arc<crate::package::Controller>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
 }

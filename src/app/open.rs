@@ -35,6 +35,8 @@ pub struct Settings {
     pub clock: SharedClock,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// Who is answerable, as people are told.
+    pub controller: crate::package::Controller,
 }
 
 /// Why the daemon can't start.
@@ -74,6 +76,7 @@ impl App {
             rules: RwLock::new(rules),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
+            controller: Arc::new(settings.controller),
             erasing: tokio::sync::RwLock::default(),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;

@@ -5,6 +5,7 @@ use crate::app::{App, OpenError, Settings};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::package::Controller;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{RootKey, VaultError};
@@ -223,7 +224,23 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        controller: controller(config),
     })
+}
+
+/// Who is answerable, as people are told.
+fn controller(config: &Config) -> Controller {
+    let of = config.organisation.clone();
+    Controller {
+        id: config.controller.clone(),
+        name: of.name,
+        contact: of.contact,
+        address: of.address,
+        url: of.url,
+        rights_url: of.rights_url,
+        jurisdiction: of.jurisdiction,
+        storage_locations: of.storage_locations,
+    }
 }
 
 fn clock_of(clock: &SharedClock) -> &dyn Clock {

@@ -104,6 +104,7 @@ fn encode_event(event: &Event) -> Body {
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
+        Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
         Event::BoundsPublished(bounds) => Body::BoundsPublished(bounds.clone()),
         Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.clone()),
@@ -186,6 +187,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         },
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
+        Body::AccessProvided(access) => Event::AccessProvided(access),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
         Body::BoundsPublished(bounds) => Event::BoundsPublished(bounds),
         Body::PurposeDefined(purpose) => Event::PurposeDefined(purpose),

@@ -6,9 +6,9 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind,
+    AccessProvided, Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted,
+    ErasureRequested, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind,
 };
 
 /// What a person decided.
@@ -102,6 +102,8 @@ pub enum Event {
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.
     ErasureRequested(ErasureRequested),
+    /// Somebody took a package about the person away.
+    AccessProvided(AccessProvided),
     /// Somebody was forgotten.
     ErasureCompleted(ErasureCompleted),
     /// Rules.
