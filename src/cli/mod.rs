@@ -8,12 +8,14 @@ mod consent;
 pub mod daemon;
 mod demo;
 mod error;
+mod export_subject;
 mod grant;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
+mod receipt;
 mod rights;
 mod serve;
 mod signal;
@@ -73,6 +75,7 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    ExportSubject(export_subject::ExportSubject),
     #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
@@ -150,6 +153,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::ExportSubject(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,

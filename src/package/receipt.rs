@@ -68,7 +68,9 @@ pub struct Receipt<'a> {
 /// A moment of the record's life.
 struct Moment<'a> {
     event_id: EventId,
+    /// When the person spoke, by the writer's word: it stands in the signed event.
     at_ms: u64,
+    order: (u64, EventId),
     status: &'static str,
     terms: &'a Terms,
     actor: &'a Actor,
@@ -356,7 +358,8 @@ impl Receipt<'_> {
         };
         let decided = self.decisions.iter().filter(|record| related(&record.terms)).map(|record| Moment {
             event_id: record.event_id,
-            at_ms: record.recorded_at_ms,
+            at_ms: record.about_ms,
+            order: (record.recorded_at_ms, record.event_id),
             status: match record.decision {
                 Decision::Given => "dpv:ConsentGiven",
                 Decision::Refused => "dpv:ConsentRefused",
@@ -369,14 +372,15 @@ impl Receipt<'_> {
         });
         let asked = self.asked.iter().filter(|asked| related(&asked.terms)).map(|asked| Moment {
             event_id: asked.event_id,
-            at_ms: asked.recorded_at_ms,
+            at_ms: asked.about_ms,
+            order: (asked.recorded_at_ms, asked.event_id),
             status: "dpv:ConsentRequested",
             terms: &asked.terms,
             actor: &asked.actor,
             by_person: false,
         });
         let mut moments: Vec<Moment<'_>> = decided.chain(asked).collect();
-        moments.sort_by_key(|moment| (moment.at_ms, moment.event_id));
+        moments.sort_by_key(|moment| moment.order);
         let newest = moments.len().saturating_sub(EVENTS_MAX);
         let kept = moments.iter().enumerate();
         let kept = kept.filter(|(number, of)| *number >= newest || of.event_id == self.record.event_id);

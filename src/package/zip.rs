@@ -206,7 +206,7 @@ mod tests {
         }
         let bytes = zip.finish().unwrap();
         assert!(bytes.len() < 1_000);
-        let read = |name| member(&mut std::io::Cursor::new(&bytes), name, 1 << 20).unwrap();
+        let read = |name| member(&mut io::Cursor::new(&bytes), name, 1 << 20).unwrap();
         assert_eq!(read("a.json").unwrap(), b"{}");
         assert_eq!(read("b/c.txt").unwrap().len(), 100_000);
         assert!(read("d").is_none());
@@ -219,7 +219,7 @@ mod tests {
         bomb.write_all(&vec![b' '; 1 << 20]).unwrap();
         bomb.finish().unwrap();
         let bytes = zip.finish().unwrap();
-        assert!(member(&mut std::io::Cursor::new(&bytes), "package.json", 1 << 16).is_err());
+        assert!(member(&mut io::Cursor::new(&bytes), "package.json", 1 << 16).is_err());
     }
 
     #[test]

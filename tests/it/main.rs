@@ -13,6 +13,7 @@ mod bad_input;
 mod crash;
 mod harness;
 mod outside_note;
+mod package;
 mod public_log;
 mod readme;
 mod real_facts;
