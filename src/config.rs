@@ -235,6 +235,27 @@ mod tests {
     }
 
     #[test]
+    fn an_organisation_says_what_documents_can_hold() {
+        let with = |text: &str| {
+            let organisation = toml::from_str(text).unwrap();
+            Config { organisation, ..Config::default() }.check()
+        };
+        with(
+            "name = \"A\"\nurl = \"https://a.example\"\njurisdiction = \"DE\"\nstorage_locations = [\"EEA\"]",
+        )
+        .unwrap();
+        for wrong in [
+            "url = \"javascript:alert(1)\"",
+            "rights_url = \"https://a.example/<b>\"",
+            "jurisdiction = \"Germany\"",
+            "storage_locations = [\"de\"]",
+            "contact = \"a\\nb\"",
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_public_address_is_refused() {
         let config = Config { listen: SocketAddr::from(([0, 0, 0, 0], 7117)), ..Config::default() };
         assert!(matches!(config.check(), Err(ConfigError::OutOfBounds { key: "listen", .. })));

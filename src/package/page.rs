@@ -2,7 +2,7 @@
 
 use super::record::{
     Attribute, By, Consent, Cover, Disclosure, Fall, History, NamedAttribute, PermittedUse, Recipient,
-    Signal, Use,
+    Signal, Use, Withheld,
 };
 use super::text::{Html, code, escape, foreign, lines, time, value};
 use super::{Controller, Kind, Record, Section, Sink};
@@ -337,7 +337,8 @@ fn attribute(held: &Attribute) -> [Html; 6] {
         source.push(Html(format!("rests on {}", evidence.join(", "))));
     }
     if !held.derived_from.is_empty() {
-        source.push(escape(&format!("derived from {} other facts", held.derived_from.len())));
+        let facts = if held.derived_from.len() == 1 { "another fact" } else { "other facts" };
+        source.push(Html(format!("derived from {facts}")));
     }
     let mut says = vec![value(held.value.get())];
     if held.contested {
@@ -369,15 +370,58 @@ fn permitted_use(of: &PermittedUse) -> [Html; 4] {
     } else {
         keys(&of.allowed)
     };
-    let withheld = lines(of.withheld.iter().map(|class| escape(&class.explanation)));
+    let withheld = held_back(&of.withheld);
     [lines([escape(&of.purpose_title), code(&of.purpose)]), who, may, withheld]
 }
 
+/// Classes with one reason together: what decides is the reason, and `package.json` has each by itself.
+fn held_back(classes: &[Withheld]) -> Html {
+    let mut reasons: Vec<(String, u64, Vec<&str>)> = Vec::new();
+    for class in classes {
+        let why = why(class);
+        let count = u64::from(class.count);
+        match reasons.iter_mut().find(|(known, ..)| *known == why) {
+            Some((_, total, categories)) => {
+                *total = total.saturating_add(count);
+                if !categories.contains(&class.category.as_str()) {
+                    categories.push(&class.category);
+                }
+            }
+            None => reasons.push((why, count, vec![&class.category])),
+        }
+    }
+    lines(reasons.into_iter().map(|(why, count, categories)| {
+        let facts = if count == 1 { "fact" } else { "facts" };
+        Html(format!("{count} {facts}: {} {}", escape(&why).0, soft(&categories.join(", ")).0))
+    }))
+}
+
+/// A reason to the person it is about; a rule of somebody else's speaks for itself.
+fn why(of: &Withheld) -> String {
+    match of.reason {
+        "REASON_NO_CONSENT" => "you have not consented to this use",
+        "REASON_CONSENT_REFUSED" => "you refused this use",
+        "REASON_CONSENT_WITHDRAWN" => "you took back your consent to this use",
+        "REASON_CONSENT_EXPIRED" => "your consent to this use has ended",
+        "REASON_NOT_EXPLICIT" => "it is of a special category, and no explicit consent of yours names it",
+        "REASON_RESTRICTED" => "you restricted use",
+        "REASON_OBJECTED" => "you objected to this purpose",
+        "REASON_PAUSED" => "you paused personalisation",
+        "REASON_OPTED_OUT" => "you opted out",
+        "REASON_CONTESTED" => "you said that it is wrong",
+        "REASON_ATTRIBUTE_EXPIRED" => "its time has passed",
+        "REASON_SOURCE_WITHHELD" => "what it was derived from may not be used",
+        _ => return of.explanation.replace('`', ""),
+    }
+    .to_owned()
+}
+
 fn recipient(of: &Recipient) -> [Html; 6] {
-    let often = format!("{} times given, {} uses reported", of.disclosures, of.uses);
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let often = format!("given {}, use reported {}", times(of.disclosures), times(of.uses));
     let all = |names: &[String]| lines(names.iter().map(|name| escape(name)));
-    let times = (time(&of.first_received_at), time(&of.last_received_at));
-    [code(&of.name), times.0, times.1, escape(&often), all(&of.purposes), all(&of.categories)]
+    let (first, last) = (time(&of.first_received_at), time(&of.last_received_at));
+    [code(&of.name), first, last, escape(&often), all(&of.purposes), all(&of.categories)]
 }
 
 fn because(consents: &[String]) -> Html {

@@ -350,6 +350,53 @@ async fn whoever_was_erased_is_as_if_never_there() {
     assert_eq!((erased.code(), erased.message()), (never.code(), never.message()));
 }
 
+/// Text that no compression makes small.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + u8::try_from(state % 94).unwrap() + 1)
+    };
+    (0..bytes).map(letter).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_ends_a_running_export() {
+    let harness = Harness::start().await;
+    let mut tutor = harness.as_role(Role::Service, "tutor").await;
+    for batch in 0..16 {
+        let one = |number: u64| {
+            let seed = batch * 64 + number;
+            let value = Value::from(noise(seed, 12 << 10)).to_string();
+            input(&format!("key-{seed}"), "activity", &value, Provenance::Declared)
+        };
+        let attributes = (0..64).map(one).collect();
+        let request = proto::RecordAttributesRequest { subject: "ada".into(), attributes, options: None };
+        tutor.profile.record_attributes(request).await.unwrap();
+    }
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let mut chunks =
+        steward.rights.export_subject(request("ada", PackageKind::Access)).await.unwrap().into_inner();
+    let mut taken = chunks.message().await.unwrap().unwrap().chunk.len();
+    let erase = proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::All.into(),
+        options: None,
+    };
+    steward.rights.submit_request(erase).await.unwrap();
+    let ended = loop {
+        match chunks.message().await {
+            Ok(Some(chunk)) => taken += chunk.chunk.len(),
+            Ok(None) => panic!("{taken} bytes, and it ended as if whole"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Aborted);
+}
+
 /// Leaves package and receipts where `tests/outside/run.sh` finds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_verify_offline_and_only_as_they_are() {
