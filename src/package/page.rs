@@ -392,7 +392,8 @@ fn held_back(classes: &[Withheld]) -> Html {
     }
     lines(reasons.into_iter().map(|(why, count, categories)| {
         let facts = if count == 1 { "fact" } else { "facts" };
-        Html(format!("{count} {facts}: {} {}", escape(&why).0, soft(&categories.join(", ")).0))
+        let categories = soft(&format!("({})", categories.join(", "))).0;
+        Html(format!("{count} {facts}: {} {categories}", escape(&why).0))
     }))
 }
 

@@ -160,7 +160,7 @@ impl Receipt<'_> {
         }
         set("dpv:hasRight", self.rights());
         if let Some(notice) = notice(&self.record.terms) {
-            set("dct:language", notice["dct:language"].clone());
+            set("dct:language", notice.get("dct:language").cloned().unwrap_or_default());
             set("dpv:hasNotice", notice);
         }
         record

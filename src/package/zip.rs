@@ -186,7 +186,7 @@ fn stamp(ms: u64) -> [u16; 2] {
     let Some(time) = time.map(|time| jiff::tz::Offset::UTC.to_datetime(time)) else { return [0, 0x21] };
     let of = |value: i8| u16::try_from(value).unwrap_or_default();
     let years = u16::try_from(time.year().saturating_sub(1980)).unwrap_or_default().min(127);
-    let clock = of(time.hour()) << 11 | of(time.minute()) << 5 | of(time.second()) / 2;
+    let clock = of(time.hour()) << 11 | of(time.minute()) << 5 | (of(time.second()) / 2);
     [clock, years << 9 | of(time.month()) << 5 | of(time.day())]
 }
 

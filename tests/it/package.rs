@@ -366,7 +366,7 @@ fn noise(seed: u64, bytes: usize) -> String {
 async fn an_erasure_ends_a_running_export() {
     let harness = Harness::start().await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
-    for batch in 0..16 {
+    for batch in 0..8 {
         let one = |number: u64| {
             let seed = batch * 64 + number;
             let value = Value::from(noise(seed, 12 << 10)).to_string();

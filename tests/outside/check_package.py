@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a package and its consent receipts with libraries that nobody here wrote.
 
-    pip install PyLD==2.0.4 jsonschema==4.25.1
+    pip install PyLD==2.0.4 jsonschema==4.25.1 rfc3339-validator==0.1.4
     check_package.py SCHEMA FOLDER...
 
 Each folder is an unpacked package. `package.json` has to be valid by the JSON Schema (draft 2020-12), with formats
