@@ -53,8 +53,12 @@ impl GrantService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let asked = GrantRequest {
             ttl_ms: ttl_ms(request.ttl.as_ref())?,
-            asked: UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys },
-            interaction: request.interaction,
+            asked: UseCase {
+                purpose: request.purpose,
+                categories: request.categories,
+                keys: request.keys,
+                interaction: request.interaction,
+            },
         };
         let issued = self.app.request_grant(&caller, &subject, asked, &options).await;
         Ok(Response::new(match issued.map_err(status::of)? {
@@ -162,7 +166,12 @@ impl GrantService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
-        let asked = UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys };
+        let asked = UseCase {
+            purpose: request.purpose,
+            categories: request.categories,
+            keys: request.keys,
+            interaction: request.interaction,
+        };
         let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
         let found = found.map_err(status::of)?;
         let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());

@@ -18,6 +18,7 @@ const METHODS: &[(&str, &[Role])] = &[
     ("ProfileService/ConfirmAttribute", &[SUBJECT, STEWARD]),
     ("ProfileService/GetProfile", &[SUBJECT, STEWARD]),
     ("ProfileService/ListEvents", &[SUBJECT, STEWARD]),
+    ("ProfileService/DescribeSubject", &[SERVICE, STEWARD]),
     ("ConsentService/RequestConsent", &[SERVICE, STEWARD]),
     ("ConsentService/RecordConsent", &[SERVICE, SUBJECT, STEWARD]),
     ("ConsentService/RecordSignal", &[SERVICE, SUBJECT, STEWARD]),
@@ -38,11 +39,13 @@ const METHODS: &[(&str, &[Role])] = &[
     ("BoundsService/ListPurposes", ALL),
     ("BoundsService/PublishNotice", &[STEWARD]),
     ("BoundsService/GetNotice", ALL),
+    ("BoundsService/DefineCategory", &[STEWARD]),
     ("AuditService/GetCheckpoint", ALL),
     ("AuditService/GetEntry", &[AUDITOR]),
     ("AuditService/GetInclusionProof", &[AUDITOR]),
     ("AuditService/GetConsistencyProof", ALL),
     ("AuditService/ExportAudit", &[AUDITOR]),
+    ("OperatorService/Backup", &[OPERATOR]),
     ("OperatorService/GetStats", &[OPERATOR, STEWARD, AUDITOR]),
 ];
 

@@ -187,7 +187,7 @@ impl Export {
         let head = Head {
             kind: self.kind,
             controller: &self.app.controller,
-            subject: self.subject.as_str(),
+            subject: &self.subject(),
             made_at: &made_at,
             origin: self.app.ledger.origin(),
             counts: [self.held().count(), self.state.consents.records().len(), events],
@@ -205,8 +205,6 @@ impl Export {
             verifier_key: self.app.ledger.verifier_key().to_string(),
             checkpoint: self.app.ledger.checkpoint().note.clone(),
         };
-        let pseudonym = self.lane.keys.handle.to_string();
-        let subject = package::Subject { id: self.subject.as_str().to_owned(), pseudonym };
         let mut member = zip.begin("package.json")?;
         let mut json = JsonFile::begin(&mut member)?;
         json.field("format", &package::FORMAT)?;
@@ -216,7 +214,7 @@ impl Export {
         json.field("events", &self.state.version)?;
         json.field("ledger", &ledger)?;
         json.field("controller", self.app.controller.as_ref())?;
-        json.field("subject", &subject)?;
+        json.field("subject", &self.subject())?;
         self.write_sections(survey, &mut json)?;
         json.finish()?;
         Ok(member.finish()?)

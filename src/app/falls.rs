@@ -78,6 +78,7 @@ impl App {
                 purpose: &grant.issued.purpose,
                 categories: &[],
                 keys: &keys,
+                interaction: &grant.issued.interaction,
                 now_ms,
             };
             let decision = rules.bounds.decide(state, &rules.vocabulary, &case);

@@ -6,7 +6,7 @@ use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoredEntry};
-use crate::vault::{SubjectKeys, Vault};
+use crate::vault::{SubjectKeys, Vault, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -15,6 +15,9 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
+
+/// What a cipher leaves on the stack is overwritten this deep.
+pub(super) const CIPHER_STACK_BYTES: usize = 8 << 10;
 
 /// One subject's place in the daemon.
 pub(crate) struct Lane {
@@ -123,7 +126,10 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     let entry = Entry::parse(&bytes)?;
     let header = &entry.header;
     let key = keys.event_key(header.version, &header.event_id)?;
-    let body = entry.open(&key)?;
+    let body = entry.open(&key);
+    drop(key);
+    clear_stack::<CIPHER_STACK_BYTES>();
+    let body = body?;
     let place = codec::Place {
         event_id: EventId(header.event_id),
         position: stored.position,

@@ -1,8 +1,11 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod backup;
 mod caller;
 mod check_grant;
 mod consent_receipt;
+mod define;
+mod describe_subject;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -22,6 +25,7 @@ mod record_consent;
 mod record_signal;
 mod report_use;
 mod request_grant;
+mod restore;
 mod revocations;
 mod rules;
 mod write;
@@ -45,6 +49,7 @@ pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
+pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
 pub use write::{EventReceipt, Receipt, WriteOptions};

@@ -5,7 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
-use super::{App, revocations};
+use super::{App, Restored, revocations};
 use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::event::{Event, LogOpened, Recorded};
@@ -13,7 +13,7 @@ use crate::domain::ids::Handle;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
 use crate::store::{KeyStore, LogStore, StoreError};
-use crate::vault::{RootKey, Vault, VaultError};
+use crate::vault::{RootCustody, Vault, VaultError};
 use std::sync::{Arc, RwLock};
 
 /// Entries looked at in one piece while an index is restored.
@@ -25,8 +25,8 @@ pub struct Settings {
     pub ledger: LedgerOptions,
     /// The log's key.
     pub log_key: LogKey,
-    /// Opens the key store.
-    pub root_key: RootKey,
+    /// Keeps the root key, which opens the key store.
+    pub custody: Arc<dyn RootCustody>,
     /// Where entries are.
     pub log: Arc<dyn LogStore>,
     /// Where keys are.
@@ -37,6 +37,8 @@ pub struct Settings {
     pub cached_subjects_max: usize,
     /// Who is answerable, as people are told.
     pub controller: crate::package::Controller,
+    /// What was restored since the log was opened last, to be said in it.
+    pub restored: Option<Restored>,
 }
 
 /// Why the daemon can't start.
@@ -62,11 +64,13 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        let vault = Arc::new(Vault::open(settings.keys, &settings.root_key, Arc::clone(&settings.clock))?);
+        let vault = Arc::new(Vault::open(settings.keys, settings.custody, Arc::clone(&settings.clock))?);
         let ledger =
             Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
+        let said: Vec<Recorded> =
+            plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
         let rules = RulesHistory::new(plain.into_iter()).map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
             ledger,
@@ -81,6 +85,9 @@ impl App {
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
+        if let Some(restored) = &settings.restored {
+            app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+        }
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         Ok(app)
     }

@@ -1,14 +1,14 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
-use crate::app::{App, OpenError, Settings};
+use crate::app::{App, OpenError, Restored, Settings};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::package::Controller;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
-use crate::vault::{RootKey, VaultError};
+use crate::vault::{FileCustody, VaultError};
 use crate::web;
 use std::io::Error;
 use std::net::SocketAddr;
@@ -84,15 +84,52 @@ impl Layout {
         self.0.join("secrets")
     }
 
-    fn log(&self) -> PathBuf {
+    /// What a restore leaves to be said in the log at the next start.
+    fn restored(&self) -> PathBuf {
+        self.0.join("restored.json")
+    }
+
+    fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
+        let path = self.restored();
+        match std::fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| DaemonError::File(path, error.into()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DaemonError::File(path, error)),
+        }
+    }
+
+    fn forget_restored(&self) -> Result<(), DaemonError> {
+        match std::fs::remove_file(self.restored()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DaemonError::File(self.restored(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Durable before the log that it is about has its name.
+    pub(super) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
+        let path = self.restored();
+        let failed = |error| DaemonError::File(path.clone(), error);
+        let text = serde_json::to_vec_pretty(restored).map_err(|error| failed(error.into()))?;
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, text).map_err(failed)?;
+        std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&unfinished, &path).map_err(failed)?;
+        std::fs::File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
 
-    fn keys(&self) -> PathBuf {
+    pub(super) fn keys(&self) -> PathBuf {
         self.0.join("keys")
     }
 
-    fn checkpoint(&self) -> PathBuf {
+    pub(super) fn checkpoint(&self) -> PathBuf {
         self.0.join("checkpoint")
     }
 
@@ -143,7 +180,7 @@ impl Daemon {
         // Addresses first: a daemon that can't listen should not touch the store.
         let grpc = listen(config.listen).await?;
         let http = listen(config.http).await?;
-        let app = App::open(settings(config, clock)?).await?;
+        let app = open_app(config, clock).await?;
         let (stop, stopped) = watch::channel(false);
         let mut daemon = Self {
             grpc: address(&grpc, config.listen)?,
@@ -199,11 +236,22 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, Daem
     listener.local_addr().map_err(|error| DaemonError::Listen(asked, error))
 }
 
+/// Opens the application; what a restore left to be said is said, and then forgotten.
+///
+/// # Errors
+/// Keys or stores can't be opened.
+pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<App>, DaemonError> {
+    let app = App::open(settings(config, clock)?).await?;
+    Layout::new(&config.data).forget_restored()?;
+    Ok(app)
+}
+
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
     let limits = &config.limits;
     let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
+    let restored = layout.read_restored()?;
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
@@ -217,14 +265,16 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             clock_skew_max_ms: limits.clock_skew_ms_max,
             sealed_age_max_ms: limits.sealed_age_ms_max,
             checkpoint_file: Some(layout.checkpoint()),
+            is_restored: restored.is_some(),
         },
         log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
-        root_key: RootKey::load_or_create(&secrets.join("root.key"), clock_of(&clock))?,
+        custody: Arc::new(FileCustody::open(&secrets.join("root.key")).map_err(VaultError::from)?),
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,
         cached_subjects_max: limits.cached_subjects_max,
         controller: controller(config),
+        restored,
     })
 }
 

@@ -130,6 +130,12 @@ impl Story<'_> {
             &format!("used {second} --reply reply-77 --shaped-by tone --shaped-by sleep"),
         )
         .await?;
+        self.step(
+            "Ben says yes, too.",
+            "consent give ben --purpose tone-adaptation --notice welcome --channel web",
+        )
+        .await?;
+        self.grant("ben").await?;
         println!("\n# The service watches for what falls. Ada takes her yes back.");
         let mut fallen = self.watch().await?;
         self.step("Ada withdraws.", "consent withdraw ada --purpose tone-adaptation").await?;

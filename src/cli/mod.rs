@@ -1,12 +1,15 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
 mod audit;
+mod backup;
 mod bench;
 mod bounds;
+mod bounds_test;
 mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod export_subject;
 mod grant;
@@ -66,6 +69,7 @@ enum Command {
     Consents(consent::Consents),
     #[command(subcommand)]
     Signal(signal::Signal),
+    Describe(describe::Describe),
     Grant(grant::Grant),
     Check(grant::Check),
     Used(grant::Used),
@@ -79,6 +83,8 @@ enum Command {
     #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
+    Category(bounds::Category),
+    #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
     Bounds(bounds::Bounds),
@@ -87,6 +93,8 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Bench(bench::Bench),
 }
@@ -144,6 +152,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -155,12 +164,15 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Certificate(command) => command.run(at, out).await,
         Command::ExportSubject(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Backup(command) => command.run(at, out).await,
+        Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
         Command::Bench(command) => command.run(at, out).await,
     }

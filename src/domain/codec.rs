@@ -90,7 +90,10 @@ fn encode_event(event: &Event) -> Body {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
         }
         Event::Consent { decision, terms } => encode_consent(*decision, terms),
-        Event::Signal { kind, purposes, lifted } => encode_signal(*kind, purposes, *lifted),
+        Event::Signal { kind, purposes, lifted, interaction } => {
+            encode_signal(*kind, purposes, *lifted, interaction)
+        }
+        Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
@@ -113,6 +116,7 @@ fn encode_event(event: &Event) -> Body {
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
+        Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
     }
 }
 
@@ -126,12 +130,12 @@ fn encode_consent(decision: Decision, terms: &Terms) -> Body {
     }
 }
 
-fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool) -> Body {
-    let (kind, purposes) = (kind.into(), purposes.to_vec());
+fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool, interaction: &str) -> Body {
+    let (kind, purposes, interaction) = (kind.into(), purposes.to_vec(), interaction.to_owned());
     if lifted {
-        Body::SignalLifted(log::SignalLifted { kind, purposes })
+        Body::SignalLifted(log::SignalLifted { kind, purposes, interaction })
     } else {
-        Body::SignalRecorded(log::SignalRecorded { kind, purposes })
+        Body::SignalRecorded(log::SignalRecorded { kind, purposes, interaction })
     }
 }
 
@@ -171,8 +175,9 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ConsentRefused(event) => consent(Decision::Refused, event.terms)?,
         Body::ConsentRenewed(event) => consent(Decision::Renewed, event.terms)?,
         Body::ConsentWithdrawn(event) => consent(Decision::Withdrawn, event.terms)?,
-        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false)?,
-        Body::SignalLifted(event) => signal(event.kind, event.purposes, true)?,
+        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false, event.interaction)?,
+        Body::SignalLifted(event) => signal(event.kind, event.purposes, true, event.interaction)?,
+        Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
         Body::GrantIssued(grant) => Event::GrantIssued(grant),
         Body::GrantUsed(used) => Event::GrantUsed(used),
         Body::GrantRevoked(event) => Event::GrantRevoked {
@@ -196,6 +201,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::AuditExported(export) => Event::AuditExported(export),
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
+        Body::BackupRestored(restored) => Event::BackupRestored(restored),
     })
 }
 
@@ -211,9 +217,9 @@ fn consent(decision: Decision, found: Option<Terms>) -> Result<Event, CodecError
     Ok(Event::Consent { decision, terms: terms(found)? })
 }
 
-fn signal(kind: i32, purposes: Vec<String>, lifted: bool) -> Result<Event, CodecError> {
+fn signal(kind: i32, purposes: Vec<String>, lifted: bool, interaction: String) -> Result<Event, CodecError> {
     let kind = SignalKind::try_from(kind).map_err(|_| CodecError::Malformed("kind"))?;
-    Ok(Event::Signal { kind, purposes, lifted })
+    Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
 
 fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, CodecError> {

@@ -119,6 +119,7 @@ fn what_is_about_nobody_comes_back() {
         Event::AuditExported(log::AuditExported { tree_size: 8, ..log::AuditExported::default() }),
         Event::RecordViewed(log::RecordViewed { method: "m".into(), ..log::RecordViewed::default() }),
         Event::LogOpened(log::LogOpened { origin: "o".into(), ..log::LogOpened::default() }),
+        Event::BackupRestored(log::BackupRestored { erased_again: 3, ..log::BackupRestored::default() }),
     ];
     for event in events {
         assert_eq!(roundtrip(event.clone()), Ok(event));

@@ -6,9 +6,9 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    AccessProvided, Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted,
+    AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ErasureCompleted,
     ErasureRequested, GrantIssued, GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason,
-    RecipientAcknowledged, RecordViewed, Role, SignalKind,
+    RecipientAcknowledged, RecordViewed, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -80,7 +80,11 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
@@ -120,6 +124,8 @@ pub enum Event {
     RecordViewed(RecordViewed),
     /// The first entry.
     LogOpened(LogOpened),
+    /// The log went back to a backup.
+    BackupRestored(BackupRestored),
 }
 
 /// An event before it has its place.

@@ -182,6 +182,8 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
         Step::Confirm(which) => Event::AttributeConfirmed { attribute: held(which)? },
         Step::Remove(which) => Event::AttributeRemoved { attribute: held(which)?, reason: String::new() },
         Step::Consent { decision, terms } => Event::Consent { decision, terms },
-        Step::Signal { kind, purposes, lifted } => Event::Signal { kind, purposes, lifted },
+        Step::Signal { kind, purposes, lifted } => {
+            Event::Signal { kind, purposes, lifted, interaction: String::new() }
+        }
     })
 }

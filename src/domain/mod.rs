@@ -8,8 +8,10 @@ pub mod explain;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;
+pub mod person;
 pub mod profile;
 mod violation;
 pub mod vocabulary;
+mod words;
 
 pub use violation::{Violation, Violations};

@@ -5,9 +5,10 @@ use super::record::{
     Signal, Use, Withheld,
 };
 use super::text::{Html, code, escape, foreign, lines, time, value};
-use super::{Controller, Kind, Record, Section, Sink};
+use super::{Controller, Kind, Record, Section, Sink, Subject};
 use base64::Engine;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 const STYLE: &str = include_str!("page.css");
@@ -19,8 +20,8 @@ pub struct Head<'a> {
     pub kind: Kind,
     /// Who holds it.
     pub controller: &'a Controller,
-    /// The controller's id of the person.
-    pub subject: &'a str,
+    /// Whom it is about.
+    pub subject: &'a Subject,
     /// When it was made, RFC 3339.
     pub made_at: &'a str,
     /// The log that it comes from.
@@ -256,17 +257,35 @@ fn introduction(head: &Head<'_>) -> String {
     let url = if controller.url.is_empty() { stated("") } else { link(&controller.url).0 };
     let [held, decisions, events] = head.counts;
     format!(
-        "<p>{first}</p>\n<dl>\n<dt>Made</dt><dd>{made}</dd>\n<dt>You are known as</dt><dd>{subject}</dd>\n\
+        "<p>{first}</p>\n<dl>\n<dt>Made</dt><dd>{made}</dd>\n<dt>You are known as</dt><dd>{subject}</dd>\n{described}\
          <dt>Answerable for it</dt><dd>{name}</dd>\n<dt>Address</dt><dd>{address}</dd>\n\
          <dt>Contact</dt><dd>{contact}</dd>\n<dt>Site</dt><dd>{url}</dd>\n<dt>Ledger</dt><dd>{origin}</dd>\n\
          <dt>In short</dt><dd>{held} facts held, {decisions} decisions of yours, {events} events recorded</dd>\n</dl>\n",
         made = time(head.made_at).0,
-        subject = foreign(head.subject).0,
+        subject = foreign(&head.subject.id).0,
+        described = described(head.subject),
         name = stated(said(&controller.name, &controller.id)),
         address = stated(&controller.address),
         contact = stated(&controller.contact),
         origin = code(head.origin).0,
     )
+}
+
+/// What the rules need to know of the person, where it is known.
+fn described(subject: &Subject) -> String {
+    let mut out = String::new();
+    let mut add = |term: &str, text: &str| {
+        let _infallible = write!(out, "<dt>{term}</dt><dd>{}</dd>\n", escape(text).0);
+    };
+    match (subject.age_band, subject.age_years) {
+        (Some(band), Some(years)) => add("Your age", &format!("{band}, {years} years")),
+        (Some(band), None) => add("Your age", band),
+        (None, _) => {}
+    }
+    if let Some(place) = &subject.jurisdiction {
+        add("Whose law protects you", place);
+    }
+    out
 }
 
 fn rights(kind: Kind, controller: &Controller) -> String {
@@ -501,6 +520,7 @@ fn signal(of: &Signal) -> [Html; 3] {
         _ => "You paused personalisation",
     };
     let purposes = match of.purposes.as_slice() {
+        [] if of.interaction.is_some() => Html("one conversation".into()),
         [] => Html("everything".into()),
         names => lines(names.iter().map(|name| escape(name))),
     };

@@ -107,6 +107,15 @@ pub struct Subject {
     pub id: String,
     /// The ledger's pseudonym of them: random, in hex.
     pub pseudonym: String,
+    /// `child`, `teen` or `adult`, where somebody said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_band: Option<&'static str>,
+    /// Of a teen, where somebody said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_years: Option<u32>,
+    /// Whose law protects them, where somebody said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<String>,
 }
 
 /// One thing held.
@@ -372,6 +381,9 @@ pub struct Signal {
     pub kind: &'static str,
     /// For which purposes; none: all.
     pub purposes: Vec<String>,
+    /// Of a pause: the one conversation that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction: Option<String>,
     /// When the ledger recorded it.
     pub recorded_at: String,
 }

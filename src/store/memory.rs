@@ -251,6 +251,10 @@ impl KeyStore for MemoryKeys {
         Ok(())
     }
 
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.write_pages(pages)
+    }
+
     fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
         Ok(scan(&self.pages(), prefix, after, count))
     }

@@ -3,6 +3,7 @@
 //! The contracts speak of entries, leaf hashes, positions and pages, never of plaintext: an engine sees sealed bytes.
 //! One suite (`contract`) runs against every engine.
 
+pub mod backup;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
@@ -205,6 +206,12 @@ pub trait KeyStore: Send + Sync {
     /// [`StoreError::Full`] wrote nothing; after any other error nobody knows, and every later write is
     /// [`StoreError::Stopped`] until the store is opened again.
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
+
+    /// Writes and removes pages ahead of the write that will make them count: durable only once a later
+    /// [`KeyStore::write_pages`] has returned, which then makes all of them durable. Until then a crash may keep any part
+    /// of them, each page whole or not at all. Reads see them at once. Errors as for `write_pages`, but that
+    /// [`StoreError::Full`] may have written a part.
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Pages whose id starts with `prefix` and is greater than `after` (where given), in order, at most `count`.
     fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError>;

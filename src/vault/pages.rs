@@ -1,30 +1,31 @@
-//! Pages of the key store, sealed under the root key: what is in them and how they are named.
+//! Names of the pages in the key store, and what is in those that are no part of the tree.
 
+use super::VaultError;
+use super::custody::Generation;
+use super::node::{PageId, RecordKey};
 use super::tree::Node;
-use super::{RootKey, VaultError};
-use crate::clock::Clock;
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use zeroize::Zeroizing;
 
-/// Page of one subject, by the keyed hash of its id.
-pub const SUBJECT: u8 = b's';
-/// Which subject a handle is, sealed.
-pub const HANDLE: u8 = b'h';
+/// A page of the key tree, by its number.
+pub const TREE: u8 = b't';
 /// When a subject was last erased, by the keyed hash of its id.
 pub const FENCE: u8 = b'f';
 /// An erasure that has begun, by its request.
 pub const INTENT: u8 = b'e';
-/// The vault's own: the hashing secret, the key epoch.
+/// The vault's own: the hashing secret, the number of subjects.
 pub const OWN: u8 = b'v';
-/// Name of the page with the key epoch.
-pub const EPOCH: &[u8] = b"epoch";
 /// Name of the page with the hashing secret.
 pub const HASHING: &[u8] = b"hashing";
+/// Name of the page with the number of subjects.
+pub const COUNT: &[u8] = b"count";
+/// Where the tree begins: in the clear but for the key of the top page, which is wrapped under the root key.
+pub const ROOT: &[u8] = b"r";
+/// Numbers of the pages that the last re-keying left behind, in the clear.
+pub const DEAD: &[u8] = b"d";
 
-const NONCE_BYTES: usize = 12;
+const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 /// Depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
 
@@ -33,37 +34,42 @@ pub fn id(kind: u8, name: &[u8]) -> Vec<u8> {
     [&[kind], name].concat()
 }
 
-/// Seals and opens pages.
-pub struct PageSeal {
-    cipher: Aes256Gcm,
+/// What a handle is found by.
+pub fn handle_key(handle: Handle) -> RecordKey {
+    let mut key = [0; 32];
+    for (byte, part) in key.iter_mut().zip(handle.0) {
+        *byte = part;
+    }
+    key
 }
 
-impl PageSeal {
-    /// Under this root key.
-    pub fn new(root: &RootKey) -> Self {
-        let key = root.derive(b"sayso key pages v1");
-        Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)) }
+/// The page that says where the tree begins.
+pub struct RootPage {
+    /// Under which root key the top page's key is wrapped.
+    pub generation: Generation,
+    /// The top page.
+    pub top: PageId,
+    /// Its key, wrapped.
+    pub wrapped: Vec<u8>,
+}
+
+impl RootPage {
+    /// Magic, generation, number of the top page, its wrapped key.
+    pub fn encode(&self) -> Vec<u8> {
+        [ROOT_MAGIC.as_slice(), &self.generation.to_be_bytes(), &self.top, &self.wrapped].concat()
     }
 
-    /// Seals a page; its name is bound to it.
-    pub fn seal(&self, id: &[u8], page: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, VaultError> {
-        let mut nonce = [0; NONCE_BYTES];
-        clock.fill(&mut nonce);
-        let payload = Payload { msg: page, aad: id };
-        let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| VaultError::Page)?;
-        Ok([nonce.as_slice(), &sealed].concat())
-    }
-
-    /// Opens a page.
-    pub fn open(&self, id: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Page)?;
-        let payload = Payload { msg: sealed, aad: id };
-        let page = self.cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| VaultError::Page)?;
-        Ok(Zeroizing::new(page))
+    /// Reads the page.
+    pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
+        let rest = page.strip_prefix(ROOT_MAGIC).ok_or(VaultError::Page)?;
+        let (generation, rest) = rest.split_first_chunk::<8>().ok_or(VaultError::Page)?;
+        let (top, wrapped) = rest.split_first_chunk::<16>().ok_or(VaultError::Page)?;
+        let generation = u64::from_be_bytes(*generation);
+        Ok(Self { generation, top: *top, wrapped: wrapped.to_vec() })
     }
 }
 
-/// A subject's page: handle, then the nodes that are held (depth, index, key).
+/// A subject's record: handle, then the nodes that are held (depth, index, key).
 pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
     // Made as large as it gets: a vector that moves leaves its old bytes behind.
     let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
@@ -77,7 +83,7 @@ pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
     page
 }
 
-/// Reads a subject's page.
+/// Reads a subject's record.
 pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
     let (handle, rest) = page.split_first_chunk::<16>().ok_or(VaultError::Page)?;
     let (nodes, leftover) = rest.as_chunks::<NODE_BYTES>();

@@ -1,47 +1,112 @@
-//! What readers and the writer share: the store, the seal on its pages, and the keys in memory.
+//! What readers and the writer share: the store, the way down the tree, and the keys in memory.
 
 use super::cache::Cache;
-use super::pages::{self, PageSeal};
+use super::custody::RootCustody;
+use super::node::{Interior, LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
+use super::pages;
+use super::paths::{Paths, Trunk, Turn};
+use super::seal::PageSeal;
 use super::tree::Node;
 use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
-use crate::store::KeyStore;
+use crate::secret;
+use crate::store::{KeyStore, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
 
+/// What reading a page leaves on the stack is overwritten this deep.
+const STACK_BYTES: usize = 32 << 10;
+
 /// A page to write (`Some`) or to remove.
-pub type Page = (Vec<u8>, Option<Vec<u8>>);
+pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
 
 /// Pages and keys.
 pub struct Shelf {
     pub store: Arc<dyn KeyStore>,
-    pub seal: PageSeal,
+    pub custody: Arc<dyn RootCustody>,
     pub clock: SharedClock,
     pub cache: Cache,
-    /// How often keys were destroyed, durably. Written by the writer alone.
-    pub epoch: AtomicU64,
+    pub paths: Paths,
+    /// Set by the writer where a re-keying failed so that nobody knows which root key counts: nothing is written, and
+    /// no root key destroyed, before the next start.
+    pub halted: AtomicBool,
+    /// Number of subjects, durably. Written by the writer alone.
+    pub subjects: AtomicU64,
 }
 
 impl Shelf {
-    /// One page, opened.
-    pub fn read(&self, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        self.store.read_page(id)?.map(|sealed| self.seal.open(id, &sealed)).transpose()
+    /// A page of a trie, opened.
+    pub fn page(&self, link: &Link) -> Result<Page, VaultError> {
+        let name = link.name();
+        let missing = || StoreError::Damaged { what: "key tree", place: "a page is missing".into() };
+        let sealed = self.store.read_page(&name)?.ok_or_else(missing)?;
+        Page::decode(&PageSeal::new(&link.key).open(&name, &sealed)?)
     }
 
-    /// A page to write, sealed.
-    pub fn page(&self, kind: u8, name: &[u8], clear: &[u8]) -> Result<Page, VaultError> {
+    /// What is kept under a key.
+    pub fn record(&self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        loop {
+            let (turn, trunk) = self.paths.now();
+            match self.walk_down(turn, &trunk, trie, key) {
+                // The pages on the way died meanwhile.
+                Err(_) if !self.paths.is_now(turn) => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn walk_down(
+        &self,
+        turn: Turn,
+        trunk: &Trunk,
+        trie: Trie,
+        key: &RecordKey,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let Some(mut link) = trunk.top.root(trie).cloned() else { return Ok(None) };
+        for level in 0..=LEVELS_MAX {
+            let interior = match self.paths.interior(&link.id) {
+                Some(interior) => interior,
+                None => match self.page(&link)? {
+                    Page::Leaf(records) => {
+                        return Ok(records
+                            .into_iter()
+                            .find(|record| record.key == *key)
+                            .map(|found| found.value));
+                    }
+                    Page::Interior(interior) => {
+                        let interior: Arc<Interior> = Arc::from(interior);
+                        self.paths.keep(turn, link.id, &interior);
+                        interior
+                    }
+                },
+            };
+            let child = interior.children.get(nibble(key, level)).and_then(Option::as_ref);
+            let Some(child) = child else { return Ok(None) };
+            link = child.clone();
+        }
+        Err(VaultError::Page)
+    }
+
+    /// One of the vault's own pages, opened.
+    pub fn own(&self, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let trunk = self.paths.trunk();
+        self.store.read_page(id)?.map(|sealed| trunk.own.open(id, &sealed)).transpose()
+    }
+
+    /// One of the vault's own pages to write, sealed.
+    pub fn own_page(&self, kind: u8, name: &[u8], clear: &[u8]) -> Result<PageWrite, VaultError> {
         let id = pages::id(kind, name);
-        let sealed = self.seal.seal(&id, clear, self.clock.as_ref())?;
+        let sealed = self.paths.trunk().own.seal(&id, clear, self.clock.as_ref())?;
         Ok((id, Some(sealed)))
     }
 
     /// What the store holds of a subject: its handle and the nodes of its tree.
     pub fn held(&self, subject: &Hash) -> Result<Option<(Handle, Vec<Node>)>, VaultError> {
-        let page = self.read(&pages::id(pages::SUBJECT, subject))?;
-        page.map(|page| pages::decode_subject(&page)).transpose()
+        let record = self.record(Trie::Subjects, subject)?;
+        record.map(|record| pages::decode_subject(&record)).transpose()
     }
 
     /// The keys of a subject, by the keyed hash of its id.
@@ -51,7 +116,9 @@ impl Shelf {
                 return Ok(Some(keys));
             }
             let generation = self.cache.generation();
-            let Some((handle, cover)) = self.held(subject)? else { return Ok(None) };
+            let held = self.held(subject);
+            secret::clear_stack::<STACK_BYTES>();
+            let Some((handle, cover)) = held? else { return Ok(None) };
             if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
                 return Ok(Some(keys));
             }
@@ -69,12 +136,12 @@ impl Shelf {
 
     /// Whose a handle is.
     pub fn subject_of(&self, handle: Handle) -> Result<Option<Hash>, VaultError> {
-        let page = self.read(&pages::id(pages::HANDLE, &handle.0))?;
-        page.map(|page| pages::decode_hash(&page)).transpose()
+        let record = self.record(Trie::Handles, &pages::handle_key(handle))?;
+        record.map(|record| pages::decode_hash(&record)).transpose()
     }
 
     /// A number of the vault's own or of a fence.
     pub fn number(&self, kind: u8, name: &[u8]) -> Result<Option<u64>, VaultError> {
-        self.read(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
+        self.own(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
     }
 }

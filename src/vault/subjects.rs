@@ -1,25 +1,23 @@
 //! The vault: finds, makes and destroys the keys of subjects.
 
-use super::cache::Cache;
-use super::destroy::Erasure;
-use super::pages::{self, PageSeal};
+use super::batch::Erasure;
+use super::custody::RootCustody;
+use super::pages;
+use super::recover;
 use super::shelf::Shelf;
 use super::writer::Writer;
-use super::{RootKey, SubjectKeys, VaultError};
+use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
-use crate::store::KeyStore;
+use crate::store::{KeyStore, Page};
 use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sha2::Sha256;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// Subjects whose keys stay in memory while nobody uses them.
-const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// Erasures read at once.
 const READ_COUNT: usize = 256;
 
@@ -31,22 +29,24 @@ pub type PendingErasure = ([u8; 16], Vec<u8>);
 /// Finding is synchronous: at worst one read of the key store. Making and destroying are asynchronous: they wait for
 /// the one writer, whose thread does not need the runtime. Dropping the vault waits for what the writer has to do.
 pub struct Vault {
-    shelf: Arc<Shelf>,
+    pub(super) shelf: Arc<Shelf>,
     hashing: Zeroizing<[u8; 32]>,
     writer: Writer,
 }
 
 impl Vault {
-    /// Opens the key store with the root key.
+    /// Opens the key tree with the root key, and completes or takes back a re-keying that was interrupted.
     ///
     /// # Errors
-    /// The key store can't be read, or was sealed under another root key.
-    pub fn open(store: Arc<dyn KeyStore>, root: &RootKey, clock: SharedClock) -> Result<Self, VaultError> {
-        let (seal, cache, epoch) = (PageSeal::new(root), Cache::new(CACHED_MAX), AtomicU64::new(0));
-        let shelf = Arc::new(Shelf { store, seal, clock, cache, epoch });
-        let hashing = hashing_secret(&shelf)?;
-        let epoch = shelf.number(pages::OWN, pages::EPOCH)?.unwrap_or(0);
-        shelf.epoch.store(epoch, Ordering::SeqCst);
+    /// The key store can't be read, or its keeper has not the root key that opens it.
+    pub fn open(
+        store: Arc<dyn KeyStore>,
+        custody: Arc<dyn RootCustody>,
+        clock: SharedClock,
+    ) -> Result<Self, VaultError> {
+        let shelf = Arc::new(recover::open(store, custody, clock)?);
+        let hashing = shelf.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
+        let hashing = Zeroizing::new(pages::decode_hash(&hashing)?);
         let writer = Writer::start(Arc::clone(&shelf))?;
         Ok(Self { shelf, hashing, writer })
     }
@@ -137,6 +137,7 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn pending_erasures(&self) -> Result<Vec<PendingErasure>, VaultError> {
+        let trunk = self.shelf.paths.trunk();
         let mut pending = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -144,7 +145,7 @@ impl Vault {
             let Some((last, _)) = found.last() else { return Ok(pending) };
             after = Some(last.clone());
             for (page, sealed) in found {
-                pending.push((name_of(&page)?, self.shelf.seal.open(&page, &sealed)?.to_vec()));
+                pending.push((name_of(&page)?, trunk.own.open(&page, &sealed)?.to_vec()));
             }
         }
     }
@@ -154,21 +155,28 @@ impl Vault {
     /// # Errors
     /// The key store can't be written.
     pub async fn erasure_done(&self, request: [u8; 16]) -> Result<(), VaultError> {
-        self.writer.remove(pages::id(pages::INTENT, &request)).await
+        self.writer.complete(request).await
     }
 
-    /// How often keys were destroyed.
-    #[must_use]
-    pub fn key_epoch(&self) -> u64 {
-        self.shelf.epoch.load(Ordering::SeqCst)
-    }
-
-    /// Number of people that keys are held for.
+    /// Every page of the key store, sealed as it is, none written meanwhile: what a backup takes. In memory, about 300
+    /// bytes a person.
     ///
     /// # Errors
     /// The key store can't be read.
-    pub fn subject_count(&self) -> Result<u64, VaultError> {
-        Ok(self.shelf.store.count_pages(&[pages::SUBJECT])?)
+    pub async fn pages(&self) -> Result<Vec<Page>, VaultError> {
+        self.writer.copy().await
+    }
+
+    /// How often keys were destroyed and the root key replaced; destructions that waited together count once.
+    #[must_use]
+    pub fn key_epoch(&self) -> u64 {
+        self.shelf.paths.trunk().generation
+    }
+
+    /// Number of people that keys are held for.
+    #[must_use]
+    pub fn subject_count(&self) -> u64 {
+        self.shelf.subjects.load(Ordering::SeqCst)
     }
 
     /// Handles of people that keys are held for, in their own (random) order: those greater than `after`, at most
@@ -177,24 +185,13 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn handles(&self, after: Option<Handle>, count: usize) -> Result<Vec<Handle>, VaultError> {
-        let after = after.map(|handle| pages::id(pages::HANDLE, &handle.0));
-        let found = self.shelf.store.scan_pages(&[pages::HANDLE], after.as_deref(), count)?;
-        found.iter().map(|(page, _)| name_of(page).map(Handle)).collect()
+        let after = after.map(pages::handle_key);
+        let found = recover::handles_after(&self.shelf, after.as_ref(), count)?;
+        Ok(found.iter().filter_map(|key| key.first_chunk().copied().map(Handle)).collect())
     }
 }
 
 /// The 16 bytes that a page is named by.
 fn name_of(page: &[u8]) -> Result<[u8; 16], VaultError> {
     page.get(1..).and_then(|name| name.try_into().ok()).ok_or(VaultError::Page)
-}
-
-/// The secret of keyed hashes: its own page, so that it outlives a change of the root key.
-fn hashing_secret(shelf: &Shelf) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    if let Some(page) = shelf.read(&pages::id(pages::OWN, pages::HASHING))? {
-        return pages::decode_hash(&page).map(Zeroizing::new);
-    }
-    let mut secret = Zeroizing::new([0; 32]);
-    shelf.clock.fill(secret.as_mut());
-    shelf.store.write_pages(&[shelf.page(pages::OWN, pages::HASHING, secret.as_ref())?])?;
-    Ok(secret)
 }

@@ -1,14 +1,18 @@
 //! Tests of the vault.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::{RootKey, SubjectKeys, Vault, VaultError};
+mod crashes;
+mod figures;
+mod machine;
+
+use super::custody::CustodyError;
+use super::{MemoryCustody, RootCustody, SubjectKeys, Vault, VaultError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::domain::ids::SubjectId;
 use crate::store::memory::MemoryKeys;
 use crate::store::{KeyStore, StoreError};
 use sayso_proof::entry::Handle;
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -47,8 +51,12 @@ impl KeyStore for FaultyKeys {
         match self.fault.load(Ordering::SeqCst) {
             0 => self.inner.write_pages(pages),
             1 => Err(StoreError::Full),
-            _ => self.inner.write_pages(pages).and(Err(StoreError::Full)),
+            _ => self.inner.write_pages(pages).and_then(|()| Err(unknown())),
         }
+    }
+
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.inner.stage_pages(pages)
     }
 
     fn scan_pages(
@@ -65,21 +73,25 @@ impl KeyStore for FaultyKeys {
     }
 }
 
+fn unknown() -> StoreError {
+    StoreError::Io { doing: "writing", source: std::io::Error::other("pulled out") }
+}
+
 struct Bench {
     store: Arc<FaultyKeys>,
-    root: RootKey,
+    custody: Arc<MemoryCustody>,
     clock: SharedClock,
 }
 
 impl Bench {
     fn new() -> Self {
-        let root = RootKey::ephemeral(&SystemClock);
-        Self { store: Arc::default(), root, clock: Arc::new(SystemClock) }
+        Self { store: Arc::default(), custody: Arc::default(), clock: Arc::new(SystemClock) }
     }
 
     fn open(&self) -> Arc<Vault> {
         let store: Arc<dyn KeyStore> = Arc::clone(&self.store) as _;
-        Arc::new(Vault::open(store, &self.root, Arc::clone(&self.clock)).unwrap())
+        let custody: Arc<dyn RootCustody> = Arc::clone(&self.custody) as _;
+        Arc::new(Vault::open(store, custody, Arc::clone(&self.clock)).unwrap())
     }
 
     fn everything_kept(&self) -> Vec<u8> {
@@ -134,23 +146,51 @@ async fn keys_are_found_again_after_a_restart() {
 async fn another_root_key_opens_nothing() {
     let bench = Bench::new();
     drop(bench.open());
-    let other = RootKey::ephemeral(&SystemClock);
-    let store: Arc<dyn KeyStore> = Arc::clone(&bench.store) as _;
-    assert!(matches!(Vault::open(store, &other, Arc::clone(&bench.clock)), Err(VaultError::Page)));
+    let open = |custody: MemoryCustody| {
+        let store: Arc<dyn KeyStore> = Arc::clone(&bench.store) as _;
+        Vault::open(store, Arc::new(custody), Arc::clone(&bench.clock)).map(|_| ())
+    };
+    assert!(matches!(open(MemoryCustody::default()), Err(VaultError::OtherRoot(0))));
+    let other = MemoryCustody::default();
+    other.make(0, &SystemClock).unwrap();
+    assert!(matches!(open(other), Err(VaultError::Custody(CustodyError::Unwrap))));
 }
 
 #[tokio::test]
-async fn a_page_moved_to_another_name_does_not_open() {
+async fn an_older_copy_of_either_side_does_not_start() {
+    let bench = Bench::new();
+    let vault = bench.open();
+    let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
+    let older = MemoryKeys::default();
+    let pages = bench.store.scan_pages(&[], None, usize::MAX).unwrap();
+    let pages: Vec<_> = pages.into_iter().map(|(id, page)| (id, Some(page))).collect();
+    older.write_pages(&pages).unwrap();
+    vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
+    drop(vault);
+    let open = |store: MemoryKeys| {
+        let custody: Arc<dyn RootCustody> = Arc::clone(&bench.custody) as _;
+        Vault::open(Arc::new(store), custody, Arc::clone(&bench.clock)).map(|_| ())
+    };
+    assert!(matches!(open(older), Err(VaultError::OtherRoot(0))));
+    assert!(matches!(open(MemoryKeys::default()), Err(VaultError::NoTree(1))));
+    assert_eq!(bench.custody.generations().unwrap(), [1], "refusing destroys nothing");
+    bench.open();
+}
+
+#[tokio::test]
+async fn a_page_in_the_place_of_another_does_not_open() {
     let bench = Bench::new();
     let vault = bench.open();
     vault.subject_or_create(&subject("a")).await.unwrap();
-    vault.subject_or_create(&subject("b")).await.unwrap();
     drop(vault);
-    let pages = bench.store.scan_pages(b"s", None, 2).unwrap();
-    let swapped =
-        [(pages[0].0.clone(), Some(pages[1].1.clone())), (pages[1].0.clone(), Some(pages[0].1.clone()))];
-    bench.store.write_pages(&swapped).unwrap();
-    assert!(matches!(bench.open().subject(&subject("a")), Err(VaultError::Page)));
+    let pages = bench.store.scan_pages(b"t", None, 3).unwrap();
+    assert_eq!(pages.len(), 3, "top, subjects, handles");
+    let moved: Vec<_> =
+        (0..3).map(|place: usize| (pages[place].0.clone(), Some(pages[(place + 1) % 3].1.clone()))).collect();
+    bench.store.write_pages(&moved).unwrap();
+    let store: Arc<dyn KeyStore> = Arc::clone(&bench.store) as _;
+    let opened = Vault::open(store, Arc::clone(&bench.custody) as _, Arc::clone(&bench.clock));
+    assert!(matches!(opened.map(|_| ()), Err(VaultError::Page)));
 }
 
 #[test]
@@ -193,7 +233,7 @@ async fn concurrent_creations_agree_and_share_flushes() {
         found.insert(task.await.unwrap());
     }
     assert_eq!(found.len(), 100, "one handle a subject");
-    assert_eq!(vault.subject_count().unwrap(), 100);
+    assert_eq!(vault.subject_count(), 100);
     let flushes = bench.store.writes.load(Ordering::SeqCst) - before;
     assert!(flushes <= 6, "300 requests for 100 subjects took {flushes} flushes");
 
@@ -225,7 +265,7 @@ async fn erasing_destroys_for_everybody_who_holds_the_keys() {
     assert!(vault.by_handle(keys.handle).unwrap().is_none());
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1_000));
     assert_eq!(vault.fenced_at(&bob).unwrap(), None);
-    assert_eq!((vault.key_epoch(), vault.subject_count().unwrap()), (1, 1));
+    assert_eq!((vault.key_epoch(), vault.subject_count()), (1, 1));
     assert_eq!(key(&others, 3), kept);
 
     let vault = {
@@ -376,32 +416,23 @@ async fn after_a_failed_write_the_store_has_the_last_word() {
         let keys = vault.subject_or_create(&ada).await.unwrap();
         let bobs = vault.subject_or_create(&bob).await.unwrap();
         bench.store.fault.store(fault, Ordering::SeqCst);
-        assert!(vault.puncture(bobs.handle, &[1]).await.is_err());
         assert!(vault.erase(&keys, 5, [1; 16], b"").await.is_err());
-        assert!(matches!(vault.subject_or_create(&subject("new")).await, Err(VaultError::Creation(_))));
+        assert!(matches!(vault.subject_or_create(&subject("new")).await, Err(VaultError::Shared(_))));
         bench.store.fault.store(0, Ordering::SeqCst);
         assert_eq!(key(&keys, 0).is_none(), destroyed);
         assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
         assert_eq!(vault.pending_erasures().unwrap().len(), usize::from(destroyed));
-        assert_eq!(key(&bobs, 1).is_none(), destroyed);
         assert!(key(&bobs, 0).is_some());
+        assert!(vault.by_handle(bobs.handle).unwrap().is_some());
+        // Where nobody knows what is durable, both root keys stay, and nothing more is destroyed before the next start.
+        assert_eq!(bench.custody.generations().unwrap().len(), 1 + usize::from(destroyed));
+        let after = vault.puncture(bobs.handle, &[1]).await;
+        assert_eq!(matches!(after, Err(VaultError::Halted)), destroyed);
+        drop(vault);
+        let vault = bench.open();
+        assert_eq!(bench.custody.generations().unwrap(), [1]);
+        vault.puncture(bobs.handle, &[2]).await.unwrap();
+        assert_eq!(bench.custody.generations().unwrap(), [2]);
+        assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
     }
-}
-
-#[test]
-fn the_root_key_is_for_its_owner_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("root.key");
-    RootKey::load_or_create(&path, &SystemClock).unwrap();
-    let first = std::fs::read(&path).unwrap();
-    assert_eq!((first.len(), std::fs::metadata(&path).unwrap().permissions().mode() & 0o777), (32, 0o600));
-    RootKey::load_or_create(&path, &SystemClock).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), first, "an existing key is not touched");
-    for mode in [0o640, 0o604, 0o620] {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(RootKey::load_or_create(&path, &SystemClock), Err(VaultError::RootKey(_))));
-    }
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    std::fs::write(&path, [0; 31]).unwrap();
-    assert!(matches!(RootKey::load_or_create(&path, &SystemClock), Err(VaultError::RootKey(_))));
 }

@@ -1,36 +1,38 @@
-//! The one writer of the key store: creations that wait together share a flush; everything else takes its turn.
+//! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
 
 use super::VaultError;
-use super::destroy::Erasure;
-use super::pages;
-use super::shelf::{Page, Shelf};
-use super::tree::Node;
+use super::batch::{Batch, Erasure, Work};
+use super::shelf::Shelf;
+use crate::secret;
+use crate::store::Page;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
-/// Requests that may wait; beyond it, creating a subject fails as overloaded.
+/// Requests that may wait; beyond it, further ones fail as overloaded.
 const QUEUE_MAX: usize = 4_096;
-/// Creations in one flush; each is two pages, and the store's memory follows the size of a batch.
-const BATCH_MAX: usize = 64;
+/// Requests in one batch; memory follows it.
+const BATCH_MAX: usize = 1_024;
+/// New subjects in one batch; each is two pages of one atomic write, and the store's memory follows the size of that.
+const CREATIONS_MAX: usize = 64;
+/// Of its stack, what is overwritten after each batch.
+const STACK_BYTES: usize = 256 << 10;
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
 
-enum Work {
-    Create(Hash),
-    Erase(Box<Erasure>),
-    Puncture(Handle, Vec<u64>),
-    Remove(Vec<u8>),
+/// What waits.
+enum Item {
+    Work(Work, Reply),
+    /// A copy of every page.
+    Copy(oneshot::Sender<Result<Vec<Page>, VaultError>>),
 }
 
 /// Where work is handed in. Dropped, it finishes what was handed in and lets go of the store.
 pub struct Writer {
-    queue: Option<SyncSender<(Work, Reply)>>,
+    queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,19 +60,30 @@ impl Writer {
         self.done(Work::Puncture(handle, versions)).await
     }
 
-    /// Removes a page that holds no key; durable when it returns.
-    pub async fn remove(&self, page: Vec<u8>) -> Result<(), VaultError> {
-        self.done(Work::Remove(page)).await
+    /// Removes the intent of an erasure that is complete; durable when it returns.
+    pub async fn complete(&self, request: [u8; 16]) -> Result<(), VaultError> {
+        self.done(Work::Complete(request)).await
+    }
+
+    /// Every page as it is between two writes.
+    pub async fn copy(&self) -> Result<Vec<Page>, VaultError> {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Item::Copy(reply))?;
+        answer.await.map_err(|_| VaultError::Stopped)?
     }
 
     async fn done(&self, work: Work) -> Result<(), VaultError> {
         let (reply, answer) = oneshot::channel();
+        self.hand_in(Item::Work(work, reply))?;
+        answer.await.map_err(|_| VaultError::Stopped)?
+    }
+
+    fn hand_in(&self, item: Item) -> Result<(), VaultError> {
         let queue = self.queue.as_ref().ok_or(VaultError::Stopped)?;
-        queue.try_send((work, reply)).map_err(|error| match error {
+        queue.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => VaultError::Overloaded,
             TrySendError::Disconnected(_) => VaultError::Stopped,
-        })?;
-        answer.await.map_err(|_| VaultError::Stopped)?
+        })
     }
 }
 
@@ -85,59 +98,57 @@ impl Drop for Writer {
     }
 }
 
-fn run(shelf: &Shelf, queue: &Receiver<(Work, Reply)>) {
+fn run(shelf: &Shelf, queue: &Receiver<Item>) {
     while let Ok(first) = queue.recv() {
-        let others = queue.try_iter().take(BATCH_MAX.saturating_sub(1));
-        let mut creations = Vec::new();
-        for (work, reply) in std::iter::once(first).chain(others) {
-            if let Work::Create(subject) = work {
-                creations.push((subject, reply));
-                continue;
+        let (mut works, mut creations, mut next) = (Vec::new(), 0_usize, Some(first));
+        let copy = loop {
+            match next {
+                Some(Item::Work(work, reply)) => {
+                    creations = creations.saturating_add(usize::from(matches!(work, Work::Create(_))));
+                    works.push((work, reply));
+                }
+                Some(Item::Copy(reply)) => break Some(reply),
+                None => break None,
             }
-            // In order: what was asked for before is done before.
-            create(shelf, std::mem::take(&mut creations));
-            let _gone = reply.send(match work {
-                Work::Erase(erasure) => shelf.erase(&erasure),
-                Work::Puncture(handle, versions) => shelf.puncture(handle, &versions),
-                Work::Remove(page) => shelf.store.write_pages(&[(page, None)]).map_err(VaultError::Store),
-                Work::Create(_) => Ok(()),
-            });
-        }
-        create(shelf, creations);
-    }
-}
-
-fn create(shelf: &Shelf, creations: Vec<(Hash, Reply)>) {
-    if creations.is_empty() {
-        return;
-    }
-    let done = write_new(shelf, creations.iter().map(|(subject, _)| *subject));
-    for (_, reply) in creations {
-        let result = match &done {
-            Ok(()) => Ok(()),
-            Err(error) => Err(VaultError::Creation(error.to_string())),
+            let is_full = works.len() >= BATCH_MAX || creations >= CREATIONS_MAX;
+            next = if is_full { None } else { queue.try_recv().ok() };
         };
-        let _gone = reply.send(result);
-    }
-}
-
-fn write_new(shelf: &Shelf, subjects: impl Iterator<Item = Hash>) -> Result<(), VaultError> {
-    let mut pages: BTreeMap<Hash, [Page; 2]> = BTreeMap::new();
-    for subject in subjects {
-        let there = shelf.store.read_page(&pages::id(pages::SUBJECT, &subject))?.is_some();
-        if !there && !pages.contains_key(&subject) {
-            pages.insert(subject, new_pages(shelf, &subject)?);
+        carry_out(shelf, works);
+        secret::clear_stack::<STACK_BYTES>();
+        if let Some(reply) = copy {
+            // Whole, because nothing is written meanwhile.
+            let pages = shelf.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
+            let _gone = reply.send(pages);
         }
     }
-    let pages: Vec<Page> = pages.into_values().flatten().collect();
-    if pages.is_empty() { Ok(()) } else { Ok(shelf.store.write_pages(&pages)?) }
 }
 
-fn new_pages(shelf: &Shelf, subject: &Hash) -> Result<[Page; 2], VaultError> {
-    let mut handle = Handle([0; 16]);
-    shelf.clock.fill(&mut handle.0);
-    let mut key = Zeroizing::new([0; 32]);
-    shelf.clock.fill(key.as_mut());
-    let clear = pages::encode_subject(handle, &[Node::root(&key)]);
-    Ok([shelf.page(pages::SUBJECT, subject, &clear)?, shelf.page(pages::HANDLE, &handle.0, subject)?])
+/// In order: what was asked for before is done before.
+fn carry_out(shelf: &Shelf, works: Vec<(Work, Reply)>) {
+    let (works, replies): (Vec<_>, Vec<_>) = works.into_iter().unzip();
+    let answers: Vec<Result<(), VaultError>> = match attempt(shelf, &works) {
+        Ok(own) => own,
+        Err(VaultError::Halted) => works.iter().map(|_| Err(VaultError::Halted)).collect(),
+        Err(error) => {
+            let shared = error.to_string();
+            works.iter().map(|_| Err(VaultError::Shared(shared.clone()))).collect()
+        }
+    };
+    for (answer, reply) in answers.into_iter().zip(replies) {
+        let _gone = reply.send(answer);
+    }
+}
+
+/// One batch of everything; gives what each one's own answer is, unless all fail together.
+fn attempt(shelf: &Shelf, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
+    let mut batch = Batch::new(shelf);
+    let mut own = Vec::with_capacity(works.len());
+    for work in works {
+        own.push(match batch.apply(work) {
+            Err(error) if !matches!(error, VaultError::Destroyed) => return Err(error),
+            answer => answer,
+        });
+    }
+    batch.commit()?;
+    Ok(own)
 }

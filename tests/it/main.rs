@@ -9,8 +9,12 @@
 )]
 
 mod access;
+mod backup;
 mod bad_input;
 mod crash;
+mod erasure_crash;
+mod forensic_tool;
+mod forensics;
 mod harness;
 mod outside_note;
 mod package;

@@ -14,9 +14,9 @@ use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{ActiveSignal, HeldAttribute};
 use crate::package::{
     Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
-    Signal, Use, Withheld,
+    Signal, Subject, Use, Withheld,
 };
-use sayso_proof::event::{GrantedAttribute, Provenance};
+use sayso_proof::event::{AgeBand, GrantedAttribute, Provenance};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
@@ -93,11 +93,28 @@ pub(super) fn signal(of: &ActiveSignal) -> Signal {
             SignalKind::Unspecified => "unknown",
         },
         purposes: of.purposes.clone(),
+        interaction: (!of.interaction.is_empty()).then(|| of.interaction.clone()),
         recorded_at: explain::time(of.recorded_at_ms),
     }
 }
 
 impl Export {
+    pub(super) fn subject(&self) -> Subject {
+        let of = &self.state.description;
+        Subject {
+            id: self.subject.as_str().to_owned(),
+            pseudonym: self.lane.keys.handle.to_string(),
+            age_band: match of.age_band {
+                AgeBand::Child => Some("child"),
+                AgeBand::Teen => Some("teen"),
+                AgeBand::Adult => Some("adult"),
+                AgeBand::Unspecified | AgeBand::Unknown => None,
+            },
+            age_years: of.age_years,
+            jurisdiction: (!of.jurisdiction.is_empty()).then(|| of.jurisdiction.clone()),
+        }
+    }
+
     pub(super) fn attribute(
         &self,
         held: &HeldAttribute,

@@ -99,7 +99,7 @@ fn in_words(event: &Event) -> Option<String> {
         Event::AttributeRemoved { reason, .. } => with_reason("a fact was removed", reason),
         Event::ConsentRequested(terms) => format!("you were asked for {}", purposes(&terms.purposes)),
         Event::Consent { decision, terms } => decided(*decision, terms),
-        Event::Signal { kind, purposes: named, lifted } => {
+        Event::Signal { kind, purposes: named, lifted, .. } => {
             let what = match kind {
                 SignalKind::Objection => "an objection",
                 SignalKind::Restriction => "a restriction",
@@ -122,6 +122,7 @@ fn in_words(event: &Event) -> Option<String> {
             format!("a permission of “{recipient}” was taken back: {}", explain::reason(*reason))
         }
         Event::ErasureRequested(_) => "an erasure was asked for".into(),
+        Event::SubjectDescribed(_) => "your age or place was recorded, as far as the rules need it".into(),
         Event::AccessProvided(_) => "a package like this one was made".into(),
         _ => return None,
     })

@@ -118,7 +118,7 @@ fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, Ev
         recipient: case.recipient.into(),
         purpose: case.purpose.into(),
         allowed: cited.collect(),
-        bounds: vec![10, 11],
+        bounds: vec![10, 11, 12, 13, 14],
         ..GrantIssued::default()
     };
     let mut replay = replay(events);
@@ -180,7 +180,7 @@ proptest! {
         let number = events.len() as u64;
         let mut more = events;
         let mut signal = |kind| {
-            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false };
+            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
             more.push(recorded(number, NOW_MS, event));
         };
         let tier = [Tier::Public, Tier::Provider, Tier::Individual][what % 3];

@@ -82,10 +82,10 @@ fn classes_are_counted_sorted_and_say_who_decided() {
             ("work", 1, Reason::ConsentRefused, Tier::Individual, Some(event_id(6))),
         ]
     );
-    assert_eq!(decision.withheld[0].policy, "gdpr-core/art-9-explicit-consent");
+    assert_eq!(decision.withheld[0].policy, "gdpr/art-9-explicit-consent");
     assert_eq!(decision.withheld[0].article, "GDPR Art. 9(2)(a)");
-    assert_eq!(decision.withheld[1].policy, "gdpr-core/art-6-consent");
-    assert_eq!(decision.bounds, [10, 11]);
+    assert_eq!(decision.withheld[1].policy, "gdpr/art-6-consent");
+    assert_eq!(decision.bounds, [10, 11, 12, 13, 14]);
     let silence = decided(vec![held(fact("a", "work", &[]))]);
     assert_eq!(withheld(&silence), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
 }
@@ -96,6 +96,7 @@ fn a_signal_that_decides_is_named() {
         kind,
         purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
         lifted: false,
+        interaction: String::new(),
     };
     let with = |signal| {
         decided(vec![held(fact("a", "work", &[])), said(Said::Given, &["memory"], &[], false), signal])

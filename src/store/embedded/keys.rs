@@ -1,6 +1,6 @@
 //! The key store: its own sled database, every write durable before it returns, every page under our own checksum.
 
-use super::database::Database;
+use super::database::{BATCH_OPERATIONS_MAX, Database};
 use super::disk;
 use crate::store::{KeyStore, Page, StoreError};
 use sled::Batch;
@@ -64,19 +64,24 @@ impl EmbeddedKeys {
         pages: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<(), StoreError> {
         let next = writes.saturating_add(1);
-        let mut batch = Batch::default();
-        for (id, page) in pages {
-            match page {
-                Some(page) => batch.insert(key(id), [&checksum(id, page), page.as_slice()].concat()),
-                None => batch.remove(key(id)),
-            }
-        }
+        let mut batch = batch_of(pages);
         batch.insert(WRITES, &next.to_be_bytes());
         self.database.apply(batch)?;
         self.database.flush()?;
         **writes = next;
         disk::write(&self.witness, 0, &encode_witness(next))
     }
+}
+
+fn batch_of(pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Batch {
+    let mut batch = Batch::default();
+    for (id, page) in pages {
+        match page {
+            Some(page) => batch.insert(key(id), [&checksum(id, page), page.as_slice()].concat()),
+            None => batch.remove(key(id)),
+        }
+    }
+    batch
 }
 
 const WITNESS_BYTES: usize = 12;
@@ -129,6 +134,20 @@ impl KeyStore for EmbeddedKeys {
         self.stopped.store(true, Ordering::Release);
         self.write(&mut writes, pages)?;
         self.stopped.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(StoreError::Stopped);
+        }
+        for part in pages.chunks(BATCH_OPERATIONS_MAX) {
+            self.database.make_room()?;
+            self.stopped.store(true, Ordering::Release);
+            self.database.apply(batch_of(part))?;
+            self.stopped.store(false, Ordering::Release);
+        }
         Ok(())
     }
 

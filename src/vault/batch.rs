@@ -1,0 +1,149 @@
+//! What waited together, carried out together: changes of many people in one working copy, one durable write, and, where
+//! something is destroyed, one re-keying.
+
+use super::VaultError;
+use super::edit::Edit;
+use super::node::{Record, Trie};
+use super::pages;
+use super::paths::Trunk;
+use super::shelf::{PageWrite, Shelf};
+use super::tree::{Node, Tree};
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::Hash;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zeroize::Zeroizing;
+
+/// An erasure as it is handed to the writer.
+pub struct Erasure {
+    /// Keyed hash of the subject's id.
+    pub subject: Hash,
+    /// Under which the subject is known now; another one means that it has come back since.
+    pub handle: Handle,
+    /// Milliseconds since the Unix epoch.
+    pub fence_at_ms: u64,
+    /// Who asked.
+    pub request: [u8; 16],
+    /// The caller's own, opaque.
+    pub intent: Vec<u8>,
+}
+
+/// What the writer can be asked for.
+pub enum Work {
+    /// A handle and a key for a subject, unless it has them.
+    Create(Hash),
+    /// A subject's end.
+    Erase(Box<Erasure>),
+    /// The end of some versions.
+    Puncture(Handle, Vec<u64>),
+    /// The end of an intent: an erasure is complete.
+    Complete([u8; 16]),
+}
+
+/// What becomes of a subject's keys in memory: those of this handle now hold this much, or nothing.
+pub struct Destroyed {
+    pub subject: Hash,
+    pub handle: Handle,
+    pub cover: Option<Vec<Node>>,
+}
+
+/// Changes on their way to one write.
+pub struct Batch<'a> {
+    pub(super) shelf: &'a Shelf,
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) edit: Edit<'a>,
+    /// The vault's own pages to write or to remove, by name.
+    pub(super) own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(super) destroyed: Vec<Destroyed>,
+    pub(super) subjects: u64,
+    fences: BTreeMap<Hash, u64>,
+}
+
+impl<'a> Batch<'a> {
+    /// Nothing yet.
+    pub fn new(shelf: &'a Shelf) -> Self {
+        let trunk = shelf.paths.trunk();
+        let edit = Edit::new(shelf, &trunk.top);
+        let subjects = shelf.subjects.load(Ordering::SeqCst);
+        let (own, fences) = (BTreeMap::new(), BTreeMap::new());
+        Self { shelf, trunk, edit, own, destroyed: Vec::new(), subjects, fences }
+    }
+
+    /// Takes a change in. [`VaultError::Destroyed`] is its own and changes nothing; after any other error the batch is
+    /// not to be used any more.
+    pub fn apply(&mut self, work: &Work) -> Result<(), VaultError> {
+        match work {
+            Work::Create(subject) => self.create(subject),
+            Work::Erase(erasure) => self.erase(erasure),
+            Work::Puncture(handle, versions) => self.puncture(*handle, versions),
+            Work::Complete(request) => {
+                self.own.insert(pages::id(pages::INTENT, request), None);
+                Ok(())
+            }
+        }
+    }
+
+    fn create(&mut self, subject: &Hash) -> Result<(), VaultError> {
+        if self.edit.get(Trie::Subjects, subject)?.is_some() {
+            return Ok(());
+        }
+        let clock = self.shelf.clock.as_ref();
+        let mut handle = Handle([0; 16]);
+        clock.fill(&mut handle.0);
+        let mut key = Zeroizing::new([0; 32]);
+        clock.fill(key.as_mut());
+        let value = pages::encode_subject(handle, &[Node::root(&key)]);
+        self.edit.insert(Trie::Subjects, Record { key: *subject, value })?;
+        let value = Zeroizing::new(subject.to_vec());
+        self.edit.insert(Trie::Handles, Record { key: pages::handle_key(handle), value })?;
+        self.subjects = self.subjects.saturating_add(1);
+        Ok(())
+    }
+
+    fn held(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
+        let record = self.edit.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
+        let (held, cover) = pages::decode_subject(&record)?;
+        if held == handle { Ok(cover) } else { Err(VaultError::Destroyed) }
+    }
+
+    fn erase(&mut self, erasure: &Erasure) -> Result<(), VaultError> {
+        let Erasure { subject, handle, request, .. } = erasure;
+        self.held(subject, *handle)?;
+        self.edit.destroy(Trie::Subjects, subject, None)?;
+        self.edit.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
+        // A clock that went back must not move the fence back.
+        let fence = match self.fences.get(subject) {
+            Some(fence) => *fence,
+            None => self.shelf.number(pages::FENCE, subject)?.unwrap_or(0),
+        };
+        let fence = fence.max(erasure.fence_at_ms);
+        self.fences.insert(*subject, fence);
+        self.own.extend([
+            self.shelf.own_page(pages::FENCE, subject, &fence.to_be_bytes())?,
+            self.shelf.own_page(pages::INTENT, request, &erasure.intent)?,
+        ]);
+        self.subjects = self.subjects.saturating_sub(1);
+        self.destroyed.push(Destroyed { subject: *subject, handle: *handle, cover: None });
+        Ok(())
+    }
+
+    fn puncture(&mut self, handle: Handle, versions: &[u64]) -> Result<(), VaultError> {
+        let subject =
+            self.edit.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
+        let subject = pages::decode_hash(&subject)?;
+        let cover = Tree::new(self.held(&subject, handle)?).without(versions);
+        let record = pages::encode_subject(handle, &cover);
+        self.edit.destroy(Trie::Subjects, &subject, Some(record))?;
+        self.destroyed.push(Destroyed { subject, handle, cover: Some(cover) });
+        Ok(())
+    }
+
+    /// The vault's own pages that go along, the number of subjects among them.
+    pub(super) fn own_pages(&mut self) -> Result<Vec<PageWrite>, VaultError> {
+        if self.subjects != self.shelf.subjects.load(Ordering::SeqCst) {
+            self.own.extend([self.shelf.own_page(pages::OWN, pages::COUNT, &self.subjects.to_be_bytes())?]);
+        }
+        Ok(std::mem::take(&mut self.own).into_iter().collect())
+    }
+}

@@ -1,0 +1,54 @@
+//! Root keys in memory, for tests.
+
+use super::{CustodyError, Generation, RootCustody, unwrap_in_software, wrap_in_software};
+use crate::clock::Clock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// Root keys that go when the process goes.
+#[derive(Default)]
+pub struct MemoryCustody {
+    kept: Mutex<BTreeMap<Generation, Zeroizing<[u8; 32]>>>,
+}
+
+impl MemoryCustody {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Generation, Zeroizing<[u8; 32]>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn root(&self, generation: Generation) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.kept().get(&generation).cloned().ok_or(CustodyError::Missing(generation))
+    }
+}
+
+impl RootCustody for MemoryCustody {
+    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+        Ok(self.kept().keys().copied().collect())
+    }
+
+    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
+        let mut root = Zeroizing::new([0; 32]);
+        clock.fill(root.as_mut());
+        self.kept().insert(generation, root);
+        Ok(())
+    }
+
+    fn wrap(
+        &self,
+        generation: Generation,
+        key: &[u8; 32],
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, CustodyError> {
+        wrap_in_software(&*self.root(generation)?, generation, key, clock)
+    }
+
+    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        unwrap_in_software(&*self.root(generation)?, generation, wrapped)
+    }
+
+    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
+        self.kept().remove(&generation);
+        Ok(())
+    }
+}

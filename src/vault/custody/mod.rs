@@ -1,0 +1,117 @@
+//! Who keeps the root key: a file, memory for tests, and room for hardware and for services.
+//!
+//! A root key opens one thing only: the key of the top page of the key tree. So it never has to leave its keeper, which
+//! wraps and unwraps that key. Root keys are numbered; a re-keying makes the next one, and destroys the one before.
+
+mod file;
+mod memory;
+
+pub use file::FileCustody;
+pub use memory::MemoryCustody;
+
+use crate::clock::Clock;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// Number of a root key: how often keys were destroyed before it.
+pub type Generation = u64;
+
+/// Why a keeper can't do what is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CustodyError {
+    /// The file, or whatever else the operating system stands between.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// There is no root key of this number.
+    #[error("there is no root key of generation {0}")]
+    Missing(Generation),
+    /// What was wrapped is not of this root key.
+    #[error("the top page's key does not open with this root key")]
+    Unwrap,
+    /// The hardware or the service said no.
+    #[error("the keeper of the root key refused: {0}")]
+    Refused(String),
+}
+
+/// Keeps root keys.
+///
+/// Durability: what a method did survives a power cut once it has returned. Of a call that failed, or that a crash cut
+/// off, nobody knows; [`RootCustody::generations`] says, and each call may be repeated.
+/// Concurrency: one writer; `unwrap` may be called beside it.
+pub trait RootCustody: Send + Sync {
+    /// The root keys that exist, ascending: none before the first start, one afterwards, two while one replaces the
+    /// other.
+    ///
+    /// # Errors
+    /// The keeper can't be asked.
+    fn generations(&self) -> Result<Vec<Generation>, CustodyError>;
+
+    /// Makes a fresh root key. One of the same number is destroyed by that; those of other numbers stay, of which there
+    /// is at most one.
+    ///
+    /// # Errors
+    /// The keeper refuses.
+    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError>;
+
+    /// Wraps the key of a top page.
+    ///
+    /// # Errors
+    /// There is no such root key, or the keeper refuses.
+    fn wrap(
+        &self,
+        generation: Generation,
+        key: &[u8; 32],
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, CustodyError>;
+
+    /// Unwraps the key of a top page.
+    ///
+    /// # Errors
+    /// There is no such root key, it is another one, or the keeper refuses.
+    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError>;
+
+    /// Destroys a root key, so that nothing in the world can give it back. One that is not there is no error.
+    ///
+    /// # Errors
+    /// The keeper refuses.
+    fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
+}
+
+const NONCE_BYTES: usize = 12;
+const WRAPPING: &[u8] = b"sayso top page key v1";
+
+/// Wraps in software: AES-256-GCM under HKDF-SHA-256 (RFC 5869) of the root key, bound to its number.
+fn wrap_in_software(
+    root: &[u8; 32],
+    generation: Generation,
+    key: &[u8; 32],
+    clock: &dyn Clock,
+) -> Result<Vec<u8>, CustodyError> {
+    let mut nonce = [0; NONCE_BYTES];
+    clock.fill(&mut nonce);
+    let payload = Payload { msg: key, aad: &generation.to_be_bytes() };
+    let wrapped = cipher(root).encrypt(&Nonce::from(nonce), payload).map_err(|_| CustodyError::Unwrap)?;
+    Ok([nonce.as_slice(), &wrapped].concat())
+}
+
+fn unwrap_in_software(
+    root: &[u8; 32],
+    generation: Generation,
+    wrapped: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+    let (nonce, wrapped) = wrapped.split_first_chunk::<NONCE_BYTES>().ok_or(CustodyError::Unwrap)?;
+    let payload = Payload { msg: wrapped, aad: &generation.to_be_bytes() };
+    let opened = cipher(root).decrypt(&Nonce::from(*nonce), payload).map_err(|_| CustodyError::Unwrap)?;
+    let opened = Zeroizing::new(opened);
+    opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| CustodyError::Unwrap)
+}
+
+fn cipher(root: &[u8; 32]) -> Aes256Gcm {
+    let mut key = Zeroizing::new([0; 32]);
+    let hkdf = Hkdf::<Sha256>::new(None, root);
+    hkdf.expand(WRAPPING, key.as_mut()).expect("32 bytes are within HKDF's bound");
+    Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))
+}

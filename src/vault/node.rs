@@ -1,0 +1,234 @@
+//! What is in the pages of the key tree: the top page, interior pages, leaf pages, and how they refer to one another.
+//!
+//! Two tries of 16 children a page hang under the top page: one finds subjects by the keyed hash of their id, one finds
+//! them by their handle. Both are random, so both tries stay balanced without any care.
+
+use super::VaultError;
+use super::pages::TREE;
+use crate::clock::Clock;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Children of an interior page: one for each value of four bits.
+pub const FANOUT: usize = 16;
+/// A leaf page with more bytes than this is split, unless it holds one record only.
+pub const LEAF_BYTES_MAX: usize = 4_096;
+/// Four bits a level.
+pub const LEVELS_MAX: usize = 64;
+
+const PAGE_ID_BYTES: usize = 16;
+const LINK_BYTES: usize = PAGE_ID_BYTES + 32;
+const TOP: u8 = 1;
+const INTERIOR: u8 = 2;
+const LEAF: u8 = 3;
+/// Key and length before the value.
+const RECORD_BYTES: usize = 32 + 4;
+
+/// What a record is found by: a keyed hash, or a handle with zeros behind it.
+pub type RecordKey = [u8; 32];
+
+/// Number of a page; random, and never used twice.
+pub type PageId = [u8; PAGE_ID_BYTES];
+
+/// Where a page is, and the key that opens it. Stands in the parent page only.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Link {
+    /// Which page.
+    #[zeroize(skip)]
+    pub id: PageId,
+    /// Opens it.
+    pub key: [u8; 32],
+}
+
+impl Link {
+    /// Of a page that is to be written, under a key that never was anywhere.
+    pub fn fresh(clock: &dyn Clock) -> Self {
+        let mut link = Self { id: [0; PAGE_ID_BYTES], key: [0; 32] };
+        clock.fill(&mut link.id);
+        clock.fill(&mut link.key);
+        link
+    }
+
+    /// The page's name in the key store.
+    pub fn name(&self) -> Vec<u8> {
+        name(&self.id)
+    }
+}
+
+/// A tree page's name in the key store.
+pub fn name(id: &PageId) -> Vec<u8> {
+    super::pages::id(TREE, id)
+}
+
+/// The two tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trie {
+    /// Keyed hash of a subject's id → handle and keys.
+    Subjects,
+    /// Handle → keyed hash of the subject's id.
+    Handles,
+}
+
+/// The one page that the root key opens, by way of its key.
+#[derive(Clone)]
+pub struct Top {
+    /// Seals the vault's own pages, which outlive erasures.
+    pub own: Zeroizing<[u8; 32]>,
+    /// The trie of subjects; none while it is empty.
+    pub subjects: Option<Link>,
+    /// The trie of handles.
+    pub handles: Option<Link>,
+}
+
+impl Top {
+    /// Of a tree with nobody in it.
+    pub fn fresh(clock: &dyn Clock) -> Self {
+        let mut own = Zeroizing::new([0; 32]);
+        clock.fill(own.as_mut());
+        Self { own, subjects: None, handles: None }
+    }
+
+    /// Where a trie begins.
+    pub fn root(&self, trie: Trie) -> Option<&Link> {
+        match trie {
+            Trie::Subjects => self.subjects.as_ref(),
+            Trie::Handles => self.handles.as_ref(),
+        }
+    }
+
+    /// The page in the clear: kind, own key, a bit for each trie that has a link, links.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + 1 + 2 * LINK_BYTES));
+        page.push(TOP);
+        page.extend_from_slice(self.own.as_ref());
+        let there = u8::from(self.subjects.is_some()) | u8::from(self.handles.is_some()) << 1;
+        page.push(there);
+        for link in [&self.subjects, &self.handles].into_iter().flatten() {
+            push_link(&mut page, link);
+        }
+        page
+    }
+
+    /// Reads the page.
+    pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
+        let rest = page.strip_prefix(&[TOP]).ok_or(VaultError::Page)?;
+        let (own, rest) = rest.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+        let (there, mut rest) = rest.split_first().ok_or(VaultError::Page)?;
+        let mut next = |bit: u8| if there & bit == 0 { Ok(None) } else { take_link(&mut rest).map(Some) };
+        let (subjects, handles) = (next(1)?, next(2)?);
+        if *there > 3 || !rest.is_empty() {
+            return Err(VaultError::Page);
+        }
+        Ok(Self { own: Zeroizing::new(*own), subjects, handles })
+    }
+}
+
+/// A page of links.
+#[derive(Clone, Default)]
+pub struct Interior {
+    /// By the next four bits of a record's key.
+    pub children: [Option<Link>; FANOUT],
+}
+
+/// What is kept of one subject or one handle.
+pub struct Record {
+    /// What it is found by.
+    pub key: RecordKey,
+    /// What is kept.
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+/// A page of a trie.
+pub enum Page {
+    /// Links to the pages below.
+    Interior(Box<Interior>),
+    /// Records, by ascending key.
+    Leaf(Vec<Record>),
+}
+
+impl Page {
+    /// Reads a page.
+    pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
+        match page.split_first().ok_or(VaultError::Page)? {
+            (&INTERIOR, rest) => decode_interior(rest).map(|interior| Self::Interior(Box::new(interior))),
+            (&LEAF, rest) => decode_leaf(rest).map(Self::Leaf),
+            _ => Err(VaultError::Page),
+        }
+    }
+}
+
+/// An interior page in the clear: kind, a bit a child (the first one's is the lowest), links of those that are there.
+pub fn encode_interior(interior: &Interior) -> Zeroizing<Vec<u8>> {
+    let mut page = Zeroizing::new(Vec::with_capacity(1 + 2 + FANOUT * LINK_BYTES));
+    let there = interior.children.iter().enumerate().filter(|(_, child)| child.is_some());
+    let there = there.fold(0_u16, |bits, (place, _)| bits | 1 << place);
+    page.push(INTERIOR);
+    page.extend_from_slice(&there.to_be_bytes());
+    for link in interior.children.iter().flatten() {
+        push_link(&mut page, link);
+    }
+    page
+}
+
+fn decode_interior(page: &[u8]) -> Result<Interior, VaultError> {
+    let (there, mut rest) = page.split_first_chunk::<2>().ok_or(VaultError::Page)?;
+    let there = u16::from_be_bytes(*there);
+    let mut interior = Interior::default();
+    for (place, child) in interior.children.iter_mut().enumerate() {
+        if there >> place & 1 == 1 {
+            *child = Some(take_link(&mut rest)?);
+        }
+    }
+    if rest.is_empty() { Ok(interior) } else { Err(VaultError::Page) }
+}
+
+/// Bytes that records take in a leaf page.
+pub fn leaf_bytes(records: &[Record]) -> usize {
+    records.iter().map(|record| RECORD_BYTES + record.value.len()).sum::<usize>() + 1
+}
+
+/// A leaf page in the clear: kind, then key, length and value of each record.
+pub fn encode_leaf(records: &[Record]) -> Zeroizing<Vec<u8>> {
+    let mut page = Zeroizing::new(Vec::with_capacity(leaf_bytes(records)));
+    page.push(LEAF);
+    for record in records {
+        page.extend_from_slice(&record.key);
+        // A page has far less than 4 GiB: the store would refuse it before.
+        page.extend_from_slice(&u32::try_from(record.value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        page.extend_from_slice(&record.value);
+    }
+    page
+}
+
+fn decode_leaf(mut rest: &[u8]) -> Result<Vec<Record>, VaultError> {
+    let mut records: Vec<Record> = Vec::new();
+    while !rest.is_empty() {
+        let (key, after) = rest.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+        let (length, after) = after.split_first_chunk::<4>().ok_or(VaultError::Page)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| VaultError::Page)?;
+        let (value, after) = after.split_at_checked(length).ok_or(VaultError::Page)?;
+        if records.last().is_some_and(|last| last.key >= *key) {
+            return Err(VaultError::Page);
+        }
+        records.push(Record { key: *key, value: Zeroizing::new(value.to_vec()) });
+        rest = after;
+    }
+    Ok(records)
+}
+
+fn push_link(page: &mut Vec<u8>, link: &Link) {
+    page.extend_from_slice(&link.id);
+    page.extend_from_slice(&link.key);
+}
+
+fn take_link(rest: &mut &[u8]) -> Result<Link, VaultError> {
+    let (id, after) = rest.split_first_chunk::<PAGE_ID_BYTES>().ok_or(VaultError::Page)?;
+    let (key, after) = after.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+    *rest = after;
+    Ok(Link { id: *id, key: *key })
+}
+
+/// The four bits of a key at a level.
+pub fn nibble(key: &RecordKey, level: usize) -> usize {
+    let byte = key.get(level / 2).copied().unwrap_or_default();
+    usize::from(if level.is_multiple_of(2) { byte >> 4 } else { byte & 0x0f })
+}

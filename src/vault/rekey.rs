@@ -1,0 +1,172 @@
+//! Writing a batch: in place, or, where something is destroyed, under a fresh root key.
+//!
+//! Replacing the root is two-phase. 1. The next root key is made, durably, beside the old one. 2. Every page with a fresh
+//! key is written under a fresh number; nothing leads there yet. 3. One atomic, durable write of the root page makes them
+//! count, together with fences, intents, and pages that others' new keys changed in place. 4. The old root key is destroyed where it lies. 5. The old pages, which
+//! nothing opens any more, are removed. A crash before 3 leaves everything as it was, and the next start destroys the
+//! root key that never counted; a crash after 3 is completed by the next start. At no moment is there neither.
+
+use super::VaultError;
+use super::batch::{Batch, Destroyed};
+use super::edit::Sealed;
+use super::node::{self, Link, PageId};
+use super::pages::{self, RootPage};
+use super::paths::Trunk;
+use super::seal::PageSeal;
+use super::shelf::{PageWrite, Shelf};
+use crate::store::StoreError;
+use std::sync::atomic::Ordering;
+
+impl Batch<'_> {
+    /// Makes everything durable that was applied. With destructions among it, the old root key is gone on return.
+    ///
+    /// # Errors
+    /// Nothing happened; or nobody knows, and nothing more can be destroyed before the next start.
+    pub fn commit(mut self) -> Result<(), VaultError> {
+        let own = self.own_pages()?;
+        let sealed = self.edit.seal(&self.trunk.top)?;
+        let shelf = self.shelf;
+        if sealed.is_rekeyed {
+            shelf.write_rekeyed(&self.trunk, sealed, own, self.destroyed)?;
+        } else {
+            shelf.write_in_place(&self.trunk, sealed, own)?;
+        }
+        shelf.subjects.store(self.subjects, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// A top page and where it is.
+fn top_page(shelf: &Shelf, trunk: &Trunk) -> Result<PageWrite, VaultError> {
+    let name = trunk.link.name();
+    let page = PageSeal::new(&trunk.link.key).seal(&name, &trunk.top.encode(), shelf.clock.as_ref())?;
+    Ok((name, Some(page)))
+}
+
+impl Shelf {
+    fn write_in_place(&self, trunk: &Trunk, sealed: Sealed, own: Vec<PageWrite>) -> Result<(), VaultError> {
+        let mut writes = sealed.fresh;
+        writes.extend(sealed.in_place);
+        writes.extend(own);
+        let moved =
+            sealed.is_top_changed.then(|| Trunk::new(trunk.generation, trunk.link.clone(), sealed.top));
+        if let Some(trunk) = &moved {
+            writes.push(top_page(self, trunk)?);
+        }
+        if !writes.is_empty() {
+            self.store.write_pages(&writes)?;
+            self.paths.follow(moved, sealed.interior, &[]);
+        }
+        Ok(())
+    }
+
+    fn write_rekeyed(
+        &self,
+        old: &Trunk,
+        sealed: Sealed,
+        own: Vec<PageWrite>,
+        destroyed: Vec<Destroyed>,
+    ) -> Result<(), VaultError> {
+        if self.halted.load(Ordering::SeqCst) {
+            return Err(VaultError::Halted);
+        }
+        let generation = old.generation.saturating_add(1);
+        let trunk = Trunk::new(generation, Link::fresh(self.clock.as_ref()), sealed.top);
+        let mut dead = sealed.dead;
+        dead.push(old.link.id);
+        let staged: Vec<Vec<u8>> = sealed.fresh.iter().map(|(name, _)| name.clone()).collect();
+        let switched = self.prepare_root(&trunk, &sealed.fresh, &dead).and_then(|mut last| {
+            last.extend(sealed.in_place);
+            last.extend(own);
+            // The one moment: before it the old tree counts, after it the new one.
+            self.store.write_pages(&last).map_err(VaultError::Store)
+        });
+        if let Err(error) = switched {
+            if !self.has_switched(&error, generation) {
+                self.take_back(generation, staged);
+                return Err(error);
+            }
+            // Readers follow what the store says. The old root key stays until a start finds out what is durable.
+            self.halted.store(true, Ordering::SeqCst);
+            self.follow(trunk, sealed.interior, &dead, destroyed);
+            return Err(error);
+        }
+        self.follow(trunk, sealed.interior, &dead, destroyed);
+        if let Err(error) = self.custody.destroy(old.generation) {
+            self.halted.store(true, Ordering::SeqCst);
+            return Err(error.into());
+        }
+        if let Err(error) = self.store.stage_pages(&removals(&dead)) {
+            tracing::warn!(%error, "pages that nothing opens any more could not be removed");
+        }
+        Ok(())
+    }
+
+    /// Phases 1 and 2; gives what the write that switches begins with.
+    fn prepare_root(
+        &self,
+        trunk: &Trunk,
+        fresh: &[PageWrite],
+        dead: &[PageId],
+    ) -> Result<Vec<PageWrite>, VaultError> {
+        let clock = self.clock.as_ref();
+        self.custody.make(trunk.generation, clock)?;
+        let wrapped = self.custody.wrap(trunk.generation, &trunk.link.key, clock)?;
+        self.store.stage_pages(fresh)?;
+        let root = RootPage { generation: trunk.generation, top: trunk.link.id, wrapped };
+        Ok(vec![
+            top_page(self, trunk)?,
+            (pages::DEAD.to_vec(), Some(dead.concat())),
+            (pages::ROOT.to_vec(), Some(root.encode())),
+        ])
+    }
+
+    fn follow(
+        &self,
+        trunk: Trunk,
+        interior: Vec<(PageId, node::Interior)>,
+        dead: &[PageId],
+        destroyed: Vec<Destroyed>,
+    ) {
+        // The way down first: who reads keys after the cache moved on must not find the old way.
+        self.paths.follow(Some(trunk), interior, dead);
+        for Destroyed { subject, handle, cover } in destroyed {
+            self.cache.follow(&subject, &handle, cover);
+        }
+    }
+
+    /// Whether a switch that failed has happened all the same, or may have. A store that had no room says that nothing
+    /// was written; of any other failure it is asked.
+    fn has_switched(&self, error: &VaultError, generation: u64) -> bool {
+        let VaultError::Store(error) = error else { return false };
+        if matches!(error, StoreError::Full | StoreError::Stopped) {
+            return false;
+        }
+        let root = self.store.read_page(pages::ROOT).ok().flatten();
+        let root = root.and_then(|page| RootPage::decode(&page).ok());
+        // Where not even that can be read, no root key may be touched.
+        let switched = root.is_none_or(|root| root.generation == generation);
+        if !switched {
+            // Perhaps it still happens, by whatever is on its way to the disk.
+            self.halted.store(true, Ordering::SeqCst);
+        }
+        switched
+    }
+
+    /// A re-keying that did not happen: its root key goes, unless something may still lead to it.
+    fn take_back(&self, generation: u64, staged: Vec<Vec<u8>>) {
+        if self.halted.load(Ordering::SeqCst) {
+            return;
+        }
+        let removed = staged.into_iter().map(|name| (name, None)).collect::<Vec<_>>();
+        let taken_back = self.store.stage_pages(&removed).map_err(VaultError::Store);
+        if let Err(error) = taken_back.and(self.custody.destroy(generation).map_err(VaultError::Custody)) {
+            tracing::warn!(%error, "a re-keying that did not happen could not be cleared away");
+        }
+    }
+}
+
+/// Pages to remove.
+pub fn removals(dead: &[PageId]) -> Vec<PageWrite> {
+    dead.iter().map(|id| (node::name(id), None)).collect()
+}

@@ -1,0 +1,183 @@
+//! A machine that loses power at the n-th durable step: a key store and a root key's keeper on one fuse.
+
+use crate::clock::Clock;
+use crate::store::memory::MemoryKeys;
+use crate::store::{KeyStore, Page, StoreError};
+use crate::vault::custody::{CustodyError, Generation};
+use crate::vault::{MemoryCustody, RootCustody};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// Randomness that a seed repeats. Time stands still.
+pub struct Seeded(Mutex<u64>);
+
+impl Seeded {
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    /// SplitMix64.
+    pub fn next(&self) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+impl Clock for Seeded {
+    fn now_ms(&self) -> u64 {
+        1_000
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.next().to_be_bytes()[..part.len()]);
+        }
+    }
+}
+
+type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// The machine's disk and the power that goes.
+pub struct Machine {
+    /// What is on the disk.
+    durable: MemoryKeys,
+    /// What is written and would be read, but is not on the disk yet.
+    seen: MemoryKeys,
+    staged: Mutex<Writes>,
+    roots: MemoryCustody,
+    /// Durable steps until the power goes.
+    fuse: AtomicU64,
+    is_off: AtomicBool,
+    dice: Seeded,
+}
+
+fn off() -> StoreError {
+    StoreError::Io { doing: "writing", source: std::io::Error::other("the power is off") }
+}
+
+impl Machine {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            durable: MemoryKeys::default(),
+            seen: MemoryKeys::default(),
+            staged: Mutex::default(),
+            roots: MemoryCustody::default(),
+            fuse: AtomicU64::new(u64::MAX),
+            is_off: AtomicBool::new(false),
+            dice: Seeded::new(seed),
+        }
+    }
+
+    /// The power goes at the `steps`-th durable step from now.
+    pub fn light_fuse(&self, steps: u64) {
+        self.fuse.store(steps, Ordering::SeqCst);
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.is_off.load(Ordering::SeqCst)
+    }
+
+    /// Power again: what was not durable is there in part, from the front, as of a log that was torn.
+    pub fn power_on(&self) {
+        let staged = std::mem::take(&mut *self.staged.lock().unwrap());
+        let kept = self.dice.below(staged.len() as u64 + 1) as usize;
+        self.durable.write_pages(&staged[..kept]).unwrap();
+        let everything = |keys: &MemoryKeys| keys.scan_pages(&[], None, usize::MAX).unwrap();
+        let gone: Writes = everything(&self.seen).into_iter().map(|(id, _)| (id, None)).collect();
+        self.seen.write_pages(&gone).unwrap();
+        let there: Writes =
+            everything(&self.durable).into_iter().map(|(id, page)| (id, Some(page))).collect();
+        self.seen.write_pages(&there).unwrap();
+        self.fuse.store(u64::MAX, Ordering::SeqCst);
+        self.is_off.store(false, Ordering::SeqCst);
+    }
+
+    /// A durable step: whether it is done, and whether the machine lives to tell.
+    fn step(&self) -> (bool, bool) {
+        if self.is_off() {
+            return (false, false);
+        }
+        let left = self.fuse.load(Ordering::SeqCst);
+        if left > 0 {
+            self.fuse.store(left.saturating_sub(1), Ordering::SeqCst);
+            return (true, true);
+        }
+        self.is_off.store(true, Ordering::SeqCst);
+        (self.dice.below(2) == 0, false)
+    }
+
+    fn root_step<T>(&self, work: impl FnOnce() -> Result<T, CustodyError>) -> Result<T, CustodyError> {
+        let (is_done, lives) = self.step();
+        let done = if is_done { Some(work()?) } else { None };
+        done.filter(|_| lives).ok_or_else(|| std::io::Error::other("the power is off").into())
+    }
+}
+
+impl KeyStore for Machine {
+    fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.is_off() { Err(off()) } else { self.seen.read_page(id) }
+    }
+
+    fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let (is_done, lives) = self.step();
+        if is_done {
+            self.durable.write_pages(&std::mem::take(&mut *self.staged.lock().unwrap()))?;
+            self.durable.write_pages(pages)?;
+            self.seen.write_pages(pages)?;
+        }
+        if lives { Ok(()) } else { Err(off()) }
+    }
+
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let (is_done, lives) = self.step();
+        if is_done {
+            self.staged.lock().unwrap().extend_from_slice(pages);
+            self.seen.write_pages(pages)?;
+        }
+        if lives { Ok(()) } else { Err(off()) }
+    }
+
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
+        if self.is_off() { Err(off()) } else { self.seen.scan_pages(prefix, after, count) }
+    }
+
+    fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.seen.count_pages(prefix)
+    }
+}
+
+impl RootCustody for Machine {
+    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+        self.roots.generations()
+    }
+
+    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
+        self.root_step(|| self.roots.make(generation, clock))
+    }
+
+    fn wrap(
+        &self,
+        generation: Generation,
+        key: &[u8; 32],
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, CustodyError> {
+        self.roots.wrap(generation, key, clock)
+    }
+
+    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.roots.unwrap(generation, wrapped)
+    }
+
+    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
+        self.root_step(|| self.roots.destroy(generation))
+    }
+}
