@@ -148,6 +148,13 @@ async fn live(harness: &Harness) -> String {
         ..Default::default()
     };
     tutor.consent.record_signal(signal).await.unwrap();
+    let described = proto::DescribeSubjectRequest {
+        subject: "ada".into(),
+        age_band: proto::AgeBand::Adult.into(),
+        jurisdiction: "DE".into(),
+        ..Default::default()
+    };
+    steward.profile.describe_subject(described).await.unwrap();
     // Somebody else, whose text must never be seen here.
     tutor.profile.record_attributes(fact("ben", "secret", "work", CANARY)).await.unwrap();
     grant.grant_id
@@ -197,6 +204,11 @@ async fn the_package_holds_what_was_put_in_and_nobody_elses() {
     assert_eq!(names(&json["consents"], "decision"), ["given", "refused", "given", "withdrawn"]);
     assert_eq!(json["notices"][0]["text"], "we remember facts about you");
     assert_eq!(names(&json["signals"], "kind"), ["objection"]);
+
+    assert_eq!(
+        (&json["subject"]["age_band"], &json["subject"]["jurisdiction"]),
+        (&"adult".into(), &"DE".into())
+    );
 
     // The history has everything, and this very export last.
     let what = names(&json["history"], "what");
