@@ -1,11 +1,15 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod artifacts;
 mod backup;
 mod caller;
+mod certificate;
 mod check_grant;
 mod consent_receipt;
+mod decide_request;
 mod define;
 mod describe_subject;
+mod due;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -15,6 +19,7 @@ mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
+mod holds;
 mod lane;
 mod list_events;
 mod open;
@@ -25,14 +30,19 @@ mod record_consent;
 mod record_signal;
 mod report_use;
 mod request_grant;
+mod requests;
 mod restore;
+mod retention;
 mod revocations;
 mod rules;
+mod submit_request;
 mod write;
 
+pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
+pub use certificate::Certificate;
 pub use check_grant::Standing;
-pub use erase_subject::Certificate;
+pub use decide_request::Verdict;
 pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
@@ -40,8 +50,9 @@ pub use export_audit::ExportChunk;
 pub use export_subject::PackageChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
+pub use holds::NewHold;
 pub use list_events::Page;
-pub use open::{OpenError, Settings};
+pub use open::{OpenError, RightsSettings, Settings};
 pub use proofs::{Consistency, Inclusion, RawEntry};
 pub use publish::Notice;
 pub use record_attributes::{Change, NewAttributes};
@@ -49,9 +60,11 @@ pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
+pub use requests::{RequestPage, Submitted};
 pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
+pub use submit_request::NewRequest;
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 use crate::clock::SharedClock;
@@ -77,6 +90,11 @@ pub struct App {
     bells: Bells,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
+    /// Requests that are to be answered, by when.
+    due: due::Due,
+    rights: RightsSettings,
+    /// Held by the one search for endings under way.
+    sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
 }

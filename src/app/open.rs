@@ -10,6 +10,7 @@ use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::event::{Event, LogOpened, Recorded};
 use crate::domain::ids::Handle;
+use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
 use crate::store::{KeyStore, LogStore, StoreError};
@@ -39,6 +40,17 @@ pub struct Settings {
     pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
+    /// How requests of people are dealt with.
+    pub rights: RightsSettings,
+}
+
+/// How requests of people are dealt with.
+#[derive(Clone, Copy, Debug)]
+pub struct RightsSettings {
+    /// Whose rules say by when a request is to be answered, where the request does not.
+    pub jurisdiction: Jurisdiction,
+    /// A person's own erasure waits for a steward's decision.
+    pub steward_decides_erasures: bool,
 }
 
 /// Why the daemon can't start.
@@ -81,6 +93,9 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             controller: Arc::new(settings.controller),
+            due: super::due::Due::default(),
+            rights: settings.rights,
+            sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
@@ -88,6 +103,7 @@ impl App {
         if let Some(restored) = &settings.restored {
             app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
         }
+        app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         Ok(app)
     }

@@ -87,7 +87,7 @@ pub fn restore_log(
     let mut refill = Refill::new(log, vault, verifier, clock);
     let mut reader = BackupReader::begin(from)?;
     let mut note = None;
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.next_piece()? {
         match piece {
             Piece::Entry(entry) => refill.take(entry)?,
             Piece::Checkpoint(found) => note = Some(found),
@@ -149,7 +149,7 @@ impl<'a> Refill<'a> {
         // What one request wrote stays one frame; discarded ones in between are taken along.
         let goes_on = new.idempotency == self.request && new.idempotency.is_some();
         let is_discarded = self.going.contains(&position) && self.frame.len() < FRAME_MAX;
-        if !goes_on && !(is_discarded && self.request.is_some()) {
+        if !(goes_on || is_discarded && self.request.is_some()) {
             self.end_frame()?;
             self.request = new.idempotency;
         }

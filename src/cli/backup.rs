@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::connect::Link;
-use super::daemon::{DaemonError, Layout, open_app};
+use super::daemon::{DaemonError, Layout, custody, open_app};
 use super::error::CliError;
 use super::output::Out;
 use super::partial::Partial;
@@ -16,7 +16,7 @@ use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::store::backup::{BackupReader, Piece};
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::store::{KeyStore, Page};
-use crate::vault::{FileCustody, Vault};
+use crate::vault::Vault;
 use clap::Args;
 use sayso_proof::checkpoint::VerifierKey;
 use std::fs::File;
@@ -68,7 +68,7 @@ impl Backup {
 pub(super) struct Restore {
     /// The backup.
     file: PathBuf,
-    /// Configuration file (TOML); only `data`, `ledger` and `controller` matter here.
+    /// Configuration file (TOML); only `data`, `ledger`, `controller` and `pkcs11` matter here.
     #[arg(long)]
     config: Option<PathBuf>,
 }
@@ -108,7 +108,9 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
 fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
-    for needed in ["root.key", "log.key"] {
+    // A file of root keys that is not there would be made, empty.
+    let needed = ["log.key", "root.key"];
+    for needed in needed.iter().take(if config.pkcs11.is_some() { 1 } else { 2 }) {
         if !secrets.join(needed).exists() {
             return Err(CliError::failed(format!("{}: it is needed", secrets.join(needed).display())));
         }
@@ -120,8 +122,8 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let clock: SharedClock = Arc::new(SystemClock);
     let keys =
         open_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?).map_err(CliError::failed)?;
-    let custody = FileCustody::open(&secrets.join("root.key")).map_err(CliError::failed)?;
-    let vault = Vault::open(keys, Arc::new(custody), Arc::clone(&clock)).map_err(CliError::failed)?;
+    let custody = custody(config).map_err(CliError::failed)?;
+    let vault = Vault::open(keys, custody, Arc::clone(&clock)).map_err(CliError::failed)?;
     let log_key =
         LogKey::load_or_create(&secrets.join("log.key"), clock.as_ref()).map_err(CliError::failed)?;
     let verifier = VerifierKey { name: config.origin(), key: log_key.verifying() };
@@ -170,7 +172,7 @@ fn open_keys<R: std::io::Read>(
         Some(EmbeddedKeys::open(&unfinished)?)
     };
     let mut pages: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
-    while let Some(piece) = backup.next()? {
+    while let Some(piece) = backup.next_piece()? {
         if let (Some(store), Piece::KeyPage(page)) = (&staged, piece) {
             let (name, content): Page = page;
             pages.push((name, Some(content)));

@@ -1,14 +1,15 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
-use crate::app::{App, OpenError, Restored, Settings};
+use crate::app::{App, OpenError, Restored, RightsSettings, Settings};
 use crate::clock::{Clock, SharedClock, SystemClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RequestRules};
+use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::package::Controller;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
-use crate::vault::{FileCustody, VaultError};
+use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
 use std::io::Error;
 use std::net::SocketAddr;
@@ -195,6 +196,8 @@ impl Daemon {
         let until = wait(stopped.clone());
         let serving = api::serve(grpc, until, Arc::clone(&app), issuer, options);
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+        let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
+        daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
         let serving = web::serve(http, wait(stopped), app);
         daemon.tasks.push(tokio::spawn(async move { serving.await.map_err(DaemonError::Http) }));
         Ok(daemon)
@@ -228,6 +231,26 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
+/// Looks for what has come to its end, until the daemon stops. A failure is logged, and tried again the next time.
+async fn end_what_is_over(
+    app: Arc<App>,
+    every: std::time::Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = app.end_what_is_over().await {
+            tracing::warn!(%error, "ending what is over failed; it is tried again");
+        }
+    }
+}
+
 async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(at).await.map_err(|error| DaemonError::Listen(at, error))
 }
@@ -244,6 +267,23 @@ pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<
     let app = App::open(settings(config, clock)?).await?;
     Layout::new(&config.data).forget_restored()?;
     Ok(app)
+}
+
+/// Who keeps the root key.
+///
+/// # Errors
+/// The file can't be opened, or the token.
+pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
+    Ok(match &config.pkcs11 {
+        Some(at) => {
+            let token = TokenCustody::open(&at.module, &at.token, &at.pin_file);
+            Arc::new(token.map_err(VaultError::from)?)
+        }
+        None => {
+            let file = Layout::new(&config.data).secrets().join("root.key");
+            Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
+        }
+    })
 }
 
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
@@ -268,12 +308,19 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             is_restored: restored.is_some(),
         },
         log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
-        custody: Arc::new(FileCustody::open(&secrets.join("root.key")).map_err(VaultError::from)?),
+        custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,
         cached_subjects_max: limits.cached_subjects_max,
         controller: controller(config),
+        rights: RightsSettings {
+            jurisdiction: match config.rights.jurisdiction {
+                RequestRules::Gdpr => Jurisdiction::Gdpr,
+                RequestRules::California => Jurisdiction::California,
+            },
+            steward_decides_erasures: config.rights.steward_decides_erasures,
+        },
         restored,
     })
 }

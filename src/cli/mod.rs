@@ -1,5 +1,6 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
 mod backup;
 mod bench;
@@ -13,12 +14,15 @@ mod describe;
 mod error;
 mod export_subject;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
 mod receipt;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -80,6 +84,14 @@ enum Command {
     Erase(rights::Erase),
     Certificate(rights::Certificate),
     ExportSubject(export_subject::ExportSubject),
+    #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
     #[command(subcommand)]
     Purpose(bounds::Purpose),
     #[command(subcommand)]
@@ -163,6 +175,10 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
         Command::ExportSubject(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
         Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,

@@ -6,6 +6,7 @@ use super::progress;
 use super::receipt;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
+use sayso_proof::certificate;
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::event::to_json;
 use sayso_proof::proof::TlogProof;
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// Larger texts are no proofs.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof or a consent receipt, offline.
+/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof, the certificate of an erasure or a consent receipt,
+/// offline.
 ///
 /// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
 /// thing that does not hold is named with its position and reason; the exit status is 4 then.
@@ -23,7 +25,7 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Verify {
-    /// The bundle, the proof or the receipt.
+    /// The bundle, the proof, the certificate or the receipt.
     what: PathBuf,
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long)]
@@ -38,6 +40,7 @@ impl Verify {
         let key = read_key(&self.key)?;
         match read_small(&self.what) {
             Some(Small::Proof(text)) => verify_proof(&text, &key, out),
+            Some(Small::Certificate(text)) => verify_certificate(&text, &key, out),
             Some(Small::Receipt(receipt)) => receipt::verify(&receipt, &key, out),
             None => self.verify_bundle(&key, out),
         }
@@ -81,10 +84,11 @@ fn read_key(key: &str) -> Result<VerifierKey, CliError> {
 /// What is read whole.
 enum Small {
     Proof(String),
+    Certificate(String),
     Receipt(serde_json::Value),
 }
 
-/// A proof or a consent receipt, if it is one.
+/// A proof, a certificate or a consent receipt, if it is one.
 fn read_small(path: &Path) -> Option<Small> {
     let file =
         std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
@@ -93,7 +97,21 @@ fn read_small(path: &Path) -> Option<Small> {
     if text.starts_with("c2sp.org/tlog-proof@") {
         return Some(Small::Proof(text));
     }
+    if certificate::is_certificate(&text) {
+        return Some(Small::Certificate(text));
+    }
     receipt::parse(&text).map(Small::Receipt)
+}
+
+fn verify_certificate(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+    let said = certificate::verify(text, key).map_err(CliError::unverified)?;
+    let value = serde_json::to_value(&said).map_err(CliError::failed)?;
+    let shown = serde_json::to_string_pretty(&said).map_err(CliError::failed)?;
+    let (entries, position, origin) = (said.entries_erased, said.position, &said.origin);
+    out.print_value(
+        &value,
+        &format!("verified: {entries} entries erased, recorded at position {position} in {origin}\n{shown}"),
+    )
 }
 
 fn verify_proof(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {

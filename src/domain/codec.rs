@@ -109,6 +109,24 @@ fn encode_event(event: &Event) -> Body {
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
         Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
+        Event::AttributeExpired { attribute, by_retention } => {
+            Body::AttributeExpired(log::AttributeExpired {
+                attribute: bytes(attribute),
+                by_retention: *by_retention,
+            })
+        }
+        Event::ConsentExpired { consent } => {
+            Body::ConsentExpired(log::ConsentExpired { consent: bytes(consent) })
+        }
+        Event::ArtifactRegistered(event) => Body::ArtifactRegistered(event.clone()),
+        Event::ArtifactInvalidated(event) => Body::ArtifactInvalidated(event.clone()),
+        Event::RequestSubmitted(event) => Body::RequestSubmitted(event.clone()),
+        Event::RequestDecided(event) => Body::RequestDecided(event.clone()),
+        Event::RequestExtended(event) => Body::RequestExtended(event.clone()),
+        Event::HoldPlaced(event) => Body::HoldPlaced(event.clone()),
+        Event::HoldLifted(event) => Body::HoldLifted(event.clone()),
+        Event::ErasureRefused(event) => Body::ErasureRefused(event.clone()),
+        Event::RetentionDefined(event) => Body::RetentionDefined(event.clone()),
         Event::BoundsPublished(bounds) => Body::BoundsPublished(bounds.clone()),
         Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.clone()),
         Event::CategoryDefined(category) => Body::CategoryDefined(category.clone()),
@@ -194,6 +212,20 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::AccessProvided(access) => Event::AccessProvided(access),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
+        Body::AttributeExpired(event) => Event::AttributeExpired {
+            attribute: id(&event.attribute, "attribute")?,
+            by_retention: event.by_retention,
+        },
+        Body::ConsentExpired(event) => Event::ConsentExpired { consent: id(&event.consent, "consent")? },
+        Body::ArtifactRegistered(event) => Event::ArtifactRegistered(event),
+        Body::ArtifactInvalidated(event) => Event::ArtifactInvalidated(event),
+        Body::RequestSubmitted(event) => Event::RequestSubmitted(event),
+        Body::RequestDecided(event) => Event::RequestDecided(event),
+        Body::RequestExtended(event) => Event::RequestExtended(event),
+        Body::HoldPlaced(event) => Event::HoldPlaced(event),
+        Body::HoldLifted(event) => Event::HoldLifted(event),
+        Body::ErasureRefused(event) => Event::ErasureRefused(event),
+        Body::RetentionDefined(event) => Event::RetentionDefined(event),
         Body::BoundsPublished(bounds) => Event::BoundsPublished(bounds),
         Body::PurposeDefined(purpose) => Event::PurposeDefined(purpose),
         Body::CategoryDefined(category) => Event::CategoryDefined(category),

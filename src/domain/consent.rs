@@ -180,6 +180,17 @@ impl ConsentLog {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
+    /// When a later no covered all of a yes; none where none did. Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn ended_by(&self, record: &ConsentRecord, vocabulary: &Vocabulary) -> Option<u64> {
+        let ending = self.records.iter().find(|no| {
+            !no.decision.is_yes()
+                && no.sealed_at_ms >= record.sealed_at_ms
+                && is_within(&record.terms, &no.terms, vocabulary)
+        });
+        ending.map(|no| no.recorded_at_ms)
+    }
+
     /// Whether a yes still allows something of what it names: nothing later, of its own scope or wider, ended it.
     #[must_use]
     pub fn in_force(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {

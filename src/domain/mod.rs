@@ -3,6 +3,7 @@
 pub mod attribute;
 pub mod codec;
 pub mod consent;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 #[cfg(test)]
@@ -10,6 +11,9 @@ pub(crate) mod histories;
 pub mod ids;
 pub mod person;
 pub mod profile;
+pub mod request;
+pub mod retention;
+pub mod rights;
 mod violation;
 pub mod vocabulary;
 mod words;

@@ -5,6 +5,7 @@ use super::consent::{ConsentLog, ConsentRecord};
 use super::event::{Actor, Event, GrantIssued, Reason, Recorded, SignalKind};
 use super::ids::{EventId, GrantId};
 use super::person::Description;
+use super::rights::Rights;
 use sayso_proof::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +93,8 @@ pub struct SubjectState {
     /// By event: every one that is open, and of those that have ended no more than of the open, or
     /// [`ENDED_GRANTS_MAX`], so that memory stays bounded.
     pub grants: BTreeMap<EventId, GrantState>,
+    /// Requests, holds, fences and artefacts.
+    pub rights: Rights,
     /// Recorded time of the newest event.
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event.
@@ -123,7 +126,7 @@ impl SubjectState {
             Event::AttributeConfirmed { attribute } => {
                 self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
             }
-            Event::AttributeRemoved { attribute, .. } => {
+            Event::AttributeRemoved { attribute, .. } | Event::AttributeExpired { attribute, .. } => {
                 self.attributes.retain(|_, held| held.event_id != *attribute);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
@@ -150,7 +153,7 @@ impl SubjectState {
                     grant.revoked.get_or_insert((*reason, now_ms));
                 }
             }
-            _ => {}
+            _ => self.rights.apply(event),
         }
     }
 

@@ -133,7 +133,7 @@ impl<R: Read> BackupReader<R> {
     ///
     /// # Errors
     /// It can't be read, is cut off, or damaged.
-    pub fn next(&mut self) -> Result<Option<Piece>, Error> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         if self.has_ended {
             return Ok(None);
         }
@@ -199,7 +199,7 @@ mod tests {
     fn pieces(bytes: &[u8]) -> Result<Vec<Piece>, Error> {
         let mut reader = BackupReader::begin(bytes)?;
         let mut found = Vec::new();
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.next_piece()? {
             found.push(piece);
         }
         Ok(found)

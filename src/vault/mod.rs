@@ -24,7 +24,7 @@ pub mod tree;
 mod writer;
 
 pub use crate::secret::clear_stack;
-pub use custody::{FileCustody, MemoryCustody, RootCustody};
+pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
 pub use subject::SubjectKeys;
 pub use subjects::{PendingErasure, Vault};

@@ -96,13 +96,20 @@ impl Vault {
         self.shelf.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 
-    /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains.
+    /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains. The
+    /// intent of a partial erasure, where there is one, is kept in the same durable write, as [`Vault::erase`] does.
     ///
     /// # Errors
     /// The subject is unknown, or the key store can't be written; then what was destroyed is what the store says, and
     /// the keys in memory follow it.
-    pub async fn puncture(&self, handle: Handle, versions: &[u64]) -> Result<(), VaultError> {
-        self.writer.puncture(handle, versions.to_vec()).await
+    pub async fn puncture(
+        &self,
+        handle: Handle,
+        versions: &[u64],
+        intent: Option<([u8; 16], &[u8])>,
+    ) -> Result<(), VaultError> {
+        let intent = intent.map(|(request, bytes)| (request, bytes.to_vec()));
+        self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
     /// Destroys a person's keys and their place in the id map, sets the fence and keeps the intent of the erasure, all

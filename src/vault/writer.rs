@@ -3,6 +3,7 @@
 use super::VaultError;
 use super::batch::{Batch, Erasure, Work};
 use super::shelf::Shelf;
+use super::subjects::PendingErasure;
 use crate::secret;
 use crate::store::Page;
 use sayso_proof::entry::Handle;
@@ -56,8 +57,13 @@ impl Writer {
     }
 
     /// Destroys versions; durable when it returns. Goes on where the caller does not wait for it.
-    pub async fn puncture(&self, handle: Handle, versions: Vec<u64>) -> Result<(), VaultError> {
-        self.done(Work::Puncture(handle, versions)).await
+    pub async fn puncture(
+        &self,
+        handle: Handle,
+        versions: Vec<u64>,
+        intent: Option<PendingErasure>,
+    ) -> Result<(), VaultError> {
+        self.done(Work::Puncture(handle, versions, intent)).await
     }
 
     /// Removes the intent of an erasure that is complete; durable when it returns.

@@ -16,7 +16,7 @@ fn erasure(subject: &str) -> proto::SubmitRequestRequest {
         subject: subject.into(),
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),
-        options: None,
+        ..Default::default()
     }
 }
 

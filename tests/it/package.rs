@@ -348,7 +348,7 @@ async fn whoever_was_erased_is_as_if_never_there() {
         subject: "ada".into(),
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),
-        options: None,
+        ..Default::default()
     };
     steward.rights.submit_request(erase).await.unwrap();
     let erased = export(&mut steward, "ada", PackageKind::Access).await.unwrap_err();
@@ -396,7 +396,7 @@ async fn an_erasure_ends_a_running_export() {
         subject: "ada".into(),
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),
-        options: None,
+        ..Default::default()
     };
     steward.rights.submit_request(erase).await.unwrap();
     let ended = loop {

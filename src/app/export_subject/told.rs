@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// Fields of events that hold event ids.
-const IDS: [&str; 10] = [
+const IDS: [&str; 13] = [
     "attribute",
     "cause",
     "consent",
@@ -24,6 +24,9 @@ const IDS: [&str; 10] = [
     "request",
     "shapedBy",
     "artifact",
+    "hold",
+    "holds",
+    "sources",
 ];
 
 /// The record of an event.

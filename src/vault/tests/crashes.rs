@@ -107,7 +107,7 @@ impl Round {
                     }
                     (Some(keys), 1) => {
                         let after = before.map(|held| held.without(&versions));
-                        (person, after, vault.puncture(keys.handle, &versions).await.is_ok())
+                        (person, after, vault.puncture(keys.handle, &versions, None).await.is_ok())
                     }
                     _ => {
                         let made = vault.subject_or_create(&name(person)).await;
