@@ -9,8 +9,9 @@ use sayso_proof::event::Provenance;
 use std::collections::BTreeSet;
 
 /// What is to be done with attributes of a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Action {
+    #[default]
     Use,
     /// Use for training models.
     Train,
@@ -43,6 +44,13 @@ pub(super) struct Person {
     pub jurisdiction: String,
 }
 
+impl Default for Person {
+    /// Of whom nobody said anything.
+    fn default() -> Self {
+        Self::of(&Description::default())
+    }
+}
+
 impl Person {
     pub fn of(description: &Description) -> Self {
         Self {
@@ -65,7 +73,7 @@ pub(super) struct Facts {
 }
 
 /// Everything that a policy can depend on. Each field stands in `bounds/schema.cedarschema` under its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Circumstances {
     pub action: Action,
     /// Who would use it, or who records it.

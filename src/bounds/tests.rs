@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod against_models;
+mod bench;
 mod deciding;
+mod plain;
 mod publishing;
+mod random_policies;
 mod tables;
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
@@ -40,20 +43,8 @@ fn consented() -> Circumstances {
         facts: Facts { confidence: 100, ..Facts::default() },
         person: Person::of(&Description::default()),
         consented: true,
-        explicit: false,
-        guardian: false,
-        restricted: false,
         purpose: "memory".into(),
-        objected: false,
-        paused: false,
-        conversation_paused: false,
-        opted_out: false,
-        limit_sensitive: false,
-        ai_disclosed: false,
-        expired: false,
-        contested: false,
-        source_withheld: false,
-        recorder: Role::Unspecified,
+        ..Circumstances::default()
     }
 }
 

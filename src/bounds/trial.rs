@@ -200,7 +200,7 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
     person.apply(&said, 1);
     let (age_days, confidence) = bounds.steps().coarse(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
-    let circumstances = Circumstances {
+    let mut circumstances = Circumstances {
         action: action(case, provenance)?,
         recipient: case.recipient.clone(),
         category: case.category.clone(),
@@ -221,8 +221,9 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         expired: holds("expired"),
         contested: holds("contested"),
         source_withheld: holds("source_withheld"),
-        recorder: role(case.recorder.unwrap_or_default()),
+        ..Circumstances::default()
     };
+    circumstances.recorder = role(case.recorder.unwrap_or_default());
     Ok(bounds
         .against(&circumstances)
         .map_or_else(|| ("allow".to_owned(), None), |denial| (denial.policy.clone(), denial.reason)))

@@ -97,13 +97,7 @@ fn encode_event(event: &Event) -> Body {
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
-            Body::GrantRevoked(log::GrantRevoked {
-                grant: bytes(grant),
-                reason: (*reason).into(),
-                cause: cause.as_ref().map(bytes).unwrap_or_default(),
-                grant_id: grant_id.clone(),
-                recipient: recipient.clone(),
-            })
+            encode_revoked((grant, *reason, cause.as_ref()), grant_id, recipient)
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
@@ -136,6 +130,20 @@ fn encode_event(event: &Event) -> Body {
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
     }
+}
+
+fn encode_revoked(
+    (grant, reason, cause): (&EventId, Reason, Option<&EventId>),
+    grant_id: &str,
+    recipient: &str,
+) -> Body {
+    Body::GrantRevoked(log::GrantRevoked {
+        grant: grant.0.to_vec(),
+        reason: reason.into(),
+        cause: cause.map(|id| id.0.to_vec()).unwrap_or_default(),
+        grant_id: grant_id.to_owned(),
+        recipient: recipient.to_owned(),
+    })
 }
 
 fn encode_consent(decision: Decision, terms: &Terms) -> Body {

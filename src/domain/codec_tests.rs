@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::domain::event::{Actor, Role};
-use crate::domain::histories::{histories, terms};
+use crate::domain::histories::{histories_of_anybody, terms};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn histories_come_back(events in histories()) {
+    fn histories_come_back(events in histories_of_anybody()) {
         for recorded in events {
             prop_assert_eq!(roundtrip(recorded.event.clone()), Ok(recorded.event));
         }

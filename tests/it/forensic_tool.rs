@@ -113,8 +113,8 @@ pub struct Findings {
     closed: BTreeSet<Sealed>,
     wrapped: BTreeSet<Wrapped>,
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Everything near pages: where windows are cut from.
-    near: Vec<Vec<u8>>,
+    /// Each page with what is around it: where windows are cut from.
+    near: Vec<(Sealed, Vec<u8>)>,
     /// Keys that were taken out of what was opened, or given.
     pub keys: BTreeSet<Secret>,
     nodes: BTreeMap<(u8, u64, Secret), Node>,
@@ -149,9 +149,9 @@ impl Findings {
     fn gather(&mut self, bytes: &[u8]) {
         for at in places(bytes, b"saysoKP1") {
             let Some((page, length)) = Sealed::read(&bytes[at..]) else { continue };
-            self.closed.insert(page);
             let end = bytes.len().min(at + length + AROUND);
-            self.near.push(bytes[at.saturating_sub(AROUND)..end].to_vec());
+            self.near.push((page.clone(), bytes[at.saturating_sub(AROUND)..end].to_vec()));
+            self.closed.insert(page);
         }
         self.wrapped.extend(places(bytes, b"saysoKR1").filter_map(|at| Wrapped::read(&bytes[at..])));
         for at in places(bytes, &[0xd2, 0x84]) {
@@ -249,11 +249,12 @@ impl Findings {
         found
     }
 
-    /// Tries every 32-byte window near every page as a root key, a page's key, an event's key, a version's key and a
+    /// Tries every 32-byte window of and around every page that stayed closed as a root key, a page's key, an event's key, a version's key and a
     /// subject's key, on everything that is still closed.
     pub fn try_windows(&mut self) {
+        let near = self.near.iter().filter(|(page, _)| self.closed.contains(page));
         let windows: BTreeSet<Secret> =
-            self.near.iter().flat_map(|near| near.windows(32).map(|w| w.try_into().unwrap())).collect();
+            near.flat_map(|(_, near)| near.windows(32).map(|window| window.try_into().unwrap())).collect();
         self.windows_tried = windows.len();
         let closed: Vec<Sealed> = self.closed.iter().cloned().collect();
         let blocks: Vec<_> = closed.iter().map(first_block).collect();

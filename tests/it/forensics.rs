@@ -7,7 +7,7 @@ use crate::harness::{Harness, fact};
 use sayso::proto::{self, Role};
 
 /// People beside the erased one: enough for interior pages.
-const OTHERS: usize = 90;
+const OTHERS: usize = 50;
 const ERASED: &str = "ada.lovelace@example.org";
 const SECRET: &str = "dreams of an engine that weaves algebra";
 

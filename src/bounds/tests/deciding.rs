@@ -8,7 +8,7 @@ use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
 use sayso_proof::event::Reason;
 
-fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
+pub(super) fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     Attribute {
         key: key.into(),
         value: Secret::new("1".into()),
@@ -23,7 +23,7 @@ fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     }
 }
 
-fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
+pub(super) fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let terms =
         Terms { purposes: owned(purposes), categories: owned(categories), explicit, ..Terms::default() };
