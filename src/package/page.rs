@@ -275,7 +275,7 @@ fn introduction(head: &Head<'_>) -> String {
 fn described(subject: &Subject) -> String {
     let mut out = String::new();
     let mut add = |term: &str, text: &str| {
-        let _infallible = write!(out, "<dt>{term}</dt><dd>{}</dd>\n", escape(text).0);
+        let _infallible = writeln!(out, "<dt>{term}</dt><dd>{}</dd>", escape(text).0);
     };
     match (subject.age_band, subject.age_years) {
         (Some(band), Some(years)) => add("Your age", &format!("{band}, {years} years")),
