@@ -20,6 +20,7 @@ mod output;
 mod partial;
 mod profile;
 mod progress;
+mod publish_bounds;
 mod receipt;
 mod request;
 mod retention;
@@ -99,7 +100,7 @@ enum Command {
     #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
-    Bounds(bounds::Bounds),
+    Bounds(publish_bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
     Checkpoint(audit::Checkpoint),

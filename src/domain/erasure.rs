@@ -65,13 +65,16 @@ pub fn class(event: &Event) -> Class {
         | Event::AttributeContested { .. }
         | Event::AttributeConfirmed { .. }
         | Event::AttributeRemoved { .. }
-        | Event::AttributeExpired { .. } => Class::Profile,
+        | Event::AttributeExpired { .. }
+        // What somebody tried to conclude says something of the person, too.
+        | Event::RecordingRefused(_) => Class::Profile,
         Event::ConsentRequested(_)
         | Event::Consent { .. }
         | Event::ConsentExpired { .. }
         | Event::Signal { .. }
         // Age and place: what the bounds protect the person by. Less data must not mean more use.
-        | Event::SubjectDescribed(_) => Class::Consent,
+        | Event::SubjectDescribed(_)
+        | Event::PersonalBoundsSet(_) => Class::Consent,
         Event::GrantIssued(_)
         | Event::GrantUsed(_)
         | Event::GrantRevoked { .. }
@@ -231,6 +234,7 @@ impl<'a> Closure<'a> {
                 grant.allowed.iter().any(|cited| within(&cited.category))
                     || grant.withheld.iter().any(|class| within(&class.category))
             }
+            Event::RecordingRefused(refused) => within(&refused.category),
             // The person's own words may be about anything that they don't name.
             Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
             _ => false,

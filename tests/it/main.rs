@@ -11,6 +11,7 @@
 mod access;
 mod backup;
 mod bad_input;
+mod bounds;
 mod crash;
 mod erasure;
 mod erasure_crash;

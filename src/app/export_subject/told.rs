@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// Fields of events that hold event ids.
-const IDS: [&str; 13] = [
+const IDS: [&str; 14] = [
     "attribute",
     "cause",
     "consent",
@@ -26,6 +26,7 @@ const IDS: [&str; 13] = [
     "artifact",
     "hold",
     "holds",
+    "source",
     "sources",
 ];
 
@@ -126,6 +127,13 @@ fn in_words(event: &Event) -> Option<String> {
         }
         Event::ErasureRequested(_) => "an erasure was asked for".into(),
         Event::SubjectDescribed(_) => "your age or place was recorded, as far as the rules need it".into(),
+        Event::PersonalBoundsSet(_) => "you set your own rules".into(),
+        Event::RecordingRefused(of) => {
+            format!(
+                "somebody tried to record {} facts of kind {}, and a rule forbade it",
+                of.count, of.category
+            )
+        }
         Event::AccessProvided(_) => "a package like this one was made".into(),
         _ => return None,
     })
