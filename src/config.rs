@@ -20,6 +20,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where HTTP listens (public log, health). Loopback, as above.
     pub http: SocketAddr,
+    /// Who the controller is, as people are told.
+    pub organisation: Organisation,
     /// Whose bounds are taken.
     pub bounds: TierKeyNames,
     /// The PKCS#11 token that keeps the root key; without this section a file in the data folder does.
@@ -74,6 +76,70 @@ pub struct Pkcs11 {
     pub token: String,
     /// File with the user's PIN, mode 0600; refused if wider.
     pub pin_file: PathBuf,
+}
+
+/// Who the controller is: what access packages and consent receipts say (GDPR Art. 13(1)(a), 15(1); ISO/IEC TS
+/// 27560:2023 party fields). What is left empty is shown as not stated, never made up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Organisation {
+    /// Its legal name. Default: the `controller` id. At most 256 bytes, as each of these.
+    pub name: String,
+    /// Where its privacy team is reached: an e-mail address, a telephone number.
+    pub contact: String,
+    /// Its postal address.
+    pub address: String,
+    /// Its site: an `https:` or `http:` URL.
+    pub url: String,
+    /// Where people see, change and withdraw, and exercise their rights: a URL.
+    pub rights_url: String,
+    /// Whose law applies: `EU`, `EEA`, or a country of ISO 3166-1 alpha-2. Default `EU`.
+    pub jurisdiction: String,
+    /// Where the ledger's machines stand: as `jurisdiction`; at most 32.
+    pub storage_locations: Vec<String>,
+}
+
+impl Default for Organisation {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            contact: String::new(),
+            address: String::new(),
+            url: String::new(),
+            rights_url: String::new(),
+            jurisdiction: "EU".into(),
+            storage_locations: Vec::new(),
+        }
+    }
+}
+
+impl Organisation {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let is_text = |text: &str| text.len() <= 256 && !text.chars().any(char::is_control);
+        let is_url = |text: &str| {
+            let outside = |c: char| c.is_whitespace() || "<>\"{}|\\^`".contains(c);
+            let known = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+            text.is_empty() || (is_text(text) && known && !text.contains(outside))
+        };
+        let is_place =
+            |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        bound(is_text(&self.name), "organisation.name", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.contact), "organisation.contact", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.address), "organisation.address", "at most 256 bytes, no control characters")?;
+        bound(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
+        bound(
+            is_url(&self.rights_url),
+            "organisation.rights_url",
+            "an http: or https: URL of at most 256 bytes",
+        )?;
+        let place = "`EU`, `EEA` or a two-letter country of ISO 3166-1";
+        bound(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
+        let places = &self.storage_locations;
+        bound(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", place)
+    }
 }
 
 /// Keys that bounds must be signed with, so that nobody else can publish them, whatever credential they have. Without a
@@ -189,6 +255,7 @@ impl Default for Config {
             controller: "dev".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
+            organisation: Organisation::default(),
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
@@ -292,7 +359,8 @@ impl Config {
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
-        )
+        )?;
+        self.organisation.check()
     }
 
     /// The log's origin, as in its checkpoints.
@@ -321,6 +389,27 @@ mod tests {
     fn unknown_keys_are_refused() {
         assert!(toml::from_str::<Config>("lisen = 1").is_err());
         assert!(toml::from_str::<Config>("[limits]\nqueue = 3").is_err());
+    }
+
+    #[test]
+    fn an_organisation_says_what_documents_can_hold() {
+        let with = |text: &str| {
+            let organisation = toml::from_str(text).unwrap();
+            Config { organisation, ..Config::default() }.check()
+        };
+        with(
+            "name = \"A\"\nurl = \"https://a.example\"\njurisdiction = \"DE\"\nstorage_locations = [\"EEA\"]",
+        )
+        .unwrap();
+        for wrong in [
+            "url = \"javascript:alert(1)\"",
+            "rights_url = \"https://a.example/<b>\"",
+            "jurisdiction = \"Germany\"",
+            "storage_locations = [\"de\"]",
+            "contact = \"a\\nb\"",
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

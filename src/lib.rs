@@ -26,6 +26,7 @@ pub mod clock; // time and randomness
 pub mod config; // settings
 pub mod domain; // words, events, the fold
 pub mod ledger; // sealed entries in order
+pub mod package; // what a person takes away
 pub mod secret; // key files
 pub mod store; // what is kept, and how
 pub mod telemetry; // what operators see

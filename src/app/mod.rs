@@ -5,6 +5,7 @@ mod backup;
 mod caller;
 mod certificate;
 mod check_grant;
+mod consent_receipt;
 mod decide_request;
 mod define;
 mod describe_subject;
@@ -15,6 +16,7 @@ mod evaluate_use;
 mod explain_grant;
 mod explain_refusal;
 mod export_audit;
+mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
@@ -56,6 +58,7 @@ pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
+pub use export_subject::PackageChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
 pub use holds::NewHold;
@@ -105,6 +108,8 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    /// Who is answerable, as people are told.
+    controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
     due: due::Due,
     rights: RightsSettings,

@@ -39,6 +39,8 @@ pub struct Settings {
     pub tier_keys: TierKeys,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// Who is answerable, as people are told.
+    pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
     /// How requests of people are dealt with.
@@ -99,6 +101,7 @@ impl App {
             sweeping: sweep::Sweeping::default(),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
+            controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
             sweep: tokio::sync::Mutex::default(),

@@ -6,6 +6,7 @@ use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
@@ -334,6 +335,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        controller: controller(config),
         rights: RightsSettings {
             jurisdiction: match config.rights.jurisdiction {
                 RequestRules::Gdpr => Jurisdiction::Gdpr,
@@ -364,6 +366,21 @@ fn report_settings(config: &Config) -> ReportSettings {
             retention: processing.retention,
             security_measures: processing.security_measures,
         },
+    }
+}
+
+/// Who is answerable, as people are told.
+fn controller(config: &Config) -> Controller {
+    let of = config.organisation.clone();
+    Controller {
+        id: config.controller.clone(),
+        name: of.name,
+        contact: of.contact,
+        address: of.address,
+        url: of.url,
+        rights_url: of.rights_url,
+        jurisdiction: of.jurisdiction,
+        storage_locations: of.storage_locations,
     }
 }
 

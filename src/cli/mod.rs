@@ -12,6 +12,7 @@ pub mod daemon;
 mod demo;
 mod describe;
 mod error;
+mod export_subject;
 mod grant;
 mod hold;
 mod import;
@@ -20,6 +21,7 @@ mod partial;
 mod profile;
 mod progress;
 mod publish_bounds;
+mod receipt;
 mod report;
 mod request;
 mod retention;
@@ -83,6 +85,7 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    ExportSubject(export_subject::ExportSubject),
     #[command(subcommand)]
     Artifact(artifact::Artifact),
     #[command(subcommand)]
@@ -176,6 +179,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::ExportSubject(command) => command.run(at, out).await,
         Command::Artifact(command) => command.run(at, out).await,
         Command::Request(command) => command.run(at, out).await,
         Command::Hold(command) => command.run(at, out).await,

@@ -103,6 +103,7 @@ fn encode_event(event: &Event) -> Body {
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
+        Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
         Event::AttributeExpired { attribute, by_retention } => {
             Body::AttributeExpired(log::AttributeExpired {
@@ -229,6 +230,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
+        Body::AccessProvided(access) => Event::AccessProvided(access),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
         Body::AttributeExpired(event) => Event::AttributeExpired {
             attribute: id(&event.attribute, "attribute")?,

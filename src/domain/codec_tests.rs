@@ -89,6 +89,10 @@ fn of_a_person() -> impl Strategy<Value = Event> {
             request: request.to_vec(),
             scope: log::ErasureScope::All.into(),
         })),
+        (any::<[u8; 16]>(), any::<u64>()).prop_map(|(request, items)| {
+            let kind = log::PackageKind::Portability.into();
+            Event::AccessProvided(log::AccessProvided { request: request.to_vec(), kind, items })
+        }),
     ]
 }
 

@@ -85,6 +85,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestSubmitted(_)
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
+        | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_) => Class::Requests,
         Event::RecipientAcknowledged(_)

@@ -19,6 +19,7 @@ mod forensic_tool;
 mod forensics;
 mod harness;
 mod outside_note;
+mod package;
 mod packs;
 mod public_log;
 mod readme;
