@@ -23,6 +23,13 @@ struct Kept {
 }
 
 impl MemoryLog {
+    /// Loses every further index record, as a rebuilt index does.
+    pub(super) fn forget_further(&self) {
+        let mut kept = self.kept();
+        kept.further.clear();
+        kept.keys_of.clear();
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,6 +7,7 @@ pub mod backup;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+pub mod faulty;
 pub mod memory;
 
 use sayso_proof::entry::Handle;

@@ -25,6 +25,7 @@ mod public_log;
 mod readme;
 mod real_facts;
 mod rights;
+mod sim;
 mod tidy;
 mod token;
 mod transparency;

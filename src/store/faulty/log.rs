@@ -1,0 +1,207 @@
+//! A log that fails as planned.
+
+use super::power::{Fault, Power, failed};
+use crate::store::memory::MemoryLog;
+use crate::store::{CommitError, Frame, Head, IndexRecord, LogStore, StoreError, StoredEntry};
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::{Hash, leaf_hash};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A log over memory that stands for a disk.
+pub struct FaultyLog {
+    power: Arc<Power>,
+    disk: Arc<MemoryLog>,
+    /// Written, not synced: what of it is there shows at the next start.
+    unsynced: Mutex<Vec<Frame>>,
+    /// Bits that flipped at rest: position, and which bit of its bytes.
+    rotten: Arc<Mutex<BTreeMap<u64, u64>>>,
+    unindexed: Mutex<Option<u64>>,
+    stopped: AtomicBool,
+}
+
+impl FaultyLog {
+    /// An empty log on this machine.
+    #[must_use]
+    pub fn new(power: Arc<Power>) -> Self {
+        Self {
+            power,
+            disk: Arc::default(),
+            unsynced: Mutex::default(),
+            rotten: Arc::default(),
+            unindexed: Mutex::new(None),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The log as the next process finds it. This one takes no more writes.
+    ///
+    /// Of what was written and not synced, each frame is there, torn or gone, in no order; recovery keeps the whole ones
+    /// up to the first that is not. Further index records may be gone, and are asked back.
+    ///
+    /// # Errors
+    /// The disk can't be written, which memory always can.
+    pub fn restart(&self) -> Result<Self, StoreError> {
+        self.stopped.store(true, Ordering::SeqCst);
+        let unsynced = std::mem::take(&mut *locked(&self.unsynced));
+        let whole: Vec<Frame> = unsynced.into_iter().take_while(|_| self.power.below(3) == 0).collect();
+        let size = self.disk.head().size;
+        self.disk.commit(size, &whole).map_err(|_| failed())?;
+        let mut unindexed = *locked(&self.unindexed);
+        if self.power.below(4) == 0 {
+            self.disk.forget_further();
+            unindexed = Some(0);
+        }
+        Ok(Self {
+            power: Arc::clone(&self.power),
+            disk: Arc::clone(&self.disk),
+            unsynced: Mutex::default(),
+            rotten: Arc::clone(&self.rotten),
+            unindexed: Mutex::new(unindexed.filter(|_| self.disk.head().size > 0)),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Flips one bit of an entry at rest, until it is discarded.
+    pub fn rot(&self, position: u64, bit: u64) {
+        locked(&self.rotten).insert(position, bit);
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        if self.stopped.load(Ordering::SeqCst) { Err(StoreError::Stopped) } else { Ok(()) }
+    }
+
+    /// As it is read from the disk, its leaf hash compared.
+    fn checked(&self, mut stored: StoredEntry) -> Result<StoredEntry, StoreError> {
+        let rotten = locked(&self.rotten).get(&stored.position).copied();
+        let (Some(bytes), Some(bit)) = (&mut stored.bytes, rotten) else { return Ok(stored) };
+        let bits = (bytes.len() as u64).saturating_mul(8);
+        let bit = bit.checked_rem(bits).unwrap_or_default();
+        if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index)) {
+            *byte ^= 1 << (bit % 8);
+        }
+        if leaf_hash(bytes) == stored.leaf_hash {
+            return Ok(stored);
+        }
+        Err(StoreError::Damaged { what: "entry", place: format!("position {}", stored.position) })
+    }
+
+    /// A write other than a commit: never torn, done or not.
+    fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.writable()?;
+        let fault = self.power.step()?;
+        let Some(fault) = fault else { return work() };
+        if fault == Fault::Full {
+            return Err(StoreError::Full);
+        }
+        self.stopped.store(true, Ordering::SeqCst);
+        let is_done = match fault {
+            Fault::Persisted => true,
+            Fault::Lost | Fault::Full => false,
+            Fault::Crash | Fault::Flush => self.power.below(2) == 0,
+        };
+        if is_done {
+            work()?;
+        }
+        Err(failed())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LogStore for FaultyLog {
+    fn head(&self) -> Head {
+        self.disk.head()
+    }
+
+    fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
+        self.writable().map_err(CommitError::Unknown)?;
+        let actual = self.head().size;
+        if actual != expected {
+            return Err(CommitError::Conflict { expected, actual });
+        }
+        match self.power.step().map_err(CommitError::Unknown)? {
+            None => return self.disk.commit(expected, frames),
+            Some(Fault::Full) => return Err(CommitError::Rejected(StoreError::Full)),
+            Some(Fault::Lost) => {}
+            Some(Fault::Persisted) => {
+                self.disk.commit(expected, frames)?;
+            }
+            Some(Fault::Crash | Fault::Flush) => locked(&self.unsynced).extend_from_slice(frames),
+        }
+        self.stopped.store(true, Ordering::SeqCst);
+        Err(CommitError::Unknown(failed()))
+    }
+
+    fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
+        self.checked(self.disk.read_entry(position)?)
+    }
+
+    fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError> {
+        self.disk.read_entries(start, count)?.into_iter().map(|stored| self.checked(stored)).collect()
+    }
+
+    fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.disk.read_subject(handle, start, count)
+    }
+
+    fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
+        self.disk.subject_head(handle)
+    }
+
+    fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError> {
+        self.disk.find_idempotent(hash)
+    }
+
+    fn read_hashes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
+        self.disk.read_hashes(level, start, count)
+    }
+
+    fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
+        if positions.iter().any(|position| *position >= self.head().size) {
+            return Err(StoreError::Missing("entry"));
+        }
+        self.change(|| {
+            locked(&self.rotten).retain(|position, _| !positions.contains(position));
+            self.disk.discard(positions)
+        })
+    }
+
+    fn index_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.disk.index_get(key)
+    }
+
+    fn index_scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<IndexRecord>, StoreError> {
+        self.disk.index_scan(prefix, after, count)
+    }
+
+    fn unindexed_from(&self) -> Option<u64> {
+        *locked(&self.unindexed)
+    }
+
+    fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
+        self.change(|| {
+            self.disk.index_restore(records, done_to)?;
+            let mut unindexed = locked(&self.unindexed);
+            *unindexed = unindexed.map(|from| from.max(done_to)).filter(|from| *from < self.head().size);
+            Ok(())
+        })
+    }
+
+    fn entry_bytes(&self) -> u64 {
+        self.disk.entry_bytes()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.stopped.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
