@@ -222,7 +222,7 @@ fn check(verdict: &Verdict) -> Result<(), AppError> {
     }
 }
 
-fn scope_of(record: &RequestRecord) -> Option<Scope> {
+pub(super) fn scope_of(record: &RequestRecord) -> Option<Scope> {
     let submitted = record.submitted.as_ref()?;
     match submitted.scope() {
         ErasureScope::All => Some(Scope::All),

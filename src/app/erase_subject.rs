@@ -95,6 +95,18 @@ impl App {
         let (lane, stamp, now_ms) = (Arc::clone(&turn.lane), turn.stamp.clone(), turn.now_ms);
         planned.push(self.plan(erasure.requested()));
         let gate = self.commit_and_keep_gate(turn, planned).await?;
+        self.carry_out_whole(lane, gate, stamp, now_ms, erasure).await
+    }
+
+    /// From the beginning that is recorded to the end. `stamp` is of the request that began it.
+    pub(super) async fn carry_out_whole(
+        self: &Arc<Self>,
+        lane: Arc<Lane>,
+        gate: OwnedMutexGuard<()>,
+        stamp: Stamp,
+        now_ms: u64,
+        erasure: &Erasure,
+    ) -> Result<(), AppError> {
         let selection = self.select(&lane, &erasure.scope, &[])?;
         let completed = completed(erasure, &selection, selection.categories.clone());
         let intent = ErasureIntent {

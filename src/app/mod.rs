@@ -38,6 +38,7 @@ mod report_use;
 mod request_grant;
 mod requests;
 mod restore;
+mod resume_erasures;
 mod retention;
 mod revocations;
 mod rules;

@@ -116,6 +116,7 @@ impl App {
         }
         app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
+        app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
         app.watch_bounds();
         Ok(app)
     }

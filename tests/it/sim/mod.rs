@@ -199,10 +199,18 @@ impl History {
         let after = act.after(&before);
         for attempt in 0..4 {
             let done = self.attempt(act).await;
-            if std::env::var_os("SAYSO_SEED").is_some() { println!("{} {act:?}: {done:?}, {} events, {} steps", self.number, self.world.log.head().size, self.world.power.steps()); }
+            if std::env::var_os("SAYSO_SEED").is_some() {
+                println!(
+                    "{} {act:?}: {done:?}, {} events, {} steps",
+                    self.number,
+                    self.world.log.head().size,
+                    self.world.power.steps()
+                );
+            }
             match done {
                 Ok(()) => break,
-                Err(AppError::Unavailable) if self.world.app().is_ready() && attempt == 0 => {
+                // An erasure has several steps: of one cut off in the middle, the next start says what became.
+                Err(AppError::Unavailable) if !matches!(act, Act::Erase(_)) && attempt == 0 => {
                     self.model.check(&self.world, None).await;
                     continue;
                 }

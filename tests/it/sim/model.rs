@@ -142,7 +142,11 @@ impl Model {
             };
             assert_eq!(leaf_hash(bytes), stored.leaf_hash);
             let header = entry::parse_header(bytes).unwrap();
-            assert!(!self.erased.contains(&header.handle), "something of the erased is left at {}", stored.position);
+            assert!(
+                !self.erased.contains(&header.handle),
+                "something of the erased is left at {}",
+                stored.position
+            );
             assert!(ids.insert(header.event_id), "an event is there twice");
             let chain = chains.get(&header.handle).copied();
             let next = chain.map_or((0, None), |(version, leaf)| (version + 1, Some(leaf)));

@@ -1,0 +1,83 @@
+//! Erasures whose beginning is recorded and whose keys are still there: a crash, or a full disk, came between the two.
+//! They are carried out at the next start, and when the same request is made again.
+
+use super::App;
+use super::erase_subject::Erasure;
+use super::error::{AppError, Cause};
+use super::lane::Lane;
+use super::write::Stamp;
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::request::{RequestKind, RequestRecord};
+use sayso_proof::entry;
+use std::sync::Arc;
+
+/// Requests looked at in one piece.
+const READ_COUNT: usize = 256;
+
+impl App {
+    /// Carries out every erasure that had begun.
+    pub(super) async fn resume_erasures(self: &Arc<Self>) -> Result<(), AppError> {
+        let mut after = None;
+        loop {
+            let due = self.due.after(after, READ_COUNT);
+            let Some((due_at_ms, id, _)) = due.last() else { return Ok(()) };
+            after = Some((*due_at_ms, *id));
+            for (_, id, _) in due {
+                self.resume_erasure(id).await?;
+            }
+        }
+    }
+
+    /// Carries an erasure out if it had begun, to the end, even where the caller goes away. Anything else is left alone.
+    pub(super) async fn resume_erasure(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
+        let app = Arc::clone(self);
+        let task = tokio::spawn(async move { app.resume(id).await });
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    async fn resume(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
+        let Some((lane, record)) = self.find_request(&id).await? else { return Ok(()) };
+        let Some(scope) = super::decide_request::scope_of(&record) else { return Ok(()) };
+        let gate = lane.gate().await;
+        // Whoever held the gate may have carried it out.
+        let holds = {
+            let now = lane.read();
+            let is_open = now.state.rights.requests.get(&id).is_some_and(RequestRecord::is_due);
+            if now.erased || record.kind != RequestKind::Erasure || !is_open {
+                return Ok(());
+            }
+            now.state.rights.holds.clone()
+        };
+        let Some(begun) = self.beginning(&lane, id)? else { return Ok(()) };
+        // A hold that was placed since then is for a steward to weigh.
+        if holds.iter().any(|hold| hold.is_whole()) {
+            return Ok(());
+        }
+        let keeps = !holds.is_empty() && !self.select(&lane, &scope, &holds)?.kept.is_empty();
+        let holds = if keeps { holds } else { Vec::new() };
+        let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
+        let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
+        tracing::warn!("carrying out an erasure that had begun");
+        if !erasure.is_whole() {
+            let turn = self.turn_of_ledger(lane, gate).await;
+            return self.erase(turn, Vec::new(), erasure).await;
+        }
+        let stamp = self.stamp_of(&begun)?;
+        let _under_way = self.erasing.read().await;
+        self.carry_out_whole(lane, gate, stamp, begun.sealed_at_ms, &erasure).await
+    }
+
+    /// The event that says that the erasure begins.
+    fn beginning(&self, lane: &Lane, id: EventId) -> Result<Option<Recorded>, AppError> {
+        let begins = |event: &Recorded| matches!(&event.event, Event::ErasureRequested(requested) if requested.request == id.0);
+        Ok(self.history(lane)?.into_iter().find(begins))
+    }
+
+    /// What ties an event to the request that caused it.
+    fn stamp_of(&self, event: &Recorded) -> Result<Stamp, AppError> {
+        let bytes = self.store().read_entry(event.position)?.bytes.ok_or(AppError::Erased)?;
+        let idempotency = entry::parse_header(&bytes)?.idempotency;
+        Ok(Stamp { idempotency, digest: event.request_digest.clone() })
+    }
+}
