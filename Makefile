@@ -1,5 +1,5 @@
 # The same targets that CI calls.
-.PHONY: run test check bench demo
+.PHONY: run test check bench demo reliability
 
 run:
 	cargo run --release -- serve --dev
@@ -28,3 +28,7 @@ check:
 bench:
 	cargo run --release -- bench append
 	cargo run --release -- bench check
+
+# Runs the tests behind the matrix, the simulation for ROUNDS seeds, and writes down what came of it.
+reliability:
+	tests/reliability.sh

@@ -93,7 +93,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Bytes are not what was written. Names the place.
-    #[error("damaged: {what} at {place}; run `sayso fsck`")]
+    #[error("damaged: {what} at {place}; nothing was changed; `sayso restore` brings a backup back")]
     Damaged {
         /// What kind of record.
         what: &'static str,

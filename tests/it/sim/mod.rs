@@ -199,13 +199,10 @@ impl History {
         let after = act.after(&before);
         for attempt in 0..4 {
             let done = self.attempt(act).await;
-            if std::env::var_os("SAYSO_SEED").is_some() {
-                println!(
-                    "{} {act:?}: {done:?}, {} events, {} steps",
-                    self.number,
-                    self.world.log.head().size,
-                    self.world.power.steps()
-                );
+            // Who replays a seed wants to see what happens.
+            if number("SAYSO_SEED").is_some() {
+                let (size, steps) = (self.world.log.head().size, self.world.power.steps());
+                println!("{}: {act:?}: {done:?}, {size} events, {steps} durable steps", self.number);
             }
             match done {
                 Ok(()) => break,
