@@ -86,6 +86,7 @@ impl ConsentService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
+        self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
         let found = self.app.get_consents(&subject, moment).await.map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
             let decision = convert::decision_out(record.decision);

@@ -163,6 +163,7 @@ impl GrantService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
         let asked = UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys };
+        self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
         let found = found.map_err(status::of)?;
         let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());

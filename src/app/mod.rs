@@ -18,6 +18,7 @@ mod publish;
 mod record_attributes;
 mod record_consent;
 mod record_signal;
+mod record_view;
 mod report_use;
 mod request_grant;
 mod revocations;
@@ -46,6 +47,9 @@ pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
+/// Asked at every door; evaluated where Cedar is known.
+pub use crate::bounds::RoleTable;
+
 use crate::clock::SharedClock;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::Ledger;
@@ -67,6 +71,7 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    looks: record_view::Looks,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
 }

@@ -74,6 +74,7 @@ impl App {
             rules: RwLock::new(rules),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
+            looks: super::record_view::Looks::default(),
             erasing: tokio::sync::RwLock::default(),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
@@ -93,7 +94,7 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ledger.is_running()
+        self.ledger.takes_writes()
     }
 
     /// The first frame of a log: its key, its words, its bounds.

@@ -8,6 +8,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Draft, Event, NoticePublished, PurposeDefined, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
+use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::NoticeRef;
 use sayso_proof::merkle::Hash;
@@ -164,7 +165,7 @@ impl App {
         let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
         let bells: Vec<_> = events.iter().flat_map(|each| self.bells.of(&each.index)).collect();
         let (mut version, mut previous) = (desk.version, desk.newest);
-        let (mut prepared, mut drafts) = (Vec::new(), Vec::new());
+        let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
@@ -176,13 +177,16 @@ impl App {
                 key_commitment: None,
             };
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
-            let payload = entry::plain(&header, &codec::encode(&draft, &stamp.digest))?;
+            let body = codec::encode(&draft, &stamp.digest);
+            kinds.push(codec::kind(&body));
+            let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(header, payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.leaf_hash));
             drafts.push((ready.header.clone(), ready.leaf_hash, draft));
             prepared.push(ready);
         }
         let committed = self.ledger.submit(prepared).await?;
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
         *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts

@@ -6,9 +6,11 @@ mod decide;
 mod engine;
 mod pack;
 mod packs;
+mod roles;
 #[cfg(test)]
 mod tests;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError};
 pub use packs::{defaults, schema_digest, schema_text};
+pub use roles::RoleTable;

@@ -14,6 +14,7 @@ mod output;
 mod partial;
 mod profile;
 mod progress;
+mod renew;
 mod rights;
 mod serve;
 mod signal;
@@ -86,6 +87,12 @@ enum Command {
     Stats(audit::Stats),
     Verify(verify::Verify),
     Bench(bench::Bench),
+}
+
+/// Reads one line of `sayso import`, for the fuzzers.
+#[doc(hidden)]
+pub fn decode_import_line(line: &[u8]) {
+    import::decode_line(line);
 }
 
 /// Reads the command line and runs it to its exit status.

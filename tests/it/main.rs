@@ -11,9 +11,13 @@
 mod access;
 mod bad_input;
 mod crash;
+mod credentials;
+mod gate;
 mod harness;
+mod hostile;
 mod outside_note;
 mod public_log;
 mod readme;
 mod real_facts;
+mod silence;
 mod tidy;

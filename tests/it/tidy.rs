@@ -10,6 +10,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("secret", &["clock"]),
     ("telemetry", &[]),
+    ("tls", &["telemetry"]),
     ("domain", &[]),
     ("bounds", &["domain"]),
     ("store", &[]),
@@ -17,8 +18,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
     ("app", &["domain", "bounds", "ledger", "vault", "audit", "clock", "telemetry", "store"]),
-    ("api", &["app", "domain", "telemetry", "clock", "secret", "proto"]),
-    ("web", &["app", "domain", "telemetry"]),
+    ("api", &["app", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
+    ("web", &["app", "domain", "telemetry", "tls"]),
 ];
 
 fn root() -> PathBuf {
