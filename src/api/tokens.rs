@@ -141,7 +141,9 @@ fn usable(jwk: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::RSA(key) if key.n.len() / 4 * 3 >= RSA_BYTES_MIN => Algorithm::RS256,
+        AlgorithmParameters::RSA(key) if key.n.len().saturating_mul(3) / 4 >= RSA_BYTES_MIN => {
+            Algorithm::RS256
+        }
         _ => return None,
     };
     Some((id, (algorithm, DecodingKey::from_jwk(jwk).ok()?)))
