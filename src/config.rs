@@ -23,8 +23,54 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// An issuer of bearer tokens beside, or instead of, the built-in one.
     pub tokens: Option<Tokens>,
+    /// The PKCS#11 token that keeps the root key; without this section a file in the data folder does.
+    pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
+    /// Requests of people.
+    pub rights: Rights,
+}
+
+/// How requests of people are dealt with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rights {
+    /// Whose rules say by when a request is to be answered, where the request does not: `gdpr` (one month) or
+    /// `california` (45 days).
+    pub jurisdiction: RequestRules,
+    /// A person's own erasure waits for a steward's decision. Off: it is carried out before the answer, unless a hold
+    /// stands.
+    pub steward_decides_erasures: bool,
+    /// How often the ledger looks for what has come to its end, milliseconds. 10 to 3,600,000.
+    pub expiry_interval_ms: u64,
+}
+
+/// Rules for answering requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestRules {
+    /// GDPR Art. 12(3).
+    Gdpr,
+    /// Cal. Civ. Code s. 1798.130(a)(2)(A).
+    California,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self { jurisdiction: RequestRules::Gdpr, steward_decides_erasures: false, expiry_interval_ms: 1_000 }
+    }
+}
+
+/// A token that keeps the root key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The module: a shared library.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// File with the user's PIN, mode 0600; refused if wider.
+    pub pin_file: PathBuf,
 }
 
 /// Where certificates lie, PEM.
@@ -105,7 +151,9 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
             tls: None,
             tokens: None,
+            pkcs11: None,
             limits: Limits::default(),
+            rights: Rights::default(),
         }
     }
 }
@@ -188,6 +236,11 @@ impl Config {
             "1 to 1,000,000",
         )?;
         bound((1..=65_536).contains(&limits.batch_events_max), "limits.batch_events_max", "1 to 65,536")?;
+        bound(
+            (10..=3_600_000).contains(&self.rights.expiry_interval_ms),
+            "rights.expiry_interval_ms",
+            "10 to 3,600,000",
+        )?;
         bound(limits.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         bound(
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),

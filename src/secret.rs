@@ -1,11 +1,11 @@
-//! Secrets in files: 32 bytes that nobody else may read.
+//! Secrets in files, 32 bytes that nobody else may read; and no trace of secrets on stacks.
 
 use crate::clock::Clock;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Reads a secret; where there is none, makes one with mode 0600 and has it durable.
 ///
@@ -34,6 +34,16 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
         Err(error) => return Err(error),
     }
     Ok(secret)
+}
+
+/// Overwrites what calls that have returned left on this thread's stack, `BYTES` deep. Moving a value leaves its old
+/// bytes behind, and nothing clears a stack when a function returns; so whoever handled keys calls this afterwards.
+/// The heap needs no such care: the daemon's allocator overwrites whatever is freed.
+#[inline(never)]
+pub fn clear_stack<const BYTES: usize>() {
+    let mut below = [0_u8; BYTES];
+    below.zeroize();
+    std::hint::black_box(&below);
 }
 
 /// Whole under its name or not there at all, whenever a crash comes.

@@ -83,4 +83,16 @@ impl BoundsService for Api {
             published_at: Some(convert::time(*published_ms)),
         }))
     }
+
+    async fn define_category(
+        &self,
+        request: Request<proto::DefineCategoryRequest>,
+    ) -> Answer<proto::DefineCategoryResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let category = request.category.unwrap_or_default();
+        let receipt = self.app.define_category(&caller, category, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::DefineCategoryResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
 }

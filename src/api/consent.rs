@@ -56,7 +56,8 @@ impl ConsentService for Api {
         let choices = request.choices.into_iter().map(choice).collect::<Result<_, Status>>()?;
         let notice = convert::notice_served(request.notice);
         let served = (&notice, request.channel.as_str());
-        let changed = self.app.record_consent(&caller, &subject, choices, served, &options).await;
+        let changed =
+            self.app.record_consent(&caller, &subject, choices, served, request.guardian, &options).await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt));
         Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
@@ -71,7 +72,12 @@ impl ConsentService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let kind = SignalKind::try_from(request.kind).unwrap_or_default();
-        let signal = NewSignal { kind, purposes: request.purposes, lift: request.lift };
+        let signal = NewSignal {
+            kind,
+            purposes: request.purposes,
+            lift: request.lift,
+            interaction: request.interaction,
+        };
         let changed = self.app.record_signal(&caller, &subject, signal, &options).await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt));
@@ -103,6 +109,7 @@ impl ConsentService for Api {
                 notice: record.terms.notice,
                 channel: record.terms.channel,
                 until: record.terms.until_ms.map(convert::time),
+                guardian: record.terms.guardian,
                 actor: Some(record.actor),
                 in_force,
             }

@@ -7,6 +7,8 @@ use crate::domain::event::Decision;
 use crate::domain::explain;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::HeldAttribute;
+use crate::domain::request::{RequestOutcome, RequestRecord};
+use crate::domain::rights::Hold;
 use crate::proto;
 use prost::Message;
 use prost_types::Timestamp;
@@ -300,11 +302,12 @@ pub fn explanation(of: app::Explanation, role: Role) -> proto::ExplainGrantRespo
 /// The certificate of an erasure for the wire.
 #[must_use]
 pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
-    let discarded = of.completed.discarded.iter();
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let recipients = of.completed.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
         name: recipient.name.clone(),
-        grants: u32::try_from(recipient.grant_ids.len()).unwrap_or(u32::MAX),
+        grants: number(recipient.grant_ids.len()),
         acknowledged: of.acknowledged.contains(&recipient.name),
+        artifacts: number(recipient.artifact_ids.len()),
     });
     proto::ErasureCertificate {
         request_id: of.request.to_string(),
@@ -312,9 +315,96 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
         requested_at: Some(time(of.completed.requested_at_ms)),
         completed_at: Some(time(of.completed_at_ms)),
         position: of.position,
-        entries_discarded: discarded.map(|range| range.last.saturating_sub(range.first) + 1).sum(),
+        entries_discarded: sayso_proof::certificate::entries(&of.completed),
         recipients: recipients.collect(),
-        erased_by_category: of.completed.erased_by_category.clone().into_iter().collect(),
+        erased_by_category: of.erased_by_category.into_iter().collect(),
         proof: of.proof,
+        kept: of.completed.kept,
+        document: of.document,
     }
+}
+
+/// A request for the wire.
+#[must_use]
+pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
+    let state = match of.decided.as_ref().map(|decided| decided.event.outcome()) {
+        None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
+        Some(RequestOutcome::Accepted) => proto::RequestState::Accepted,
+        Some(RequestOutcome::Completed) => proto::RequestState::Completed,
+        Some(RequestOutcome::Partly) => proto::RequestState::Partly,
+        Some(RequestOutcome::Refused) => proto::RequestState::Refused,
+    };
+    let submitted = of.submitted.unwrap_or_default();
+    let decided = of.decided.as_ref();
+    let erasure = decided.and_then(|decided| decided.event.erasure.as_ref());
+    let scope = erasure.map_or(submitted.scope, |erasure| erasure.scope);
+    proto::RightsRequest {
+        request_id: of.id.to_string(),
+        kind: of.kind.into(),
+        state: state.into(),
+        subject: submitted.subject,
+        scope,
+        category: submitted.category,
+        keys: submitted.keys,
+        purposes: submitted.purposes,
+        details: submitted.details,
+        jurisdiction: submitted.jurisdiction,
+        submitted_at: Some(time(of.submitted_at_ms)),
+        due_at: (of.due_at_ms > 0).then(|| time(of.due_at_ms)),
+        extended_because: of.extended_because.unwrap_or_default(),
+        decided_at: decided.map(|decided| time(decided.at_ms)),
+        decided_by: decided.map(|decided| decided.by.clone()),
+        ground: decided.map(|decided| decided.event.ground).unwrap_or_default(),
+        reason: decided.map(|decided| decided.event.reason.clone()).unwrap_or_default(),
+    }
+}
+
+/// An artefact for the wire.
+#[must_use]
+pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
+    let app::ArtifactStanding { artifact, acknowledged } = of;
+    let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+    proto::Artifact {
+        artifact_id: artifact.id.to_string(),
+        sources: sources.map(|id| id.to_string()).collect(),
+        recipient: artifact.registered.recipient,
+        kind: artifact.registered.kind,
+        name: artifact.registered.name,
+        purpose: artifact.registered.purpose,
+        registered_at: Some(time(artifact.registered_at_ms)),
+        reason: artifact.invalidated.map(|(reason, _)| reason.into()).unwrap_or_default(),
+        acknowledged,
+    }
+}
+
+/// A hold for the wire.
+#[must_use]
+pub fn hold(of: Hold) -> proto::Hold {
+    proto::Hold {
+        hold_id: of.id.to_string(),
+        ground: of.placed.ground,
+        code: of.placed.code,
+        text: of.placed.text,
+        categories: of.placed.categories,
+        placed_at: Some(time(of.placed_at_ms)),
+        placed_by: Some(of.by),
+    }
+}
+
+/// The wire's duration as milliseconds.
+///
+/// # Errors
+/// It is negative or malformed.
+pub fn duration_ms(duration: Option<&prost_types::Duration>, field: &str) -> Result<Option<u64>, Status> {
+    let Some(duration) = duration else { return Ok(None) };
+    let parts = u64::try_from(duration.seconds).ok().zip(u64::try_from(duration.nanos).ok());
+    let millis = parts.map(|(seconds, nanos)| seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000));
+    millis.map(Some).ok_or_else(|| status::invalid(field, "must not be negative"))
+}
+
+/// Milliseconds as the wire's duration.
+#[must_use]
+pub fn duration(ms: u64) -> prost_types::Duration {
+    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: i32::try_from(ms % 1000 * 1_000_000).unwrap_or_default() }
 }

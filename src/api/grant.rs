@@ -1,7 +1,7 @@
 //! `GrantService`.
 
 use super::{Api, auth, convert, status};
-use crate::app::{GrantRequest, Issued, Revocation, Use, UseCase};
+use crate::app::{GrantRequest, Issued, NewArtifact, Revocation, Use, UseCase};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
@@ -36,6 +36,7 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
     proto::WatchRevocationsResponse {
         cursor: revocation.cursor,
         grant_ids: revocation.grant_ids,
+        artifact_ids: revocation.artifact_ids,
         reason: revocation.reason.into(),
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
     }
@@ -53,8 +54,12 @@ impl GrantService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let asked = GrantRequest {
             ttl_ms: ttl_ms(request.ttl.as_ref())?,
-            asked: UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys },
-            interaction: request.interaction,
+            asked: UseCase {
+                purpose: request.purpose,
+                categories: request.categories,
+                keys: request.keys,
+                interaction: request.interaction,
+            },
         };
         let issued = self.app.request_grant(&caller, &subject, asked, &options).await;
         Ok(Response::new(match issued.map_err(status::of)? {
@@ -162,7 +167,12 @@ impl GrantService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
-        let asked = UseCase { purpose: request.purpose, categories: request.categories, keys: request.keys };
+        let asked = UseCase {
+            purpose: request.purpose,
+            categories: request.categories,
+            keys: request.keys,
+            interaction: request.interaction,
+        };
         self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
         let found = found.map_err(status::of)?;
@@ -173,5 +183,32 @@ impl GrantService for Api {
             profile_version: found.profile_version,
             gaps: unknown.into_iter().collect(),
         }))
+    }
+
+    async fn register_artifact(
+        &self,
+        request: Request<proto::RegisterArtifactRequest>,
+    ) -> Answer<proto::RegisterArtifactResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let (kind, grant) = (request.kind(), grant_id(&request.grant_id)?);
+        let new = NewArtifact { grant, kind, name: request.name, sources: request.sources };
+        let registered = self.app.register_artifact(&caller, new, &options).await;
+        let (id, receipt) = registered.map_err(status::of)?;
+        let receipt = Some(convert::receipt(receipt));
+        Ok(Response::new(proto::RegisterArtifactResponse { artifact_id: id.to_string(), receipt }))
+    }
+
+    async fn list_artifacts(
+        &self,
+        request: Request<proto::ListArtifactsRequest>,
+    ) -> Answer<proto::ListArtifactsResponse> {
+        let caller = auth::caller(&request)?;
+        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ListArtifacts").await.map_err(status::of)?;
+        let found = self.app.list_artifacts(&caller, &subject).await.map_err(status::of)?;
+        let artifacts = found.into_iter().map(convert::artifact).collect();
+        Ok(Response::new(proto::ListArtifactsResponse { artifacts }))
     }
 }

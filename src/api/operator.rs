@@ -3,10 +3,27 @@
 use super::{Api, status};
 use crate::proto;
 use crate::proto::operator_service_server::OperatorService;
+use std::pin::Pin;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
 impl OperatorService for Api {
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<proto::BackupResponse, Status>> + Send>>;
+
+    async fn backup(
+        &self,
+        _request: Request<proto::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let pieces = ReceiverStream::new(self.app.backup()).map(|piece| {
+            let piece = piece.map_err(status::of)?;
+            let (entries_done, entries_total) = (piece.done, piece.total);
+            Ok(proto::BackupResponse { chunk: piece.bytes, entries_done, entries_total })
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
     async fn get_stats(
         &self,
         _request: Request<proto::GetStatsRequest>,

@@ -97,11 +97,20 @@ impl ProfileService for Api {
             kind: signal.kind.into(),
             purposes: signal.purposes.clone(),
             recorded_at: Some(convert::time(signal.recorded_at_ms)),
+            interaction: signal.interaction.clone(),
+        });
+        let known = &profile.state.description;
+        let description = (known.recorded_at_ms > 0).then(|| proto::Description {
+            age_band: known.age_band.into(),
+            age_years: known.age_years,
+            jurisdiction: known.jurisdiction.clone(),
+            recorded_at: Some(convert::time(known.recorded_at_ms)),
         });
         Ok(Response::new(proto::GetProfileResponse {
             attributes: profile.state.attributes.values().map(convert::profile_attribute).collect(),
             signals: signals.collect(),
             version: profile.state.version,
+            description,
         }))
     }
 
@@ -128,6 +137,25 @@ impl ProfileService for Api {
         });
         let next_page_token = page.next.map(|next| next.to_string()).unwrap_or_default();
         Ok(Response::new(proto::ListEventsResponse { events: events.collect(), next_page_token }))
+    }
+
+    async fn describe_subject(
+        &self,
+        request: Request<proto::DescribeSubjectRequest>,
+    ) -> Answer<proto::DescribeSubjectResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let said = proto::SubjectDescribed {
+            age_band: request.age_band,
+            age_years: request.age_years,
+            jurisdiction: request.jurisdiction,
+        };
+        let changed = self.app.describe_subject(&caller, &subject, said, &options).await;
+        let changed = changed.map_err(status::of)?;
+        let receipt = Some(convert::receipt(changed.receipt));
+        Ok(Response::new(proto::DescribeSubjectResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 }
 

@@ -1,11 +1,60 @@
 //! `RightsService`.
 
 use super::{Api, auth, convert, status};
+use crate::app::{NewHold, NewRequest, Verdict};
+use crate::domain::erasure::Scope;
+use crate::domain::event::RetentionDefined;
+use crate::domain::ids::EventId;
 use crate::proto;
+use crate::proto::decide_request_request::Decision;
 use crate::proto::rights_service_server::RightsService;
+use sayso_proof::event::{ErasureScope, Jurisdiction, RequestKind};
 use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
+
+fn uuid(text: &str, field: &str) -> Result<EventId, Status> {
+    text.parse().map_err(|_| status::invalid(field, "must be a UUID"))
+}
+
+/// What is to be erased. One that is missing must not become everything.
+fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status> {
+    if request.kind() != RequestKind::Erasure {
+        return match request.scope() {
+            ErasureScope::Unspecified => Ok(None),
+            _ => Err(status::invalid("scope", "is for erasures only")),
+        };
+    }
+    let one_key = match request.keys.as_slice() {
+        [key] => Some(key.clone()),
+        _ => None,
+    };
+    match request.scope() {
+        ErasureScope::Key => one_key
+            .map(|key| Some(Scope::Key(key)))
+            .ok_or_else(|| status::invalid("keys", "must name one key")),
+        _ if !request.keys.is_empty() => Err(status::invalid("keys", "are for scope key only")),
+        ErasureScope::Category => Ok(Some(Scope::Category(request.category.clone()))),
+        _ if !request.category.is_empty() => Err(status::invalid("category", "is for scope category only")),
+        ErasureScope::All => Ok(Some(Scope::All)),
+        ErasureScope::Profile => Ok(Some(Scope::Profile)),
+        ErasureScope::Unspecified | ErasureScope::Retention => {
+            Err(status::invalid("scope", "must be all, profile, key or category"))
+        }
+    }
+}
+
+fn verdict(decision: Option<Decision>) -> Result<Verdict, Status> {
+    match decision {
+        Some(Decision::Accept(accept)) => Ok(Verdict::Accept { reason: accept.reason }),
+        Some(Decision::Complete(complete)) => Ok(Verdict::Complete { reason: complete.reason }),
+        Some(Decision::Refuse(refuse)) => {
+            Ok(Verdict::Refuse { ground: refuse.ground(), reason: refuse.reason })
+        }
+        Some(Decision::Extend(extend)) => Ok(Verdict::Extend { reason: extend.reason }),
+        None => Err(status::invalid("decision", "must accept, complete, refuse or extend")),
+    }
+}
 
 #[tonic::async_trait]
 impl RightsService for Api {
@@ -17,17 +66,22 @@ impl RightsService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        if request.kind() != proto::RequestKind::Erasure {
-            return Err(status::invalid("kind", "must be erasure"));
-        }
-        // An erasure whose scope is missing must not become one of everything.
-        if request.scope() != proto::ErasureScope::All {
-            return Err(status::invalid("scope", "must be all"));
-        }
-        let certificate = self.app.erase_subject(&caller, &subject, &options).await.map_err(status::of)?;
+        let scope = scope(&request)?;
+        let jurisdiction = Some(request.jurisdiction()).filter(|of| *of != Jurisdiction::Unspecified);
+        let new = NewRequest {
+            kind: request.kind(),
+            keys: if scope.is_some() { Vec::new() } else { request.keys },
+            scope,
+            purposes: request.purposes,
+            details: request.details,
+            jurisdiction,
+        };
+        let made = self.app.submit_request(&caller, &subject, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::SubmitRequestResponse {
-            request_id: certificate.request.to_string(),
-            certificate: Some(convert::certificate(certificate)),
+            request_id: made.request.id.to_string(),
+            certificate: made.certificate.map(convert::certificate),
+            request: Some(convert::rights_request(made.request)),
+            revoked_grants: made.revoked_grants,
         }))
     }
 
@@ -35,9 +89,122 @@ impl RightsService for Api {
         &self,
         request: Request<proto::GetErasureCertificateRequest>,
     ) -> Answer<proto::GetErasureCertificateResponse> {
-        let id = request.into_inner().request_id;
-        let id = id.parse().map_err(|_| status::invalid("request_id", "must be a UUID"))?;
-        let certificate = Some(convert::certificate(self.app.certificate(&id).map_err(status::of)?));
+        let id = uuid(&request.into_inner().request_id, "request_id")?;
+        let certificate = self.app.get_certificate(&id).await.map_err(status::of)?;
+        let certificate = Some(convert::certificate(certificate));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
+    }
+
+    async fn get_request(
+        &self,
+        request: Request<proto::GetRequestRequest>,
+    ) -> Answer<proto::GetRequestResponse> {
+        let caller = auth::caller(&request)?;
+        let id = uuid(&request.into_inner().request_id, "request_id")?;
+        let found = self.app.get_request(&caller, &id).await.map_err(status::of)?;
+        Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights_request(found)) }))
+    }
+
+    async fn list_requests(
+        &self,
+        request: Request<proto::ListRequestsRequest>,
+    ) -> Answer<proto::ListRequestsResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let everybody = caller.subject.is_none() && request.subject.is_empty();
+        let subject =
+            if everybody { None } else { Some(caller.subject_of(&request.subject).map_err(status::of)?) };
+        let due_by = convert::maybe_millis(request.due_by.as_ref(), "due_by")?;
+        let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
+        let page = self.app.list_requests(subject.as_ref(), due_by, &request.cursor, count).await;
+        let page = page.map_err(status::of)?;
+        Ok(Response::new(proto::ListRequestsResponse {
+            requests: page.requests.into_iter().map(convert::rights_request).collect(),
+            next_cursor: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn decide_request(
+        &self,
+        request: Request<proto::DecideRequestRequest>,
+    ) -> Answer<proto::DecideRequestResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let id = uuid(&request.request_id, "request_id")?;
+        let verdict = verdict(request.decision)?;
+        let made = self.app.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::DecideRequestResponse {
+            request: Some(convert::rights_request(made.request)),
+            certificate: made.certificate.map(convert::certificate),
+        }))
+    }
+
+    async fn place_hold(
+        &self,
+        request: Request<proto::PlaceHoldRequest>,
+    ) -> Answer<proto::PlaceHoldResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let ground = request.ground();
+        let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
+        let placed = self.app.place_hold(&caller, &subject, hold, &options).await;
+        let (id, receipt) = placed.map_err(status::of)?;
+        let receipt = Some(convert::receipt(receipt));
+        Ok(Response::new(proto::PlaceHoldResponse { hold_id: id.to_string(), receipt }))
+    }
+
+    async fn lift_hold(&self, request: Request<proto::LiftHoldRequest>) -> Answer<proto::LiftHoldResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let id = uuid(&request.hold_id, "hold_id")?;
+        let lifted = self.app.lift_hold(&caller, &subject, (&id, &request.reason), &options).await;
+        let receipt = Some(convert::receipt(lifted.map_err(status::of)?));
+        Ok(Response::new(proto::LiftHoldResponse { receipt }))
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<proto::ListHoldsRequest>,
+    ) -> Answer<proto::ListHoldsResponse> {
+        let caller = auth::caller(&request)?;
+        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ListHolds").await.map_err(status::of)?;
+        let holds = self.app.list_holds(&subject).await.map_err(status::of)?;
+        let holds = holds.into_iter().map(convert::hold).collect();
+        Ok(Response::new(proto::ListHoldsResponse { holds }))
+    }
+
+    async fn set_retention(
+        &self,
+        request: Request<proto::SetRetentionRequest>,
+    ) -> Answer<proto::SetRetentionResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let class = request.class;
+        let keep_ms = convert::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
+        let rule = RetentionDefined { class, category: request.category, purpose: request.purpose, keep_ms };
+        let receipt = self.app.set_retention(&caller, rule, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::SetRetentionResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
+
+    async fn list_retention(
+        &self,
+        _request: Request<proto::ListRetentionRequest>,
+    ) -> Answer<proto::ListRetentionResponse> {
+        let rules = self.app.list_retention().into_iter();
+        let retention = rules.map(|(rule, at_ms)| proto::Retention {
+            class: rule.class,
+            category: rule.category,
+            purpose: rule.purpose,
+            keep: Some(convert::duration(rule.keep_ms)),
+            defined_at: Some(convert::time(at_ms)),
+        });
+        Ok(Response::new(proto::ListRetentionResponse { retention: retention.collect() }))
     }
 }

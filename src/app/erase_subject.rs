@@ -1,210 +1,268 @@
-//! Forgets a person: fence, keys, bytes, and then the word that it is done; resumable at every step.
+//! Forgets a person, or a part of what is held about them: fence, keys, bytes, and then the word that it is done;
+//! resumable at every step.
 //!
-//! The keys go in one durable write, together with the fence and the intent. From there on nothing about the person
-//! can be read; whatever a crash interrupts afterwards is finished at the next start. Only after the bytes are
-//! destroyed does `ErasureCompleted` say so.
+//! The keys go in one durable write, together with the intent (and, where everything goes, the fence). From there on
+//! nothing of it can be read; whatever a crash interrupts afterwards is finished at the next start. Only after the bytes
+//! are destroyed does `ErasureCompleted` say so, and after it, where the person stays, their own record.
 
+use super::App;
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
 use super::publish::PlainEvent;
 use super::revocations::index_of;
-use super::rules::open_plain;
-use super::write::{Begin, Pace, Stamp};
-use super::{App, Caller, WriteOptions};
-use crate::clock;
-use crate::domain::event::{Actor, ErasureCompleted, ErasureRequested, Event, Role};
-use crate::domain::ids::{EventId, GrantId, SubjectId};
+use super::write::{Planned, Stamp, Turn};
+use crate::domain::erasure::{self, Scope, Selection, ranges};
+use crate::domain::event::{Actor, ErasureCompleted, ErasureRequested, Event, Recorded, Role};
+use crate::domain::ids::{EventId, Handle};
+use crate::domain::rights::Hold;
 use prost::Message;
-use sayso_proof::event::{ErasureScope, PositionRange, PriorRecipient};
-use std::collections::BTreeMap;
+use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 
-/// The proof of an erasure.
-#[derive(Clone, Debug)]
-pub struct Certificate {
+/// An erasure that nothing stands against.
+pub(super) struct Erasure {
     /// The request.
     pub request: EventId,
-    /// The `ErasureCompleted` event.
-    pub completed: ErasureCompleted,
-    /// Its position.
-    pub position: u64,
+    /// What is erased.
+    pub scope: Scope,
+    /// What is kept nevertheless.
+    pub holds: Vec<Hold>,
     /// Milliseconds since the Unix epoch.
-    pub completed_at_ms: u64,
-    /// Recipients that said they carried it out.
-    pub acknowledged: Vec<String>,
-    /// `c2sp.org/tlog-proof` text of the event.
-    pub proof: String,
+    pub submitted_at_ms: u64,
+    /// By when it was to be answered.
+    pub due_at_ms: u64,
 }
 
-/// What the log tells about a person before it forgets them.
-#[derive(Default)]
-struct Inventory {
-    positions: Vec<u64>,
-    categories: BTreeMap<String, u32>,
-    recipients: BTreeMap<String, Vec<String>>,
+impl Erasure {
+    /// Whether the person goes as a whole.
+    pub fn is_whole(&self) -> bool {
+        self.scope == Scope::All && self.holds.is_empty()
+    }
+
+    /// The event that says that it begins. It names nothing, since it stays where only a part is erased.
+    pub fn requested(&self) -> Event {
+        let scope = self.scope.kind().into();
+        Event::ErasureRequested(ErasureRequested { request: self.request.0.to_vec(), scope })
+    }
 }
 
 impl App {
-    /// Erases everything about a person, and answers once all of it is true.
+    /// What an erasure would take now, from the whole history; for the holder of the gate.
+    pub(super) fn select(&self, lane: &Lane, scope: &Scope, holds: &[Hold]) -> Result<Selection, AppError> {
+        let history = self.history(lane)?;
+        Ok(erasure::select(&history, scope, holds, &self.rules().vocabulary))
+    }
+
+    /// Everything that can still be read about a person, oldest first.
+    pub(super) fn history(&self, lane: &Lane) -> Result<Vec<Recorded>, AppError> {
+        let mut history = Vec::new();
+        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+            history.push(event);
+            Ok(())
+        })?;
+        Ok(history)
+    }
+
+    /// Records what is planned and the beginning of the erasure, and erases. To the end, even where the caller goes away;
+    /// returns once all of it is true.
     ///
     /// # Errors
-    /// Nothing is held about the person, stale; or the store. After an error in the middle the erasure is finished by
-    /// itself at the next start.
-    pub async fn erase_subject(
+    /// The store. After an error in the middle the erasure is finished by itself at the next start.
+    pub(super) async fn erase(
         self: &Arc<Self>,
-        caller: &Caller,
-        subject: &SubjectId,
-        options: &WriteOptions,
-    ) -> Result<Certificate, AppError> {
-        let turn = match self.begin_known(caller, subject, options, Pace::Shared).await? {
-            Begin::Turn(turn) => turn,
-            // Of an erased subject nothing can be replayed; of another one the key was used for something else.
-            Begin::Replayed(..) => return Err(AppError::KeyReused),
-        };
-        let (lane, requested_at_ms) = (Arc::clone(&turn.lane), turn.now_ms);
-        let request = EventId(clock::event_id(self.clock.as_ref()));
-        let asked = ErasureRequested { request: request.0.to_vec(), scope: ErasureScope::All.into() };
-        let planned = vec![self.plan(Event::ErasureRequested(asked))];
+        turn: Turn,
+        planned: Vec<Planned>,
+        erasure: Erasure,
+    ) -> Result<(), AppError> {
         let app = Arc::clone(self);
-        // To the end, even where the caller goes away.
         let task = tokio::spawn(async move {
             let _under_way = app.erasing.read().await;
-            let gate = app.commit_and_keep_gate(turn, planned).await?;
-            let inventory = app.take_inventory(&lane)?;
-            let intent = intent_of(&request, &inventory, requested_at_ms);
-            lane.write().erased = true;
-            let fence_ms = app.now_ms().max(requested_at_ms);
-            let erased = app.vault.erase(&lane.keys, fence_ms, request.0, &intent.encode_to_vec()).await;
-            if let Err(error) = erased {
-                // Nothing was destroyed, as far as anybody knows: the lane goes on, or the next start decides.
-                lane.write().erased = false;
-                return Err(error.into());
+            if erasure.is_whole() {
+                app.erase_whole(turn, planned, &erasure).await
+            } else {
+                app.erase_part(turn, planned, &erasure).await
             }
-            lane.forget();
-            app.lanes.remove(&lane.keys.handle);
-            drop(gate);
-            app.complete_erasure(request, intent).await
         });
-        task.await.map_err(|_| AppError::Internal(Cause::Task))??;
-        self.certificate(&request)
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    async fn erase_whole(
+        self: &Arc<Self>,
+        turn: Turn,
+        mut planned: Vec<Planned>,
+        erasure: &Erasure,
+    ) -> Result<(), AppError> {
+        let (lane, stamp, now_ms) = (Arc::clone(&turn.lane), turn.stamp.clone(), turn.now_ms);
+        planned.push(self.plan(erasure.requested()));
+        let gate = self.commit_and_keep_gate(turn, planned).await?;
+        let selection = self.select(&lane, &erasure.scope, &[])?;
+        let completed = completed(erasure, &selection, selection.categories.clone());
+        let intent = ErasureIntent {
+            completed: Some(completed),
+            idempotency_hash: stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
+            request_digest: stamp.digest,
+            ..ErasureIntent::default()
+        };
+        lane.write().erased = true;
+        let fence_ms = self.now_ms().max(now_ms);
+        let bytes = intent.encode_to_vec();
+        if let Err(error) = self.vault.erase(&lane.keys, fence_ms, erasure.request.0, &bytes).await {
+            // Nothing was destroyed, as far as anybody knows: the lane goes on, or the next start decides.
+            lane.write().erased = false;
+            return Err(error.into());
+        }
+        lane.forget();
+        self.lanes.remove(&lane.keys.handle);
+        drop(gate);
+        self.complete_erasure(erasure.request, intent, None).await
+    }
+
+    async fn erase_part(
+        self: &Arc<Self>,
+        turn: Turn,
+        mut planned: Vec<Planned>,
+        erasure: &Erasure,
+    ) -> Result<(), AppError> {
+        let (lane, now_ms) = (Arc::clone(&turn.lane), turn.now_ms);
+        // Last, and never erased with a part: the subject's newest event stays, so that its versions go on from there.
+        planned.push(self.plan(erasure.requested()));
+        let gate = self.commit_and_keep_gate(turn, planned).await?;
+        let selection = self.select(&lane, &erasure.scope, &erasure.holds)?;
+        let fence_at_ms = self.now_ms().max(now_ms);
+        let intent = ErasureIntent {
+            completed: Some(completed(erasure, &selection, std::collections::BTreeMap::new())),
+            subject_handle: lane.keys.handle.0.to_vec(),
+            decided: self.decided(erasure, &selection, &lane, fence_at_ms),
+            ..ErasureIntent::default()
+        };
+        let bytes = intent.encode_to_vec();
+        let handle = lane.keys.handle;
+        let punctured =
+            self.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
+        // Also where that failed: the lane knows what can still be read, and nothing else.
+        lane.reload(self.store())?;
+        punctured?;
+        self.complete_erasure(erasure.request, intent, Some((lane, gate))).await
+    }
+
+    /// What the person's own record will say: how much of what kind, and what must not come back, but not what it was.
+    fn decided(
+        &self,
+        erasure: &Erasure,
+        selection: &Selection,
+        lane: &Lane,
+        fence_at_ms: u64,
+    ) -> Option<RequestDecided> {
+        let (mut category, mut key_hash) = (String::new(), Vec::new());
+        match &erasure.scope {
+            Scope::Key(key) => key_hash = self.key_hash(lane.keys.handle, key),
+            Scope::Category(named) => category.clone_from(named),
+            // Nobody asked, and what ended may be observed again.
+            Scope::Versions(_) => return None,
+            Scope::All | Scope::Profile => {}
+        }
+        let partly = !selection.kept.is_empty();
+        let ground = selection.kept.first().map(|kept| kept.ground).unwrap_or_default();
+        Some(RequestDecided {
+            request: erasure.request.0.to_vec(),
+            kind: RequestKind::Erasure.into(),
+            outcome: if partly { RequestOutcome::Partly } else { RequestOutcome::Completed }.into(),
+            ground,
+            reason: String::new(),
+            submitted_at_ms: erasure.submitted_at_ms,
+            due_at_ms: erasure.due_at_ms,
+            erasure: Some(ErasureSummary {
+                scope: erasure.scope.kind().into(),
+                category,
+                key_hash,
+                erased_by_category: selection.categories.clone(),
+                kept: selection.kept.clone(),
+                fence_at_ms,
+            }),
+        })
+    }
+
+    /// Keyed hash of an attribute key, of this subject alone.
+    pub(super) fn key_hash(&self, handle: Handle, key: &str) -> Vec<u8> {
+        self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
     }
 
     /// Finishes erasures whose keys are gone but whose completion was not recorded.
     pub(super) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         for (request, intent) in self.vault.pending_erasures()? {
             let malformed = |_| AppError::Internal(Cause::Inconsistent("an erasure's intent can't be read"));
-            let intent = ErasureCompleted::decode(intent.as_slice()).map_err(malformed)?;
+            let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted");
-            self.complete_erasure(EventId(request), intent).await?;
+            let lane = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
+                Ok(handle) => self.lane_by_handle(Handle(handle)).await?,
+                Err(_) => None,
+            };
+            let held = match lane {
+                Some(lane) => {
+                    let gate = lane.gate().await;
+                    Some((lane, gate))
+                }
+                None => None,
+            };
+            self.complete_erasure(EventId(request), intent, held).await?;
         }
         Ok(())
     }
 
-    /// Destroys the bytes, then says so, then forgets the intent. Every step can be done again.
+    /// Destroys the bytes, then says so, then (where the person stays) records it with them, then forgets the intent.
+    /// Every step can be done again.
     async fn complete_erasure(
         self: &Arc<Self>,
         request: EventId,
-        intent: ErasureCompleted,
+        intent: ErasureIntent,
+        part_of: Option<(Arc<Lane>, OwnedMutexGuard<()>)>,
     ) -> Result<(), AppError> {
+        let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
+        let missing = AppError::Internal(Cause::Inconsistent("an erasure's intent lacks its completion"));
+        let completed = completed.ok_or(missing)?;
         let app = Arc::clone(self);
         let positions: Vec<u64> =
-            intent.discarded.iter().flat_map(|range| range.first..=range.last).collect();
-        let discarded = tokio::task::spawn_blocking(move || app.store().discard(&positions)).await;
-        discarded.map_err(|_| AppError::Internal(Cause::Task))??;
+            completed.discarded.iter().flat_map(|range| range.first..=range.last).collect();
+        let discarded = tokio::task::spawn_blocking(move || {
+            app.due.forget(&positions);
+            app.store().discard(&positions)
+        });
+        discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
         if self.erasure_position(&request)?.is_none() {
-            let event =
-                Event::ErasureCompleted(ErasureCompleted { key_epoch: self.vault.key_epoch(), ..intent });
+            let completed = ErasureCompleted { key_epoch: self.vault.key_epoch(), ..completed };
+            let event = Event::ErasureCompleted(completed);
             let index = index_of(&event);
             let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-            let plain = vec![PlainEvent { event, index }];
-            self.publish_as(actor, self.now_ms(), plain, Stamp::default()).await?;
+            let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
+            self.publish_as(actor, self.now_ms(), vec![PlainEvent { event, index }], stamp).await?;
+        }
+        if let (Some((lane, gate)), Some(decided)) = (part_of, decided) {
+            let said = lane.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
+            if !said {
+                let turn = self.turn_of_ledger(lane, gate);
+                let planned = vec![self.plan(Event::RequestDecided(decided))];
+                drop(self.commit_and_keep_gate(turn, planned).await?);
+            }
         }
         Ok(self.vault.erasure_done(request.0).await?)
-    }
-
-    fn take_inventory(&self, lane: &Lane) -> Result<Inventory, AppError> {
-        let mut inventory = Inventory::default();
-        for_each_event(&lane.keys, self.store(), 0, |event, _| {
-            inventory.positions.push(event.position);
-            match &event.event {
-                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                    *inventory.categories.entry(attribute.category.clone()).or_default() += 1;
-                }
-                Event::GrantIssued(issued) => {
-                    let id = GrantId::new(event.position, &event.event_id).to_string();
-                    inventory.recipients.entry(issued.recipient.clone()).or_default().push(id);
-                }
-                _ => {}
-            }
-            Ok(())
-        })?;
-        Ok(inventory)
-    }
-
-    /// The certificate of an erasure.
-    ///
-    /// # Errors
-    /// There is none by this request; or the store.
-    pub fn certificate(&self, request: &EventId) -> Result<Certificate, AppError> {
-        let position = self.erasure_position(request)?.ok_or(AppError::NotFound("erasure"))?;
-        let event = open_plain(self.store().read_entry(position)?)?;
-        let Event::ErasureCompleted(completed) = event.event else {
-            return Err(AppError::Internal(Cause::Inconsistent("the index names another event")));
-        };
-        let mut acknowledged = Vec::new();
-        for recipient in &completed.recipients {
-            if self.has_acknowledged(&recipient.name, position)? {
-                acknowledged.push(recipient.name.clone());
-            }
-        }
-        Ok(Certificate {
-            request: *request,
-            completed,
-            position,
-            completed_at_ms: event.recorded_at_ms,
-            acknowledged,
-            proof: self.ledger.proof_text(position)?,
-        })
     }
 }
 
 /// The completion as it will be said; kept with the keys until it is.
-fn intent_of(request: &EventId, inventory: &Inventory, requested_at_ms: u64) -> ErasureCompleted {
-    let recipients = inventory
-        .recipients
-        .iter()
-        .map(|(name, grants)| PriorRecipient { name: name.clone(), grant_ids: grants.clone() });
+fn completed(
+    erasure: &Erasure,
+    selection: &Selection,
+    erased_by_category: std::collections::BTreeMap<String, u32>,
+) -> ErasureCompleted {
     ErasureCompleted {
-        request: request.0.to_vec(),
-        scope: ErasureScope::All.into(),
-        discarded: ranges(&inventory.positions),
+        request: erasure.request.0.to_vec(),
+        scope: erasure.scope.kind().into(),
+        discarded: ranges(&selection.positions),
         key_epoch: 0,
-        recipients: recipients.collect(),
-        erased_by_category: inventory.categories.clone(),
-        requested_at_ms,
-    }
-}
-
-/// Ascending positions as runs.
-fn ranges(positions: &[u64]) -> Vec<PositionRange> {
-    let mut ranges: Vec<PositionRange> = Vec::new();
-    for position in positions {
-        match ranges.last_mut() {
-            Some(last) if last.last.checked_add(1) == Some(*position) => last.last = *position,
-            _ => ranges.push(PositionRange { first: *position, last: *position }),
-        }
-    }
-    ranges
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_become_runs() {
-        let run = |first, last| PositionRange { first, last };
-        assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), [run(1, 3), run(7, 7), run(9, 10)]);
-        assert!(ranges(&[]).is_empty());
+        recipients: selection.recipients.clone(),
+        erased_by_category,
+        requested_at_ms: erasure.submitted_at_ms,
+        kept: selection.kept.clone(),
     }
 }

@@ -22,6 +22,8 @@ pub struct UseCase {
     pub categories: Vec<String>,
     /// Only these keys; none: all.
     pub keys: Vec<String>,
+    /// The recipient's own name for the conversation; empty: none.
+    pub interaction: String,
 }
 
 /// An attribute that may be used, with its value.
@@ -113,8 +115,14 @@ pub(super) fn decide(
     asked: &UseCase,
     now_ms: u64,
 ) -> Decision {
-    let case =
-        Case { recipient, purpose: &asked.purpose, categories: &asked.categories, keys: &asked.keys, now_ms };
+    let case = Case {
+        recipient,
+        purpose: &asked.purpose,
+        categories: &asked.categories,
+        keys: &asked.keys,
+        interaction: &asked.interaction,
+        now_ms,
+    };
     rules.bounds.decide(state, &rules.vocabulary, &case)
 }
 

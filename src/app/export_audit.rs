@@ -8,6 +8,7 @@ use super::write::Stamp;
 use crate::audit;
 use crate::domain::event::{AuditExported, Event};
 use crate::domain::ids::Handle;
+use crate::vault::VaultError;
 use sayso_proof::entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,7 +106,11 @@ impl App {
             return Ok(None);
         }
         let keys = self.vault.by_handle(header.handle)?.ok_or(AppError::Overtaken)?;
-        Ok(Some(keys.event_key(header.version, &header.event_id)?))
+        match keys.event_key(header.version, &header.event_id) {
+            Ok(key) => Ok(Some(key)),
+            Err(VaultError::Destroyed) => Err(AppError::Overtaken),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

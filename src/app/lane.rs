@@ -6,7 +6,7 @@ use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoredEntry};
-use crate::vault::{SubjectKeys, Vault};
+use crate::vault::{SubjectKeys, Vault, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -15,6 +15,9 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
+
+/// What a cipher leaves on the stack is overwritten this deep.
+pub(super) const CIPHER_STACK_BYTES: usize = 8 << 10;
 
 /// One subject's place in the daemon.
 pub(crate) struct Lane {
@@ -89,7 +92,7 @@ impl Lane {
     }
 }
 
-/// Opens a subject's events from version `start` on, oldest first.
+/// Opens a subject's events from version `start` on, oldest first; those that were erased are passed over.
 ///
 /// # Errors
 /// The log can't be read, an entry can't be opened, or `each` fails.
@@ -105,8 +108,12 @@ pub(crate) fn for_each_event(
         for (version, position) in &places {
             let stored = store.read_entry(*position)?;
             let leaf = stored.leaf_hash;
-            each(open(keys, stored)?, leaf)?;
             next = version.saturating_add(1);
+            match open(keys, stored) {
+                Ok(event) => each(event, leaf)?,
+                Err(AppError::Erased) => {}
+                Err(error) => return Err(error),
+            }
         }
         if places.len() < READ_COUNT {
             return Ok(());
@@ -122,8 +129,14 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     let bytes = stored.bytes.ok_or(AppError::Erased)?;
     let entry = Entry::parse(&bytes)?;
     let header = &entry.header;
-    let key = keys.event_key(header.version, &header.event_id)?;
-    let body = entry.open(&key)?;
+    let key = keys.event_key(header.version, &header.event_id).map_err(|error| match error {
+        VaultError::Destroyed => AppError::Erased,
+        other => other.into(),
+    })?;
+    let body = entry.open(&key);
+    drop(key);
+    clear_stack::<CIPHER_STACK_BYTES>();
+    let body = body?;
     let place = codec::Place {
         event_id: EventId(header.event_id),
         position: stored.position,

@@ -37,8 +37,15 @@ impl App {
         let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
         let next = places.get(count).map(|(version, _)| *version);
-        let read = |(_, position): &(u64, u64)| open(&lane.keys, self.store().read_entry(*position)?);
-        let events = places.iter().take(count).map(read).collect::<Result<_, _>>()?;
+        let mut events = Vec::new();
+        for (_, position) in places.iter().take(count) {
+            match open(&lane.keys, self.store().read_entry(*position)?) {
+                Ok(event) => events.push(event),
+                // Erased in part while this was read.
+                Err(AppError::Erased) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(Page { events, next })
     }
 }

@@ -1,7 +1,14 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod artifacts;
+mod backup;
 mod caller;
+mod certificate;
 mod check_grant;
+mod decide_request;
+mod define;
+mod describe_subject;
+mod due;
 mod erase_subject;
 mod error;
 mod evaluate_use;
@@ -10,6 +17,7 @@ mod export_audit;
 mod falls;
 mod get_consents;
 mod get_profile;
+mod holds;
 mod lane;
 mod list_events;
 mod open;
@@ -21,21 +29,28 @@ mod record_signal;
 mod record_view;
 mod report_use;
 mod request_grant;
+mod requests;
+mod restore;
+mod retention;
 mod revocations;
 mod rules;
+mod submit_request;
 mod write;
 
+pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
+pub use certificate::Certificate;
 pub use check_grant::Standing;
-pub use erase_subject::Certificate;
+pub use decide_request::Verdict;
 pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
+pub use holds::NewHold;
 pub use list_events::Page;
-pub use open::{OpenError, Settings};
+pub use open::{OpenError, RightsSettings, Settings};
 pub use proofs::{Consistency, Inclusion, RawEntry};
 pub use publish::Notice;
 pub use record_attributes::{Change, NewAttributes};
@@ -43,8 +58,11 @@ pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
 pub use request_grant::{Grant, GrantRequest, Issued};
+pub use requests::{RequestPage, Submitted};
+pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::Rules;
+pub use submit_request::NewRequest;
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 /// Asked at every door; evaluated where Cedar is known.
@@ -72,6 +90,11 @@ pub struct App {
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
     looks: record_view::Looks,
+    /// Requests that are to be answered, by when.
+    due: due::Due,
+    rights: RightsSettings,
+    /// Held by the one search for endings under way.
+    sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
 }

@@ -5,11 +5,12 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
-use super::{App, revocations};
+use super::{App, Restored, revocations};
 use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::event::{Event, LogOpened, Recorded};
 use crate::domain::ids::Handle;
+use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
 use crate::store::{KeyStore, LogStore, StoreError};
@@ -35,6 +36,19 @@ pub struct Settings {
     pub clock: SharedClock,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// What was restored since the log was opened last, to be said in it.
+    pub restored: Option<Restored>,
+    /// How requests of people are dealt with.
+    pub rights: RightsSettings,
+}
+
+/// How requests of people are dealt with.
+#[derive(Clone, Copy, Debug)]
+pub struct RightsSettings {
+    /// Whose rules say by when a request is to be answered, where the request does not.
+    pub jurisdiction: Jurisdiction,
+    /// A person's own erasure waits for a steward's decision.
+    pub steward_decides_erasures: bool,
 }
 
 /// Why the daemon can't start.
@@ -65,6 +79,8 @@ impl App {
             Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
+        let said: Vec<Recorded> =
+            plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
         let rules = RulesHistory::new(plain.into_iter()).map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
             ledger,
@@ -75,10 +91,17 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
+            due: super::due::Due::default(),
+            rights: settings.rights,
+            sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
+        if let Some(restored) = &settings.restored {
+            app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+        }
+        app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         Ok(app)
     }

@@ -6,7 +6,7 @@ use super::{App, Caller, WriteOptions};
 use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::codec;
-use crate::domain::event::{Actor, Draft, Event, NoticePublished, PurposeDefined, Recorded, Role};
+use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
@@ -48,38 +48,6 @@ pub(super) struct PlainEvent {
 }
 
 impl App {
-    /// Adds a purpose or replaces its definition.
-    ///
-    /// # Errors
-    /// A field is out of bounds, or the parent is not defined or below the purpose itself.
-    pub async fn define_purpose(
-        self: &Arc<Self>,
-        caller: &Caller,
-        purpose: PurposeDefined,
-        options: &WriteOptions,
-    ) -> Result<Receipt, AppError> {
-        let rules = self.rules();
-        if !is_text(&purpose.id, 1, 64) || purpose.id.chars().any(char::is_whitespace) {
-            return Err(AppError::invalid("purpose.id", "must have 1 to 64 bytes and no spaces"));
-        }
-        if !is_text(&purpose.title, 1, 256) || !is_text(&purpose.iri, 0, 256) {
-            return Err(AppError::invalid("purpose", "title and iri must have at most 256 bytes"));
-        }
-        let parent = &purpose.parent;
-        if !parent.is_empty() && !rules.vocabulary.has_purpose(parent) {
-            let near = rules.vocabulary.near_purposes(parent);
-            let problem = crate::domain::vocabulary::unknown("purpose", &near);
-            return Err(AppError::invalid("purpose.parent", problem));
-        }
-        if rules.vocabulary.purpose_line(parent).contains(&purpose.id.as_str()) {
-            return Err(AppError::invalid("purpose.parent", "must not be below the purpose itself"));
-        }
-        if !rules.vocabulary.can_take_purpose(&purpose) {
-            return Err(AppError::invalid("purpose.parent", "must leave every purpose at most 32 deep"));
-        }
-        self.publish(caller, vec![Event::PurposeDefined(purpose)], options).await
-    }
-
     /// Publishes a notice.
     ///
     /// # Errors
@@ -116,7 +84,7 @@ impl App {
         Ok((receipt, named))
     }
 
-    async fn publish(
+    pub(super) async fn publish(
         self: &Arc<Self>,
         caller: &Caller,
         events: Vec<Event>,

@@ -6,6 +6,7 @@ use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::rights::Fence;
 use crate::domain::{Violation, Violations};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -85,7 +86,8 @@ impl App {
 
     async fn finish_recording(self: &Arc<Self>, turn: Turn, new: NewAttributes) -> Result<Receipt, AppError> {
         let mut planned = Vec::with_capacity(new.attributes.len());
-        let mut corrects_any = false;
+        // What was built from a fact falls with it when it is replaced, too.
+        let mut corrects_any = !turn.lane.read().state.rights.artifacts.is_empty();
         for (attribute, corrects) in new.attributes {
             corrects_any |= corrects.is_some();
             planned.push(self.plan(self.recorded_or_corrected(&turn, attribute, corrects)?));
@@ -96,6 +98,18 @@ impl App {
         Ok(self.commit(turn, planned).await?.receipt)
     }
 
+    /// Whether an attribute is from before an erasure of the part that it belongs to.
+    fn is_fenced(&self, turn: &Turn, fences: &[Fence], attribute: &Attribute) -> bool {
+        if fences.is_empty() {
+            return false;
+        }
+        let rules = self.rules();
+        let line = rules.vocabulary.category_line(&attribute.category);
+        let key_hash = self.key_hash(turn.lane.keys.handle, &attribute.key);
+        let oldest_ms = attribute.observed_at_ms.min(turn.about_ms);
+        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
+    }
+
     fn recorded_or_corrected(
         &self,
         turn: &Turn,
@@ -103,6 +117,9 @@ impl App {
         corrects: Option<EventId>,
     ) -> Result<Event, AppError> {
         let now = turn.lane.read();
+        if self.is_fenced(turn, &now.state.rights.fences, &attribute) {
+            return Err(AppError::Erased);
+        }
         let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
         if !attribute.derived_from.iter().all(held) {
             return Err(AppError::invalid(

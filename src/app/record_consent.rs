@@ -6,7 +6,7 @@ use super::write::{Begin, Pace, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::consent::{NoticeRef, Terms};
-use crate::domain::event::{Decision, Event};
+use crate::domain::event::{Decision, Event, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::{Violation, Violations, vocabulary};
 use std::sync::Arc;
@@ -56,7 +56,8 @@ pub struct ConsentChanged {
 }
 
 impl App {
-    /// Records choices, all or none, and revokes the grants that they contradict.
+    /// Records choices, all or none, and revokes the grants that they contradict. `guardian`: the holder of parental
+    /// responsibility spoke (GDPR Art. 8(1)).
     ///
     /// # Errors
     /// Out of bounds; a yes without a notice; an unknown or different notice; erased, stale; or the store.
@@ -66,8 +67,12 @@ impl App {
         subject: &SubjectId,
         choices: Vec<Choice>,
         served: (&NoticeServed, &str),
+        guardian: bool,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
+        if guardian && caller.role == Role::Subject {
+            return Err(AppError::Denied("a guardian speaks through the controller, not as the person"));
+        }
         self.check_choices(&choices, served.1)?;
         let notice = self.notice_served(served.0)?;
         if notice.is_none() && choices.iter().any(|choice| choice.decision.is_yes()) {
@@ -83,7 +88,7 @@ impl App {
             .into_iter()
             .map(|choice| {
                 let decision = choice.decision;
-                let terms = terms_of(choice, notice.clone(), served.1);
+                let terms = terms_of(choice, notice.clone(), served.1, guardian);
                 self.plan(Event::Consent { decision, terms })
             })
             .collect();
@@ -110,7 +115,7 @@ impl App {
         match self.begin(caller, subject, options, None, Pace::Shared).await? {
             Begin::Replayed(receipt, _) => Ok(receipt),
             Begin::Turn(turn) => {
-                let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1));
+                let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1, false));
                 let planned = vec![self.plan(event)];
                 Ok(self.commit(turn, planned).await?.receipt)
             }
@@ -179,7 +184,7 @@ impl App {
     }
 }
 
-fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str) -> Terms {
+fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str, guardian: bool) -> Terms {
     Terms {
         purposes: choice.purposes,
         categories: choice.categories,
@@ -188,5 +193,6 @@ fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str) -> Terms {
         notice,
         channel: channel.to_owned(),
         until_ms: choice.until_ms,
+        guardian,
     }
 }

@@ -5,10 +5,13 @@ use super::falls::revoked_ids;
 use super::record_consent::ConsentChanged;
 use super::write::{Begin, Pace};
 use super::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, SignalKind};
 use crate::domain::ids::SubjectId;
 use crate::domain::vocabulary;
 use std::sync::Arc;
+
+const INTERACTION_BYTES_MAX: usize = 128;
 
 /// A signal by a person.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct NewSignal {
     pub purposes: Vec<String>,
     /// Takes an earlier one back.
     pub lift: bool,
+    /// Only of a pause: the one conversation that it is for; empty: everywhere. At most 128 bytes.
+    pub interaction: String,
 }
 
 impl App {
@@ -36,6 +41,12 @@ impl App {
         if signal.kind == SignalKind::Unspecified {
             return Err(AppError::invalid("kind", "must say which signal"));
         }
+        if !is_text(&signal.interaction, 0, INTERACTION_BYTES_MAX) {
+            return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
+        }
+        if !signal.interaction.is_empty() && signal.kind != SignalKind::Pause {
+            return Err(AppError::invalid("interaction", "is for a pause only"));
+        }
         let rules = self.rules();
         if let Some(purpose) = signal.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(purpose);
@@ -47,8 +58,9 @@ impl App {
             }
             Begin::Turn(turn) => turn,
         };
-        let NewSignal { kind, purposes, lift: lifted } = signal;
-        let planned = self.with_falls(&turn, vec![self.plan(Event::Signal { kind, purposes, lifted })]);
+        let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
+        let event = Event::Signal { kind, purposes, lifted, interaction };
+        let planned = self.with_falls(&turn, vec![self.plan(event)]);
         let written = self.commit(turn, planned).await?;
         Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
     }

@@ -25,8 +25,6 @@ pub struct GrantRequest {
     pub asked: UseCase,
     /// How long, milliseconds: 1 second to 24 hours; none: 10 minutes.
     pub ttl_ms: Option<u64>,
-    /// The caller's own name for the conversation or reply.
-    pub interaction: String,
 }
 
 /// A grant.
@@ -71,7 +69,7 @@ impl App {
         if !TTL_MS.contains(&ttl_ms) {
             return Err(AppError::invalid("ttl", "must be 1 second to 24 hours"));
         }
-        if !is_text(&request.interaction, 0, INTERACTION_BYTES_MAX) {
+        if !is_text(&request.asked.interaction, 0, INTERACTION_BYTES_MAX) {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
         }
         check_case(&request.asked, &self.rules())?;
@@ -101,7 +99,7 @@ impl App {
         let event = GrantIssued {
             recipient: turn.caller.name.clone(),
             purpose: request.asked.purpose.clone(),
-            interaction: request.interaction.clone(),
+            interaction: request.asked.interaction.clone(),
             allowed: decision
                 .allowed
                 .iter()

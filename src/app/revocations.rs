@@ -23,6 +23,8 @@ pub struct Revocation {
     pub cursor: u64,
     /// Which grants.
     pub grant_ids: Vec<String>,
+    /// Which artefacts.
+    pub artifact_ids: Vec<String>,
     /// Why.
     pub reason: Reason,
     /// Milliseconds since the Unix epoch.
@@ -32,6 +34,8 @@ pub struct Revocation {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     grants: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<String>,
     reason: i32,
 }
 
@@ -54,24 +58,30 @@ fn position_of(key: &[u8]) -> u64 {
 
 /// Further index records of an event: what finds it when it is asked for by recipient or request.
 pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let fall = |recipient: &str, grants: Vec<String>, reason: Reason| {
-        let kept = serde_json::to_vec(&Kept { grants, reason: reason.into() }).unwrap_or_default();
-        (falls_of(recipient), kept)
+    let fall = |recipient: &str, grants: Vec<String>, artifacts: Vec<String>, reason: Reason| {
+        let kept = Kept { grants, artifacts, reason: reason.into() };
+        (falls_of(recipient), serde_json::to_vec(&kept).unwrap_or_default())
     };
     match event {
         Event::GrantRevoked { grant_id, recipient, reason, .. } => {
-            vec![fall(recipient, vec![grant_id.clone()], *reason)]
+            vec![fall(recipient, vec![grant_id.clone()], Vec::new(), *reason)]
         }
         Event::ErasureCompleted(done) => {
             let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
             let told = done.recipients.iter();
-            records.extend(told.map(|each| fall(&each.name, each.grant_ids.clone(), Reason::Erased)));
+            records.extend(told.map(|each| {
+                fall(&each.name, each.grant_ids.clone(), each.artifact_ids.clone(), Reason::Erased)
+            }));
             records
+        }
+        Event::ArtifactInvalidated(fallen) => {
+            let id = vec![fallen.artifact_id.clone()];
+            vec![fall(&fallen.recipient, Vec::new(), id, fallen.reason())]
         }
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
         }
-        _ => Vec::new(),
+        other => super::due::index_of(other).into_iter().collect(),
     }
 }
 
@@ -158,6 +168,7 @@ impl App {
             fallen.push(Revocation {
                 cursor: position.saturating_add(1),
                 grant_ids: kept.grants,
+                artifact_ids: kept.artifacts,
                 reason: Reason::try_from(kept.reason).unwrap_or_default(),
                 recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
             });

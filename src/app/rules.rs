@@ -5,6 +5,7 @@ use crate::bounds::Bounds;
 use crate::domain::codec;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
+use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use crate::store::StoredEntry;
 use sayso_proof::entry::{Entry, EntryError};
@@ -17,6 +18,8 @@ pub struct Rules {
     pub vocabulary: Vocabulary,
     /// The bounds, compiled.
     pub bounds: Bounds,
+    /// How long what is kept.
+    pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
     /// With their recorded time.
     notices: Vec<(u64, NoticePublished)>,
@@ -25,18 +28,19 @@ pub struct Rules {
 impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
-        let (mut packs, mut notices) = (Vec::new(), Vec::new());
+        let (mut packs, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
         for event in events {
             match &event.event {
                 Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
                 Event::CategoryDefined(category) => vocabulary.define_category(category.clone()),
                 Event::BoundsPublished(pack) => packs.push((event.position, pack.clone())),
                 Event::NoticePublished(notice) => notices.push((event.recorded_at_ms, notice.clone())),
+                Event::RetentionDefined(rule) => retention.define(rule.clone(), event.recorded_at_ms),
                 _ => {}
             }
         }
         let bounds = Bounds::compile(&packs, &vocabulary)?;
-        Ok(Self { vocabulary, bounds, packs, notices })
+        Ok(Self { vocabulary, bounds, retention, packs, notices })
     }
 
     /// Packs with their positions, oldest first.
@@ -74,6 +78,7 @@ fn is_rule(event: &Event) -> bool {
             | Event::CategoryDefined(_)
             | Event::BoundsPublished(_)
             | Event::NoticePublished(_)
+            | Event::RetentionDefined(_)
     )
 }
 

@@ -12,7 +12,9 @@ use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::{Committed, Prepared};
 use crate::telemetry::metrics;
+use crate::vault::clear_stack;
 use sayso_proof::entry::{self, Header};
+use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -72,7 +74,7 @@ pub(super) struct Turn {
     /// The ledger's clock, never behind the subject's newest event.
     pub now_ms: u64,
     pub proofs: bool,
-    stamp: Stamp,
+    pub stamp: Stamp,
     gate: OwnedMutexGuard<()>,
 }
 
@@ -115,21 +117,15 @@ pub(super) struct Written {
 }
 
 impl App {
-    /// An event with a fresh id.
+    /// An event with a fresh id and what finds it again.
     pub(super) fn plan(&self, event: Event) -> Planned {
-        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index: Vec::new() }
+        let index = index_of(&event);
+        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
     }
 
     /// Events for the grants that fall, findable by their recipients.
     pub(super) fn plan_falls(&self, fallen: Vec<Fallen>, cause: Option<EventId>) -> Vec<Planned> {
-        fallen
-            .into_iter()
-            .map(|fall| {
-                let mut planned = self.plan(fall.event(cause));
-                planned.index.extend(index_of(&planned.event));
-                planned
-            })
-            .collect()
+        fallen.into_iter().map(|fall| self.plan(fall.event(cause))).collect()
     }
 
     /// Takes a turn in a person's lane.
@@ -183,6 +179,13 @@ impl App {
         let now_ms = self.now_ms().max(earliest_ms);
         let proofs = options.proofs;
         Ok(Begin::Turn(Turn { lane, caller: caller.clone(), about_ms, now_ms, proofs, stamp, gate }))
+    }
+
+    /// The ledger's own turn, for the holder of the gate.
+    pub(super) fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+        let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
+        let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
+        Turn { lane, caller, about_ms: now_ms, now_ms, proofs: false, stamp: Stamp::default(), gate }
     }
 
     /// The writer's own time of a write.
@@ -290,7 +293,10 @@ impl App {
             let body = codec::encode(&draft, &turn.stamp.digest);
             kinds.push(codec::kind(&body));
             let key = turn.lane.keys.event_key(version, &header.event_id)?;
-            let payload = entry::seal(&header, &body, &key)?;
+            let payload = entry::seal(&header, &body, &key);
+            drop(key);
+            clear_stack::<{ lane::CIPHER_STACK_BYTES }>();
+            let payload = payload?;
             let prepared = self.prepare(header, payload, each.index)?;
             previous = Some(prepared.leaf_hash);
             version = version.saturating_add(1);
@@ -316,6 +322,7 @@ impl App {
             now.newest = previous;
         }
         bells.iter().for_each(|bell| bell.ring());
+        self.due.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);
         let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
         let events = self.attach(receipts, turn.proofs)?;

@@ -1,13 +1,14 @@
 //! One function for every use: what this purpose may use of what is held, and who decided about the rest.
 
-use super::engine::{Bounds, Circumstances, Denial};
+use super::circumstances::{Action, Circumstances, Facts, Person};
+use super::engine::{Bounds, Denial};
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
-use crate::domain::event::SignalKind;
+use crate::domain::event::{Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is asked.
@@ -21,6 +22,8 @@ pub struct Case<'a> {
     pub categories: &'a [String],
     /// Minimisation: only these keys; none: all.
     pub keys: &'a [String],
+    /// The recipient's own name for the conversation; empty: none.
+    pub interaction: &'a str,
     /// When, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
@@ -61,13 +64,22 @@ enum Verdict {
 }
 
 /// What a class of attributes has in common, within one decision.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Class<'a> {
     category: &'a str,
     provenance: Provenance,
+    facts: Arc<Facts>,
     expired: bool,
     contested: bool,
     source_withheld: bool,
+}
+
+/// One ground that a use could stand on, and what more than a yes it is.
+#[derive(Clone, Copy)]
+struct Ground {
+    cover: Cover,
+    explicit: bool,
+    guardian: bool,
 }
 
 /// Attributes that are withheld alike.
@@ -84,17 +96,26 @@ struct Deciding<'a> {
     state: &'a SubjectState,
     vocabulary: &'a Vocabulary,
     case: &'a Case<'a>,
+    action: Action,
+    person: Person,
+    ai_disclosed: bool,
     /// As in [`SIGNALS`].
     signals: [Option<&'a ActiveSignal>; 5],
-    /// By category: what consent says, and whether that yes is explicit.
-    covers: HashMap<&'a str, (Cover, bool)>,
-    /// By class: what stands against it.
-    outcomes: HashMap<Class<'a>, Option<Arc<Denial>>>,
+    conversation_pause: Option<&'a ActiveSignal>,
+    /// By category: the grounds, newest first; one that says no where there is none.
+    grounds: HashMap<&'a str, Arc<[Ground]>>,
+    /// By class, and whether the ground is explicit and a guardian's: what stands against it.
+    outcomes: HashMap<(Class<'a>, bool, bool), Option<Arc<Denial>>>,
+    /// Of attributes that were derived from others: the categories of those, with all above them.
+    sources: HashMap<EventId, Arc<BTreeSet<String>>>,
     /// All that is held; empty where nothing is derived.
     by_event: HashMap<EventId, &'a HeldAttribute>,
     /// Of those that derivations led to, or that were asked for where there are any.
     verdicts: HashMap<EventId, Verdict>,
 }
+
+/// The purpose whose uses, with those below it, are asked for as the action `train`.
+const TRAINING: &str = "model-training";
 
 const SIGNALS: [SignalKind; 5] = [
     SignalKind::Restriction,
@@ -114,8 +135,13 @@ impl Bounds {
             state,
             vocabulary,
             case,
+            action: if line.contains(&TRAINING) { Action::Train } else { Action::Use },
+            person: Person::of(&state.description),
+            ai_disclosed: state.ai_disclosed_by.contains(case.recipient),
             signals: SIGNALS.map(|kind| state.signal_against(kind, &line)),
-            covers: HashMap::new(),
+            conversation_pause: state.pause_in(case.interaction, &line),
+            grounds: HashMap::new(),
+            sources: HashMap::new(),
             outcomes: HashMap::new(),
             by_event: HashMap::new(),
             verdicts: HashMap::new(),
@@ -202,6 +228,7 @@ impl<'a> Deciding<'a> {
             } else if next.attribute.derived_from.is_empty() || !entered.insert(next.event_id) {
                 open.pop();
                 let (source_withheld, sources_end_ms) = self.sources(next);
+                self.note_sources(next);
                 let verdict = self.judge(next, source_withheld, sources_end_ms);
                 self.verdicts.insert(next.event_id, verdict);
             } else {
@@ -236,68 +263,123 @@ impl<'a> Deciding<'a> {
         sources_end_ms: Option<u64>,
     ) -> Verdict {
         let attribute = &held.attribute;
-        let (cover, explicit) = self.cover(&attribute.category);
         let class = Class {
             category: &attribute.category,
             provenance: attribute.provenance,
+            facts: self.facts(held),
             expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
             contested: held.contested,
             source_withheld,
         };
-        let denial = match self.outcomes.get(&class) {
-            Some(known) => known.clone(),
-            None => {
-                let denial = self.bounds.against(&self.circumstances(&class, cover, explicit));
-                self.outcomes.insert(class, denial.clone());
-                denial
+        let grounds = self.grounds(&attribute.category);
+        let mut no = None;
+        for ground in grounds.iter() {
+            match (self.outcome(&class, ground), ground.cover) {
+                (None, Cover::Allowed { by, until_ms }) => {
+                    let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
+                    return Verdict::Yes { consent: by, ends_ms };
+                }
+                // Whatever the bounds say: without consent there is nothing to rest on.
+                (None, cover @ Cover::Denied { .. }) => {
+                    no.get_or_insert(Verdict::No(Arc::new(no_basis()), cover));
+                }
+                (Some(denial), cover) => {
+                    no.get_or_insert(Verdict::No(denial, cover));
+                }
             }
-        };
-        match (denial, cover) {
-            (None, Cover::Allowed { by, until_ms }) => {
-                let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
-                Verdict::Yes { consent: by, ends_ms }
-            }
-            // Whatever the bounds say: without consent there is nothing to rest on.
-            (None, Cover::Denied { .. }) => Verdict::No(Arc::new(no_basis()), cover),
-            (Some(denial), _) => Verdict::No(denial, cover),
+        }
+        no.unwrap_or_else(|| Verdict::No(Arc::new(no_basis()), Cover::silence()))
+    }
+
+    fn outcome(&mut self, class: &Class<'a>, ground: &Ground) -> Option<Arc<Denial>> {
+        let key = (class.clone(), ground.explicit, ground.guardian);
+        if let Some(known) = self.outcomes.get(&key) {
+            return known.clone();
+        }
+        let denial = self.bounds.against(&self.circumstances(class, ground));
+        self.outcomes.insert(key, denial.clone());
+        denial
+    }
+
+    fn facts(&self, held: &HeldAttribute) -> Arc<Facts> {
+        let sources = self.sources.get(&held.event_id);
+        let sources = sources.map(|known| known.as_ref().clone()).unwrap_or_default();
+        Arc::new(self.bounds.facts(&held.attribute, sources, self.case.now_ms))
+    }
+
+    /// After those of its own sources are known.
+    fn note_sources(&mut self, held: &HeldAttribute) {
+        let mut all = BTreeSet::new();
+        for source in &held.attribute.derived_from {
+            let Some(source) = self.by_event.get(source) else { continue };
+            all.extend(
+                self.vocabulary.category_line(&source.attribute.category).into_iter().map(str::to_owned),
+            );
+            all.extend(
+                self.sources.get(&source.event_id).into_iter().flat_map(|above| above.iter().cloned()),
+            );
+        }
+        if !all.is_empty() {
+            self.sources.insert(held.event_id, Arc::new(all));
         }
     }
 
-    fn circumstances(&self, class: &Class<'_>, cover: Cover, explicit: bool) -> Circumstances {
+    fn circumstances(&self, class: &Class<'_>, ground: &Ground) -> Circumstances {
         let [restricted, objected, paused, opted_out, limit_sensitive] =
             self.signals.map(|signal| signal.is_some());
         Circumstances {
+            action: self.action,
             recipient: self.case.recipient.to_owned(),
-            purpose: self.case.purpose.to_owned(),
             category: class.category.to_owned(),
             provenance: class.provenance,
+            facts: class.facts.as_ref().clone(),
+            person: self.person.clone(),
             // A yes that only lacks explicitness is a yes; the rule on special categories is what stops it.
             consented: matches!(
-                cover,
+                ground.cover,
                 Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
             ),
-            explicit,
+            explicit: ground.explicit,
+            guardian: ground.guardian,
             restricted,
+            purpose: self.case.purpose.to_owned(),
             objected,
             paused,
+            conversation_paused: self.conversation_pause.is_some(),
             opted_out,
             limit_sensitive,
+            ai_disclosed: self.ai_disclosed,
             expired: class.expired,
             contested: class.contested,
             source_withheld: class.source_withheld,
+            recorder: Role::Unspecified,
         }
     }
 
-    fn cover(&mut self, category: &'a str) -> (Cover, bool) {
+    /// Every kind of yes that stands for a category, the newest of each kind; bounds may ask for one that is explicit
+    /// or a guardian's, and any that they accept will do.
+    fn grounds(&mut self, category: &'a str) -> Arc<[Ground]> {
+        if let Some(known) = self.grounds.get(category) {
+            return Arc::clone(known);
+        }
         let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
         let case = ConsentCase { purpose, category, recipient, now_ms };
-        let (consents, vocabulary) = (&self.state.consents, self.vocabulary);
-        *self.covers.entry(category).or_insert_with(|| {
-            let cover = consents.cover(vocabulary, &case);
-            let Cover::Allowed { by, .. } = cover else { return (cover, false) };
-            let mut records = consents.records().iter().rev();
-            (cover, records.any(|record| record.event_id == by && record.terms.explicit))
-        })
+        let consents = &self.state.consents;
+        let mut grounds: Vec<Ground> = Vec::new();
+        for yes in consents.standing(self.vocabulary, &case) {
+            let (explicit, guardian) = (yes.terms.explicit, yes.terms.guardian);
+            if !grounds.iter().any(|known| (known.explicit, known.guardian) == (explicit, guardian)) {
+                let cover = Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
+                grounds.push(Ground { cover, explicit, guardian });
+            }
+        }
+        if grounds.is_empty() {
+            let cover = consents.cover(self.vocabulary, &case);
+            grounds.push(Ground { cover, explicit: false, guardian: false });
+        }
+        let grounds: Arc<[Ground]> = grounds.into();
+        self.grounds.insert(category, Arc::clone(&grounds));
+        grounds
     }
 
     /// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person
@@ -322,12 +404,13 @@ impl<'a> Deciding<'a> {
     }
 
     fn signal_behind(&self, reason: Reason) -> Option<EventId> {
-        let [restriction, objection, pause, opt_out, _] = self.signals;
+        let [restriction, objection, pause, opt_out, limit] = self.signals;
         let signal = match reason {
             Reason::Restricted => restriction,
             Reason::Objected => objection,
-            Reason::Paused => pause,
+            Reason::Paused => pause.or(self.conversation_pause),
             Reason::OptedOut => opt_out,
+            Reason::SensitiveLimited => limit,
             _ => None,
         };
         signal.map(|signal| signal.event_id)

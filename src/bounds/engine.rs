@@ -1,15 +1,17 @@
 //! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
 
+use super::circumstances::Circumstances;
+use super::entities::entities;
 use super::pack::{self, order, reason};
 use super::packs;
+use super::steps::Steps;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, Validator,
+    Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
+    Validator,
 };
-use sayso_proof::event::{BoundsPublished, Provenance, Reason, Tier};
-use std::collections::{HashMap, HashSet};
-use std::str::FromStr;
+use sayso_proof::event::{BoundsPublished, Reason, Tier};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Outcomes remembered; the memory is emptied when it is full.
@@ -38,31 +40,14 @@ pub enum BoundsError {
     Tier(String),
 }
 
-/// Everything that a policy can depend on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Circumstances {
-    pub recipient: String,
-    pub purpose: String,
-    pub category: String,
-    pub provenance: Provenance,
-    pub consented: bool,
-    pub explicit: bool,
-    pub restricted: bool,
-    pub objected: bool,
-    pub paused: bool,
-    pub opted_out: bool,
-    pub limit_sensitive: bool,
-    pub expired: bool,
-    pub contested: bool,
-    pub source_withheld: bool,
-}
-
-/// What stands against a use.
+/// What stands against a use or a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Denial {
+pub struct Denial {
+    /// Who decided.
     pub tier: Tier,
     /// `pack/id`.
     pub policy: String,
+    /// The article that the policy comes from; empty where it names none.
     pub article: String,
     /// None: the person's own decisions say it.
     pub reason: Option<Reason>,
@@ -75,6 +60,7 @@ pub struct Bounds {
     entities: Entities,
     authorizer: Authorizer,
     positions: Vec<u64>,
+    steps: Steps,
     remembered: Mutex<HashMap<Circumstances, Option<Arc<Denial>>>>,
 }
 
@@ -108,8 +94,14 @@ impl Bounds {
         }
         let entities = entities(vocabulary, &schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
+        let steps = Steps::of(tiers.iter().flat_map(|(_, policies)| policies.policies()));
         let (authorizer, remembered) = (Authorizer::new(), Mutex::default());
-        Ok(Self { tiers, schema, entities, authorizer, positions, remembered })
+        Ok(Self { tiers, schema, entities, authorizer, positions, steps, remembered })
+    }
+
+    /// How finely ages and confidences matter.
+    pub(super) fn steps(&self) -> &Steps {
+        &self.steps
     }
 
     /// Positions of the bounds in force.
@@ -135,7 +127,7 @@ impl Bounds {
     }
 
     fn evaluate(&self, case: &Circumstances) -> Option<Denial> {
-        let request = match self.request(case) {
+        let request = match case.request(&self.schema) {
             Ok(request) => request,
             Err(_) => return Some(error(Tier::Public, "schema")),
         };
@@ -169,27 +161,28 @@ impl Bounds {
         ))
     }
 
-    fn request(&self, case: &Circumstances) -> Result<Request, BoundsError> {
-        let flag = |name: &str, value| (name.to_owned(), RestrictedExpression::new_bool(value));
-        let purpose = RestrictedExpression::new_entity_uid(uid("Purpose", &case.purpose)?);
-        let context = Context::from_pairs([
-            ("purpose".to_owned(), purpose),
-            flag("consented", case.consented),
-            flag("explicit", case.explicit),
-            flag("restricted", case.restricted),
-            flag("objected", case.objected),
-            flag("paused", case.paused),
-            flag("opted_out", case.opted_out),
-            flag("limit_sensitive", case.limit_sensitive),
-            flag("expired", case.expired),
-            flag("contested", case.contested),
-            flag("source_withheld", case.source_withheld),
-        ])
-        .map_err(schema_error)?;
-        let principal = uid("Recipient", &case.recipient)?;
-        let resource = uid("AttributeClass", &class(&case.category, case.provenance))?;
-        Request::new(principal, uid("Action", "use")?, resource, context, Some(&self.schema))
-            .map_err(schema_error)
+    /// Forgets every outcome, as if nothing had been asked yet.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The policies of a pack that forbid, as `pack/id`.
+    pub(super) fn forbids(&self, pack: &str) -> Vec<String> {
+        let all = self.tiers.iter().flat_map(|(_, policies)| policies.policies());
+        let forbidding = all.filter(|policy| policy.effect() == Effect::Forbid);
+        let ids = forbidding.map(|policy| policy.id().to_string());
+        let mut ids: Vec<String> =
+            ids.filter(|id| id.split_once('/').is_some_and(|(first, _)| first == pack)).collect();
+        ids.sort();
+        ids
+    }
+
+    /// What a policy of the bounds in force says of itself (`@title`, `@article`); the policy as `pack/id`.
+    #[must_use]
+    pub fn annotation(&self, policy: &str, name: &str) -> Option<&str> {
+        let id = PolicyId::new(policy);
+        self.tiers.iter().find_map(|(_, policies)| policies.policy(&id)?.annotation(name))
     }
 }
 
@@ -197,7 +190,7 @@ fn error(tier: Tier, policy: &str) -> Denial {
     Denial { tier, policy: policy.to_owned(), article: String::new(), reason: Some(Reason::PolicyError) }
 }
 
-fn schema_error(error: impl std::fmt::Display) -> BoundsError {
+pub(super) fn schema_error(error: impl std::fmt::Display) -> BoundsError {
     BoundsError::Schema(error.to_string())
 }
 
@@ -213,47 +206,4 @@ fn baseline() -> Result<Policy, BoundsError> {
 
 fn add(policies: &mut PolicySet, policy: Policy) -> Result<(), String> {
     policies.add(policy).map_err(|error| error.to_string())
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, BoundsError> {
-    let kind = EntityTypeName::from_str(kind).map_err(schema_error)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-/// A class of attributes, as policies name it.
-fn class(category: &str, provenance: Provenance) -> String {
-    format!("{category}/{}", provenance_name(provenance))
-}
-
-fn provenance_name(provenance: Provenance) -> &'static str {
-    match provenance {
-        Provenance::Declared => "declared",
-        Provenance::Observed => "observed",
-        Provenance::Inferred | Provenance::Unspecified => "inferred",
-    }
-}
-
-fn entities(vocabulary: &Vocabulary, schema: &Schema) -> Result<Entities, BoundsError> {
-    let parents = |kind: &str, parent: &str| {
-        if parent.is_empty() { Ok(HashSet::new()) } else { uid(kind, parent).map(|uid| HashSet::from([uid])) }
-    };
-    let mut all = Vec::new();
-    for purpose in vocabulary.purposes() {
-        let above = parents("Purpose", &purpose.parent)?;
-        all.push(Entity::new_no_attrs(uid("Purpose", &purpose.id)?, above));
-    }
-    for category in vocabulary.categories() {
-        let above = parents("Category", &category.parent)?;
-        all.push(Entity::new_no_attrs(uid("Category", &category.id)?, above));
-        for provenance in [Provenance::Declared, Provenance::Observed, Provenance::Inferred] {
-            let special = RestrictedExpression::new_bool(vocabulary.is_special(&category.id));
-            let name = RestrictedExpression::new_string(provenance_name(provenance).to_owned());
-            let attributes =
-                HashMap::from([("special".to_owned(), special), ("provenance".to_owned(), name)]);
-            let above = HashSet::from([uid("Category", &category.id)?]);
-            let id = uid("AttributeClass", &class(&category.id, provenance))?;
-            all.push(Entity::new(id, attributes, above).map_err(schema_error)?);
-        }
-    }
-    Entities::from_entities(all, Some(schema)).map_err(schema_error)
 }

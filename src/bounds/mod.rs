@@ -2,15 +2,24 @@
 //!
 //! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
 
+mod circumstances;
 mod decide;
 mod engine;
+mod entities;
 mod pack;
 mod packs;
+mod record;
 mod roles;
+mod steps;
+mod story;
+mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use decide::{Allowed, Case, Decision};
-pub use engine::{Bounds, BoundsError};
-pub use packs::{defaults, schema_digest, schema_text};
+pub use engine::{Bounds, BoundsError, Denial};
+pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
 pub use roles::RoleTable;
+pub use table::{FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep};
+pub use trial::{Outcome, TableError, Trial, tier, try_pack};

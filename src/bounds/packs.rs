@@ -1,9 +1,45 @@
-//! The packs that a new log begins with.
+//! The packs that come with Sayso, and those that a new log begins with.
 
+use super::table::Table;
 use sayso_proof::event::{BoundsPublished, Tier};
 use sha2::{Digest, Sha256};
 
 const SCHEMA: &str = include_str!("../../bounds/schema.cedarschema");
+
+/// A pack with its test table.
+#[derive(Clone, Debug)]
+pub struct Shipped {
+    /// Its policies.
+    pub pack: BoundsPublished,
+    /// Its cases, JSON.
+    pub cases: &'static str,
+}
+
+macro_rules! shipped {
+    ($tier:expr, $folder:literal, $name:literal) => {
+        (
+            $tier,
+            $name,
+            include_str!(concat!("../../bounds/", $folder, "/", $name, "/policies.cedar")),
+            include_str!(concat!("../../bounds/", $folder, "/", $name, "/cases.json")),
+        )
+    };
+}
+
+const SHIPPED: [(Tier, &str, &str, &str); 9] = [
+    shipped!(Tier::Public, "public", "gdpr"),
+    shipped!(Tier::Public, "public", "eu-ai-act"),
+    shipped!(Tier::Public, "public", "cpra"),
+    shipped!(Tier::Public, "public", "minors"),
+    shipped!(Tier::Provider, "provider", "default"),
+    shipped!(Tier::Provider, "provider", "consent-first"),
+    shipped!(Tier::Provider, "provider", "tutoring"),
+    shipped!(Tier::Provider, "provider", "companion"),
+    shipped!(Tier::Provider, "provider", "workplace"),
+];
+
+/// Packs of the provider's tier that replace one another; a new log begins with the first.
+const BEGINNING: &str = "default";
 
 /// The Cedar schema, human syntax.
 #[must_use]
@@ -17,18 +53,38 @@ pub fn schema_digest() -> [u8; 32] {
     Sha256::digest(SCHEMA).into()
 }
 
-/// Public: the core of the GDPR. Provider: what is consented to.
+/// A pack as it would be published.
 #[must_use]
-pub fn defaults() -> Vec<BoundsPublished> {
-    let pack = |tier: Tier, pack: &str, policies: &str| BoundsPublished {
+pub fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
+    BoundsPublished {
         tier: tier.into(),
-        pack: pack.into(),
+        pack: name.into(),
         version: "1".into(),
         policies: policies.into(),
         schema_digest: schema_digest().to_vec(),
-    };
-    vec![
-        pack(Tier::Public, "gdpr-core", include_str!("../../bounds/public/gdpr-core/policies.cedar")),
-        pack(Tier::Provider, "default", include_str!("../../bounds/provider/default/policies.cedar")),
-    ]
+    }
+}
+
+/// Every pack that comes with Sayso.
+#[must_use]
+pub fn shipped() -> Vec<Shipped> {
+    let all = SHIPPED.iter();
+    all.map(|(tier, name, policies, cases)| Shipped { pack: pack(*tier, name, policies), cases }).collect()
+}
+
+/// What a new log begins with: all that is law, and the provider's `default`.
+#[must_use]
+pub fn defaults() -> Vec<BoundsPublished> {
+    let begins = |pack: &BoundsPublished| pack.tier() == Tier::Public || pack.pack == BEGINNING;
+    shipped().into_iter().map(|shipped| shipped.pack).filter(begins).collect()
+}
+
+impl Shipped {
+    /// Its test table.
+    ///
+    /// # Errors
+    /// The table is not one, which a test rules out.
+    pub fn table(&self) -> Result<Table, serde_json::Error> {
+        serde_json::from_str(self.cases)
+    }
 }

@@ -2,26 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod against_models;
+mod bench;
 mod deciding;
+mod plain;
 mod publishing;
+mod random_policies;
 mod tables;
 
-use super::engine::{Bounds, BoundsError, Circumstances};
-use super::{Case, Decision, defaults, schema_digest};
+use super::circumstances::{Action, Circumstances, Facts, Person};
+use super::engine::{Bounds, BoundsError};
+use super::{Case, Decision, defaults, pack};
+use crate::domain::event::Role;
 use crate::domain::histories::NOW_MS;
+use crate::domain::person::Description;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
 use sayso_proof::event::{BoundsPublished, Provenance, Tier};
-
-fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
-    BoundsPublished {
-        tier: tier.into(),
-        pack: name.into(),
-        version: "1".into(),
-        policies: policies.into(),
-        schema_digest: schema_digest().to_vec(),
-    }
-}
 
 /// A provider that permits everything, so that another tier is seen alone.
 fn anything() -> BoundsPublished {
@@ -40,20 +36,15 @@ fn default_bounds() -> Bounds {
 /// Nothing special, and consent.
 fn consented() -> Circumstances {
     Circumstances {
+        action: Action::Use,
         recipient: "tutor".into(),
-        purpose: "memory".into(),
         category: "work".into(),
         provenance: Provenance::Declared,
+        facts: Facts { confidence: 100, ..Facts::default() },
+        person: Person::of(&Description::default()),
         consented: true,
-        explicit: false,
-        restricted: false,
-        objected: false,
-        paused: false,
-        opted_out: false,
-        limit_sensitive: false,
-        expired: false,
-        contested: false,
-        source_withheld: false,
+        purpose: "memory".into(),
+        ..Circumstances::default()
     }
 }
 
@@ -63,7 +54,7 @@ fn outcome(bounds: &Bounds, case: &Circumstances) -> String {
 }
 
 fn memory<'a>(categories: &'a [String], keys: &'a [String]) -> Case<'a> {
-    Case { recipient: "tutor", purpose: "memory", categories, keys, now_ms: NOW_MS }
+    Case { recipient: "tutor", purpose: "memory", categories, keys, interaction: "", now_ms: NOW_MS }
 }
 
 fn decide(bounds: &Bounds, state: &SubjectState, vocabulary: &Vocabulary) -> Decision {

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 
 async fn client(at: &Connection) -> Result<BoundsServiceClient<Link>, CliError> {
@@ -35,7 +35,40 @@ pub(super) enum Purpose {
         /// Its term in the W3C Data Privacy Vocabulary.
         #[arg(long, default_value = "")]
         iri: String,
+        /// How much personalisation it is, on the ladder of rising risk.
+        #[arg(long, value_enum)]
+        rung: Option<Rung>,
+        #[command(flatten)]
+        tags: Tags,
     },
+}
+
+/// The ladder of rising risk.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Rung {
+    /// How something is said.
+    Style,
+    /// What the person needs to take it in.
+    Accessibility,
+    /// What matters to the person.
+    Relevance,
+    /// What the person thinks and holds dear.
+    Viewpoint,
+    /// Keeping the person company.
+    Companionship,
+    /// Moving the person.
+    Persuasion,
+}
+
+/// Tags of the taxonomy of risks and benefits (docs/bounds.md).
+#[derive(Args)]
+pub(super) struct Tags {
+    /// A risk that it carries; may be repeated.
+    #[arg(long)]
+    risk: Vec<String>,
+    /// A benefit that it has; may be repeated.
+    #[arg(long)]
+    benefit: Vec<String>,
 }
 
 impl Purpose {
@@ -46,8 +79,18 @@ impl Purpose {
                 let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
                 out.print("ListPurposesResponse", &answer, vocabulary)
             }
-            Self::Define { id, parent, title, iri } => {
-                let purpose = Some(proto::PurposeDefined { id, parent, iri, title });
+            Self::Define { id, parent, title, iri, rung, tags } => {
+                let rung = match rung {
+                    None => proto::Rung::Unspecified,
+                    Some(Rung::Style) => proto::Rung::Style,
+                    Some(Rung::Accessibility) => proto::Rung::Accessibility,
+                    Some(Rung::Relevance) => proto::Rung::Relevance,
+                    Some(Rung::Viewpoint) => proto::Rung::Viewpoint,
+                    Some(Rung::Companionship) => proto::Rung::Companionship,
+                    Some(Rung::Persuasion) => proto::Rung::Persuasion,
+                };
+                let (risks, benefits, rung) = (tags.risk, tags.benefit, rung.into());
+                let purpose = Some(proto::PurposeDefined { id, parent, iri, title, risks, benefits, rung });
                 let request = proto::DefinePurposeRequest { purpose, options: None };
                 let answer = client.define_purpose(request).await?.into_inner();
                 out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
@@ -57,17 +100,78 @@ impl Purpose {
 }
 
 fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
-    let mut rows = vec![vec!["PURPOSE".to_owned(), "PART OF".to_owned(), "MEANING".to_owned()]];
-    let purposes = answer.purposes.iter();
-    rows.extend(purposes.map(|each| vec![each.id.clone(), each.parent.clone(), each.title.clone()]));
-    rows.push(vec![]);
-    rows.push(vec!["CATEGORY".to_owned(), "PART OF".to_owned(), "MEANING".to_owned()]);
-    for category in &answer.categories {
+    let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "RISKS"];
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(answer.purposes.iter().map(|each| {
+        let rung = match each.rung() {
+            proto::Rung::Unspecified => String::new(),
+            rung => rung.as_str_name().trim_start_matches("RUNG_").to_lowercase(),
+        };
+        vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), each.risks.join(", ")]
+    }));
+    format!("{}\n\n{}", table(&rows).trim_end(), table(&categories(answer)))
+}
+
+/// Categories of personal data.
+#[derive(Subcommand)]
+pub(super) enum Category {
+    /// Show the categories in force.
+    ///
+    /// Example: `sayso category list`
+    List,
+    /// Add a category or replace its definition.
+    ///
+    /// Example: `sayso category define allergies --parent health --special --title Allergies`
+    Define {
+        /// Its name, as attributes and consents use it.
+        id: String,
+        /// What it is part of.
+        #[arg(long, default_value = "")]
+        parent: String,
+        /// In words.
+        #[arg(long)]
+        title: String,
+        /// Its term in the W3C Data Privacy Vocabulary.
+        #[arg(long, default_value = "")]
+        iri: String,
+        /// GDPR Art. 9(1); below a special one it is special in any case.
+        #[arg(long)]
+        special: bool,
+        #[command(flatten)]
+        tags: Tags,
+    },
+}
+
+impl Category {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at).await?;
+        match self {
+            Self::List => {
+                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
+                out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
+            }
+            Self::Define { id, parent, title, iri, special, tags } => {
+                let (risks, benefits) = (tags.risk, tags.benefit);
+                let category = proto::CategoryDefined { id, parent, iri, title, special, risks, benefits };
+                let request = proto::DefineCategoryRequest { category: Some(category), options: None };
+                let answer = client.define_category(request).await?.into_inner();
+                out.print("DefineCategoryResponse", &answer, |answer| {
+                    output::receipt(answer.receipt.as_ref())
+                })
+            }
+        }
+    }
+}
+
+fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["CATEGORY", "PART OF", "MEANING", "RISKS"].into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(answer.categories.iter().map(|category| {
         let special = if category.special { " (special)" } else { "" };
         let meaning = format!("{}{special}", category.title);
-        rows.push(vec![category.id.clone(), category.parent.clone(), meaning]);
-    }
-    table(&rows)
+        vec![category.id.clone(), category.parent.clone(), meaning, category.risks.join(", ")]
+    }));
+    rows
 }
 
 /// Notices: what people are told.
@@ -143,11 +247,17 @@ pub(super) enum Bounds {
     ///
     /// Example: `sayso bounds show`
     Show,
+    /// Run the test tables of packs, without a daemon.
+    ///
+    /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or of a pack of your own `sayso bounds test ./my-pack`
+    Test(super::bounds_test::Test),
 }
 
 impl Bounds {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let Self::Show = self;
+        if let Self::Test(test) = self {
+            return test.run(out);
+        }
         let answer = client(at).await?.get_bounds(proto::GetBoundsRequest {}).await?.into_inner();
         out.print("GetBoundsResponse", &answer, |answer| {
             let pack = |pack: &proto::BoundsVersion| {

@@ -64,6 +64,9 @@ pub(super) struct Terms {
     /// In force until then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
+    /// The holder of parental responsibility spoke for the person (GDPR Art. 8(1)).
+    #[arg(long)]
+    guardian: bool,
     /// Attach inclusion proofs to the receipt.
     #[arg(long)]
     proofs: bool,
@@ -92,6 +95,7 @@ impl Consent {
             choices: vec![choice],
             notice: Some(notice),
             channel: terms.channel,
+            guardian: terms.guardian,
             options: Some(proto::WriteOptions { proofs: terms.proofs, ..Default::default() }),
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();

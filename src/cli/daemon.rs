@@ -2,15 +2,16 @@
 
 use super::renew;
 use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
-use crate::app::{App, OpenError, RoleTable, Settings};
+use crate::app::{App, OpenError, Restored, RightsSettings, RoleTable, Settings};
 use crate::bounds::BoundsError;
 use crate::clock::{Clock, SharedClock, SystemClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RequestRules};
+use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
-use crate::vault::{FileCustody, VaultError};
+use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
 use std::io::Error;
 use std::net::SocketAddr;
@@ -95,15 +96,52 @@ impl Layout {
         self.0.join("secrets")
     }
 
-    fn log(&self) -> PathBuf {
+    /// What a restore leaves to be said in the log at the next start.
+    fn restored(&self) -> PathBuf {
+        self.0.join("restored.json")
+    }
+
+    fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
+        let path = self.restored();
+        match std::fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| DaemonError::File(path, error.into()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DaemonError::File(path, error)),
+        }
+    }
+
+    fn forget_restored(&self) -> Result<(), DaemonError> {
+        match std::fs::remove_file(self.restored()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DaemonError::File(self.restored(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Durable before the log that it is about has its name.
+    pub(super) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
+        let path = self.restored();
+        let failed = |error| DaemonError::File(path.clone(), error);
+        let text = serde_json::to_vec_pretty(restored).map_err(|error| failed(error.into()))?;
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, text).map_err(failed)?;
+        std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&unfinished, &path).map_err(failed)?;
+        std::fs::File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
 
-    fn keys(&self) -> PathBuf {
+    pub(super) fn keys(&self) -> PathBuf {
         self.0.join("keys")
     }
 
-    fn checkpoint(&self) -> PathBuf {
+    pub(super) fn checkpoint(&self) -> PathBuf {
         self.0.join("checkpoint")
     }
 
@@ -159,7 +197,7 @@ impl Daemon {
         let (methods, routes) = (api::methods(), web::ROUTES);
         let actions = methods.iter().map(String::as_str).chain(routes);
         let table = Arc::new(RoleTable::compile(actions)?);
-        let app = App::open(settings(config, Arc::clone(&clock))?).await?;
+        let app = open_app(config, Arc::clone(&clock)).await?;
         let (stop, stopped) = watch::channel(false);
         let mut daemon = Self {
             grpc: address(&grpc, config.listen)?,
@@ -182,6 +220,8 @@ impl Daemon {
         let http = http.map_err(|error| listening(config.http, error))?;
         let serving = api::serve(grpc, wait(stopped.clone()), Arc::clone(&app), access, options);
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+        let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
+        daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
         let until = wait(stopped.clone());
         let serving = async move { web::serve(http, until, app, &table).await.map_err(DaemonError::Http) };
         daemon.tasks.push(tokio::spawn(serving));
@@ -227,6 +267,26 @@ pub(super) async fn wait(mut stopped: watch::Receiver<bool>) {
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
+/// Looks for what has come to its end, until the daemon stops. A failure is logged, and tried again the next time.
+async fn end_what_is_over(
+    app: Arc<App>,
+    every: std::time::Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = app.end_what_is_over().await {
+            tracing::warn!(%error, "ending what is over failed; it is tried again");
+        }
+    }
+}
+
 async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(at).await.map_err(|error| DaemonError::Listen(at, error))
 }
@@ -235,11 +295,39 @@ fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, Daem
     listener.local_addr().map_err(|error| DaemonError::Listen(asked, error))
 }
 
+/// Opens the application; what a restore left to be said is said, and then forgotten.
+///
+/// # Errors
+/// Keys or stores can't be opened.
+pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<App>, DaemonError> {
+    let app = App::open(settings(config, clock)?).await?;
+    Layout::new(&config.data).forget_restored()?;
+    Ok(app)
+}
+
+/// Who keeps the root key.
+///
+/// # Errors
+/// The file can't be opened, or the token.
+pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
+    Ok(match &config.pkcs11 {
+        Some(at) => {
+            let token = TokenCustody::open(&at.module, &at.token, &at.pin_file);
+            Arc::new(token.map_err(VaultError::from)?)
+        }
+        None => {
+            let file = Layout::new(&config.data).secrets().join("root.key");
+            Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
+        }
+    })
+}
+
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
     let limits = &config.limits;
     let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
+    let restored = layout.read_restored()?;
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
@@ -253,13 +341,22 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             clock_skew_max_ms: limits.clock_skew_ms_max,
             sealed_age_max_ms: limits.sealed_age_ms_max,
             checkpoint_file: Some(layout.checkpoint()),
+            is_restored: restored.is_some(),
         },
         log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
-        custody: Arc::new(FileCustody::open(&secrets.join("root.key")).map_err(VaultError::from)?),
+        custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        rights: RightsSettings {
+            jurisdiction: match config.rights.jurisdiction {
+                RequestRules::Gdpr => Jurisdiction::Gdpr,
+                RequestRules::California => Jurisdiction::California,
+            },
+            steward_decides_erasures: config.rights.steward_decides_erasures,
+        },
+        restored,
     })
 }
 

@@ -59,6 +59,11 @@ impl CliError {
         Self::new(Exit::Usage, "USAGE", error)
     }
 
+    /// It was refused: status 3.
+    pub fn denied(error: impl Display) -> Self {
+        Self::new(Exit::Denied, "DENIED", error)
+    }
+
     /// What was to be verified does not hold: status 4.
     pub fn unverified(error: impl Display) -> Self {
         Self::new(Exit::Unverified, "UNVERIFIED", error)

@@ -177,6 +177,9 @@ pub(super) struct Evaluate {
     /// Only this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
+    /// In this conversation, where a pause may stand alone.
+    #[arg(long, default_value = "")]
+    interaction: String,
     /// As of then: with the profile, consents and rules of that moment.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
@@ -190,6 +193,7 @@ impl Evaluate {
             recipient: self.recipient,
             categories: self.category,
             keys: self.key,
+            interaction: self.interaction,
             as_of: as_of(self.as_of),
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();

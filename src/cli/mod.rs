@@ -1,20 +1,27 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod artifact;
 mod audit;
+mod backup;
 mod bench;
 mod bounds;
+mod bounds_test;
 mod connect;
 mod consent;
 pub mod daemon;
 mod demo;
+mod describe;
 mod error;
 mod grant;
+mod hold;
 mod import;
 mod output;
 mod partial;
 mod profile;
 mod progress;
 mod renew;
+mod request;
+mod retention;
 mod rights;
 mod serve;
 mod signal;
@@ -65,6 +72,7 @@ enum Command {
     Consents(consent::Consents),
     #[command(subcommand)]
     Signal(signal::Signal),
+    Describe(describe::Describe),
     Grant(grant::Grant),
     Check(grant::Check),
     Used(grant::Used),
@@ -75,7 +83,17 @@ enum Command {
     Erase(rights::Erase),
     Certificate(rights::Certificate),
     #[command(subcommand)]
+    Artifact(artifact::Artifact),
+    #[command(subcommand)]
+    Request(request::Request),
+    #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    #[command(subcommand)]
     Purpose(bounds::Purpose),
+    #[command(subcommand)]
+    Category(bounds::Category),
     #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
@@ -85,6 +103,8 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Verify(verify::Verify),
     Bench(bench::Bench),
 }
@@ -148,6 +168,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Consent(command) => command.run(at, out).await,
         Command::Consents(command) => command.run(at, out).await,
         Command::Signal(command) => command.run(at, out).await,
+        Command::Describe(command) => command.run(at, out).await,
         Command::Grant(command) => command.run(at, out).await,
         Command::Check(command) => command.run(at, out).await,
         Command::Used(command) => command.run(at, out).await,
@@ -157,13 +178,20 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Artifact(command) => command.run(at, out).await,
+        Command::Request(command) => command.run(at, out).await,
+        Command::Hold(command) => command.run(at, out).await,
+        Command::Retention(command) => command.run(at, out).await,
         Command::Purpose(command) => command.run(at, out).await,
+        Command::Category(command) => command.run(at, out).await,
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Backup(command) => command.run(at, out).await,
+        Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
         Command::Bench(command) => command.run(at, out).await,
     }

@@ -25,8 +25,8 @@ pub(super) enum Signal {
     Restrict(About),
     /// The person pauses personalisation for now.
     ///
-    /// Example: `sayso signal pause ada`
-    Pause(About),
+    /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction chat-7`
+    Pause(Pause),
     /// The person opts out (CCPA s. 1798.120, including Global Privacy Control).
     ///
     /// Example: `sayso signal opt-out ada`
@@ -51,6 +51,16 @@ pub(super) struct About {
     purpose: Vec<String>,
 }
 
+/// Whom a pause is about, and where it holds.
+#[derive(Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    about: About,
+    /// Only in this conversation, by the name that its grants carry.
+    #[arg(long, default_value = "")]
+    interaction: String,
+}
+
 /// Take back what was recorded.
 #[derive(Args)]
 pub(super) struct Lift {
@@ -63,6 +73,9 @@ pub(super) struct Lift {
     /// Which; may be repeated. Default: whichever stands, which a steward or the person may look up.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<What>,
+    /// Only what was said for this conversation.
+    #[arg(long, default_value = "")]
+    interaction: String,
 }
 
 /// What a person can say besides consent.
@@ -98,12 +111,15 @@ impl Signal {
         let (what, about) = match self {
             Self::Object(about) => (What::Object, about),
             Self::Restrict(about) => (What::Restrict, about),
-            Self::Pause(about) => (What::Pause, about),
+            Self::Pause(Pause { about, interaction }) => {
+                let signal = recording(SignalKind::Pause, about, interaction);
+                return record(&link, signal, out).await;
+            }
             Self::OptOut(about) => (What::OptOut, about),
             Self::LimitSensitive(about) => (What::LimitSensitive, about),
             Self::Lift(lift) => return lift.run(link, out).await,
         };
-        record(&link, what.into(), about.subject, about.purpose, false, out).await
+        record(&link, recording(what.into(), about, String::new()), out).await
     }
 }
 
@@ -116,7 +132,16 @@ impl Lift {
         kinds.sort_unstable();
         kinds.dedup();
         for kind in kinds {
-            record(&link, kind, self.subject.clone(), self.purpose.clone(), true, out).await?;
+            let signal = proto::RecordSignalRequest {
+                subject: self.subject.clone(),
+                kind: kind.into(),
+                purposes: self.purpose.clone(),
+                lift: true,
+                // A conversation is named for pauses only.
+                interaction: if kind == SignalKind::Pause { self.interaction.clone() } else { String::new() },
+                options: None,
+            };
+            record(&link, signal, out).await?;
         }
         Ok(())
     }
@@ -140,15 +165,19 @@ fn kinds_of(signals: &[proto::Signal], purposes: &[String]) -> Vec<SignalKind> {
     signals.iter().filter(concerns).map(proto::Signal::kind).collect()
 }
 
-async fn record(
-    link: &Link,
-    kind: SignalKind,
-    subject: String,
-    purposes: Vec<String>,
-    lift: bool,
-    out: Out,
-) -> Result<(), CliError> {
-    let request = proto::RecordSignalRequest { subject, kind: kind.into(), purposes, lift, options: None };
+fn recording(kind: SignalKind, about: About, interaction: String) -> proto::RecordSignalRequest {
+    let About { subject, purpose: purposes } = about;
+    proto::RecordSignalRequest {
+        subject,
+        kind: kind.into(),
+        purposes,
+        lift: false,
+        interaction,
+        options: None,
+    }
+}
+
+async fn record(link: &Link, request: proto::RecordSignalRequest, out: Out) -> Result<(), CliError> {
     let answer = client!(ConsentServiceClient, link.clone()).record_signal(request).await?.into_inner();
     out.print("RecordSignalResponse", &answer, |answer| {
         changed(answer.receipt.as_ref(), &answer.revoked_grants)
@@ -165,6 +194,7 @@ mod tests {
             kind: kind.into(),
             purposes: purposes.iter().map(|&purpose| purpose.to_owned()).collect(),
             recorded_at: None,
+            interaction: String::new(),
         };
         let stand = [signal(SignalKind::Pause, &[]), signal(SignalKind::Objection, &["memory", "research"])];
         assert_eq!(kinds_of(&stand, &[]), [SignalKind::Pause, SignalKind::Objection]);

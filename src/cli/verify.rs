@@ -5,6 +5,7 @@ use super::output::Out;
 use super::progress;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
+use sayso_proof::certificate;
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::event::to_json;
 use sayso_proof::proof::TlogProof;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Larger texts are no proofs.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle (`.tar.zst` or an unpacked folder) or a tlog-proof, offline.
+/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof or the certificate of an erasure, offline.
 ///
 /// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
 /// thing that does not hold is named with its position and reason; the exit status is 4 then.
@@ -22,7 +23,7 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Verify {
-    /// The bundle or the proof.
+    /// The bundle, the proof or the certificate.
     what: PathBuf,
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long)]
@@ -36,6 +37,7 @@ impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
         match read_proof(&self.what) {
+            Some(text) if certificate::is_certificate(&text) => verify_certificate(&text, &key, out),
             Some(text) => verify_proof(&text, &key, out),
             None => self.verify_bundle(&key, out),
         }
@@ -76,13 +78,24 @@ fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
-/// The text, if it is a proof's.
+/// The text, if it is a proof's or a certificate's.
 fn read_proof(path: &Path) -> Option<String> {
     let file =
         std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let mut text = String::new();
     file.take(PROOF_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.starts_with("c2sp.org/tlog-proof@").then_some(text)
+    (text.starts_with("c2sp.org/tlog-proof@") || certificate::is_certificate(&text)).then_some(text)
+}
+
+fn verify_certificate(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+    let said = certificate::verify(text, key).map_err(CliError::unverified)?;
+    let value = serde_json::to_value(&said).map_err(CliError::failed)?;
+    let shown = serde_json::to_string_pretty(&said).map_err(CliError::failed)?;
+    let (entries, position, origin) = (said.entries_erased, said.position, &said.origin);
+    out.print_value(
+        &value,
+        &format!("verified: {entries} entries erased, recorded at position {position} in {origin}\n{shown}"),
+    )
 }
 
 fn verify_proof(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {

@@ -165,9 +165,72 @@ mod tests {
         assert!(!is_json("{") && !is_json("") && !is_json("nope"));
     }
 
+    fn good() -> Attribute {
+        Attribute {
+            key: "k".into(),
+            value: Secret::new("{\"a\": 1}".into()),
+            category: "work".into(),
+            provenance: Provenance::Inferred,
+            evidence: vec!["message-1".into()],
+            derived_from: vec![EventId([1; 16])],
+            confidence: Some(0.5),
+            model: "m".into(),
+            observed_at_ms: NOW_MS,
+            expires_at_ms: Some(NOW_MS + 1),
+        }
+    }
+
+    const NOW_MS: u64 = 1_000_000;
+
+    fn fields(attribute: &Attribute) -> Vec<String> {
+        let vocabulary = crate::domain::vocabulary::default_vocabulary();
+        let found = attribute.violations("attributes[0]", NOW_MS, &vocabulary);
+        assert!(found.iter().all(|violation| !violation.to_string().contains("canary")));
+        found.into_iter().map(|violation| violation.field.replace("attributes[0].", "")).collect()
+    }
+
+    #[test]
+    fn every_bound_is_kept_and_named() {
+        assert!(fields(&good()).is_empty());
+        let bad = |field: &str, change: &dyn Fn(&mut Attribute)| {
+            let mut attribute = good();
+            change(&mut attribute);
+            assert!(fields(&attribute).contains(&field.to_owned()), "{field}");
+        };
+        bad("key", &|it| it.key.clear());
+        bad("key", &|it| it.key = "canary".repeat(50));
+        bad("key", &|it| it.key = "canary\n".into());
+        bad("value_json", &|it| it.value = Secret::new("canary".into()));
+        bad("value_json", &|it| it.value = Secret::new(format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX))));
+        bad("category", &|it| it.category = "canary".into());
+        bad("provenance", &|it| it.provenance = Provenance::Unspecified);
+        bad("evidence", &|it| it.evidence = vec!["e".into(); LINKS_MAX + 1]);
+        bad("evidence", &|it| it.evidence = vec!["canary".repeat(50)]);
+        bad("derived_from", &|it| it.derived_from = vec![EventId([1; 16]); LINKS_MAX + 1]);
+        for confidence in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            bad("confidence", &|it| it.confidence = Some(confidence));
+        }
+        bad("confidence", &|it| it.provenance = Provenance::Declared);
+        bad("model", &|it| it.provenance = Provenance::Observed);
+        bad("model", &|it| it.model = "m".repeat(MODEL_BYTES_MAX + 1));
+        bad("observed_at", &|it| it.observed_at_ms = NOW_MS + AHEAD_MS_MAX + 1);
+        bad("expires_at", &|it| it.expires_at_ms = Some(NOW_MS));
+    }
+
+    #[test]
+    fn an_unknown_category_names_its_neighbours() {
+        let attribute = Attribute { category: "helth".into(), ..good() };
+        let vocabulary = crate::domain::vocabulary::default_vocabulary();
+        let found = attribute.violations("at", NOW_MS, &vocabulary);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["`at.category` must be a defined category; near: health"]);
+    }
+
     #[test]
     fn values_are_never_shown() {
         let secret = Secret::new("canary".into());
         assert!(!format!("{secret:?}").contains("canary"));
+        let attribute = Attribute { key: "canary".into(), value: secret, ..good() };
+        assert!(!format!("{attribute:?}").contains("canary"));
     }
 }

@@ -100,7 +100,10 @@ fn encode_event(event: &Event) -> Body {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
         }
         Event::Consent { decision, terms } => encode_consent(*decision, terms),
-        Event::Signal { kind, purposes, lifted } => encode_signal(*kind, purposes, *lifted),
+        Event::Signal { kind, purposes, lifted, interaction } => {
+            encode_signal(*kind, purposes, *lifted, interaction)
+        }
+        Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
@@ -115,6 +118,24 @@ fn encode_event(event: &Event) -> Body {
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
+        Event::AttributeExpired { attribute, by_retention } => {
+            Body::AttributeExpired(log::AttributeExpired {
+                attribute: bytes(attribute),
+                by_retention: *by_retention,
+            })
+        }
+        Event::ConsentExpired { consent } => {
+            Body::ConsentExpired(log::ConsentExpired { consent: bytes(consent) })
+        }
+        Event::ArtifactRegistered(event) => Body::ArtifactRegistered(event.clone()),
+        Event::ArtifactInvalidated(event) => Body::ArtifactInvalidated(event.clone()),
+        Event::RequestSubmitted(event) => Body::RequestSubmitted(event.clone()),
+        Event::RequestDecided(event) => Body::RequestDecided(event.clone()),
+        Event::RequestExtended(event) => Body::RequestExtended(event.clone()),
+        Event::HoldPlaced(event) => Body::HoldPlaced(event.clone()),
+        Event::HoldLifted(event) => Body::HoldLifted(event.clone()),
+        Event::ErasureRefused(event) => Body::ErasureRefused(event.clone()),
+        Event::RetentionDefined(event) => Body::RetentionDefined(event.clone()),
         Event::BoundsPublished(bounds) => Body::BoundsPublished(bounds.clone()),
         Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.clone()),
         Event::CategoryDefined(category) => Body::CategoryDefined(category.clone()),
@@ -122,6 +143,7 @@ fn encode_event(event: &Event) -> Body {
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
+        Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
     }
 }
 
@@ -135,12 +157,12 @@ fn encode_consent(decision: Decision, terms: &Terms) -> Body {
     }
 }
 
-fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool) -> Body {
-    let (kind, purposes) = (kind.into(), purposes.to_vec());
+fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool, interaction: &str) -> Body {
+    let (kind, purposes, interaction) = (kind.into(), purposes.to_vec(), interaction.to_owned());
     if lifted {
-        Body::SignalLifted(log::SignalLifted { kind, purposes })
+        Body::SignalLifted(log::SignalLifted { kind, purposes, interaction })
     } else {
-        Body::SignalRecorded(log::SignalRecorded { kind, purposes })
+        Body::SignalRecorded(log::SignalRecorded { kind, purposes, interaction })
     }
 }
 
@@ -180,8 +202,9 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ConsentRefused(event) => consent(Decision::Refused, event.terms)?,
         Body::ConsentRenewed(event) => consent(Decision::Renewed, event.terms)?,
         Body::ConsentWithdrawn(event) => consent(Decision::Withdrawn, event.terms)?,
-        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false)?,
-        Body::SignalLifted(event) => signal(event.kind, event.purposes, true)?,
+        Body::SignalRecorded(event) => signal(event.kind, event.purposes, false, event.interaction)?,
+        Body::SignalLifted(event) => signal(event.kind, event.purposes, true, event.interaction)?,
+        Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
         Body::GrantIssued(grant) => Event::GrantIssued(grant),
         Body::GrantUsed(used) => Event::GrantUsed(used),
         Body::GrantRevoked(event) => Event::GrantRevoked {
@@ -197,6 +220,20 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
+        Body::AttributeExpired(event) => Event::AttributeExpired {
+            attribute: id(&event.attribute, "attribute")?,
+            by_retention: event.by_retention,
+        },
+        Body::ConsentExpired(event) => Event::ConsentExpired { consent: id(&event.consent, "consent")? },
+        Body::ArtifactRegistered(event) => Event::ArtifactRegistered(event),
+        Body::ArtifactInvalidated(event) => Event::ArtifactInvalidated(event),
+        Body::RequestSubmitted(event) => Event::RequestSubmitted(event),
+        Body::RequestDecided(event) => Event::RequestDecided(event),
+        Body::RequestExtended(event) => Event::RequestExtended(event),
+        Body::HoldPlaced(event) => Event::HoldPlaced(event),
+        Body::HoldLifted(event) => Event::HoldLifted(event),
+        Body::ErasureRefused(event) => Event::ErasureRefused(event),
+        Body::RetentionDefined(event) => Event::RetentionDefined(event),
         Body::BoundsPublished(bounds) => Event::BoundsPublished(bounds),
         Body::PurposeDefined(purpose) => Event::PurposeDefined(purpose),
         Body::CategoryDefined(category) => Event::CategoryDefined(category),
@@ -204,6 +241,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::AuditExported(export) => Event::AuditExported(export),
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
+        Body::BackupRestored(restored) => Event::BackupRestored(restored),
     })
 }
 
@@ -219,9 +257,9 @@ fn consent(decision: Decision, found: Option<Terms>) -> Result<Event, CodecError
     Ok(Event::Consent { decision, terms: terms(found)? })
 }
 
-fn signal(kind: i32, purposes: Vec<String>, lifted: bool) -> Result<Event, CodecError> {
+fn signal(kind: i32, purposes: Vec<String>, lifted: bool, interaction: String) -> Result<Event, CodecError> {
     let kind = SignalKind::try_from(kind).map_err(|_| CodecError::Malformed("kind"))?;
-    Ok(Event::Signal { kind, purposes, lifted })
+    Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
 
 fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, CodecError> {

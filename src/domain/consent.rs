@@ -113,8 +113,7 @@ impl ConsentLog {
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let view = View::new(vocabulary, case);
         // Newest first, all the way: what decides is mostly new.
-        let no: Vec<&ConsentRecord> =
-            self.newest(false).filter(|record| view.no_covers(&record.terms)).collect();
+        let no = self.no_covering(&view);
         let stands = |yes: &&ConsentRecord| !no.iter().any(|no| stands_against(no, yes, vocabulary));
         let in_force = |record: &&ConsentRecord| record.is_before_its_end(case.now_ms);
         let covering = || self.newest(true).filter(|record| view.yes_covers(&record.terms));
@@ -138,8 +137,58 @@ impl ConsentLog {
         }
     }
 
+    /// Every yes that allows a case by itself, newest first. They differ in what more than a yes they are: explicit, or
+    /// a guardian's.
+    pub fn standing<'a>(
+        &'a self,
+        vocabulary: &'a Vocabulary,
+        case: &'a ConsentCase<'a>,
+    ) -> impl Iterator<Item = &'a ConsentRecord> {
+        let view = View::new(vocabulary, case);
+        let no = self.no_covering(&view);
+        self.newest(true).filter(move |yes| {
+            let valid = yes.is_before_its_end(case.now_ms) && view.yes_covers(&yes.terms);
+            valid && !no.iter().any(|no| stands_against(no, yes, vocabulary))
+        })
+    }
+
+    /// Every yes that allows some use of a category, for a recipient or, where none is named, for anybody it names.
+    #[must_use]
+    pub fn standing_for_any_purpose<'a>(
+        &'a self,
+        vocabulary: &Vocabulary,
+        category: &str,
+        recipient: Option<&str>,
+        now_ms: u64,
+    ) -> Vec<&'a ConsentRecord> {
+        let stands = |yes: &&ConsentRecord| {
+            let named = yes.terms.recipients.first().map_or("", String::as_str);
+            let recipient = recipient.unwrap_or(named);
+            yes.terms.purposes.iter().any(|purpose| {
+                let case = ConsentCase { purpose, category, recipient, now_ms };
+                self.standing(vocabulary, &case).any(|standing| standing.event_id == yes.event_id)
+            })
+        };
+        self.newest(true).filter(stands).collect()
+    }
+
+    fn no_covering(&self, view: &View<'_>) -> Vec<&ConsentRecord> {
+        self.newest(false).filter(|record| view.no_covers(&record.terms)).collect()
+    }
+
     fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
+    }
+
+    /// When a later no covered all of a yes; none where none did. Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn ended_by(&self, record: &ConsentRecord, vocabulary: &Vocabulary) -> Option<u64> {
+        let ending = self.records.iter().find(|no| {
+            !no.decision.is_yes()
+                && no.sealed_at_ms >= record.sealed_at_ms
+                && is_within(&record.terms, &no.terms, vocabulary)
+        });
+        ending.map(|no| no.recorded_at_ms)
     }
 
     /// Whether a yes still allows something of what it names: nothing later, of its own scope or wider, ended it.

@@ -6,9 +6,10 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, AuditExported, BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRequested, GrantIssued,
-    GrantUsed, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, Role,
-    SignalKind,
+    Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored, BoundsPublished,
+    CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted,
+    HoldPlaced, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
+    RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -80,7 +81,11 @@ pub enum Event {
         purposes: Vec<String>,
         /// Taken back.
         lifted: bool,
+        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        interaction: String,
     },
+    /// What the bounds need to know of the person.
+    SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
     GrantIssued(GrantIssued),
     /// A use happened.
@@ -102,6 +107,36 @@ pub enum Event {
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.
     ErasureRequested(ErasureRequested),
+    /// The time of an attribute has come.
+    AttributeExpired {
+        /// The event that recorded it.
+        attribute: EventId,
+        /// By a rule of retention, and not by its own end.
+        by_retention: bool,
+    },
+    /// A consent reached its end.
+    ConsentExpired {
+        /// The event of the decision.
+        consent: EventId,
+    },
+    /// A service built something from what is held.
+    ArtifactRegistered(ArtifactRegistered),
+    /// What a service built must not be used any more.
+    ArtifactInvalidated(ArtifactInvalidated),
+    /// The person asked for something that they have a right to.
+    RequestSubmitted(RequestSubmitted),
+    /// Somebody decided about it.
+    RequestDecided(RequestDecided),
+    /// There is more time to answer.
+    RequestExtended(RequestExtended),
+    /// A legal reason blocks erasure.
+    HoldPlaced(HoldPlaced),
+    /// No longer.
+    HoldLifted(HoldLifted),
+    /// An erasure was refused, whole or in part.
+    ErasureRefused(ErasureRefused),
+    /// How long a class of events is kept.
+    RetentionDefined(RetentionDefined),
     /// Somebody was forgotten.
     ErasureCompleted(ErasureCompleted),
     /// Rules.
@@ -118,6 +153,8 @@ pub enum Event {
     RecordViewed(RecordViewed),
     /// The first entry.
     LogOpened(LogOpened),
+    /// The log went back to a backup.
+    BackupRestored(BackupRestored),
 }
 
 /// An event before it has its place.

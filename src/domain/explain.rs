@@ -54,6 +54,11 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeCorrected => "it was corrected",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
+        Reason::SensitiveLimited => "the person limited the use of sensitive data",
+        Reason::GuardianNeeded => {
+            "the person is, or is read as, too young to consent to it alone, and nobody who holds parental \
+             responsibility did"
+        }
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -66,10 +71,15 @@ fn remedy(reason: Reason) -> &'static str {
             "Only the person can change it, by consenting to exactly this or to something narrower."
         }
         Reason::NotExplicit => "Explicit consent that names the category would change it.",
-        Reason::Restricted | Reason::Objected | Reason::Paused | Reason::OptedOut => {
-            "Only the person can change it, by lifting the signal."
-        }
+        Reason::Restricted
+        | Reason::Objected
+        | Reason::Paused
+        | Reason::OptedOut
+        | Reason::SensitiveLimited => "Only the person can change it, by lifting the signal.",
         Reason::Contested => "Only the person can change it, by confirming the fact.",
+        Reason::GuardianNeeded => {
+            "Consent by the holder of parental responsibility would change it, or a word on how old the person is."
+        }
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
         Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {

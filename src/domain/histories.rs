@@ -7,7 +7,7 @@ use super::event::{Actor, Decision, Event, Recorded, Role, SignalKind};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use proptest::prelude::*;
-use sayso_proof::event::Provenance;
+use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
 /// The first event's moment; each later one's is at most [`STEP_MS`] after the one before.
 pub const START_MS: u64 = 1_000;
@@ -21,6 +21,9 @@ pub const CATEGORIES: [&str; 5] = ["work", "preference", "language", "health", "
 pub const PURPOSES: [&str; 3] = ["memory", "personalization", "safety"];
 /// Recipients that histories speak of.
 pub const RECIPIENTS: [&str; 2] = ["tutor", "coach"];
+
+/// Conversations that histories speak of.
+pub const CONVERSATIONS: [&str; 2] = ["chat-1", "chat-2"];
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const PROVENANCES: [Provenance; 3] = [Provenance::Declared, Provenance::Observed, Provenance::Inferred];
@@ -44,7 +47,8 @@ pub enum Step {
     Confirm(usize),
     Remove(usize),
     Consent { decision: Decision, terms: Terms },
-    Signal { kind: SignalKind, purposes: Vec<String>, lifted: bool },
+    Signal { kind: SignalKind, purposes: Vec<String>, lifted: bool, interaction: &'static str },
+    Describe(SubjectDescribed),
 }
 
 #[derive(Clone, Debug)]
@@ -116,23 +120,58 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..4).prop_map(Step::Confirm),
         1 => (0_usize..4).prop_map(Step::Remove),
         6 => consent.prop_map(|(decision, terms)| Step::Consent { decision, terms }),
-        1 => signal.prop_map(|(kind, purposes, lifted)| Step::Signal { kind, purposes, lifted }),
+        1 => signal.prop_map(|(kind, purposes, lifted)| {
+            Step::Signal { kind, purposes, lifted, interaction: "" }
+        }),
+    ]
+}
+
+/// What only some histories have: guardians, descriptions, pauses of one conversation.
+fn rarer_step() -> impl Strategy<Value = Step> {
+    let consent = (proptest::sample::select(&DECISIONS[..]), terms(), any::<bool>());
+    let bands = [AgeBand::Unspecified, AgeBand::Child, AgeBand::Teen, AgeBand::Adult, AgeBand::Unknown];
+    let described = (
+        proptest::sample::select(bands.to_vec()),
+        proptest::sample::select(&[None, Some(13), Some(15), Some(16)][..]),
+        proptest::sample::select(&["", "DE", "FR", "US-CA", "unknown"][..]),
+    );
+    let pause = (some_of(&PURPOSES, 0..2), any::<bool>(), proptest::sample::select(&CONVERSATIONS[..]));
+    prop_oneof![
+        3 => consent.prop_map(|(decision, terms, guardian)| {
+            Step::Consent { decision, terms: Terms { guardian, ..terms } }
+        }),
+        2 => described.prop_map(|(band, years, place)| Step::Describe(SubjectDescribed {
+            age_band: band.into(),
+            age_years: years.filter(|_| band == AgeBand::Teen),
+            jurisdiction: place.into(),
+        })),
+        1 => pause.prop_map(|(purposes, lifted, interaction)| {
+            Step::Signal { kind: SignalKind::Pause, purposes, lifted, interaction }
+        }),
     ]
 }
 
 /// Histories of up to sixteen events.
 pub fn histories() -> impl Strategy<Value = Vec<Recorded>> {
-    proptest::collection::vec((step(), 0..=STEP_MS), 0..16).prop_map(|steps| {
-        let (mut events, mut moment_ms) = (Vec::new(), START_MS);
-        for (step, later_ms) in steps {
-            moment_ms += later_ms / STEP_MS * STEP_MS;
-            if let Some(event) = event(step, &SubjectState::fold(&events)) {
-                let number = events.len() as u64;
-                events.push(recorded(number, moment_ms, event));
-            }
+    proptest::collection::vec((step(), 0..=STEP_MS), 0..16).prop_map(told)
+}
+
+/// Histories of up to sixteen events, of children, guardians and single conversations too.
+pub fn histories_of_anybody() -> impl Strategy<Value = Vec<Recorded>> {
+    let step = prop_oneof![2 => step(), 1 => rarer_step()];
+    proptest::collection::vec((step, 0..=STEP_MS), 0..16).prop_map(told)
+}
+
+fn told(steps: Vec<(Step, u64)>) -> Vec<Recorded> {
+    let (mut events, mut moment_ms) = (Vec::new(), START_MS);
+    for (step, later_ms) in steps {
+        moment_ms += later_ms / STEP_MS * STEP_MS;
+        if let Some(event) = event(step, &SubjectState::fold(&events)) {
+            let number = events.len() as u64;
+            events.push(recorded(number, moment_ms, event));
         }
-        events
-    })
+    }
+    events
 }
 
 /// An event in its place.
@@ -182,6 +221,9 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
         Step::Confirm(which) => Event::AttributeConfirmed { attribute: held(which)? },
         Step::Remove(which) => Event::AttributeRemoved { attribute: held(which)?, reason: String::new() },
         Step::Consent { decision, terms } => Event::Consent { decision, terms },
-        Step::Signal { kind, purposes, lifted } => Event::Signal { kind, purposes, lifted },
+        Step::Signal { kind, purposes, lifted, interaction } => {
+            Event::Signal { kind, purposes, lifted, interaction: interaction.into() }
+        }
+        Step::Describe(said) => Event::SubjectDescribed(said),
     })
 }

@@ -3,13 +3,19 @@
 pub mod attribute;
 pub mod codec;
 pub mod consent;
+pub mod erasure;
 pub mod event;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;
+pub mod person;
 pub mod profile;
+pub mod request;
+pub mod retention;
+pub mod rights;
 mod violation;
 pub mod vocabulary;
+mod words;
 
 pub use violation::{Violation, Violations};

@@ -4,8 +4,10 @@ use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
 use super::event::{Actor, Event, GrantIssued, Reason, Recorded, SignalKind};
 use super::ids::{EventId, GrantId};
+use super::person::Description;
+use super::rights::Rights;
 use sayso_proof::event::Provenance;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Grants that have ended and may still be remembered where few are open.
 pub const ENDED_GRANTS_MAX: usize = 64;
@@ -56,6 +58,8 @@ pub struct ActiveSignal {
     pub recorded_at_ms: u64,
     /// Its event.
     pub event_id: EventId,
+    /// Of a pause: the one conversation that it is for; empty: everywhere.
+    pub interaction: String,
 }
 
 /// A grant that may still be open.
@@ -82,9 +86,15 @@ pub struct SubjectState {
     pub consents: ConsentLog,
     /// In the order recorded.
     pub signals: Vec<ActiveSignal>,
+    /// What the bounds know of the person.
+    pub description: Description,
+    /// Recipients that reported a reply with which they told the person that they talk with an AI system.
+    pub ai_disclosed_by: BTreeSet<String>,
     /// By event: every one that is open, and of those that have ended no more than of the open, or
     /// [`ENDED_GRANTS_MAX`], so that memory stays bounded.
     pub grants: BTreeMap<EventId, GrantState>,
+    /// Requests, holds, fences and artefacts.
+    pub rights: Rights,
     /// Recorded time of the newest event.
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event.
@@ -116,7 +126,7 @@ impl SubjectState {
             Event::AttributeConfirmed { attribute } => {
                 self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
             }
-            Event::AttributeRemoved { attribute, .. } => {
+            Event::AttributeRemoved { attribute, .. } | Event::AttributeExpired { attribute, .. } => {
                 self.attributes.retain(|_, held| held.event_id != *attribute);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
@@ -129,14 +139,21 @@ impl SubjectState {
                 terms: terms.clone(),
                 actor: event.actor.clone(),
             }),
-            Event::Signal { kind, purposes, lifted } => self.signal(event, *kind, purposes, *lifted),
+            Event::Signal { kind, purposes, lifted, interaction } => {
+                self.signal(event, *kind, purposes, *lifted, interaction);
+            }
+            Event::SubjectDescribed(said) => self.description.apply(said, now_ms),
+            // The service itself says so, with its own credential.
+            Event::GrantUsed(used) if used.ai_disclosure_shown => {
+                self.ai_disclosed_by.insert(event.actor.name.clone());
+            }
             Event::GrantIssued(issued) => self.issue(event, issued, now_ms),
             Event::GrantRevoked { grant, reason, .. } => {
                 if let Some(grant) = self.grants.get_mut(grant) {
                     grant.revoked.get_or_insert((*reason, now_ms));
                 }
             }
-            _ => {}
+            _ => self.rights.apply(event),
         }
     }
 
@@ -181,16 +198,25 @@ impl SubjectState {
     }
 
     /// Lifting names purposes (or all), and takes back what was said for those; a signal for all purposes is taken
-    /// back as a whole or not at all.
-    fn signal(&mut self, event: &Recorded, kind: SignalKind, purposes: &[String], lifted: bool) {
+    /// back as a whole or not at all. Naming a conversation takes back what was said for it; naming none, everything.
+    fn signal(
+        &mut self,
+        event: &Recorded,
+        kind: SignalKind,
+        purposes: &[String],
+        lifted: bool,
+        interaction: &str,
+    ) {
         if !lifted {
             let (purposes, recorded_at_ms) = (purposes.to_vec(), event.recorded_at_ms);
-            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id: event.event_id });
+            let (event_id, interaction) = (event.event_id, interaction.to_owned());
+            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id, interaction });
             return;
         }
         self.signals.retain_mut(|signal| {
-            if signal.kind != kind || purposes.is_empty() {
-                return signal.kind != kind;
+            let meant = signal.kind == kind && (interaction.is_empty() || signal.interaction == interaction);
+            if !meant || purposes.is_empty() {
+                return !meant;
             }
             let for_all = signal.purposes.is_empty();
             signal.purposes.retain(|purpose| !purposes.contains(purpose));
@@ -212,12 +238,26 @@ impl SubjectState {
         self.grants.insert(event.event_id, grant);
     }
 
-    /// The signal of this kind that stands against a purpose (with its ancestors), if one does.
+    /// The signal of this kind that stands everywhere against a purpose (with its ancestors), if one does.
     #[must_use]
     pub fn signal_against(&self, kind: SignalKind, purpose_line: &[&str]) -> Option<&ActiveSignal> {
+        self.signal_in(kind, purpose_line, "")
+    }
+
+    /// The pause of this very conversation that stands against a purpose (with its ancestors), if one does.
+    #[must_use]
+    pub fn pause_in(&self, interaction: &str, purpose_line: &[&str]) -> Option<&ActiveSignal> {
+        if interaction.is_empty() {
+            return None;
+        }
+        self.signal_in(SignalKind::Pause, purpose_line, interaction)
+    }
+
+    fn signal_in(&self, kind: SignalKind, purpose_line: &[&str], interaction: &str) -> Option<&ActiveSignal> {
         self.signals.iter().find(|signal| {
             let named = |purpose: &String| purpose_line.contains(&purpose.as_str());
-            signal.kind == kind && (signal.purposes.is_empty() || signal.purposes.iter().any(named))
+            let here = signal.kind == kind && signal.interaction == interaction;
+            here && (signal.purposes.is_empty() || signal.purposes.iter().any(named))
         })
     }
 }

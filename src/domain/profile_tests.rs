@@ -79,6 +79,7 @@ fn signals_are_lifted_by_name_or_all_at_once() {
         kind: SignalKind::Objection,
         purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
         lifted,
+        interaction: String::new(),
     };
     let stands =
         |events| fold(events).signal_against(SignalKind::Objection, &["memory", "personalization"]).is_some();

@@ -1,7 +1,8 @@
 //! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
 
+pub use super::words::{BENEFITS, RISKS, default_vocabulary, defaults};
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Levels from a word up to its top. What is deeper is not published; the verifier cuts lines off at the same depth.
 pub const LINE_MAX: usize = 32;
@@ -85,6 +86,42 @@ impl Vocabulary {
         !self.special_line(id).is_empty()
     }
 
+    /// Where a purpose stands on the ladder of rising risk, 0 (not on it) to 6: the highest of its own rung and its
+    /// ancestors', so that no purpose stands lower than what it is part of.
+    #[must_use]
+    pub fn rung(&self, id: &str) -> i32 {
+        let line = self.purpose_line(id).into_iter().filter_map(|id| self.purposes.get(id));
+        line.map(|purpose| purpose.rung).max().unwrap_or_default()
+    }
+
+    /// Tags of a purpose and its ancestors: risks, benefits.
+    #[must_use]
+    pub fn purpose_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+        let line = self.purpose_line(id).into_iter().filter_map(|id| self.purposes.get(id));
+        let all: Vec<&PurposeDefined> = line.collect();
+        let risks = all.iter().flat_map(|purpose| &purpose.risks).map(String::as_str).collect();
+        (risks, all.iter().flat_map(|purpose| &purpose.benefits).map(String::as_str).collect())
+    }
+
+    /// Tags of a category and its ancestors: risks, benefits.
+    #[must_use]
+    pub fn category_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+        let line = self.category_line(id).into_iter().filter_map(|id| self.categories.get(id));
+        let all: Vec<&CategoryDefined> = line.collect();
+        let risks = all.iter().flat_map(|category| &category.risks).map(String::as_str).collect();
+        (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
+    }
+
+    /// Whether with this category every line would still end, and within [`LINE_MAX`].
+    #[must_use]
+    pub fn can_take_category(&self, category: &CategoryDefined) -> bool {
+        let parent = |id: &str| {
+            let parent = self.categories.get(id).map(|category| category.parent.as_str());
+            if id == category.id { Some(category.parent.as_str()) } else { parent }
+        };
+        all_end(&category.id, self.categories.keys(), parent)
+    }
+
     /// Whether with this purpose every line would still end, and within [`LINE_MAX`].
     #[must_use]
     pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
@@ -92,11 +129,7 @@ impl Vocabulary {
             let parent = self.purposes.get(id).map(|purpose| purpose.parent.as_str());
             if id == purpose.id { Some(purpose.parent.as_str()) } else { parent }
         };
-        let ends = |id: &str| {
-            let next = |id: &&str| parent(id).filter(|above| !above.is_empty());
-            std::iter::successors(Some(id), next).nth(LINE_MAX).is_none()
-        };
-        ends(&purpose.id) && self.purposes.keys().all(|id| ends(id))
+        all_end(&purpose.id, self.purposes.keys(), parent)
     }
 
     /// Purposes that a misspelt one may have meant.
@@ -123,6 +156,30 @@ fn line<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a st
         next = parent(above);
     }
     line
+}
+
+/// Whether every line from these words and the new one ends within [`LINE_MAX`].
+fn all_end<'a>(
+    new: &str,
+    mut words: impl Iterator<Item = &'a String>,
+    parent: impl for<'b> Fn(&'b str) -> Option<&'a str>,
+) -> bool {
+    let ends = |id: &str| {
+        let mut next = parent(id).filter(|above| !above.is_empty());
+        for _ in 1..LINE_MAX {
+            let Some(above) = next else { return true };
+            next = parent(above).filter(|above| !above.is_empty());
+        }
+        next.is_none()
+    };
+    ends(new) && words.all(|id| ends(id))
+}
+
+/// Of a closed list, what a misspelt word may have meant.
+#[must_use]
+pub fn near_tags(tag: &str, known: &[&str]) -> Vec<String> {
+    let known: Vec<String> = known.iter().map(|tag| (*tag).to_owned()).collect();
+    near(tag, known.iter())
 }
 
 fn near<'a>(id: &str, words: impl Iterator<Item = &'a String>) -> Vec<String> {
@@ -152,97 +209,6 @@ fn distance(left: &str, right: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// (id, parent, DPV term, title)
-const PURPOSES: [(&str, &str, &str, &str); 12] = [
-    ("personalization", "", "Personalisation", "Adapting replies to the person"),
-    (
-        "tone-adaptation",
-        "personalization",
-        "ServicePersonalisation",
-        "Speaking in a way that suits the person",
-    ),
-    (
-        "content-relevance",
-        "personalization",
-        "ServicePersonalisation",
-        "Choosing content that matters to the person",
-    ),
-    ("memory", "personalization", "ServicePersonalisation", "Remembering what the person said before"),
-    (
-        "accessibility",
-        "personalization",
-        "UserInterfacePersonalisation",
-        "Fitting replies to the person's needs",
-    ),
-    (
-        "recommendation",
-        "personalization",
-        "ProvidePersonalisedRecommendations",
-        "Recommending things to the person",
-    ),
-    ("companionship", "personalization", "ServicePersonalisation", "Keeping the person company"),
-    ("safety", "", "EnforceSecurity", "Keeping the person and others safe"),
-    ("model-training", "", "ServiceOptimisation", "Training models"),
-    ("research", "", "ResearchAndDevelopment", "Research"),
-    ("advertising", "", "Advertising", "Advertising"),
-    ("analytics", "", "ServiceUsageAnalytics", "Counting and measuring use"),
-];
-
-/// (id, parent, term of DPV's personal data extension, title, special). Where DPV has no word, the nearest above.
-const CATEGORIES: [(&str, &str, &str, &str, bool); 22] = [
-    ("activity", "", "Behavioural", "What the person does", false),
-    ("preference", "", "Preference", "What the person likes", false),
-    ("communication-style", "preference", "Preference", "How the person likes to be spoken to", false),
-    ("language", "preference", "Language", "Languages the person uses", false),
-    ("work", "", "Professional", "Work and profession", false),
-    ("family", "", "Family", "Family", false),
-    ("location", "", "Location", "Where the person is or lives", false),
-    ("relationship", "", "Relationship", "Friends and partners", false),
-    ("education", "", "Education", "Learning and education", false),
-    ("finance", "", "Financial", "Money", false),
-    ("contact", "", "Contact", "How the person can be reached", false),
-    ("identity", "", "Identifying", "Who the person is", false),
-    ("health", "", "Health", "Health", true),
-    ("mental-health", "health", "MentalHealth", "Mental health", true),
-    ("disability", "health", "Disability", "Disability", true),
-    ("political_opinion", "", "PoliticalOpinion", "Political opinions", true),
-    ("religious_belief", "", "ReligiousBelief", "Religious or philosophical beliefs", true),
-    ("sexual_orientation_gender", "", "Sexual", "Sex life, sexual orientation and gender", true),
-    ("ethnicity", "", "Ethnicity", "Racial or ethnic origin", true),
-    ("trade_union", "", "TradeUnionMembership", "Trade union membership", true),
-    ("genetic", "", "Genetic", "Genetic data", true),
-    ("biometric", "", "Biometric", "Biometric data that identifies", true),
-];
-
-/// What a new log begins with.
-#[must_use]
-pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
-    let purpose = |(id, parent, term, title): (&str, &str, &str, &str)| PurposeDefined {
-        id: id.into(),
-        parent: parent.into(),
-        iri: format!("https://w3id.org/dpv#{term}"),
-        title: title.into(),
-    };
-    let category = |(id, parent, term, title, special): (&str, &str, &str, &str, bool)| CategoryDefined {
-        id: id.into(),
-        parent: parent.into(),
-        iri: format!("https://w3id.org/dpv/pd#{term}"),
-        title: title.into(),
-        special,
-    };
-    (PURPOSES.map(purpose).to_vec(), CATEGORIES.map(category).to_vec())
-}
-
-/// The default words.
-#[must_use]
-pub fn default_vocabulary() -> Vocabulary {
-    let (purposes, categories) = defaults();
-    let mut vocabulary = Vocabulary::default();
-    purposes.into_iter().for_each(|purpose| vocabulary.define_purpose(purpose));
-    categories.into_iter().for_each(|category| vocabulary.define_category(category));
-    vocabulary
 }
 
 #[cfg(test)]

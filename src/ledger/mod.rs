@@ -19,7 +19,7 @@ use sayso_proof::entry::{self, EntryError, Header};
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use sayso_proof::proof::TlogProof;
 use sequencer::{Sequencer, Submission};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +44,8 @@ pub struct LedgerOptions {
     pub sealed_age_max_ms: u64,
     /// Where the last checkpoint is kept outside the store.
     pub checkpoint_file: Option<PathBuf>,
+    /// A restore was declared: the store may be behind or beside the kept checkpoint.
+    pub is_restored: bool,
 }
 
 /// An entry that is ready for its place.
@@ -148,7 +150,7 @@ impl Ledger {
         let key = Arc::new(key);
         let verifier = VerifierKey { name: options.origin.clone(), key: key.verifying() };
         let mut anchor = Anchor::open(options.checkpoint_file.as_deref())?;
-        if let Some(note) = anchor.last() {
+        if let Some(note) = anchor.last().filter(|_| !options.is_restored) {
             let last = Checkpoint::open(note, &verifier).map_err(LedgerError::KeptCheckpoint)?;
             if last.size > head.size {
                 return Err(LedgerError::Behind { given_out: last.size, held: head.size });
@@ -178,6 +180,14 @@ impl Ledger {
         let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
         Ok(Self { origin, store, key, clock, queue, newest, refused_at_ms, thread })
+    }
+
+    /// The last checkpoint that was given out before this start, where one is kept in this file.
+    ///
+    /// # Errors
+    /// The file can't be read, or is damaged.
+    pub fn kept_checkpoint(file: &Path) -> Result<Option<String>, LedgerError> {
+        Ok(Anchor::open(Some(file))?.last().map(str::to_owned))
     }
 
     /// Signs a payload. From any thread, in parallel.

@@ -3,6 +3,7 @@
 //! The contracts speak of entries, leaf hashes, positions and pages, never of plaintext: an engine sees sealed bytes.
 //! One suite (`contract`) runs against every engine.
 
+pub mod backup;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;

@@ -7,6 +7,7 @@ use super::node::{Record, Trie};
 use super::pages;
 use super::paths::Trunk;
 use super::shelf::{PageWrite, Shelf};
+use super::subjects::PendingErasure;
 use super::tree::{Node, Tree};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -35,8 +36,8 @@ pub enum Work {
     Create(Hash),
     /// A subject's end.
     Erase(Box<Erasure>),
-    /// The end of some versions.
-    Puncture(Handle, Vec<u64>),
+    /// The end of some versions, and the intent that it belongs to.
+    Puncture(Handle, Vec<u64>, Option<PendingErasure>),
     /// The end of an intent: an erasure is complete.
     Complete([u8; 16]),
 }
@@ -76,7 +77,7 @@ impl<'a> Batch<'a> {
         match work {
             Work::Create(subject) => self.create(subject),
             Work::Erase(erasure) => self.erase(erasure),
-            Work::Puncture(handle, versions) => self.puncture(*handle, versions),
+            Work::Puncture(handle, versions, intent) => self.puncture(*handle, versions, intent.as_ref()),
             Work::Complete(request) => {
                 self.own.insert(pages::id(pages::INTENT, request), None);
                 Ok(())
@@ -128,13 +129,21 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn puncture(&mut self, handle: Handle, versions: &[u64]) -> Result<(), VaultError> {
+    fn puncture(
+        &mut self,
+        handle: Handle,
+        versions: &[u64],
+        intent: Option<&PendingErasure>,
+    ) -> Result<(), VaultError> {
         let subject =
             self.edit.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
         let subject = pages::decode_hash(&subject)?;
         let cover = Tree::new(self.held(&subject, handle)?).without(versions);
         let record = pages::encode_subject(handle, &cover);
         self.edit.destroy(Trie::Subjects, &subject, Some(record))?;
+        if let Some((request, intent)) = intent {
+            self.own.extend([self.shelf.own_page(pages::INTENT, request, intent)?]);
+        }
         self.destroyed.push(Destroyed { subject, handle, cover: Some(cover) });
         Ok(())
     }

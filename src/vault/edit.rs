@@ -40,7 +40,7 @@ struct Twig {
 }
 
 enum Content {
-    Interior([Option<Branch>; 16]),
+    Interior(Box<[Option<Branch>; 16]>),
     Leaf(Vec<Record>),
 }
 
@@ -154,7 +154,8 @@ fn open<'b>(branch: &'b mut Branch, shelf: &Shelf) -> Result<&'b mut Twig, Vault
         let content = match shelf.page(link)? {
             Page::Leaf(records) => Content::Leaf(records),
             Page::Interior(interior) => {
-                Content::Interior(interior.children.map(|child| child.map(Branch::Closed)))
+                let children = interior.children.map(|child| child.map(Branch::Closed));
+                Content::Interior(Box::new(children))
             }
         };
         let link = link.clone();
@@ -229,7 +230,7 @@ fn split(twig: &mut Twig, level: usize, shelf: &Shelf) {
             *child = Some(Branch::Open(leaf));
         }
     }
-    twig.content = Content::Interior(children);
+    twig.content = Content::Interior(Box::new(children));
 }
 
 /// Removes or replaces a record that is there, and marks the way to it.
@@ -288,7 +289,7 @@ fn seal(branch: Branch, shelf: &Shelf, sealed: &mut Sealed) -> Result<Link, Vaul
         Content::Leaf(records) => encode_leaf(&records),
         Content::Interior(children) => {
             let mut interior = Interior::default();
-            for (place, child) in interior.children.iter_mut().zip(children) {
+            for (place, child) in interior.children.iter_mut().zip(*children) {
                 *place = child.map(|child| seal(child, shelf, sealed)).transpose()?;
             }
             let page = encode_interior(&interior);

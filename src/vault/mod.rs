@@ -23,7 +23,8 @@ mod tests;
 pub mod tree;
 mod writer;
 
-pub use custody::{FileCustody, MemoryCustody, RootCustody};
+pub use crate::secret::clear_stack;
+pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
 pub use subject::SubjectKeys;
 pub use subjects::{PendingErasure, Vault};

@@ -140,7 +140,7 @@ pub struct Record {
 /// A page of a trie.
 pub enum Page {
     /// Links to the pages below.
-    Interior(Interior),
+    Interior(Box<Interior>),
     /// Records, by ascending key.
     Leaf(Vec<Record>),
 }
@@ -149,7 +149,7 @@ impl Page {
     /// Reads a page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
         match page.split_first().ok_or(VaultError::Page)? {
-            (&INTERIOR, rest) => decode_interior(rest).map(Self::Interior),
+            (&INTERIOR, rest) => decode_interior(rest).map(|interior| Self::Interior(Box::new(interior))),
             (&LEAF, rest) => decode_leaf(rest).map(Self::Leaf),
             _ => Err(VaultError::Page),
         }

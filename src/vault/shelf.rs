@@ -2,19 +2,23 @@
 
 use super::cache::Cache;
 use super::custody::RootCustody;
-use super::node::{LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
+use super::node::{Interior, LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
 use super::pages;
 use super::paths::{Paths, Trunk, Turn};
 use super::seal::PageSeal;
 use super::tree::Node;
 use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
+use crate::secret;
 use crate::store::{KeyStore, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
+
+/// What reading a page leaves on the stack is overwritten this deep.
+const STACK_BYTES: usize = 32 << 10;
 
 /// A page to write (`Some`) or to remove.
 pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
@@ -73,7 +77,7 @@ impl Shelf {
                             .map(|found| found.value));
                     }
                     Page::Interior(interior) => {
-                        let interior = Arc::new(interior);
+                        let interior: Arc<Interior> = Arc::from(interior);
                         self.paths.keep(turn, link.id, &interior);
                         interior
                     }
@@ -112,7 +116,9 @@ impl Shelf {
                 return Ok(Some(keys));
             }
             let generation = self.cache.generation();
-            let Some((handle, cover)) = self.held(subject)? else { return Ok(None) };
+            let held = self.held(subject);
+            secret::clear_stack::<STACK_BYTES>();
+            let Some((handle, cover)) = held? else { return Ok(None) };
             if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
                 return Ok(Some(keys));
             }

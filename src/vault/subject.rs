@@ -2,9 +2,13 @@
 
 use super::VaultError;
 use super::tree::{Node, Tree};
+use crate::secret;
 use sayso_proof::entry::{EventKey, Handle};
 use sayso_proof::merkle::Hash;
 use std::sync::{Mutex, PoisonError};
+
+/// What deriving a key leaves on the stack is overwritten this deep.
+const STACK_BYTES: usize = 8 << 10;
 
 /// What opens and seals one subject's events. Zeroized when the last holder lets go, and at once when destroyed,
 /// whoever holds it.
@@ -33,8 +37,9 @@ impl SubjectKeys {
     /// It was destroyed.
     pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
         let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = tree.key(version).ok_or(VaultError::Destroyed)?;
-        Ok(EventKey::derive(&key, event_id))
+        let key = tree.key(version).ok_or(VaultError::Destroyed).map(|key| EventKey::derive(&key, event_id));
+        secret::clear_stack::<STACK_BYTES>();
+        key
     }
 
     /// From now on only this is held.

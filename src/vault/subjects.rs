@@ -9,7 +9,7 @@ use super::writer::Writer;
 use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
-use crate::store::KeyStore;
+use crate::store::{KeyStore, Page};
 use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -96,13 +96,20 @@ impl Vault {
         self.shelf.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 
-    /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains.
+    /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains. The
+    /// intent of a partial erasure, where there is one, is kept in the same durable write, as [`Vault::erase`] does.
     ///
     /// # Errors
     /// The subject is unknown, or the key store can't be written; then what was destroyed is what the store says, and
     /// the keys in memory follow it.
-    pub async fn puncture(&self, handle: Handle, versions: &[u64]) -> Result<(), VaultError> {
-        self.writer.puncture(handle, versions.to_vec()).await
+    pub async fn puncture(
+        &self,
+        handle: Handle,
+        versions: &[u64],
+        intent: Option<([u8; 16], &[u8])>,
+    ) -> Result<(), VaultError> {
+        let intent = intent.map(|(request, bytes)| (request, bytes.to_vec()));
+        self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
     /// Destroys a person's keys and their place in the id map, sets the fence and keeps the intent of the erasure, all
@@ -156,6 +163,15 @@ impl Vault {
     /// The key store can't be written.
     pub async fn erasure_done(&self, request: [u8; 16]) -> Result<(), VaultError> {
         self.writer.complete(request).await
+    }
+
+    /// Every page of the key store, sealed as it is, none written meanwhile: what a backup takes. In memory, about 300
+    /// bytes a person.
+    ///
+    /// # Errors
+    /// The key store can't be read.
+    pub async fn pages(&self) -> Result<Vec<Page>, VaultError> {
+        self.writer.copy().await
     }
 
     /// How often keys were destroyed and the root key replaced; destructions that waited together count once.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod crashes;
+mod figures;
 mod machine;
 
 use super::custody::CustodyError;
@@ -290,7 +291,7 @@ async fn an_erasure_of_earlier_keys_leaves_those_of_who_came_back() {
     vault.erase(&old, 2_000, [1; 16], b"").await.unwrap();
     let back = vault.subject_or_create(&ada).await.unwrap();
     assert!(matches!(vault.erase(&old, 3_000, [2; 16], b"").await, Err(VaultError::Destroyed)));
-    assert!(matches!(vault.puncture(old.handle, &[0]).await, Err(VaultError::Destroyed)));
+    assert!(matches!(vault.puncture(old.handle, &[0], None).await, Err(VaultError::Destroyed)));
     assert!(key(&back, 0).is_some());
     assert!(Arc::ptr_eq(&back, &vault.by_handle(back.handle).unwrap().unwrap()));
     assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second left no trace");
@@ -338,7 +339,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
         if whole {
             vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
         } else {
-            vault.puncture(keys.handle, &[5]).await.unwrap();
+            vault.puncture(keys.handle, &[5], None).await.unwrap();
         }
         go.send(()).unwrap();
         for found in [reader.join().unwrap(), vault.subject(&ada).unwrap()] {
@@ -388,8 +389,8 @@ async fn puncturing_destroys_those_versions_and_no_others() {
     let vault = bench.open();
     let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
     let before: Vec<_> = (0..40).map(|version| key(&keys, version)).collect();
-    vault.puncture(keys.handle, &[3, 4, 17]).await.unwrap();
-    vault.puncture(keys.handle, &[4, 39]).await.unwrap();
+    vault.puncture(keys.handle, &[3, 4, 17], None).await.unwrap();
+    vault.puncture(keys.handle, &[4, 39], None).await.unwrap();
     let expected: Vec<_> = before
         .iter()
         .enumerate()
@@ -403,7 +404,7 @@ async fn puncturing_destroys_those_versions_and_no_others() {
     let keys = bench.open().by_handle(handle).unwrap().unwrap();
     assert_eq!(now(&keys), expected, "after a restart");
     assert_eq!(epoch, 2);
-    assert!(matches!(bench.open().puncture(Handle([5; 16]), &[1]).await, Err(VaultError::Destroyed)));
+    assert!(matches!(bench.open().puncture(Handle([5; 16]), &[1], None).await, Err(VaultError::Destroyed)));
 }
 
 #[tokio::test]
@@ -425,12 +426,12 @@ async fn after_a_failed_write_the_store_has_the_last_word() {
         assert!(vault.by_handle(bobs.handle).unwrap().is_some());
         // Where nobody knows what is durable, both root keys stay, and nothing more is destroyed before the next start.
         assert_eq!(bench.custody.generations().unwrap().len(), 1 + usize::from(destroyed));
-        let after = vault.puncture(bobs.handle, &[1]).await;
+        let after = vault.puncture(bobs.handle, &[1], None).await;
         assert_eq!(matches!(after, Err(VaultError::Halted)), destroyed);
         drop(vault);
         let vault = bench.open();
         assert_eq!(bench.custody.generations().unwrap(), [1]);
-        vault.puncture(bobs.handle, &[2]).await.unwrap();
+        vault.puncture(bobs.handle, &[2], None).await.unwrap();
         assert_eq!(bench.custody.generations().unwrap(), [2]);
         assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
     }

@@ -3,6 +3,9 @@
 use super::VaultError;
 use super::batch::{Batch, Erasure, Work};
 use super::shelf::Shelf;
+use super::subjects::PendingErasure;
+use crate::secret;
+use crate::store::Page;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
@@ -16,12 +19,21 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 1_024;
 /// New subjects in one batch; each is two pages of one atomic write, and the store's memory follows the size of that.
 const CREATIONS_MAX: usize = 64;
+/// Of its stack, what is overwritten after each batch.
+const STACK_BYTES: usize = 256 << 10;
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
 
+/// What waits.
+enum Item {
+    Work(Work, Reply),
+    /// A copy of every page.
+    Copy(oneshot::Sender<Result<Vec<Page>, VaultError>>),
+}
+
 /// Where work is handed in. Dropped, it finishes what was handed in and lets go of the store.
 pub struct Writer {
-    queue: Option<SyncSender<(Work, Reply)>>,
+    queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,8 +57,13 @@ impl Writer {
     }
 
     /// Destroys versions; durable when it returns. Goes on where the caller does not wait for it.
-    pub async fn puncture(&self, handle: Handle, versions: Vec<u64>) -> Result<(), VaultError> {
-        self.done(Work::Puncture(handle, versions)).await
+    pub async fn puncture(
+        &self,
+        handle: Handle,
+        versions: Vec<u64>,
+        intent: Option<PendingErasure>,
+    ) -> Result<(), VaultError> {
+        self.done(Work::Puncture(handle, versions, intent)).await
     }
 
     /// Removes the intent of an erasure that is complete; durable when it returns.
@@ -54,14 +71,25 @@ impl Writer {
         self.done(Work::Complete(request)).await
     }
 
+    /// Every page as it is between two writes.
+    pub async fn copy(&self) -> Result<Vec<Page>, VaultError> {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Item::Copy(reply))?;
+        answer.await.map_err(|_| VaultError::Stopped)?
+    }
+
     async fn done(&self, work: Work) -> Result<(), VaultError> {
         let (reply, answer) = oneshot::channel();
+        self.hand_in(Item::Work(work, reply))?;
+        answer.await.map_err(|_| VaultError::Stopped)?
+    }
+
+    fn hand_in(&self, item: Item) -> Result<(), VaultError> {
         let queue = self.queue.as_ref().ok_or(VaultError::Stopped)?;
-        queue.try_send((work, reply)).map_err(|error| match error {
+        queue.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => VaultError::Overloaded,
             TrySendError::Disconnected(_) => VaultError::Stopped,
-        })?;
-        answer.await.map_err(|_| VaultError::Stopped)?
+        })
     }
 }
 
@@ -76,16 +104,28 @@ impl Drop for Writer {
     }
 }
 
-fn run(shelf: &Shelf, queue: &Receiver<(Work, Reply)>) {
+fn run(shelf: &Shelf, queue: &Receiver<Item>) {
     while let Ok(first) = queue.recv() {
-        let mut creations = usize::from(matches!(first.0, Work::Create(_)));
-        let mut works = vec![first];
-        while works.len() < BATCH_MAX && creations < CREATIONS_MAX {
-            let Ok(next) = queue.try_recv() else { break };
-            creations = creations.saturating_add(usize::from(matches!(next.0, Work::Create(_))));
-            works.push(next);
-        }
+        let (mut works, mut creations, mut next) = (Vec::new(), 0_usize, Some(first));
+        let copy = loop {
+            match next {
+                Some(Item::Work(work, reply)) => {
+                    creations = creations.saturating_add(usize::from(matches!(work, Work::Create(_))));
+                    works.push((work, reply));
+                }
+                Some(Item::Copy(reply)) => break Some(reply),
+                None => break None,
+            }
+            let is_full = works.len() >= BATCH_MAX || creations >= CREATIONS_MAX;
+            next = if is_full { None } else { queue.try_recv().ok() };
+        };
         carry_out(shelf, works);
+        secret::clear_stack::<STACK_BYTES>();
+        if let Some(reply) = copy {
+            // Whole, because nothing is written meanwhile.
+            let pages = shelf.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
+            let _gone = reply.send(pages);
+        }
     }
 }
 

@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A daemon in a process of its own.
-struct Served {
-    child: Child,
-    grpc: String,
-    data: PathBuf,
+pub struct Served {
+    pub child: Child,
+    pub grpc: String,
+    pub data: PathBuf,
 }
 
 impl Served {
-    fn start(data: &Path) -> Self {
+    pub fn start(data: &Path) -> Self {
         let data_text = data.display().to_string();
         let arguments = [
             "--json",
@@ -40,13 +40,13 @@ impl Served {
         Self { child, grpc: format!("http://{}", ready["grpc"].as_str().unwrap()), data: data.to_owned() }
     }
 
-    fn run(&self, arguments: &[&str]) -> Command {
+    pub fn run(&self, arguments: &[&str]) -> Command {
         let mut command = sayso(arguments);
         command.env("SAYSO_ADDR", &self.grpc).env("SAYSO_DATA", &self.data);
         command
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -55,7 +55,7 @@ impl Served {
         json(&self.run(&["--json", "import", facts().to_str().unwrap()]).output().unwrap())
     }
 
-    fn verify(&self, dir: &Path) {
+    pub fn verify(&self, dir: &Path) {
         let bundle = dir.join("log.tar.zst");
         let exported = self.run(&["audit", "export", "-o", bundle.to_str().unwrap()]).output().unwrap();
         assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
@@ -87,7 +87,7 @@ async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<Ato
     }
 }
 
-fn token(data: &Path, role: &str) -> String {
+pub fn token(data: &Path, role: &str) -> String {
     std::fs::read_to_string(data.join(format!("dev/{role}.token"))).unwrap().trim().to_owned()
 }
 

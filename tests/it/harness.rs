@@ -181,6 +181,7 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
         choices,
         notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
         channel: "web".into(),
+        guardian: false,
         options: None,
     }
 }

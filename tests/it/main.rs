@@ -9,15 +9,23 @@
 )]
 
 mod access;
+mod backup;
 mod bad_input;
 mod crash;
 mod credentials;
 mod gate;
+mod erasure;
+mod erasure_crash;
+mod forensic_tool;
+mod forensics;
 mod harness;
 mod hostile;
 mod outside_note;
+mod packs;
 mod public_log;
 mod readme;
 mod real_facts;
 mod silence;
+mod rights;
 mod tidy;
+mod token;

@@ -149,7 +149,7 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
         subject: PERSON.into(),
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),
-        options: None,
+        ..Default::default()
     };
     let erased = steward.rights.submit_request(request).await.unwrap().into_inner();
     let certificate = erased.certificate.unwrap();

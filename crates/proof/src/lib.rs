@@ -4,6 +4,7 @@
 //! Out of scope: fetching, storing, deciding.
 
 pub mod bundle;
+pub mod certificate;
 pub mod checkpoint;
 pub mod entry;
 pub mod event;

@@ -111,11 +111,11 @@ fn only_an_equal_or_narrower_yes_lifts_a_no() {
 fn signals_come_first() {
     let signal = |kind: SignalKind, purposes: &[&str]| {
         let purposes = purposes.iter().map(ToString::to_string).collect();
-        Event::SignalRecorded(SignalRecorded { kind: kind.into(), purposes })
+        Event::SignalRecorded(SignalRecorded { kind: kind.into(), purposes, ..SignalRecorded::default() })
     };
     let lifted = |kind: SignalKind, purposes: &[&str]| {
         let purposes = purposes.iter().map(ToString::to_string).collect();
-        Event::SignalLifted(SignalLifted { kind: kind.into(), purposes })
+        Event::SignalLifted(SignalLifted { kind: kind.into(), purposes, ..SignalLifted::default() })
     };
     let with = |events: Vec<Event>| {
         one("food", wide(), |log, _, _| {

@@ -1,9 +1,10 @@
 //! The decision against a plain model, and against the verifier, which is written without a line of it.
 
 use super::*;
+use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::codec;
-use crate::domain::consent::{ConsentCase, Cover, NoConsent};
-use crate::domain::event::{Draft, Event, Recorded, SignalKind};
+use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
+use crate::domain::event::{Decision as Said, Draft, Event, Recorded, SignalKind};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
 use crate::domain::profile::HeldAttribute;
@@ -118,7 +119,7 @@ fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, Ev
         recipient: case.recipient.into(),
         purpose: case.purpose.into(),
         allowed: cited.collect(),
-        bounds: vec![10, 11],
+        bounds: vec![10, 11, 12, 13, 14],
         ..GrantIssued::default()
     };
     let mut replay = replay(events);
@@ -126,6 +127,45 @@ fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, Ev
     let replayed = replay.finish();
     assert_eq!(replayed.replayed, 1);
     replayed.findings.into_iter().map(|finding| finding.fault).collect()
+}
+
+/// A model comes to a contested conclusion again, and then the person says that it is right after all: what is granted
+/// is the newest record of it, which is the only one that nothing has replaced.
+#[test]
+fn the_verifier_agrees_on_a_conclusion_that_came_again() {
+    let inferred = || {
+        Event::AttributeRecorded(Attribute {
+            key: "k".into(),
+            value: Secret::new("1".into()),
+            category: "work".into(),
+            provenance: Provenance::Inferred,
+            evidence: Vec::new(),
+            derived_from: Vec::new(),
+            confidence: None,
+            model: String::new(),
+            observed_at_ms: 0,
+            expires_at_ms: None,
+        })
+    };
+    let terms = Terms { purposes: vec!["memory".into()], ..Terms::default() };
+    let mut events: Vec<Recorded> = (0..)
+        .zip([
+            Event::Consent { decision: Said::Given, terms },
+            inferred(),
+            Event::AttributeContested { attribute: event_id(1), reason: String::new() },
+            inferred(),
+        ])
+        .map(|(number, event)| recorded(number, number, event))
+        .collect();
+    let case = memory(&[], &[]);
+    assert!(allowed_keys(&BOUNDS, &SubjectState::fold(&events), &case).is_empty());
+    // As the use case does: what is confirmed is what is held under the key.
+    let attribute = SubjectState::fold(&events).attributes["k"].event_id;
+    events.push(recorded(4, 4, Event::AttributeConfirmed { attribute }));
+    let state = SubjectState::fold(&events);
+    let decision = BOUNDS.decide(&state, &WORDS, &case);
+    let consent = decision.allowed.first().unwrap().consent;
+    assert_eq!(faults(&events, &case, vec![(&state.attributes["k"], consent)]), []);
 }
 
 proptest! {
@@ -166,6 +206,11 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    // Each case compiles every default pack.
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// More rules, more signals and more no never allow more.
     #[test]
@@ -180,7 +225,7 @@ proptest! {
         let number = events.len() as u64;
         let mut more = events;
         let mut signal = |kind| {
-            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false };
+            let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
             more.push(recorded(number, NOW_MS, event));
         };
         let tier = [Tier::Public, Tier::Provider, Tier::Individual][what % 3];

@@ -8,7 +8,7 @@ use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
 use sayso_proof::event::Reason;
 
-fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
+pub(super) fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     Attribute {
         key: key.into(),
         value: Secret::new("1".into()),
@@ -23,7 +23,7 @@ fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     }
 }
 
-fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
+pub(super) fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let terms =
         Terms { purposes: owned(purposes), categories: owned(categories), explicit, ..Terms::default() };
@@ -82,10 +82,10 @@ fn classes_are_counted_sorted_and_say_who_decided() {
             ("work", 1, Reason::ConsentRefused, Tier::Individual, Some(event_id(6))),
         ]
     );
-    assert_eq!(decision.withheld[0].policy, "gdpr-core/art-9-explicit-consent");
+    assert_eq!(decision.withheld[0].policy, "gdpr/art-9-explicit-consent");
     assert_eq!(decision.withheld[0].article, "GDPR Art. 9(2)(a)");
-    assert_eq!(decision.withheld[1].policy, "gdpr-core/art-6-consent");
-    assert_eq!(decision.bounds, [10, 11]);
+    assert_eq!(decision.withheld[1].policy, "gdpr/art-6-consent");
+    assert_eq!(decision.bounds, [10, 11, 12, 13, 14]);
     let silence = decided(vec![held(fact("a", "work", &[]))]);
     assert_eq!(withheld(&silence), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
 }
@@ -96,6 +96,7 @@ fn a_signal_that_decides_is_named() {
         kind,
         purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
         lifted: false,
+        interaction: String::new(),
     };
     let with = |signal| {
         decided(vec![held(fact("a", "work", &[])), said(Said::Given, &["memory"], &[], false), signal])

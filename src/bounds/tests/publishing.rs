@@ -80,7 +80,7 @@ fn no_tier_can_widen_what_another_forbids() {
     packs.push(anything());
     let bounds = compile(packs).unwrap();
     let silent = Circumstances { consented: false, ..consented() };
-    assert_eq!(outcome(&bounds, &silent), "gdpr-core/art-6-consent");
+    assert_eq!(outcome(&bounds, &silent), "gdpr/art-6-consent");
     let own = pack(
         Tier::Individual,
         "own",
@@ -102,7 +102,7 @@ fn without_a_provider_nothing_is_permitted() {
 
 #[test]
 fn rules_reach_what_is_below_what_they_name() {
-    let text = "@id(\"no\") forbid (principal, action, resource in Category::\"preference\") when { context.purpose in Purpose::\"personalization\" };";
+    let text = "@id(\"no\") forbid (principal, action in Action::\"use\", resource in Category::\"preference\") when { context.purpose in Purpose::\"personalization\" };";
     let bounds = compile(vec![pack(Tier::Public, "p", text), anything()]).unwrap();
     let language = Circumstances { category: "language".into(), ..consented() };
     assert_eq!(outcome(&bounds, &language), "p/no");

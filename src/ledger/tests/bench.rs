@@ -177,6 +177,7 @@ impl Bench {
             clock_skew_max_ms: 5_000,
             sealed_age_max_ms: 60_000,
             checkpoint_file: None,
+            is_restored: false,
         };
         Self { store: Arc::default(), clock: Arc::new(SetClock(AtomicU64::new(NOW))), options }
     }

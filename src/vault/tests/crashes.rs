@@ -80,8 +80,7 @@ impl Round {
             // Past the cache.
             assert_eq!(vault.shelf.subject_of(keys.handle).unwrap(), Some(keys.subject), "both tries agree");
         }
-        let found = found.map(|keys| Held::of(&keys));
-        found
+        found.map(|keys| Held::of(&keys))
     }
 
     /// Several changes at once, of several people, and the power that may go meanwhile. Gives what may be so now.
@@ -108,7 +107,7 @@ impl Round {
                     }
                     (Some(keys), 1) => {
                         let after = before.map(|held| held.without(&versions));
-                        (person, after, vault.puncture(keys.handle, &versions).await.is_ok())
+                        (person, after, vault.puncture(keys.handle, &versions, None).await.is_ok())
                     }
                     _ => {
                         let made = vault.subject_or_create(&name(person)).await;

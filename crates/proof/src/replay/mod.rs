@@ -185,7 +185,9 @@ fn faults(
     if !vocabulary.has_purpose(&grant.purpose) {
         faults.push((None, Fault::UndefinedPurpose));
     }
-    faults.extend(person.signal_against(&grant.purpose, vocabulary).map(|fault| (None, fault)));
+    faults.extend(
+        person.signal_against(&grant.purpose, &grant.interaction, vocabulary).map(|fault| (None, fault)),
+    );
     for allowed in &grant.allowed {
         if let Err(fault) = person.allows(grant, allowed, vocabulary, moment) {
             faults.push((Some(hex::encode(&allowed.attribute)), fault));

@@ -52,6 +52,8 @@ impl Fact {
 struct Signal {
     kind: SignalKind,
     purposes: Vec<String>,
+    /// The one conversation that it is for; empty: everywhere, and of a lifting: every conversation.
+    interaction: String,
     /// Recorded or lifted.
     on: bool,
 }
@@ -87,8 +89,12 @@ impl Person {
             Event::ConsentRenewed(renewed) => self.decide(id, moment, true, renewed.terms.as_ref()),
             Event::ConsentRefused(refused) => self.decide(id, moment, false, refused.terms.as_ref()),
             Event::ConsentWithdrawn(withdrawn) => self.decide(id, moment, false, withdrawn.terms.as_ref()),
-            Event::SignalRecorded(signal) => self.signal(signal.kind(), &signal.purposes, true),
-            Event::SignalLifted(signal) => self.signal(signal.kind(), &signal.purposes, false),
+            Event::SignalRecorded(signal) => {
+                self.signal(signal.kind(), &signal.purposes, &signal.interaction, true);
+            }
+            Event::SignalLifted(signal) => {
+                self.signal(signal.kind(), &signal.purposes, &signal.interaction, false);
+            }
             _ => {}
         }
     }
@@ -147,17 +153,23 @@ impl Person {
         self.decisions.push(Decision { event_id: *id, moment, yes, terms });
     }
 
-    fn signal(&mut self, kind: SignalKind, purposes: &[String], on: bool) {
-        self.signals.push(Signal { kind, purposes: purposes.to_vec(), on });
+    fn signal(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, on: bool) {
+        let (purposes, interaction) = (purposes.to_vec(), interaction.to_owned());
+        self.signals.push(Signal { kind, purposes, interaction, on });
     }
 
-    /// A signal in force that forbids this purpose.
-    pub fn signal_against(&self, purpose: &str, vocabulary: &Vocabulary) -> Option<Fault> {
+    /// A signal in force that forbids this purpose, everywhere or in this conversation.
+    pub fn signal_against(&self, purpose: &str, interaction: &str, vocabulary: &Vocabulary) -> Option<Fault> {
         let line = vocabulary.purpose_line(purpose);
+        let here = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
         let stands = |kind: SignalKind| {
             let mut later = self.signals.iter();
             while let Some(signal) = later.next() {
-                if signal.on && signal.kind == kind && still_covers(signal, later.clone(), &line) {
+                if signal.on
+                    && signal.kind == kind
+                    && here(signal)
+                    && still_covers(signal, later.clone(), &line)
+                {
                     return true;
                 }
             }
@@ -241,7 +253,11 @@ impl Person {
 /// purposes takes back every signal of its kind; naming some takes back those by their names, and never part of a signal
 /// for all purposes.
 fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, line: &[&str]) -> bool {
-    let lifted: Vec<&Signal> = later.filter(|other| !other.on && other.kind == signal.kind).collect();
+    let meant = |other: &&Signal| {
+        let place = other.interaction.is_empty() || other.interaction == signal.interaction;
+        !other.on && other.kind == signal.kind && place
+    };
+    let lifted: Vec<&Signal> = later.filter(meant).collect();
     if lifted.iter().any(|lifted| lifted.purposes.is_empty()) {
         return false;
     }

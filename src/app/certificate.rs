@@ -1,0 +1,115 @@
+//! The proof of an erasure: what went, what was kept and why, who had it and who has confirmed; signed, and verified
+//! without the daemon.
+
+use super::App;
+use super::error::{AppError, Cause};
+use super::rules::open_plain;
+use crate::domain::event::{ErasureCompleted, Event};
+use crate::domain::ids::EventId;
+use crate::domain::request::RequestRecord;
+use sayso_proof::certificate::{self, Kept, Recipient, Statement};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The proof of an erasure.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The request.
+    pub request: EventId,
+    /// The `ErasureCompleted` event.
+    pub completed: ErasureCompleted,
+    /// Attributes by category; of a partial erasure only where the person's own record could be read.
+    pub erased_by_category: BTreeMap<String, u32>,
+    /// Its position.
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub completed_at_ms: u64,
+    /// Recipients that said they carried it out.
+    pub acknowledged: Vec<String>,
+    /// `c2sp.org/tlog-proof` text of the event.
+    pub proof: String,
+    /// All of it in one signed text.
+    pub document: String,
+}
+
+impl App {
+    /// The certificate of an erasure, with everything that is still known.
+    ///
+    /// # Errors
+    /// There is none by this request; or the store.
+    pub async fn get_certificate(self: &Arc<Self>, request: &EventId) -> Result<Certificate, AppError> {
+        let record = self.find_request(request).await?.map(|(_, record)| record);
+        self.certificate_with(request, record.as_ref())
+    }
+
+    /// The certificate of an erasure, without the person's own record.
+    pub(super) fn certificate(&self, request: &EventId) -> Result<Certificate, AppError> {
+        self.certificate_with(request, None)
+    }
+
+    /// The certificate of an erasure; of a partial one with what the person's own record says about it.
+    pub(super) fn certificate_with(
+        &self,
+        request: &EventId,
+        record: Option<&RequestRecord>,
+    ) -> Result<Certificate, AppError> {
+        let position = self.erasure_position(request)?.ok_or(AppError::NotFound("erasure"))?;
+        let event = open_plain(self.store().read_entry(position)?)?;
+        let Event::ErasureCompleted(completed) = event.event else {
+            return Err(AppError::Internal(Cause::Inconsistent("the index names another event")));
+        };
+        let mut acknowledged = Vec::new();
+        for recipient in &completed.recipients {
+            if self.has_acknowledged(&recipient.name, position)? {
+                acknowledged.push(recipient.name.clone());
+            }
+        }
+        let summary = record.and_then(|record| record.decided.as_ref()?.event.erasure.as_ref());
+        let erased_by_category = summary
+            .map_or_else(|| completed.erased_by_category.clone(), |own| own.erased_by_category.clone());
+        let mut made = Certificate {
+            request: *request,
+            completed,
+            erased_by_category,
+            position,
+            completed_at_ms: event.recorded_at_ms,
+            acknowledged,
+            proof: self.ledger.proof_text(position)?,
+            document: String::new(),
+        };
+        made.document = self.document(&made)?;
+        Ok(made)
+    }
+
+    fn document(&self, of: &Certificate) -> Result<String, AppError> {
+        let done = &of.completed;
+        let recipients = done.recipients.iter().map(|recipient| Recipient {
+            name: recipient.name.clone(),
+            grants: recipient.grant_ids.len() as u64,
+            artifacts: recipient.artifact_ids.len() as u64,
+            acknowledged: of.acknowledged.contains(&recipient.name),
+        });
+        let kept = done.kept.iter().map(|kept| Kept {
+            ground: kept.ground().as_str_name().trim_start_matches("GROUND_").to_lowercase(),
+            article: crate::domain::request::article(kept.ground()).to_owned(),
+            entries: kept.entries,
+        });
+        let statement = Statement {
+            origin: self.ledger.origin().to_owned(),
+            request: of.request.to_string(),
+            scope: done.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
+            requested_at_ms: done.requested_at_ms,
+            completed_at_ms: of.completed_at_ms,
+            position: of.position,
+            entries_erased: certificate::entries(done),
+            erased_by_category: of.erased_by_category.clone(),
+            kept: kept.collect(),
+            recipients: recipients.collect(),
+            issued_at_ms: self.now_ms(),
+        };
+        let text = statement
+            .to_text()
+            .map_err(|_| AppError::Internal(Cause::Inconsistent("a certificate has no JSON form")))?;
+        Ok(certificate::document(&self.ledger.sign_note(&text), &of.proof))
+    }
+}

@@ -1,0 +1,37 @@
+//! Records what the bounds need to know of a person.
+
+use super::error::AppError;
+use super::falls::revoked_ids;
+use super::record_consent::ConsentChanged;
+use super::write::{Begin, Pace};
+use super::{App, Caller, WriteOptions};
+use crate::domain::event::{Event, SubjectDescribed};
+use crate::domain::ids::SubjectId;
+use crate::domain::person;
+use std::sync::Arc;
+
+impl App {
+    /// Records a description and revokes the grants that it contradicts: who turns out to be a child keeps none that a
+    /// child may not have.
+    ///
+    /// # Errors
+    /// Out of bounds, erased, stale; or the store.
+    pub async fn describe_subject(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        said: SubjectDescribed,
+        options: &WriteOptions,
+    ) -> Result<ConsentChanged, AppError> {
+        person::check(&said).map_err(AppError::Invalid)?;
+        let turn = match self.begin(caller, subject, options, None, Pace::Shared).await? {
+            Begin::Replayed(receipt, events) => {
+                return Ok(ConsentChanged { receipt, revoked_grants: revoked_ids(&events) });
+            }
+            Begin::Turn(turn) => turn,
+        };
+        let planned = self.with_falls(&turn, vec![self.plan(Event::SubjectDescribed(said))]);
+        let written = self.commit(turn, planned).await?;
+        Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
+    }
+}

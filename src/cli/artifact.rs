@@ -1,0 +1,99 @@
+//! `sayso artifact`
+
+use super::Connection;
+use super::connect::client;
+use super::error::CliError;
+use super::output::{self, Out, plain_name, table};
+use crate::proto;
+use crate::proto::grant_service_client::GrantServiceClient;
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What a service built.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Embedding,
+    Adapter,
+    Cache,
+    Summary,
+}
+
+/// What services built from a profile: it falls with what it was built from.
+#[derive(Subcommand)]
+pub(super) enum Artifact {
+    /// Register something built under a grant. Example: `sayso artifact register GRANT --kind embedding --name vectors-7`
+    Register(Register),
+    /// Show what was built from what is held about a person.
+    List(List),
+}
+
+#[derive(Args)]
+pub(super) struct Register {
+    /// The grant that it was built under.
+    grant: String,
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// The service's own name for it.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Keys that went in; may be repeated. None: all that the grant allows.
+    #[arg(long)]
+    source: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// The controller's id of the person.
+    subject: String,
+}
+
+impl Artifact {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        match self {
+            Self::Register(register) => {
+                let kind = match register.kind {
+                    Kind::Embedding => proto::ArtifactKind::Embedding,
+                    Kind::Adapter => proto::ArtifactKind::Adapter,
+                    Kind::Cache => proto::ArtifactKind::Cache,
+                    Kind::Summary => proto::ArtifactKind::Summary,
+                };
+                let request = proto::RegisterArtifactRequest {
+                    grant_id: register.grant,
+                    kind: kind.into(),
+                    name: register.name,
+                    sources: register.source,
+                    options: None,
+                };
+                let mut client = client!(GrantServiceClient, at.link("service").await?);
+                let answer = client.register_artifact(request).await?.into_inner();
+                out.print("RegisterArtifactResponse", &answer, |answer| {
+                    format!("artefact {}; {}", answer.artifact_id, output::receipt(answer.receipt.as_ref()))
+                })
+            }
+            Self::List(list) => {
+                let request = proto::ListArtifactsRequest { subject: list.subject };
+                let mut client = client!(GrantServiceClient, at.link("steward").await?);
+                let answer = client.list_artifacts(request).await?.into_inner();
+                out.print("ListArtifactsResponse", &answer, |answer| {
+                    let row = |artifact: &proto::Artifact| {
+                        let state = match (artifact.reason(), artifact.acknowledged) {
+                            (proto::Reason::Unspecified, _) => "stands".to_owned(),
+                            (reason, confirmed) => {
+                                let fell = plain_name(reason.as_str_name(), "REASON_");
+                                format!("fell ({fell}){}", if confirmed { ", confirmed" } else { "" })
+                            }
+                        };
+                        vec![
+                            artifact.artifact_id.clone(),
+                            artifact.recipient.clone(),
+                            plain_name(artifact.kind().as_str_name(), "ARTIFACT_KIND_"),
+                            artifact.purpose.clone(),
+                            artifact.name.clone(),
+                            state,
+                        ]
+                    };
+                    table(&answer.artifacts.iter().map(row).collect::<Vec<_>>())
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `sayso describe`
+
+use super::Connection;
+use super::connect::client;
+use super::consent::changed;
+use super::error::CliError;
+use super::output::Out;
+use crate::proto;
+use crate::proto::profile_service_client::ProfileServiceClient;
+use clap::{Args, ValueEnum};
+
+/// How old, as coarsely as the rules need it.
+#[derive(Clone, Copy, ValueEnum)]
+enum Band {
+    /// Under 13.
+    Child,
+    /// 13 to 17.
+    Teen,
+    /// 18 and older.
+    Adult,
+    /// Take back what was said before.
+    Unknown,
+}
+
+/// Say how old a person is, coarsely, and where: some rules depend on it.
+///
+/// What is not said stays as it was.
+///
+/// Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
+#[derive(Args)]
+pub(super) struct Describe {
+    /// The controller's id of the person.
+    subject: String,
+    /// How old, as coarsely as the rules need it.
+    #[arg(long, value_enum, value_name = "BAND", required_unless_present = "jurisdiction")]
+    age_band: Option<Band>,
+    /// Of a teen: 13 to 17. A teen of unknown years is read as 13.
+    #[arg(long)]
+    age_years: Option<u32>,
+    /// ISO 3166: `DE`, `US-CA`; `EU`; or `unknown`.
+    #[arg(long, default_value = "", value_name = "CODE")]
+    jurisdiction: String,
+}
+
+impl Describe {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let age_band = match self.age_band {
+            None => proto::AgeBand::Unspecified,
+            Some(Band::Child) => proto::AgeBand::Child,
+            Some(Band::Teen) => proto::AgeBand::Teen,
+            Some(Band::Adult) => proto::AgeBand::Adult,
+            Some(Band::Unknown) => proto::AgeBand::Unknown,
+        };
+        let request = proto::DescribeSubjectRequest {
+            subject: self.subject,
+            age_band: age_band.into(),
+            age_years: self.age_years,
+            jurisdiction: self.jurisdiction,
+            options: None,
+        };
+        let mut client = client!(ProfileServiceClient, at.link("steward").await?);
+        let answer = client.describe_subject(request).await?.into_inner();
+        out.print("DescribeSubjectResponse", &answer, |answer| {
+            changed(answer.receipt.as_ref(), &answer.revoked_grants)
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! `sayso request`
+
+use super::Connection;
+use super::connect::{Link, client, parse_time};
+use super::error::CliError;
+use super::hold::Ground;
+use super::output::{self, Out, plain_name, table};
+use crate::proto;
+use crate::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
+use crate::proto::rights_service_client::RightsServiceClient;
+use clap::{Args, Subcommand, ValueEnum};
+use prost_types::Timestamp;
+
+async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
+    Ok(client!(RightsServiceClient, at.link("steward").await?))
+}
+
+/// What can be asked for. Erasure has a command of its own: `sayso erase`.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// GDPR Art. 15.
+    Access,
+    /// GDPR Art. 20.
+    Portability,
+    /// GDPR Art. 16.
+    Rectification,
+    /// GDPR Art. 18: takes effect at once.
+    Restriction,
+    /// GDPR Art. 21: takes effect at once.
+    Objection,
+}
+
+/// Requests of people: by when they are due, who decided, and why.
+#[derive(Subcommand)]
+pub(super) enum Request {
+    /// Ask for something on a person's behalf. Example: `sayso request submit access ada`
+    Submit(Submit),
+    /// Show a request.
+    Show(Show),
+    /// Show what is to be answered, the first due first; or a person's own.
+    List(List),
+    /// Grant a request; an erasure is carried out.
+    Accept(Decide),
+    /// Say that a request was done.
+    Complete(Decide),
+    /// Refuse a request. Example: `sayso request refuse REQUEST --ground excessive --reason "the tenth this week"`
+    Refuse(RefuseIt),
+    /// Take more time, once: two further months (GDPR), 45 further days (California).
+    Extend(ExtendIt),
+}
+
+#[derive(Args)]
+pub(super) struct Submit {
+    #[arg(value_enum)]
+    kind: Kind,
+    /// The controller's id of the person.
+    subject: String,
+    /// Of a rectification; may be repeated.
+    #[arg(long)]
+    key: Vec<String>,
+    /// Of a restriction or objection; may be repeated. None: all.
+    #[arg(long)]
+    purpose: Vec<String>,
+    /// The person's own words.
+    #[arg(long, default_value = "")]
+    details: String,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// Id of the request.
+    request: String,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// The controller's id of the person. None: everybody.
+    subject: Option<String>,
+    /// Only what is due by then.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    due_by: Option<Timestamp>,
+}
+
+#[derive(Args)]
+pub(super) struct Decide {
+    /// Id of the request.
+    request: String,
+    /// Without personal data.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Args)]
+pub(super) struct RefuseIt {
+    /// Id of the request.
+    request: String,
+    #[arg(long, value_enum)]
+    ground: Ground,
+    /// Without personal data; the person is told.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Args)]
+pub(super) struct ExtendIt {
+    /// Id of the request.
+    request: String,
+    /// Without personal data; the person is told.
+    #[arg(long)]
+    reason: String,
+}
+
+impl Request {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        match self {
+            Self::Submit(submit) => submit.run(at, out).await,
+            Self::Show(show) => {
+                let request = proto::GetRequestRequest { request_id: show.request };
+                let answer = client(at).await?.get_request(request).await?.into_inner();
+                out.print("GetRequestResponse", &answer, |answer| {
+                    answer.request.as_ref().map(text_of).unwrap_or_default()
+                })
+            }
+            Self::List(list) => list.run(at, out).await,
+            Self::Accept(Decide { request, reason }) => {
+                decide(at, out, request, Decision::Accept(Accept { reason })).await
+            }
+            Self::Complete(Decide { request, reason }) => {
+                decide(at, out, request, Decision::Complete(Complete { reason })).await
+            }
+            Self::Refuse(RefuseIt { request, ground, reason }) => {
+                let refuse = Refuse { ground: ground.wire().into(), reason };
+                decide(at, out, request, Decision::Refuse(refuse)).await
+            }
+            Self::Extend(ExtendIt { request, reason }) => {
+                decide(at, out, request, Decision::Extend(Extend { reason })).await
+            }
+        }
+    }
+}
+
+async fn decide(at: &Connection, out: Out, request_id: String, decision: Decision) -> Result<(), CliError> {
+    let request = proto::DecideRequestRequest { request_id, options: None, decision: Some(decision) };
+    let answer = client(at).await?.decide_request(request).await?.into_inner();
+    out.print("DecideRequestResponse", &answer, |answer| {
+        answer.request.as_ref().map(text_of).unwrap_or_default()
+    })
+}
+
+impl Submit {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let kind = match self.kind {
+            Kind::Access => proto::RequestKind::Access,
+            Kind::Portability => proto::RequestKind::Portability,
+            Kind::Rectification => proto::RequestKind::Rectification,
+            Kind::Restriction => proto::RequestKind::Restriction,
+            Kind::Objection => proto::RequestKind::Objection,
+        };
+        let request = proto::SubmitRequestRequest {
+            subject: self.subject,
+            kind: kind.into(),
+            keys: self.key,
+            purposes: self.purpose,
+            details: self.details,
+            ..proto::SubmitRequestRequest::default()
+        };
+        let answer = client(at).await?.submit_request(request).await?.into_inner();
+        out.print("SubmitRequestResponse", &answer, |answer| {
+            let mut text = answer.request.as_ref().map(text_of).unwrap_or_default();
+            if !answer.revoked_grants.is_empty() {
+                text.push_str(&format!("\ngrants that fell: {}", answer.revoked_grants.join(", ")));
+            }
+            text
+        })
+    }
+}
+
+impl List {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at).await?;
+        let mut all = proto::ListRequestsResponse::default();
+        let mut request = proto::ListRequestsRequest {
+            subject: self.subject.unwrap_or_default(),
+            due_by: self.due_by,
+            page_size: 1_000,
+            cursor: String::new(),
+        };
+        loop {
+            let page = client.list_requests(request.clone()).await?.into_inner();
+            all.requests.extend(page.requests);
+            request.cursor = page.next_cursor;
+            if request.cursor.is_empty() {
+                break;
+            }
+        }
+        out.print("ListRequestsResponse", &all, |answer| {
+            let row = |request: &proto::RightsRequest| {
+                vec![
+                    output::time(request.due_at.as_ref()),
+                    plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
+                    plain_name(request.state().as_str_name(), "REQUEST_STATE_"),
+                    request.request_id.clone(),
+                    request.subject.clone(),
+                ]
+            };
+            table(&answer.requests.iter().map(row).collect::<Vec<_>>())
+        })
+    }
+}
+
+/// A request in a few lines.
+pub(super) fn text_of(request: &proto::RightsRequest) -> String {
+    let mut text = format!(
+        "request {}: {}, {}, asked {}",
+        request.request_id,
+        plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
+        plain_name(request.state().as_str_name(), "REQUEST_STATE_"),
+        output::time(request.submitted_at.as_ref()),
+    );
+    if request.due_at.is_some() {
+        text.push_str(&format!(", due {}", output::time(request.due_at.as_ref())));
+    }
+    if !request.extended_because.is_empty() {
+        text.push_str(&format!("\nextended: {}", request.extended_because));
+    }
+    if let Some(by) = &request.decided_by {
+        let role = plain_name(by.role().as_str_name(), "ROLE_");
+        let at = output::time(request.decided_at.as_ref());
+        text.push_str(&format!("\ndecided {at} by {role} {}", by.name).trim_end().to_owned().as_str());
+    }
+    if request.ground() != proto::Ground::Unspecified {
+        let article = crate::domain::request::article(request.ground());
+        let ground = plain_name(request.ground().as_str_name(), "GROUND_");
+        text.push_str(&format!("\nground: {ground} {article}").trim_end().to_owned().as_str());
+    }
+    if !request.reason.is_empty() {
+        text.push_str(&format!("\nreason: {}", request.reason));
+    }
+    text
+}

@@ -1,0 +1,87 @@
+//! `sayso retention`
+
+use super::Connection;
+use super::connect::client;
+use super::error::CliError;
+use super::output::{self, Out, plain_name, table};
+use crate::proto;
+use crate::proto::rights_service_client::RightsServiceClient;
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Classes of events that are kept each for their own time.
+#[derive(Clone, Copy, ValueEnum)]
+enum Class {
+    /// Attributes and what was said about them, from when they were recorded.
+    Profile,
+    /// Decisions, from when they no longer count.
+    Consent,
+    /// Requests, from when they were decided.
+    Requests,
+    /// Grants and reports of use, from when the grant ended.
+    Uses,
+}
+
+/// How long what is kept.
+#[derive(Subcommand)]
+pub(super) enum Retention {
+    /// Keep a class of events for so many days; 0 ends the rule. Example: `sayso retention set profile --category health --days 365`
+    Set(Set),
+    /// Show the rules in force.
+    List,
+}
+
+#[derive(Args)]
+pub(super) struct Set {
+    #[arg(value_enum)]
+    class: Class,
+    /// Of the profile: only this category and what is below it.
+    #[arg(long, default_value = "")]
+    category: String,
+    /// Of consents and uses: only this purpose and what is below it.
+    #[arg(long, default_value = "")]
+    purpose: String,
+    /// 0 to 36,500.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=36_500))]
+    days: i64,
+}
+
+impl Retention {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client!(RightsServiceClient, at.link("steward").await?);
+        match self {
+            Self::Set(set) => {
+                let class = match set.class {
+                    Class::Profile => proto::RetentionClass::Profile,
+                    Class::Consent => proto::RetentionClass::Consent,
+                    Class::Requests => proto::RetentionClass::Requests,
+                    Class::Uses => proto::RetentionClass::Uses,
+                };
+                let seconds = set.days.saturating_mul(86_400);
+                let request = proto::SetRetentionRequest {
+                    class: class.into(),
+                    category: set.category,
+                    purpose: set.purpose,
+                    keep: Some(prost_types::Duration { seconds, nanos: 0 }),
+                    options: None,
+                };
+                let answer = client.set_retention(request).await?.into_inner();
+                out.print("SetRetentionResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+            }
+            Self::List => {
+                let answer = client.list_retention(proto::ListRetentionRequest {}).await?.into_inner();
+                out.print("ListRetentionResponse", &answer, |answer| {
+                    let row = |rule: &proto::Retention| {
+                        let seconds = rule.keep.as_ref().map_or(0, |keep| keep.seconds);
+                        let kept = match (seconds / 86_400, seconds % 86_400) {
+                            (days, 0) => format!("{days} days"),
+                            _ => format!("{seconds} seconds"),
+                        };
+                        let class = plain_name(rule.class().as_str_name(), "RETENTION_CLASS_");
+                        vec![class, rule.category.clone(), rule.purpose.clone(), kept]
+                    };
+                    table(&answer.retention.iter().map(row).collect::<Vec<_>>())
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Which events an erasure takes: pure, so that it can be held against every history.
+//!
+//! The rule for a part of a person's record: whatever holds, changes, cites or names what is erased goes with it, and
+//! what was derived from it, transitively. Nothing may come back to life: a fact that had been replaced does not stand
+//! again because what replaced it is gone. What the person decided stays, so that less data never means more use.
+
+use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
+use super::ids::{EventId, GrantId};
+use super::profile::{HeldAttribute, SubjectState};
+use super::rights::Hold;
+use super::vocabulary::Vocabulary;
+use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// What is to be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Everything but consents, signals, requests, holds.
+    Profile,
+    /// One attribute key.
+    Key(String),
+    /// One category with what is below it.
+    Category(String),
+    /// Exactly these versions, and what depends on them: what retention ends.
+    Versions(BTreeSet<u64>),
+}
+
+impl Scope {
+    /// As the log names it.
+    #[must_use]
+    pub fn kind(&self) -> ErasureScope {
+        match self {
+            Self::All => ErasureScope::All,
+            Self::Profile => ErasureScope::Profile,
+            Self::Key(_) => ErasureScope::Key,
+            Self::Category(_) => ErasureScope::Category,
+            Self::Versions(_) => ErasureScope::Retention,
+        }
+    }
+}
+
+/// Classes of events: each is kept for its own time and on its own ground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Attributes and what was said about them.
+    Profile,
+    /// Decisions and signals: the evidence of what the person wanted.
+    Consent,
+    /// Grants, reports of use, artefacts.
+    Uses,
+    /// Requests, holds, and what became of them.
+    Requests,
+    /// About nobody.
+    Nobody,
+}
+
+/// The class of an event. Every kind is named: a new one has to decide what erasing means for it.
+#[must_use]
+pub fn class(event: &Event) -> Class {
+    match event {
+        Event::AttributeRecorded(_)
+        | Event::AttributeCorrected { .. }
+        | Event::AttributeContested { .. }
+        | Event::AttributeConfirmed { .. }
+        | Event::AttributeRemoved { .. }
+        | Event::AttributeExpired { .. } => Class::Profile,
+        Event::ConsentRequested(_)
+        | Event::Consent { .. }
+        | Event::ConsentExpired { .. }
+        | Event::Signal { .. }
+        // Age and place: what the bounds protect the person by. Less data must not mean more use.
+        | Event::SubjectDescribed(_) => Class::Consent,
+        Event::GrantIssued(_)
+        | Event::GrantUsed(_)
+        | Event::GrantRevoked { .. }
+        | Event::ArtifactRegistered(_)
+        | Event::ArtifactInvalidated(_) => Class::Uses,
+        Event::ErasureRequested(_)
+        | Event::ErasureRefused(_)
+        | Event::RequestSubmitted(_)
+        | Event::RequestDecided(_)
+        | Event::RequestExtended(_)
+        | Event::HoldPlaced(_)
+        | Event::HoldLifted(_) => Class::Requests,
+        Event::RecipientAcknowledged(_)
+        | Event::ErasureCompleted(_)
+        | Event::BoundsPublished(_)
+        | Event::PurposeDefined(_)
+        | Event::CategoryDefined(_)
+        | Event::NoticePublished(_)
+        | Event::AuditExported(_)
+        | Event::RecordViewed(_)
+        | Event::RetentionDefined(_)
+        | Event::BackupRestored(_)
+        | Event::LogOpened(_) => Class::Nobody,
+    }
+}
+
+/// What an erasure takes and what it leaves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    /// Versions within the subject, ascending.
+    pub versions: Vec<u64>,
+    /// Their positions in the log, ascending.
+    pub positions: Vec<u64>,
+    /// Attributes by category.
+    pub categories: BTreeMap<String, u32>,
+    /// Who had been granted what goes, and had built something from it.
+    pub recipients: Vec<PriorRecipient>,
+    /// What was in the scope and is kept, by ground.
+    pub kept: Vec<KeptOnGround>,
+}
+
+/// Selects from a person's whole history, oldest first. `holds` are those that stand; one that keeps everything leaves
+/// nothing to be erased. An event that cites what is erased goes, so the caller's own event about the erasure, which
+/// comes last, must name nothing.
+#[must_use]
+pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
+    let mut closure = Closure::new(history, scope, holds, vocabulary);
+    if *scope == Scope::All && holds.is_empty() {
+        closure.gone = history.iter().map(|event| event.version).collect();
+    } else {
+        closure.run();
+    }
+    closure.selection()
+}
+
+/// Ascending positions as runs.
+#[must_use]
+pub fn ranges(positions: &[u64]) -> Vec<PositionRange> {
+    let mut ranges: Vec<PositionRange> = Vec::new();
+    for position in positions {
+        match ranges.last_mut() {
+            Some(last) if last.last.checked_add(1) == Some(*position) => last.last = *position,
+            _ => ranges.push(PositionRange { first: *position, last: *position }),
+        }
+    }
+    ranges
+}
+
+/// The smallest set of events that nothing left behind depends on.
+struct Closure<'a> {
+    history: &'a [Recorded],
+    scope: &'a Scope,
+    vocabulary: &'a Vocabulary,
+    /// Versions that a hold keeps, and its ground.
+    kept: HashMap<u64, Ground>,
+    gone: BTreeSet<u64>,
+    /// Event ids of what is gone.
+    ids: HashSet<EventId>,
+    /// Events that correct another: by the one that they correct.
+    corrected_by: HashMap<EventId, EventId>,
+}
+
+impl<'a> Closure<'a> {
+    fn new(history: &'a [Recorded], scope: &'a Scope, holds: &[Hold], vocabulary: &'a Vocabulary) -> Self {
+        let mut kept = HashMap::new();
+        let mut kept_ids = HashMap::new();
+        let mut corrected_by = HashMap::new();
+        for event in history {
+            let ground = match &event.event {
+                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => holds
+                    .iter()
+                    .find(|hold| hold.keeps(&attribute.category, vocabulary))
+                    .map(|hold| hold.placed.ground()),
+                other => subject_of(other).and_then(|of| kept_ids.get(&of).copied()),
+            };
+            let whole = holds.iter().find(|hold| hold.is_whole()).map(|hold| hold.placed.ground());
+            if let Some(ground) = ground.or(whole) {
+                kept.insert(event.version, ground);
+                kept_ids.insert(event.event_id, ground);
+            }
+            if let Event::AttributeCorrected { corrects, .. } = &event.event {
+                corrected_by.insert(*corrects, event.event_id);
+            }
+        }
+        let (gone, ids) = (BTreeSet::new(), HashSet::new());
+        Self { history, scope, vocabulary, kept, gone, ids, corrected_by }
+    }
+
+    fn run(&mut self) {
+        let before = SubjectState::fold(self.history);
+        loop {
+            while self.pass() {}
+            if !self.leave_the_dead(&before) {
+                return;
+            }
+        }
+    }
+
+    /// Takes what goes now; whether that was anything.
+    fn pass(&mut self) -> bool {
+        let count = self.gone.len();
+        for event in self.history {
+            let stays = self.gone.contains(&event.version) || self.kept.contains_key(&event.version);
+            if !stays && (self.is_in_scope(event) || self.depends(event)) {
+                self.take(event);
+            }
+        }
+        self.gone.len() > count
+    }
+
+    fn take(&mut self, event: &Recorded) {
+        self.gone.insert(event.version);
+        self.ids.insert(event.event_id);
+    }
+
+    /// Whether the scope itself names the event.
+    fn is_in_scope(&self, event: &Recorded) -> bool {
+        let class = class(&event.event);
+        match self.scope {
+            Scope::All => class != Class::Requests || names_something(&event.event),
+            Scope::Profile => matches!(class, Class::Profile | Class::Uses) || names_something(&event.event),
+            Scope::Key(key) => names_key(&event.event, key),
+            Scope::Category(category) => self.names_category(&event.event, category),
+            Scope::Versions(versions) => versions.contains(&event.version),
+        }
+    }
+
+    fn names_category(&self, event: &Event, scope: &str) -> bool {
+        let within = |category: &str| self.vocabulary.category_line(category).contains(&scope);
+        match event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                within(&attribute.category)
+            }
+            // Also what was withheld says that something was held.
+            Event::GrantIssued(grant) => {
+                grant.allowed.iter().any(|cited| within(&cited.category))
+                    || grant.withheld.iter().any(|class| within(&class.category))
+            }
+            // The person's own words may be about anything that they don't name.
+            Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether the event rests on, speaks of or belongs to something that is gone.
+    fn depends(&self, event: &Recorded) -> bool {
+        let gone = |id: &[u8]| EventId::from_slice(id).is_some_and(|id| self.ids.contains(&id));
+        match &event.event {
+            Event::AttributeRecorded(attribute) => {
+                self.is_half_of_a_correction(event) || self.is_derived(&attribute.derived_from)
+            }
+            Event::AttributeCorrected { corrects, attribute } => {
+                self.ids.contains(corrects)
+                    || self.is_half_of_a_correction(event)
+                    || self.is_derived(&attribute.derived_from)
+            }
+            // The record that something ended stays: it names nothing.
+            Event::AttributeExpired { .. } if self.is_retention() => false,
+            Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
+            // Uses are kept for their own time.
+            Event::GrantIssued(_) | Event::ArtifactRegistered(_) | Event::RequestSubmitted(_)
+                if self.is_retention() =>
+            {
+                false
+            }
+            Event::GrantIssued(grant) => self.cites(grant),
+            Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(|id| gone(id)),
+            // The grant it was built under may have cited more than went in.
+            Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
+            Event::RequestSubmitted(request) => self.asks_about_what_is_gone(request),
+            other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
+        }
+    }
+
+    fn is_retention(&self) -> bool {
+        matches!(self.scope, Scope::Versions(_))
+    }
+
+    /// A wrong fact and its correction are one fact.
+    fn is_half_of_a_correction(&self, event: &Recorded) -> bool {
+        self.corrected_by.get(&event.event_id).is_some_and(|by| self.ids.contains(by))
+    }
+
+    fn is_derived(&self, sources: &[EventId]) -> bool {
+        sources.iter().any(|source| self.ids.contains(source))
+    }
+
+    fn cites(&self, grant: &GrantIssued) -> bool {
+        let gone = |id: &[u8]| EventId::from_slice(id).is_some_and(|id| self.ids.contains(&id));
+        grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
+    }
+
+    /// A request that names a key of which nothing is left, or that may speak of it.
+    fn asks_about_what_is_gone(&self, request: &RequestSubmitted) -> bool {
+        let mut gone_keys = HashSet::new();
+        for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
+            if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } =
+                &event.event
+            {
+                gone_keys.insert(attribute.key.as_str());
+            }
+        }
+        request.keys.iter().any(|key| gone_keys.contains(key.as_str()))
+    }
+
+    /// Facts that would be held only because what replaced, corrected or stood against them is gone go as well.
+    fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
+        let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
+        let after = SubjectState::fold(left);
+        let was = |held: &&HeldAttribute| {
+            let then = before.attributes.get(&held.attribute.key);
+            then.is_some_and(|then| then.event_id == held.event_id && (held.contested || !then.contested))
+        };
+        let risen: Vec<u64> =
+            after.attributes.values().filter(|held| !was(held)).map(|held| held.version).collect();
+        let count = self.gone.len();
+        for event in self.history.iter().filter(|event| risen.contains(&event.version)) {
+            if !self.kept.contains_key(&event.version) {
+                self.take(event);
+            }
+        }
+        self.gone.len() > count
+    }
+
+    fn selection(self) -> Selection {
+        let mut selection = Selection::default();
+        let mut recipients: BTreeMap<String, PriorRecipient> = BTreeMap::new();
+        for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
+            selection.versions.push(event.version);
+            selection.positions.push(event.position);
+            let id = GrantId::new(event.position, &event.event_id).to_string();
+            let mut told = |name: &String| {
+                let of = recipients.entry(name.clone()).or_default();
+                of.name.clone_from(name);
+            };
+            match &event.event {
+                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                    *selection.categories.entry(attribute.category.clone()).or_default() += 1;
+                }
+                Event::GrantIssued(grant) => {
+                    told(&grant.recipient);
+                    recipients.entry(grant.recipient.clone()).or_default().grant_ids.push(id);
+                }
+                Event::ArtifactRegistered(artifact) => {
+                    told(&artifact.recipient);
+                    recipients.entry(artifact.recipient.clone()).or_default().artifact_ids.push(id);
+                }
+                _ => {}
+            }
+        }
+        // What ends by its time takes nothing from anybody: its grants ended before.
+        if !self.is_retention() {
+            selection.recipients = recipients.into_values().collect();
+        }
+        selection.kept = self.kept_by_ground();
+        selection
+    }
+
+    fn kept_by_ground(&self) -> Vec<KeptOnGround> {
+        let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
+        for event in self.history {
+            if let Some(ground) = self.kept.get(&event.version)
+                && (self.is_in_scope(event) || self.depends(event))
+            {
+                *counts.entry((*ground).into()).or_default() += 1;
+            }
+        }
+        counts.into_iter().map(|(ground, entries)| KeptOnGround { ground, entries }).collect()
+    }
+}
+
+/// The one event that this one is about and is nothing without.
+fn subject_of(event: &Event) -> Option<EventId> {
+    match event {
+        Event::AttributeContested { attribute, .. }
+        | Event::AttributeConfirmed { attribute }
+        | Event::AttributeRemoved { attribute, .. }
+        | Event::AttributeExpired { attribute, .. } => Some(*attribute),
+        Event::GrantRevoked { grant, .. } => Some(*grant),
+        Event::ArtifactInvalidated(artifact) => EventId::from_slice(&artifact.artifact),
+        Event::ConsentExpired { consent } => Some(*consent),
+        _ => None,
+    }
+}
+
+/// A request with something in it that the person wrote or named.
+fn names_something(event: &Event) -> bool {
+    matches!(event, Event::RequestSubmitted(request) if !request.keys.is_empty() || !request.details.is_empty())
+}
+
+fn names_key(event: &Event, key: &str) -> bool {
+    match event {
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            attribute.key == key
+        }
+        Event::GrantIssued(grant) => {
+            grant.keys.iter().any(|named| named == key) || grant.allowed.iter().any(|cited| cited.key == key)
+        }
+        Event::RequestSubmitted(request) => {
+            request.keys.iter().any(|named| named == key)
+                || (!request.details.is_empty() && request.keys.is_empty())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "erasure_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! Requests of a person: by when they are to be answered, and where they stand.
+
+use super::event::{Actor, RequestDecided, RequestSubmitted};
+use super::ids::EventId;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
+pub use sayso_proof::event::{Ground, Jurisdiction, RequestKind, RequestOutcome};
+
+/// Bytes of the person's own words.
+pub const DETAILS_BYTES_MAX: usize = 2_048;
+/// Bytes of a reason.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Attribute keys that a request may name.
+pub const KEYS_MAX: usize = 128;
+/// Purposes that a request may name.
+pub const PURPOSES_MAX: usize = 32;
+
+/// A request and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestRecord {
+    /// Its id.
+    pub id: EventId,
+    /// What was asked for.
+    pub kind: RequestKind,
+    /// As it was made; none where what it named was erased.
+    pub submitted: Option<RequestSubmitted>,
+    /// Version of the event that made it, within the subject.
+    pub version: u64,
+    /// Milliseconds since the Unix epoch.
+    pub submitted_at_ms: u64,
+    /// To be answered by then, milliseconds since the Unix epoch.
+    pub due_at_ms: u64,
+    /// Why the time was extended, if it was.
+    pub extended_because: Option<String>,
+    /// What was decided, by whom, when.
+    pub decided: Option<Decided>,
+}
+
+/// The newest decision about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// As it was recorded.
+    pub event: RequestDecided,
+    /// Who decided; where the ledger only carried out what somebody had accepted, that somebody.
+    pub by: Actor,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+impl RequestRecord {
+    /// Whether something is still to be done.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        match &self.decided {
+            None => true,
+            Some(decided) => decided.event.outcome() == RequestOutcome::Accepted,
+        }
+    }
+}
+
+/// By when a request is to be answered: one month (GDPR Art. 12(3); Regulation 1182/71 Art. 3(2)(c): a month that lacks
+/// the day ends it with its last), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)). Milliseconds since the
+/// Unix epoch.
+#[must_use]
+pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
+    match jurisdiction {
+        Jurisdiction::California => later(submitted_at_ms, 45.days()),
+        Jurisdiction::Gdpr | Jurisdiction::Unspecified => later(submitted_at_ms, 1.month()),
+    }
+}
+
+/// As [`due_at_ms`], after the one extension there is: two further months, or 45 further days, both counted from when
+/// the request was made.
+#[must_use]
+pub fn extended_due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
+    match jurisdiction {
+        Jurisdiction::California => later(submitted_at_ms, 90.days()),
+        Jurisdiction::Gdpr | Jurisdiction::Unspecified => later(submitted_at_ms, 3.months()),
+    }
+}
+
+/// On the UTC calendar, at the same time of the day. Where the calendar ends, at its end.
+fn later(from_ms: u64, span: Span) -> u64 {
+    let later = i64::try_from(from_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .and_then(|from| from.to_zoned_datetime(TimeZone::UTC).checked_add(span).ok())
+        .map_or(Timestamp::MAX, |later| later.timestamp());
+    u64::try_from(later.as_millisecond()).unwrap_or(from_ms)
+}
+
+/// Whether a ground is one of GDPR Art. 17(3): data may be kept on it although its erasure is asked for.
+#[must_use]
+pub fn keeps_data(ground: Ground) -> bool {
+    matches!(
+        ground,
+        Ground::Expression
+            | Ground::LegalObligation
+            | Ground::PublicHealth
+            | Ground::ArchivingResearch
+            | Ground::LegalClaims
+    )
+}
+
+/// The article that a ground comes from.
+#[must_use]
+pub fn article(ground: Ground) -> &'static str {
+    match ground {
+        Ground::Expression => "GDPR Art. 17(3)(a)",
+        Ground::LegalObligation => "GDPR Art. 17(3)(b)",
+        Ground::PublicHealth => "GDPR Art. 17(3)(c)",
+        Ground::ArchivingResearch => "GDPR Art. 17(3)(d)",
+        Ground::LegalClaims => "GDPR Art. 17(3)(e)",
+        Ground::NotIdentified => "GDPR Art. 12(2)",
+        Ground::Excessive => "GDPR Art. 12(5)(b)",
+        Ground::Compelling => "GDPR Art. 21(1)",
+        Ground::NotMet | Ground::Unspecified => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ms(text: &str) -> u64 {
+        u64::try_from(text.parse::<Timestamp>().unwrap().as_millisecond()).unwrap()
+    }
+
+    #[test]
+    fn a_month_is_a_month_of_the_calendar() {
+        let due = |at| due_at_ms(Jurisdiction::Gdpr, ms(at));
+        assert_eq!(due("2026-11-23T10:00:00Z"), ms("2026-12-23T10:00:00Z"));
+        assert_eq!(due("2026-01-31T10:00:00Z"), ms("2026-02-28T10:00:00Z"));
+        assert_eq!(due("2028-01-31T10:00:00Z"), ms("2028-02-29T10:00:00Z"));
+        assert_eq!(due("2026-12-31T23:59:59Z"), ms("2027-01-31T23:59:59Z"));
+        let extended = extended_due_at_ms(Jurisdiction::Gdpr, ms("2026-11-30T10:00:00Z"));
+        assert_eq!(extended, ms("2027-02-28T10:00:00Z"));
+        let california = due_at_ms(Jurisdiction::California, ms("2026-11-23T10:00:00Z"));
+        assert_eq!(california, ms("2027-01-07T10:00:00Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn due_dates_keep_their_order_and_their_bounds(at in 0_u64..4_000_000_000_000, later in 0_u64..10_000_000_000) {
+            let day = 86_400_000;
+            for jurisdiction in [Jurisdiction::Gdpr, Jurisdiction::California] {
+                let (due, extended) = (due_at_ms(jurisdiction, at), extended_due_at_ms(jurisdiction, at));
+                prop_assert!(due <= due_at_ms(jurisdiction, at + later));
+                prop_assert!(due < extended);
+                let (days, most) = if jurisdiction == Jurisdiction::Gdpr { (28..=31, 92) } else { (45..=45, 90) };
+                prop_assert!(days.contains(&((due - at) / day)));
+                prop_assert!((extended - at) / day <= most);
+                prop_assert_eq!((due - at) % day, 0);
+            }
+        }
+    }
+}

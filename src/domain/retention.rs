@@ -1,0 +1,198 @@
+//! How long what is kept, and what has come to its end.
+
+use super::event::{Event, HoldLifted, HoldPlaced, Recorded, RetentionDefined};
+use super::ids::EventId;
+use super::profile::SubjectState;
+use super::request::RequestOutcome;
+use super::vocabulary::Vocabulary;
+use sayso_proof::event::{ErasureScope, RetentionClass};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest that can be set: a hundred years, milliseconds.
+pub const KEEP_MS_MAX: u64 = 100 * 365 * 86_400_000;
+
+/// Rules in force, each with when it was defined (milliseconds since the Unix epoch).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retention {
+    rules: BTreeMap<(i32, String, String), (RetentionDefined, u64)>,
+}
+
+impl Retention {
+    /// Takes a definition in; one of 0 ends the rule.
+    pub fn define(&mut self, rule: RetentionDefined, at_ms: u64) {
+        let name = (rule.class, rule.category.clone(), rule.purpose.clone());
+        if rule.keep_ms == 0 {
+            self.rules.remove(&name);
+        } else {
+            self.rules.insert(name, (rule, at_ms));
+        }
+    }
+
+    /// Every rule, by class, category, purpose.
+    pub fn rules(&self) -> impl Iterator<Item = &(RetentionDefined, u64)> {
+        self.rules.values()
+    }
+
+    /// Whether nothing ever ends by itself.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    fn rule(&self, class: RetentionClass, category: &str, purpose: &str) -> Option<u64> {
+        let name = (class.into(), category.to_owned(), purpose.to_owned());
+        self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
+    }
+
+    /// How long something of this class is kept: the rule of the nearest word up the line, then the rule of the class.
+    fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
+        let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
+        let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));
+        by_category.into_iter().chain(by_purpose).min().or_else(|| self.rule(class, "", ""))
+    }
+}
+
+/// What has come to its end in a person's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Attributes that are held past their time: their events, and whether a rule ended them (and not their own end).
+    pub attributes: Vec<(EventId, bool)>,
+    /// Versions to be destroyed.
+    pub versions: BTreeSet<u64>,
+}
+
+/// What of a history has come to its end by `now_ms` (milliseconds since the Unix epoch).
+#[must_use]
+pub fn ended(
+    history: &[Recorded],
+    state: &SubjectState,
+    retention: &Retention,
+    vocabulary: &Vocabulary,
+    now_ms: u64,
+) -> Ended {
+    let of = Ending { state, retention, vocabulary, now_ms };
+    let mut ended = Ended::default();
+    for event in history {
+        let at_ms = of.ends_at_ms(event);
+        if at_ms.is_some_and(|(end, _)| end <= now_ms) {
+            ended.versions.insert(event.version);
+            let held = state.attributes.values().any(|held| held.event_id == event.event_id);
+            if let (true, Some((_, by_retention))) = (held, at_ms) {
+                ended.attributes.push((event.event_id, by_retention));
+            }
+        }
+    }
+    ended
+}
+
+/// The ledger's own word that something ended, and what only protected what is gone: not worth keeping a person for.
+#[must_use]
+pub fn keeps_nobody(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ErasureRequested(_)
+            | Event::ErasureRefused(_)
+            | Event::AttributeExpired { .. }
+            | Event::ConsentExpired { .. }
+            | Event::SubjectDescribed(_)
+    )
+}
+
+struct Ending<'a> {
+    state: &'a SubjectState,
+    retention: &'a Retention,
+    vocabulary: &'a Vocabulary,
+    now_ms: u64,
+}
+
+impl Ending<'_> {
+    /// When the event's time is over, and whether by a rule; none: never.
+    fn ends_at_ms(&self, event: &Recorded) -> Option<(u64, bool)> {
+        let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
+        match &event.event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                let line = self.vocabulary.category_line(&attribute.category);
+                let keep = self.retention.keep_ms(RetentionClass::Profile, &line, &[]);
+                let own = attribute.expires_at_ms.map(|end| (end, false));
+                own.into_iter().chain(after(event.recorded_at_ms, keep)).min()
+            }
+            Event::GrantIssued(grant) => {
+                let line = self.vocabulary.purpose_line(&grant.purpose);
+                let keep = self.retention.keep_ms(RetentionClass::Uses, &[], &line);
+                after(event.recorded_at_ms.max(grant.expires_at_ms), keep)
+            }
+            Event::Consent { terms, .. } => {
+                let lines = terms.purposes.iter().map(|purpose| self.vocabulary.purpose_line(purpose));
+                let keep = lines.map(|line| self.retention.keep_ms(RetentionClass::Consent, &[], &line));
+                // Of several purposes the longest counts; one without an end has none.
+                let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
+                self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
+            }
+            Event::RequestDecided(decided) if decided.outcome() != RequestOutcome::Accepted => {
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+            }
+            Event::RequestSubmitted(request) => {
+                let record = EventId::from_slice(&request.request)
+                    .and_then(|id| self.state.rights.requests.get(&id))
+                    .filter(|record| !record.is_due())?;
+                let decided = record.decided.as_ref()?;
+                after(decided.at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+            }
+            Event::ErasureRequested(_) | Event::ErasureRefused(_) | Event::RequestExtended(_) => {
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+            }
+            Event::AttributeExpired { .. } => {
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Profile, &[], &[]))
+            }
+            Event::ConsentRequested(_) | Event::ConsentExpired { .. } => {
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
+            }
+            // What stands counts.
+            Event::Signal { .. } => {
+                let stands = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
+                    .filter(|_| !stands)
+            }
+            Event::HoldPlaced(HoldPlaced { hold, .. }) | Event::HoldLifted(HoldLifted { hold, .. }) => {
+                let stands = self.state.rights.holds.iter().any(|each| each.id.0 == hold.as_slice());
+                after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+                    .filter(|_| !stands)
+            }
+            _ => None,
+        }
+    }
+
+    /// Since when a decision no longer decides anything. A no always does; a yes does until it ended or a later no
+    /// covers all of it.
+    fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
+        let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
+        // Once the profile is erased, decisions are evidence only.
+        let erased = self.state.rights.fences.iter().filter(|fence| fence.scope == ErasureScope::Profile);
+        if self.state.attributes.is_empty()
+            && let Some(at_ms) = erased.map(|fence| fence.at_ms).filter(|at| *at >= event.sealed_at_ms).max()
+        {
+            return Some(at_ms);
+        }
+        // Until then a no stands, however old it is.
+        if !record.decision.is_yes() {
+            return None;
+        }
+        if self.state.consents.in_force(record, self.vocabulary, self.now_ms) {
+            return None;
+        }
+        let ended = self.state.consents.ended_by(record, self.vocabulary);
+        let until = record.terms.until_ms.filter(|until| *until <= self.now_ms);
+        ended.into_iter().chain(until).min()
+    }
+}
+
+/// Decisions whose end has passed and was not recorded yet.
+#[must_use]
+pub fn ended_consents(state: &SubjectState, now_ms: u64) -> Vec<EventId> {
+    let ended = state.consents.records().iter().filter(|record| {
+        record.decision.is_yes()
+            && record.terms.until_ms.is_some_and(|until| until <= now_ms)
+            && !state.rights.expired_consents.contains(&record.event_id)
+    });
+    ended.map(|record| record.event_id).collect()
+}

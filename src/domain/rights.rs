@@ -1,0 +1,194 @@
+//! The part of the fold that the person's rights live in: requests, holds, what was erased in part, artefacts.
+
+use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorded};
+use super::ids::{EventId, GrantId};
+use super::request::{Decided, RequestOutcome, RequestRecord};
+use super::vocabulary::Vocabulary;
+use sayso_proof::event::{ErasureScope, Role};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A hold that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// Its id.
+    pub id: EventId,
+    /// As it was placed.
+    pub placed: HoldPlaced,
+    /// Who placed it.
+    pub by: Actor,
+    /// Milliseconds since the Unix epoch.
+    pub placed_at_ms: u64,
+}
+
+impl Hold {
+    /// Whether it keeps everything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.placed.categories.is_empty()
+    }
+
+    /// Whether it keeps data of this category: it names it or one above it.
+    #[must_use]
+    pub fn keeps(&self, category: &str, vocabulary: &Vocabulary) -> bool {
+        let line = vocabulary.category_line(category);
+        self.is_whole() || self.placed.categories.iter().any(|named| line.contains(&named.as_str()))
+    }
+}
+
+/// What was erased in part: writes about it from before then are refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fence {
+    /// Which part.
+    pub scope: ErasureScope,
+    /// Of a category.
+    pub category: String,
+    /// Of a key: its keyed hash.
+    pub key_hash: Vec<u8>,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+impl Fence {
+    /// Whether an attribute belongs to the part. `key_hash` is its key's keyed hash.
+    #[must_use]
+    pub fn covers(&self, category_line: &[&str], key_hash: &[u8]) -> bool {
+        match self.scope {
+            ErasureScope::Profile | ErasureScope::All => true,
+            ErasureScope::Category => category_line.contains(&self.category.as_str()),
+            ErasureScope::Key => self.key_hash == key_hash,
+            ErasureScope::Retention | ErasureScope::Unspecified => false,
+        }
+    }
+}
+
+/// What a service built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// Its id.
+    pub id: GrantId,
+    /// As it was registered.
+    pub registered: ArtifactRegistered,
+    /// Milliseconds since the Unix epoch.
+    pub registered_at_ms: u64,
+    /// Why it must not be used any more, and the position of the event that says so.
+    pub invalidated: Option<(Reason, u64)>,
+}
+
+/// Requests, holds, fences, artefacts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rights {
+    /// By id.
+    pub requests: BTreeMap<EventId, RequestRecord>,
+    /// In the order placed.
+    pub holds: Vec<Hold>,
+    /// In the order set.
+    pub fences: Vec<Fence>,
+    /// By event of the registration.
+    pub artifacts: BTreeMap<EventId, Artifact>,
+    /// Events of decisions whose end was recorded.
+    pub expired_consents: BTreeSet<EventId>,
+}
+
+impl Rights {
+    /// Takes the next event in.
+    pub fn apply(&mut self, event: &Recorded) {
+        match &event.event {
+            Event::RequestSubmitted(submitted) => {
+                let Some(id) = EventId::from_slice(&submitted.request) else { return };
+                let record = RequestRecord {
+                    id,
+                    kind: submitted.kind(),
+                    submitted: Some(submitted.clone()),
+                    version: event.version,
+                    submitted_at_ms: event.recorded_at_ms,
+                    due_at_ms: submitted.due_at_ms,
+                    extended_because: None,
+                    decided: None,
+                };
+                self.requests.insert(id, record);
+            }
+            Event::RequestDecided(_) => self.decide(event),
+            Event::RequestExtended(extended) => {
+                let id = EventId::from_slice(&extended.request);
+                if let Some(record) = id.and_then(|id| self.requests.get_mut(&id)) {
+                    record.due_at_ms = extended.due_at_ms;
+                    record.extended_because = Some(extended.reason.clone());
+                }
+            }
+            Event::HoldPlaced(placed) => {
+                let Some(id) = EventId::from_slice(&placed.hold) else { return };
+                let (by, placed_at_ms) = (event.actor.clone(), event.recorded_at_ms);
+                self.holds.push(Hold { id, placed: placed.clone(), by, placed_at_ms });
+            }
+            Event::HoldLifted(lifted) => self.holds.retain(|hold| hold.id.0 != lifted.hold.as_slice()),
+            Event::ConsentExpired { consent } => {
+                self.expired_consents.insert(*consent);
+            }
+            Event::ArtifactRegistered(registered) => {
+                let artifact = Artifact {
+                    id: GrantId::new(event.position, &event.event_id),
+                    registered: registered.clone(),
+                    registered_at_ms: event.recorded_at_ms,
+                    invalidated: None,
+                };
+                self.artifacts.insert(event.event_id, artifact);
+            }
+            Event::ArtifactInvalidated(invalidated) => {
+                let id = EventId::from_slice(&invalidated.artifact);
+                if let Some(artifact) = id.and_then(|id| self.artifacts.get_mut(&id)) {
+                    artifact.invalidated.get_or_insert((invalidated.reason(), event.position));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn decide(&mut self, event: &Recorded) {
+        let Event::RequestDecided(decided) = &event.event else { return };
+        let Some(id) = EventId::from_slice(&decided.request) else { return };
+        if let Some(erasure) = decided.erasure.as_ref().filter(|erasure| erasure.fence_at_ms > 0) {
+            self.fences.push(Fence {
+                scope: erasure.scope(),
+                category: erasure.category.clone(),
+                key_hash: erasure.key_hash.clone(),
+                at_ms: erasure.fence_at_ms,
+            });
+        }
+        let record = self.requests.entry(id).or_insert_with(|| RequestRecord {
+            id,
+            kind: decided.kind(),
+            submitted: None,
+            version: event.version,
+            submitted_at_ms: decided.submitted_at_ms,
+            due_at_ms: decided.due_at_ms,
+            extended_because: None,
+            decided: None,
+        });
+        // The ledger carries out; who had accepted it is who decided.
+        let carried_out = event.actor.role() == Role::Ledger;
+        let accepted = record
+            .decided
+            .take()
+            .filter(|before| carried_out && before.event.outcome() == RequestOutcome::Accepted);
+        let mut newest = decided.clone();
+        let (by, at_ms) = match accepted {
+            Some(before) => {
+                newest.reason = before.event.reason;
+                (before.by, before.at_ms)
+            }
+            None => (event.actor.clone(), event.recorded_at_ms),
+        };
+        record.decided = Some(Decided { event: newest, by, at_ms });
+    }
+
+    /// The holds that stand against erasing anything at all.
+    #[must_use]
+    pub fn whole_holds(&self) -> Vec<&Hold> {
+        self.holds.iter().filter(|hold| hold.is_whole()).collect()
+    }
+
+    /// Requests of the person that something is still to be done for.
+    pub fn due(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.requests.values().filter(|request| request.is_due())
+    }
+}

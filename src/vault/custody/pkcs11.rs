@@ -1,0 +1,159 @@
+//! Root keys inside a PKCS#11 token: a hardware module, or SoftHSM. They are made there, never leave it, and destroying one
+//! destroys the object.
+//!
+//! A root key is an AES-256 object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The
+//! top page's key is wrapped by `CKM_AES_GCM` inside the token. How durable an object and its end are is the token's word.
+
+use super::{CustodyError, Generation, NONCE_BYTES, RootCustody};
+use crate::clock::Clock;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// Label of root keys in the token.
+const LABEL: &[u8] = b"sayso root key";
+const KEY_BYTES: u64 = 32;
+const TAG_BITS: u64 = 128;
+
+/// Root keys in a token.
+pub struct TokenCustody {
+    session: Mutex<Session>,
+    /// Keeps the module loaded and initialised.
+    _module: Pkcs11,
+}
+
+fn refused(error: cryptoki::error::Error) -> CustodyError {
+    CustodyError::Refused(error.to_string())
+}
+
+impl TokenCustody {
+    /// Loads a module and opens a session with the token of this label, as its user.
+    ///
+    /// # Errors
+    /// The module can't be loaded, there is no such token, the PIN's file may be read by others, or the PIN is wrong.
+    pub fn open(module: &Path, token: &str, pin_file: &Path) -> Result<Self, CustodyError> {
+        let metadata = std::fs::metadata(pin_file)?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            let message = "others may read the file of the PIN; set its mode to 0600";
+            return Err(Error::new(ErrorKind::PermissionDenied, message).into());
+        }
+        let pin = Zeroizing::new(std::fs::read_to_string(pin_file)?);
+        let module = Pkcs11::new(module).map_err(refused)?;
+        module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(refused)?;
+        for slot in module.get_slots_with_initialized_token().map_err(refused)? {
+            if module.get_token_info(slot).map_err(refused)?.label() == token {
+                let session = module.open_rw_session(slot).map_err(refused)?;
+                let pin = AuthPin::new(pin.trim_end_matches('\n').into());
+                session.login(UserType::User, Some(&pin)).map_err(refused)?;
+                return Ok(Self { session: Mutex::new(session), _module: module });
+            }
+        }
+        Err(CustodyError::Refused("there is no token of this label".into()))
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn found(session: &Session, generation: Option<Generation>) -> Result<Vec<ObjectHandle>, CustodyError> {
+    let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(LABEL.to_vec())];
+    template.extend(generation.map(|generation| Attribute::Id(generation.to_be_bytes().to_vec())));
+    session.find_objects(&template).map_err(refused)
+}
+
+/// The one root key of this number.
+fn root(session: &Session, generation: Generation) -> Result<ObjectHandle, CustodyError> {
+    match found(session, Some(generation))?.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(CustodyError::Missing(generation)),
+        _ => Err(CustodyError::Refused(format!("the token has generation {generation} twice"))),
+    }
+}
+
+fn destroy(session: &Session, generation: Generation) -> Result<(), CustodyError> {
+    for object in found(session, Some(generation))? {
+        session.destroy_object(object).map_err(refused)?;
+    }
+    if found(session, Some(generation))?.is_empty() {
+        Ok(())
+    } else {
+        Err(CustodyError::Refused(format!("the token did not destroy generation {generation}")))
+    }
+}
+
+impl RootCustody for TokenCustody {
+    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+        let session = self.session();
+        let mut generations = Vec::new();
+        for object in found(&session, None)? {
+            for attribute in session.get_attributes(object, &[AttributeType::Id]).map_err(refused)? {
+                if let Attribute::Id(id) = attribute
+                    && let Ok(id) = id.as_slice().try_into()
+                {
+                    generations.push(u64::from_be_bytes(id));
+                }
+            }
+        }
+        generations.sort_unstable();
+        Ok(generations)
+    }
+
+    fn make(&self, generation: Generation, _clock: &dyn Clock) -> Result<(), CustodyError> {
+        let session = self.session();
+        destroy(&session, generation)?;
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::ValueLen(KEY_BYTES.into()),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Label(LABEL.to_vec()),
+            Attribute::Id(generation.to_be_bytes().to_vec()),
+        ];
+        session.generate_key(&Mechanism::AesKeyGen, &template).map(|_| ()).map_err(refused)
+    }
+
+    fn wrap(
+        &self,
+        generation: Generation,
+        key: &[u8; 32],
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, CustodyError> {
+        let session = self.session();
+        let root = root(&session, generation)?;
+        let mut nonce = [0; NONCE_BYTES];
+        clock.fill(&mut nonce);
+        let (mut iv, bound) = (nonce, generation.to_be_bytes());
+        let params = GcmParams::new(&mut iv, &bound, TAG_BITS.into()).map_err(refused)?;
+        let wrapped = session.encrypt(&Mechanism::AesGcm(params), root, key).map_err(refused)?;
+        Ok([nonce.as_slice(), &wrapped].concat())
+    }
+
+    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        let (nonce, wrapped) = wrapped.split_first_chunk::<NONCE_BYTES>().ok_or(CustodyError::Unwrap)?;
+        let session = self.session();
+        let root = root(&session, generation)?;
+        let (mut iv, bound) = (*nonce, generation.to_be_bytes());
+        let params = GcmParams::new(&mut iv, &bound, TAG_BITS.into()).map_err(refused)?;
+        let opened = session.decrypt(&Mechanism::AesGcm(params), root, wrapped);
+        let opened = Zeroizing::new(opened.map_err(|_| CustodyError::Unwrap)?);
+        opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| CustodyError::Unwrap)
+    }
+
+    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
+        destroy(&self.session(), generation)
+    }
+}

@@ -1,0 +1,90 @@
+//! What an erasure costs, alone and together, by number of subjects. Not run by default: see `docs/erasure.md`.
+
+use crate::clock::SystemClock;
+use crate::store::KeyStore;
+use crate::store::embedded::EmbeddedKeys;
+use crate::vault::batch::{Batch, Work};
+use crate::vault::{FileCustody, SubjectKeys, Vault};
+use sayso_proof::merkle::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ALONE: usize = 200;
+const TOGETHER: usize = 1_000;
+
+fn numbered(vault: &Vault, number: usize) -> Hash {
+    vault.keyed_hash("figures", &[&number.to_be_bytes()])
+}
+
+fn keys_of(vault: &Vault, number: usize) -> Arc<SubjectKeys> {
+    vault.shelf.by_subject(&numbered(vault, number)).unwrap().unwrap()
+}
+
+fn request(number: usize) -> [u8; 16] {
+    u128::try_from(number).unwrap().to_be_bytes()
+}
+
+fn fill(vault: &Vault, from: usize, to: usize) {
+    let numbers: Vec<usize> = (from..to).collect();
+    for part in numbers.chunks(512) {
+        let mut batch = Batch::new(&vault.shelf);
+        for number in part {
+            batch.apply(&Work::Create(numbered(vault, *number))).unwrap();
+        }
+        batch.commit().unwrap();
+    }
+}
+
+async fn alone(vault: &Vault, from: usize) -> Duration {
+    let begun = Instant::now();
+    for number in from..from + ALONE {
+        vault.erase(&keys_of(vault, number), 1, request(number), b"an intent of some length").await.unwrap();
+    }
+    begun.elapsed() / u32::try_from(ALONE).unwrap()
+}
+
+async fn together(vault: &Arc<Vault>, from: usize) -> Duration {
+    let all: Vec<_> = (from..from + TOGETHER).map(|number| (number, keys_of(vault, number))).collect();
+    let begun = Instant::now();
+    let tasks: Vec<_> = all
+        .into_iter()
+        .map(|(number, keys)| {
+            let vault = Arc::clone(vault);
+            tokio::spawn(async move { vault.erase(&keys, 1, request(number), b"intent").await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    begun.elapsed()
+}
+
+/// `SAYSO_SUBJECTS_MAX` bounds how far it goes; 100,000 unless said otherwise.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes of measuring; to be run in a release build"]
+async fn what_an_erasure_costs() {
+    let most = std::env::var("SAYSO_SUBJECTS_MAX").map_or(100_000, |most| most.parse().unwrap());
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let store: Arc<dyn KeyStore> = Arc::new(EmbeddedKeys::open(&dir.path().join("keys")).unwrap());
+    let custody = Arc::new(FileCustody::open(&dir.path().join("root.key")).unwrap());
+    let vault = Arc::new(Vault::open(store, custody, Arc::new(SystemClock)).unwrap());
+    println!("subjects | one alone | 1,000 together | a second | one looked up cold");
+    let (mut made, mut subjects) = (0_usize, 1_000_usize);
+    while subjects <= most {
+        // Those that the last turn erased are made up for.
+        let held = usize::try_from(vault.subject_count()).unwrap();
+        fill(&vault, made, made + subjects.saturating_sub(held) + ALONE + TOGETHER);
+        made += subjects.saturating_sub(held) + ALONE + TOGETHER;
+        let one = alone(&vault, made - ALONE).await;
+        let batch = together(&vault, made - ALONE - TOGETHER).await;
+        let begun = Instant::now();
+        for number in 0..ALONE {
+            vault.shelf.held(&numbered(&vault, number * 3)).unwrap();
+        }
+        let cold = begun.elapsed() / u32::try_from(ALONE).unwrap();
+        let rate = TOGETHER as f64 / batch.as_secs_f64();
+        println!("{subjects} | {one:?} | {batch:?} | {rate:.0} | {cold:?}");
+        subjects *= 10;
+    }
+    drop(vault);
+}

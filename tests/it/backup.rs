@@ -1,0 +1,111 @@
+//! A backup brings everybody back but those who were erased, before it or since; and the log says that it went back.
+
+use crate::crash::Served;
+use crate::forensic_tool::{Findings, Image};
+use crate::harness::json;
+use std::path::Path;
+
+fn run(served: &Served, arguments: &[&str]) -> String {
+    let output = served.run(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn record(served: &Served, subject: &str, text: &str) {
+    run(served, &["record", subject, "note", text, "--category", "work"]);
+}
+
+fn holds(served: &Served, subject: &str, text: &str) -> bool {
+    let output = served.run(&["--json", "profile", subject]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).contains(text)
+}
+
+fn restore(backup: &Path, data: &Path) -> std::process::Output {
+    let data = data.to_str().unwrap();
+    crate::harness::sayso(&["--json", "--data", data, "restore", backup.to_str().unwrap()]).output().unwrap()
+}
+
+#[test]
+fn an_old_backup_gives_back_everybody_but_the_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let backup = dir.path().join("old.backup");
+    let served = Served::start(&data);
+    for (subject, text) in [("ada", "weaves algebra"), ("bob", "breaks codes"), ("cleo", "rules a river")] {
+        record(&served, subject, text);
+    }
+    run(&served, &["erase", "cleo", "--scope", "all"]);
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    let copied = Image::of(&data);
+    record(&served, "bob", "was recorded after the backup");
+    run(&served, &["erase", "ada", "--scope", "all"]);
+    assert!(holds(&served, "bob", "after the backup"));
+    served.kill();
+
+    // The log is lost.
+    let running = restore(&backup, &data);
+    assert!(!running.status.success(), "a log that is there is not touched");
+    std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
+    let restored = restore(&backup, &data);
+    assert_eq!(json(&restored)["erased_again"], 1, "what was recorded of her");
+
+    let served = Served::start(&data);
+    assert!(holds(&served, "bob", "breaks codes"));
+    assert!(!holds(&served, "bob", "after the backup"), "that was not in it");
+    for gone in ["ada", "cleo"] {
+        assert!(!served.run(&["profile", gone]).output().unwrap().status.success(), "{gone} was erased");
+    }
+    served.verify(dir.path());
+    record(&served, "bob", "goes on");
+    let bundle = dir.path().join("after.tar.zst");
+    run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
+    served.kill();
+
+    // Whoever holds the backup, every copy there was, and all keys that exist: nothing of either.
+    let now = Image::of(&data);
+    let all = copied.without("secrets").and(&Image::of(dir.path()));
+    let found = Findings::of(&all, &now);
+    assert!(found.has("breaks codes") && found.has("goes on"));
+    assert!(found.has("after the backup"), "the lost log, kept aside, is read with the keys of now");
+    for gone in ["weaves algebra", "rules a river"] {
+        assert!(!found.has(gone), "{gone}");
+    }
+}
+
+#[test]
+fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("file.backup"));
+    let served = Served::start(&data);
+    record(&served, "bob", "breaks codes");
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    served.kill();
+
+    let other = dir.path().join("other");
+    let refused = restore(&backup, &other);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("log.key"),
+        "without secrets there is nothing to open"
+    );
+    let stranger = Served::start(&dir.path().join("stranger"));
+    stranger.kill();
+    std::fs::create_dir(&other).unwrap();
+    std::fs::rename(dir.path().join("stranger/secrets"), other.join("secrets")).unwrap();
+    let refused = restore(&backup, &other);
+    assert!(!refused.status.success() && !other.join("log").exists(), "another's secrets don't open it");
+    std::fs::remove_dir_all(&other).unwrap();
+
+    std::fs::create_dir(&other).unwrap();
+    std::fs::rename(data.join("secrets"), other.join("secrets")).unwrap();
+    let mut damaged = std::fs::read(&backup).unwrap();
+    damaged[300] ^= 1;
+    let rotten = dir.path().join("rotten.backup");
+    std::fs::write(&rotten, damaged).unwrap();
+    assert!(!restore(&rotten, &other).status.success() && !other.join("log").exists());
+    let restored = restore(&backup, &other);
+    assert_eq!(json(&restored)["erased_again"], 0);
+    let served = Served::start(&other);
+    assert!(holds(&served, "bob", "breaks codes"));
+    served.verify(dir.path());
+    served.kill();
+}

@@ -1,0 +1,415 @@
+//! Erasure through the front door: of everything and of parts, once and twice, held, interrupted, under load.
+
+use crate::harness::{self, Clients, Harness, ask, choice, consent, contains, fact, files_below};
+use sayso::cli::daemon::Daemon;
+use sayso::proto::{self, ConsentDecision, ErasureScope, Ground, Reason, RequestKind, RequestState, Role};
+use sayso_proof::checkpoint::VerifierKey;
+use std::path::Path;
+use tonic::Code;
+
+pub fn erasure(subject: &str, scope: ErasureScope, name: &str) -> proto::SubmitRequestRequest {
+    let named = |of: ErasureScope| if scope == of { name.to_owned() } else { String::new() };
+    proto::SubmitRequestRequest {
+        subject: subject.into(),
+        kind: RequestKind::Erasure.into(),
+        scope: scope.into(),
+        keys: if scope == ErasureScope::Key { vec![name.to_owned()] } else { Vec::new() },
+        category: named(ErasureScope::Category),
+        ..Default::default()
+    }
+}
+
+fn keyed(mut request: proto::SubmitRequestRequest, key: &str) -> proto::SubmitRequestRequest {
+    request.options = Some(proto::WriteOptions { idempotency_key: key.into(), ..Default::default() });
+    request
+}
+
+pub async fn record(service: &mut Clients, request: proto::RecordAttributesRequest) -> String {
+    let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
+    receipt.events[0].event_id.clone()
+}
+
+async fn keys(steward: &mut Clients, subject: &str) -> Vec<String> {
+    let request = proto::GetProfileRequest { subject: subject.into(), as_of: None, rebuild: true };
+    let rebuilt = steward.profile.get_profile(request.clone()).await.unwrap().into_inner();
+    let request = proto::GetProfileRequest { rebuild: false, ..request };
+    assert_eq!(steward.profile.get_profile(request).await.unwrap().into_inner(), rebuilt);
+    rebuilt.attributes.into_iter().map(|attribute| attribute.key).collect()
+}
+
+/// What the log holds of a person, as JSON text.
+pub async fn history(steward: &mut Clients, subject: &str) -> String {
+    let request = proto::ListEventsRequest { subject: subject.into(), ..Default::default() };
+    let page = steward.profile.list_events(request).await.unwrap().into_inner();
+    page.events.iter().map(|event| format!("{event:?}\n")).collect()
+}
+
+pub fn verify(harness: &Harness) -> serde_json::Value {
+    let bundle = harness.dir.path().join("bundle.tar.zst");
+    let _old = std::fs::remove_file(&bundle);
+    let path = bundle.to_str().unwrap();
+    harness::stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
+    let key: VerifierKey = harness.daemon.vkey.parse().unwrap();
+    let verified = harness::sayso(&["--json", "verify", path, "--key", &key.to_string()]).output().unwrap();
+    harness::json(&verified)
+}
+
+/// Ada's profile: two facts of work, one of health, one of preference derived from that of health.
+async fn ada(harness: &Harness) -> (Clients, Clients) {
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    harness::publish_notice(&mut steward).await;
+    record(&mut service, fact("ada", "job", "work", "CANARY-JOB baker")).await;
+    record(&mut service, fact("ada", "boss", "work", "CANARY-BOSS grumpy")).await;
+    let health = record(&mut service, fact("ada", "CANARY-KEY-knee", "health", "CANARY-KNEE hurts")).await;
+    let mut derived = fact("ada", "shoes", "preference", "CANARY-SHOES soft");
+    derived.attributes[0].derived_from = vec![health];
+    record(&mut service, derived).await;
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &["health"], true);
+    let all = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![yes, all])).await.unwrap();
+    (service, steward)
+}
+
+fn assert_gone(dir: &Path, texts: &[&str]) {
+    for file in files_below(dir).iter().filter(|file| !file.ends_with("bundle.tar.zst")) {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(texts.iter().all(|text| !contains(&bytes, text.as_bytes())), "text in {file:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_with_all_that_names_it_and_all_derived_from_it() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    let full = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
+    assert_eq!(full.allowed.len(), 4);
+    let only = proto::RequestGrantRequest { keys: vec!["job".into()], ..ask("ada") };
+    let narrow = service.grant.request_grant(only).await.unwrap().into_inner();
+    let mut fallen = service
+        .grant
+        .watch_revocations(proto::WatchRevocationsRequest { after_cursor: None })
+        .await
+        .unwrap()
+        .into_inner();
+    fallen.message().await.unwrap().unwrap();
+
+    let request = erasure("ada", ErasureScope::Key, "CANARY-KEY-knee");
+    let erased = steward.rights.submit_request(keyed(request.clone(), "once")).await.unwrap().into_inner();
+    let certificate = erased.certificate.clone().unwrap();
+    assert_eq!(certificate.erased_by_category.get("health"), Some(&1));
+    assert_eq!(certificate.erased_by_category.get("preference"), Some(&1), "derived");
+    assert_eq!(erased.request.unwrap().state(), RequestState::Completed);
+    let told = fallen.message().await.unwrap().unwrap();
+    assert_eq!((told.grant_ids.clone(), told.reason()), (vec![full.grant_id.clone()], Reason::Erased));
+
+    assert_eq!(keys(&mut steward, "ada").await, ["boss", "job"]);
+    let seen = history(&mut steward, "ada").await;
+    assert!(!seen.contains("CANARY-KEY") && !seen.contains("CANARY-KNEE") && !seen.contains("CANARY-SHOES"));
+    assert!(seen.contains("CANARY-JOB"));
+    for (grant, stands) in [(&full, false), (&narrow, true)] {
+        let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+        let standing = service.grant.check_grant(check).await.unwrap().into_inner();
+        assert_eq!(standing.stands, stands);
+        assert!(stands || standing.reason() == Reason::Erased);
+    }
+    // The same request again is the same erasure; another one finds nothing.
+    let again = steward.rights.submit_request(keyed(request.clone(), "once")).await.unwrap().into_inner();
+    assert_eq!(again.request_id, erased.request_id);
+    assert_eq!(steward.rights.submit_request(request).await.unwrap_err().code(), Code::NotFound);
+    // What is from before does not come back under its key; a new observation may.
+    let mut late = fact("ada", "CANARY-KEY-knee", "work", "late");
+    late.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
+    let refused = service.profile.record_attributes(late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    record(&mut service, fact("ada", "knee", "health", "better")).await;
+
+    let report = verify(&harness);
+    assert_eq!(report["erased"], certificate.entries_discarded);
+    assert_eq!(report["grants"]["unjustified"], 0);
+    drop((fallen, service, steward));
+    let harness = harness.restart().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    assert_eq!(keys(&mut steward, "ada").await, ["boss", "job", "knee"]);
+    assert_eq!(verify(&harness)["grants"]["unjustified"], 0);
+    assert_gone(harness.stop().await.path(), &["CANARY-KEY", "CANARY-KNEE", "CANARY-SHOES"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_and_the_profile_go_and_consents_stay() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Category, "work")).await.unwrap();
+    let certificate = erased.into_inner().certificate.unwrap();
+    assert_eq!(certificate.erased_by_category.get("work"), Some(&2));
+    assert_eq!(keys(&mut steward, "ada").await, ["CANARY-KEY-knee", "shoes"]);
+    let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
+    assert_eq!(grant.allowed.len(), 2);
+
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Profile, "")).await.unwrap();
+    let certificate = erased.into_inner().certificate.unwrap();
+    assert_eq!(certificate.scope(), ErasureScope::Profile);
+    assert_eq!((certificate.recipients.len(), certificate.recipients[0].grants), (1, 1));
+    assert!(keys(&mut steward, "ada").await.is_empty());
+    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    let consents = steward.consent.get_consents(request).await.unwrap().into_inner().consents;
+    assert_eq!(consents.len(), 2, "the evidence stays");
+    let seen = history(&mut steward, "ada").await;
+    assert!(!seen.contains("CANARY"), "{seen}");
+    verify(&harness);
+
+    // And then everything.
+    let all = keyed(erasure("ada", ErasureScope::All, ""), "all");
+    let erased = steward.rights.submit_request(all.clone()).await.unwrap().into_inner();
+    let again = steward.rights.submit_request(all).await.unwrap().into_inner();
+    assert_eq!((again.request_id, again.certificate.unwrap().position), {
+        (erased.request_id.clone(), erased.certificate.unwrap().position)
+    });
+    let request = proto::GetRequestRequest { request_id: erased.request_id };
+    let left = steward.rights.get_request(request).await.unwrap().into_inner().request.unwrap();
+    assert_eq!((left.state(), left.subject.as_str()), (RequestState::Completed, ""));
+    assert_eq!(verify(&harness)["subjects"], 0);
+    assert_gone(harness.stop().await.path(), &["CANARY"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_erasure_and_one_of_nobody_find_nobody() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    let all = || erasure("ada", ErasureScope::All, "");
+    steward.rights.submit_request(all()).await.unwrap();
+    let second = steward.rights.submit_request(all()).await.unwrap_err();
+    let unknown = steward.rights.submit_request(erasure("nobody", ErasureScope::All, "")).await.unwrap_err();
+    assert_eq!((second.code(), second.message()), (unknown.code(), unknown.message()));
+    assert_eq!(second.code(), Code::NotFound);
+    // A spooled write from before is refused, one from now begins anew.
+    let mut spooled = fact("ada", "job", "work", "old");
+    spooled.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
+    let refused = service.profile.record_attributes(spooled).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    record(&mut service, fact("ada", "job", "work", "new")).await;
+    assert_eq!(keys(&mut steward, "ada").await, ["job"]);
+    assert_eq!(verify(&harness)["subjects"], 1);
+}
+
+fn hold(subject: &str, categories: &[&str]) -> proto::PlaceHoldRequest {
+    proto::PlaceHoldRequest {
+        subject: subject.into(),
+        ground: Ground::LegalClaims.into(),
+        code: "case-17".into(),
+        categories: categories.iter().map(|category| (*category).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_blocks_an_erasure_visibly_until_it_is_lifted() {
+    let harness = Harness::start().await;
+    let (_, mut steward) = ada(&harness).await;
+    let placed = steward.rights.place_hold(hold("ada", &[])).await.unwrap().into_inner();
+    for scope in [erasure("ada", ErasureScope::All, ""), erasure("ada", ErasureScope::Key, "job")] {
+        let answer = steward.rights.submit_request(scope).await.unwrap().into_inner();
+        let refused = answer.request.unwrap();
+        assert_eq!((refused.state(), refused.ground()), (RequestState::Refused, Ground::LegalClaims));
+        assert!(answer.certificate.is_none());
+    }
+    assert_eq!(keys(&mut steward, "ada").await.len(), 4);
+    assert!(history(&mut steward, "ada").await.contains("ErasureRefused"));
+    let told = harness.cli(Role::Steward, "privacy-team", &["erase", "ada", "--scope", "all"]);
+    assert_eq!(told.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&told.stdout).contains("Art. 17(3)(e)"));
+    // The person sees it, others don't place it.
+    let mut person = harness.as_role(Role::Subject, "ada").await;
+    let seen = person.rights.list_holds(proto::ListHoldsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(seen.holds[0].code, "case-17");
+    assert_eq!(person.rights.place_hold(hold("ada", &[])).await.unwrap_err().code(), Code::PermissionDenied);
+    let lift = proto::LiftHoldRequest {
+        subject: "ada".into(),
+        hold_id: placed.hold_id,
+        reason: "settled".into(),
+        ..Default::default()
+    };
+    steward.rights.lift_hold(lift.clone()).await.unwrap();
+    assert_eq!(steward.rights.lift_hold(lift).await.unwrap_err().code(), Code::NotFound);
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+    assert!(erased.into_inner().certificate.is_some());
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_on_a_category_keeps_that_and_nothing_else_and_not_for_use() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    steward.rights.place_hold(hold("ada", &["work"])).await.unwrap();
+    let answer = steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+    let answer = answer.into_inner();
+    let request = answer.request.unwrap();
+    assert_eq!((request.state(), request.ground()), (RequestState::Partly, Ground::LegalClaims));
+    let certificate = answer.certificate.unwrap();
+    assert!(certificate.kept[0].entries >= 2);
+    assert!(certificate.document.contains("Art. 17(3)(e)"));
+    assert!(keys(&mut steward, "ada").await.is_empty(), "what is kept is not for use");
+    let seen = history(&mut steward, "ada").await;
+    assert!(seen.contains("CANARY-JOB") || seen.contains("job"), "{seen}");
+    assert!(!seen.contains("CANARY-KEY") && !seen.contains("ConsentGiven"), "{seen}");
+    let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
+    assert!(grant.allowed.is_empty());
+    // A hold that keeps nothing of what is asked for is none.
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
+    assert_eq!(erased.into_inner().request.unwrap().state(), RequestState::Refused);
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_during_an_export_makes_it_fail_and_not_lie() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    for number in 0..40 {
+        let long = "x".repeat(12_000);
+        record(&mut service, fact("ben", &format!("n{number}"), "work", &long)).await;
+    }
+    let mut auditor = harness.as_role(Role::Auditor, "auditor").await;
+    let mut export =
+        auditor.audit.export_audit(proto::ExportAuditRequest::default()).await.unwrap().into_inner();
+    let first = export.message().await.unwrap();
+    assert!(first.is_some());
+    steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
+    let end = loop {
+        match export.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(status) => break Some(status.code()),
+        }
+    };
+    // Written before the erasure, or told that it was overtaken: never a bundle with a hole in it.
+    assert!(matches!(end, None | Some(Code::Aborted)), "{end:?}");
+    assert_eq!(verify(&harness)["grants"]["unjustified"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_during_a_burst_of_writes_takes_all_from_before_it() {
+    let harness = Harness::start().await;
+    let (service, mut steward) = ada(&harness).await;
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let mut service = service.clone();
+        writers.push(tokio::spawn(async move {
+            let mut outcomes = Vec::new();
+            for number in 0..12 {
+                let write = fact("ada", &format!("w{writer}-{number}"), "work", "CANARY-BURST");
+                outcomes.push(service.profile.record_attributes(write).await.map_err(|status| status.code()));
+            }
+            outcomes
+        }));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    let part = steward.rights.submit_request(erasure("ada", ErasureScope::Category, "health")).await;
+    assert!(part.is_ok(), "{part:?}");
+    let all =
+        steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap().into_inner();
+    let erased_at = all.certificate.unwrap().position;
+    let mut after = 0;
+    for writer in writers {
+        for outcome in writer.await.unwrap() {
+            match outcome {
+                Ok(done) => {
+                    let at = done.into_inner().receipt.unwrap().events[0].position;
+                    after += usize::from(at > erased_at);
+                }
+                Err(code) => assert_eq!(code, Code::FailedPrecondition),
+            }
+        }
+    }
+    // Exactly what was acknowledged after the erasure is held, under a new handle.
+    let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: true };
+    let held = match steward.profile.get_profile(request).await {
+        Ok(profile) => profile.into_inner().attributes.len(),
+        Err(status) => {
+            assert_eq!(status.code(), Code::NotFound);
+            0
+        }
+    };
+    assert!(held >= after, "{held} of {after}");
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_verifies_by_itself_and_shows_who_has_confirmed() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    service.grant.request_grant(ask("ada")).await.unwrap();
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
+    let id = erased.into_inner().request_id;
+    let after = proto::WatchRevocationsRequest { after_cursor: Some(0) };
+    let mut fallen = service.grant.watch_revocations(after).await.unwrap().into_inner();
+    fallen.message().await.unwrap();
+    let told = fallen.message().await.unwrap().unwrap();
+    assert_eq!(told.reason(), Reason::Erased);
+    let acknowledge = proto::AcknowledgeRequest { cursor: told.cursor, options: None };
+    service.grant.acknowledge(acknowledge).await.unwrap();
+
+    let file = harness.dir.path().join("certificate.txt");
+    let path = file.to_str().unwrap();
+    let shown = harness.cli(Role::Steward, "privacy-team", &["certificate", &id, "-o", path]);
+    assert!(harness::stdout(&shown).contains("has confirmed"));
+    let check = |path: &str| {
+        let key = harness.daemon.vkey.clone();
+        harness::sayso(&["--json", "verify", path, "--key", &key]).output().unwrap()
+    };
+    let said = harness::json(&check(path));
+    assert_eq!((&said["scope"], &said["erased_by_category"]["work"]), (&"key".into(), &1.into()));
+    assert_eq!(said["recipients"][0]["acknowledged"], true);
+    // A word changed, or a proof of something else, and it does not hold.
+    let text = std::fs::read_to_string(&file).unwrap();
+    for (from, to) in [("\"work\":1", "\"work\":0"), ("\"scope\":\"key\"", "\"scope\":\"all\"")] {
+        assert!(text.contains(from));
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        assert_eq!(check(path).status.code(), Some(4));
+    }
+    let of_another = record(&mut service, fact("ben", "job", "work", "x")).await;
+    assert!(!of_another.is_empty());
+    let proof = steward.rights.submit_request(erasure("ben", ErasureScope::All, "")).await.unwrap();
+    let proof = proof.into_inner().certificate.unwrap().proof;
+    let note = text.split("\n\nc2sp.org").next().unwrap();
+    std::fs::write(&file, format!("{note}\n\n{proof}")).unwrap();
+    assert_eq!(check(path).status.code(), Some(4));
+}
+
+/// The daemon under a controller that has a steward decide.
+pub async fn start_with(change: impl FnOnce(&mut sayso::config::Config)) -> Harness {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = harness::config(dir.path());
+    change(&mut config);
+    let daemon = Daemon::start(&config).await.unwrap();
+    Harness { dir, daemon }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_can_have_a_steward_decide() {
+    let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;
+    let (_, mut steward) = ada(&harness).await;
+    let mut person = harness.as_role(Role::Subject, "ada").await;
+    let asked =
+        person.rights.submit_request(erasure("", ErasureScope::Key, "job")).await.unwrap().into_inner();
+    assert_eq!(asked.request.unwrap().state(), RequestState::Open);
+    assert_eq!(keys(&mut steward, "ada").await.len(), 4);
+    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert_eq!((due.requests.len(), due.requests[0].subject.as_str()), (1, "ada"));
+    let accept = proto::decide_request_request::Accept { reason: "identified".into() };
+    let decide = proto::DecideRequestRequest {
+        request_id: asked.request_id.clone(),
+        decision: Some(proto::decide_request_request::Decision::Accept(accept)),
+        options: None,
+    };
+    let decided = steward.rights.decide_request(decide.clone()).await.unwrap().into_inner();
+    assert!(decided.certificate.is_some());
+    let request = decided.request.unwrap();
+    assert_eq!(request.state(), RequestState::Completed);
+    assert_eq!((request.decided_by.unwrap().name.as_str(), request.keys.len()), ("privacy-team", 0));
+    assert_eq!(keys(&mut steward, "ada").await.len(), 3);
+    assert!(!history(&mut steward, "ada").await.contains("job"), "the request named it and went with it");
+    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert!(due.requests.is_empty());
+    let again = steward.rights.decide_request(decide).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition);
+}

@@ -1,0 +1,381 @@
+//! What an attacker would build who has copies of the data folder from every moment, and who has read
+//! `docs/erasure.md`: written from that page, not from the vault's code.
+//!
+//! It finds every key page, root page and entry at whatever offset of whatever file, opens what the keys it has been
+//! given open, takes the keys out of that, and goes on until nothing more opens. Then it tries every 32-byte window of
+//! and around the pages that stayed closed as a key of any kind.
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use hkdf::Hkdf;
+use sayso::vault::tree::{Node, Tree};
+use sayso_proof::entry::{Entry, EventKey};
+use sha2::Sha256;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Secret = [u8; 32];
+
+/// Bytes before and after a page whose windows are tried as well.
+const AROUND: usize = 64;
+/// Versions that a window is tried for, as a subject's key or a key of a version.
+const VERSIONS_TRIED: u64 = 64;
+
+/// Copies of files, from any moment.
+#[derive(Clone, Default)]
+pub struct Image {
+    files: Vec<(PathBuf, Arc<Vec<u8>>)>,
+}
+
+impl Image {
+    /// Everything below a folder.
+    pub fn of(dir: &Path) -> Self {
+        let files = crate::harness::files_below(dir).into_iter();
+        // A file may go while it is copied: sled removes its own.
+        let read = |path: PathBuf| std::fs::read(&path).ok().map(|bytes| (path, Arc::new(bytes)));
+        Self { files: files.filter_map(read).collect() }
+    }
+
+    /// Without the files in this folder.
+    pub fn without(mut self, folder: &str) -> Self {
+        self.files.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == folder));
+        self
+    }
+
+    pub fn and(mut self, other: &Self) -> Self {
+        self.files.extend(other.files.iter().cloned());
+        self
+    }
+
+    /// Files in which these bytes stand.
+    pub fn holding(&self, needle: &[u8]) -> Vec<&Path> {
+        let holding = self.files.iter().filter(|(_, bytes)| crate::harness::contains(bytes, needle));
+        holding.map(|(path, _)| path.as_path()).collect()
+    }
+}
+
+/// Where `needle` begins in `bytes`.
+fn places<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    bytes.windows(needle.len()).enumerate().filter(move |(_, window)| *window == needle).map(|(at, _)| at)
+}
+
+/// A key page as it is found: header, nonce, ciphertext.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Sealed {
+    header: Vec<u8>,
+    nonce: [u8; 12],
+    cipher: Vec<u8>,
+}
+
+impl Sealed {
+    fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let name = usize::from(*bytes.get(8)?);
+        let length = u32::from_be_bytes(bytes.get(9 + name..13 + name)?.try_into().ok()?) as usize;
+        let nonce = bytes.get(13 + name..25 + name)?.try_into().ok()?;
+        let cipher = bytes.get(25 + name..25 + name + length)?.to_vec();
+        Some((Self { header: bytes[..13 + name].to_vec(), nonce, cipher }, 25 + name + length))
+    }
+
+    fn open(&self, key: &Secret) -> Option<Vec<u8>> {
+        let payload = Payload { msg: &self.cipher, aad: &self.header };
+        Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)).decrypt(&Nonce::from(self.nonce), payload).ok()
+    }
+}
+
+/// The top page's key, wrapped under a root key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Wrapped {
+    generation: [u8; 8],
+    nonce: [u8; 12],
+    cipher: Vec<u8>,
+}
+
+impl Wrapped {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let generation = bytes.get(8..16)?.try_into().ok()?;
+        let nonce = bytes.get(32..44)?.try_into().ok()?;
+        Some(Self { generation, nonce, cipher: bytes.get(44..92)?.to_vec() })
+    }
+
+    fn open(&self, root: &Secret) -> Option<Secret> {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(None, root).expand(b"sayso top page key v1", &mut key).unwrap();
+        let payload = Payload { msg: &self.cipher, aad: &self.generation };
+        let opened = Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)).decrypt(&Nonce::from(self.nonce), payload);
+        opened.ok()?.try_into().ok()
+    }
+}
+
+/// What was found and what could be opened.
+#[derive(Default)]
+pub struct Findings {
+    closed: BTreeSet<Sealed>,
+    wrapped: BTreeSet<Wrapped>,
+    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Each page with what is around it: where windows are cut from.
+    near: Vec<(Sealed, Vec<u8>)>,
+    /// Keys that were taken out of what was opened, or given.
+    pub keys: BTreeSet<Secret>,
+    nodes: BTreeMap<(u8, u64, Secret), Node>,
+    /// Texts of entries that were opened.
+    pub texts: Vec<String>,
+    pub pages_found: usize,
+    pub windows_tried: usize,
+    /// Root keys that were given.
+    pub roots: usize,
+}
+
+impl Findings {
+    /// Everything in an image that looks like ours, opened as far as the root keys and files of `keys` open it.
+    pub fn of(image: &Image, keys: &Image) -> Self {
+        let mut findings = Self::default();
+        for (_, bytes) in &image.files {
+            findings.gather(bytes);
+        }
+        findings.pages_found = findings.closed.len();
+        for (_, bytes) in &keys.files {
+            for at in places(bytes, b"saysoRK1") {
+                let slot: Option<Secret> = bytes.get(at + 16..at + 48).and_then(|key| key.try_into().ok());
+                findings.keys.extend(slot);
+                findings.roots += 1;
+            }
+            findings.keys.extend(Secret::try_from(bytes.as_slice()));
+        }
+        findings.open_all();
+        findings
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        for at in places(bytes, b"saysoKP1") {
+            let Some((page, length)) = Sealed::read(&bytes[at..]) else { continue };
+            let end = bytes.len().min(at + length + AROUND);
+            self.near.push((page.clone(), bytes[at.saturating_sub(AROUND)..end].to_vec()));
+            self.closed.insert(page);
+        }
+        self.wrapped.extend(places(bytes, b"saysoKR1").filter_map(|at| Wrapped::read(&bytes[at..])));
+        for at in places(bytes, &[0xd2, 0x84]) {
+            if let Some(entry) = entry_at(&bytes[at..]) {
+                self.entries.entry(entry.to_vec()).or_insert(None);
+            }
+        }
+    }
+
+    fn open_all(&mut self) {
+        loop {
+            let before = self.keys.len();
+            for root in self.keys.clone() {
+                self.keys.extend(self.wrapped.iter().filter_map(|wrapped| wrapped.open(&root)));
+            }
+            let keys = self.keys.clone();
+            for page in self.closed.clone() {
+                if let Some(clear) = keys.iter().find_map(|key| page.open(key)) {
+                    self.closed.remove(&page);
+                    self.learn(&clear);
+                }
+            }
+            if self.keys.len() == before {
+                break;
+            }
+        }
+        let mut trees: Vec<Tree> = self.nodes.values().map(|node| Tree::new(vec![node.clone()])).collect();
+        let closed: Vec<Vec<u8>> = self.entries.keys().cloned().collect();
+        for bytes in closed {
+            let entry = Entry::parse(&bytes).unwrap();
+            let opened = trees.iter_mut().find_map(|tree| {
+                let key = tree.key(entry.header.version)?;
+                opens(&entry, &EventKey::derive(&key, &entry.header.event_id))
+            });
+            self.texts.extend(opened.clone());
+            self.entries.insert(bytes, opened.map(String::into_bytes));
+        }
+    }
+
+    /// Takes the keys out of a page.
+    fn learn(&mut self, page: &[u8]) {
+        let links =
+            |bytes: &[u8]| bytes.chunks_exact(48).map(|link| link[16..].try_into().unwrap()).collect();
+        let found: Vec<Secret> = match page {
+            [1, rest @ ..] => {
+                self.keys.insert(rest[..32].try_into().unwrap());
+                links(&rest[33..])
+            }
+            [2, rest @ ..] if rest.len() % 48 == 2 => links(&rest[2..]),
+            [3, rest @ ..] => return self.learn_records(rest),
+            other => other.try_into().into_iter().collect(),
+        };
+        self.keys.extend(found);
+    }
+
+    fn learn_records(&mut self, mut rest: &[u8]) {
+        while let Some((head, after)) = rest.split_first_chunk::<36>() {
+            let length = u32::from_be_bytes(head[32..].try_into().unwrap()) as usize;
+            let (value, after) = after.split_at(length);
+            for node in value.get(16..).unwrap_or_default().chunks_exact(41) {
+                let index = u64::from_be_bytes(node[1..9].try_into().unwrap());
+                let node = Node { depth: node[0], index, key: node[9..].try_into().unwrap() };
+                self.keys.insert(node.key);
+                self.nodes.insert((node.depth, node.index, node.key), node);
+            }
+            rest = after;
+        }
+    }
+
+    /// Whether a text could be read.
+    pub fn has(&self, text: &str) -> bool {
+        self.texts.iter().any(|opened| opened.contains(text))
+    }
+
+    /// Pages that stayed closed.
+    pub fn closed(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Keys from which the entries of those texts are opened: nodes, version keys, event keys.
+    pub fn keys_of(&self, text: &str) -> Vec<Secret> {
+        let mut found = Vec::new();
+        for bytes in self.entries.iter().filter_map(|(entry, opened)| {
+            opened.as_ref().filter(|body| crate::harness::contains(body, text.as_bytes())).map(|_| entry)
+        }) {
+            let entry = Entry::parse(bytes).unwrap();
+            for node in self.nodes.values() {
+                let Some(key) = Tree::new(vec![node.clone()]).key(entry.header.version) else { continue };
+                let event_key = EventKey::derive(&key, &entry.header.event_id);
+                if opens(&entry, &event_key).is_some() {
+                    found.extend([node.key, *key, *event_key.as_bytes()]);
+                }
+            }
+        }
+        found
+    }
+
+    /// Tries every 32-byte window of and around every page that stayed closed as a root key, a page's key, an event's key, a version's key and a
+    /// subject's key, on everything that is still closed.
+    pub fn try_windows(&mut self) {
+        let near = self.near.iter().filter(|(page, _)| self.closed.contains(page));
+        let windows: BTreeSet<Secret> =
+            near.flat_map(|(_, near)| near.windows(32).map(|window| window.try_into().unwrap())).collect();
+        self.windows_tried = windows.len();
+        let closed: Vec<Sealed> = self.closed.iter().cloned().collect();
+        let blocks: Vec<_> = closed.iter().map(first_block).collect();
+        let still_closed = self.entries.iter().filter(|(_, opened)| opened.is_none());
+        let entries: Vec<Entry> = still_closed
+            .filter_map(|(bytes, _)| Entry::parse(bytes).ok())
+            .filter(|entry| entry.header.key_commitment.is_some())
+            .collect();
+        for window in windows {
+            // One block tells in most cases; only where it looks like one of ours the whole page is opened.
+            let is_page_key = like_pages(&window, &blocks).any(|page| closed[page].open(&window).is_some());
+            let is_root = self.wrapped.iter().any(|wrapped| wrapped.open(&window).is_some());
+            if is_page_key || is_root || opens_an_entry(&window, &entries) {
+                self.keys.insert(window);
+                self.open_all();
+                self.texts.push("a window near a page is a key".into());
+            }
+        }
+    }
+}
+
+/// Counter block and first byte of ciphertext of a page (NIST SP 800-38D section 7.1).
+fn first_block(page: &Sealed) -> ([u8; 16], u8) {
+    let mut counter = [0; 16];
+    counter[..12].copy_from_slice(&page.nonce);
+    counter[15] = 2;
+    (counter, page.cipher[0])
+}
+
+/// Which of them begin with the kind of a page, opened with this key.
+fn like_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Iterator<Item = usize> + 'a {
+    use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
+    let aes = aes_gcm::aes::Aes256::new(&(*key).into());
+    let found = blocks.iter().enumerate().filter(move |(_, (counter, cipher))| {
+        let mut block = (*counter).into();
+        aes.encrypt_block(&mut block);
+        (1..=3).contains(&(block[0] ^ cipher))
+    });
+    found.map(|(page, _)| page)
+}
+
+/// Whether a window opens an entry, as its key, its version's or its subject's.
+fn opens_an_entry(window: &Secret, entries: &[Entry]) -> bool {
+    let mut tree = Tree::new(vec![Node::root(window)]);
+    entries.iter().any(|entry| {
+        let header = &entry.header;
+        let is = |key: EventKey| Some(key.commitment()) == header.key_commitment;
+        let as_version = EventKey::derive(window, &header.event_id);
+        let in_reach = header.version < VERSIONS_TRIED;
+        let as_subject = in_reach.then(|| tree.key(header.version)).flatten();
+        is(EventKey::from_bytes(*window))
+            || is(as_version)
+            || as_subject.is_some_and(|key| is(EventKey::derive(&key, &header.event_id)))
+    })
+}
+
+fn opens(entry: &Entry, key: &EventKey) -> Option<String> {
+    let body = entry.open(key).ok()?;
+    Some(format!("{body:?}"))
+}
+
+/// An entry that begins here, at its own length (RFC 8949: a string's head says it).
+fn entry_at(bytes: &[u8]) -> Option<&[u8]> {
+    let string = |at: usize| {
+        let (length, head) = match *bytes.get(at)? {
+            short @ 0x40..=0x57 => (usize::from(short - 0x40), 1),
+            0x58 => (usize::from(*bytes.get(at + 1)?), 2),
+            0x59 => (usize::from(u16::from_be_bytes(bytes.get(at + 1..at + 3)?.try_into().ok()?)), 3),
+            0x5a => (u32::from_be_bytes(bytes.get(at + 1..at + 5)?.try_into().ok()?) as usize, 5),
+            _ => return None,
+        };
+        at.checked_add(head)?.checked_add(length)
+    };
+    let payload = string(2)? + 1;
+    let end = string(string(payload)?)?;
+    let entry = bytes.get(..end)?;
+    Entry::parse(entry).is_ok().then_some(entry)
+}
+
+/// Which of these stand in the memory of a process that runs: in all of it that can be written to, heap, stacks and
+/// anonymous maps. Number of the needle, and where.
+pub fn memory_holds(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
+    use std::os::unix::fs::FileExt;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut begins = vec![false; 1 << 16];
+    for needle in needles {
+        begins[usize::from(u16::from_be_bytes([needle[0], needle[1]]))] = true;
+    }
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for map in maps.lines() {
+        let mut words = map.split_whitespace();
+        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+        let name = words.nth(3).unwrap_or("anonymous");
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        // A map may be gone by now.
+        let Ok(count) = memory.read_at(&mut bytes, start) else { continue };
+        bytes.truncate(count);
+        for page in (0..bytes.len())
+            .step_by(PAGE)
+            .filter(|page| !is_zero(&bytes[*page..bytes.len().min(page + PAGE)]))
+        {
+            for at in page..bytes.len().saturating_sub(1).min(page + PAGE) {
+                if begins[usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))] {
+                    let here =
+                        needles.iter().enumerate().filter(|(_, needle)| bytes[at..].starts_with(needle));
+                    found.extend(here.map(|(number, _)| (number, format!("{name} {:x}", start + at as u64))));
+                }
+            }
+        }
+    }
+    found
+}
+
+const PAGE: usize = 4096;
+
+fn is_zero(page: &[u8]) -> bool {
+    page == &[0; PAGE][..page.len()]
+}

@@ -1,0 +1,145 @@
+//! Whoever takes every copy of the data folder there ever was, and every key that exists after an erasure, reads
+//! everybody else and nothing of who was erased. The same tool, given the copy and the keys of before, reads it all.
+
+use crate::crash::{Served, token};
+use crate::forensic_tool::{Findings, Image, memory_holds};
+use crate::harness::{Harness, fact};
+use sayso::proto::{self, Role};
+
+/// People beside the erased one: enough for interior pages.
+const OTHERS: usize = 50;
+const ERASED: &str = "ada.lovelace@example.org";
+const SECRET: &str = "dreams of an engine that weaves algebra";
+
+fn erasure(subject: &str) -> proto::SubmitRequestRequest {
+    proto::SubmitRequestRequest {
+        subject: subject.into(),
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::All.into(),
+        ..Default::default()
+    }
+}
+
+fn text_of(person: usize) -> String {
+    format!("the cat of number {person} is called Turing")
+}
+
+async fn record_everybody(harness: &Harness) {
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    for version in 0..3 {
+        let text = format!("{SECRET}, note {version}");
+        service.profile.record_attributes(fact(ERASED, &format!("k{version}"), "work", &text)).await.unwrap();
+    }
+    for person in 0..OTHERS {
+        let request = fact(&format!("person-{person}"), "pet", "work", &text_of(person));
+        service.profile.record_attributes(request).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_copy_of_the_folder_gives_an_erased_person_back() {
+    let harness = Harness::start().await;
+    record_everybody(&harness).await;
+    let before = Image::of(harness.dir.path());
+    // Another one before her, so that there are older copies of older roots.
+    let mut steward = harness.as_role(Role::Steward, "dpo").await;
+    steward.rights.submit_request(erasure("person-0")).await.unwrap();
+    let between = Image::of(harness.dir.path());
+    steward.rights.submit_request(erasure(ERASED)).await.unwrap();
+    let after = Image::of(harness.dir.path());
+    let dir = harness.stop().await;
+    let ended = Image::of(dir.path());
+
+    // The control: with the keys of before, the copy of before gives everything.
+    let control = Findings::of(&before, &before);
+    for version in 0..3 {
+        assert!(control.has(&format!("{SECRET}, note {version}")), "the tool reads what is there");
+    }
+    assert!(control.has(&text_of(0)) && control.has(&text_of(OTHERS - 1)));
+    assert!(control.keys_of(SECRET).len() >= 9, "three entries, three keys each");
+
+    // The attack: every copy, all keys that exist now.
+    let copies = before.without("secrets").and(&between.without("secrets")).and(&after).and(&ended);
+    let mut found = Findings::of(&copies, &after.clone().and(&ended));
+    for person in 1..OTHERS {
+        assert!(found.has(&text_of(person)), "person {person} was not erased");
+    }
+    assert!(found.closed() > 3, "older pages are there to be tried: {}", found.closed());
+    for gone in [SECRET, &text_of(0)] {
+        assert!(!found.has(gone), "an erased text was read");
+    }
+    found.try_windows();
+    println!(
+        "{} pages, {} stayed closed; {} windows tried; {} texts read",
+        found.pages_found,
+        found.closed(),
+        found.windows_tried,
+        found.texts.len()
+    );
+    for gone in [SECRET, &text_of(0), "a window near a page"] {
+        assert!(!found.has(gone), "with windows: {gone}");
+    }
+    for key in control.keys_of(SECRET) {
+        assert!(after.holding(&key).is_empty() && ended.holding(&key).is_empty(), "a key lies about");
+        assert!(!found.keys.contains(&key));
+    }
+    for gone in [ERASED, SECRET] {
+        assert!(copies.holding(gone.as_bytes()).is_empty(), "it stands in the clear");
+    }
+}
+
+/// Records through the front door of a daemon in a process of its own.
+async fn record(served: &Served, subject: &str, key: &str, text: &str) {
+    let channel =
+        tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
+    let token = token(&served.data, "service");
+    let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+    let mut client = proto::profile_service_client::ProfileServiceClient::with_interceptor(
+        channel,
+        move |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", token.clone());
+            Ok(request)
+        },
+    );
+    client.record_attributes(fact(subject, key, "work", text)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_the_daemon_holds_nothing_of_an_erased_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(&dir.path().join("data"));
+    for version in 0..3 {
+        record(&served, ERASED, &format!("k{version}"), &format!("{SECRET}, note {version}")).await;
+    }
+    record(&served, "bob", "pet", &text_of(1)).await;
+    // Everything that reads it, so that every buffer there is has held it.
+    for arguments in
+        [&["profile", ERASED][..], &["history", ERASED], &["grant", ERASED, "--purpose", "tone-adaptation"]]
+    {
+        assert!(served.run(arguments).output().unwrap().status.success());
+    }
+    assert!(served.run(&["profile", ERASED, "--rebuild"]).output().unwrap().status.success());
+    let bundle = dir.path().join("bundle");
+    assert!(
+        served.run(&["audit", "export", "-o", bundle.to_str().unwrap()]).output().unwrap().status.success()
+    );
+    let before = Image::of(&served.data);
+    let was = Findings::of(&before, &before);
+    assert!(was.has(SECRET));
+    let pid = served.child.id();
+    let texts = [SECRET.as_bytes().to_vec(), ERASED.as_bytes().to_vec()];
+    assert!(!memory_holds(pid, &texts[..1]).is_empty(), "the control: it is in memory while she is there");
+
+    let erased = served.run(&["erase", ERASED, "--scope", "all"]).output().unwrap();
+    assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
+    let after = Image::of(&served.data);
+    let is = Findings::of(&after, &after);
+    let dead: Vec<Vec<u8>> = was.keys.difference(&is.keys).map(|key| key.to_vec()).collect();
+    assert!(dead.len() >= 4, "root, top page, leaf page, subject");
+    let keys = was.keys_of(SECRET).into_iter().map(|key| key.to_vec());
+    let needles: Vec<Vec<u8>> = texts.into_iter().chain(dead).chain(keys).collect();
+    let found = memory_holds(pid, &needles);
+    println!("{} needles, found {found:?}", needles.len());
+    served.kill();
+    assert!(found.is_empty(), "what was erased is in memory: {found:?}");
+}

@@ -1,0 +1,250 @@
+//! The packs through the front door: who is described, who consents for whom, one conversation's pause, words, tables.
+
+use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
+use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role};
+
+async fn begun() -> (Harness, Clients, Clients) {
+    let harness = Harness::start().await;
+    let service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    harness::publish_notice(&mut steward).await;
+    steward.profile.record_attributes(fact("ada", "tone", "communication-style", "plain")).await.unwrap();
+    (harness, service, steward)
+}
+
+fn described(band: AgeBand, years: Option<u32>, place: &str) -> proto::DescribeSubjectRequest {
+    proto::DescribeSubjectRequest {
+        subject: "ada".into(),
+        age_band: band.into(),
+        age_years: years,
+        jurisdiction: place.into(),
+        options: None,
+    }
+}
+
+/// Keys allowed, and the reason and policy of what is withheld.
+async fn granted(
+    service: &mut Clients,
+    request: proto::RequestGrantRequest,
+) -> (String, Vec<String>, Option<(Reason, String)>) {
+    let grant = service.grant.request_grant(request).await.unwrap().into_inner();
+    let withheld = grant.withheld.first().map(|class| (class.reason(), class.policy.clone()));
+    (grant.grant_id, grant.allowed.into_iter().map(|allowed| allowed.key).collect(), withheld)
+}
+
+async fn say(steward: &mut Clients, guardian: bool) {
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let request = proto::RecordConsentRequest { guardian, ..consent("ada", vec![yes]) };
+    steward.consent.record_consent(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
+    let (harness, mut service, mut steward) = begun().await;
+    say(&mut steward, false).await;
+    let (grant, keys, _) = granted(&mut service, ask("ada")).await;
+    assert_eq!(keys, ["tone"]);
+
+    // It turns out that they are fifteen, in Germany: the grant falls, and nothing is granted on their own word.
+    let told = service.profile.describe_subject(described(AgeBand::Teen, Some(15), "DE")).await.unwrap();
+    assert_eq!(told.into_inner().revoked_grants, [grant]);
+    let (_, keys, withheld) = granted(&mut service, ask("ada")).await;
+    assert!(keys.is_empty());
+    assert_eq!(withheld, Some((Reason::GuardianNeeded, "gdpr/art-8-below-16".into())));
+
+    // In France they would decide themselves; in Germany their guardian does.
+    steward.profile.describe_subject(described(AgeBand::Unspecified, None, "FR")).await.unwrap();
+    assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
+    steward.profile.describe_subject(described(AgeBand::Unspecified, None, "DE")).await.unwrap();
+    say(&mut steward, true).await;
+    let (grant, keys, _) = granted(&mut service, ask("ada")).await;
+    assert_eq!(keys, ["tone"]);
+
+    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    let said = steward.consent.get_consents(request).await.unwrap().into_inner();
+    assert_eq!(said.consents.iter().map(|each| each.guardian).collect::<Vec<_>>(), [false, true]);
+    let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
+    let known = steward.profile.get_profile(request).await.unwrap().into_inner().description.unwrap();
+    assert_eq!(
+        (known.age_band(), known.age_years, known.jurisdiction.as_str()),
+        (AgeBand::Teen, Some(15), "DE")
+    );
+
+    // A person's own credential is not a guardian's, and describes nobody.
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![yes]) };
+    assert_eq!(ada.consent.record_consent(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let own = ada.profile.describe_subject(described(AgeBand::Adult, None, "")).await.unwrap_err();
+    assert_eq!(own.code(), tonic::Code::PermissionDenied);
+    for wrong in [
+        described(AgeBand::Unspecified, None, ""),
+        described(AgeBand::Adult, Some(15), ""),
+        described(AgeBand::Unspecified, None, "Germany"),
+    ] {
+        let refused = steward.profile.describe_subject(wrong).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    }
+
+    // All of it is in the log, and the verifier finds every grant justified.
+    let bundle = harness.dir.path().join("log.tar.zst");
+    let path = bundle.to_str().unwrap();
+    harness::stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
+    let verified = harness::sayso(&["--json", "verify", path, "--key", &harness.daemon.vkey.to_string()]);
+    let report = harness::json(&{ verified }.output().unwrap());
+    assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&0.into(), &4.into()));
+    let shown = steward.grant.explain_grant(proto::ExplainGrantRequest { grant_id: grant }).await.unwrap();
+    assert!(shown.into_inner().stands);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_in_its_conversation_and_no_other() {
+    let (_harness, mut service, mut steward) = begun().await;
+    say(&mut steward, false).await;
+    let within =
+        |interaction: &str| proto::RequestGrantRequest { interaction: interaction.into(), ..ask("ada") };
+    let (here, ..) = granted(&mut service, within("chat-1")).await;
+    let (there, ..) = granted(&mut service, within("chat-2")).await;
+    let pause = |lift| proto::RecordSignalRequest {
+        subject: "ada".into(),
+        kind: proto::SignalKind::Pause.into(),
+        interaction: "chat-1".into(),
+        lift,
+        ..Default::default()
+    };
+    let paused = service.consent.record_signal(pause(false)).await.unwrap().into_inner();
+    assert_eq!(paused.revoked_grants, [here]);
+    assert!(!paused.revoked_grants.contains(&there));
+    let (_, keys, withheld) = granted(&mut service, within("chat-1")).await;
+    assert_eq!((keys.len(), withheld), (0, Some((Reason::Paused, "gdpr/pause".into()))));
+    assert_eq!(granted(&mut service, within("chat-2")).await.1, ["tone"]);
+    assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
+    service.consent.record_signal(pause(true)).await.unwrap();
+    assert_eq!(granted(&mut service, within("chat-1")).await.1, ["tone"]);
+    let objection = proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(false) };
+    assert_eq!(
+        service.consent.record_signal(objection).await.unwrap_err().code(),
+        tonic::Code::InvalidArgument
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
+    let (harness, mut service, mut steward) = begun().await;
+    let define = |arguments: &[&str]| harness.cli(Role::Steward, "privacy-team", arguments);
+    harness::stdout(&define(&[
+        "category",
+        "define",
+        "allergies",
+        "--parent",
+        "health",
+        "--special",
+        "--title",
+        "Allergies",
+        "--risk",
+        "privacy",
+    ]));
+    let listed = harness::stdout(&define(&["category", "list"]));
+    assert!(listed.contains("allergies") && listed.contains("Allergies (special)"), "{listed}");
+    let plain = define(&["category", "define", "health", "--title", "Well-being"]);
+    assert!(!plain.status.success());
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("special category remains one"));
+    let tag = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
+    assert!(String::from_utf8_lossy(&tag.stderr).contains("near: privacy"));
+    let lower = define(&[
+        "purpose",
+        "define",
+        "companionship",
+        "--parent",
+        "personalization",
+        "--title",
+        "Company",
+        "--rung",
+        "style",
+    ]);
+    assert!(String::from_utf8_lossy(&lower.stderr).contains("must not be lower"));
+
+    // What stands on persuasion asks for explicit consent in the provider's default pack.
+    let purpose = [
+        "purpose",
+        "define",
+        "nudging",
+        "--parent",
+        "persuasion",
+        "--title",
+        "Nudging",
+        "--rung",
+        "persuasion",
+    ];
+    harness::stdout(&define(&purpose));
+    let nudge = proto::RequestGrantRequest { purpose: "nudging".into(), ..ask("ada") };
+    let yes = |explicit| consent("ada", vec![choice(ConsentDecision::Given, "nudging", &[], explicit)]);
+    steward.consent.record_consent(yes(false)).await.unwrap();
+    let withheld = granted(&mut service, nudge.clone()).await.2;
+    assert_eq!(withheld, Some((Reason::Forbidden, "default/close-needs-explicit".into())));
+    steward.consent.record_consent(yes(true)).await.unwrap();
+    assert_eq!(granted(&mut service, nudge).await.1, ["tone"]);
+    let shown = harness::stdout(&define(&["purpose", "list"]));
+    assert!(shown.contains("nudging"), "{shown}");
+}
+
+#[test]
+fn tables_run_without_a_daemon() {
+    let all = harness::json(&harness::sayso(&["--json", "bounds", "test"]).output().unwrap());
+    assert_eq!((all["passed"].as_bool(), all["packs"].as_array().unwrap().len()), (Some(true), 9));
+    let one = harness::stdout(&harness::sayso(&["bounds", "test", "gdpr"]).output().unwrap());
+    assert!(one.starts_with("gdpr: "), "{one}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let pack = dir.path().join("house-rules");
+    std::fs::create_dir(&pack).unwrap();
+    let policies = "@id(\"no-family\") forbid (principal, action, resource in Category::\"family\");";
+    std::fs::write(pack.join("policies.cedar"), policies).unwrap();
+    let table = |expect: &str| {
+        let case = format!(
+            r#"{{"name": "family", "article": "", "category": "family", "set": ["consented"], "expect": "{expect}"}}"#
+        );
+        std::fs::write(pack.join("cases.json"), format!(r#"{{"tier": "provider", "cases": [{case}]}}"#))
+            .unwrap();
+        harness::sayso(&["bounds", "test", pack.to_str().unwrap()]).output().unwrap()
+    };
+    assert!(harness::stdout(&table("no-family")).contains("house-rules: 1 of 1 cases ok"));
+    let failed = table("allow");
+    assert_eq!(failed.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(told.contains("family: expected allow, found house-rules/no-family"), "{told}");
+    let unknown = harness::sayso(&["bounds", "test", "gpdr"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("packs: gdpr, eu-ai-act"));
+}
+
+/// What the page on bounds shows is what there is.
+#[test]
+fn the_page_on_bounds_is_true() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/bounds.md")).unwrap();
+    let block = |language: &str| {
+        let begin = format!("```{language}\n");
+        page.split(&begin).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("policies.cedar"), block("cedar")).unwrap();
+    std::fs::write(dir.path().join("cases.json"), block("json")).unwrap();
+    let tried = harness::sayso(&["bounds", "test", dir.path().to_str().unwrap()]).output().unwrap();
+    assert!(harness::stdout(&tried).contains("2 of 2 cases ok"));
+
+    let schema = std::fs::read_to_string(root.join("bounds/schema.cedarschema")).unwrap();
+    for line in schema.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        let Some((name, _)) = line.split_once(':').filter(|_| line.ends_with(',')) else { continue };
+        if !["principal", "resource", "context"].contains(&name) {
+            assert!(page.contains(&format!(".{name}`")) || page.contains(&format!(".{name} in")), "{name}");
+        }
+    }
+    for pack in harness::files_below(&root.join("bounds")) {
+        let text = std::fs::read_to_string(&pack).unwrap();
+        let ids = text.lines().filter_map(|line| line.strip_prefix("@id(\"")?.strip_suffix("\")"));
+        for id in ids {
+            assert!(page.contains(&format!("| `{id}` |")), "{id} of {}", pack.display());
+        }
+    }
+}
