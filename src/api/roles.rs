@@ -1,4 +1,4 @@
-//! What can be called, by its name in the role table (`bounds/roles.cedar`).
+//! What can be called, by its name in the role table (`src/bounds/roles.cedar`).
 
 use crate::proto;
 use prost_reflect::DescriptorPool;

@@ -1,4 +1,4 @@
-//! Least right: which role may call which method, as Cedar policy (`bounds/roles.cedar`), evaluated once at start.
+//! Least right: which role may call which method, as Cedar policy (`src/bounds/roles.cedar`), evaluated once at start.
 
 use super::engine::BoundsError;
 use cedar_policy::{
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::str::FromStr;
 
-const POLICIES: &str = include_str!("../../bounds/roles.cedar");
-const SCHEMA: &str = include_str!("../../bounds/roles.cedarschema");
+const POLICIES: &str = include_str!("roles.cedar");
+const SCHEMA: &str = include_str!("roles.cedarschema");
 /// Whom the table knows. [`Role::Unspecified`] is whoever shows no credential; [`Role::Ledger`] has none to show.
 const ROLES: [(Role, &str); 7] = [
     (Role::Unspecified, "anyone"),
