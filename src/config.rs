@@ -23,6 +23,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// An issuer of bearer tokens beside, or instead of, the built-in one.
     pub tokens: Option<Tokens>,
+    /// Whose bounds are taken.
+    pub bounds: TierKeyNames,
     /// The PKCS#11 token that keeps the root key; without this section a file in the data folder does.
     pub pkcs11: Option<Pkcs11>,
     /// Limits.
@@ -119,6 +121,45 @@ fn refresh_s() -> u64 {
     60
 }
 
+/// Keys that bounds must be signed with, so that nobody else can publish them, whatever credential they have. Without a
+/// key a tier takes no bounds but those that a log begins with. `sayso bounds keygen` makes a key and prints this.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TierKeyNames {
+    /// Of public bounds: the authority's Ed25519 public key, 64 hex digits.
+    pub authority_key: String,
+    /// Of provider bounds: the stewards' Ed25519 public key, 64 hex digits. Another one for each ledger.
+    pub steward_key: String,
+}
+
+impl TierKeyNames {
+    /// The authority's key, if one is set.
+    ///
+    /// # Errors
+    /// It is not 64 hex digits.
+    pub fn authority(&self) -> Result<Option<[u8; 32]>, ConfigError> {
+        key(&self.authority_key, "bounds.authority_key")
+    }
+
+    /// The stewards' key, if one is set.
+    ///
+    /// # Errors
+    /// It is not 64 hex digits.
+    pub fn steward(&self) -> Result<Option<[u8; 32]>, ConfigError> {
+        key(&self.steward_key, "bounds.steward_key")
+    }
+}
+
+fn key(text: &str, name: &'static str) -> Result<Option<[u8; 32]>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut bytes = [0; 32];
+    let read = hex::decode_to_slice(text, &mut bytes);
+    let wrong = || ConfigError::OutOfBounds { key: name, bound: "64 hex digits: an Ed25519 public key" };
+    read.map(|()| Some(bytes)).map_err(|_| wrong())
+}
+
 /// Bounds of queues, batches and caches.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -151,6 +192,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
             tls: None,
             tokens: None,
+            bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
             rights: Rights::default(),
@@ -223,6 +265,8 @@ impl Config {
             if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
         };
         let limits = &self.limits;
+        self.bounds.authority()?;
+        self.bounds.steward()?;
         bound(is_name(&self.ledger), "ledger", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
         bound(is_name(&self.controller), "controller", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
         let reachable = |at: &SocketAddr| self.tls.is_some() || at.ip().is_loopback();

@@ -108,7 +108,7 @@ pub fn policy(bytes: &[u8]) {
         pack: "fuzz".into(),
         version: "1".into(),
         policies: String::from_utf8_lossy(bytes).into_owned(),
-        schema_digest: Vec::new(),
+        ..BoundsPublished::default()
     };
     let _verdict = Bounds::compile(&[(0, published)], &Vocabulary::default()).is_ok();
 }

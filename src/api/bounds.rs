@@ -1,29 +1,66 @@
 //! `BoundsService`.
 
 use super::{Api, auth, convert, status};
-use crate::app::{AppError, Notice};
+use crate::app::{AppError, Notice, PreviewAsked, PreviewStep};
 use crate::proto;
 use crate::proto::bounds_service_server::BoundsService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
+
+fn preview_step(step: PreviewStep) -> proto::PreviewBoundsResponse {
+    let handles = |handles: &[crate::domain::ids::Handle]| handles.iter().map(ToString::to_string).collect();
+    let result = step.result.map(|found| proto::BoundsPreview {
+        grants_open: found.grants_open,
+        grants_falling: found.grants_falling,
+        people_falling: found.people_falling,
+        people_changed: found.people_changed,
+        examples: handles(&found.examples),
+        left_out: found.left_out,
+        lines: found
+            .lines
+            .into_iter()
+            .map(|(of, line)| proto::PreviewLine {
+                purpose: of.purpose,
+                recipient: of.recipient,
+                category: of.category,
+                policy: of.policy,
+                people_refused: line.refused.0,
+                facts_refused: line.refused.1,
+                people_allowed: line.allowed.0,
+                facts_allowed: line.allowed.1,
+                examples: handles(&line.examples),
+            })
+            .collect(),
+    });
+    proto::PreviewBoundsResponse { people_done: step.people_done, people_total: step.people_total, result }
+}
 
 #[tonic::async_trait]
 impl BoundsService for Api {
     async fn get_bounds(
         &self,
-        _request: Request<proto::GetBoundsRequest>,
+        request: Request<proto::GetBoundsRequest>,
     ) -> Answer<proto::GetBoundsResponse> {
-        let rules = self.app.rules_in_force();
-        let version = |(position, pack): &(u64, proto::BoundsPublished)| proto::BoundsVersion {
-            tier: pack.tier,
-            pack: pack.pack.clone(),
-            version: pack.version.clone(),
-            policies: pack.policies.clone(),
-            position: *position,
+        let request = request.into_inner();
+        let as_of_ms = convert::maybe_millis(request.as_of.as_ref(), "as_of")?;
+        let versions = self.app.get_bounds(as_of_ms, request.history).map_err(status::of)?;
+        let version = |shown: crate::app::ShownVersion| proto::BoundsVersion {
+            tier: shown.version.pack.tier,
+            recorded_at: Some(convert::time(shown.version.recorded_at_ms)),
+            effective_from: Some(convert::time(shown.version.starts_ms())),
+            position: shown.version.position,
+            in_force: shown.in_force,
+            published_by: Some(shown.version.actor),
+            signed_by: shown.signed_by,
+            pack: shown.version.pack.pack,
+            version: shown.version.pack.version,
+            policies: shown.version.pack.policies,
         };
-        let bounds = rules.packs().iter().map(version).collect();
         let schema = self.app.bounds_schema().to_owned();
+        let bounds = versions.into_iter().map(version).collect();
         Ok(Response::new(proto::GetBoundsResponse { bounds, schema }))
     }
 
@@ -67,6 +104,80 @@ impl BoundsService for Api {
         let (receipt, notice) = published.map_err(status::of)?;
         let receipt = Some(convert::receipt(receipt));
         Ok(Response::new(proto::PublishNoticeResponse { receipt, notice: Some(notice) }))
+    }
+
+    async fn publish_bounds(
+        &self,
+        request: Request<proto::PublishBoundsRequest>,
+    ) -> Answer<proto::PublishBoundsResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let bounds = request.bounds.unwrap_or_default();
+        let published = self.app.publish_bounds(&caller, bounds, request.signature, &options).await;
+        let published = published.map_err(status::of)?;
+        Ok(Response::new(proto::PublishBoundsResponse {
+            receipt: Some(convert::receipt(published.receipt)),
+            grants_revoked: published.grants_revoked,
+        }))
+    }
+
+    type PreviewBoundsStream = ReceiverStream<Result<proto::PreviewBoundsResponse, Status>>;
+
+    async fn preview_bounds(
+        &self,
+        request: Request<proto::PreviewBoundsRequest>,
+    ) -> Answer<Self::PreviewBoundsStream> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let asked = PreviewAsked {
+            bounds: request.bounds,
+            recipients: request.recipients,
+            purposes: request.purposes,
+        };
+        let mut steps = self.app.preview_bounds(&caller, asked).map_err(status::of)?;
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(step) = steps.recv().await {
+                if sender.send(step.map(preview_step).map_err(status::of)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn set_personal_bounds(
+        &self,
+        request: Request<proto::SetPersonalBoundsRequest>,
+    ) -> Answer<proto::SetPersonalBoundsResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let choices = request.bounds.unwrap_or_default();
+        let set = self.app.set_personal_bounds(&caller, &subject, choices, &options).await;
+        let (changed, policies) = set.map_err(status::of)?;
+        let receipt = Some(convert::receipt(changed.receipt));
+        let revoked_grants = changed.revoked_grants;
+        Ok(Response::new(proto::SetPersonalBoundsResponse { receipt, revoked_grants, policies }))
+    }
+
+    async fn get_personal_bounds(
+        &self,
+        request: Request<proto::GetPersonalBoundsRequest>,
+    ) -> Answer<proto::GetPersonalBoundsResponse> {
+        let caller = auth::caller(&request)?;
+        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "GetPersonalBounds").await.map_err(status::of)?;
+        let shown = self.app.get_personal_bounds(&subject).await.map_err(status::of)?;
+        Ok(Response::new(proto::GetPersonalBoundsResponse {
+            recorded_at: shown.set.as_ref().map(|set| convert::time(set.recorded_at_ms)),
+            set_by: shown.set.as_ref().map(|set| set.actor.clone()),
+            bounds: Some(shown.set.map(|set| set.choices).unwrap_or_default()),
+            policies: shown.policies,
+            version: shown.version,
+        }))
     }
 
     async fn get_notice(

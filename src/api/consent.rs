@@ -13,6 +13,7 @@ fn choice(choice: proto::ConsentChoice) -> Result<Choice, Status> {
     Ok(Choice {
         decision: convert::decision(choice.decision)?,
         until_ms: convert::maybe_millis(choice.until.as_ref(), "choices.until")?,
+        interactions: choice.interactions,
         purposes: choice.purposes,
         categories: choice.categories,
         recipients: choice.recipients,
@@ -37,6 +38,7 @@ impl ConsentService for Api {
             recipients: request.recipients,
             explicit: false,
             until_ms: None,
+            interactions: Vec::new(),
         };
         let notice = convert::notice_served(request.notice);
         let served = (&notice, request.channel.as_str());

@@ -112,6 +112,7 @@ fn attribute(
         evidence: input.evidence,
         confidence: input.confidence,
         model: input.model,
+        from_replies: input.from_replies,
     };
     Ok((attribute, corrects))
 }
@@ -190,6 +191,7 @@ pub fn withheld(class: &WithheldClass) -> proto::Withheld {
             .map(|id| id.to_string())
             .unwrap_or_default(),
         explanation: explain::withheld(class),
+        source_event_id: EventId::from_slice(&class.source).map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

@@ -39,6 +39,8 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
         artifact_ids: revocation.artifact_ids,
         reason: revocation.reason.into(),
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
+        cause_event_id: revocation.cause,
+        source_event_id: revocation.source,
     }
 }
 
@@ -174,7 +176,16 @@ impl GrantService for Api {
             interaction: request.interaction,
         };
         self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
-        let found = self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, moment).await;
+        let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
+        let found = if request.as_of_grant.is_empty() {
+            let at = (moment, bounds_as_of);
+            self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
+        } else if request.as_of.is_some() {
+            return Err(status::invalid("as_of_grant", "excludes as_of"));
+        } else {
+            let grant = grant_id(&request.as_of_grant)?;
+            self.app.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
+        };
         let found = found.map_err(status::of)?;
         let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());
         Ok(Response::new(proto::EvaluateUseResponse {

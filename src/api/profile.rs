@@ -28,8 +28,11 @@ impl ProfileService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let new = convert::new_attributes(subject, request.attributes, self.app.now_ms())?;
-        let receipt = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::RecordAttributesResponse { receipt: Some(convert::receipt(receipt)) }))
+        let recorded = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::RecordAttributesResponse {
+            receipt: Some(convert::receipt(recorded.receipt)),
+            not_held: recorded.not_held,
+        }))
     }
 
     type RecordStreamStream = ReceiverStream<StreamAnswer>;

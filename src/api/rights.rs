@@ -89,8 +89,9 @@ impl RightsService for Api {
         &self,
         request: Request<proto::GetErasureCertificateRequest>,
     ) -> Answer<proto::GetErasureCertificateResponse> {
+        let caller = auth::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
-        let certificate = self.app.get_certificate(&id).await.map_err(status::of)?;
+        let certificate = self.app.get_certificate(&caller, &id).await.map_err(status::of)?;
         let certificate = Some(convert::certificate(certificate));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
     }

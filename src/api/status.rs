@@ -3,6 +3,7 @@
 
 use super::credential::CredentialError;
 use crate::app::AppError;
+use crate::domain::explain;
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -37,6 +38,16 @@ pub fn of(error: AppError) -> Status {
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
         AppError::Erased => precondition(&message, "ERASED"),
         AppError::Precondition(_) => precondition(&message, "PRECONDITION"),
+        AppError::RecordingRefused(refused) => {
+            let mut details = reason("RECORDING_REFUSED");
+            let said: Vec<String> = refused.iter().map(explain::recording_refused).collect();
+            for (kind, said) in refused.iter().zip(&said) {
+                let source = explain::provenance(kind.provenance());
+                let of = format!("{source} {}", kind.category);
+                details.add_precondition_failure_violation("RECORDING_REFUSED", of, said);
+            }
+            Status::with_error_details(Code::FailedPrecondition, said.join(" "), details)
+        }
         AppError::Overtaken => with(Code::Aborted, reason("OVERTAKEN_BY_ERASURE")),
         AppError::Overloaded => {
             let mut details = reason("OVERLOADED");

@@ -1,9 +1,9 @@
 //! The proof of an erasure: what went, what was kept and why, who had it and who has confirmed; signed, and verified
 //! without the daemon.
 
-use super::App;
 use super::error::{AppError, Cause};
 use super::rules::open_plain;
+use super::{App, Caller};
 use crate::domain::event::{ErasureCompleted, Event};
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
@@ -36,9 +36,19 @@ impl App {
     /// The certificate of an erasure, with everything that is still known.
     ///
     /// # Errors
-    /// There is none by this request; or the store.
-    pub async fn get_certificate(self: &Arc<Self>, request: &EventId) -> Result<Certificate, AppError> {
-        let record = self.find_request(request).await?.map(|(_, record)| record);
+    /// There is none by this request, or (for a subject) it is somebody else's who is still there; or the store.
+    pub async fn get_certificate(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: &EventId,
+    ) -> Result<Certificate, AppError> {
+        let found = self.find_request(request).await?;
+        if let (Some(own), Some((lane, _))) = (&caller.subject, &found)
+            && self.vault.subject(own)?.is_none_or(|keys| keys.handle != lane.keys.handle)
+        {
+            return Err(AppError::NotFound("erasure"));
+        }
+        let record = found.map(|(_, record)| record);
         self.certificate_with(request, record.as_ref())
     }
 

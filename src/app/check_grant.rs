@@ -60,7 +60,8 @@ impl App {
                 let expires_at_ms = state.issued.expires_at_ms;
                 let reason = match state.revoked {
                     Some((reason, _)) => Some(reason),
-                    None => (expires_at_ms <= now_ms).then_some(Reason::GrantExpired),
+                    None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
+                    None => self.contradicted_by_bounds(&now.state, state, now_ms),
                 };
                 let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
                 return Ok((standing, state.issued.recipient.clone()));

@@ -9,7 +9,6 @@ use super::App;
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
 use super::publish::PlainEvent;
-use super::revocations::index_of;
 use super::write::{Planned, Stamp, Turn};
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{Actor, ErasureCompleted, ErasureRequested, Event, Recorded, Role};
@@ -232,15 +231,14 @@ impl App {
         if self.erasure_position(&request)?.is_none() {
             let completed = ErasureCompleted { key_epoch: self.vault.key_epoch(), ..completed };
             let event = Event::ErasureCompleted(completed);
-            let index = index_of(&event);
             let actor = Actor { role: Role::Ledger.into(), name: String::new() };
             let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-            self.publish_as(actor, self.now_ms(), vec![PlainEvent { event, index }], stamp).await?;
+            self.publish_as(actor, self.now_ms(), vec![PlainEvent::new(event)], stamp).await?;
         }
         if let (Some((lane, gate)), Some(decided)) = (part_of, decided) {
             let said = lane.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
             if !said {
-                let turn = self.turn_of_ledger(lane, gate);
+                let turn = self.turn_of_ledger(lane, gate).await;
                 let planned = vec![self.plan(Event::RequestDecided(decided))];
                 drop(self.commit_and_keep_gate(turn, planned).await?);
             }

@@ -7,6 +7,7 @@ use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 use sayso_proof::entry::EntryError;
+use sayso_proof::event::RecordingRefused;
 
 /// Why a use case did not do what was asked. The display text is safe to show to callers; causes are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum AppError {
     /// What was asked does not fit the state of things.
     #[error("{0}")]
     Precondition(&'static str),
+    /// Bounds forbid recording this. Nothing was recorded but the attempt.
+    #[error("recording was refused by bounds")]
+    RecordingRefused(Vec<RecordingRefused>),
     /// An erasure overtook the export.
     #[error("an erasure was carried out meanwhile; start the export again")]
     Overtaken,

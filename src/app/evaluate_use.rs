@@ -2,9 +2,10 @@
 
 use super::error::AppError;
 use super::rules::Rules;
-use super::{App, Caller, Moment};
+use super::{App, Caller, Moment, lane};
 use crate::bounds::{Case, Decision};
-use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::event::Event;
+use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::{HeldAttribute, SubjectState};
 use crate::domain::vocabulary;
 use crate::domain::{Violation, Violations};
@@ -59,7 +60,7 @@ impl App {
         subject: &SubjectId,
         recipient: &str,
         asked: &UseCase,
-        moment: Moment,
+        (moment, bounds_as_of_ms): (Moment, Option<u64>),
     ) -> Result<Evaluation, AppError> {
         let recipient = match caller.role {
             Role::Service if recipient.is_empty() || recipient == caller.name => &caller.name,
@@ -72,22 +73,67 @@ impl App {
         let Some(lane) = self.lane(subject).await? else {
             return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
         };
-        let (state, rules, now_ms) = match moment {
-            Moment::Now => (lane.read().state.clone(), self.rules(), self.now_ms()),
-            Moment::Time(time_ms) => {
-                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?;
-                (self.state_as_of(&lane, moment)?, history, time_ms)
-            }
+        let (state, now_ms) = match moment {
+            Moment::Now => (lane.read().state.clone(), self.now_ms()),
+            Moment::Time(time_ms) => (self.state_as_of(&lane, moment)?, time_ms),
             Moment::Version(_) => {
                 let state = self.state_as_of(&lane, moment)?;
                 let time_ms = state.recorded_at_ms;
-                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?;
-                (state, history, time_ms)
+                (state, time_ms)
             }
+        };
+        let rules = match (moment, bounds_as_of_ms) {
+            (Moment::Now, None) => self.rules_at(now_ms),
+            (_, then) => self.rules_as_of(then.unwrap_or(now_ms))?,
         };
         check_case(asked, &rules)?;
         let decision = decide(&rules, &state, recipient, asked, now_ms);
         Ok(with_values(decision, &state))
+    }
+
+    /// What a grant of the person was decided on, decided again: their events before it, the rules that it stood on, its
+    /// moment, and what it asked for. With `bounds_as_of_ms`, under the rules of then instead.
+    ///
+    /// # Errors
+    /// There is no such grant of this person, or of the caller's; or the store.
+    pub async fn evaluate_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        grant: &GrantId,
+        bounds_as_of_ms: Option<u64>,
+    ) -> Result<Evaluation, AppError> {
+        let missing = || AppError::NotFound("grant");
+        let found = self.find_grant(grant).await?.ok_or(AppError::Erased)?;
+        let own = self.vault.subject(subject)?;
+        if own.is_none_or(|own| own.handle != found.lane.keys.handle) {
+            return Err(missing());
+        }
+        let event = lane::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
+        let Event::GrantIssued(issued) = event.event else { return Err(missing()) };
+        if caller.role == Role::Service && issued.recipient != caller.name {
+            return Err(missing());
+        }
+        let state = self.state_as_of(&found.lane, Moment::Version(event.version))?;
+        let now_ms = event.sealed_at_ms;
+        let rules = match bounds_as_of_ms {
+            Some(then) => self.rules_as_of(then)?,
+            None => {
+                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+                history.before(event.position, now_ms)?
+            }
+        };
+        let asked = UseCase {
+            purpose: issued.purpose,
+            categories: issued.categories,
+            keys: issued.keys,
+            interaction: issued.interaction,
+        };
+        Ok(with_values(decide(&rules, &state, &issued.recipient, &asked, now_ms), &state))
+    }
+
+    fn rules_as_of(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)
     }
 }
 

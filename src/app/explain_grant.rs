@@ -2,6 +2,7 @@
 
 use super::check_grant::Standing;
 use super::error::AppError;
+use super::explain_refusal::{refusal, who};
 use super::lane::for_each_event;
 use super::{App, Caller};
 use crate::domain::consent::Terms;
@@ -11,7 +12,7 @@ use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::HeldAttribute;
 use sayso_proof::event::{Provenance, Role, WithheldClass};
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// An attribute that a grant allowed, and what has become of it.
 #[derive(Clone, Debug)]
@@ -131,7 +132,14 @@ impl App {
             text: String::new(),
             proof: self.ledger.proof_text(grant.position)?,
         };
-        explanation.text = in_plain_words(&explanation);
+        let at = |event: &Recorded| {
+            let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            history.before(event.position, event.sealed_at_ms)
+        };
+        let rules = at(event)?;
+        let refusals: Vec<String> =
+            issued.withheld.iter().map(|class| refusal(class, &rules, &history)).collect();
+        explanation.text = in_plain_words(&explanation, &refusals);
         Ok(explanation)
     }
 }
@@ -244,13 +252,13 @@ fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> Vec<Expla
 }
 
 /// The lineage as a person would tell it. Names keys and categories, never values.
-fn in_plain_words(of: &Explanation) -> String {
+fn in_plain_words(of: &Explanation, refusals: &[String]) -> String {
     let mut text = String::new();
-    let _infallible = write_lineage(&mut text, of);
+    let _infallible = write_lineage(&mut text, of, refusals);
     text
 }
 
-fn write_lineage(text: &mut String, of: &Explanation) -> std::fmt::Result {
+fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
     let issued = &of.issued;
     writeln!(
         text,
@@ -281,8 +289,8 @@ fn write_lineage(text: &mut String, of: &Explanation) -> std::fmt::Result {
         }
         ended(text, &allowed.since)?;
     }
-    for class in &of.withheld {
-        writeln!(text, "- {}", explain::withheld(class))?;
+    for refusal in refusals {
+        writeln!(text, "- {refusal}")?;
     }
     for used in &of.uses {
         let shaped =
@@ -329,15 +337,5 @@ fn explain_person(actor: &Actor) -> String {
     match Role::try_from(actor.role).unwrap_or_default() {
         Role::Subject => "The person".to_owned(),
         _ => format!("The person (through {})", who(actor)),
-    }
-}
-
-fn who(actor: &Actor) -> String {
-    match Role::try_from(actor.role).unwrap_or_default() {
-        Role::Subject => "the person".to_owned(),
-        Role::Service => format!("the service `{}`", actor.name),
-        Role::Steward => format!("the controller's staff (`{}`)", actor.name),
-        Role::Ledger => "the ledger".to_owned(),
-        _ => format!("`{}`", actor.name),
     }
 }

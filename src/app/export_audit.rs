@@ -48,7 +48,7 @@ impl App {
             tree_size: size,
             opened: if sealed { 0 } else { size },
         });
-        let plain = vec![PlainEvent { event, index: Vec::new() }];
+        let plain = vec![PlainEvent::new(event)];
         let now_ms = self.now_ms();
         // No erasure may stand between its keys and its word when the export's checkpoint is taken.
         let quiet = self.erasing.write().await;

@@ -1,18 +1,28 @@
 //! Which open grants a change contradicts: they fall in the same frame as the change.
 
-use super::App;
 use super::write::{Planned, Turn};
+use super::{App, Rules};
 use crate::bounds::Case;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
+use std::collections::HashSet;
 
 /// A grant that does not stand any more.
 pub(super) struct Fallen {
     pub grant: GrantId,
     pub event: EventId,
     pub recipient: String,
+    pub found: Contradiction,
+    /// The newest version of bounds in force that the grant did not see, if there is one.
+    pub newer_bounds: Option<EventId>,
+}
+
+/// What stands against a grant.
+pub(super) struct Contradiction {
     pub reason: Reason,
+    /// Where it is a source of something derived: the event that recorded the source.
+    pub source: Option<EventId>,
 }
 
 impl Fallen {
@@ -20,10 +30,11 @@ impl Fallen {
     pub fn event(&self, cause: Option<EventId>) -> Event {
         Event::GrantRevoked {
             grant: self.event,
-            reason: self.reason,
+            reason: self.found.reason,
             cause,
             grant_id: self.grant.to_string(),
             recipient: self.recipient.clone(),
+            source: self.found.source,
         }
     }
 }
@@ -46,107 +57,129 @@ impl App {
                 _ => None,
             })
             .collect();
-        let open = after
-            .grants
-            .iter()
-            .filter(|(_, grant)| grant.revoked.is_none() && grant.issued.expires_at_ms > turn.now_ms);
-        let fallen = open
-            .filter_map(|(event, grant)| {
-                let mut reason = self.contradicted(&after, grant, &corrected, turn.now_ms)?;
-                if reason == Reason::AttributeRemoved && cites_any(grant, &expired) {
-                    reason = Reason::AttributeExpired;
-                }
-                let (grant, recipient) = (grant.id, grant.issued.recipient.clone());
-                Some(Fallen { grant, event: *event, recipient, reason })
-            })
-            .collect();
-        let cause = planned.first().map(|first| first.event_id);
-        let built: Vec<Planned> = self.fallen_artifacts(&after, &corrected, &expired, cause, turn.now_ms);
-        planned.extend(self.plan_falls(fallen, cause));
-        planned.extend(built);
-        planned
-    }
-
-    /// Artefacts that don't stand in this state: one falls with the first of its sources.
-    fn fallen_artifacts(
-        &self,
-        state: &SubjectState,
-        corrected: &[EventId],
-        expired: &[EventId],
-        cause: Option<EventId>,
-        now_ms: u64,
-    ) -> Vec<Planned> {
-        let standing = state.rights.artifacts.iter().filter(|(_, artifact)| artifact.invalidated.is_none());
-        let fallen = standing.filter_map(|(event, artifact)| {
-            let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
-            let reason = sources.into_iter().find_map(|source| {
-                if corrected.contains(&source) {
-                    return Some(Reason::AttributeCorrected);
-                }
-                if expired.contains(&source) {
-                    return Some(Reason::AttributeExpired);
-                }
-                let held = state.attributes.values().find(|held| held.event_id == source);
-                let Some(held) = held else { return Some(Reason::AttributeRemoved) };
-                let registered = &artifact.registered;
-                self.withheld_now(
-                    state,
-                    (&registered.recipient, &registered.purpose, ""),
-                    &held.attribute.key,
-                    now_ms,
-                )
-            })?;
-            Some(self.plan(Event::ArtifactInvalidated(ArtifactInvalidated {
-                artifact: event.0.to_vec(),
-                reason: reason.into(),
-                cause: cause.map(|cause| cause.0.to_vec()).unwrap_or_default(),
-                artifact_id: artifact.id.to_string(),
-                recipient: artifact.registered.recipient.clone(),
-            })))
-        });
-        fallen.collect()
-    }
-
-    /// Why a recipient may not use a key for a purpose in this state; nothing where it may.
-    fn withheld_now(
-        &self,
-        state: &SubjectState,
-        (recipient, purpose, interaction): (&str, &str, &str),
-        key: &str,
-        now_ms: u64,
-    ) -> Option<Reason> {
-        let rules = self.rules();
-        let keys = [key.to_owned()];
-        let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction, now_ms };
-        let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
-        let withheld = decision.withheld.first()?;
-        Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
-    }
-
-    /// Why a grant does not stand in this state; nothing where it does.
-    fn contradicted(
-        &self,
-        state: &SubjectState,
-        grant: &GrantState,
-        corrected: &[EventId],
-        now_ms: u64,
-    ) -> Option<Reason> {
-        for cited in &grant.issued.allowed {
-            let event = EventId::from_slice(&cited.attribute)?;
-            if corrected.contains(&event) {
-                return Some(Reason::AttributeCorrected);
-            }
-            let Some(held) = state.attributes.get(&cited.key) else {
-                return Some(Reason::AttributeRemoved);
-            };
-            let issued = &grant.issued;
-            let asked = (issued.recipient.as_str(), issued.purpose.as_str(), issued.interaction.as_str());
-            if let Some(reason) = self.withheld_now(state, asked, &held.attribute.key, now_ms) {
-                return Some(reason);
+        let mut fallen = fallen(&after, &turn.rules, &corrected, turn.now_ms);
+        for fall in fallen.iter_mut().filter(|fall| fall.found.reason == Reason::AttributeRemoved) {
+            let grant = after.grants.get(&fall.event);
+            if grant.is_some_and(|grant| cites_any(grant, &expired)) {
+                fall.found.reason = Reason::AttributeExpired;
             }
         }
-        None
+        let cause = planned.first().map(|first| first.event_id);
+        let built = fallen_artifacts(&after, &turn.rules, (&corrected, &expired), turn.now_ms);
+        planned.extend(self.plan_falls(fallen, cause));
+        planned.extend(built.into_iter().map(|fallen| {
+            let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
+            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
+        }));
+        planned
     }
+}
+
+/// Every open grant that does not stand in this state under these rules.
+pub(super) fn fallen(state: &SubjectState, rules: &Rules, corrected: &[EventId], now_ms: u64) -> Vec<Fallen> {
+    let open = state.grants.iter().filter(|(_, grant)| grant.is_open(now_ms));
+    open.filter_map(|(event, grant)| {
+        let found = contradiction(state, grant, rules, corrected, now_ms)?;
+        let positions = rules.bounds.positions().iter();
+        let newer = positions.filter(|position| !grant.issued.bounds.contains(position)).max();
+        let newer_bounds = newer.and_then(|position| rules.version_at(*position));
+        Some(Fallen {
+            grant: grant.id,
+            event: *event,
+            recipient: grant.issued.recipient.clone(),
+            found,
+            newer_bounds: newer_bounds.map(|version| version.event_id),
+        })
+    })
+    .collect()
+}
+
+/// Why a grant does not stand in this state; nothing where it does.
+pub(super) fn contradiction(
+    state: &SubjectState,
+    grant: &GrantState,
+    rules: &Rules,
+    corrected: &[EventId],
+    now_ms: u64,
+) -> Option<Contradiction> {
+    let of = |reason| Some(Contradiction { reason, source: None });
+    for cited in &grant.issued.allowed {
+        if EventId::from_slice(&cited.attribute).is_some_and(|event| corrected.contains(&event)) {
+            return of(Reason::AttributeCorrected);
+        }
+        if !state.attributes.contains_key(&cited.key) {
+            return of(Reason::AttributeRemoved);
+        }
+    }
+    let keys: Vec<String> = grant.issued.allowed.iter().map(|cited| cited.key.clone()).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let decide = |keys: &[String]| {
+        let case = Case {
+            recipient: &grant.issued.recipient,
+            purpose: &grant.issued.purpose,
+            categories: &[],
+            keys,
+            interaction: &grant.issued.interaction,
+            now_ms,
+        };
+        rules.bounds.decide(state, &rules.vocabulary, &case)
+    };
+    let decision = decide(&keys);
+    decision.withheld.first()?;
+    // The first that the grant cites is the one whose reason is told.
+    let allowed: HashSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
+    let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
+    let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
+    let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
+    Some(Contradiction {
+        reason: Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden),
+        source: EventId::from_slice(&withheld.source),
+    })
+}
+
+/// Artefacts that don't stand in this state under these rules, with why: one falls with the first of its sources.
+pub(super) fn fallen_artifacts(
+    state: &SubjectState,
+    rules: &Rules,
+    (corrected, expired): (&[EventId], &[EventId]),
+    now_ms: u64,
+) -> Vec<ArtifactInvalidated> {
+    let standing = state.rights.artifacts.iter().filter(|(_, artifact)| artifact.invalidated.is_none());
+    let fallen = standing.filter_map(|(event, artifact)| {
+        let registered = &artifact.registered;
+        let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+        let reason = sources.into_iter().find_map(|source| {
+            if corrected.contains(&source) {
+                return Some(Reason::AttributeCorrected);
+            }
+            if expired.contains(&source) {
+                return Some(Reason::AttributeExpired);
+            }
+            let held = state.attributes.values().find(|held| held.event_id == source);
+            let Some(held) = held else { return Some(Reason::AttributeRemoved) };
+            let case = Case {
+                recipient: &registered.recipient,
+                purpose: &registered.purpose,
+                categories: &[],
+                keys: std::slice::from_ref(&held.attribute.key),
+                interaction: "",
+                now_ms,
+            };
+            let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
+            let withheld = decision.withheld.first()?;
+            Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
+        })?;
+        Some(ArtifactInvalidated {
+            artifact: event.0.to_vec(),
+            reason: reason.into(),
+            cause: Vec::new(),
+            artifact_id: artifact.id.to_string(),
+            recipient: registered.recipient.clone(),
+        })
+    });
+    fallen.collect()
 }
 
 fn cites_any(grant: &GrantState, attributes: &[EventId]) -> bool {

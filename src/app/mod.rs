@@ -13,6 +13,7 @@ mod erase_subject;
 mod error;
 mod evaluate_use;
 mod explain_grant;
+mod explain_refusal;
 mod export_audit;
 mod falls;
 mod get_consents;
@@ -21,12 +22,16 @@ mod holds;
 mod lane;
 mod list_events;
 mod open;
+mod personal_bounds;
+mod preview_bounds;
 mod proofs;
 mod publish;
+mod publish_bounds;
 mod record_attributes;
 mod record_consent;
 mod record_signal;
 mod record_view;
+mod refuse_recording;
 mod report_use;
 mod request_grant;
 mod requests;
@@ -35,6 +40,7 @@ mod retention;
 mod revocations;
 mod rules;
 mod submit_request;
+mod sweep;
 mod write;
 
 pub use artifacts::{ArtifactStanding, NewArtifact};
@@ -51,9 +57,12 @@ pub use get_profile::Profile;
 pub use holds::NewHold;
 pub use list_events::Page;
 pub use open::{OpenError, RightsSettings, Settings};
+pub use personal_bounds::PersonalShown;
+pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
 pub use publish::Notice;
-pub use record_attributes::{Change, NewAttributes};
+pub use publish_bounds::{Published, ShownVersion, TierKeys};
+pub use record_attributes::{Change, NewAttributes, Recording};
 pub use record_consent::{Choice, ConsentChanged, NoticeServed};
 pub use record_signal::NewSignal;
 pub use report_use::Use;
@@ -61,7 +70,7 @@ pub use request_grant::{Grant, GrantRequest, Issued};
 pub use requests::{RequestPage, Submitted};
 pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
-pub use rules::Rules;
+pub use rules::{Rules, Version};
 pub use submit_request::NewRequest;
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
@@ -86,6 +95,11 @@ pub struct App {
     lanes: Lanes,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
+    /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands
+    /// behind rules that it did not see.
+    rules_gate: Arc<tokio::sync::RwLock<()>>,
+    tier_keys: TierKeys,
+    sweeping: sweep::Sweeping,
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
@@ -130,7 +144,22 @@ impl App {
 
     /// What decisions stand on now.
     fn rules(&self) -> Arc<Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).now()
+        self.rules_at(self.now_ms())
+    }
+
+    /// What decisions of this moment, which is now or nearly, stand on.
+    fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
+        let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = read.known(now_ms) {
+            return rules;
+        }
+        drop(read);
+        let mut write = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        write.look_up(now_ms).unwrap_or_else(|error| {
+            // Ruled out when they were published: each moment at which a version comes into force was tried then.
+            tracing::error!(?error, "bounds that came into force do not compile");
+            write.now()
+        })
     }
 
     /// The lane of a person that something is held about.

@@ -5,7 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
-use super::{App, Restored, revocations};
+use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::event::{Event, LogOpened, Recorded};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub keys: Arc<dyn KeyStore>,
     /// Time and randomness.
     pub clock: SharedClock,
+    /// What bounds of each tier must be signed with.
+    pub tier_keys: TierKeys,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
     /// What was restored since the log was opened last, to be said in it.
@@ -81,13 +83,17 @@ impl App {
         let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
         let said: Vec<Recorded> =
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
-        let rules = RulesHistory::new(plain.into_iter()).map_err(failed("reading the rules"))?;
+        let rules = RulesHistory::new(plain.into_iter(), settings.clock.now_ms())
+            .map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
             ledger,
             vault,
             clock: settings.clock,
             lanes: Lanes::new(settings.cached_subjects_max),
             rules: RwLock::new(rules),
+            rules_gate: Arc::default(),
+            tier_keys: settings.tier_keys,
+            sweeping: sweep::Sweeping::default(),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
@@ -103,11 +109,13 @@ impl App {
         }
         app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
+        app.watch_bounds();
         Ok(app)
     }
 
     /// Takes no more writes and has everything durable.
     pub async fn shutdown(self: Arc<Self>) {
+        self.stop_watching_bounds().await;
         let ended = tokio::task::spawn_blocking(move || self.ledger.shutdown()).await;
         if ended.is_err() {
             tracing::error!("shutting down ended badly");

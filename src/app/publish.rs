@@ -1,6 +1,8 @@
 //! Events about nobody: words, notices, bounds, and what the ledger says of itself.
 
 use super::error::{AppError, Cause};
+use super::revocations::index_of;
+use super::rules::is_rule;
 use super::write::{Begin, EventReceipt, Receipt, Stamp, receipt_of};
 use super::{App, Caller, WriteOptions};
 use crate::clock;
@@ -10,7 +12,7 @@ use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role}
 use crate::domain::ids::{EventId, Handle};
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
-use sayso_proof::event::NoticeRef;
+use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
 use sayso_proof::merkle::Hash;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, PoisonError};
@@ -45,6 +47,15 @@ pub struct Notice {
 pub(super) struct PlainEvent {
     pub event: Event,
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
+    /// By its writer.
+    pub signature: Option<WriterSignature>,
+}
+
+impl PlainEvent {
+    pub fn new(event: Event) -> Self {
+        let index = index_of(&event);
+        Self { event, index, signature: None }
+    }
 }
 
 impl App {
@@ -91,7 +102,11 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let about_ms = self.about(options)?;
-        let plain = events.into_iter().map(|event| PlainEvent { event, index: Vec::new() }).collect();
+        let _alone = match events.iter().any(is_rule) {
+            true => Some(self.rules_gate.write().await),
+            false => None,
+        };
+        let plain = events.into_iter().map(PlainEvent::new).collect();
         let stamp = self.stamp(caller, options)?;
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
@@ -100,7 +115,7 @@ impl App {
 
     /// What the ledger itself says.
     pub(super) async fn publish_own(self: &Arc<Self>, events: Vec<Event>) -> Result<Receipt, AppError> {
-        let plain = events.into_iter().map(|event| PlainEvent { event, index: Vec::new() }).collect();
+        let plain = events.into_iter().map(PlainEvent::new).collect();
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         let written = self.publish_as(actor, self.now_ms(), plain, Stamp::default()).await?;
         Ok(written.0)
@@ -147,6 +162,7 @@ impl App {
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
             let body = codec::encode(&draft, &stamp.digest);
             kinds.push(codec::kind(&body));
+            let body = EventBody { writer_signature: each.signature, ..body };
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(header, payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.leaf_hash));
@@ -176,7 +192,7 @@ impl App {
                 (event, receipt)
             })
             .unzip();
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded)?;
+        self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
         bells.iter().for_each(|bell| bell.ring());
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))

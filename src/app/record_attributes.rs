@@ -1,13 +1,15 @@
 //! Records, corrects, removes, contests and confirms attributes.
 
 use super::error::AppError;
+use super::lane::Lane;
 use super::write::{Begin, Pace, Planned, Receipt, Turn};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::rights::Fence;
 use crate::domain::{Violation, Violations};
+use sayso_proof::event::Provenance;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -22,6 +24,15 @@ pub struct NewAttributes {
     pub subject: SubjectId,
     /// Each with the event that it corrects, if it corrects one. 1 to 128.
     pub attributes: Vec<(Attribute, Option<EventId>)>,
+}
+
+/// What recording did.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The events.
+    pub receipt: Receipt,
+    /// Of the attributes, by index: inferences that are not held, because the person declared their key themself.
+    pub not_held: Vec<u32>,
 }
 
 /// What is to become of an attribute that is held.
@@ -39,15 +50,19 @@ impl App {
     /// Records attributes.
     ///
     /// # Errors
-    /// Out of bounds, erased, stale, a reused key, a correction of what is not held; or the store.
+    /// Out of bounds, refused by bounds, erased, stale, a reused key, a correction of what is not held; or the store.
     pub async fn record_attributes(
         self: &Arc<Self>,
         caller: &Caller,
         new: NewAttributes,
         options: &WriteOptions,
-    ) -> Result<Receipt, AppError> {
+    ) -> Result<Recording, AppError> {
+        let subject = new.subject.clone();
         match self.begin_recording(caller, &new, options).await? {
-            Begin::Replayed(receipt, _) => Ok(receipt),
+            Begin::Replayed(receipt, events) => {
+                let lane = self.lane(&subject).await?.ok_or(AppError::Erased)?;
+                Ok(Recording { receipt, not_held: not_held(&lane, &events) })
+            }
             Begin::Turn(turn) => self.finish_recording(turn, new).await,
         }
     }
@@ -68,7 +83,7 @@ impl App {
         Ok(tokio::spawn(async move {
             match begun {
                 Begin::Replayed(receipt, _) => Ok(receipt),
-                Begin::Turn(turn) => app.finish_recording(turn, new).await,
+                Begin::Turn(turn) => Ok(app.finish_recording(turn, new).await?.receipt),
             }
         }))
     }
@@ -84,18 +99,32 @@ impl App {
         self.begin(caller, &new.subject, options, oldest_ms, Pace::Shared).await
     }
 
-    async fn finish_recording(self: &Arc<Self>, turn: Turn, new: NewAttributes) -> Result<Receipt, AppError> {
+    async fn finish_recording(
+        self: &Arc<Self>,
+        turn: Turn,
+        mut new: NewAttributes,
+    ) -> Result<Recording, AppError> {
+        for (attribute, _) in &mut new.attributes {
+            attribute.complete(&turn.caller.name, turn.now_ms);
+        }
         let mut planned = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.
-        let mut corrects_any = !turn.lane.read().state.rights.artifacts.is_empty();
-        for (attribute, corrects) in new.attributes {
-            corrects_any |= corrects.is_some();
-            planned.push(self.plan(self.recorded_or_corrected(&turn, attribute, corrects)?));
+        let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
+        for (attribute, corrects) in &new.attributes {
+            changes_grants |= corrects.is_some() || replaces_a_source(&turn, attribute);
+            planned.push(self.plan(self.recorded_or_corrected(&turn, attribute.clone(), *corrects)?));
         }
-        if corrects_any {
+        let refused = self.refused_at_the_door(&turn, new.attributes.iter().map(|(attribute, _)| attribute));
+        if !refused.is_empty() {
+            return Err(self.refuse_recording(turn, refused).await?);
+        }
+        if changes_grants {
             planned = self.with_falls(&turn, planned);
         }
-        Ok(self.commit(turn, planned).await?.receipt)
+        let lane = Arc::clone(&turn.lane);
+        let written = self.commit(turn, planned).await?;
+        let not_held = not_held(&lane, &written.events);
+        Ok(Recording { receipt: written.receipt, not_held })
     }
 
     /// Whether an attribute is from before an erasure of the part that it belongs to.
@@ -207,4 +236,28 @@ impl App {
         }
         self.begin_in(lane, caller, options, about_ms, pace).await
     }
+}
+
+/// Whether something that is held was derived from what this attribute would replace.
+fn replaces_a_source(turn: &Turn, attribute: &Attribute) -> bool {
+    let now = turn.lane.read();
+    let Some(before) = now.state.attributes.get(&attribute.key) else { return false };
+    now.state.attributes.values().any(|held| held.attribute.derived_from.contains(&before.event_id))
+}
+
+/// Of recorded attributes, by index, the inferences that did not replace what the person declared.
+fn not_held(lane: &Lane, events: &[Recorded]) -> Vec<u32> {
+    let now = lane.read();
+    let attributes = events.iter().filter_map(|event| match &event.event {
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            Some((event.event_id, attribute))
+        }
+        _ => None,
+    });
+    let overruled = (0..).zip(attributes).filter(|(_, (event, attribute))| {
+        let held = now.state.attributes.get(&attribute.key);
+        let declared = held.is_some_and(|held| held.is_declared() && held.event_id != *event);
+        declared && attribute.provenance == Provenance::Inferred
+    });
+    overruled.map(|(index, _)| index).collect()
 }

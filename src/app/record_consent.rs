@@ -31,6 +31,8 @@ pub struct Choice {
     pub explicit: bool,
     /// In force until then, milliseconds since the Unix epoch.
     pub until_ms: Option<u64>,
+    /// Only in these conversations; at most 64, none: in all.
+    pub interactions: Vec<String>,
 }
 
 /// Which text was served.
@@ -170,6 +172,9 @@ impl App {
         need(choice.recipients.len() <= NAMES_MAX, "recipients", "must have at most 64".into());
         let named = choice.recipients.iter().all(|name| is_text(name, 1, 256));
         need(named, "recipients", "each must have 1 to 256 bytes".into());
+        let conversations = choice.interactions.len() <= NAMES_MAX
+            && choice.interactions.iter().all(|name| is_text(name, 1, 128));
+        need(conversations, "interactions", "must have at most 64, each of 1 to 128 bytes".into());
         for purpose in choice.purposes.iter().filter(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(purpose);
             need(false, "purposes", vocabulary::unknown("purpose", &near));
@@ -193,6 +198,7 @@ fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str, guardian: 
         notice,
         channel: channel.to_owned(),
         until_ms: choice.until_ms,
+        interactions: choice.interactions,
         guardian,
     }
 }

@@ -2,7 +2,6 @@
 
 use super::error::AppError;
 use super::publish::PlainEvent;
-use super::revocations::index_of;
 use super::write::{Begin, Pace, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
@@ -89,8 +88,7 @@ impl App {
             Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
         let about_ms = self.about(options)?;
         let stamp = self.stamp(caller, options)?;
-        let index = index_of(&event);
-        let plain = vec![PlainEvent { event, index }];
+        let plain = vec![PlainEvent::new(event)];
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)

@@ -89,7 +89,7 @@ impl App {
         request: &GrantRequest,
         ttl_ms: u64,
     ) -> Result<Issued, AppError> {
-        let rules = self.rules();
+        let rules = Arc::clone(&turn.rules);
         let (decision, evaluation) = {
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);

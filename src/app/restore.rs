@@ -6,7 +6,6 @@
 use super::App;
 use super::error::AppError;
 use super::publish::PlainEvent;
-use super::revocations::index_of;
 use super::write::Stamp;
 use crate::clock::Clock;
 use crate::domain::event::{Actor, BackupRestored, ErasureCompleted, Event, Recorded, Role};
@@ -284,9 +283,9 @@ impl App {
                 requested_at_ms: self.now_ms(),
                 ..ErasureCompleted::default()
             });
-            events.push(PlainEvent { index: index_of(&done), event: done });
+            events.push(PlainEvent::new(done));
         }
-        events.push(PlainEvent { event: declared, index: Vec::new() });
+        events.push(PlainEvent::new(declared));
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         self.publish_as(actor, self.now_ms(), events, Stamp::default()).await.map(|_| ())
     }

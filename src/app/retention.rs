@@ -44,7 +44,7 @@ impl App {
         self.check_retention(&rule)?;
         let about_ms = self.about(options)?;
         let stamp = self.stamp(caller, options)?;
-        let plain = vec![PlainEvent { event: Event::RetentionDefined(rule), index: Vec::new() }];
+        let plain = vec![PlainEvent::new(Event::RetentionDefined(rule))];
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)
@@ -148,7 +148,7 @@ impl App {
             return Ok(());
         }
         let ended = retention::ended_consents(&lane.read().state, now_ms);
-        let turn = self.turn_of_ledger(lane, gate);
+        let turn = self.turn_of_ledger(lane, gate).await;
         let planned: Vec<Planned> =
             ended.into_iter().map(|consent| self.plan(Event::ConsentExpired { consent })).collect();
         let planned = self.with_falls(&turn, planned);
@@ -193,7 +193,7 @@ impl App {
                 self.plan(Event::AttributeExpired { attribute, by_retention })
             });
         let planned: Vec<Planned> = expired.collect();
-        let turn = self.turn_of_ledger(lane, gate);
+        let turn = self.turn_of_ledger(lane, gate).await;
         let planned = self.with_falls(&turn, planned);
         let request = EventId(clock::event_id(self.clock.as_ref()));
         let (submitted_at_ms, due_at_ms) = (turn.now_ms, turn.now_ms);

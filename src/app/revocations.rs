@@ -10,6 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
+/// Grants by when they expire.
+pub(super) const OPEN: &[u8] = b"open";
 const FALLS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
 const ACKNOWLEDGED: &[u8] = b"ack";
@@ -29,14 +31,22 @@ pub struct Revocation {
     pub reason: Reason,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// Id of the event that they fell with; empty where that is erased.
+    pub cause: String,
+    /// Where something derived fell with its source: id of the event that recorded it; otherwise empty.
+    pub source: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept {
     grants: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     artifacts: Vec<String>,
     reason: i32,
+    #[serde(default)]
+    cause: String,
+    #[serde(default)]
+    source: String,
 }
 
 /// A recipient's name as it stands in the index: of fixed length, so that no name is the beginning of another.
@@ -58,25 +68,32 @@ fn position_of(key: &[u8]) -> u64 {
 
 /// Further index records of an event: what finds it when it is asked for by recipient or request.
 pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let fall = |recipient: &str, grants: Vec<String>, artifacts: Vec<String>, reason: Reason| {
-        let kept = Kept { grants, artifacts, reason: reason.into() };
-        (falls_of(recipient), serde_json::to_vec(&kept).unwrap_or_default())
-    };
+    let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
+    let fall =
+        |recipient: &str, kept: Kept| (falls_of(recipient), serde_json::to_vec(&kept).unwrap_or_default());
     match event {
-        Event::GrantRevoked { grant_id, recipient, reason, .. } => {
-            vec![fall(recipient, vec![grant_id.clone()], Vec::new(), *reason)]
+        Event::GrantIssued(issued) => {
+            vec![([OPEN, &issued.expires_at_ms.to_be_bytes()].concat(), Vec::new())]
+        }
+        Event::GrantRevoked { grant_id, recipient, reason, cause, source, .. } => {
+            let (grants, reason) = (vec![grant_id.clone()], (*reason).into());
+            let kept = Kept { grants, reason, cause: id(cause), source: id(source), ..Kept::default() };
+            vec![fall(recipient, kept)]
         }
         Event::ErasureCompleted(done) => {
             let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
             let told = done.recipients.iter();
             records.extend(told.map(|each| {
-                fall(&each.name, each.grant_ids.clone(), each.artifact_ids.clone(), Reason::Erased)
+                let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
+                let reason = Reason::Erased.into();
+                fall(&each.name, Kept { grants, artifacts, reason, ..Kept::default() })
             }));
             records
         }
         Event::ArtifactInvalidated(fallen) => {
-            let id = vec![fallen.artifact_id.clone()];
-            vec![fall(&fallen.recipient, Vec::new(), id, fallen.reason())]
+            let cause = id(&EventId::from_slice(&fallen.cause));
+            let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
+            vec![fall(&fallen.recipient, Kept { artifacts, reason, cause, ..Kept::default() })]
         }
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
@@ -171,6 +188,8 @@ impl App {
                 artifact_ids: kept.artifacts,
                 reason: Reason::try_from(kept.reason).unwrap_or_default(),
                 recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
+                cause: kept.cause,
+                source: kept.source,
             });
         }
         Ok(fallen)

@@ -3,7 +3,7 @@
 use super::error::AppError;
 use crate::bounds::Bounds;
 use crate::domain::codec;
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
@@ -21,29 +21,120 @@ pub struct Rules {
     /// How long what is kept.
     pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
+    versions: Vec<Version>,
+    /// The moment that they are of.
+    now_ms: u64,
     /// With their recorded time.
     notices: Vec<(u64, NoticePublished)>,
 }
 
+/// A version of a pack, in force or not.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The event that published it.
+    pub event_id: EventId,
+    /// Its position.
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch.
+    pub sealed_at_ms: u64,
+    /// Who published it.
+    pub actor: Actor,
+    /// What it says.
+    pub pack: BoundsPublished,
+}
+
+impl Version {
+    fn is_of(&self, pack: &BoundsPublished) -> bool {
+        (self.pack.tier, &self.pack.pack) == (pack.tier, &pack.pack)
+    }
+
+    /// In force from then on, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn starts_ms(&self) -> u64 {
+        self.pack.effective_from_ms.max(self.recorded_at_ms)
+    }
+
+    /// Which of two versions of a pack counts where the time of both has come: the later.
+    fn rank(&self) -> (u64, u64) {
+        (self.pack.effective_from_ms.max(self.sealed_at_ms), self.position)
+    }
+}
+
+/// The versions in force at a moment, among what was published before it: of each pack the one whose time came last.
+/// In order of position.
+pub(super) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
+    let mut found: Vec<&Version> = Vec::new();
+    for version in versions.iter().filter(|version| version.pack.effective_from_ms <= now_ms) {
+        match found.iter_mut().find(|there| there.is_of(&version.pack)) {
+            Some(there) if there.rank() < version.rank() => *there = version,
+            Some(_) => {}
+            None => found.push(version),
+        }
+    }
+    found.sort_by_key(|version| version.position);
+    found
+}
+
 impl Rules {
-    fn fold<'a>(events: impl Iterator<Item = &'a Recorded>) -> Result<Self, AppError> {
+    fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
-        let (mut packs, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
+        let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
         for event in events {
             match &event.event {
                 Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
                 Event::CategoryDefined(category) => vocabulary.define_category(category.clone()),
-                Event::BoundsPublished(pack) => packs.push((event.position, pack.clone())),
+                Event::BoundsPublished(pack) => versions.push(Version {
+                    event_id: event.event_id,
+                    position: event.position,
+                    recorded_at_ms: event.recorded_at_ms,
+                    sealed_at_ms: event.sealed_at_ms,
+                    actor: event.actor.clone(),
+                    pack: pack.clone(),
+                }),
                 Event::NoticePublished(notice) => notices.push((event.recorded_at_ms, notice.clone())),
                 Event::RetentionDefined(rule) => retention.define(rule.clone(), event.recorded_at_ms),
                 _ => {}
             }
         }
+        let packs: Vec<(u64, BoundsPublished)> = in_force(&versions, now_ms)
+            .into_iter()
+            .map(|version| (version.position, version.pack.clone()))
+            .collect();
         let bounds = Bounds::compile(&packs, &vocabulary)?;
-        Ok(Self { vocabulary, bounds, retention, packs, notices })
+        Ok(Self { vocabulary, bounds, retention, packs, versions, now_ms, notices })
     }
 
-    /// Packs with their positions, oldest first.
+    /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
+    fn next_ms(&self) -> Option<u64> {
+        let starts = self.versions.iter().map(|version| version.pack.effective_from_ms);
+        starts.filter(|start| *start > self.now_ms).min()
+    }
+
+    /// When the newest of those in force was to come into force by its own word.
+    fn since_ms(&self) -> u64 {
+        self.packs.iter().map(|(_, pack)| pack.effective_from_ms).max().unwrap_or_default()
+    }
+
+    /// Whether they are the rules of this moment, too.
+    fn are_of(&self, now_ms: u64) -> bool {
+        self.since_ms() <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
+    }
+
+    /// Every version that was published by then, oldest first.
+    #[must_use]
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// The version that stands at a position.
+    #[must_use]
+    pub fn version_at(&self, position: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.position == position)
+    }
+
+    /// Packs in force with their positions, oldest first.
     #[must_use]
     pub fn packs(&self) -> &[(u64, BoundsPublished)] {
         &self.packs
@@ -71,7 +162,7 @@ pub(super) struct RulesHistory {
     now: Arc<Rules>,
 }
 
-fn is_rule(event: &Event) -> bool {
+pub(super) fn is_rule(event: &Event) -> bool {
     matches!(
         event,
         Event::PurposeDefined(_)
@@ -84,27 +175,65 @@ fn is_rule(event: &Event) -> bool {
 
 impl RulesHistory {
     /// From the events about nobody, oldest first.
-    pub fn new(events: impl Iterator<Item = Recorded>) -> Result<Self, AppError> {
+    pub fn new(events: impl Iterator<Item = Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let events: Vec<Recorded> = events.filter(|event| is_rule(&event.event)).collect();
-        let now = Arc::new(Rules::fold(events.iter())?);
+        let now = Arc::new(Rules::fold(events.iter(), now_ms)?);
         Ok(Self { events, now })
     }
 
-    /// In force now.
+    /// In force now, as far as that was looked up.
     pub fn now(&self) -> Arc<Rules> {
         Arc::clone(&self.now)
+    }
+
+    /// In force at a moment of now; nothing where that has to be looked up, because a version came into force.
+    pub fn known(&self, now_ms: u64) -> Option<Arc<Rules>> {
+        self.now.are_of(now_ms).then(|| self.now())
+    }
+
+    /// In force at a moment of now; from now on known.
+    pub fn look_up(&mut self, now_ms: u64) -> Result<Arc<Rules>, AppError> {
+        let rules = Arc::new(Rules::fold(self.events.iter(), now_ms)?);
+        if now_ms >= self.now.now_ms {
+            self.now = Arc::clone(&rules);
+        }
+        Ok(rules)
+    }
+
+    /// What a decision saw that stands at a position and was taken at a moment.
+    pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, AppError> {
+        let before = self.events.iter().filter(|event| event.position < position);
+        Ok(Arc::new(Rules::fold(before, now_ms)?))
+    }
+
+    /// What would be in force now with other versions in place of those that are.
+    pub fn with_now(&self, versions: &[Recorded], now_ms: u64) -> Result<Arc<Rules>, AppError> {
+        Ok(Arc::new(Rules::fold(self.events.iter().chain(versions), now_ms)?))
+    }
+
+    /// What would be in force with another version, now and at each later moment at which one comes into force.
+    ///
+    /// # Errors
+    /// It would not compile at one of them.
+    pub fn with(&self, version: &Recorded, now_ms: u64) -> Result<(), AppError> {
+        let events = || self.events.iter().chain(std::iter::once(version));
+        let mut rules = Rules::fold(events(), now_ms)?;
+        while let Some(next_ms) = rules.next_ms() {
+            rules = Rules::fold(events(), next_ms)?;
+        }
+        Ok(())
     }
 
     /// In force at a recorded time.
     pub fn at(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
         let before = self.events.iter().filter(|event| event.recorded_at_ms <= time_ms);
-        Ok(Arc::new(Rules::fold(before)?))
+        Ok(Arc::new(Rules::fold(before, time_ms)?))
     }
 
     /// Takes recorded events in.
-    pub fn push(&mut self, events: &[Recorded]) -> Result<(), AppError> {
+    pub fn push(&mut self, events: &[Recorded], now_ms: u64) -> Result<(), AppError> {
         self.events.extend(events.iter().filter(|event| is_rule(&event.event)).cloned());
-        self.now = Arc::new(Rules::fold(self.events.iter())?);
+        self.now = Arc::new(Rules::fold(self.events.iter(), now_ms.max(self.now.now_ms))?);
         Ok(())
     }
 }

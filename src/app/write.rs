@@ -1,11 +1,11 @@
 //! The way of every write: one turn in the subject's lane, sealed, signed, durable, then told.
 
-use super::App;
 use super::caller::Caller;
 use super::error::{AppError, Cause};
 use super::falls::Fallen;
 use super::lane::{self, Lane};
 use super::revocations::index_of;
+use super::{App, Rules};
 use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -17,7 +17,7 @@ use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
 /// What comes with every write.
 #[derive(Clone, Debug, Default)]
@@ -74,8 +74,12 @@ pub(super) struct Turn {
     /// The ledger's clock, never behind the subject's newest event.
     pub now_ms: u64,
     pub proofs: bool,
+    /// What it decides under.
+    pub rules: Arc<Rules>,
     pub stamp: Stamp,
     gate: OwnedMutexGuard<()>,
+    /// The rules stay as they are until it is durable.
+    _rules_stay: OwnedRwLockReadGuard<()>,
 }
 
 /// What ties an event to the request that caused it.
@@ -162,6 +166,7 @@ impl App {
     ) -> Result<Begin, AppError> {
         let stamp = self.stamp(caller, options)?;
         let gate = lane.gate().await;
+        let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let (version, last_ms) = {
             let now = lane.read();
             if now.erased {
@@ -177,15 +182,18 @@ impl App {
         }
         let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
         let now_ms = self.now_ms().max(earliest_ms);
-        let proofs = options.proofs;
-        Ok(Begin::Turn(Turn { lane, caller: caller.clone(), about_ms, now_ms, proofs, stamp, gate }))
+        let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
+        let _rules_stay = rules_stay;
+        Ok(Begin::Turn(Turn { lane, caller, about_ms, now_ms, proofs, rules, stamp, gate, _rules_stay }))
     }
 
     /// The ledger's own turn, for the holder of the gate.
-    pub(super) fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+    pub(super) async fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+        let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
         let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
-        Turn { lane, caller, about_ms: now_ms, now_ms, proofs: false, stamp: Stamp::default(), gate }
+        let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
+        Turn { lane, caller, about_ms: now_ms, now_ms, proofs: false, rules, stamp, gate, _rules_stay }
     }
 
     /// The writer's own time of a write.
@@ -244,6 +252,19 @@ impl App {
         }
         let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         lane::open(&keys, stored)
+    }
+
+    /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
+    pub(super) fn as_attempt(&self, turn: Turn) -> Turn {
+        let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
+        let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
+        Turn { stamp, ..turn }
+    }
+
+    /// Whether what carries this turn's mark is in the log already.
+    pub(super) fn was_made_before(&self, turn: &Turn) -> Result<bool, AppError> {
+        let Some(hash) = &turn.stamp.idempotency else { return Ok(false) };
+        Ok(self.store().find_idempotent(hash)?.is_some())
     }
 
     /// Makes the planned events durable and lets everybody know. Goes on to the end even where the caller goes away:

@@ -97,6 +97,10 @@ pub(super) struct Circumstances {
     pub expired: bool,
     pub contested: bool,
     pub source_withheld: bool,
+    pub confirmed: bool,
+    pub asked: bool,
+    /// Empty but where a person's own bounds ask.
+    pub conversation: String,
     /// Of a recording only.
     pub recorder: Role,
 }
@@ -163,6 +167,9 @@ impl Circumstances {
             flag("expired", self.expired),
             flag("contested", self.contested),
             flag("source_withheld", self.source_withheld),
+            flag("confirmed", self.confirmed),
+            flag("asked", self.asked),
+            text("conversation", &self.conversation),
         ])
     }
 

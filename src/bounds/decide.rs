@@ -1,7 +1,7 @@
 //! One function for every use: what this purpose may use of what is held, and who decided about the rest.
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
-use super::engine::{Bounds, Denial};
+use super::engine::{Bounds, Denial, Personal};
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::{Role, SignalKind};
 use crate::domain::ids::EventId;
@@ -71,6 +71,7 @@ struct Class<'a> {
     facts: Arc<Facts>,
     expired: bool,
     contested: bool,
+    confirmed: bool,
     source_withheld: bool,
 }
 
@@ -80,6 +81,8 @@ struct Ground {
     cover: Cover,
     explicit: bool,
     guardian: bool,
+    /// It names the conversation.
+    asked: bool,
 }
 
 /// Attributes that are withheld alike.
@@ -104,8 +107,10 @@ struct Deciding<'a> {
     conversation_pause: Option<&'a ActiveSignal>,
     /// By category: the grounds, newest first; one that says no where there is none.
     grounds: HashMap<&'a str, Arc<[Ground]>>,
-    /// By class, and whether the ground is explicit and a guardian's: what stands against it.
-    outcomes: HashMap<(Class<'a>, bool, bool), Option<Arc<Denial>>>,
+    /// The person's own bounds.
+    personal: Option<Arc<Personal>>,
+    /// By class, and whether the ground is explicit, a guardian's, and names the conversation: what stands against it.
+    outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
     /// Of attributes that were derived from others: the categories of those, with all above them.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
     /// All that is held; empty where nothing is derived.
@@ -113,6 +118,8 @@ struct Deciding<'a> {
     /// Of those that derivations led to, or that were asked for where there are any.
     verdicts: HashMap<EventId, Verdict>,
 }
+
+const DAY_MS: u64 = 86_400_000;
 
 /// The purpose whose uses, with those below it, are asked for as the action `train`.
 const TRAINING: &str = "model-training";
@@ -141,6 +148,7 @@ impl Bounds {
             signals: SIGNALS.map(|kind| state.signal_against(kind, &line)),
             conversation_pause: state.pause_in(case.interaction, &line),
             grounds: HashMap::new(),
+            personal: state.personal.as_ref().map(|own| self.personal(&own.choices)),
             sources: HashMap::new(),
             outcomes: HashMap::new(),
             by_event: HashMap::new(),
@@ -269,6 +277,7 @@ impl<'a> Deciding<'a> {
             facts: self.facts(held),
             expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
             contested: held.contested,
+            confirmed: held.confirmed,
             source_withheld,
         };
         let grounds = self.grounds(&attribute.category);
@@ -277,6 +286,7 @@ impl<'a> Deciding<'a> {
             match (self.outcome(&class, ground), ground.cover) {
                 (None, Cover::Allowed { by, until_ms }) => {
                     let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
+                    let ends_ms = earlier(ends_ms, self.forgotten_ms(held));
                     return Verdict::Yes { consent: by, ends_ms };
                 }
                 // Whatever the bounds say: without consent there is nothing to rest on.
@@ -292,11 +302,12 @@ impl<'a> Deciding<'a> {
     }
 
     fn outcome(&mut self, class: &Class<'a>, ground: &Ground) -> Option<Arc<Denial>> {
-        let key = (class.clone(), ground.explicit, ground.guardian);
+        let key = (class.clone(), ground.explicit, ground.guardian, ground.asked);
         if let Some(known) = self.outcomes.get(&key) {
             return known.clone();
         }
-        let denial = self.bounds.against(&self.circumstances(class, ground));
+        let circumstances = self.circumstances(class, ground);
+        let denial = self.bounds.against(&circumstances).or_else(|| self.against_own(circumstances));
         self.outcomes.insert(key, denial.clone());
         denial
     }
@@ -304,7 +315,32 @@ impl<'a> Deciding<'a> {
     fn facts(&self, held: &HeldAttribute) -> Arc<Facts> {
         let sources = self.sources.get(&held.event_id);
         let sources = sources.map(|known| known.as_ref().clone()).unwrap_or_default();
-        Arc::new(self.bounds.facts(&held.attribute, sources, self.case.now_ms))
+        let mut facts = self.bounds.facts(&held.attribute, sources, self.case.now_ms);
+        if self.forget_days().is_some() {
+            // Bounds in force may not ask for ages as finely as the person's own do.
+            facts.age_days = self.case.now_ms.saturating_sub(held.attribute.observed_at_ms) / DAY_MS;
+        }
+        Arc::new(facts)
+    }
+
+    fn against_own(&self, mut circumstances: Circumstances) -> Option<Arc<Denial>> {
+        let (personal, own) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
+        if !own.choices.paused_interactions.is_empty() {
+            self.case.interaction.clone_into(&mut circumstances.conversation);
+        }
+        self.bounds.against_personal(personal, &circumstances)
+    }
+
+    fn forget_days(&self) -> Option<u64> {
+        let own = self.state.personal.as_ref()?;
+        Some(u64::from(own.choices.forget_inferences_days)).filter(|days| *days > 0)
+    }
+
+    /// From when on the person's own bounds forget an inference.
+    fn forgotten_ms(&self, held: &HeldAttribute) -> Option<u64> {
+        let inferred = held.attribute.provenance == Provenance::Inferred;
+        let days = self.forget_days().filter(|_| inferred)?;
+        Some(held.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
     }
 
     /// After those of its own sources are known.
@@ -352,6 +388,9 @@ impl<'a> Deciding<'a> {
             expired: class.expired,
             contested: class.contested,
             source_withheld: class.source_withheld,
+            confirmed: class.confirmed,
+            asked: ground.asked,
+            conversation: String::new(),
             recorder: Role::Unspecified,
         }
     }
@@ -363,19 +402,23 @@ impl<'a> Deciding<'a> {
             return Arc::clone(known);
         }
         let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
-        let case = ConsentCase { purpose, category, recipient, now_ms };
+        let interaction = self.case.interaction;
+        let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
         let consents = &self.state.consents;
         let mut grounds: Vec<Ground> = Vec::new();
         for yes in consents.standing(self.vocabulary, &case) {
             let (explicit, guardian) = (yes.terms.explicit, yes.terms.guardian);
-            if !grounds.iter().any(|known| (known.explicit, known.guardian) == (explicit, guardian)) {
+            let asked = !yes.terms.interactions.is_empty();
+            let same =
+                |known: &Ground| (known.explicit, known.guardian, known.asked) == (explicit, guardian, asked);
+            if !grounds.iter().any(same) {
                 let cover = Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
-                grounds.push(Ground { cover, explicit, guardian });
+                grounds.push(Ground { cover, explicit, guardian, asked });
             }
         }
         if grounds.is_empty() {
             let cover = consents.cover(self.vocabulary, &case);
-            grounds.push(Ground { cover, explicit: false, guardian: false });
+            grounds.push(Ground { cover, explicit: false, guardian: false, asked: false });
         }
         let grounds: Arc<[Ground]> = grounds.into();
         self.grounds.insert(category, Arc::clone(&grounds));
@@ -390,6 +433,9 @@ impl<'a> Deciding<'a> {
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
             (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
         };
+        let own = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
+        let event = own.map(|own| own.event_id).or(event);
+        let source = if reason == Reason::SourceWithheld { self.withheld_source(held) } else { None };
         let by_person = event.is_some() || reason == Reason::Contested;
         WithheldClass {
             category: held.attribute.category.clone(),
@@ -400,7 +446,23 @@ impl<'a> Deciding<'a> {
             policy: denial.policy.clone(),
             article: denial.article.clone(),
             decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
+            source: source.map(|source| source.0.to_vec()).unwrap_or_default(),
         }
+    }
+
+    /// Of what a derived attribute rests on, that which may not be used by itself, or is gone.
+    fn withheld_source(&self, held: &HeldAttribute) -> Option<EventId> {
+        let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
+        let (mut found, mut seen) = (None, HashSet::new());
+        let mut next = Some(held);
+        while let Some(held) = next {
+            let source =
+                held.attribute.derived_from.iter().filter(refused).find(|source| seen.insert(**source));
+            let Some(source) = source else { break };
+            found = Some(*source);
+            next = self.by_event.get(source).copied();
+        }
+        found
     }
 
     fn signal_behind(&self, reason: Reason) -> Option<EventId> {

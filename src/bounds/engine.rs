@@ -10,12 +10,15 @@ use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
     Validator,
 };
-use sayso_proof::event::{BoundsPublished, Reason, Tier};
+use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Outcomes remembered; the memory is emptied when it is full.
 const REMEMBERED_MAX: usize = 65_536;
+/// Persons' own bounds that are kept compiled, and outcomes remembered of each; emptied when full.
+const PERSONAL_MAX: usize = 1_024;
+const PERSONAL_REMEMBERED_MAX: usize = 1_024;
 const TIERS: [Tier; 3] = [Tier::Public, Tier::Provider, Tier::Individual];
 
 /// Why bounds can't be used.
@@ -61,7 +64,18 @@ pub struct Bounds {
     authorizer: Authorizer,
     positions: Vec<u64>,
     steps: Steps,
-    remembered: Mutex<HashMap<Circumstances, Option<Arc<Denial>>>>,
+    remembered: Mutex<Remembered>,
+    /// Bounds of persons' own, by their text.
+    personal: Mutex<HashMap<String, Arc<Personal>>>,
+}
+
+type Remembered = HashMap<Circumstances, Option<Arc<Denial>>>;
+
+/// A person's own bounds, compiled; shared by all who chose the same.
+pub(super) struct Personal {
+    /// None: they do not compile, and on doubt the answer is no.
+    policies: Option<PolicySet>,
+    remembered: Mutex<Remembered>,
 }
 
 impl Bounds {
@@ -96,7 +110,8 @@ impl Bounds {
         let positions = newest.iter().map(|(position, _)| *position).collect();
         let steps = Steps::of(tiers.iter().flat_map(|(_, policies)| policies.policies()));
         let (authorizer, remembered) = (Authorizer::new(), Mutex::default());
-        Ok(Self { tiers, schema, entities, authorizer, positions, steps, remembered })
+        let personal = Mutex::default();
+        Ok(Self { tiers, schema, entities, authorizer, positions, steps, remembered, personal })
     }
 
     /// How finely ages and confidences matter.
@@ -112,18 +127,45 @@ impl Bounds {
 
     /// What stands against a use; nothing where every tier allows.
     pub(super) fn against(&self, case: &Circumstances) -> Option<Arc<Denial>> {
-        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered().get(case) {
-            return known.clone();
+        remember(&self.remembered, REMEMBERED_MAX, case, || self.evaluate(case))
+    }
+
+    /// A person's own bounds, ready to be asked.
+    pub(super) fn personal(&self, choices: &PersonalBoundsSet) -> Arc<Personal> {
+        let pack = super::personal::pack(choices);
+        let mut known = self.personal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(personal) = known.get(&pack.policies) {
+            return Arc::clone(personal);
         }
-        // Not under the lock: others need not wait for an evaluation that is not theirs.
-        let denial = self.evaluate(case).map(Arc::new);
-        let mut remembered = remembered();
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear();
+        let policies = self.compile_personal(&pack).ok();
+        let personal = Arc::new(Personal { policies, remembered: Mutex::default() });
+        if known.len() >= PERSONAL_MAX {
+            known.clear();
         }
-        remembered.insert(case.clone(), denial.clone());
-        denial
+        known.insert(pack.policies, Arc::clone(&personal));
+        personal
+    }
+
+    fn compile_personal(&self, pack: &BoundsPublished) -> Result<PolicySet, BoundsError> {
+        let mut policies = PolicySet::new();
+        add(&mut policies, baseline()?).map_err(BoundsError::Schema)?;
+        let validator = Validator::new(self.schema.clone());
+        for policy in pack::compile(pack, Tier::Individual, &validator)? {
+            add(&mut policies, policy).map_err(BoundsError::Schema)?;
+        }
+        Ok(policies)
+    }
+
+    /// What stands against a use in a person's own bounds, which are evaluated by themselves.
+    pub(super) fn against_personal(&self, personal: &Personal, case: &Circumstances) -> Option<Arc<Denial>> {
+        remember(&personal.remembered, PERSONAL_REMEMBERED_MAX, case, || {
+            let failed = || error(Tier::Individual, super::personal::PERSONAL);
+            let Some(policies) = &personal.policies else { return Some(failed()) };
+            match case.request(&self.schema) {
+                Ok(request) => self.evaluate_tier(Tier::Individual, policies, &request),
+                Err(_) => Some(failed()),
+            }
+        })
     }
 
     fn evaluate(&self, case: &Circumstances) -> Option<Denial> {
@@ -184,6 +226,27 @@ impl Bounds {
         let id = PolicyId::new(policy);
         self.tiers.iter().find_map(|(_, policies)| policies.policy(&id)?.annotation(name))
     }
+}
+
+/// What was evaluated under the same circumstances before, or is now.
+fn remember(
+    remembered: &Mutex<Remembered>,
+    count_max: usize,
+    case: &Circumstances,
+    evaluate: impl FnOnce() -> Option<Denial>,
+) -> Option<Arc<Denial>> {
+    let lock = || remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(case) {
+        return known.clone();
+    }
+    // Not under the lock: others need not wait for an evaluation that is not theirs.
+    let denial = evaluate().map(Arc::new);
+    let mut remembered = lock();
+    if remembered.len() >= count_max {
+        remembered.clear();
+    }
+    remembered.insert(case.clone(), denial.clone());
+    denial
 }
 
 fn error(tier: Tier, policy: &str) -> Denial {

@@ -62,6 +62,7 @@ pub fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
         version: "1".into(),
         policies: policies.into(),
         schema_digest: schema_digest().to_vec(),
+        effective_from_ms: 0,
     }
 }
 

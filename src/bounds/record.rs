@@ -55,6 +55,9 @@ impl Bounds {
             expired: false,
             contested: false,
             source_withheld: false,
+            confirmed: false,
+            asked: false,
+            conversation: String::new(),
             recorder: role,
         };
         let mut first: Option<Arc<Denial>> = None;

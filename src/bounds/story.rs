@@ -131,6 +131,7 @@ impl Story {
             model: String::new(),
             observed_at_ms: self.now_ms,
             expires_at_ms: fact.expires_day.map(Self::moment_ms),
+            from_replies: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod against_models;
 mod bench;
 mod deciding;
+mod personal;
 mod plain;
 mod publishing;
 mod random_policies;

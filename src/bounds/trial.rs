@@ -182,6 +182,8 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         "expired",
         "contested",
         "source_withheld",
+        "confirmed",
+        "asked",
     ];
     if let Some(strange) = case.set.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(problem(case, &format!("`{strange}` is no flag of the schema")));
@@ -221,6 +223,8 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         expired: holds("expired"),
         contested: holds("contested"),
         source_withheld: holds("source_withheld"),
+        confirmed: holds("confirmed"),
+        asked: holds("asked"),
         ..Circumstances::default()
     };
     circumstances.recorder = role(case.recorder.unwrap_or_default());

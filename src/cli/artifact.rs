@@ -20,9 +20,13 @@ enum Kind {
 /// What services built from a profile: it falls with what it was built from.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
-    /// Register something built under a grant. Example: `sayso artifact register GRANT --kind embedding --name vectors-7`
+    /// Register something built under a grant.
+    ///
+    /// Example: `sayso artifact register g52-aef0e2ef58e9a59a --kind embedding --name vectors-7`
     Register(Register),
     /// Show what was built from what is held about a person.
+    ///
+    /// Example: `sayso artifact list ada`
     List(List),
 }
 
@@ -30,6 +34,7 @@ pub(super) enum Artifact {
 pub(super) struct Register {
     /// The grant that it was built under.
     grant: String,
+    /// What it is.
     #[arg(long, value_enum)]
     kind: Kind,
     /// The service's own name for it.

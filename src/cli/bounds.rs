@@ -1,4 +1,4 @@
-//! `sayso purpose | notice | bounds`
+//! `sayso purpose | notice`
 
 use super::Connection;
 use super::connect::{Link, client};
@@ -9,8 +9,8 @@ use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 
-async fn client(at: &Connection) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(client!(BoundsServiceClient, at.link("steward").await?))
+pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
+    Ok(client!(BoundsServiceClient, at.link(role).await?))
 }
 
 /// Purposes and categories.
@@ -73,7 +73,7 @@ pub(super) struct Tags {
 
 impl Purpose {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at).await?;
+        let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
                 let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
@@ -144,7 +144,7 @@ pub(super) enum Category {
 
 impl Category {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at).await?;
+        let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
                 let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
@@ -210,7 +210,7 @@ pub(super) enum Notice {
 
 impl Notice {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at).await?;
+        let mut client = client(at, "steward").await?;
         match self {
             Self::Publish { id, version, language, text, file } => {
                 let text = match (text, file) {
@@ -238,36 +238,4 @@ impl Notice {
 fn read(path: &Path) -> Result<String, CliError> {
     let text = std::fs::read_to_string(path);
     text.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
-}
-
-/// The rules in force.
-#[derive(Subcommand)]
-pub(super) enum Bounds {
-    /// Show every pack in force, as Cedar policies.
-    ///
-    /// Example: `sayso bounds show`
-    Show,
-    /// Run the test tables of packs, without a daemon.
-    ///
-    /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or of a pack of your own `sayso bounds test ./my-pack`
-    Test(super::bounds_test::Test),
-}
-
-impl Bounds {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        if let Self::Test(test) = self {
-            return test.run(out);
-        }
-        let answer = client(at).await?.get_bounds(proto::GetBoundsRequest {}).await?.into_inner();
-        out.print("GetBoundsResponse", &answer, |answer| {
-            let pack = |pack: &proto::BoundsVersion| {
-                let tier = pack.tier().as_str_name().trim_start_matches("TIER_").to_lowercase();
-                format!(
-                    "// {tier} bounds, pack {} version {}, position {}\n{}",
-                    pack.pack, pack.version, pack.position, pack.policies
-                )
-            };
-            answer.bounds.iter().map(pack).collect::<Vec<_>>().join("\n")
-        })
-    }
 }

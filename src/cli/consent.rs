@@ -61,6 +61,9 @@ pub(super) struct Terms {
     /// How the person spoke: web, voice, chat, ...
     #[arg(long, default_value = "")]
     channel: String,
+    /// Only in this conversation, by the service's own name for it; may be repeated.
+    #[arg(long)]
+    interaction: Vec<String>,
     /// In force until then.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
@@ -87,6 +90,7 @@ impl Consent {
             recipients: terms.recipient,
             explicit: terms.explicit,
             until: terms.until,
+            interactions: terms.interaction,
         };
         let notice =
             proto::NoticeServed { id: terms.notice, version: terms.notice_version, ..Default::default() };

@@ -2,17 +2,19 @@
 
 use super::renew;
 use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
-use crate::app::{App, OpenError, Restored, RightsSettings, RoleTable, Settings};
+use crate::app::{App, OpenError, Restored, RightsSettings, RoleTable, Settings, TierKeys};
 use crate::bounds::BoundsError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
+use ed25519_dalek::SigningKey;
 use std::io::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -170,6 +172,25 @@ pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError
     let secrets = Layout::new(&config.data).secrets();
     make_private_dir(&secrets)?;
     Ok(Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?)
+}
+
+/// Keys of the tiers of bounds for development: those that the configuration does not name are made, or found again, in
+/// DATA/dev, and named.
+///
+/// # Errors
+/// They can't be read or made.
+pub fn use_dev_tier_keys(config: &mut Config) -> Result<(), DaemonError> {
+    let dev = Layout::new(&config.data).dev();
+    make_private_dir(&dev)?;
+    let names =
+        [("authority", &mut config.bounds.authority_key), ("steward", &mut config.bounds.steward_key)];
+    for (name, public) in names.into_iter().filter(|(_, public)| public.is_empty()) {
+        let path = dev.join(format!("{name}.key"));
+        let seed =
+            secret::read_or_make(&path, &SystemClock).map_err(|error| DaemonError::File(path, error))?;
+        *public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+    }
+    Ok(())
 }
 
 impl Daemon {
@@ -347,6 +368,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
+        tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
         clock,
         cached_subjects_max: limits.cached_subjects_max,
         rights: RightsSettings {

@@ -28,7 +28,8 @@ pub(super) struct Demo {
 /// Sample people, made for this.
 const PEOPLE: &str = r#"{"subject":"ada","key":"tone","value":"brief and dry","category":"communication-style","provenance":"declared","observed_at":"2026-01-05T09:00:00Z"}
 {"subject":"ada","key":"hobby","value":"restores old clocks","category":"activity","provenance":"inferred","evidence":["chat-3/turn-14"],"observed_at":"2026-01-07T18:30:00Z"}
-{"subject":"ada","key":"sleep","value":"has trouble sleeping since March","category":"health","provenance":"inferred","evidence":["chat-4/turn-2"],"observed_at":"2026-01-09T23:10:00Z"}
+{"subject":"ada","key":"sleep","value":"has trouble sleeping since March","category":"health","provenance":"declared","evidence":["chat-4/turn-2"],"observed_at":"2026-01-09T23:10:00Z"}
+{"subject":"ada","key":"mood","value":"seems depressed","category":"mental-health","provenance":"inferred","evidence":["chat-4/turn-2"],"observed_at":"2026-01-09T23:11:00Z"}
 {"subject":"ben","key":"work","value":"night shifts at the harbour","category":"work","provenance":"declared","observed_at":"2026-01-06T07:15:00Z"}
 {"subject":"ben","key":"language","value":"prefers Portuguese","category":"language","provenance":"observed","observed_at":"2026-01-06T07:20:00Z"}
 "#;
@@ -114,7 +115,11 @@ impl Story<'_> {
 
     async fn tell(&self) -> Result<(), CliError> {
         std::fs::write(self.folder.join("people.jsonl"), PEOPLE).map_err(CliError::failed)?;
-        self.step("A model service remembers facts about two people.", "import people.jsonl").await?;
+        self.step(
+            "A model service remembers facts about two people. What it concluded about health is refused at the door.",
+            "import people.jsonl",
+        )
+        .await?;
         self.step(
             "The controller publishes what people are told.",
             &format!("notice publish welcome --text '{NOTICE}'"),

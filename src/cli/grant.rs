@@ -166,10 +166,10 @@ pub(super) struct Evaluate {
     /// The controller's id of the person.
     subject: String,
     /// `sayso purpose list` shows them.
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     purpose: String,
     /// The service that would use it, by its credential's name.
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     recipient: String,
     /// Only this category and what is below it; may be repeated.
     #[arg(long)]
@@ -183,6 +183,12 @@ pub(super) struct Evaluate {
     /// As of then: with the profile, consents and rules of that moment.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
+    /// Under the bounds of then: `--bounds-as-of` of now asks what today's bounds would have said.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    bounds_as_of: Option<Timestamp>,
+    /// Decide this grant again, as of its own moment and for what it names.
+    #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
+    as_of_grant: String,
 }
 
 impl Evaluate {
@@ -195,6 +201,8 @@ impl Evaluate {
             keys: self.key,
             interaction: self.interaction,
             as_of: as_of(self.as_of),
+            bounds_as_of: self.bounds_as_of,
+            as_of_grant: self.as_of_grant,
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
         let unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);

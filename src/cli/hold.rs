@@ -54,11 +54,17 @@ impl Ground {
 /// Legal reasons that block erasure.
 #[derive(Subcommand)]
 pub(super) enum Hold {
-    /// Block the erasure of a person, or of some categories. Example: `sayso hold place ada --ground legal-claims --code case-17`
+    /// Block the erasure of a person, or of some categories.
+    ///
+    /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
     /// End a hold. What was refused because of it has to be asked for again.
+    ///
+    /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),
     /// Show the holds that stand.
+    ///
+    /// Example: `sayso hold list ada`
     List(List),
 }
 
@@ -66,6 +72,7 @@ pub(super) enum Hold {
 pub(super) struct Place {
     /// The controller's id of the person.
     subject: String,
+    /// Why.
     #[arg(long, value_enum)]
     ground: Ground,
     /// The controller's own short code, without personal data.

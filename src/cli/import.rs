@@ -36,7 +36,8 @@ const SHOWN_MAX: usize = 20;
 /// A line: {"subject": "ada", "key": "tone", "value": "brief", "category": "communication-style", "provenance":
 /// "declared", "evidence": ["chat-3"], "observed_at": "2026-01-05T09:00:00Z"}; the value may be any JSON; `confidence`
 /// and `model` may be added to what is inferred. Every line is durable before it counts as recorded. Running it again
-/// adds nothing twice, also after an interruption. Ctrl-C stops reading and waits for what is under way.
+/// adds nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and is no failure:
+/// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
 ///
 /// Example: `sayso import memories.jsonl`, or `zcat memories.gz | sayso import -`
 #[derive(Args)]
@@ -84,6 +85,10 @@ impl Shared {
 struct Tally {
     recorded: u64,
     already: u64,
+    /// Refused by bounds, which did what they are for: no failure.
+    by_policy: u64,
+    /// Why, by line; the first.
+    policies: BTreeMap<u64, String>,
     answered: u64,
 }
 
@@ -283,6 +288,12 @@ impl Tally {
                 self.already = self.already.saturating_add(1)
             }
             Some(Outcome::Receipt(_)) => self.recorded = self.recorded.saturating_add(1),
+            Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
+                self.by_policy = self.by_policy.saturating_add(1);
+                if self.policies.len() < REASONS_MAX {
+                    self.policies.insert(answer.sequence, error.message);
+                }
+            }
             Some(Outcome::Error(error)) => {
                 refused.add(answer.sequence, error.message);
                 return false;
@@ -301,15 +312,26 @@ impl Tally {
         let reasons = refused.reasons.iter();
         let listed: Vec<_> =
             reasons.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
+        let policies = self.policies.iter();
+        let by_policy: Vec<_> =
+            policies.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
         let value = serde_json::json!({
             "recorded": self.recorded,
             "already_there": self.already,
             "refused": listed,
             "refused_count": refused.count,
+            "refused_by_policy": by_policy,
+            "refused_by_policy_count": self.by_policy,
             "not_acknowledged": unanswered,
         });
         let mut text =
             format!("recorded {}, already there {}, refused {}", self.recorded, self.already, refused.count);
+        if self.by_policy > 0 {
+            text.push_str(&format!(", refused by bounds {}", self.by_policy));
+        }
+        for (line, message) in self.policies.iter().take(SHOWN_MAX) {
+            text.push_str(&format!("\nline {line}: {message}"));
+        }
         for (line, message) in refused.reasons.iter().take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: {message}"));
         }

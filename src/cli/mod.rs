@@ -19,6 +19,7 @@ mod output;
 mod partial;
 mod profile;
 mod progress;
+mod publish_bounds;
 mod renew;
 mod request;
 mod retention;
@@ -97,7 +98,7 @@ enum Command {
     #[command(subcommand)]
     Notice(bounds::Notice),
     #[command(subcommand)]
-    Bounds(bounds::Bounds),
+    Bounds(publish_bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
     Checkpoint(audit::Checkpoint),

@@ -82,6 +82,9 @@ pub(super) struct Record {
     /// Event of the attribute that this corrects.
     #[arg(long, value_name = "EVENT", default_value = "")]
     corrects: String,
+    /// A reply that this conclusion was drawn from, as `sayso used` named it; may be repeated.
+    #[arg(long, value_name = "REPLY")]
+    from_reply: Vec<String>,
     /// The same key with the same request is done once.
     #[arg(long, default_value = "")]
     idempotency_key: String,
@@ -104,6 +107,7 @@ impl Record {
             observed_at: self.observed_at,
             expires_at: self.expires_at,
             corrects: self.corrects,
+            from_replies: self.from_reply,
         };
         let options = proto::WriteOptions {
             idempotency_key: self.idempotency_key,

@@ -33,24 +33,39 @@ enum Kind {
 /// Requests of people: by when they are due, who decided, and why.
 #[derive(Subcommand)]
 pub(super) enum Request {
-    /// Ask for something on a person's behalf. Example: `sayso request submit access ada`
+    /// Ask for something on a person's behalf.
+    ///
+    /// Example: `sayso request submit access ada`
     Submit(Submit),
     /// Show a request.
+    ///
+    /// Example: `sayso request show 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Show(Show),
     /// Show what is to be answered, the first due first; or a person's own.
+    ///
+    /// Example: `sayso request list`
     List(List),
     /// Grant a request; an erasure is carried out.
+    ///
+    /// Example: `sayso request accept 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Accept(Decide),
     /// Say that a request was done.
+    ///
+    /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Complete(Decide),
-    /// Refuse a request. Example: `sayso request refuse REQUEST --ground excessive --reason "the tenth this week"`
+    /// Refuse a request.
+    ///
+    /// Example: `sayso request refuse 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --ground excessive --reason 'the tenth this week'`
     Refuse(RefuseIt),
     /// Take more time, once: two further months (GDPR), 45 further days (California).
+    ///
+    /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendIt),
 }
 
 #[derive(Args)]
 pub(super) struct Submit {
+    /// What is asked for.
     #[arg(value_enum)]
     kind: Kind,
     /// The controller's id of the person.
@@ -94,6 +109,7 @@ pub(super) struct Decide {
 pub(super) struct RefuseIt {
     /// Id of the request.
     request: String,
+    /// Why.
     #[arg(long, value_enum)]
     ground: Ground,
     /// Without personal data; the person is told.
@@ -226,12 +242,12 @@ pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     if let Some(by) = &request.decided_by {
         let role = plain_name(by.role().as_str_name(), "ROLE_");
         let at = output::time(request.decided_at.as_ref());
-        text.push_str(&format!("\ndecided {at} by {role} {}", by.name).trim_end().to_owned().as_str());
+        text.push_str(format!("\ndecided {at} by {role} {}", by.name).trim_end());
     }
     if request.ground() != proto::Ground::Unspecified {
         let article = crate::domain::request::article(request.ground());
         let ground = plain_name(request.ground().as_str_name(), "GROUND_");
-        text.push_str(&format!("\nground: {ground} {article}").trim_end().to_owned().as_str());
+        text.push_str(format!("\nground: {ground} {article}").trim_end());
     }
     if !request.reason.is_empty() {
         text.push_str(&format!("\nreason: {}", request.reason));

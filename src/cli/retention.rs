@@ -24,14 +24,19 @@ enum Class {
 /// How long what is kept.
 #[derive(Subcommand)]
 pub(super) enum Retention {
-    /// Keep a class of events for so many days; 0 ends the rule. Example: `sayso retention set profile --category health --days 365`
+    /// Keep a class of events for so many days; 0 ends the rule.
+    ///
+    /// Example: `sayso retention set profile --category health --days 365`
     Set(Set),
     /// Show the rules in force.
+    ///
+    /// Example: `sayso retention list`
     List,
 }
 
 #[derive(Args)]
 pub(super) struct Set {
+    /// What is kept.
     #[arg(value_enum)]
     class: Class,
     /// Of the profile: only this category and what is below it.

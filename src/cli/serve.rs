@@ -1,7 +1,7 @@
 //! `sayso serve`
 
 use super::connect::dev_token;
-use super::daemon::{Daemon, DaemonError, Layout, make_private_dir};
+use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
 use super::error::CliError;
 use super::output::Out;
 use crate::api::ROLES;
@@ -45,6 +45,9 @@ impl Serve {
         };
         config.listen = self.listen.unwrap_or(config.listen);
         config.http = self.http.unwrap_or(config.http);
+        if self.dev {
+            use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
+        }
         config.check().map_err(CliError::usage)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {

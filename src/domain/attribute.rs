@@ -19,6 +19,10 @@ pub const LINKS_MAX: usize = 64;
 pub const EVIDENCE_BYTES_MAX: usize = 256;
 /// Bytes of a model's name.
 pub const MODEL_BYTES_MAX: usize = 128;
+/// Bytes of a reply's name.
+pub const REPLY_BYTES_MAX: usize = 128;
+/// How long an inference may be used after it was recorded, where it does not say so itself.
+pub const INFERENCE_LASTS_MS: u64 = 365 * 86_400_000;
 /// How far ahead of the ledger's clock a writer's may be, milliseconds.
 pub const AHEAD_MS_MAX: u64 = 300_000;
 
@@ -69,6 +73,8 @@ pub struct Attribute {
     pub observed_at_ms: u64,
     /// From then on it may not be used.
     pub expires_at_ms: Option<u64>,
+    /// Replies that it was drawn from, as they were reported; for inferences.
+    pub from_replies: Vec<String>,
 }
 
 impl fmt::Debug for Attribute {
@@ -78,6 +84,17 @@ impl fmt::Debug for Attribute {
 }
 
 impl Attribute {
+    /// Fills in what an inference does not say: the model is whoever records it, and it may be used for a year.
+    pub fn complete(&mut self, recorder: &str, now_ms: u64) {
+        if self.provenance != Provenance::Inferred {
+            return;
+        }
+        if self.model.is_empty() && recorder.len() <= MODEL_BYTES_MAX {
+            recorder.clone_into(&mut self.model);
+        }
+        self.expires_at_ms.get_or_insert(now_ms.saturating_add(INFERENCE_LASTS_MS));
+    }
+
     /// Everything that is out of bounds, with fields named below `at`.
     #[must_use]
     pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {
@@ -112,6 +129,10 @@ impl Attribute {
         need(inferred || self.confidence.is_none(), "confidence", "is for inferences only");
         need(inferred || self.model.is_empty(), "model", "is for inferences only");
         need(is_text(&self.model, 0, MODEL_BYTES_MAX), "model", "must have at most 128 bytes");
+        need(inferred || self.from_replies.is_empty(), "from_replies", "is for inferences only");
+        let replies = self.from_replies.len() <= LINKS_MAX
+            && self.from_replies.iter().all(|reply| is_text(reply, 1, REPLY_BYTES_MAX));
+        need(replies, "from_replies", "must name at most 64, each of 1 to 128 bytes");
         let latest = now_ms.saturating_add(AHEAD_MS_MAX);
         need(self.observed_at_ms <= latest, "observed_at", "must not be in the future");
         let lasting = self.expires_at_ms.is_none_or(|end| end > now_ms);
@@ -177,6 +198,7 @@ mod tests {
             model: "m".into(),
             observed_at_ms: NOW_MS,
             expires_at_ms: Some(NOW_MS + 1),
+            from_replies: Vec::new(),
         }
     }
 

@@ -106,14 +106,10 @@ fn encode_event(event: &Event) -> Body {
         Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
-        Event::GrantRevoked { grant, reason, cause, grant_id, recipient } => {
-            Body::GrantRevoked(log::GrantRevoked {
-                grant: bytes(grant),
-                reason: (*reason).into(),
-                cause: cause.as_ref().map(bytes).unwrap_or_default(),
-                grant_id: grant_id.clone(),
-                recipient: recipient.clone(),
-            })
+        Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
+        Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
+        Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
+            encode_revoked((grant, *reason), (cause.as_ref(), source.as_ref()), grant_id, recipient)
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
@@ -147,6 +143,22 @@ fn encode_event(event: &Event) -> Body {
     }
 }
 
+fn encode_revoked(
+    (grant, reason): (&EventId, Reason),
+    (cause, source): (Option<&EventId>, Option<&EventId>),
+    grant_id: &str,
+    recipient: &str,
+) -> Body {
+    Body::GrantRevoked(log::GrantRevoked {
+        grant: grant.0.to_vec(),
+        reason: reason.into(),
+        cause: cause.map(|cause| cause.0.to_vec()).unwrap_or_default(),
+        grant_id: grant_id.to_owned(),
+        recipient: recipient.to_owned(),
+        source: source.map(|source| source.0.to_vec()).unwrap_or_default(),
+    })
+}
+
 fn encode_consent(decision: Decision, terms: &Terms) -> Body {
     let terms = Some(terms.clone());
     match decision {
@@ -178,6 +190,7 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         model: attribute.model.clone(),
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies.clone(),
     }
 }
 
@@ -214,9 +227,15 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
                 [] => None,
                 cause => Some(id(cause, "cause")?),
             },
+            source: match event.source.as_slice() {
+                [] => None,
+                source => Some(id(source, "source")?),
+            },
             grant_id: event.grant_id,
             recipient: event.recipient,
         },
+        Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
+        Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
@@ -278,6 +297,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         model: attribute.model,
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        from_replies: attribute.from_replies,
     })
 }
 

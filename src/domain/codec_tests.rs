@@ -38,6 +38,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
                 model,
                 observed_at_ms: observed,
                 expires_at_ms: expires,
+                from_replies: Vec::new(),
             }
         },
     )
@@ -78,6 +79,7 @@ fn of_a_person() -> impl Strategy<Value = Event> {
             cause,
             recipient: "tutor".into(),
             grant_id,
+            source: cause,
         }),
         any::<u64>().prop_map(|position| Event::RecipientAcknowledged(log::RecipientAcknowledged {
             position,

@@ -41,6 +41,8 @@ pub struct ConsentCase<'a> {
     pub category: &'a str,
     /// Who uses it.
     pub recipient: &'a str,
+    /// The recipient's own name for the conversation; empty: none.
+    pub interaction: &'a str,
     /// When, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
@@ -164,8 +166,9 @@ impl ConsentLog {
         let stands = |yes: &&ConsentRecord| {
             let named = yes.terms.recipients.first().map_or("", String::as_str);
             let recipient = recipient.unwrap_or(named);
+            let interaction = yes.terms.interactions.first().map_or("", String::as_str);
             yes.terms.purposes.iter().any(|purpose| {
-                let case = ConsentCase { purpose, category, recipient, now_ms };
+                let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
                 self.standing(vocabulary, &case).any(|standing| standing.event_id == yes.event_id)
             })
         };
@@ -226,6 +229,11 @@ impl<'a> View<'a> {
         terms.recipients.is_empty() || terms.recipients.iter().any(|named| named == self.case.recipient)
     }
 
+    fn names_interaction(&self, terms: &Terms) -> bool {
+        let named = &terms.interactions;
+        named.is_empty() || named.iter().any(|named| named == self.case.interaction)
+    }
+
     fn yes_covers(&self, terms: &Terms) -> bool {
         let special = self.special.is_empty() || terms.explicit && names(&terms.categories, &self.special);
         special && self.yes_covers_but_for_explicitness(terms)
@@ -235,6 +243,7 @@ impl<'a> View<'a> {
         names(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
             && self.names_recipient(terms)
+            && self.names_interaction(terms)
     }
 
     /// Of a no, naming none is naming all, on every axis.
@@ -242,6 +251,7 @@ impl<'a> View<'a> {
         names_or_all(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
             && self.names_recipient(terms)
+            && self.names_interaction(terms)
     }
 }
 
@@ -262,6 +272,7 @@ fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
     axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_line(id))
         && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_line(id))
         && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
+        && axis(&narrow.interactions, &wide.interactions, |id| vec![id])
 }
 
 fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {

@@ -35,7 +35,10 @@ fn terms(purposes: &[&str], categories: &[&str], recipients: &[&str], explicit: 
 
 fn cover(log: &[ConsentRecord], purpose: &str, category: &str) -> Cover {
     let log = ConsentLog { records: log.to_vec() };
-    log.cover(&default_vocabulary(), &ConsentCase { purpose, category, recipient: "tutor", now_ms: 1_000 })
+    log.cover(
+        &default_vocabulary(),
+        &ConsentCase { purpose, category, recipient: "tutor", interaction: "", now_ms: 1_000 },
+    )
 }
 
 fn allowed(log: &[ConsentRecord], purpose: &str, category: &str) -> bool {
@@ -132,7 +135,13 @@ fn naming_what_lies_below_a_special_category_is_naming_it() {
     let covers = |category: &str, explicit| {
         let yes = record(0, 1, Decision::Given, terms(&["memory"], &[category], &[], explicit));
         let log = ConsentLog { records: vec![yes] };
-        let case = ConsentCase { purpose: "memory", category: "nut-allergy", recipient: "tutor", now_ms: 9 };
+        let case = ConsentCase {
+            purpose: "memory",
+            category: "nut-allergy",
+            recipient: "tutor",
+            interaction: "",
+            now_ms: 9,
+        };
         matches!(log.cover(&vocabulary, &case), Cover::Allowed { .. })
     };
     assert!(covers("nut-allergy", true) && covers("allergies", true) && covers("health", true));

@@ -65,13 +65,16 @@ pub fn class(event: &Event) -> Class {
         | Event::AttributeContested { .. }
         | Event::AttributeConfirmed { .. }
         | Event::AttributeRemoved { .. }
-        | Event::AttributeExpired { .. } => Class::Profile,
+        | Event::AttributeExpired { .. }
+        // What somebody tried to conclude says something of the person, too.
+        | Event::RecordingRefused(_) => Class::Profile,
         Event::ConsentRequested(_)
         | Event::Consent { .. }
         | Event::ConsentExpired { .. }
         | Event::Signal { .. }
         // Age and place: what the bounds protect the person by. Less data must not mean more use.
-        | Event::SubjectDescribed(_) => Class::Consent,
+        | Event::SubjectDescribed(_)
+        | Event::PersonalBoundsSet(_) => Class::Consent,
         Event::GrantIssued(_)
         | Event::GrantUsed(_)
         | Event::GrantRevoked { .. }
@@ -83,7 +86,9 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
         | Event::HoldPlaced(_)
-        | Event::HoldLifted(_) => Class::Requests,
+        | Event::HoldLifted(_)
+        // Who looked is, like a request, about how the person was dealt with.
+        | Event::RecordViewed(_) => Class::Requests,
         Event::RecipientAcknowledged(_)
         | Event::ErasureCompleted(_)
         | Event::BoundsPublished(_)
@@ -91,7 +96,6 @@ pub fn class(event: &Event) -> Class {
         | Event::CategoryDefined(_)
         | Event::NoticePublished(_)
         | Event::AuditExported(_)
-        | Event::RecordViewed(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
         | Event::LogOpened(_) => Class::Nobody,
@@ -230,6 +234,7 @@ impl<'a> Closure<'a> {
                 grant.allowed.iter().any(|cited| within(&cited.category))
                     || grant.withheld.iter().any(|class| within(&class.category))
             }
+            Event::RecordingRefused(refused) => within(&refused.category),
             // The person's own words may be about anything that they don't name.
             Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
             _ => false,

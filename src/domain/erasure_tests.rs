@@ -41,6 +41,7 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
             cause: None,
             grant_id: String::new(),
             recipient: String::new(),
+            source: None,
         };
         history.push(recorded(number + 2, 2_000, revoked));
     }

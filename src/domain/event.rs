@@ -8,8 +8,9 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored, BoundsPublished,
     CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted,
-    HoldPlaced, LogOpened, NoticePublished, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
-    RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
+    HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
+    RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined,
+    Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -84,6 +85,8 @@ pub enum Event {
         /// Of a pause: the one conversation that it is for; empty: everywhere.
         interaction: String,
     },
+    /// The person's own bounds, as a whole.
+    PersonalBoundsSet(PersonalBoundsSet),
     /// What the bounds need to know of the person.
     SubjectDescribed(SubjectDescribed),
     /// A use was allowed.
@@ -102,7 +105,11 @@ pub enum Event {
         grant_id: String,
         /// Who is told.
         recipient: String,
+        /// Where something derived fell with it: the event of the source.
+        source: Option<EventId>,
     },
+    /// A write was refused by bounds.
+    RecordingRefused(RecordingRefused),
     /// A recipient carried something out.
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.

@@ -1,6 +1,6 @@
 //! Decisions in plain words: what, under which rule, set by whom, since when, and what would change it.
 
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use sayso_proof::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 
 /// Milliseconds since the Unix epoch as RFC 3339, UTC.
 #[must_use]
@@ -54,6 +54,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeCorrected => "it was corrected",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
+        Reason::NotAsked => {
+            "the person wants to be asked each time, and was not asked about this conversation"
+        }
         Reason::SensitiveLimited => "the person limited the use of sensitive data",
         Reason::GuardianNeeded => {
             "the person is, or is read as, too young to consent to it alone, and nobody who holds parental \
@@ -82,6 +85,7 @@ fn remedy(reason: Reason) -> &'static str {
         }
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
+        Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {
             "Only whoever publishes the rule can change it."
         }
@@ -89,24 +93,55 @@ fn remedy(reason: Reason) -> &'static str {
     }
 }
 
+/// A refused recording as a sentence or two.
+#[must_use]
+pub fn recording_refused(refused: &RecordingRefused) -> String {
+    let facts = if refused.count == 1 { "fact" } else { "facts" };
+    let article = if refused.article.is_empty() { String::new() } else { format!(", {}", refused.article) };
+    let text = format!(
+        "{} {} {facts} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
+        refused.count,
+        provenance(refused.provenance()),
+        refused.category,
+        reason(refused.reason()),
+        tier(refused.decided_by()),
+        refused.policy,
+        remedy(refused.reason()),
+    );
+    text.trim_end().to_owned()
+}
+
+/// What a class is: so many facts of this kind.
+#[must_use]
+pub fn what(class: &WithheldClass) -> String {
+    let source = Provenance::try_from(class.provenance).unwrap_or_default();
+    let facts = if class.count == 1 { "fact" } else { "facts" };
+    format!("{} {} {facts} of category `{}`", class.count, provenance(source), class.category)
+}
+
+/// What would change that a class is withheld.
+#[must_use]
+pub fn remedy_of(class: &WithheldClass) -> &'static str {
+    let why = Reason::try_from(class.reason).unwrap_or_default();
+    if class.policy.starts_with("personal/") && why != Reason::NotAsked {
+        return "Only the person can change it, by changing their own bounds.";
+    }
+    remedy(why)
+}
+
 /// A withheld class as a sentence or two.
 #[must_use]
 pub fn withheld(class: &WithheldClass) -> String {
     let why = Reason::try_from(class.reason).unwrap_or_default();
-    let source = Provenance::try_from(class.provenance).unwrap_or_default();
     let decider = Tier::try_from(class.decided_by).unwrap_or_default();
-    let facts = if class.count == 1 { "fact" } else { "facts" };
     let article = if class.article.is_empty() { String::new() } else { format!(", {}", class.article) };
     let text = format!(
-        "{} {} {} of category `{}` withheld: {}. Decided by {} (`{}`{article}). {}",
-        class.count,
-        provenance(source),
-        facts,
-        class.category,
+        "{} withheld: {}. Decided by {} (`{}`{article}). {}",
+        what(class),
         reason(why),
         tier(decider),
         class.policy,
-        remedy(why),
+        remedy_of(class),
     );
     text.trim_end().to_owned()
 }

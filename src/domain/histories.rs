@@ -211,6 +211,7 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
                 model: String::new(),
                 observed_at_ms: START_MS,
                 expires_at_ms: fact.expires_at_ms,
+                from_replies: Vec::new(),
             };
             match corrects.and_then(held) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },

@@ -9,6 +9,7 @@ pub mod explain;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;
+pub mod loops;
 pub mod person;
 pub mod profile;
 pub mod request;

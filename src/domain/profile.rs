@@ -2,7 +2,7 @@
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
-use super::event::{Actor, Event, GrantIssued, Reason, Recorded, SignalKind};
+use super::event::{Actor, Event, GrantIssued, PersonalBoundsSet, Reason, Recorded, SignalKind};
 use super::ids::{EventId, GrantId};
 use super::person::Description;
 use super::rights::Rights;
@@ -75,6 +75,27 @@ pub struct GrantState {
     pub revoked: Option<(Reason, u64)>,
 }
 
+/// The person's own bounds, as they were set last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PersonalBounds {
+    /// The event that set them.
+    pub event_id: EventId,
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Who set them: the person, or somebody on their behalf.
+    pub actor: Actor,
+    /// What they chose.
+    pub choices: PersonalBoundsSet,
+}
+
+impl GrantState {
+    /// It has neither fallen nor expired.
+    #[must_use]
+    pub fn is_open(&self, now_ms: u64) -> bool {
+        self.revoked.is_none() && self.issued.expires_at_ms > now_ms
+    }
+}
+
 /// What is held about a subject.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubjectState {
@@ -86,6 +107,8 @@ pub struct SubjectState {
     pub consents: ConsentLog,
     /// In the order recorded.
     pub signals: Vec<ActiveSignal>,
+    /// The person's own bounds; none: never set, or taken back.
+    pub personal: Option<PersonalBounds>,
     /// What the bounds know of the person.
     pub description: Description,
     /// Recipients that reported a reply with which they told the person that they talk with an AI system.
@@ -139,6 +162,13 @@ impl SubjectState {
                 terms: terms.clone(),
                 actor: event.actor.clone(),
             }),
+            Event::PersonalBoundsSet(choices) => {
+                let (actor, choices) = (event.actor.clone(), choices.clone());
+                let chosen = choices != PersonalBoundsSet::default();
+                let (event_id, recorded_at_ms) = (event.event_id, event.recorded_at_ms);
+                let personal = PersonalBounds { event_id, recorded_at_ms, actor, choices };
+                self.personal = chosen.then_some(personal);
+            }
             Event::Signal { kind, purposes, lifted, interaction } => {
                 self.signal(event, *kind, purposes, *lifted, interaction);
             }

@@ -18,6 +18,7 @@ fn fact(key: &str, value: &str, provenance: Provenance) -> Attribute {
         model: String::new(),
         observed_at_ms: 0,
         expires_at_ms: None,
+        from_replies: Vec::new(),
     }
 }
 
@@ -111,6 +112,7 @@ fn the_first_revocation_counts() {
         cause: None,
         grant_id: String::new(),
         recipient: String::new(),
+        source: None,
     };
     let issued = Event::GrantIssued(GrantIssued { expires_at_ms: 100, ..GrantIssued::default() });
     let state = fold(vec![issued, revoked(Reason::Paused), revoked(Reason::Objected)]);

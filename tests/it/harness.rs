@@ -77,7 +77,9 @@ pub struct Harness {
 
 pub fn config(data: &Path) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() }
+    let mut config = Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() };
+    sayso::cli::daemon::use_dev_tier_keys(&mut config).unwrap();
+    config
 }
 
 impl Harness {
@@ -181,8 +183,8 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
         choices,
         notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
         channel: "web".into(),
-        guardian: false,
         options: None,
+        guardian: false,
     }
 }
 

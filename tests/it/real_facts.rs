@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const PERSON: &str = "47-james";
+const SPECIAL: [&str; 4] = ["health", "political_opinion", "religious_belief", "sexual_orientation_gender"];
 
 fn lines() -> Vec<Value> {
     let text = std::fs::read_to_string(facts()).unwrap();
@@ -27,12 +28,29 @@ fn people() -> Vec<String> {
 
 async fn imported() -> (Harness, Clients, Clients) {
     let harness = Harness::start().await;
-    let done = import(&harness);
-    assert_eq!(done["recorded"], 1283);
     let service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
+    // One of the ten explicitly lets the service remember special categories; of the others, what was concluded about
+    // them stays outside, and nothing else does.
+    let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
+    steward.consent.record_consent(consent(PERSON, vec![yes])).await.unwrap();
+    let done = import(&harness);
+    assert_eq!(done["refused_count"], 0, "{done}");
+    assert_eq!(done["refused_by_policy_count"], refused_at_the_door());
+    assert_eq!(done["recorded"], 1283 - refused_at_the_door());
     (harness, service, steward)
+}
+
+/// Conclusions about special categories of everybody who did not say yes to recording them.
+fn refused_at_the_door() -> usize {
+    let lines = lines();
+    let special = |line: &&Value| SPECIAL.contains(&line["category"].as_str().unwrap());
+    lines
+        .iter()
+        .filter(special)
+        .filter(|line| line["subject"] != PERSON && line["provenance"] == "inferred")
+        .count()
 }
 
 fn import(harness: &Harness) -> Value {
@@ -47,11 +65,10 @@ async fn profile(steward: &mut Clients, subject: &str, rebuild: bool) -> proto::
 
 /// Keys of a person's facts by whether their category is special.
 fn keys_of(person: &str, special: bool) -> Vec<String> {
-    let categories = ["health", "political_opinion", "religious_belief", "sexual_orientation_gender"];
     let mut keys: Vec<String> = lines()
         .iter()
         .filter(|line| line["subject"] == person)
-        .filter(|line| categories.contains(&line["category"].as_str().unwrap()) == special)
+        .filter(|line| SPECIAL.contains(&line["category"].as_str().unwrap()) == special)
         .map(|line| line["key"].as_str().unwrap().to_owned())
         .collect();
     keys.sort();
@@ -66,7 +83,10 @@ fn allowed_keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
 async fn the_whole_story() {
     let (harness, mut service, mut steward) = imported().await;
     let again = import(&harness);
-    assert_eq!((&again["recorded"], &again["already_there"]), (&0.into(), &1283.into()));
+    assert_eq!(
+        (&again["recorded"], &again["already_there"]),
+        (&0.into(), &(1283 - refused_at_the_door()).into())
+    );
 
     // Silence is no.
     let nothing = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();

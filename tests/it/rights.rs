@@ -142,7 +142,7 @@ async fn a_restriction_takes_effect_at_once_and_ends_with_its_refusal() {
         assert_eq!(grant.allowed.len(), 1);
         let mut ada = harness.as_role(Role::Subject, "ada").await;
         let made = ada.rights.submit_request(submit(kind, "")).await.unwrap().into_inner();
-        assert_eq!(made.revoked_grants, [grant.grant_id.clone()]);
+        assert!(made.revoked_grants.contains(&grant.grant_id) && made.revoked_grants.len() == 1);
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
         assert_eq!(service.grant.check_grant(check).await.unwrap().into_inner().reason(), reason);
         let none = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();

@@ -11,3 +11,4 @@ pub mod event;
 pub mod merkle;
 pub mod proof;
 pub mod replay;
+pub mod writer;

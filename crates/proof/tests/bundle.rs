@@ -8,8 +8,8 @@ use log::*;
 use proptest::prelude::*;
 use sayso_proof::bundle::{self, BundleWriter, Options, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Header};
-use sayso_proof::event::ErasureCompleted;
 use sayso_proof::event::event_body::Event;
+use sayso_proof::event::{ErasureCompleted, GrantIssued};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,8 @@ fn story() -> Log {
     let gone = log.size();
     log.about(bob, recorded(attribute("job", "work")));
     let yes = log.about(ada, given(terms(&["personalization"], &[], &[])));
-    log.about(ada, grant(fact, yes, "tea", "food"));
+    let Event::GrantIssued(issued) = grant(fact, yes, "tea", "food") else { panic!() };
+    log.about(ada, Event::GrantIssued(GrantIssued { bounds: vec![9], ..issued }));
     log.erase(&[gone], true);
     log
 }

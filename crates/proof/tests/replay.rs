@@ -216,18 +216,22 @@ fn a_grant_cites_what_it_rests_on() {
     let fact = log.about(ada(), recorded(attribute("key", "food")));
     let other = log.about(ada(), given(terms(&["advertising"], &[], &[])));
     let yes = log.about(ada(), given(wide()));
-    log.about(ada(), grant(fact, other, "key", "food"));
-    log.about(ada(), grant(other, yes, "key", "food"));
-    log.about(ada(), grant(fact, yes, "another", "food"));
+    let in_force = |event: Event| {
+        let Event::GrantIssued(issued) = event else { panic!() };
+        Event::GrantIssued(GrantIssued { bounds: vec![9], ..issued })
+    };
+    log.about(ada(), in_force(grant(fact, other, "key", "food")));
+    log.about(ada(), in_force(grant(other, yes, "key", "food")));
+    log.about(ada(), in_force(grant(fact, yes, "another", "food")));
     let change = |change: &dyn Fn(&mut GrantIssued)| {
-        let Event::GrantIssued(mut issued) = grant(fact, yes, "key", "food") else { panic!() };
+        let Event::GrantIssued(mut issued) = in_force(grant(fact, yes, "key", "food")) else { panic!() };
         change(&mut issued);
         Event::GrantIssued(issued)
     };
     log.about(ada(), change(&|grant| grant.keys = vec!["another".into()]));
     log.about(ada(), change(&|grant| grant.categories = vec!["work".into()]));
     log.about(ada(), change(&|grant| grant.bounds = vec![0]));
-    log.about(ada(), change(&|grant| grant.bounds = vec![9]));
+    log.about(ada(), change(&|grant| grant.bounds = vec![]));
     log.about(ada(), change(&|grant| grant.purpose = "unheard-of".into()));
     let found = faults(&log);
     let due = [
@@ -237,6 +241,7 @@ fn a_grant_cites_what_it_rests_on() {
         Fault::NotAskedFor,
         Fault::NotAskedFor,
         Fault::UnknownBounds,
+        Fault::OtherBounds,
         Fault::UndefinedPurpose,
         Fault::NoConsent,
     ];
@@ -264,4 +269,88 @@ fn definitions_count_from_when_they_are_made() {
         log.about_nobody(special(true));
     });
     assert_eq!(late, [Fault::NoConsent]);
+}
+
+fn published(pack: &str, effective_from_ms: u64) -> BoundsPublished {
+    BoundsPublished { pack: pack.into(), tier: 2, effective_from_ms, ..BoundsPublished::default() }
+}
+
+/// A grant cites the versions whose time has come, of each pack the one that came last.
+#[test]
+fn bounds_are_in_force_from_their_time() {
+    let mut log = Log::with_vocabulary();
+    let first = log.size();
+    log.about_nobody(Event::BoundsPublished(published("a", 0)));
+    log.about_nobody(Event::BoundsPublished(published("b", 0)));
+    log.about_nobody(Event::BoundsPublished(published("a", START_MS + 1_000_000)));
+    log.about_nobody(Event::BoundsPublished(published("a", 0)));
+    let fact = log.about(ada(), recorded(attribute("key", "food")));
+    let yes = log.about(ada(), given(wide()));
+    for bounds in [vec![first + 1, first + 3], vec![first, first + 1], vec![first + 1, first + 2]] {
+        let Event::GrantIssued(issued) = grant(fact, yes, "key", "food") else { panic!() };
+        log.about(ada(), Event::GrantIssued(GrantIssued { bounds, ..issued }));
+    }
+    assert_eq!(faults(&log), [Fault::OtherBounds, Fault::OtherBounds]);
+}
+
+/// The person's own bounds are replayed without a policy engine.
+#[test]
+fn what_a_person_chose_is_held_against_grants() {
+    let never = |category: &str, purposes: &[&str]| {
+        let purposes = purposes.iter().map(ToString::to_string).collect();
+        PersonalBoundsSet {
+            never: vec![NeverUse { category: category.into(), purposes }],
+            ..PersonalBoundsSet::default()
+        }
+    };
+    let of = PersonalBoundsSet::default;
+    let own = [
+        (of(), None),
+        (never("preference", &[]), Some(Fault::PersonalBounds)),
+        (never("work", &[]), None),
+        (never("", &["personalization"]), Some(Fault::PersonalBounds)),
+        (never("food", &["advertising"]), None),
+        (PersonalBoundsSet { only_recipients: vec!["nobody".into()], ..of() }, Some(Fault::PersonalBounds)),
+        (PersonalBoundsSet { paused: true, ..of() }, Some(Fault::Paused)),
+        (PersonalBoundsSet { paused_interactions: vec!["chat".into()], ..of() }, None),
+        (PersonalBoundsSet { ask_each_time: true, ..of() }, Some(Fault::NotAsked)),
+    ];
+    for (choices, fault) in own {
+        let mut log = Log::with_vocabulary();
+        let fact = log.about(ada(), recorded(attribute("key", "food")));
+        let yes = log.about(ada(), given(wide()));
+        log.about(ada(), Event::PersonalBoundsSet(choices.clone()));
+        log.about(ada(), grant(fact, yes, "key", "food"));
+        // Taken back, nothing of it holds.
+        log.about(ada(), Event::PersonalBoundsSet(PersonalBoundsSet::default()));
+        log.about(ada(), grant(fact, yes, "key", "food"));
+        assert_eq!(faults(&log), fault.into_iter().collect::<Vec<_>>(), "{choices:?}");
+    }
+}
+
+/// Who wants to be asked each time is asked about each conversation.
+#[test]
+fn a_yes_may_be_for_one_conversation() {
+    let mut log = Log::with_vocabulary();
+    let fact = log.about(ada(), recorded(attribute("key", "food")));
+    let yes = log.about(ada(), given(ConsentTerms { interactions: vec!["chat-1".into()], ..wide() }));
+    log.about(
+        ada(),
+        Event::PersonalBoundsSet(PersonalBoundsSet { ask_each_time: true, ..Default::default() }),
+    );
+    for interaction in ["chat-1", "chat-2", ""] {
+        let Event::GrantIssued(issued) = grant(fact, yes, "key", "food") else { panic!() };
+        log.about(ada(), Event::GrantIssued(GrantIssued { interaction: interaction.into(), ..issued }));
+    }
+    assert_eq!(faults(&log), [Fault::NoConsent, Fault::NoConsent]);
+}
+
+/// Whoever runs the ledger can't publish in somebody else's name.
+#[test]
+fn bounds_are_signed_once_the_log_has_begun() {
+    let mut log = Log::with_vocabulary();
+    log.about_nobody(Event::BoundsPublished(published("first", 0)));
+    log.about(ada(), recorded(attribute("key", "food")));
+    log.about_nobody(Event::BoundsPublished(published("later", 0)));
+    assert_eq!(faults(&log), [Fault::UnsignedBounds]);
 }

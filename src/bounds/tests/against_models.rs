@@ -15,8 +15,8 @@ use sayso_proof::event::{EventBody, GrantIssued, GrantedAttribute, Reason};
 use sayso_proof::replay::{Fault, Replay};
 use std::sync::LazyLock;
 
-static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
-static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
+pub(super) static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
+pub(super) static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 
 /// Why an attribute may not be used, or the consent that allows it; the default packs in one sentence a line.
 fn plainly(
@@ -28,7 +28,8 @@ fn plainly(
     let line = WORDS.purpose_line(case.purpose);
     let signal = |kind| state.signal_against(kind, &line).is_some();
     let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
-    let asked = ConsentCase { purpose, category: &held.attribute.category, recipient, now_ms };
+    let asked =
+        ConsentCase { purpose, category: &held.attribute.category, recipient, interaction: "", now_ms };
     let cover = state.consents.cover(&WORDS, &asked);
     let above: Vec<EventId> = above.iter().copied().chain([held.event_id]).collect();
     let usable = |source: &EventId| {
@@ -72,7 +73,7 @@ fn allowed_keys(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<S
     decision.allowed.into_iter().map(|allowed| allowed.key).collect()
 }
 
-fn some_case() -> impl Strategy<Value = Case<'static>> {
+pub(super) fn some_case() -> impl Strategy<Value = Case<'static>> {
     let words = (proptest::sample::select(&PURPOSES[..]), proptest::sample::select(&RECIPIENTS[..]));
     words.prop_map(|(purpose, recipient)| Case { recipient, purpose, ..memory(&[], &[]) })
 }
@@ -108,7 +109,11 @@ fn take(replay: &mut Replay, handle: Handle, event: &Recorded) {
     replay.take(event.position, &header, Some(&body));
 }
 
-fn faults(events: &[Recorded], case: &Case<'_>, allowed: Vec<(&HeldAttribute, EventId)>) -> Vec<Fault> {
+pub(super) fn faults(
+    events: &[Recorded],
+    case: &Case<'_>,
+    allowed: Vec<(&HeldAttribute, EventId)>,
+) -> Vec<Fault> {
     let cited = allowed.into_iter().map(|(held, consent)| GrantedAttribute {
         attribute: held.event_id.0.to_vec(),
         consent: consent.0.to_vec(),
@@ -145,6 +150,7 @@ fn the_verifier_agrees_on_a_conclusion_that_came_again() {
             model: String::new(),
             observed_at_ms: 0,
             expires_at_ms: None,
+            from_replies: Vec::new(),
         })
     };
     let terms = Terms { purposes: vec!["memory".into()], ..Terms::default() };

@@ -20,6 +20,7 @@ pub(super) fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute
         model: String::new(),
         observed_at_ms: 0,
         expires_at_ms: None,
+        from_replies: Vec::new(),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Case<'a> {
     pub purpose: &'a str,
     pub category: &'a str,
     pub recipient: &'a str,
+    /// The recipient's own name for the conversation.
+    pub interaction: &'a str,
     pub now: u64,
 }
 
@@ -68,6 +70,7 @@ fn yes_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) ->
     category
         && named(&vocabulary.purpose_line(case.purpose), &terms.purposes)
         && recipient(terms, case.recipient)
+        && interaction(terms, case.interaction)
 }
 
 fn no_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) -> bool {
@@ -75,6 +78,11 @@ fn no_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) -> 
     any_or(&vocabulary.purpose_line(case.purpose), &terms.purposes)
         && any_or(&vocabulary.category_line(case.category), &terms.categories)
         && recipient(terms, case.recipient)
+        && interaction(terms, case.interaction)
+}
+
+fn interaction(terms: &ConsentTerms, interaction: &str) -> bool {
+    terms.interactions.is_empty() || terms.interactions.iter().any(|name| name == interaction)
 }
 
 fn recipient(terms: &ConsentTerms, recipient: &str) -> bool {
@@ -86,6 +94,7 @@ fn within(inner: &ConsentTerms, outer: &ConsentTerms, vocabulary: &Vocabulary) -
     axis(&inner.purposes, &outer.purposes, |id| vocabulary.purpose_line(id))
         && axis(&inner.categories, &outer.categories, |id| vocabulary.category_line(id))
         && axis(&inner.recipients, &outer.recipients, |id| vec![id])
+        && axis(&inner.interactions, &outer.interactions, |id| vec![id])
 }
 
 fn axis<'a>(inner: &'a [String], outer: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {

@@ -1,17 +1,22 @@
 //! Replays every grant against what the person had said by then: would it have been issued rightly?
 //!
 //! Written from the rule in `docs/format.md`, on purpose without a line of the daemon's own decision, so that an error
-//! there is not repeated here. Out of scope: policies (bounds), which are only checked to have existed.
+//! there is not repeated here. Out of scope: what policies say. Of published bounds it is checked that they are signed by
+//! whoever published them, and that a grant cites exactly those in force; the person's own are replayed in full.
 
+mod bounds;
 mod consent;
 mod person;
+mod personal;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, GrantIssued, event_body::Event};
+use crate::writer;
+use bounds::Bounds;
 use person::Person;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::{self, Display};
 use vocabulary::Vocabulary;
 
@@ -79,6 +84,18 @@ pub enum Fault {
     /// It cites bounds that were not published before it.
     #[error("it cites bounds that were not published before it")]
     UnknownBounds,
+    /// It does not cite exactly the bounds that were in force.
+    #[error("it does not cite the bounds that were in force")]
+    OtherBounds,
+    /// The person's own bounds (never this, only these, declared only, forget) are against it.
+    #[error("the person's own bounds are against it")]
+    PersonalBounds,
+    /// The person wants to be asked each time.
+    #[error("no consent names the conversation, and the person wants to be asked each time")]
+    NotAsked,
+    /// Bounds without a signature by their writer that holds, after the log had begun.
+    #[error("the bounds are not signed by whoever published them")]
+    UnsignedBounds,
 }
 
 /// One thing wrong with one grant.
@@ -86,7 +103,7 @@ pub enum Fault {
 pub struct Finding {
     /// Position of the grant.
     pub position: u64,
-    /// Event id of the grant, in hex.
+    /// Event id of the grant, in hex; empty where it is no grant.
     pub grant: String,
     /// Event id of the attribute that should not have been allowed, in hex; none where the grant as a whole is wrong.
     pub attribute: Option<String>,
@@ -96,7 +113,11 @@ pub struct Finding {
 
 impl Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "position {}, grant `{}`: ", self.position, self.grant)?;
+        write!(f, "position {}", self.position)?;
+        if !self.grant.is_empty() {
+            write!(f, ", grant `{}`", self.grant)?;
+        }
+        f.write_str(": ")?;
         if let Some(attribute) = &self.attribute {
             write!(f, "attribute `{attribute}`: ")?;
         }
@@ -121,7 +142,7 @@ pub struct Replayed {
 #[derive(Default)]
 pub struct Replay {
     vocabulary: Vocabulary,
-    bounds: HashSet<u64>,
+    bounds: Bounds,
     people: HashMap<Handle, Person>,
     result: Replayed,
 }
@@ -132,8 +153,14 @@ impl Replay {
         let event = body.and_then(|body| body.event.as_ref());
         if header.handle == Handle::NOBODY {
             match event {
-                Some(Event::BoundsPublished(_)) => {
-                    self.bounds.insert(position);
+                Some(event @ Event::BoundsPublished(published)) => {
+                    self.bounds.take(position, header.sealed_at_ms, published);
+                    // What a log begins with is the ledger's own word; the rest is signed by whoever published it.
+                    let signature = body.and_then(|body| body.writer_signature.as_ref());
+                    let begun = !self.people.is_empty();
+                    if (begun || signature.is_some()) && writer::verify(event, signature).is_err() {
+                        self.finding(position, String::new(), None, Fault::UnsignedBounds);
+                    }
                 }
                 Some(event) => self.vocabulary.take(event),
                 None => {}
@@ -148,15 +175,18 @@ impl Replay {
                 self.result.replayed += 1;
                 self.result.unjustified += u64::from(!faults.is_empty());
                 for (attribute, fault) in faults {
-                    if self.result.findings.len() < FINDINGS_MAX {
-                        let grant = hex::encode(header.event_id);
-                        self.result.findings.push(Finding { position, grant, attribute, fault });
-                    }
+                    self.finding(position, hex::encode(header.event_id), attribute, fault);
                 }
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
             Some(event) => person.take(&header.event_id, header.sealed_at_ms, event),
             None => {}
+        }
+    }
+
+    fn finding(&mut self, position: u64, grant: String, attribute: Option<String>, fault: Fault) {
+        if self.result.findings.len() < FINDINGS_MAX {
+            self.result.findings.push(Finding { position, grant, attribute, fault });
         }
     }
 
@@ -172,12 +202,14 @@ fn faults(
     grant: &GrantIssued,
     person: &Person,
     vocabulary: &Vocabulary,
-    bounds: &HashSet<u64>,
+    bounds: &Bounds,
     moment: u64,
 ) -> Vec<(Option<String>, Fault)> {
     let mut faults = Vec::new();
-    if !grant.bounds.iter().all(|position| bounds.contains(position)) {
+    if !grant.bounds.iter().all(|position| bounds.has(*position)) {
         faults.push((None, Fault::UnknownBounds));
+    } else if grant.bounds != bounds.in_force(moment) {
+        faults.push((None, Fault::OtherBounds));
     }
     if grant.allowed.is_empty() {
         return faults;

@@ -2,9 +2,12 @@
 
 use super::Fault;
 use super::consent::{Answer, Case, Decision, answer};
+use super::personal::{self, Of};
 use super::vocabulary::Vocabulary;
 use crate::event::event_body::Event;
-use crate::event::{Attribute, ConsentTerms, GrantIssued, GrantedAttribute, Provenance, SignalKind};
+use crate::event::{
+    Attribute, ConsentTerms, GrantIssued, GrantedAttribute, PersonalBoundsSet, Provenance, SignalKind,
+};
 use std::collections::{HashMap, HashSet};
 
 type EventId = [u8; 16];
@@ -18,6 +21,8 @@ pub(super) struct Person {
     current: HashMap<String, Vec<EventId>>,
     decisions: Vec<Decision>,
     signals: Vec<Signal>,
+    /// What the person chose last.
+    choices: PersonalBoundsSet,
 }
 
 struct Fact {
@@ -27,6 +32,7 @@ struct Fact {
     inferred: bool,
     derived_from: Vec<Vec<u8>>,
     expires_at_ms: Option<u64>,
+    observed_at_ms: u64,
     gone: Option<Fault>,
     contested: bool,
     /// What the person had declared under the same key, where this is an inference.
@@ -79,6 +85,7 @@ impl Person {
                 self.record(id, corrected.attribute.as_ref());
             }
             Event::AttributeRemoved(removed) => self.gone(&removed.attribute, Fault::Removed),
+            Event::AttributeExpired(expired) => self.gone(&expired.attribute, Fault::Expired),
             Event::AttributeContested(contested) => {
                 if let Some(fact) = self.fact_mut(&contested.attribute) {
                     fact.contested = true;
@@ -95,6 +102,7 @@ impl Person {
             Event::SignalLifted(signal) => {
                 self.signal(signal.kind(), &signal.purposes, &signal.interaction, false);
             }
+            Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
             _ => {}
         }
     }
@@ -112,6 +120,7 @@ impl Person {
             inferred: attribute.provenance() == Provenance::Inferred,
             derived_from: attribute.derived_from.clone(),
             expires_at_ms: attribute.expires_at_ms,
+            observed_at_ms: attribute.observed_at_ms,
             gone: None,
             contested: false,
             against: None,
@@ -197,13 +206,36 @@ impl Person {
         }
         self.usable(fact, now)?;
         asked_for(grant, fact, vocabulary)?;
-        let case =
-            Case { purpose: &grant.purpose, category: &fact.category, recipient: &grant.recipient, now };
+        self.chosen(grant, fact, vocabulary, now)?;
+        let case = Case {
+            purpose: &grant.purpose,
+            category: &fact.category,
+            recipient: &grant.recipient,
+            interaction: &grant.interaction,
+            now,
+        };
         let standing = self.covered(&case, vocabulary)?;
         if !standing.iter().any(|yes| yes.event_id == allowed.consent.as_slice()) {
             return Err(Fault::Citation);
         }
-        self.sources_allow(fact, &case, vocabulary)
+        self.sources_allow(grant, fact, &case, vocabulary)
+    }
+
+    /// The person's own bounds let the grant have the fact.
+    fn chosen(
+        &self,
+        grant: &GrantIssued,
+        fact: &Fact,
+        vocabulary: &Vocabulary,
+        now: u64,
+    ) -> Result<(), Fault> {
+        let of = Of {
+            category: &fact.category,
+            declared: fact.declared,
+            inferred: fact.inferred,
+            observed_at_ms: fact.observed_at_ms,
+        };
+        personal::allow(&self.choices, grant, &of, vocabulary, now)
     }
 
     fn fact(&self, id: &[u8]) -> Option<&Fact> {
@@ -227,12 +259,23 @@ impl Person {
         match answer(&self.decisions, case, vocabulary) {
             Answer::Silence => Err(Fault::NoConsent),
             Answer::No => Err(Fault::Refused),
+            Answer::Yes(standing) if self.choices.ask_each_time => {
+                let asked: Vec<&Decision> =
+                    standing.into_iter().filter(|yes| !yes.terms.interactions.is_empty()).collect();
+                if asked.is_empty() { Err(Fault::NotAsked) } else { Ok(asked) }
+            }
             Answer::Yes(standing) => Ok(standing),
         }
     }
 
     /// A derived attribute is allowed what all its sources are, and falls with any of them.
-    fn sources_allow(&self, fact: &Fact, case: &Case<'_>, vocabulary: &Vocabulary) -> Result<(), Fault> {
+    fn sources_allow(
+        &self,
+        grant: &GrantIssued,
+        fact: &Fact,
+        case: &Case<'_>,
+        vocabulary: &Vocabulary,
+    ) -> Result<(), Fault> {
         let mut seen = HashSet::new();
         let mut open: Vec<&Vec<u8>> = fact.derived_from.iter().collect();
         while let Some(id) = open.pop() {
@@ -241,6 +284,7 @@ impl Person {
             }
             let source = self.fact(id).ok_or(Fault::SourceWithheld)?;
             self.usable(source, case.now).map_err(|_| Fault::SourceWithheld)?;
+            self.chosen(grant, source, vocabulary, case.now).map_err(|_| Fault::SourceWithheld)?;
             let of_source = Case { category: &source.category, ..*case };
             self.covered(&of_source, vocabulary).map_err(|_| Fault::SourceWithheld)?;
             open.extend(&source.derived_from);

@@ -1,0 +1,302 @@
+//! What other bounds would change for the people held: whose grants would fall, which uses would be refused or allowed.
+//!
+//! Goes through everybody once, a page of handles at a time. A person is decided for as under bounds in force: by class,
+//! and what a class gave under the same circumstances is remembered across people.
+
+use super::error::{AppError, Cause};
+use super::falls::contradiction;
+use super::lane::Lane;
+use super::{App, Caller, Rules};
+use crate::bounds::{Case, Decision};
+use crate::domain::event::BoundsPublished;
+use crate::domain::ids::Handle;
+use crate::domain::profile::SubjectState;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::mpsc;
+
+const HANDLES_READ: usize = 512;
+/// People between two messages of progress.
+const PROGRESS_PEOPLE: u64 = 512;
+const PACKS_MAX: usize = 16;
+const NAMES_MAX: usize = 16;
+/// Purposes × recipients that are decided for one person.
+const PAIRS_MAX: usize = 64;
+const LINES_MAX: usize = 1_000;
+const EXAMPLES_MAX: usize = 10;
+const LINE_EXAMPLES_MAX: usize = 3;
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct PreviewAsked {
+    /// 1 to 16 packs.
+    pub bounds: Vec<BoundsPublished>,
+    /// Recipients besides those that grants and consents name.
+    pub recipients: Vec<String>,
+    /// Purposes besides those that grants and consents name.
+    pub purposes: Vec<String>,
+}
+
+/// How far it is, and at the end the result.
+#[derive(Clone, Debug)]
+pub struct PreviewStep {
+    /// People looked at.
+    pub people_done: u64,
+    /// Of how many, about.
+    pub people_total: u64,
+    /// At the end.
+    pub result: Option<Preview>,
+}
+
+/// What would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Open grants.
+    pub grants_open: u64,
+    /// Of them, those that would fall.
+    pub grants_falling: u64,
+    /// People whose grants would fall.
+    pub people_falling: u64,
+    /// People for whom any use would be decided otherwise.
+    pub people_changed: u64,
+    /// People whose grants would fall, the first ten.
+    pub examples: Vec<Handle>,
+    /// By purpose, recipient, category and policy; at most a thousand.
+    pub lines: BTreeMap<LineOf, Line>,
+    /// What would have been in further lines.
+    pub left_out: u64,
+}
+
+/// What a line is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineOf {
+    /// What for.
+    pub purpose: String,
+    /// By whom; empty: anybody.
+    pub recipient: String,
+    /// What kind of data.
+    pub category: String,
+    /// What would refuse it, or refuses it now.
+    pub policy: String,
+}
+
+/// How many people and facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// (People, facts) refused that are allowed now.
+    pub refused: (u64, u64),
+    /// (People, facts) allowed that are refused now.
+    pub allowed: (u64, u64),
+    /// The first three.
+    pub examples: Vec<Handle>,
+}
+
+/// What is compared, and what was found so far.
+struct Previewing {
+    now: Arc<Rules>,
+    then: Arc<Rules>,
+    asked: PreviewAsked,
+    now_ms: u64,
+    found: Preview,
+}
+
+impl App {
+    /// Begins a preview; steps come as it goes on. Whoever stops listening ends it.
+    ///
+    /// # Errors
+    /// Out of bounds, or policies that do not validate (with line and column).
+    pub fn preview_bounds(
+        self: &Arc<Self>,
+        caller: &Caller,
+        asked: PreviewAsked,
+    ) -> Result<mpsc::Receiver<Result<PreviewStep, AppError>>, AppError> {
+        if !(1..=PACKS_MAX).contains(&asked.bounds.len()) {
+            return Err(AppError::invalid("bounds", "must have 1 to 16"));
+        }
+        if asked.recipients.len() > NAMES_MAX || asked.purposes.len() > NAMES_MAX {
+            return Err(AppError::invalid("recipients", "recipients and purposes must each have at most 16"));
+        }
+        let now_ms = self.now_ms();
+        let now = self.rules_at(now_ms);
+        if let Some(unknown) = asked.purposes.iter().find(|id| !now.vocabulary.has_purpose(id)) {
+            let near = now.vocabulary.near_purposes(unknown);
+            let problem = crate::domain::vocabulary::unknown("purpose", &near);
+            return Err(AppError::invalid("purposes", problem));
+        }
+        let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let then = history.instead(caller, &asked.bounds, now_ms)?;
+        drop(history);
+        let (sender, receiver) = mpsc::channel(4);
+        let app = Arc::clone(self);
+        let mut previewing = Previewing { now, then, asked, now_ms, found: Preview::default() };
+        // It computes for seconds: not on a thread that answers others.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = previewing.run(&app, &sender) {
+                let _gone = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+impl Previewing {
+    fn run(
+        &mut self,
+        app: &App,
+        sender: &mpsc::Sender<Result<PreviewStep, AppError>>,
+    ) -> Result<(), AppError> {
+        let people_total = app.vault.subject_count();
+        let (mut people_done, mut after) = (0_u64, None);
+        loop {
+            let handles = app.vault.handles(after, HANDLES_READ)?;
+            let Some(last) = handles.last() else { break };
+            after = Some(*last);
+            for handle in handles {
+                self.person(app, handle)?;
+                people_done = people_done.saturating_add(1);
+                let step = PreviewStep { people_done, people_total, result: None };
+                if people_done.is_multiple_of(PROGRESS_PEOPLE) && sender.blocking_send(Ok(step)).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        let result = Some(std::mem::take(&mut self.found));
+        let step = PreviewStep { people_done, people_total, result };
+        sender.blocking_send(Ok(step)).map_err(|_| AppError::Internal(Cause::Task))
+    }
+
+    /// From memory where the person is there; otherwise folded and let go of, so that nobody who is asked about now is
+    /// crowded out.
+    fn person(&mut self, app: &App, handle: Handle) -> Result<(), AppError> {
+        if let Some(lane) = app.lanes.get(&handle) {
+            let now = lane.read();
+            return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
+        }
+        let Some(keys) = app.vault.by_handle(handle)? else { return Ok(()) };
+        match Lane::load(keys, app.store()) {
+            Ok(lane) => self.compare(handle, &lane.read().state),
+            // Erased meanwhile.
+            Err(_) if app.vault.by_handle(handle)?.is_none() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn compare(&mut self, handle: Handle, state: &SubjectState) -> Result<(), AppError> {
+        self.grants(handle, state);
+        let mut changed = false;
+        for (purpose, recipient) in self.pairs(state) {
+            let decide = |rules: &Rules| {
+                let case = Case {
+                    recipient: &recipient,
+                    purpose: &purpose,
+                    categories: &[],
+                    keys: &[],
+                    interaction: "",
+                    now_ms: self.now_ms,
+                };
+                rules.bounds.decide(state, &rules.vocabulary, &case)
+            };
+            let (now, then) = (decide(&self.now), decide(&self.then));
+            let same = now.allowed.len() == then.allowed.len()
+                && now.allowed.iter().zip(&then.allowed).all(|(now, then)| now.key == then.key);
+            if !same {
+                changed = true;
+                self.differ(handle, state, (&purpose, &recipient), (&now, &then));
+            }
+        }
+        self.found.people_changed = self.found.people_changed.saturating_add(u64::from(changed));
+        Ok(())
+    }
+
+    fn grants(&mut self, handle: Handle, state: &SubjectState) {
+        let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(self.now_ms)).collect();
+        let stands =
+            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, &[], self.now_ms).is_none();
+        let falling =
+            open.iter().filter(|grant| stands(grant, &self.now) && !stands(grant, &self.then)).count() as u64;
+        let found = &mut self.found;
+        found.grants_open = found.grants_open.saturating_add(open.len() as u64);
+        found.grants_falling = found.grants_falling.saturating_add(falling);
+        if falling > 0 {
+            found.people_falling = found.people_falling.saturating_add(1);
+            if found.examples.len() < EXAMPLES_MAX {
+                found.examples.push(handle);
+            }
+        }
+    }
+
+    /// Purposes × recipients that this person has to do with: of their grants, of what they consented to, and those that
+    /// were asked for. Where consents name nobody and no grant does, anybody (an empty name).
+    fn pairs(&self, state: &SubjectState) -> BTreeSet<(String, String)> {
+        let granted = state.grants.values().map(|grant| &grant.issued);
+        let mut pairs: BTreeSet<(String, String)> =
+            granted.clone().map(|issued| (issued.purpose.clone(), issued.recipient.clone())).collect();
+        let mut known: BTreeSet<&str> = granted.map(|issued| issued.recipient.as_str()).collect();
+        known.extend(self.asked.recipients.iter().map(String::as_str));
+        if known.is_empty() {
+            known.insert("");
+        }
+        let yes = state.consents.records().iter().filter(|record| record.decision.is_yes());
+        for terms in yes.map(|record| &record.terms) {
+            for purpose in &terms.purposes {
+                let named: Vec<&str> = match terms.recipients.is_empty() {
+                    true => known.iter().copied().collect(),
+                    false => terms.recipients.iter().map(String::as_str).collect(),
+                };
+                pairs.extend(named.into_iter().map(|recipient| (purpose.clone(), recipient.to_owned())));
+            }
+        }
+        for purpose in &self.asked.purposes {
+            pairs.extend(known.iter().map(|recipient| (purpose.clone(), (*recipient).to_owned())));
+        }
+        pairs.into_iter().take(PAIRS_MAX).collect()
+    }
+
+    fn differ(
+        &mut self,
+        handle: Handle,
+        state: &SubjectState,
+        (purpose, recipient): (&str, &str),
+        (now, then): (&Decision, &Decision),
+    ) {
+        let keys = |decision: &Decision| -> HashSet<String> {
+            decision.allowed.iter().map(|allowed| allowed.key.clone()).collect()
+        };
+        let (before, after) = (keys(now), keys(then));
+        let mut facts: BTreeMap<LineOf, (u64, u64)> = BTreeMap::new();
+        let sides = [(before.difference(&after), then, true), (after.difference(&before), now, false)];
+        for (keys, decided, refused) in sides {
+            for held in keys.filter_map(|key| state.attributes.get(key)) {
+                let attribute = &held.attribute;
+                let class = decided.withheld.iter().find(|class| {
+                    class.category == attribute.category
+                        && class.provenance == i32::from(attribute.provenance)
+                });
+                let of = LineOf {
+                    purpose: purpose.to_owned(),
+                    recipient: recipient.to_owned(),
+                    category: attribute.category.clone(),
+                    policy: class.map(|class| class.policy.clone()).unwrap_or_default(),
+                };
+                let counted = facts.entry(of).or_default();
+                let side = if refused { &mut counted.0 } else { &mut counted.1 };
+                *side = side.saturating_add(1);
+            }
+        }
+        for (of, (refused, allowed)) in facts {
+            let lines = &mut self.found.lines;
+            if lines.len() >= LINES_MAX && !lines.contains_key(&of) {
+                self.found.left_out = self.found.left_out.saturating_add(refused.saturating_add(allowed));
+                continue;
+            }
+            let line = lines.entry(of).or_default();
+            for (sum, facts) in [(&mut line.refused, refused), (&mut line.allowed, allowed)] {
+                sum.0 = sum.0.saturating_add(u64::from(facts > 0));
+                sum.1 = sum.1.saturating_add(facts);
+            }
+            if line.examples.len() < LINE_EXAMPLES_MAX {
+                line.examples.push(handle);
+            }
+        }
+    }
+}

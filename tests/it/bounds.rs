@@ -1,0 +1,547 @@
+//! Bounds through the front door: who may publish them, what they stop, what falls with them, and what a person chooses.
+
+use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
+use ed25519_dalek::SigningKey;
+use sayso::proto::{
+    self, BoundsPublished, ConsentDecision, PersonalBoundsSet, Provenance, Reason, Role, Tier,
+};
+use sayso_proof::event::event_body::Event;
+use sayso_proof::writer;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+const NO_FAMILY: &str = "@id(\"no-family\")\n@title(\"No use of family\")\n@article(\"House rule 1\")\nforbid (principal, action in Action::\"use\", resource in Category::\"family\");\n";
+
+pub struct World {
+    pub harness: Harness,
+    pub service: Clients,
+    pub steward: Clients,
+    pub authority: Clients,
+}
+
+pub async fn world() -> World {
+    let harness = Harness::start().await;
+    let service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let authority = harness.as_role(Role::Authority, "regulator").await;
+    harness::publish_notice(&mut steward).await;
+    World { harness, service, steward, authority }
+}
+
+fn key(world: &World, role: &str) -> SigningKey {
+    let seed = std::fs::read(world.harness.dir.path().join(format!("dev/{role}.key"))).unwrap();
+    SigningKey::from_bytes(&seed.try_into().unwrap())
+}
+
+fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsPublished {
+    BoundsPublished {
+        tier: tier.into(),
+        pack: pack.into(),
+        version: version.into(),
+        policies: policies.into(),
+        schema_digest: sayso::bounds::schema_digest().to_vec(),
+        effective_from_ms: 0,
+    }
+}
+
+fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequest {
+    let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), key));
+    proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None }
+}
+
+async fn publish(world: &mut World, bounds: BoundsPublished) -> Result<proto::PublishBoundsResponse, Status> {
+    let public = bounds.tier() == Tier::Public;
+    let key = key(world, if public { "authority" } else { "steward" });
+    let client = if public { &mut world.authority } else { &mut world.steward };
+    client.bounds.publish_bounds(signed(bounds, &key)).await.map(tonic::Response::into_inner)
+}
+
+async fn record(world: &mut World, subject: &str, key: &str, category: &str) -> String {
+    let request = fact(subject, key, category, "x");
+    let answer = world.service.profile.record_attributes(request).await.unwrap().into_inner();
+    answer.receipt.unwrap().events[0].event_id.clone()
+}
+
+async fn consented(world: &mut World, subject: &str) {
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    world.steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
+}
+
+async fn granted(world: &mut World, subject: &str) -> proto::RequestGrantResponse {
+    world.service.grant.request_grant(ask(subject)).await.unwrap().into_inner()
+}
+
+fn keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
+    grant.allowed.iter().map(|allowed| allowed.key.clone()).collect()
+}
+
+async fn standing(world: &mut World, grant: &str) -> (bool, Reason) {
+    let request = proto::CheckGrantRequest { grant_id: grant.into() };
+    let answer = world.service.grant.check_grant(request).await.unwrap().into_inner();
+    (answer.stands, answer.reason())
+}
+
+fn violations(status: &Status) -> Vec<String> {
+    let found = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    found.into_iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect()
+}
+
+async fn ada(world: &mut World) {
+    record(world, "ada", "tone", "communication-style").await;
+    record(world, "ada", "sister", "family").await;
+    consented(world, "ada").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tier_takes_only_what_its_own_key_signed() {
+    let mut world = world().await;
+    let bounds = version(Tier::Public, "family", "1", NO_FAMILY);
+    let (authority, steward) = (key(&world, "authority"), key(&world, "steward"));
+    // The steward's credential does not reach public bounds, whoever signed them.
+    let refused = world.steward.bounds.publish_bounds(signed(bounds.clone(), &authority)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    // Nor is the authority's credential enough without the key.
+    for key in [&steward, &SigningKey::from_bytes(&[1; 32])] {
+        let refused = world.authority.bounds.publish_bounds(signed(bounds.clone(), key)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    }
+    // What was signed is what is published.
+    let changed = BoundsPublished { version: "2".into(), ..bounds.clone() };
+    let request = proto::PublishBoundsRequest { bounds: Some(changed), ..signed(bounds.clone(), &authority) };
+    assert_eq!(
+        world.authority.bounds.publish_bounds(request).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    let unsigned = proto::PublishBoundsRequest { signature: None, ..signed(bounds.clone(), &authority) };
+    let refused = world.authority.bounds.publish_bounds(unsigned).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let mut operator = world.harness.as_role(Role::Operator, "ops").await;
+    let refused = operator.bounds.publish_bounds(signed(bounds.clone(), &authority)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let individual = version(Tier::Individual, "family", "1", NO_FAMILY);
+    let refused = world.steward.bounds.publish_bounds(signed(individual, &steward)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    publish(&mut world, bounds.clone()).await.unwrap();
+    let again = publish(&mut world, bounds.clone()).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition, "{again:?}");
+    let request = proto::GetBoundsRequest { as_of: None, history: true };
+    let shown = world.steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
+    let family = shown.iter().find(|pack| pack.pack == "family").unwrap();
+    assert_eq!(family.signed_by, authority.verifying_key().to_bytes());
+    assert!(family.in_force && family.published_by.as_ref().unwrap().name == "regulator");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_validate_is_refused_with_line_and_column() {
+    let mut world = world().await;
+    let unknown =
+        "@id(\"a\")\nforbid (principal, action in Action::\"use\", resource)\nwhen { context.nope };\n";
+    let refused = publish(&mut world, version(Tier::Public, "p", "1", unknown)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(violations(&refused)[0].starts_with("bounds.policies: line 3, column 8: "), "{refused:?}");
+    let permits = "@id(\"a\") permit (principal, action, resource);";
+    let refused = publish(&mut world, version(Tier::Public, "p", "1", permits)).await.unwrap_err();
+    assert!(violations(&refused)[0].contains("may only forbid"), "{refused:?}");
+    let past = BoundsPublished { effective_from_ms: 1, ..version(Tier::Public, "p", "1", NO_FAMILY) };
+    let refused = publish(&mut world, past).await.unwrap_err();
+    assert!(violations(&refused)[0].starts_with("bounds.effective_from_ms"), "{refused:?}");
+    let odd = BoundsPublished { schema_digest: vec![0; 32], ..version(Tier::Public, "P", "", NO_FAMILY) };
+    let refused = publish(&mut world, odd).await.unwrap_err();
+    assert_eq!(violations(&refused).len(), 3, "{refused:?}");
+    let retired = publish(&mut world, version(Tier::Provider, "unknown", "1", "")).await.unwrap_err();
+    assert_eq!(retired.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn narrower_bounds_revoke_at_once_what_they_contradict() {
+    let mut world = world().await;
+    ada(&mut world).await;
+    record(&mut world, "ben", "tone", "communication-style").await;
+    consented(&mut world, "ben").await;
+    let (hers, his) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
+    assert_eq!(keys(&hers), ["sister", "tone"]);
+    let watch = proto::WatchRevocationsRequest { after_cursor: None };
+    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    fallen.message().await.unwrap().unwrap();
+
+    let done = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
+    assert_eq!(done.grants_revoked, 1);
+    let event = done.receipt.unwrap().events[0].event_id.clone();
+    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, Reason::Forbidden));
+    assert!(standing(&mut world, &his.grant_id).await.0);
+    let fell = fallen.message().await.unwrap().unwrap();
+    assert_eq!((fell.grant_ids, fell.cause_event_id), (vec![hers.grant_id.clone()], event));
+    let next = granted(&mut world, "ada").await;
+    assert_eq!(keys(&next), ["tone"]);
+    let withheld = &next.withheld[0];
+    assert_eq!((withheld.policy.as_str(), withheld.decided_by()), ("family/no-family", Tier::Provider));
+
+    // Retired by its own tier's key, it says nothing any more.
+    publish(&mut world, version(Tier::Provider, "family", "2", "")).await.unwrap();
+    assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
+    // Every version is kept, and a restart changes nothing.
+    let World { harness, service, steward, authority } = world;
+    drop((fallen, service, steward, authority));
+    let harness = harness.restart().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let request = proto::GetBoundsRequest { as_of: None, history: true };
+    let shown = steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
+    let family: Vec<_> = shown
+        .iter()
+        .filter(|pack| pack.pack == "family")
+        .map(|pack| (pack.version.as_str(), pack.in_force))
+        .collect();
+    assert_eq!(family, [("1", false), ("2", true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_comes_into_force_by_itself() {
+    let mut world = world().await;
+    ada(&mut world).await;
+    let grant = granted(&mut world, "ada").await;
+    let watch = proto::WatchRevocationsRequest { after_cursor: None };
+    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    fallen.message().await.unwrap().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let later = BoundsPublished {
+        effective_from_ms: now.as_millis() as u64 + 2_000,
+        ..version(Tier::Public, "family", "1", NO_FAMILY)
+    };
+    assert_eq!(publish(&mut world, later.clone()).await.unwrap().grants_revoked, 0);
+    assert!(standing(&mut world, &grant.grant_id).await.0);
+    assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
+    let fell = tokio::time::timeout(Duration::from_secs(20), fallen.message()).await.unwrap();
+    let fell = fell.unwrap().unwrap();
+    let at = fell.recorded_at.unwrap();
+    let at_ms = at.seconds as u64 * 1_000 + at.nanos as u64 / 1_000_000;
+    assert!(at_ms >= later.effective_from_ms, "{at_ms} {}", later.effective_from_ms);
+    assert_eq!(fell.reason(), Reason::Forbidden);
+    assert_eq!(standing(&mut world, &grant.grant_id).await, (false, Reason::Forbidden));
+    assert_eq!(keys(&granted(&mut world, "ada").await), ["tone"]);
+}
+
+async fn choose(
+    world: &mut World,
+    subject: &str,
+    bounds: PersonalBoundsSet,
+) -> proto::SetPersonalBoundsResponse {
+    let request =
+        proto::SetPersonalBoundsRequest { subject: subject.into(), bounds: Some(bounds), options: None };
+    world.steward.bounds.set_personal_bounds(request).await.unwrap().into_inner()
+}
+
+fn never(category: &str) -> PersonalBoundsSet {
+    let never = proto::NeverUse { category: category.into(), purposes: Vec::new() };
+    PersonalBoundsSet { never: vec![never], ..PersonalBoundsSet::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_narrows_what_everybody_else_allows() {
+    let mut world = world().await;
+    ada(&mut world).await;
+    let grant = granted(&mut world, "ada").await;
+    assert_eq!(keys(&grant), ["sister", "tone"]);
+    // By her own credential, about herself alone.
+    let token = world.harness.daemon.issuer.mint(Role::Subject, "ada", 600).unwrap();
+    let mut own = world.harness.with_token(Some(&token)).await;
+    let request = proto::SetPersonalBoundsRequest {
+        subject: "ben".into(),
+        bounds: Some(never("family")),
+        options: None,
+    };
+    let refused = own.bounds.set_personal_bounds(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let refused = world.service.bounds.set_personal_bounds(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let request = proto::SetPersonalBoundsRequest { subject: String::new(), ..request };
+    let set = own.bounds.set_personal_bounds(request).await.unwrap().into_inner();
+    assert_eq!(set.revoked_grants, [grant.grant_id.clone()]);
+    assert!(set.policies.contains("Category::\"family\""), "{}", set.policies);
+    let event = set.receipt.unwrap().events[0].event_id.clone();
+
+    let next = granted(&mut world, "ada").await;
+    assert_eq!(keys(&next), ["tone"]);
+    let withheld = &next.withheld[0];
+    assert_eq!((withheld.policy.as_str(), withheld.decided_by()), ("personal/never-1", Tier::Individual));
+    assert_eq!(withheld.decided_by_event, event);
+    let why = proto::ExplainGrantRequest { grant_id: next.grant_id };
+    let why = own.grant.explain_grant(why).await.unwrap().into_inner().text;
+    assert!(
+        why.contains("You said: never use this") && why.contains("by changing their own bounds"),
+        "{why}"
+    );
+
+    let shown = proto::GetPersonalBoundsRequest { subject: String::new() };
+    let shown = own.bounds.get_personal_bounds(shown).await.unwrap().into_inner();
+    assert_eq!(shown.bounds.unwrap(), never("family"));
+    assert_eq!(shown.set_by.unwrap().role(), Role::Subject);
+    // What is not in the vocabulary is no choice.
+    let request = proto::SetPersonalBoundsRequest {
+        subject: String::new(),
+        bounds: Some(never("famly")),
+        options: None,
+    };
+    let refused = own.bounds.set_personal_bounds(request).await.unwrap_err();
+    assert!(violations(&refused)[0].contains("family"), "{refused:?}");
+    // Taken back, by a steward on her behalf.
+    choose(&mut world, "ada", PersonalBoundsSet::default()).await;
+    assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_choice_of_a_person_counts() {
+    let mut world = world().await;
+    ada(&mut world).await;
+    let mut inferred = fact("ada", "hobby", "activity", "clocks");
+    inferred.attributes[0].provenance = Provenance::Inferred.into();
+    world.service.profile.record_attributes(inferred.clone()).await.unwrap();
+    inferred.attributes[0].key = "old".into();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400 * 91);
+    inferred.attributes[0].observed_at = Some(long_ago.into());
+    world.service.profile.record_attributes(inferred).await.unwrap();
+    let of = PersonalBoundsSet::default;
+    let all = ["hobby", "old", "sister", "tone"];
+    let cases: [(PersonalBoundsSet, &[&str], Option<Reason>); 7] = [
+        (of(), &all, None),
+        (PersonalBoundsSet { declared_only: true, ..of() }, &["sister", "tone"], Some(Reason::Forbidden)),
+        (
+            PersonalBoundsSet { forget_inferences_days: 90, ..of() },
+            &["hobby", "sister", "tone"],
+            Some(Reason::AttributeExpired),
+        ),
+        (PersonalBoundsSet { only_recipients: vec!["coach".into()], ..of() }, &[], Some(Reason::Forbidden)),
+        (PersonalBoundsSet { only_recipients: vec!["tutor".into()], ..of() }, &all, None),
+        (PersonalBoundsSet { paused: true, ..of() }, &[], Some(Reason::Paused)),
+        (PersonalBoundsSet { ask_each_time: true, ..of() }, &[], Some(Reason::NotAsked)),
+    ];
+    for (choices, allowed, reason) in cases {
+        choose(&mut world, "ada", choices.clone()).await;
+        let grant = granted(&mut world, "ada").await;
+        assert_eq!(keys(&grant), allowed, "{choices:?}");
+        assert_eq!(grant.withheld.first().map(proto::Withheld::reason), reason, "{choices:?}");
+    }
+    // A confirmed conclusion is her own word.
+    choose(&mut world, "ada", PersonalBoundsSet { declared_only: true, ..of() }).await;
+    let confirm =
+        proto::ConfirmAttributeRequest { subject: "ada".into(), key: "hobby".into(), options: None };
+    world.steward.profile.confirm_attribute(confirm).await.unwrap();
+    assert_eq!(keys(&granted(&mut world, "ada").await), ["hobby", "sister", "tone"]);
+    conversations(&mut world).await;
+}
+
+/// Asked each time, a yes that names the conversation is needed, and reaches no other; a pause may be for one.
+async fn conversations(world: &mut World) {
+    let in_chat = |name: &str| proto::RequestGrantRequest { interaction: name.into(), ..ask("ada") };
+    let of = PersonalBoundsSet { ask_each_time: true, ..PersonalBoundsSet::default() };
+    choose(world, "ada", of).await;
+    let yes = proto::ConsentChoice {
+        interactions: vec!["chat-1".into()],
+        ..choice(ConsentDecision::Given, "tone-adaptation", &[], false)
+    };
+    world.steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let here = world.service.grant.request_grant(in_chat("chat-1")).await.unwrap().into_inner();
+    assert_eq!(here.allowed.len(), 4);
+    let there = world.service.grant.request_grant(in_chat("chat-2")).await.unwrap().into_inner();
+    assert!(there.allowed.is_empty() && there.withheld[0].reason() == Reason::NotAsked);
+    let paused = PersonalBoundsSet { paused_interactions: vec!["chat-1".into()], ..Default::default() };
+    assert_eq!(choose(world, "ada", paused).await.revoked_grants, [here.grant_id]);
+    let here = world.service.grant.request_grant(in_chat("chat-1")).await.unwrap().into_inner();
+    assert!(here.allowed.is_empty() && here.withheld[0].reason() == Reason::Paused);
+    let there = world.service.grant.request_grant(in_chat("chat-2")).await.unwrap().into_inner();
+    assert_eq!(there.allowed.len(), 4);
+}
+
+fn conclusion(subject: &str, key: &str, category: &str) -> proto::RecordAttributesRequest {
+    let mut request = fact(subject, key, category, "canary");
+    request.attributes[0].provenance = Provenance::Inferred.into();
+    request.options =
+        Some(proto::WriteOptions { idempotency_key: format!("{subject}-{key}"), ..Default::default() });
+    request
+}
+
+async fn events(world: &mut World, subject: &str) -> Vec<proto::RecordedEvent> {
+    let request = proto::ListEventsRequest { subject: subject.into(), page_size: 1000, ..Default::default() };
+    world.steward.profile.list_events(request).await.unwrap().into_inner().events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_recorded_stays_outside_and_the_attempt_is_known() {
+    let mut world = world().await;
+    let mut request = conclusion("ada", "sleep", "mental-health");
+    request.attributes.push(fact("ada", "tone", "work", "x").attributes.remove(0));
+    let refused = world.service.profile.record_attributes(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "RECORDING_REFUSED");
+    let violation = refused.get_details_precondition_failure().unwrap().violations.remove(0);
+    assert_eq!(violation.subject, "inferred mental-health");
+    assert!(violation.description.contains("gdpr/art-9-inference"), "{}", violation.description);
+    // All or nothing, and one attempt however often the request is made.
+    world.service.profile.record_attributes(request.clone()).await.unwrap_err();
+    let held = events(&mut world, "ada").await;
+    assert_eq!(held.len(), 1, "{held:?}");
+    let body = held[0].body.clone().unwrap();
+    assert_eq!(body.actor.as_ref().unwrap().name, "tutor");
+    let Some(Event::RecordingRefused(attempt)) = body.event.clone() else { panic!("{body:?}") };
+    assert_eq!((attempt.category.as_str(), attempt.count), ("mental-health", 1));
+    assert_eq!((attempt.provenance(), attempt.decided_by()), (Provenance::Inferred, Tier::Public));
+    let said = format!("{body:?}");
+    assert!(!said.contains("sleep") && !said.contains("canary"), "{said}");
+
+    // Explicit consent that names it opens the door, to the very same request.
+    let yes = choice(ConsentDecision::Given, "memory", &["health"], true);
+    world.steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let receipt = world.service.profile.record_attributes(request.clone()).await.unwrap().into_inner();
+    assert_eq!(receipt.receipt.unwrap().events.len(), 2);
+    let again = world.service.profile.record_attributes(request).await.unwrap().into_inner();
+    assert!(again.receipt.unwrap().replayed);
+    // What the person says themself is theirs to say.
+    world.service.profile.record_attributes(fact("ben", "sleep", "health", "x")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inference_does_not_override_what_was_said() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    let answer = world.service.profile.record_attributes(conclusion("ada", "tone", "communication-style"));
+    let answer = answer.await.unwrap().into_inner();
+    assert_eq!(answer.not_held, [0]);
+    let answer = world.service.profile.record_attributes(conclusion("ada", "hobby", "activity"));
+    assert!(answer.await.unwrap().into_inner().not_held.is_empty());
+    let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
+    let held = world.steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
+    assert_eq!(held.len(), 2);
+    let hobby = held.iter().find(|held| held.key == "hobby").unwrap();
+    assert_eq!(hobby.model, "tutor");
+    let days = (hobby.expires_at.unwrap().seconds - hobby.recorded_at.unwrap().seconds) / 86_400;
+    assert_eq!(days, 365);
+    assert_eq!(held.iter().find(|held| held.key == "tone").unwrap().provenance(), Provenance::Declared);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_derived_falls_with_its_source() {
+    let mut world = world().await;
+    let source = record(&mut world, "ada", "shifts", "work").await;
+    let mut derived = fact("ada", "sleepy", "activity", "x");
+    derived.attributes[0].derived_from = vec![source.clone()];
+    world.service.profile.record_attributes(derived).await.unwrap();
+    consented(&mut world, "ada").await;
+    let only = proto::RequestGrantRequest { keys: vec!["sleepy".into()], ..ask("ada") };
+    let grant = world.service.grant.request_grant(only.clone()).await.unwrap().into_inner();
+    assert_eq!(keys(&grant), ["sleepy"]);
+    let watch = proto::WatchRevocationsRequest { after_cursor: None };
+    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    fallen.message().await.unwrap().unwrap();
+    // She takes back what the source rests on, and only that.
+    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &["work"], false);
+    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
+    let fell = fallen.message().await.unwrap().unwrap();
+    assert_eq!((fell.reason(), fell.source_event_id.as_str()), (Reason::SourceWithheld, source.as_str()));
+    let next = world.service.grant.request_grant(only).await.unwrap().into_inner();
+    assert_eq!(next.withheld[0].source_event_id, source);
+    let why = proto::ExplainGrantRequest { grant_id: next.grant_id };
+    let why = world.steward.grant.explain_grant(why).await.unwrap().into_inner().text;
+    assert!(why.contains(&source) && why.contains("derived"), "{why}");
+}
+
+async fn preview(world: &mut World, bounds: BoundsPublished) -> proto::BoundsPreview {
+    let request = proto::PreviewBoundsRequest { bounds: vec![bounds], ..Default::default() };
+    let mut steps = world.steward.bounds.preview_bounds(request).await.unwrap().into_inner();
+    loop {
+        let step = steps.message().await.unwrap().unwrap();
+        if let Some(result) = step.result {
+            assert_eq!(step.people_done, step.people_total);
+            return result;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_what_publishing_then_does() {
+    let mut world = world().await;
+    for subject in ["ada", "ben", "cleo"] {
+        record(&mut world, subject, "tone", "communication-style").await;
+        record(&mut world, subject, "sister", "family").await;
+    }
+    for subject in ["ada", "ben"] {
+        consented(&mut world, subject).await;
+    }
+    let grant = granted(&mut world, "ada").await;
+    let bounds = version(Tier::Provider, "family", "1", NO_FAMILY);
+    let found = preview(&mut world, bounds.clone()).await;
+    assert_eq!((found.grants_open, found.grants_falling, found.people_falling), (1, 1, 1));
+    assert_eq!(found.people_changed, 2);
+    let refused: Vec<_> = found
+        .lines
+        .iter()
+        .map(|line| {
+            (line.recipient.as_str(), line.category.as_str(), line.people_refused, line.policy.as_str())
+        })
+        .collect();
+    let policy = "family/no-family";
+    assert_eq!(refused, [("", "family", 1, policy), ("tutor", "family", 1, policy)]);
+    assert!(found.examples.iter().all(|handle| handle.len() == 32), "{:?}", found.examples);
+    assert!(!format!("{found:?}").contains("cleo"));
+    // It wrote nothing, and was right.
+    assert!(standing(&mut world, &grant.grant_id).await.0);
+    assert_eq!(publish(&mut world, bounds).await.unwrap().grants_revoked, 1);
+    let wider = preview(&mut world, version(Tier::Provider, "family", "2", "")).await;
+    assert_eq!(wider.lines.iter().map(|line| line.people_allowed).sum::<u64>(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_grant_can_be_decided_again_as_of_its_moment() {
+    let mut world = world().await;
+    ada(&mut world).await;
+    let mut grants = vec![granted(&mut world, "ada").await];
+    publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
+    grants.push(granted(&mut world, "ada").await);
+    choose(&mut world, "ada", PersonalBoundsSet { paused: true, ..Default::default() }).await;
+    grants.push(granted(&mut world, "ada").await);
+    choose(&mut world, "ada", PersonalBoundsSet::default()).await;
+    publish(&mut world, version(Tier::Provider, "family", "2", "")).await.unwrap();
+    record(&mut world, "ada", "tone", "work").await;
+    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &["family"], false);
+    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
+    grants.push(granted(&mut world, "ada").await);
+    let now = prost_types::Timestamp::from(std::time::SystemTime::now());
+    for grant in &grants {
+        let request = proto::EvaluateUseRequest {
+            subject: "ada".into(),
+            as_of_grant: grant.grant_id.clone(),
+            ..Default::default()
+        };
+        let then = world.steward.grant.evaluate_use(request.clone()).await.unwrap().into_inner();
+        let said = |all: &[proto::AllowedAttribute]| -> Vec<(String, String)> {
+            all.iter().map(|one| (one.event_id.clone(), one.consent_event_id.clone())).collect()
+        };
+        assert_eq!(said(&then.allowed), said(&grant.allowed));
+        assert_eq!(then.withheld, grant.withheld);
+        // What today's bounds would have said then.
+        let request = proto::EvaluateUseRequest { bounds_as_of: Some(now), ..request };
+        let today = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
+        assert!(today.allowed.len() >= grant.allowed.len());
+    }
+    // The second grant would have had family under the bounds of today.
+    let request = proto::EvaluateUseRequest {
+        subject: "ada".into(),
+        as_of_grant: grants[1].grant_id.clone(),
+        bounds_as_of: Some(now),
+        ..Default::default()
+    };
+    let today = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
+    assert_eq!(today.allowed.len(), 2);
+    offline(&world).await;
+}
+
+/// The verifier replays signatures, times of bounds and the person's own bounds without the daemon.
+async fn offline(world: &World) {
+    let bundle = world.harness.dir.path().join("log.tar.zst");
+    let export = ["audit", "export", "-o", bundle.to_str().unwrap()];
+    harness::stdout(&world.harness.cli(Role::Auditor, "auditor", &export));
+    let verify = ["--json", "verify", bundle.to_str().unwrap(), "--key", &world.harness.daemon.vkey];
+    let report = harness::json(&harness::sayso(&verify).output().unwrap());
+    assert_eq!(report["grants"]["replayed"], 4, "{report}");
+    assert_eq!(report["grants"]["findings"].as_array().unwrap().len(), 0, "{report}");
+}
