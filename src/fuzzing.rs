@@ -21,8 +21,11 @@ use std::sync::{Arc, OnceLock};
 /// Seed of the log key that the corpora were signed with. Protects nothing.
 pub const LOG_SEED: [u8; 32] = [7; 32];
 
+/// A decoder as a function of bytes.
+pub type Target = fn(&[u8]);
+
 /// Name and function of each target; corpora lie in `fuzz/corpus/<name>/`.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("request", request),
     ("event", event),
     ("entry", sealed_entry),
