@@ -1,6 +1,7 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// An issuer of bearer tokens beside, or instead of, the built-in one.
     pub tokens: Option<Tokens>,
+    /// Who the controller is, as people are told.
+    pub organisation: Organisation,
     /// Whose bounds are taken.
     pub bounds: TierKeyNames,
     /// The PKCS#11 token that keeps the root key; without this section a file in the data folder does.
@@ -31,6 +34,10 @@ pub struct Config {
     pub limits: Limits,
     /// Requests of people.
     pub rights: Rights,
+    /// Transparency reports.
+    pub report: ReportConfig,
+    /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
+    pub processing: ProcessingConfig,
 }
 
 /// How requests of people are dealt with.
@@ -121,6 +128,70 @@ fn refresh_s() -> u64 {
     60
 }
 
+/// Who the controller is: what access packages and consent receipts say (GDPR Art. 13(1)(a), 15(1); ISO/IEC TS
+/// 27560:2023 party fields). What is left empty is shown as not stated, never made up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Organisation {
+    /// Its legal name. Default: the `controller` id. At most 256 bytes, as each of these.
+    pub name: String,
+    /// Where its privacy team is reached: an e-mail address, a telephone number.
+    pub contact: String,
+    /// Its postal address.
+    pub address: String,
+    /// Its site: an `https:` or `http:` URL.
+    pub url: String,
+    /// Where people see, change and withdraw, and exercise their rights: a URL.
+    pub rights_url: String,
+    /// Whose law applies: `EU`, `EEA`, or a country of ISO 3166-1 alpha-2. Default `EU`.
+    pub jurisdiction: String,
+    /// Where the ledger's machines stand: as `jurisdiction`; at most 32.
+    pub storage_locations: Vec<String>,
+}
+
+impl Default for Organisation {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            contact: String::new(),
+            address: String::new(),
+            url: String::new(),
+            rights_url: String::new(),
+            jurisdiction: "EU".into(),
+            storage_locations: Vec::new(),
+        }
+    }
+}
+
+impl Organisation {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let is_text = |text: &str| text.len() <= 256 && !text.chars().any(char::is_control);
+        let is_url = |text: &str| {
+            let outside = |c: char| c.is_whitespace() || "<>\"{}|\\^`".contains(c);
+            let known = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+            text.is_empty() || (is_text(text) && known && !text.contains(outside))
+        };
+        let is_place =
+            |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        bound(is_text(&self.name), "organisation.name", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.contact), "organisation.contact", "at most 256 bytes, no control characters")?;
+        bound(is_text(&self.address), "organisation.address", "at most 256 bytes, no control characters")?;
+        bound(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
+        bound(
+            is_url(&self.rights_url),
+            "organisation.rights_url",
+            "an http: or https: URL of at most 256 bytes",
+        )?;
+        let place = "`EU`, `EEA` or a two-letter country of ISO 3166-1";
+        bound(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
+        let places = &self.storage_locations;
+        bound(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", place)
+    }
+}
+
 /// Keys that bounds must be signed with, so that nobody else can publish them, whatever credential they have. Without a
 /// key a tier takes no bounds but those that a log begins with. `sayso bounds keygen` makes a key and prints this.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -182,6 +253,52 @@ pub struct Limits {
     pub clock_skew_ms_max: u64,
 }
 
+/// Transparency reports: what they may say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// The smallest group that a report may be asked to show, people. 2 to 1,000,000.
+    pub k_min: u32,
+    /// What all reports with noise may spend on periods that overlap, epsilon of differential privacy. Above 0, at
+    /// most 100.
+    pub epsilon_max: f64,
+    /// Refuse reports without noise.
+    pub noise_required: bool,
+    /// The limit that the controller declares for releases of one person's data a day: 1, 3, 7, 15, 31 or 63. The
+    /// report then says how often it was passed.
+    pub releases_a_day_declared: Option<u64>,
+}
+
+/// What a ledger can't know of the processing that it records (GDPR Art. 30(1)).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProcessingConfig {
+    /// (a) Name of the controller.
+    pub controller: String,
+    /// (a) How it is reached.
+    pub contact: String,
+    /// (a) Its representative (Art. 27).
+    pub representative: String,
+    /// (a) Its data protection officer (Art. 37).
+    pub data_protection_officer: String,
+    /// (c) Categories of data subjects.
+    pub data_subjects: Vec<String>,
+    /// (d) Recipients: name and who that is.
+    pub recipients: BTreeMap<String, String>,
+    /// (e) Transfers to third countries with their safeguards, or that there are none.
+    pub transfers: Vec<String>,
+    /// (f) What, and how long it is kept.
+    pub retention: BTreeMap<String, String>,
+    /// (g) Security measures beside the ledger's own.
+    pub security_measures: Vec<String>,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, releases_a_day_declared: None }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -192,10 +309,13 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
             tls: None,
             tokens: None,
+            organisation: Organisation::default(),
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
             rights: Rights::default(),
+            report: ReportConfig::default(),
+            processing: ProcessingConfig::default(),
         }
     }
 }
@@ -285,12 +405,20 @@ impl Config {
             "rights.expiry_interval_ms",
             "10 to 3,600,000",
         )?;
+        let report = &self.report;
+        bound((2..=1_000_000).contains(&report.k_min), "report.k_min", "2 to 1,000,000")?;
+        let is_budget = report.epsilon_max > 0.0 && report.epsilon_max <= 100.0;
+        bound(is_budget, "report.epsilon_max", "above 0 and at most 100")?;
+        let declared = report.releases_a_day_declared;
+        let is_limit = declared.is_none_or(|limit| [1, 3, 7, 15, 31, 63].contains(&limit));
+        bound(is_limit, "report.releases_a_day_declared", "1, 3, 7, 15, 31 or 63")?;
         bound(limits.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         bound(
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
-        )
+        )?;
+        self.organisation.check()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {
@@ -337,6 +465,27 @@ mod tests {
     fn unknown_keys_are_refused() {
         assert!(toml::from_str::<Config>("lisen = 1").is_err());
         assert!(toml::from_str::<Config>("[limits]\nqueue = 3").is_err());
+    }
+
+    #[test]
+    fn an_organisation_says_what_documents_can_hold() {
+        let with = |text: &str| {
+            let organisation = toml::from_str(text).unwrap();
+            Config { organisation, ..Config::default() }.check()
+        };
+        with(
+            "name = \"A\"\nurl = \"https://a.example\"\njurisdiction = \"DE\"\nstorage_locations = [\"EEA\"]",
+        )
+        .unwrap();
+        for wrong in [
+            "url = \"javascript:alert(1)\"",
+            "rights_url = \"https://a.example/<b>\"",
+            "jurisdiction = \"Germany\"",
+            "storage_locations = [\"de\"]",
+            "contact = \"a\\nb\"",
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod domain; // words, events, the fold
 #[doc(hidden)]
 pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // sealed entries in order
+pub mod package; // what a person takes away
 pub mod secret; // key files
 pub mod store; // what is kept, and how
 pub mod telemetry; // what operators see

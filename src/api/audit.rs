@@ -1,6 +1,6 @@
 //! `AuditService`.
 
-use super::{Api, auth, status};
+use super::{Api, auth, report, status};
 use crate::proto;
 use crate::proto::audit_service_server::AuditService;
 use tokio_stream::StreamExt;
@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
+type ReportAnswer = Result<proto::GetTransparencyReportResponse, Status>;
 type ExportAnswer = Result<proto::ExportAuditResponse, Status>;
 
 fn hashes(hashes: &[[u8; 32]]) -> Vec<Vec<u8>> {
@@ -79,5 +80,28 @@ impl AuditService for Api {
             })
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    type GetTransparencyReportStream =
+        std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ReportAnswer> + Send>>;
+
+    async fn get_transparency_report(
+        &self,
+        request: Request<proto::GetTransparencyReportRequest>,
+    ) -> Answer<Self::GetTransparencyReportStream> {
+        let caller = auth::caller(&request)?;
+        let request = report::request(request.into_inner())?;
+        let frames = self.app.transparency_report(&caller, request).await.map_err(status::of)?;
+        let answers = ReceiverStream::new(frames).map(|frame| frame.map(report::frame).map_err(status::of));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_record_of_processing(
+        &self,
+        request: Request<proto::GetRecordOfProcessingRequest>,
+    ) -> Answer<proto::GetRecordOfProcessingResponse> {
+        let html = request.into_inner().html;
+        let (record, html) = self.app.record_of_processing(html).await.map_err(status::of)?;
+        Ok(Response::new(proto::GetRecordOfProcessingResponse { record: Some(report::record(record)), html }))
     }
 }

@@ -119,4 +119,21 @@ impl ConsentService for Api {
         let consents = found.records.into_iter().map(record).collect();
         Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version }))
     }
+
+    async fn get_consent_receipt(
+        &self,
+        request: Request<proto::GetConsentReceiptRequest>,
+    ) -> Answer<proto::GetConsentReceiptResponse> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let event = match request.event_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| status::invalid("event_id", "must be a UUID"))?),
+        };
+        self.app.record_view(&caller, &subject, "GetConsentReceipt").await.map_err(status::of)?;
+        let (event, receipt) = self.app.consent_receipt(&subject, event).await.map_err(status::of)?;
+        let receipt = format!("{receipt:#}\n");
+        Ok(Response::new(proto::GetConsentReceiptResponse { event_id: event.to_string(), receipt }))
+    }
 }

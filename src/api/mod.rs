@@ -11,6 +11,7 @@ mod fetch;
 mod grant;
 mod operator;
 mod profile;
+mod report;
 mod rights;
 mod roles;
 mod status;

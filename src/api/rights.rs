@@ -5,13 +5,17 @@ use crate::app::{NewHold, NewRequest, Verdict};
 use crate::domain::erasure::Scope;
 use crate::domain::event::RetentionDefined;
 use crate::domain::ids::EventId;
+use crate::package::Kind;
 use crate::proto;
 use crate::proto::decide_request_request::Decision;
 use crate::proto::rights_service_server::RightsService;
 use sayso_proof::event::{ErasureScope, Jurisdiction, RequestKind};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
+type ExportAnswer = Result<proto::ExportSubjectResponse, Status>;
 
 fn uuid(text: &str, field: &str) -> Result<EventId, Status> {
     text.parse().map_err(|_| status::invalid(field, "must be a UUID"))
@@ -94,6 +98,35 @@ impl RightsService for Api {
         let certificate = self.app.get_certificate(&caller, &id).await.map_err(status::of)?;
         let certificate = Some(convert::certificate(certificate));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
+    }
+
+    type ExportSubjectStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ExportAnswer> + Send>>;
+
+    async fn export_subject(
+        &self,
+        request: Request<proto::ExportSubjectRequest>,
+    ) -> Answer<Self::ExportSubjectStream> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let kind = match request.kind() {
+            proto::PackageKind::Unspecified | proto::PackageKind::Access => Kind::Access,
+            proto::PackageKind::Portability => Kind::Portability,
+        };
+        let answers = match request.request_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| status::invalid("request_id", "must be a UUID"))?),
+        };
+        let chunks = self.app.export_subject(&caller, &subject, kind, answers).await.map_err(status::of)?;
+        let answers = ReceiverStream::new(chunks).map(|chunk| {
+            let chunk = chunk.map_err(status::of)?;
+            Ok(proto::ExportSubjectResponse {
+                chunk: chunk.bytes,
+                events_done: chunk.done,
+                events_total: chunk.total,
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn get_request(

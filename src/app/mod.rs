@@ -5,6 +5,7 @@ mod backup;
 mod caller;
 mod certificate;
 mod check_grant;
+mod consent_receipt;
 mod decide_request;
 mod define;
 mod describe_subject;
@@ -15,6 +16,7 @@ mod evaluate_use;
 mod explain_grant;
 mod explain_refusal;
 mod export_audit;
+mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
@@ -29,6 +31,7 @@ mod publish;
 mod publish_bounds;
 mod record_attributes;
 mod record_consent;
+mod record_of_processing;
 mod record_signal;
 mod record_view;
 mod refuse_recording;
@@ -41,8 +44,12 @@ mod revocations;
 mod rules;
 mod submit_request;
 mod sweep;
+mod transparency_report;
 mod write;
 
+pub use crate::audit::transparency::{
+    Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
+};
 pub use artifacts::{ArtifactStanding, NewArtifact};
 pub use caller::Caller;
 pub use certificate::Certificate;
@@ -52,6 +59,7 @@ pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
+pub use export_subject::PackageChunk;
 pub use get_consents::Consents;
 pub use get_profile::Profile;
 pub use holds::NewHold;
@@ -72,6 +80,7 @@ pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
 pub use rules::{Rules, Version};
 pub use submit_request::NewRequest;
+pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 /// Asked at every door; evaluated where Cedar is known.
@@ -104,6 +113,8 @@ pub struct App {
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
     looks: record_view::Looks,
+    /// Who is answerable, as people are told.
+    controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
     due: due::Due,
     rights: RightsSettings,
@@ -111,6 +122,9 @@ pub struct App {
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
+    /// Held from looking at a period's privacy budget to spending it.
+    reporting: tokio::sync::Mutex<()>,
+    report_settings: ReportSettings,
 }
 
 /// As of when something is asked.

@@ -5,6 +5,7 @@ use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
+use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
@@ -38,10 +39,14 @@ pub struct Settings {
     pub tier_keys: TierKeys,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// Who is answerable, as people are told.
+    pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
+    /// What reports may say.
+    pub report: ReportSettings,
 }
 
 /// How requests of people are dealt with.
@@ -97,10 +102,13 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
+            controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            reporting: tokio::sync::Mutex::default(),
+            report_settings: settings.report,
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;

@@ -3,6 +3,7 @@
 mod bundle;
 mod pipe;
 mod report;
+pub mod transparency;
 
 pub use bundle::{Bundle, ExportError};
 pub use pipe::Pipe;

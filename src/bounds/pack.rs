@@ -35,7 +35,9 @@ pub(super) fn compile(
     let result = validator.validate(&named, ValidationMode::Strict);
     let errors = result.validation_errors().map(DetailedError::from);
     // A rule that can never apply, or not to what its author thought of, protects nobody: a warning is an error.
-    let warnings = result.validation_warnings().map(DetailedError::from);
+    // Not so of a person's own: nobody wrote their text, and names of theirs may be in any script.
+    let own = tier == Tier::Individual && pack.pack == super::personal::PERSONAL;
+    let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !own);
     let mut problems: Vec<DetailedError> = errors.chain(warnings).collect();
     if problems.is_empty() {
         return Ok(named.policies().cloned().collect());

@@ -33,6 +33,7 @@ pub(super) enum Consent {
     ///
     /// Example: `sayso consent withdraw ada --purpose tone-adaptation`
     Withdraw(Terms),
+    Receipt(super::receipt::Receipt),
 }
 
 /// What is decided about.
@@ -82,6 +83,7 @@ impl Consent {
             Self::Refuse(terms) => (ConsentDecision::Refused, terms),
             Self::Renew(terms) => (ConsentDecision::Renewed, terms),
             Self::Withdraw(terms) => (ConsentDecision::Withdrawn, terms),
+            Self::Receipt(receipt) => return receipt.run(at, out).await,
         };
         let choice = proto::ConsentChoice {
             decision: decision.into(),

@@ -2,12 +2,15 @@
 
 use super::renew;
 use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
-use crate::app::{App, OpenError, Restored, RightsSettings, RoleTable, Settings, TierKeys};
+use crate::app::{
+    App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
+};
 use crate::bounds::BoundsError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
@@ -371,6 +374,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        controller: controller(config),
         rights: RightsSettings {
             jurisdiction: match config.rights.jurisdiction {
                 RequestRules::Gdpr => Jurisdiction::Gdpr,
@@ -379,7 +383,44 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             steward_decides_erasures: config.rights.steward_decides_erasures,
         },
         restored,
+        report: report_settings(config),
     })
+}
+
+fn report_settings(config: &Config) -> ReportSettings {
+    let (report, processing) = (&config.report, config.processing.clone());
+    ReportSettings {
+        k_min: report.k_min,
+        epsilon_max: report.epsilon_max,
+        noise_required: report.noise_required,
+        releases_a_day: report.releases_a_day_declared,
+        processing: Declared {
+            controller: processing.controller,
+            contact: processing.contact,
+            representative: processing.representative,
+            data_protection_officer: processing.data_protection_officer,
+            data_subjects: processing.data_subjects,
+            recipients: processing.recipients,
+            transfers: processing.transfers,
+            retention: processing.retention,
+            security_measures: processing.security_measures,
+        },
+    }
+}
+
+/// Who is answerable, as people are told.
+fn controller(config: &Config) -> Controller {
+    let of = config.organisation.clone();
+    Controller {
+        id: config.controller.clone(),
+        name: of.name,
+        contact: of.contact,
+        address: of.address,
+        url: of.url,
+        rights_url: of.rights_url,
+        jurisdiction: of.jurisdiction,
+        storage_locations: of.storage_locations,
+    }
 }
 
 fn clock_of(clock: &SharedClock) -> &dyn Clock {

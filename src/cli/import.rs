@@ -1,6 +1,7 @@
 //! `sayso import`
 
 mod line;
+mod package;
 
 use super::Connection;
 use super::connect::client;
@@ -39,6 +40,9 @@ const SHOWN_MAX: usize = 20;
 /// adds nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and is no failure:
 /// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
 ///
+/// With --package the file is what `sayso export-subject` of another ledger wrote: what was declared and observed is
+/// taken over, what a model inferred is not. Consents are not: nobody consented to anything here yet.
+///
 /// Example: `sayso import memories.jsonl`, or `zcat memories.gz | sayso import -`
 #[derive(Args)]
 pub(super) struct Import {
@@ -47,6 +51,12 @@ pub(super) struct Import {
     /// Stop at the first line that is refused; without it the others go on.
     #[arg(long)]
     strict: bool,
+    /// The file is an access or portability package.
+    #[arg(long, conflicts_with = "strict")]
+    package: bool,
+    /// This controller's id of the person. Default: the one in the package.
+    #[arg(long, requires = "package")]
+    subject: Option<String>,
 }
 
 /// Lines that were refused, here or by the daemon.
@@ -100,6 +110,9 @@ enum Ended {
 
 impl Import {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        if self.package {
+            return package::run(&self.file, self.subject, at, out).await;
+        }
         let (from, length) = open(&self.file)?;
         let mut client = client!(ProfileServiceClient, at.link("service").await?);
         let bar = progress::bytes(length, "importing");
@@ -356,7 +369,7 @@ mod tests {
     const GOOD: &str = r#"{"subject":"s","key":"k","value":1,"category":"work","provenance":"declared","observed_at":"2022-03-17"}"#;
 
     fn import(strict: bool) -> Import {
-        Import { file: "x.jsonl".into(), strict }
+        Import { file: "x.jsonl".into(), strict, package: false, subject: None }
     }
 
     fn read(text: &'static str, strict: bool) -> (Vec<u64>, Vec<u64>) {

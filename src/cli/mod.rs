@@ -12,6 +12,7 @@ pub mod daemon;
 mod demo;
 mod describe;
 mod error;
+mod export_subject;
 mod grant;
 mod hold;
 mod import;
@@ -20,7 +21,9 @@ mod partial;
 mod profile;
 mod progress;
 mod publish_bounds;
+mod receipt;
 mod renew;
+mod report;
 mod request;
 mod retention;
 mod rights;
@@ -83,6 +86,7 @@ enum Command {
     Acknowledge(grant::Acknowledge),
     Erase(rights::Erase),
     Certificate(rights::Certificate),
+    ExportSubject(export_subject::ExportSubject),
     #[command(subcommand)]
     Artifact(artifact::Artifact),
     #[command(subcommand)]
@@ -101,6 +105,9 @@ enum Command {
     Bounds(publish_bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
+    Report(report::Report),
+    RecordOfProcessing(report::RecordOfProcessing),
+    /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
@@ -179,6 +186,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::ExportSubject(command) => command.run(at, out).await,
         Command::Artifact(command) => command.run(at, out).await,
         Command::Request(command) => command.run(at, out).await,
         Command::Hold(command) => command.run(at, out).await,
@@ -188,6 +196,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Notice(command) => command.run(at, out).await,
         Command::Bounds(command) => command.run(at, out).await,
         Command::Audit(command) => command.run(at, out).await,
+        Command::Report(command) => command.run(at, out).await,
+        Command::RecordOfProcessing(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,

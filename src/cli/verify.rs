@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::output::Out;
 use super::progress;
+use super::receipt;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::certificate;
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// Larger texts are no proofs.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof or the certificate of an erasure, offline.
+/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof, the certificate of an erasure or a consent receipt,
+/// offline.
 ///
 /// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
 /// thing that does not hold is named with its position and reason; the exit status is 4 then.
@@ -23,7 +25,7 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Verify {
-    /// The bundle, the proof or the certificate.
+    /// The bundle, the proof, the certificate or the receipt.
     what: PathBuf,
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long)]
@@ -36,9 +38,10 @@ pub(super) struct Verify {
 impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
-        match read_proof(&self.what) {
-            Some(text) if certificate::is_certificate(&text) => verify_certificate(&text, &key, out),
-            Some(text) => verify_proof(&text, &key, out),
+        match read_small(&self.what) {
+            Some(Small::Proof(text)) => verify_proof(&text, &key, out),
+            Some(Small::Certificate(text)) => verify_certificate(&text, &key, out),
+            Some(Small::Receipt(receipt)) => receipt::verify(&receipt, &key, out),
             None => self.verify_bundle(&key, out),
         }
     }
@@ -78,13 +81,26 @@ fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
-/// The text, if it is a proof's or a certificate's.
-fn read_proof(path: &Path) -> Option<String> {
+/// What is read whole.
+enum Small {
+    Proof(String),
+    Certificate(String),
+    Receipt(serde_json::Value),
+}
+
+/// A proof, a certificate or a consent receipt, if it is one.
+fn read_small(path: &Path) -> Option<Small> {
     let file =
         std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let mut text = String::new();
     file.take(PROOF_BYTES_MAX).read_to_string(&mut text).ok()?;
-    (text.starts_with("c2sp.org/tlog-proof@") || certificate::is_certificate(&text)).then_some(text)
+    if text.starts_with("c2sp.org/tlog-proof@") {
+        return Some(Small::Proof(text));
+    }
+    if certificate::is_certificate(&text) {
+        return Some(Small::Certificate(text));
+    }
+    receipt::parse(&text).map(Small::Receipt)
 }
 
 fn verify_certificate(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
@@ -164,8 +180,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("what");
         std::fs::write(&path, "c2sp.org/tlog-proof@v1\nindex 0\n").unwrap();
-        assert!(read_proof(&path).is_some());
+        assert!(read_small(&path).is_some());
         std::fs::write(&path, [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
-        assert!(read_proof(&path).is_none() && read_proof(folder.path()).is_none());
+        assert!(read_small(&path).is_none() && read_small(folder.path()).is_none());
     }
 }

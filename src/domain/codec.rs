@@ -113,6 +113,7 @@ fn encode_event(event: &Event) -> Body {
         }
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
+        Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
         Event::AttributeExpired { attribute, by_retention } => {
             Body::AttributeExpired(log::AttributeExpired {
@@ -140,6 +141,7 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+        Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
 }
 
@@ -238,6 +240,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
+        Body::AccessProvided(access) => Event::AccessProvided(access),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
         Body::AttributeExpired(event) => Event::AttributeExpired {
             attribute: id(&event.attribute, "attribute")?,
@@ -261,6 +264,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
+        Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
 }
 

@@ -89,6 +89,10 @@ fn of_a_person() -> impl Strategy<Value = Event> {
             request: request.to_vec(),
             scope: log::ErasureScope::All.into(),
         })),
+        (any::<[u8; 16]>(), any::<u64>()).prop_map(|(request, items)| {
+            let kind = log::PackageKind::Portability.into();
+            Event::AccessProvided(log::AccessProvided { request: request.to_vec(), kind, items })
+        }),
     ]
 }
 
@@ -118,6 +122,7 @@ fn what_is_about_nobody_comes_back() {
         Event::RecordViewed(log::RecordViewed { method: "m".into(), ..log::RecordViewed::default() }),
         Event::LogOpened(log::LogOpened { origin: "o".into(), ..log::LogOpened::default() }),
         Event::BackupRestored(log::BackupRestored { erased_again: 3, ..log::BackupRestored::default() }),
+        Event::FiguresReported(log::FiguresReported { epsilon: 0.5, ..log::FiguresReported::default() }),
     ];
     for event in events {
         assert_eq!(roundtrip(event.clone()), Ok(event));

@@ -85,6 +85,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestSubmitted(_)
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
+        | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_)
         // Who looked is, like a request, about how the person was dealt with.
@@ -98,6 +99,7 @@ pub fn class(event: &Event) -> Class {
         | Event::AuditExported(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
+        | Event::FiguresReported(_)
         | Event::LogOpened(_) => Class::Nobody,
     }
 }

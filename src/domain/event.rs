@@ -6,11 +6,11 @@ use super::attribute::Attribute;
 use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
-    Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored, BoundsPublished,
-    CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, GrantIssued, GrantUsed, HoldLifted,
-    HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
-    RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined,
-    Role, SignalKind, SubjectDescribed,
+    AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
+    BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
+    GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet,
+    PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, RecordingRefused, RequestDecided,
+    RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
 };
 
 /// What a person decided.
@@ -114,6 +114,8 @@ pub enum Event {
     RecipientAcknowledged(RecipientAcknowledged),
     /// The person asked to be forgotten.
     ErasureRequested(ErasureRequested),
+    /// Somebody took a package about the person away.
+    AccessProvided(AccessProvided),
     /// The time of an attribute has come.
     AttributeExpired {
         /// The event that recorded it.
@@ -158,6 +160,8 @@ pub enum Event {
     AuditExported(AuditExported),
     /// Somebody looked.
     RecordViewed(RecordViewed),
+    /// Figures over people left the ledger.
+    FiguresReported(FiguresReported),
     /// The first entry.
     LogOpened(LogOpened),
     /// The log went back to a backup.

@@ -183,8 +183,8 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
         choices,
         notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
         channel: "web".into(),
-        options: None,
         guardian: false,
+        options: None,
     }
 }
 

@@ -17,8 +17,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ledger", &["store", "clock", "telemetry", "secret"]),
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
-    ("app", &["domain", "bounds", "ledger", "vault", "audit", "clock", "telemetry", "store"]),
-    ("api", &["app", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
+    ("package", &["domain"]),
+    ("app", &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "telemetry", "store"]),
+    ("api", &["app", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
     ("web", &["app", "domain", "telemetry", "tls"]),
 ];
 

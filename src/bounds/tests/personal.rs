@@ -18,7 +18,7 @@ fn everything() -> PersonalBoundsSet {
             never(hostile, vec![hostile.into()]),
             never("", vec!["memory".into()]),
         ],
-        only_recipients: vec![hostile.into()],
+        only_recipients: vec![hostile.into(), "наставник-bot".into()],
         declared_only: true,
         forget_inferences_days: 90,
         ask_each_time: true,

@@ -1,0 +1,133 @@
+//! Charts as SVG: bars that say what they are, without scripts, in the page's own colours.
+
+use std::fmt::Write;
+
+/// Bars drawn in one chart; the table beside it has every row.
+const BARS_MAX: usize = 12;
+const WIDTH: f64 = 400.0;
+const ROW_HEIGHT: f64 = 38.0;
+const BAR_HEIGHT: f64 = 13.0;
+/// Room for the longest number.
+const NUMBER_WIDTH: f64 = 70.0;
+const LABEL_CHARS_MAX: usize = 50;
+
+/// One bar.
+pub(super) struct Bar {
+    pub label: String,
+    pub value: f64,
+    /// As it is written.
+    pub text: String,
+    /// Drawn lighter: what could not be told apart.
+    pub rest: bool,
+}
+
+/// Text as it may stand in HTML and SVG.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Prose as HTML: what stands in backticks is code.
+pub(super) fn prose(text: &str) -> String {
+    let mut html = String::new();
+    for (at, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        html.push_str(&if at % 2 == 1 { format!("<code>{part}</code>") } else { part });
+    }
+    html
+}
+
+/// A number for people: whole ones in groups of three, others to two digits.
+pub(super) fn number(value: f64) -> String {
+    if (value - value.round()).abs() > 1e-9 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{:.0}", value.abs());
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if value < 0.0 { format!("-{grouped}") } else { grouped }
+}
+
+/// The first characters of a text that is too long for its line.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= LABEL_CHARS_MAX {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LABEL_CHARS_MAX - 1).collect();
+    format!("{}…", start.trim_end())
+}
+
+/// Bars below each other, longest possible `most`; with a title and a description for those who don't see them.
+pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], most: f64) -> String {
+    let drawn = bars.get(..bars.len().min(BARS_MAX)).unwrap_or_default();
+    let height = ROW_HEIGHT * super::suppress::as_number(drawn.len() as u64) + 2.0;
+    let mut svg = format!(
+        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\n\
+         <title id=\"{id}-t\">{}</title>\n<desc id=\"{id}-d\">{}</desc>\n",
+        escape(title),
+        escape(&description(unit, bars, drawn.len())),
+    );
+    let room = WIDTH - NUMBER_WIDTH;
+    for (at, bar) in drawn.iter().enumerate() {
+        let top = ROW_HEIGHT * super::suppress::as_number(at as u64);
+        let share = if most > 0.0 { (bar.value / most).clamp(0.0, 1.0) } else { 0.0 };
+        let length = (room * share).max(if bar.value > 0.0 { 2.0 } else { 0.0 });
+        let class = if bar.rest { "rest" } else { "bar" };
+        let (label_y, bar_y) = (top + 14.0, top + 20.0);
+        let _infallible = writeln!(
+            svg,
+            "<text x=\"0\" y=\"{label_y}\">{}</text>\
+             <rect class=\"track\" x=\"0\" y=\"{bar_y}\" width=\"{room}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
+             <rect class=\"{class}\" x=\"0\" y=\"{bar_y}\" width=\"{length:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
+             <text class=\"number\" x=\"{WIDTH}\" y=\"{}\">{}</text>",
+            escape(&shortened(&bar.label)),
+            bar_y + 11.0,
+            escape(&bar.text),
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn description(unit: &str, bars: &[Bar], drawn: usize) -> String {
+    let said: Vec<String> =
+        bars.iter().take(drawn).map(|bar| format!("{}: {}", bar.label, bar.text)).collect();
+    let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
+    let more = bars.len() - drawn;
+    let more = if more > 0 { format!("; and {more} more in the table") } else { String::new() };
+    format!("Bar chart{unit}. {}{more}.", said.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let all = [0.0, 7.0, 999.0, 1_000.0, 1_234_567.0, -1_234.0, 0.5].map(number);
+        assert_eq!(all, ["0", "7", "999", "1,000", "1,234,567", "-1,234", "0.50"]);
+    }
+
+    #[test]
+    fn names_that_callers_chose_stay_text() {
+        let bar =
+            Bar { label: "<script>alert('x')</script>".into(), value: 1.0, text: "1".into(), rest: false };
+        let svg = bars("a", "t\"", "replies", &[bar], 1.0);
+        assert!(!svg.contains("<script") && svg.contains("&lt;script&gt;") && svg.contains("t&quot;"));
+    }
+}

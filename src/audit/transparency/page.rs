@@ -1,0 +1,260 @@
+//! The report as one page: charts beside their tables, nothing from elsewhere, no scripts.
+
+use super::catalogue::FIGURES;
+use super::chart::{self, Bar, escape, number, prose};
+use super::figures::{Figure, FigureTable, Report, Status};
+use super::person::NOT_SAID;
+use crate::domain::explain;
+use std::fmt::Write;
+
+/// Style of every page of this room.
+pub(super) const STYLE: &str = include_str!("page.css");
+/// Rows shown of one table; the report's JSON has all.
+const ROWS_SHOWN_MAX: usize = 60;
+
+/// The head of a page, up to its first heading.
+pub(super) fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        escape(title)
+    )
+}
+
+/// A date of UTC.
+pub(super) fn date(ms: u64) -> String {
+    explain::time(ms).chars().take(10).collect()
+}
+
+/// To the minute, UTC.
+pub(super) fn minute(ms: u64) -> String {
+    let time: String = explain::time(ms).chars().take(16).collect();
+    format!("{} UTC", time.replace('T', " "))
+}
+
+/// The page.
+#[must_use]
+pub fn page(report: &Report) -> String {
+    let last_day = report.to_ms.saturating_sub(1);
+    let period = format!("{} to {}", date(report.from_ms), date(last_day));
+    let mut page = head(&format!("Transparency report of {}, {period}", report.origin));
+    let _infallible = write!(
+        page,
+        "<header>\n<h1>Transparency report</h1>\n<p class=\"quiet\">{} · {period}, whole days in UTC</p>\n",
+        escape(&report.origin)
+    );
+    page.push_str(&facts(report));
+    page.push_str(&how_to_read(report));
+    page.push_str("</header>\n<nav aria-label=\"Figures\">\n<ol>\n");
+    for figure in &report.figures {
+        let _infallible =
+            writeln!(page, "<li><a href=\"#{}\">{}</a></li>", figure.spec.id, escape(figure.spec.title));
+    }
+    page.push_str("</ol>\n</nav>\n<main>\n");
+    report.figures.iter().for_each(|figure| section(&mut page, figure, report));
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+fn facts(report: &Report) -> String {
+    let noise = if report.epsilon > 0.0 {
+        format!(
+            "epsilon {} (spent on this period: {} of {})",
+            report.epsilon, report.epsilon_spent, report.epsilon_max
+        )
+    } else {
+        "none".to_owned()
+    };
+    let facts = [
+        ("Groups shown", format!("of at least {} people", report.k)),
+        ("Noise", noise),
+        ("Entries counted over", number(super::suppress::as_number(report.tree_size))),
+        ("Recorded in the log at position", report.position.to_string()),
+        ("Made", minute(report.generated_at_ms)),
+        ("Other reports that overlap", report.overlapping.to_string()),
+    ];
+    let items = facts.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(&value)));
+    format!("<dl class=\"facts\">\n{}</dl>\n", items.concat())
+}
+
+fn how_to_read(report: &Report) -> String {
+    let k = report.k;
+    let noise = if report.epsilon > 0.0 {
+        " Every count carries random noise, so that no figure depends noticeably on any one person; numbers may be \
+         negative and don't quite add up."
+    } else {
+        ""
+    };
+    let overlap = if report.overlapping > 0 && report.epsilon <= 0.0 {
+        " Earlier reports cover overlapping periods: what they differ in may concern few people."
+    } else {
+        ""
+    };
+    format!(
+        "<p>What a ledger of consent and use can measure of personalisation's benefits and risks. Rows of fewer than \
+         {k} people are counted in <em>others</em>, together with as many larger rows as it takes that none can be \
+         told.{noise}{overlap}</p>\n"
+    )
+}
+
+fn section(page: &mut String, figure: &Figure, report: &Report) {
+    let spec = figure.spec;
+    let at = FIGURES.iter().position(|each| each.id == spec.id).map_or(0, |at| at + 1);
+    let _infallible = write!(
+        page,
+        "<section id=\"{}\" aria-labelledby=\"{0}-h\">\n<h2 id=\"{0}-h\">{at}. {}</h2>\n<dl class=\"about\">\n\
+         <dt>Counted</dt><dd>{}</dd>\n<dt>Limits</dt><dd>{}</dd>\n<dt>Answers</dt><dd>{}</dd>\n</dl>\n",
+        spec.id,
+        escape(spec.title),
+        prose(spec.definition),
+        prose(spec.limits),
+        prose(spec.paper),
+    );
+    let note = match figure.status {
+        Status::Available if figure.missing.is_empty() => String::new(),
+        Status::Available => format!("Not in this log: {}.", figure.missing),
+        Status::NotAvailable => format!("Not available: {}.", figure.missing),
+        Status::NotObservable => "Not observable from a ledger.".to_owned(),
+    };
+    if !note.is_empty() {
+        let _infallible = writeln!(page, "<p class=\"note\">{}</p>", prose(&note));
+    }
+    if figure.status == Status::Available {
+        ratios(page, figure);
+        figure.tables.iter().for_each(|table| pair(page, table, report));
+    }
+    page.push_str("</section>\n");
+}
+
+fn ratios(page: &mut String, figure: &Figure) {
+    if figure.ratios.is_empty() {
+        return;
+    }
+    page.push_str("<ul class=\"ratios\">\n");
+    for ratio in &figure.ratios {
+        let value = match ratio.value {
+            Some(value) if ratio.unit.starts_with("share") || ratio.unit.starts_with("ratio") => {
+                format!("{:.1}%", value * 100.0)
+            }
+            Some(value) => number(value),
+            None => "not shown".to_owned(),
+        };
+        let title = escape(&ratio.title);
+        let caveat = ratio.unit.split_once(", ").filter(|_| ratio.value.is_some());
+        let unit = caveat.map_or("", |(_, caveat)| caveat);
+        let _infallible = writeln!(
+            page,
+            "<li><strong>{value}</strong> {title} <span class=\"quiet small\">{}</span></li>",
+            escape(unit)
+        );
+    }
+    page.push_str("</ul>\n");
+}
+
+/// A chart and its table.
+fn pair(page: &mut String, table: &FigureTable, report: &Report) {
+    let derived =
+        if table.derived { " <span class=\"quiet small\">from the numbers above</span>" } else { "" };
+    let _infallible = writeln!(page, "<h3>{}{derived}</h3>", prose(&table.title));
+    let shown = &table.shown;
+    if shown.suppressed {
+        let _infallible = writeln!(page, "<p class=\"note\">Fewer than {} people: not shown.</p>", report.k);
+        return;
+    }
+    if shown.rows.is_empty() && shown.others.is_none() {
+        let nothing = if table.derived { "None among the rows shown." } else { "Nothing in this period." };
+        let _infallible = writeln!(page, "<p class=\"quiet\">{nothing}</p>");
+        return;
+    }
+    let bars: Vec<Bar> = shown
+        .rows
+        .iter()
+        .map(|(labels, value)| Bar {
+            label: label_of(labels),
+            value: *value,
+            text: number(*value),
+            rest: false,
+        })
+        .chain(shown.others.map(|value| Bar {
+            label: "others".into(),
+            value,
+            text: number(value),
+            rest: true,
+        }))
+        .collect();
+    let is_list = table.id == "proofs" || table.id == "unshared";
+    let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
+    let most = if table.id == "top-share" || table.id == "divergence" { 1.0 } else { longest };
+    page.push_str(if is_list { "<div class=\"pair alone\">\n" } else { "<div class=\"pair\">\n" });
+    if !is_list {
+        page.push_str(&chart::bars(&format!("c-{}", table.id), &table.title, table.unit, &bars, most));
+    }
+    rows(page, table, is_list);
+    page.push_str("</div>\n");
+}
+
+/// Labels in one line, without those that say nothing.
+fn label_of(labels: &[String]) -> String {
+    let said: Vec<&str> =
+        labels.iter().map(String::as_str).filter(|label| *label != NOT_SAID && *label != "-").collect();
+    if said.is_empty() { NOT_SAID.to_owned() } else { said.join(" · ") }
+}
+
+fn rows(page: &mut String, table: &FigureTable, is_list: bool) {
+    let shown = &table.shown;
+    let unit = if table.unit.is_empty() { "value" } else { table.unit };
+    let (noise, class) = if table.noise > 0.0 {
+        let noise = number(table.noise.round());
+        (format!("{}. Noise on each number: standard deviation {noise}", table.title), "")
+    } else {
+        (table.title.clone(), " class=\"unseen\"")
+    };
+    let _infallible = write!(
+        page,
+        "<div class=\"scroll\"><table>\n<caption{class}>{}</caption>\n<thead><tr>",
+        escape(&noise)
+    );
+    for dimension in &table.dimensions {
+        let _infallible = write!(page, "<th scope=\"col\">{}</th>", escape(dimension));
+    }
+    if !is_list {
+        let _infallible = write!(page, "<th scope=\"col\" class=\"n\">{}</th>", escape(unit));
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for (labels, value) in shown.rows.iter().take(ROWS_SHOWN_MAX) {
+        page.push_str("<tr>");
+        for (at, label) in labels.iter().enumerate() {
+            let (open, close) = if at == 0 { ("<th scope=\"row\">", "</th>") } else { ("<td>", "</td>") };
+            let _infallible = write!(page, "{open}{}{close}", escape(label));
+        }
+        if !is_list {
+            let _infallible = write!(page, "<td class=\"n\">{}</td>", number(*value));
+        }
+        page.push_str("</tr>\n");
+    }
+    let columns = table.dimensions.len();
+    if let Some(others) = shown.others {
+        let _infallible = writeln!(
+            page,
+            "<tr><th scope=\"row\" colspan=\"{columns}\" class=\"quiet\">others</th><td class=\"n\">{}</td></tr>",
+            number(others)
+        );
+    }
+    page.push_str("</tbody>\n");
+    if let Some(total) = shown.total {
+        let _infallible = writeln!(
+            page,
+            "<tfoot><tr><th scope=\"row\" colspan=\"{columns}\">all</th><td class=\"n\">{}</td></tr></tfoot>",
+            number(total)
+        );
+    }
+    page.push_str("</table>");
+    let more = shown.rows.len().saturating_sub(ROWS_SHOWN_MAX);
+    if more > 0 {
+        let _infallible =
+            write!(page, "<p class=\"quiet small\">{more} more rows are in the report's JSON.</p>");
+    }
+    page.push_str("</div>\n");
+}

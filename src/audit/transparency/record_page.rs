@@ -1,0 +1,111 @@
+//! The record of processing activities as one page.
+
+use super::chart::{escape, prose};
+use super::page::{head, minute};
+use super::record::Processing;
+use std::fmt::Write;
+
+/// The page.
+#[must_use]
+pub fn page(origin: &str, record: &Processing) -> String {
+    let declared = &record.declared;
+    let mut page = head(&format!("Record of processing activities of {}", declared.controller));
+    let _infallible = write!(
+        page,
+        "<header>\n<h1>Record of processing activities</h1>\n<p class=\"quiet\">GDPR Art. 30(1) · {} · made {} from {} \
+         entries</p>\n</header>\n<main>\n",
+        escape(origin),
+        minute(record.generated_at_ms),
+        record.tree_size
+    );
+    if !record.gaps.is_empty() {
+        let _infallible = writeln!(
+            page,
+            "<p class=\"note\">Asked for and not set: {}.</p>",
+            prose(&record.gaps.join("; "))
+        );
+    }
+    let text = |text: &str| if text.is_empty() { "not set".to_owned() } else { escape(text) };
+    table(
+        &mut page,
+        "a",
+        "Controller",
+        &["what", "who"],
+        vec![
+            vec!["Controller".to_owned(), text(&declared.controller)],
+            vec!["Contact".to_owned(), text(&declared.contact)],
+            vec!["Representative".to_owned(), text(&declared.representative)],
+            vec!["Data protection officer".to_owned(), text(&declared.data_protection_officer)],
+        ],
+    );
+    let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
+    let purposes = record.purposes.iter().map(|(purpose, used)| {
+        vec![escape(&purpose.id), escape(&purpose.title), escape(&purpose.parent), yes(*used)]
+    });
+    table(
+        &mut page,
+        "b",
+        "Purposes",
+        &["purpose", "meaning", "part of", "granted so far"],
+        purposes.collect(),
+    );
+    list(&mut page, "c", "Categories of data subjects", &declared.data_subjects);
+    let categories = record.categories.iter().map(|(category, special, held)| {
+        vec![escape(&category.id), escape(&category.title), yes(*special), yes(*held)]
+    });
+    let headings = ["category", "meaning", "special (Art. 9)", "held now"];
+    table(&mut page, "c", "Categories of personal data", &headings, categories.collect());
+    let recipients = record.recipients.iter().map(|recipient| {
+        let last = recipient.last_grant_at_ms.map_or_else(|| "never".to_owned(), minute);
+        let purposes = escape(&recipient.purposes.join(", "));
+        vec![escape(&recipient.name), purposes, last, escape(&recipient.description)]
+    });
+    table(
+        &mut page,
+        "d",
+        "Recipients",
+        &["recipient", "purposes", "last grant", "who that is"],
+        recipients.collect(),
+    );
+    list(&mut page, "e", "Transfers to third countries, with safeguards", &declared.transfers);
+    let retention = record.retention.iter().map(|limit| vec![escape(&limit.what), escape(&limit.limit)]);
+    table(&mut page, "f", "Time limits for erasure", &["what", "how long"], retention.collect());
+    list(&mut page, "g", "Technical and organisational security measures", &declared.security_measures);
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+fn open(page: &mut String, letter: &str, title: &str) {
+    let _infallible = writeln!(page, "<section>\n<h2>({letter}) {}</h2>", escape(title));
+}
+
+/// Cells are escaped already.
+fn table(page: &mut String, letter: &str, title: &str, headings: &[&str], rows: Vec<Vec<String>>) {
+    open(page, letter, title);
+    if rows.is_empty() {
+        page.push_str("<p class=\"quiet\">Not set.</p>\n</section>\n");
+        return;
+    }
+    let headings: String =
+        headings.iter().map(|heading| format!("<th scope=\"col\">{heading}</th>")).collect();
+    let _infallible =
+        write!(page, "<div class=\"scroll\"><table>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n");
+    for row in rows {
+        let mut cells = row.into_iter();
+        let first = cells.next().unwrap_or_default();
+        let rest: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
+        let _infallible = writeln!(page, "<tr><th scope=\"row\">{first}</th>{rest}</tr>");
+    }
+    page.push_str("</tbody>\n</table></div>\n</section>\n");
+}
+
+fn list(page: &mut String, letter: &str, title: &str, items: &[String]) {
+    open(page, letter, title);
+    if items.is_empty() {
+        page.push_str("<p class=\"quiet\">Not set.</p>\n");
+    } else {
+        let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item))).collect();
+        let _infallible = writeln!(page, "<ul>\n{items}</ul>");
+    }
+    page.push_str("</section>\n");
+}

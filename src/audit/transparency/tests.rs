@@ -1,0 +1,430 @@
+//! What a report may never tell, and what it must add up to.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+use super::noise::{Bits, bounded, deviation, two_sided_geometric};
+use super::suppress::as_number;
+use super::table::Labels;
+use super::*;
+use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::consent::Terms;
+use crate::domain::event::{Actor, Decision, Event, GrantIssued, GrantUsed, Reason, Recorded, Role};
+use crate::domain::ids::EventId;
+use crate::domain::vocabulary::default_vocabulary;
+use proptest::prelude::*;
+use sayso_proof::event::{GrantedAttribute, Provenance, WithheldClass};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DAYS: u64 = 4;
+
+/// SplitMix64 (Steele, Lea, Flood 2014), for noise that can be repeated.
+struct Seeded(u64);
+
+impl Bits for Seeded {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Two-dimensional tables of a few people each.
+fn tables() -> impl Strategy<Value = Table> {
+    let person = proptest::collection::btree_map((0_usize..4, 0_usize..3), 1_u64..5, 0..5);
+    proptest::collection::vec(person, 0..40).prop_map(|people| {
+        let mut table = Table::default();
+        for person in people {
+            let rows: Vec<(Labels, u64)> = person
+                .into_iter()
+                .map(|((category, source), count)| {
+                    let source = ["declared", "observed", "inferred"][source];
+                    (vec![format!("c{category}"), source.to_owned()], count)
+                })
+                .collect();
+            table.absorb(rows.iter().map(|(labels, count)| (labels, *count)));
+        }
+        table
+    })
+}
+
+/// Whether `unit` is a sum of multiples of `equations`: then whoever knows their right sides knows it.
+fn follows(equations: &[Vec<f64>], unit: &[f64]) -> bool {
+    let rank = |mut rows: Vec<Vec<f64>>| {
+        let width = rows.first().map_or(0, Vec::len);
+        let mut rank = 0;
+        for column in 0..width {
+            let Some(pivot) = (rank..rows.len()).find(|row| rows[*row][column].abs() > 1e-9) else {
+                continue;
+            };
+            rows.swap(rank, pivot);
+            let lead = rows[rank].clone();
+            for (_, row) in rows.iter_mut().enumerate().filter(|(at, _)| *at != rank) {
+                let factor = row[column] / lead[column];
+                row.iter_mut().zip(&lead).for_each(|(cell, lead)| *cell -= lead * factor);
+            }
+            rank += 1;
+        }
+        rank
+    };
+    let with: Vec<Vec<f64>> = equations.iter().cloned().chain([unit.to_vec()]).collect();
+    rank(with) == rank(equations.to_vec())
+}
+
+/// Everything that is published of a table, as sums over its rows; and the rows.
+fn published(table: &Table, k: u64) -> (Vec<Vec<f64>>, Vec<(Labels, Cell)>) {
+    let rows: Vec<(Labels, Cell)> = table.rows.iter().map(|(labels, cell)| (labels.clone(), *cell)).collect();
+    let shown = suppress(table, k);
+    let is_shown = |labels: &Labels| shown.rows.iter().any(|(there, _)| there == labels);
+    let sum_of = |which: &dyn Fn(&Labels) -> bool| -> Vec<f64> {
+        rows.iter().map(|(labels, _)| if which(labels) { 1.0 } else { 0.0 }).collect()
+    };
+    let mut equations = Vec::new();
+    for (labels, value) in &shown.rows {
+        assert!((as_number(table.rows[labels].count) - value).abs() < 1e-9);
+        equations.push(sum_of(&|there| there == labels));
+    }
+    if let Some(others) = shown.others {
+        equations.push(sum_of(&|labels| !is_shown(labels)));
+        let sum: u64 = rows.iter().filter(|(labels, _)| !is_shown(labels)).map(|(_, cell)| cell.count).sum();
+        assert!((others - as_number(sum)).abs() < 1e-9);
+    }
+    if shown.total.is_some() {
+        equations.push(sum_of(&|_| true));
+    }
+    // Every number computed from the table is a sum over rows that are shown.
+    for dimension in 0..2 {
+        let words: BTreeSet<&String> = rows.iter().map(|(labels, _)| &labels[dimension]).collect();
+        for word in words {
+            equations.push(sum_of(&|labels| is_shown(labels) && labels[dimension] == *word));
+        }
+    }
+    (equations, rows)
+}
+
+fn recorded(position: u64, at_ms: u64, event: Event) -> Recorded {
+    let mut event_id = [0; 16];
+    event_id[..8].copy_from_slice(&position.to_be_bytes());
+    Recorded {
+        event_id: EventId(event_id),
+        position,
+        version: position,
+        recorded_at_ms: at_ms,
+        sealed_at_ms: at_ms,
+        about_ms: at_ms,
+        actor: Actor { role: Role::Service.into(), name: "tutor".into() },
+        request_digest: Vec::new(),
+        event,
+    }
+}
+
+/// What happens next; numbers choose among what is there.
+#[derive(Clone, Debug)]
+enum Step {
+    Record(usize, bool),
+    Contest(usize),
+    Remove(usize),
+    Decide(Decision),
+    Grant(bool),
+    Use(usize, u32),
+    Fall(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
+    let decision = prop_oneof![Just(Decision::Given), Just(Decision::Refused), Just(Decision::Withdrawn)];
+    let step = prop_oneof![
+        (0_usize..3, any::<bool>()).prop_map(|(category, inferred)| Step::Record(category, inferred)),
+        (0_usize..9).prop_map(Step::Contest),
+        (0_usize..9).prop_map(Step::Remove),
+        decision.prop_map(Step::Decide),
+        any::<bool>().prop_map(Step::Grant),
+        ((0_usize..9), 1_u32..4).prop_map(|(grant, count)| Step::Use(grant, count)),
+        (0_usize..9).prop_map(Step::Fall),
+    ];
+    proptest::collection::vec((step, 0_u64..DAY_MS / 4), 0..40)
+}
+
+fn history(steps: &[(Step, u64)]) -> Vec<Recorded> {
+    let (mut events, mut now_ms): (Vec<Recorded>, u64) = (Vec::new(), 0);
+    let pick = |events: &[Recorded], number: usize, which: &dyn Fn(&Event) -> bool| {
+        let found: Vec<EventId> =
+            events.iter().filter(|event| which(&event.event)).map(|event| event.event_id).collect();
+        (!found.is_empty()).then(|| found[number % found.len()])
+    };
+    for (step, later) in steps {
+        now_ms += later;
+        let fact = |number| pick(&events, number, &|event| matches!(event, Event::AttributeRecorded(_)));
+        let grant = |number| pick(&events, number, &|event| matches!(event, Event::GrantIssued(_)));
+        let no = pick(&events, events.len(), &|event| {
+            matches!(event, Event::Consent { decision: Decision::Withdrawn, .. })
+        });
+        let event =
+            match step {
+                Step::Record(category, inferred) => {
+                    Some(Event::AttributeRecorded(attribute(*category, *inferred)))
+                }
+                Step::Contest(number) => fact(*number)
+                    .map(|attribute| Event::AttributeContested { attribute, reason: String::new() }),
+                Step::Remove(number) => fact(*number)
+                    .map(|attribute| Event::AttributeRemoved { attribute, reason: String::new() }),
+                Step::Decide(decision) => Some(Event::Consent { decision: *decision, terms: terms() }),
+                Step::Grant(allows) => Some(Event::GrantIssued(issued(fact(0).filter(|_| *allows), now_ms))),
+                Step::Use(number, count) => {
+                    grant(*number).map(|grant| Event::GrantUsed(used(grant, fact(0), *count)))
+                }
+                Step::Fall(number) => grant(*number).map(|grant| Event::GrantRevoked {
+                    grant,
+                    reason: Reason::ConsentWithdrawn,
+                    cause: no,
+                    grant_id: String::new(),
+                    recipient: "tutor".into(),
+                    source: None,
+                }),
+            };
+        if let Some(event) = event {
+            events.push(recorded(events.len() as u64, now_ms, event));
+        }
+    }
+    events
+}
+
+fn attribute(category: usize, inferred: bool) -> Attribute {
+    Attribute {
+        key: format!("k{category}{inferred}"),
+        value: Secret::new("\"v\"".into()),
+        category: ["work", "health", "family"][category].into(),
+        provenance: if inferred { Provenance::Inferred } else { Provenance::Declared },
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+        from_replies: Vec::new(),
+    }
+}
+
+fn terms() -> Terms {
+    Terms { purposes: vec!["memory".into(), "safety".into()], ..Terms::default() }
+}
+
+fn issued(allowed: Option<EventId>, now_ms: u64) -> GrantIssued {
+    let cited = |id: EventId| GrantedAttribute { attribute: id.0.to_vec(), ..GrantedAttribute::default() };
+    GrantIssued {
+        recipient: "tutor".into(),
+        purpose: "memory".into(),
+        allowed: allowed.into_iter().map(cited).collect(),
+        withheld: vec![WithheldClass::default()],
+        expires_at_ms: now_ms + 1_000,
+        ..GrantIssued::default()
+    }
+}
+
+fn used(grant: EventId, fact: Option<EventId>, count: u32) -> GrantUsed {
+    let shaped_by = fact.into_iter().map(|id| id.0.to_vec()).collect();
+    GrantUsed { grant: grant.0.to_vec(), shaped_by, count, ..GrantUsed::default() }
+}
+
+fn walked(events: &[Recorded], from_day: u64, to_day: u64) -> Person {
+    let mut walk = Walk::new(Window { from_ms: from_day * DAY_MS, to_ms: to_day * DAY_MS });
+    events.iter().for_each(|event| walk.event(event, 100));
+    walk.end()
+}
+
+proptest! {
+    #[test]
+    fn no_small_group_follows_from_what_is_published(table in tables(), k in 2_u64..8) {
+        let (equations, rows) = published(&table, k);
+        for (at, (labels, cell)) in rows.iter().enumerate() {
+            let unit: Vec<f64> = (0..rows.len()).map(|other| if other == at { 1.0 } else { 0.0 }).collect();
+            prop_assert!(cell.people >= k || !follows(&equations, &unit), "{labels:?} {cell:?}");
+        }
+        let shown = suppress(&table, k);
+        prop_assert_eq!(shown.suppressed, (1..k).contains(&table.total.people));
+        let sum: f64 = shown.rows.iter().map(|(_, value)| value).sum::<f64>() + shown.others.unwrap_or(0.0);
+        prop_assert!(shown.suppressed || (shown.total.unwrap() - sum).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_small_is_hidden_in_vain(table in tables(), k in 2_u64..8) {
+        // At most one row of at least k people goes into others.
+        let shown = suppress(&table, k);
+        let large = table.rows.values().filter(|cell| cell.people >= k).count();
+        prop_assert!(shown.suppressed || large - shown.rows.len() <= 1);
+    }
+
+    #[test]
+    fn the_days_make_the_period(steps in steps(), cut in 1_u64..DAYS) {
+        let events = history(&steps);
+        let mut days = walked(&events, 0, cut);
+        days.merge(walked(&events, cut, DAYS));
+        let whole = walked(&events, 0, DAYS);
+        prop_assert_eq!(days.counts(), whole.counts());
+        prop_assert_eq!(&days, &whole);
+    }
+
+    #[test]
+    fn people_add_up_in_any_order(people in proptest::collection::vec(steps(), 0..6), cut in 0_usize..6) {
+        let people: Vec<Person> = people.iter().map(|steps| walked(&history(steps), 0, DAYS)).collect();
+        let tally = |people: &[Person]| {
+            let mut tally = Tally::new([3; 32], false);
+            people.iter().for_each(|person| tally.absorb(person));
+            let tables: BTreeMap<Base, Table> = tally.tables().map(|(base, table)| (base, table.clone())).collect();
+            tables
+        };
+        let cut = cut.min(people.len());
+        let mut parts = tally(&people[cut..]);
+        for (base, table) in tally(&people[..cut]) {
+            parts.entry(base).or_default().merge(&table);
+        }
+        prop_assert_eq!(parts, tally(&people));
+    }
+
+    #[test]
+    fn one_person_moves_a_table_no_further_than_its_bound(
+        counts in proptest::collection::btree_map(0_u8..20, 0_u64..500, 0..20),
+        rows in 1_usize..6,
+        each in 1_u64..50,
+    ) {
+        let counts: Vec<(Labels, u64)> =
+            counts.into_iter().map(|(row, count)| (vec![row.to_string()], count)).collect();
+        let counts: Vec<(&Labels, u64)> = counts.iter().map(|(labels, count)| (labels, *count)).collect();
+        let kept = bounded(&counts, noise::Bound { rows, each });
+        prop_assert!(kept.len() <= rows && kept.iter().all(|(_, count)| (1..=each).contains(count)));
+    }
+}
+
+#[test]
+fn noise_is_of_mean_0_and_of_its_stated_size() {
+    const DRAWS: usize = 40_000;
+    for scale in [0.4, 3.0, 250.0] {
+        let mut bits = Seeded(42);
+        let draws: Vec<f64> = (0..DRAWS).map(|_| two_sided_geometric(scale, &mut bits)).collect();
+        let count = as_number(DRAWS as u64);
+        let mean = draws.iter().sum::<f64>() / count;
+        let variance = draws.iter().map(|draw| draw * draw).sum::<f64>() / count;
+        let deviation = deviation(scale);
+        assert!(mean.abs() < 4.0 * deviation / count.sqrt(), "{scale}: mean {mean}");
+        assert!((variance.sqrt() / deviation - 1.0).abs() < 0.05, "{scale}: {} {deviation}", variance.sqrt());
+        assert!(draws.iter().all(|draw| draw.fract() == 0.0));
+    }
+}
+
+#[test]
+fn noise_keeps_its_promise_of_ratios() {
+    // P(n) / P(n + 1) is exp(1 / scale), so that a neighbouring table is at most exp(epsilon) more likely.
+    let (scale, mut bits) = (2.0_f64, Seeded(7));
+    let mut seen: BTreeMap<i64, f64> = BTreeMap::new();
+    for _ in 0..200_000 {
+        #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+        let draw = two_sided_geometric(scale, &mut bits) as i64;
+        *seen.entry(draw).or_default() += 1.0;
+    }
+    for at in 0..4 {
+        let ratio = seen[&at] / seen[&(at + 1)];
+        assert!((ratio / (1.0 / scale).exp() - 1.0).abs() < 0.06, "{at}: {ratio}");
+    }
+}
+
+fn crowd() -> Tally {
+    let mut tally = Tally::new([3; 32], true);
+    let steps = [Step::Record(0, true), Step::Decide(Decision::Given), Step::Grant(true), Step::Use(0, 2)]
+        .map(|step| (step, 5));
+    for _ in 0..4_000 {
+        tally.absorb(&walked(&history(&steps), 0, DAYS));
+    }
+    tally
+}
+
+fn noised(tally: &Tally, seed: u64, ids: &[String]) -> Vec<Figure> {
+    let vocabulary = default_vocabulary();
+    let making = Making { tally, vocabulary: &vocabulary, k: 10, releases_a_day: Some(3) };
+    figures(&making, ids, Some(Noise { epsilon: 2.0, bits: &mut Seeded(seed) }))
+}
+
+#[test]
+fn noise_follows_its_seed_and_centres_on_the_truth() {
+    let (tally, ids) = (crowd(), vec!["use".to_owned()]);
+    let value = |seed| noised(&tally, seed, &ids)[0].tables[0].shown.rows[0].1;
+    assert_eq!(value(1).to_bits(), value(1).to_bits());
+    let values: Vec<f64> = (0..200).map(value).collect();
+    assert!(values.iter().any(|other| other.to_bits() != values[0].to_bits()));
+    let mean = values.iter().sum::<f64>() / 200.0;
+    let table = &noised(&tally, 1, &ids)[0].tables[0];
+    assert!((mean - 8_000.0).abs() < 4.0 * table.noise / 200_f64.sqrt(), "{mean} {}", table.noise);
+}
+
+#[test]
+fn with_noise_fewer_figures_are_less_noisy_and_some_are_not_shown() {
+    let tally = crowd();
+    let (all, one) = (noised(&tally, 1, &[]), noised(&tally, 1, &["use".to_owned()]));
+    let noise =
+        |figures: &[Figure]| figures.iter().find(|figure| figure.spec.id == "use").unwrap().tables[0].noise;
+    assert!(noise(&all) > 10.0 * noise(&one), "{} {}", noise(&all), noise(&one));
+    for id in ["homogenisation", "polarisation"] {
+        let figure = all.iter().find(|figure| figure.spec.id == id).unwrap();
+        assert_eq!(figure.status, Status::NotAvailable);
+    }
+}
+
+#[test]
+fn every_figure_says_what_it_is_and_ids_are_unique() {
+    let mut ids = BTreeSet::new();
+    let mut bases = BTreeSet::new();
+    for spec in FIGURES {
+        assert!(ids.insert(spec.id), "{}", spec.id);
+        assert!([spec.title, spec.definition, spec.limits, spec.paper].iter().all(|text| !text.is_empty()));
+        // A population is shown once.
+        assert!(spec.bases.iter().all(|base| bases.insert(*base)), "{}", spec.id);
+    }
+}
+
+#[test]
+fn the_docs_have_every_figure_as_the_report_has_it() {
+    let docs = include_str!("../../../docs/transparency-report.md");
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let docs = plain(docs);
+    for spec in FIGURES {
+        assert!(docs.contains(&format!("`{}`", spec.id)), "{}", spec.id);
+        for text in [spec.title, spec.definition, spec.limits, spec.paper] {
+            assert!(docs.contains(&plain(text)), "{}: {text}", spec.id);
+        }
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere_and_is_told_to_those_who_do_not_see() {
+    let mut tally = Tally::new([3; 32], false);
+    let steps = [Step::Record(1, true), Step::Grant(true), Step::Use(0, 2)].map(|step| (step, 5));
+    for _ in 0..12 {
+        tally.absorb(&walked(&history(&steps), 0, DAYS));
+    }
+    let vocabulary = default_vocabulary();
+    let making = Making { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
+    let report = Report {
+        origin: "sayso.localhost/<b>dev".into(),
+        from_ms: 0,
+        to_ms: DAYS * DAY_MS,
+        generated_at_ms: 0,
+        k: 10,
+        epsilon: 0.0,
+        epsilon_spent: 0.0,
+        epsilon_max: 4.0,
+        tree_size: 40,
+        overlapping: 0,
+        position: 40,
+        figures: figures(&making, &[], None),
+    };
+    let page = page(&report);
+    for foreign in ["<script", "http://", "https://", "<b>dev", "url(", "@import"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert!(!page.contains(">-0"));
+    let charts = page.matches("<svg").count();
+    assert!(charts > 8);
+    assert_eq!(page.matches("<title id=").count(), charts);
+    assert_eq!(page.matches("<desc id=").count(), charts);
+    let ids: Vec<&str> = page.split("id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let unique: BTreeSet<&&str> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len());
+}

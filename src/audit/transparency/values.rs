@@ -1,0 +1,266 @@
+//! What inferred values people share, without keeping a value: keyed 64-bit hashes in bounded counters.
+//!
+//! Exact while a category has at most [`VALUES_MAX`] different values. Beyond, the counters are those of Misra and
+//! Gries (1982): never too high, and too low by at most what is kept as `error`. Groups are compared over
+//! [`BUCKETS`] buckets of the same hash; putting values together can only bring groups closer (the data processing
+//! inequality), so the divergence shown is never too high for it.
+
+use super::suppress::as_number;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Values counted exactly in each category.
+pub const VALUES_MAX: usize = 1_024;
+/// Buckets that values of groups are compared over.
+pub const BUCKETS: usize = 64;
+/// Groups compared in each category and dimension.
+pub const GROUPS_MAX: usize = 64;
+
+/// Values of one category, by how many people hold each.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Values {
+    people: u64,
+    held_by: HashMap<u64, u64>,
+    error: u64,
+}
+
+impl Values {
+    fn add(&mut self, hash: u64, people: u64) {
+        if let Some(count) = self.held_by.get_mut(&hash) {
+            *count = count.saturating_add(people);
+        } else if self.held_by.len() < VALUES_MAX {
+            self.held_by.insert(hash, people);
+        } else {
+            self.make_room(people);
+        }
+    }
+
+    fn make_room(&mut self, people: u64) {
+        self.error = self.error.saturating_add(people);
+        self.held_by.retain(|_, count| {
+            *count = count.saturating_sub(people);
+            *count > 0
+        });
+    }
+}
+
+/// Values of one group, by bucket.
+#[derive(Clone, Debug, PartialEq)]
+struct Group {
+    people: u64,
+    buckets: [u64; BUCKETS],
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { people: 0, buckets: [0; BUCKETS] }
+    }
+}
+
+/// Who is compared with whom: a dimension and the group in it.
+pub type GroupName = (&'static str, String);
+
+/// Values of everybody.
+pub struct Spread {
+    key: [u8; 32],
+    categories: BTreeMap<String, Values>,
+    groups: BTreeMap<(String, &'static str), BTreeMap<String, Group>>,
+}
+
+/// How alike the inferred values of a category are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concentration {
+    /// The category.
+    pub category: String,
+    /// Share of people with inferred values here who hold the most common one, 0 to 1.
+    pub top_share: f64,
+    /// By how much `top_share` may be too low, 0 to 1; 0: exact.
+    pub error: f64,
+}
+
+/// How far groups are apart in a category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// The category.
+    pub category: String,
+    /// What tells the groups apart.
+    pub dimension: &'static str,
+    /// How many groups of at least k people were compared.
+    pub groups: usize,
+    /// Jensen-Shannon divergence, divided by its maximum: 0 alike, 1 nothing in common.
+    pub divergence: f64,
+}
+
+impl Spread {
+    /// Nobody yet. The key is random for each report, so that hashes mean nothing outside of it.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key, categories: BTreeMap::new(), groups: BTreeMap::new() }
+    }
+
+    fn hash(&self, category: &str, value: &str) -> u64 {
+        let mut mac =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        mac.update(&(category.len() as u64).to_be_bytes());
+        mac.update(category.as_bytes());
+        mac.update(value.as_bytes());
+        let hash = mac.finalize().into_bytes();
+        hash.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+    }
+
+    /// Takes one person's inferred values in, and the groups that the person is in.
+    pub fn absorb<'a>(&mut self, values: impl Iterator<Item = (&'a str, &'a str)>, groups: &[GroupName]) {
+        let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for (category, value) in values {
+            let hash = self.hash(category, value);
+            found.entry(category.to_owned()).or_default().insert(hash);
+        }
+        for (category, hashes) in found {
+            for (dimension, name) in groups {
+                let there = self.groups.entry((category.clone(), dimension)).or_default();
+                if there.len() >= GROUPS_MAX && !there.contains_key(name) {
+                    continue;
+                }
+                let group = there.entry(name.clone()).or_default();
+                group.people = group.people.saturating_add(1);
+                for hash in &hashes {
+                    let at = usize::try_from(hash % (BUCKETS as u64)).unwrap_or_default();
+                    if let Some(count) = group.buckets.get_mut(at) {
+                        *count = count.saturating_add(1);
+                    }
+                }
+            }
+            let values = self.categories.entry(category).or_default();
+            values.people = values.people.saturating_add(1);
+            hashes.into_iter().for_each(|hash| values.add(hash, 1));
+        }
+    }
+
+    /// Categories in which the most common value is held by at least k people, and by all or by at least k fewer than
+    /// all.
+    #[must_use]
+    pub fn concentrations(&self, k: u64) -> Vec<Concentration> {
+        let found = self.categories.iter().filter_map(|(category, values)| {
+            let top = values.held_by.values().copied().max().unwrap_or_default();
+            let rest = values.people.saturating_sub(top);
+            let shown = top >= k && (rest == 0 || rest.saturating_sub(values.error) >= k);
+            let people = as_number(values.people);
+            shown.then(|| Concentration {
+                category: category.clone(),
+                top_share: rounded(as_number(top) / people),
+                error: rounded(as_number(values.error) / people),
+            })
+        });
+        found.collect()
+    }
+
+    /// Categories with at least k people of whom inferences are held, and in which no value is shared by k of them.
+    #[must_use]
+    pub fn unshared(&self, k: u64) -> Vec<String> {
+        let found = self.categories.iter().filter(|(_, values)| {
+            let top = values.held_by.values().copied().max().unwrap_or_default();
+            values.people >= k && top.saturating_add(values.error) < k
+        });
+        found.map(|(category, _)| category.clone()).collect()
+    }
+
+    /// How far the groups of at least k people are apart, in categories for which `which` holds.
+    #[must_use]
+    pub fn divergences(&self, k: u64, which: impl Fn(&str) -> bool) -> Vec<Divergence> {
+        let found = self.groups.iter().filter(|((category, _), _)| which(category)).filter_map(
+            |((category, dimension), groups)| {
+                let large: Vec<&Group> = groups.values().filter(|group| group.people >= k).collect();
+                (large.len() >= 2).then(|| Divergence {
+                    category: category.clone(),
+                    dimension,
+                    groups: large.len(),
+                    divergence: rounded(jensen_shannon(&large)),
+                })
+            },
+        );
+        found.collect()
+    }
+}
+
+/// To two digits: no more is meant, and less can be told from it.
+fn rounded(share: f64) -> f64 {
+    (share * 100.0).round() / 100.0
+}
+
+/// Lin 1991: the entropy of the groups' mean minus the mean of their entropies, each group of equal weight, divided
+/// by the logarithm of their number, which is the most that it can be.
+fn jensen_shannon(groups: &[&Group]) -> f64 {
+    let weight = 1.0 / as_number(groups.len() as u64);
+    let shares: Vec<Vec<f64>> = groups
+        .iter()
+        .map(|group| {
+            let sum = as_number(group.buckets.iter().sum::<u64>()).max(1.0);
+            group.buckets.iter().map(|count| as_number(*count) / sum).collect()
+        })
+        .collect();
+    let mean = (0..BUCKETS).map(|at| shares.iter().filter_map(|share| share.get(at)).sum::<f64>() * weight);
+    let within: f64 = shares.iter().map(|share| entropy(share.iter().copied()) * weight).sum();
+    ((entropy(mean) - within) / as_number(groups.len() as u64).ln()).clamp(0.0, 1.0)
+}
+
+fn entropy(shares: impl Iterator<Item = f64>) -> f64 {
+    shares.filter(|share| *share > 0.0).map(|share| -share * share.ln()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+
+    fn group(name: &str) -> GroupName {
+        ("recipient", name.to_owned())
+    }
+
+    #[test]
+    fn shared_values_are_found_and_small_groups_are_not_told() {
+        let mut spread = Spread::new([7; 32]);
+        for person in 0..12 {
+            let own = format!("\"{person}\"");
+            let values = [("work", "\"nurse\""), ("work", own.as_str()), ("family", own.as_str())];
+            spread.absorb(values.into_iter(), &[]);
+        }
+        for _ in 0..12 {
+            spread.absorb([("work", "\"farmer\""), ("work", "\"farmer\"")].into_iter(), &[]);
+        }
+        let found = spread.concentrations(10);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].category.as_str(), found[0].top_share, found[0].error), ("work", 0.5, 0.0));
+        assert_eq!(spread.unshared(10), ["family"]);
+        assert!(spread.concentrations(13).is_empty());
+    }
+
+    #[test]
+    fn counters_stay_bounded_and_are_never_too_high() {
+        let mut spread = Spread::new([7; 32]);
+        for person in 0..3_000 {
+            let own = format!("\"{person}\"");
+            let shared = if person % 2 == 0 { "\"x\"" } else { "\"y\"" };
+            spread.absorb([("work", own.as_str()), ("work", shared)].into_iter(), &[]);
+        }
+        let values = &spread.categories["work"];
+        assert!(values.held_by.len() <= VALUES_MAX && values.error > 0);
+        let found = &spread.concentrations(10)[0];
+        assert!(found.top_share <= 0.5 && found.top_share + found.error >= 0.49, "{found:?}");
+    }
+
+    #[test]
+    fn groups_alike_are_at_0_and_groups_apart_at_1() {
+        let (mut alike, mut apart) = (Spread::new([1; 32]), Spread::new([1; 32]));
+        for person in 0..40 {
+            let name = if person % 2 == 0 { "a" } else { "b" };
+            alike.absorb([("health", "\"well\"")].into_iter(), &[group(name)]);
+            apart.absorb([("health", if person % 2 == 0 { "1" } else { "2" })].into_iter(), &[group(name)]);
+        }
+        let of = |spread: &Spread, k| spread.divergences(k, |category| category == "health");
+        assert!((of(&alike, 20)[0].divergence - 0.0).abs() < 1e-9);
+        assert!((of(&apart, 20)[0].divergence - 1.0).abs() < 1e-9);
+        assert!(of(&apart, 21).is_empty());
+        assert!(apart.divergences(1, |_| false).is_empty());
+    }
+}

@@ -1,0 +1,454 @@
+//! The package that a person takes away, and their receipts: through the front door, and read back by code of its own.
+
+use crate::harness::{self, Clients, Harness, choice, consent, contains, fact, json};
+use sayso::proto::{self, ConsentDecision, PackageKind, Provenance, Role};
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use tonic::Code;
+
+const CANARY: &str = "the other person's canary, 7f3a";
+const HOSTILE: &str = "<script>alert('x')</script><img src=x onerror=alert(1)>";
+
+/// A ZIP file unpacked by Python's own library: nobody here wrote it.
+pub struct Unpacked {
+    pub folder: PathBuf,
+}
+
+impl Unpacked {
+    pub fn of(bytes: &[u8], folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let zip = folder.join("package.zip");
+        std::fs::write(&zip, bytes).unwrap();
+        let out = std::process::Command::new("python3")
+            .args(["-m", "zipfile", "-e"])
+            .arg(&zip)
+            .arg(folder)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Self { folder: folder.to_owned() }
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(name)).unwrap()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text("package.json")).unwrap()
+    }
+
+    fn receipts(&self) -> Vec<PathBuf> {
+        harness::files_below(&self.folder.join("receipts"))
+    }
+
+    fn everything(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for path in harness::files_below(&self.folder) {
+            std::fs::File::open(path).unwrap().read_to_end(&mut all).unwrap();
+        }
+        all
+    }
+}
+
+fn request(subject: &str, kind: PackageKind) -> proto::ExportSubjectRequest {
+    proto::ExportSubjectRequest { subject: subject.into(), kind: kind.into(), ..Default::default() }
+}
+
+async fn export(clients: &mut Clients, subject: &str, kind: PackageKind) -> Result<Vec<u8>, tonic::Status> {
+    let mut chunks = clients.rights.export_subject(request(subject, kind)).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.message().await? {
+        assert!(chunk.events_done <= chunk.events_total);
+        bytes.extend(chunk.chunk);
+    }
+    Ok(bytes)
+}
+
+fn input(key: &str, category: &str, value: &str, provenance: Provenance) -> proto::AttributeInput {
+    let inferred = provenance == Provenance::Inferred;
+    proto::AttributeInput {
+        key: key.into(),
+        value_json: value.into(),
+        category: category.into(),
+        provenance: provenance.into(),
+        evidence: vec![format!("chat about {key}")],
+        confidence: inferred.then_some(0.75),
+        model: if inferred { "guesser-2".into() } else { String::new() },
+        observed_at: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+        ..Default::default()
+    }
+}
+
+/// A person with a past: facts of every kind, corrected, contested and derived; asked, decided, used, withdrawn.
+async fn live(harness: &Harness) -> String {
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let mut tutor = harness.as_role(Role::Service, "tutor").await;
+    harness::publish_notice(&mut steward).await;
+    let mut attributes = vec![
+        input("tone", "communication-style", "\"brief & dry\"", Provenance::Declared),
+        input("bio", "identity", &Value::from(HOSTILE).to_string(), Provenance::Declared),
+        input("number", "activity", "12345678901234567890.12345678901234567890", Provenance::Observed),
+        input("table", "preference", r#"{"deep": [1, {"er": "été"}]}"#, Provenance::Observed),
+        input("guess", "preference", "\"likes cats\"", Provenance::Inferred),
+        input("wrong", "work", "\"a baker\"", Provenance::Inferred),
+    ];
+    let record = |attributes: Vec<proto::AttributeInput>| proto::RecordAttributesRequest {
+        subject: "ada".into(),
+        attributes,
+        options: None,
+    };
+    let receipt = tutor.profile.record_attributes(record(std::mem::take(&mut attributes))).await.unwrap();
+    let events = receipt.into_inner().receipt.unwrap().events;
+    let (tone, table) = (events[0].event_id.clone(), events[3].event_id.clone());
+    let mut derived = input("greeting", "communication-style", "\"hi\"", Provenance::Observed);
+    derived.derived_from = vec![table];
+    let mut corrected = input("tone", "communication-style", "\"warm\"", Provenance::Declared);
+    corrected.corrects = tone;
+    tutor.profile.record_attributes(record(vec![derived])).await.unwrap();
+    let contest = proto::ContestAttributeRequest {
+        subject: "ada".into(),
+        key: "wrong".into(),
+        reason: "never baked".into(),
+        options: None,
+    };
+    steward.profile.contest_attribute(contest).await.unwrap();
+    let ask = proto::RequestConsentRequest {
+        subject: "ada".into(),
+        notice: Some(proto::NoticeServed { id: harness::NOTICE.into(), ..Default::default() }),
+        purposes: vec!["tone-adaptation".into()],
+        channel: "web".into(),
+        ..Default::default()
+    };
+    tutor.consent.request_consent(ask).await.unwrap();
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let no = choice(ConsentDecision::Refused, "advertising", &[], false);
+    tutor.consent.record_consent(consent("ada", vec![yes, no])).await.unwrap();
+    let grant = tutor.grant.request_grant(harness::ask("ada")).await.unwrap().into_inner();
+    let used = proto::ReportUseRequest {
+        grant_id: grant.grant_id.clone(),
+        reply: "reply-41".into(),
+        shaped_by: vec!["tone".into()],
+        ai_disclosure_shown: true,
+        ..Default::default()
+    };
+    tutor.grant.report_use(used).await.unwrap();
+    // It is another tone from here on, and a purpose is given and taken back.
+    tutor.profile.record_attributes(record(vec![corrected])).await.unwrap();
+    let mut health = choice(ConsentDecision::Given, "research", &["health"], true);
+    health.recipients = vec!["lab".into()];
+    health.until = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
+    steward.consent.record_consent(consent("ada", vec![health])).await.unwrap();
+    let back = choice(ConsentDecision::Withdrawn, "research", &[], false);
+    steward.consent.record_consent(consent("ada", vec![back])).await.unwrap();
+    let signal = proto::RecordSignalRequest {
+        subject: "ada".into(),
+        kind: proto::SignalKind::Objection.into(),
+        purposes: vec!["analytics".into()],
+        ..Default::default()
+    };
+    tutor.consent.record_signal(signal).await.unwrap();
+    let described = proto::DescribeSubjectRequest {
+        subject: "ada".into(),
+        age_band: proto::AgeBand::Adult.into(),
+        jurisdiction: "DE".into(),
+        ..Default::default()
+    };
+    steward.profile.describe_subject(described).await.unwrap();
+    // Somebody else, whose text must never be seen here.
+    tutor.profile.record_attributes(fact("ben", "secret", "work", CANARY)).await.unwrap();
+    grant.grant_id
+}
+
+fn names<'a>(of: &'a Value, field: &str) -> Vec<&'a str> {
+    of.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_package_holds_what_was_put_in_and_nobody_elses() {
+    let harness = Harness::start().await;
+    let grant = live(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let bytes = export(&mut ada, "", PackageKind::Access).await.unwrap();
+    let package = Unpacked::of(&bytes, &harness.dir.path().join("access"));
+    let json = package.json();
+
+    // Held now, by an account of this test's own.
+    let held = &json["attributes"];
+    assert_eq!(names(held, "key"), ["bio", "greeting", "guess", "number", "table", "tone", "wrong"]);
+    let of = |key: &str| held.as_array().unwrap().iter().find(|held| held["key"] == key).unwrap().clone();
+    assert_eq!(of("tone")["value"], "warm");
+    assert_eq!(of("bio")["value"], HOSTILE);
+    assert_eq!(of("table")["value"], serde_json::json!({"deep": [1, {"er": "été"}]}));
+    assert!(package.text("package.json").contains("12345678901234567890.12345678901234567890"));
+    assert_eq!(of("guess")["model"], "guesser-2");
+    assert_eq!((&of("guess")["confidence"], &of("wrong")["contested"]), (&0.75.into(), &true.into()));
+    assert_eq!(of("tone")["source"], serde_json::json!({"role": "service", "name": "tutor"}));
+    assert_eq!(of("tone")["evidence"], serde_json::json!(["chat about tone"]));
+    assert_eq!(of("tone")["observed_at"], "2023-11-14T22:13:20Z");
+
+    // Who, when, what, why, reply.
+    let used = &json["uses"][0];
+    assert_eq!(names(&json["uses"], "reply"), ["reply-41"]);
+    assert_eq!(used["recipient"], "tutor");
+    assert_eq!((&used["purpose"], &used["grant_id"]), (&"tone-adaptation".into(), &grant.as_str().into()));
+    assert_eq!(names(&used["attributes"], "key"), ["tone"]);
+    assert_eq!(names(&json["disclosures"], "recipient"), ["tutor"]);
+    let yes = json["consents"].as_array().unwrap().iter().find(|of| of["decision"] == "given").unwrap();
+    assert_eq!(used["consents"], serde_json::json!([yes["event_id"]]));
+    assert_eq!(names(&json["recipients"], "name"), ["tutor"]);
+    // The corrected tone took the grant along.
+    assert_eq!(names(&json["revocations"], "grant_id"), [grant.as_str()]);
+
+    // Decisions with the text as served, and signals.
+    assert_eq!(names(&json["consents"], "decision"), ["given", "refused", "given", "withdrawn"]);
+    assert_eq!(json["notices"][0]["text"], "we remember facts about you");
+    assert_eq!(names(&json["signals"], "kind"), ["objection"]);
+
+    assert_eq!(
+        (&json["subject"]["age_band"], &json["subject"]["jurisdiction"]),
+        (&"adult".into(), &"DE".into())
+    );
+
+    // The history has everything, and this very export last.
+    let what = names(&json["history"], "what");
+    assert_eq!(what.len() as u64, json["events"].as_u64().unwrap());
+    assert_eq!(what.last(), Some(&"access_provided"));
+    assert_eq!(what.iter().filter(|what| **what == "attribute_recorded").count(), 7);
+    assert!(
+        ["attribute_corrected", "attribute_contested", "consent_requested"]
+            .iter()
+            .all(|of| what.contains(of))
+    );
+
+    // Decided now: only for what was said yes to.
+    let permitted = json["permitted_uses"].as_array().unwrap();
+    let allowed: Vec<&str> = permitted
+        .iter()
+        .filter(|of| !of["allowed"].as_array().unwrap().is_empty())
+        .map(|of| of["purpose"].as_str().unwrap())
+        .collect();
+    assert!(
+        !allowed.is_empty() && allowed.iter().all(|purpose| *purpose == "tone-adaptation"),
+        "{allowed:?}"
+    );
+    assert_eq!(of("wrong")["may_be_used_for"], serde_json::json!([]));
+
+    // Nobody else, and no member of staff by name.
+    let everything = package.everything();
+    assert!(!contains(&everything, CANARY.as_bytes()) && !contains(&everything, b"maria"));
+    assert_eq!(package.receipts().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_text_and_runs_nothing() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let bytes = export(&mut steward, "ada", PackageKind::Access).await.unwrap();
+    let page = Unpacked::of(&bytes, &harness.dir.path().join("page")).text("index.html");
+    assert!(
+        page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;")
+    );
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    assert!(page.contains("default-src 'none'; style-src 'sha256-"));
+    assert!(page.contains("reply-41") && page.contains("we remember facts about you"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ledger_takes_what_was_declared_and_observed() {
+    let (here, there) = (Harness::start().await, Harness::start().await);
+    live(&here).await;
+    for (kind, left_out) in [("portability", 0), ("access", 2)] {
+        let file = here.dir.path().join(format!("{kind}.zip"));
+        let path = file.to_str().unwrap();
+        let done = json(&here.cli(
+            Role::Steward,
+            "maria.the-steward",
+            &["export-subject", "ada", "-o", path, "--kind", kind, "--json"],
+        ));
+        assert_eq!(done["kind"], kind);
+        let subject = format!("her-{kind}");
+        let import = ["import", path, "--package", "--subject", &subject, "--json"];
+        let taken = json(&there.cli(Role::Steward, "privacy-team", &import));
+        assert_eq!((&taken["recorded"], &taken["left_out"]["inferred"]), (&5.into(), &left_out.into()));
+        // Again: nothing twice.
+        let again = json(&there.cli(Role::Steward, "privacy-team", &import));
+        assert_eq!((&again["recorded"], &again["already_there"]), (&0.into(), &5.into()));
+        let mut source = here.as_role(Role::Subject, "ada").await;
+        let mut copy = there.as_role(Role::Subject, &subject).await;
+        assert_eq!(declared_and_observed(&mut source).await, declared_and_observed(&mut copy).await);
+    }
+}
+
+/// Key, value, category, provenance, evidence, observed: without what only this ledger knows.
+async fn declared_and_observed(clients: &mut Clients) -> Vec<(String, Value, String, i32, Vec<String>, i64)> {
+    let profile =
+        clients.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap().into_inner();
+    let mut all: Vec<_> = profile
+        .attributes
+        .into_iter()
+        .filter(|of| of.provenance != Provenance::Inferred as i32)
+        .map(|of| {
+            let value = serde_json::from_str(&of.value_json).unwrap();
+            (of.key, value, of.category, of.provenance, of.evidence, of.observed_at.unwrap().seconds)
+        })
+        .collect();
+    all.sort_by(|left, right| left.0.cmp(&right.0));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portability_package_has_no_inference_anywhere() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let bytes = export(&mut ada, "", PackageKind::Portability).await.unwrap();
+    let package = Unpacked::of(&bytes, &harness.dir.path().join("portable"));
+    assert_eq!(names(&package.json()["attributes"], "key"), ["bio", "greeting", "number", "table", "tone"]);
+    assert!(package.json().get("history").is_none());
+    let everything = package.everything();
+    assert!(!contains(&everything, b"likes cats") && !contains(&everything, b"guesser-2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_person_and_the_steward_get_it_and_it_is_recorded() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    for (role, name) in [(Role::Auditor, "auditor"), (Role::Operator, "ops"), (Role::Service, "tutor")] {
+        let mut clients = harness.as_role(role, name).await;
+        let refused = export(&mut clients, "ada", PackageKind::Access).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        let receipt = proto::GetConsentReceiptRequest { subject: "ada".into(), ..Default::default() };
+        let refused = clients.consent.get_consent_receipt(receipt).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+    // Somebody who is there and somebody who is not look the same.
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let held = export(&mut ada, "ben", PackageKind::Access).await.unwrap_err();
+    let not_held = export(&mut ada, "nobody", PackageKind::Access).await.unwrap_err();
+    assert_eq!((held.code(), held.message()), (not_held.code(), not_held.message()));
+    // A steward who breaks off at once has still looked.
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    drop(steward.rights.export_subject(request("ben", PackageKind::Access)).await.unwrap());
+    let mut ben = harness.as_role(Role::Subject, "ben").await;
+    let events =
+        ben.profile.list_events(proto::ListEventsRequest::default()).await.unwrap().into_inner().events;
+    let last = events.last().unwrap().body.clone().unwrap().event.unwrap();
+    let proto::event_body::Event::AccessProvided(seen) = last else { panic!("{last:?}") };
+    assert_eq!((seen.kind(), seen.items), (PackageKind::Access, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_erased_is_as_if_never_there() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let erase = proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::All.into(),
+        ..Default::default()
+    };
+    steward.rights.submit_request(erase).await.unwrap();
+    let erased = export(&mut steward, "ada", PackageKind::Access).await.unwrap_err();
+    let never = export(&mut steward, "nobody", PackageKind::Access).await.unwrap_err();
+    assert_eq!((erased.code(), erased.message()), (never.code(), never.message()));
+    assert_eq!(erased.code(), Code::NotFound);
+    let receipt =
+        |subject: &str| proto::GetConsentReceiptRequest { subject: subject.into(), ..Default::default() };
+    let erased = steward.consent.get_consent_receipt(receipt("ada")).await.unwrap_err();
+    let never = steward.consent.get_consent_receipt(receipt("nobody")).await.unwrap_err();
+    assert_eq!((erased.code(), erased.message()), (never.code(), never.message()));
+}
+
+/// Text that no compression makes small.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + u8::try_from(state % 94).unwrap() + 1)
+    };
+    (0..bytes).map(letter).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_ends_a_running_export() {
+    let harness = Harness::start().await;
+    let mut tutor = harness.as_role(Role::Service, "tutor").await;
+    for batch in 0..8 {
+        let one = |number: u64| {
+            let seed = batch * 64 + number;
+            let value = Value::from(noise(seed, 12 << 10)).to_string();
+            input(&format!("key-{seed}"), "activity", &value, Provenance::Declared)
+        };
+        let attributes = (0..64).map(one).collect();
+        let request = proto::RecordAttributesRequest { subject: "ada".into(), attributes, options: None };
+        tutor.profile.record_attributes(request).await.unwrap();
+    }
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let mut chunks =
+        steward.rights.export_subject(request("ada", PackageKind::Access)).await.unwrap().into_inner();
+    let mut taken = chunks.message().await.unwrap().unwrap().chunk.len();
+    let erase = proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::All.into(),
+        ..Default::default()
+    };
+    steward.rights.submit_request(erase).await.unwrap();
+    let ended = loop {
+        match chunks.message().await {
+            Ok(Some(chunk)) => taken += chunk.chunk.len(),
+            Ok(None) => panic!("{taken} bytes, and it ended as if whole"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Aborted);
+}
+
+/// Leaves package and receipts where `tests/outside/run.sh` finds them.
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_verify_offline_and_only_as_they_are() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let outside = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside");
+    for (kind, folder) in [(PackageKind::Access, "access"), (PackageKind::Portability, "portability")] {
+        let folder = outside.join(folder);
+        let _not_there = std::fs::remove_dir_all(&folder);
+        Unpacked::of(&export(&mut ada, "", kind).await.unwrap(), &folder);
+    }
+    let package = Unpacked { folder: outside.join("access") };
+    let key = &harness.daemon.vkey;
+    let verify = |path: &Path| {
+        harness::sayso(&["verify", path.to_str().unwrap(), "--key", key, "--json"]).output().unwrap()
+    };
+    for path in package.receipts() {
+        let verified = json(&verify(&path));
+        assert_eq!(verified["origin"], "sayso.localhost/dev");
+    }
+    let newest = harness.cli(Role::Subject, "ada", &["consent", "receipt", "ada", "--json"]);
+    assert_eq!(
+        json(&newest)["dpv:hasRecordOfActivity"]["dpv:hasConsentStatus"][1]["@type"][0],
+        "dpv:ConsentWithdrawn"
+    );
+    // Each thing that it says, said otherwise, is seen.
+    let yes = package.receipts().into_iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let yes = yes.into_iter().find(|text| text.contains("eu-gdpr:A9-2-a")).unwrap();
+    let changed = harness.dir.path().join("changed.jsonld");
+    for (from, to) in [
+        ("\"dct:identifier\": \"research\"", "\"dct:identifier\": \"advertising\""),
+        ("\"dct:identifier\": \"health\"", "\"dct:identifier\": \"genetic\""),
+        ("\"dct:identifier\": \"lab\"", "\"dct:identifier\": \"everybody\""),
+        ("2096-10-02T07:06:40Z", "2099-10-02T07:06:40Z"),
+        ("\"dpv:ConsentGiven\"", "\"dpv:ConsentRefused\""),
+        ("\"schema:sha256\": \"", "\"schema:sha256\": \"0"),
+    ] {
+        assert!(yes.contains(from), "{from}");
+        std::fs::write(&changed, yes.replace(from, to)).unwrap();
+        assert_eq!(verify(&changed).status.code(), Some(4), "{from}");
+    }
+}
