@@ -34,6 +34,7 @@ pub(super) struct ExportSubject {
     /// The package: a `.zip`.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// What goes in.
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
     /// The request that it answers.

@@ -21,19 +21,17 @@ use std::path::{Path, PathBuf};
 /// The rules: who decides, and can say so.
 #[derive(Subcommand)]
 pub(super) enum Bounds {
-    /// Show every pack in force, or a person's own bounds.
     Show(Show),
-    /// Publish a version of a pack, signed by its tier's key; grants that it contradicts fall.
     Publish(Publish),
     /// Run the test tables of packs, without a daemon.
     ///
     /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or of a pack of your own `sayso bounds test ./my-pack`
     Test(super::bounds_test::Test),
-    /// Show what a version would change for the people held. Publishes nothing.
     Preview(Preview),
-    /// Set a person's own bounds: what is named is added to what they chose before.
     Personal(Personal),
     /// Make a key that bounds of a tier are signed with, and print what the daemon is configured with.
+    ///
+    /// Example: `sayso bounds keygen steward.key`
     Keygen {
         /// Where it is kept; an existing one is found again.
         file: PathBuf,
@@ -117,7 +115,7 @@ impl Named {
     }
 }
 
-/// Publish a version of a pack.
+/// Publish a version of a pack, signed by its tier's key; grants that it contradicts fall.
 ///
 /// Example: `sayso bounds publish bounds/provider/tutoring --tier provider --version 2 --key steward.key`
 #[derive(Args)]
@@ -160,7 +158,9 @@ fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// Show what a version would change.
+/// Show what a version would change for the people held. Publishes nothing.
+///
+/// Example: `sayso bounds preview bounds/provider/tutoring --tier provider`
 #[derive(Args)]
 pub(super) struct Preview {
     #[command(flatten)]
@@ -243,6 +243,8 @@ fn examples(handles: &[String]) -> String {
 }
 
 /// Show every pack in force, or a person's own bounds.
+///
+/// Example: `sayso bounds show --subject ada`
 #[derive(Args)]
 pub(super) struct Show {
     /// The person's own bounds, as they chose them and as policies.
@@ -323,11 +325,12 @@ fn personal(answer: &proto::GetPersonalBoundsResponse) -> String {
     format!("// set by {by} on {}\n{}", output::time(answer.recorded_at.as_ref()), answer.policies)
 }
 
-/// Set a person's own bounds.
+/// Set a person's own bounds: what is named is added to what they chose before.
 ///
 /// Example: `sayso bounds personal ada --never family --never health:advertising --forget-inferences 90d`
 #[derive(Args)]
 pub(super) struct Personal {
+    /// The controller's id of the person.
     subject: String,
     /// Begin with nothing: what is not named does not hold any more.
     #[arg(long)]

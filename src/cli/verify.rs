@@ -66,7 +66,10 @@ impl Verify {
         if report.grants_hold() {
             return printed;
         }
-        Err(CliError::unverified(format!("{} grants should not have been issued", report.grants.unjustified)))
+        let (grants, bounds) = (report.grants.unjustified, report.grants.bounds_unsigned);
+        let bounds =
+            if bounds == 0 { String::new() } else { format!(", {bounds} versions of bounds are not signed") };
+        Err(CliError::unverified(format!("{grants} grants should not have been issued{bounds}")))
     }
 }
 

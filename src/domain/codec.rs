@@ -84,10 +84,8 @@ fn encode_event(event: &Event) -> Body {
             Body::AttributeCorrected(log::AttributeCorrected { corrects: bytes(corrects), attribute })
         }
         Event::AttributeContested { attribute, reason } => {
-            Body::AttributeContested(log::AttributeContested {
-                attribute: bytes(attribute),
-                reason: reason.clone(),
-            })
+            let (attribute, reason) = (bytes(attribute), reason.clone());
+            Body::AttributeContested(log::AttributeContested { attribute, reason })
         }
         Event::AttributeConfirmed { attribute } => {
             Body::AttributeConfirmed(log::AttributeConfirmed { attribute: bytes(attribute) })
@@ -242,10 +240,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ErasureRequested(request) => Event::ErasureRequested(request),
         Body::AccessProvided(access) => Event::AccessProvided(access),
         Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
-        Body::AttributeExpired(event) => Event::AttributeExpired {
-            attribute: id(&event.attribute, "attribute")?,
-            by_retention: event.by_retention,
-        },
+        Body::AttributeExpired(event) => expired(&event)?,
         Body::ConsentExpired(event) => Event::ConsentExpired { consent: id(&event.consent, "consent")? },
         Body::ArtifactRegistered(event) => Event::ArtifactRegistered(event),
         Body::ArtifactInvalidated(event) => Event::ArtifactInvalidated(event),
@@ -266,6 +261,11 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
         Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
+}
+
+fn expired(event: &log::AttributeExpired) -> Result<Event, CodecError> {
+    let attribute = id(&event.attribute, "attribute")?;
+    Ok(Event::AttributeExpired { attribute, by_retention: event.by_retention })
 }
 
 fn id(bytes: &[u8], field: &'static str) -> Result<EventId, CodecError> {

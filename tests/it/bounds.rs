@@ -257,7 +257,7 @@ async fn a_person_narrows_what_everybody_else_allows() {
     assert_eq!(refused.code(), Code::PermissionDenied);
     let request = proto::SetPersonalBoundsRequest { subject: String::new(), ..request };
     let set = own.bounds.set_personal_bounds(request).await.unwrap().into_inner();
-    assert_eq!(set.revoked_grants, [grant.grant_id.clone()]);
+    assert_eq!(set.revoked_grants, std::slice::from_ref(&grant.grant_id));
     assert!(set.policies.contains("Category::\"family\""), "{}", set.policies);
     let event = set.receipt.unwrap().events[0].event_id.clone();
 

@@ -40,7 +40,7 @@ impl Report {
     /// Whether every grant that could be replayed was rightly issued. All else in a report held, or there would be none.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
-        self.grants.unjustified == 0
+        self.grants.unjustified == 0 && self.grants.bounds_unsigned == 0
     }
 }
 

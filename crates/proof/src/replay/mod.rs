@@ -134,6 +134,8 @@ pub struct Replayed {
     pub not_replayable: u64,
     /// Grants that should not have been issued.
     pub unjustified: u64,
+    /// Versions of bounds that nobody signed who may publish them.
+    pub bounds_unsigned: u64,
     /// What is wrong with them, the first thousand.
     pub findings: Vec<Finding>,
 }
@@ -159,6 +161,7 @@ impl Replay {
                     let signature = body.and_then(|body| body.writer_signature.as_ref());
                     let begun = !self.people.is_empty();
                     if (begun || signature.is_some()) && writer::verify(event, signature).is_err() {
+                        self.result.bounds_unsigned += 1;
                         self.finding(position, String::new(), None, Fault::UnsignedBounds);
                     }
                 }
