@@ -1,5 +1,5 @@
 # The same targets that CI calls.
-.PHONY: run test check bench demo reliability
+.PHONY: run test check bench demo fuzz reliability
 
 run:
 	cargo run --release -- serve --dev
@@ -32,3 +32,15 @@ bench:
 # Runs the tests behind the matrix, the simulation for ROUNDS seeds, and writes down what came of it.
 reliability:
 	tests/reliability.sh
+
+# Every decoder for FUZZ_SECONDS each. With cargo-fuzz and a nightly toolchain guided by coverage, else by mutation alone.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile
+fuzz:
+	@if cargo fuzz --version >/dev/null 2>&1; then \
+		for target in $(FUZZ_TARGETS); do \
+			cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+		done; \
+	else \
+		SAYSO_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --test it hostile:: -- --nocapture; \
+	fi

@@ -14,6 +14,24 @@ pub trait Clock: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
+/// How long something takes. Monotonic, for measuring only: what is decided or recorded comes from [`Clock`].
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+}
+
 /// The machine's clock and the operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;

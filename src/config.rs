@@ -16,10 +16,14 @@ pub struct Config {
     /// The organisation answerable for the data: the second part of the log's origin, and the `controller` claim that
     /// credentials must carry. Lower-case letters, digits, `-`, `_`, `.`; at most 64 bytes.
     pub controller: String,
-    /// Where gRPC listens. Beyond loopback only with TLS, which this version does not have, so: loopback.
+    /// Where gRPC listens. Beyond loopback only with `[tls]`.
     pub listen: SocketAddr,
-    /// Where HTTP listens (public log, health). Loopback, as above.
+    /// Where HTTP listens (public log, health, metrics). Beyond loopback only with `[tls]`.
     pub http: SocketAddr,
+    /// Certificates; none: nothing is encrypted, and both addresses must be loopback.
+    pub tls: Option<Tls>,
+    /// An issuer of bearer tokens beside, or instead of, the built-in one.
+    pub tokens: Option<Tokens>,
     /// Who the controller is, as people are told.
     pub organisation: Organisation,
     /// Whose bounds are taken.
@@ -76,6 +80,52 @@ pub struct Pkcs11 {
     pub token: String,
     /// File with the user's PIN, mode 0600; refused if wider.
     pub pin_file: PathBuf,
+}
+
+/// Where certificates lie, PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The daemon's certificate, then those above it.
+    pub certificate: PathBuf,
+    /// Its private key, mode 0600.
+    pub key: PathBuf,
+    /// Who signs clients' certificates, whose URI name `spiffe://<ledger>/<controller>/<role>/<name>` is a credential.
+    pub client_ca: Option<PathBuf>,
+    /// How often the files are looked at, seconds. 1 to 86,400; 30 by default.
+    #[serde(default = "reload_s")]
+    pub reload_s: u64,
+}
+
+fn reload_s() -> u64 {
+    30
+}
+
+/// An issuer of bearer tokens: JWT signed with EdDSA, ES256 or RS256, with the claims `controller`, `role` and `sub`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// The `iss` that tokens must have.
+    pub issuer: String,
+    /// An `aud` that tokens must have.
+    pub audience: String,
+    /// Its keys (JWKS), in a file; or
+    pub jwks_file: Option<PathBuf>,
+    /// its keys at a URL: `https://`, or `http://` on this machine.
+    pub jwks_url: Option<String>,
+    /// Whom to trust at the URL (PEM) instead of whom the system trusts.
+    pub jwks_ca: Option<PathBuf>,
+    /// How often keys are looked at again, seconds. 1 to 86,400; 60 by default. A key that its issuer takes back is
+    /// trusted for so long at most, unless the issuer can't be reached.
+    #[serde(default = "refresh_s")]
+    pub refresh_s: u64,
+    /// Whether tokens of the built-in issuer are still taken.
+    #[serde(default)]
+    pub built_in: bool,
+}
+
+fn refresh_s() -> u64 {
+    60
 }
 
 /// Who the controller is: what access packages and consent receipts say (GDPR Art. 13(1)(a), 15(1); ISO/IEC TS
@@ -195,6 +245,8 @@ pub struct Limits {
     pub index_cache_bytes: u64,
     /// Largest gRPC message taken, bytes.
     pub message_bytes_max: usize,
+    /// Connections at once, on each of the two addresses; further ones wait to be accepted. 1 to 1,000,000.
+    pub connections_max: usize,
     /// A write whose event was sealed longer ago than this is refused, milliseconds.
     pub sealed_age_ms_max: u64,
     /// How far an event's clock may be ahead of the sequencer's, milliseconds.
@@ -255,6 +307,8 @@ impl Default for Config {
             controller: "dev".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
+            tls: None,
+            tokens: None,
             organisation: Organisation::default(),
             bounds: TierKeyNames::default(),
             pkcs11: None,
@@ -274,6 +328,7 @@ impl Default for Limits {
             cached_subjects_max: 20_000,
             index_cache_bytes: 64 << 20,
             message_bytes_max: 4 << 20,
+            connections_max: 4_096,
             sealed_age_ms_max: 60_000,
             clock_skew_ms_max: 5_000,
         }
@@ -334,8 +389,11 @@ impl Config {
         self.bounds.steward()?;
         bound(is_name(&self.ledger), "ledger", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
         bound(is_name(&self.controller), "controller", "1 to 64 of a-z, 0-9, `.`, `-`, `_`")?;
-        bound(self.listen.ip().is_loopback(), "listen", "a loopback address: this version has no TLS")?;
-        bound(self.http.ip().is_loopback(), "http", "a loopback address: this version has no TLS")?;
+        let reachable = |at: &SocketAddr| self.tls.is_some() || at.ip().is_loopback();
+        bound(reachable(&self.listen), "listen", "a loopback address where there is no `[tls]`")?;
+        bound(reachable(&self.http), "http", "a loopback address where there is no `[tls]`")?;
+        self.check_credentials()?;
+        bound((1..=1_000_000).contains(&limits.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(
             (1..=1_000_000).contains(&limits.queue_requests_max),
             "limits.queue_requests_max",
@@ -361,6 +419,24 @@ impl Config {
             "64 KiB to 64 MiB",
         )?;
         self.organisation.check()
+    }
+
+    fn check_credentials(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let seconds = 1..=86_400;
+        if let Some(tls) = &self.tls {
+            bound(seconds.contains(&tls.reload_s), "tls.reload_s", "1 to 86,400")?;
+        }
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        bound(seconds.contains(&tokens.refresh_s), "tokens.refresh_s", "1 to 86,400")?;
+        bound(!tokens.issuer.is_empty(), "tokens.issuer", "what tokens have as `iss`")?;
+        bound(!tokens.audience.is_empty(), "tokens.audience", "what tokens have as `aud`")?;
+        let one = tokens.jwks_file.is_some() != tokens.jwks_url.is_some();
+        bound(one, "tokens", "given either `jwks_file` or `jwks_url`")?;
+        let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        bound(tokens.jwks_url.as_ref().is_none_or(is_url), "tokens.jwks_url", "an https:// address")
     }
 
     /// The log's origin, as in its checkpoints.
@@ -416,5 +492,25 @@ mod tests {
     fn a_public_address_is_refused() {
         let config = Config { listen: SocketAddr::from(([0, 0, 0, 0], 7117)), ..Config::default() };
         assert!(matches!(config.check(), Err(ConfigError::OutOfBounds { key: "listen", .. })));
+        let tls = toml::from_str("certificate = 'c.pem'\nkey = 'k.pem'").unwrap();
+        Config { tls: Some(tls), ..config }.check().unwrap();
+    }
+
+    #[test]
+    fn keys_come_from_one_place() {
+        let with = |more: &str| {
+            let text = format!("[tokens]\nissuer = 'i'\naudience = 'a'\n{more}");
+            toml::from_str::<Config>(&text).unwrap().check()
+        };
+        with("jwks_file = 'keys.json'").unwrap();
+        with("jwks_url = 'https://id.example/keys'").unwrap();
+        for bad in [
+            "",
+            "jwks_file = 'a'\njwks_url = 'https://b'",
+            "jwks_url = 'ftp://b'",
+            "jwks_file = 'a'\nrefresh_s = 0",
+        ] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -25,10 +25,13 @@ pub mod cli; // commands
 pub mod clock; // time and randomness
 pub mod config; // settings
 pub mod domain; // words, events, the fold
+#[doc(hidden)]
+pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // sealed entries in order
 pub mod package; // what a person takes away
 pub mod secret; // key files
 pub mod store; // what is kept, and how
 pub mod telemetry; // what operators see
+pub mod tls; // connections
 pub mod vault; // keys
 pub mod web; // HTTP

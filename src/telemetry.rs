@@ -1,21 +1,85 @@
-//! What operators see: structured logs. Nothing personal goes in, at any level.
+//! What operators see: structured logs, metrics, and where (never with what) something panicked. Nothing personal goes
+//! in, at any level.
 
-use tracing_subscriber::EnvFilter;
+mod metrics;
 
-/// Sends logs to standard error: JSON for machines, plain for people at a terminal.
+pub use metrics::{Metrics, Standing, metrics};
+
+use std::panic::PanicHookInfo;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, FilterFn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Sends logs to standard error: JSON for machines, plain for people at a terminal. Panics are logged by their place.
 ///
-/// The level comes from `RUST_LOG`, default `info` for this crate and `warn` for the others. Dependencies that log
-/// payloads at `trace` are capped at `info` whatever `RUST_LOG` says, so that no request body can reach a log line.
+/// The level comes from `RUST_LOG`, default `info` for this crate and `warn` for the others. Whatever `RUST_LOG` says,
+/// only our own crates may say more than `info`: others log message bytes and headers below it, and a dependency that
+/// is new tomorrow must not be the first to.
 pub fn start(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
-    let filter = CAPPED
-        .iter()
-        .filter_map(|target| format!("{target}=info").parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    let lines = lines.with_filter(level.and(FilterFn::new(may_be_logged)));
     // A second start in one process (tests, demo) keeps the first one's subscriber.
-    let _already = if json { builder.json().try_init() } else { builder.try_init() };
+    let _already = tracing_subscriber::registry().with(lines).try_init();
+    std::panic::set_hook(Box::new(note_panic));
 }
 
-/// Crates whose debug output can hold message bytes or header values.
-const CAPPED: [&str; 7] = ["h2", "hyper", "hyper_util", "tonic", "tower", "axum", "sled"];
+fn may_be_logged(of: &Metadata<'_>) -> bool {
+    let ours = ["sayso", "sayso_proof"].iter().any(|name| {
+        of.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    });
+    ours || *of.level() <= Level::INFO
+}
+
+/// The place alone: what a panic says may hold values that it was about.
+fn note_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(place, thread = thread.name().unwrap_or("unnamed"), "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "tests")]
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn others_are_silent_below_info_and_a_panic_keeps_its_payload() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(FilterFn::new(may_be_logged)));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "h2::frame", "canary-1");
+            tracing::debug!(target: "saysomething", "canary-2");
+            tracing::warn!(target: "sled", "heard");
+            tracing::trace!(target: "sayso::app", "heard too");
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(note_panic));
+            let _caught = std::panic::catch_unwind(|| panic!("canary-3"));
+            std::panic::set_hook(before);
+        });
+        let text =
+            String::from_utf8_lossy(&sink.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+        assert!(text.contains("heard") && text.contains("heard too") && text.contains("panicked"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

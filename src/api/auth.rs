@@ -1,65 +1,176 @@
-//! At the door of every call: who is it, and may this role call this method.
+//! At the door of every call: who is it, and may this role call this method. Every answer carries a request id, which
+//! joins the log lines of the call.
 
-use super::credential::{CredentialError, Issuer};
-use super::{roles, status};
-use crate::app::Caller;
+use super::credential::{CredentialError, Credentials};
+use super::roles::action_of;
+use super::status;
+use crate::app::{Caller, RoleTable};
+use crate::clock::{SharedClock, Stopwatch};
+use crate::telemetry::metrics;
+use sayso_proof::event::Role;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::codegen::{BoxFuture, Service};
-use tonic::server::NamedService;
+use tonic::{Code, Status};
+use tower::Layer;
+use tracing::Instrument;
 
-/// A service behind the door.
+/// The header that brings the request id back.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Names in logs and metrics what is not in the role table: a path is the caller's own text.
+const UNKNOWN: &str = "unknown";
+
+/// Stands in front of every service.
 #[derive(Clone)]
-pub struct Guarded<S> {
+pub struct Door {
+    credentials: Arc<Credentials>,
+    table: Arc<RoleTable>,
+    clock: SharedClock,
+}
+
+impl Door {
+    /// A door that lets in whom the table says.
+    pub fn new(credentials: Arc<Credentials>, table: Arc<RoleTable>, clock: SharedClock) -> Self {
+        Self { credentials, table, clock }
+    }
+
+    /// Who calls; nobody where nobody needs to say.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<Caller>, Status> {
+        let action = action_of(request.uri().path());
+        if self.table.may(Role::Unspecified, action) {
+            return Ok(None);
+        }
+        let header = request.headers().get("authorization").map(HeaderValue::to_str);
+        let bearer = match header {
+            None => None,
+            Some(Ok(value)) => {
+                Some(value.strip_prefix("Bearer ").ok_or(CredentialError::Missing).map_err(refused)?)
+            }
+            Some(Err(_)) => return Err(refused(CredentialError::Missing)),
+        };
+        let caller = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        if self.table.may(caller.role, action) { Ok(Some(caller)) } else { Err(status::forbidden()) }
+    }
+
+    /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
+    fn request_id(&self) -> String {
+        let mut id = [0; 8];
+        self.clock.fill(&mut id);
+        hex::encode(id)
+    }
+}
+
+fn refused(error: CredentialError) -> Status {
+    status::of_credential(&error)
+}
+
+impl<S> Layer<S> for Door {
+    type Service = Behind<S>;
+    fn layer(&self, inner: S) -> Behind<S> {
+        Behind { inner, door: self.clone() }
+    }
+}
+
+/// What stands behind the door.
+#[derive(Clone)]
+pub struct Behind<S> {
     inner: S,
-    issuer: Arc<Issuer>,
+    door: Door,
 }
 
-impl<S> Guarded<S> {
-    /// Puts a service behind the door.
-    pub fn new(inner: S, issuer: Arc<Issuer>) -> Self {
-        Self { inner, issuer }
-    }
-
-    fn admit(&self, request: &Request<Body>) -> Result<Caller, tonic::Status> {
-        let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or(CredentialError::Missing);
-        let caller = token.and_then(|token| self.issuer.authenticate(token.trim()));
-        let caller = caller.map_err(|error| status::of_credential(&error))?;
-        if roles::may(caller.role, request.uri().path()) { Ok(caller) } else { Err(status::forbidden()) }
-    }
-}
-
-impl<S: NamedService> NamedService for Guarded<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for Guarded<S>
+impl<S> Service<Request<Body>> for Behind<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = BoxFuture<Response<Body>, std::convert::Infallible>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.admit(&request) {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+        let watch = Stopwatch::start();
+        let action = action_of(request.uri().path());
+        let action = if self.door.table.knows(action) { action.to_owned() } else { UNKNOWN.to_owned() };
+        let id = self.door.request_id();
+        let span = tracing::info_span!("call", request = %id, method = %action);
+        let admitted = span.in_scope(|| self.door.admit(&request));
+        // The one that said it was ready is the one to be called.
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let answering = async move {
+            let answer = match admitted {
+                Err(status) => Ok(status.into_http()),
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        request.extensions_mut().insert(caller);
+                    }
+                    Caught(Box::pin(async move { inner.call(request).await })).await
+                }
+            };
+            let mut answer = answer.unwrap_or_else(|Panicked| {
+                metrics().panicked();
+                Status::internal("internal error").into_http()
+            });
+            if let Ok(id) = HeaderValue::from_str(&id) {
+                answer.headers_mut().insert(REQUEST_ID, id);
             }
-            Err(status) => Box::pin(async move { Ok(status.into_http()) }),
+            let (code, took) = (code_of(&answer), watch.elapsed());
+            metrics().call(&action, code, took);
+            tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
+            Ok(answer)
+        };
+        Box::pin(answering.instrument(span))
+    }
+}
+
+/// A call panicked; the hook has logged where.
+struct Panicked;
+
+/// Ends in [`Panicked`] where what it wraps panics, so that the connection and its other calls live on.
+struct Caught<F>(Pin<Box<F>>);
+
+impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<F> {
+    type Output = Result<T, Panicked>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(Ok(answer)),
+            Ok(Poll::Ready(Err(never))) => match never {},
+            Err(_) => Poll::Ready(Err(Panicked)),
         }
+    }
+}
+
+/// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
+fn code_of(answer: &Response<Body>) -> &'static str {
+    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
@@ -67,6 +178,6 @@ where
 ///
 /// # Errors
 /// The service does not stand behind the door.
-pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(status::forbidden)
 }

@@ -169,6 +169,7 @@ impl BoundsService for Api {
     ) -> Answer<proto::GetPersonalBoundsResponse> {
         let caller = auth::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "GetPersonalBounds").await.map_err(status::of)?;
         let shown = self.app.get_personal_bounds(&subject).await.map_err(status::of)?;
         Ok(Response::new(proto::GetPersonalBoundsResponse {
             recorded_at: shown.set.as_ref().map(|set| convert::time(set.recorded_at_ms)),

@@ -94,6 +94,7 @@ impl ConsentService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
+        self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
         let found = self.app.get_consents(&subject, moment).await.map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
             let decision = convert::decision_out(record.decision);
@@ -130,6 +131,7 @@ impl ConsentService for Api {
             "" => None,
             id => Some(id.parse().map_err(|_| status::invalid("event_id", "must be a UUID"))?),
         };
+        self.app.record_view(&caller, &subject, "GetConsentReceipt").await.map_err(status::of)?;
         let (event, receipt) = self.app.consent_receipt(&subject, event).await.map_err(status::of)?;
         let receipt = format!("{receipt:#}\n");
         Ok(Response::new(proto::GetConsentReceiptResponse { event_id: event.to_string(), receipt }))

@@ -1,9 +1,11 @@
-//! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer.
+//! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
+use super::tokens::Tokens;
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
 use crate::secret;
+use crate::tls::Peer;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -13,10 +15,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use tonic::codegen::http::Extensions;
 
 /// Who the tokens are from and for.
 const ISSUER: &str = "sayso";
+
+/// Longest name of a caller.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Verified tokens remembered, so that a signature is checked once and not at every call.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
@@ -49,6 +55,9 @@ pub enum CredentialError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The issuer's keys can't be used.
+    #[error("the JWKS {0}")]
+    Keys(&'static str),
     /// A token can't be made from this.
     #[error("can't mint a token: {0}")]
     Mint(&'static str),
@@ -92,7 +101,7 @@ impl Issuer {
     /// # Errors
     /// The name is empty or the role can't be had by a credential.
     pub fn mint(&self, role: Role, name: &str, seconds: u64) -> Result<String, CredentialError> {
-        if name.is_empty() || name.len() > 256 {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(CredentialError::Mint("the name must have 1 to 256 bytes"));
         }
         let claims = Claims {
@@ -141,13 +150,7 @@ impl Issuer {
             return Err(CredentialError::Invalid("for another controller"));
         }
         let role = role_from_name(&claims.role).ok_or(CredentialError::Invalid("unknown role"))?;
-        let caller = if role == Role::Subject {
-            let subject = SubjectId::new(&claims.sub).map_err(|_| CredentialError::Invalid("bad subject"))?;
-            Caller { role, name: String::new(), subject: Some(subject) }
-        } else {
-            Caller { role, name: claims.sub, subject: None }
-        };
-        Ok((caller, claims.exp))
+        Ok((caller_named(role, claims.sub)?, claims.exp))
     }
 
     fn now_s(&self) -> u64 {
@@ -156,6 +159,77 @@ impl Issuer {
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
         self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The caller of a role and a name; a subject's name is the controller's id of the person.
+///
+/// # Errors
+/// The name is empty or out of bounds.
+pub(super) fn caller_named(role: Role, name: String) -> Result<Caller, CredentialError> {
+    if role == Role::Subject {
+        let subject = SubjectId::new(&name).map_err(|_| CredentialError::Invalid("bad subject"))?;
+        return Ok(Caller { role, name: String::new(), subject: Some(subject) });
+    }
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(CredentialError::Invalid("bad name"));
+    }
+    Ok(Caller { role, name, subject: None })
+}
+
+/// Every way to say who calls.
+pub struct Credentials {
+    /// `<ledger>/<controller>`: what certificates must be for.
+    origin: String,
+    issuer: Option<Arc<Issuer>>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Credentials {
+    /// For one log: the built-in issuer, another one, or both.
+    #[must_use]
+    pub fn new(origin: String, issuer: Option<Arc<Issuer>>, tokens: Option<Arc<Tokens>>) -> Self {
+        Self { origin, issuer, tokens }
+    }
+
+    /// Who calls: as the token says, or where there is none, as the connection's certificate.
+    ///
+    /// # Errors
+    /// There is neither, or it is not valid.
+    pub(super) fn caller(
+        &self,
+        bearer: Option<&str>,
+        connection: &Extensions,
+    ) -> Result<Caller, CredentialError> {
+        let Some(token) = bearer.map(str::trim) else {
+            let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
+            return self.of_certificate(&names);
+        };
+        match (&self.issuer, &self.tokens) {
+            // Tokens of the built-in issuer name no key.
+            (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
+                Ok(header) if header.kid.is_some() => tokens.authenticate(token),
+                _ => issuer.authenticate(token),
+            },
+            (Some(issuer), None) => issuer.authenticate(token),
+            (None, Some(tokens)) => tokens.authenticate(token),
+            (None, None) => Err(CredentialError::Missing),
+        }
+    }
+
+    /// `spiffe://<ledger>/<controller>/<role>/<name>`; of several such names none counts.
+    fn of_certificate(&self, names: &[String]) -> Result<Caller, CredentialError> {
+        let mut named = names.iter().filter_map(|name| name.strip_prefix("spiffe://"));
+        let (name, None) = (named.next().ok_or(CredentialError::Missing)?, named.next()) else {
+            return Err(CredentialError::Invalid("the certificate has several names"));
+        };
+        let rest = name.strip_prefix(self.origin.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let (role, name) = rest
+            .and_then(|rest| rest.split_once('/'))
+            .filter(|(_, name)| !name.contains('/'))
+            .ok_or(CredentialError::Invalid("the certificate is for another ledger or controller"))?;
+        let role = role_from_name(role).ok_or(CredentialError::Invalid("unknown role"))?;
+        caller_named(role, name.to_owned())
     }
 }
 
@@ -187,7 +261,6 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use std::os::unix::fs::PermissionsExt;
-    use std::sync::Arc;
 
     fn issuer(dir: &Path, controller: &str) -> Issuer {
         Issuer::load_or_create(&dir.join("issuer.key"), controller, Arc::new(SystemClock)).unwrap()

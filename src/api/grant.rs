@@ -175,6 +175,7 @@ impl GrantService for Api {
             keys: request.keys,
             interaction: request.interaction,
         };
+        self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
         let found = if request.as_of_grant.is_empty() {
             let at = (moment, bounds_as_of);
@@ -216,6 +217,7 @@ impl GrantService for Api {
     ) -> Answer<proto::ListArtifactsResponse> {
         let caller = auth::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ListArtifacts").await.map_err(status::of)?;
         let found = self.app.list_artifacts(&caller, &subject).await.map_err(status::of)?;
         let artifacts = found.into_iter().map(convert::artifact).collect();
         Ok(Response::new(proto::ListArtifactsResponse { artifacts }))

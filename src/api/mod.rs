@@ -7,6 +7,7 @@ mod bounds;
 mod consent;
 mod convert;
 mod credential;
+mod fetch;
 mod grant;
 mod operator;
 mod profile;
@@ -14,17 +15,48 @@ mod report;
 mod rights;
 mod roles;
 mod status;
+mod tokens;
 
-pub use credential::{CredentialError, Issuer, ROLES, role_from_name, role_name};
+pub use auth::REQUEST_ID;
+pub use credential::{CredentialError, Credentials, Issuer, ROLES, role_from_name, role_name};
+pub use fetch::{FetchError, fetch};
+pub use roles::methods;
+pub use tokens::{TokenRules, Tokens};
 
-use crate::app::App;
+use crate::app::{App, RoleTable};
+use crate::clock::SharedClock;
 use crate::proto;
-use auth::Guarded;
+use crate::telemetry::metrics;
+use crate::tls::Incoming;
+use auth::Door;
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// How often health looks at the store.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+/// Calls of one connection at once.
+const STREAMS_MAX: u32 = 1_024;
+/// Streams that a peer may open and reset before it is cut off (CVE-2023-44487).
+const RESETS_MAX: usize = 64;
+/// Bytes of one call's headers.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// How often a quiet connection is asked whether it still stands, and how long it may take to say so.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// A request's attributes to the domain's, for the fuzzers; what comes of it is nobody's.
+#[doc(hidden)]
+pub fn decode_attributes(request: proto::RecordAttributesRequest) {
+    let subject = crate::domain::ids::SubjectId::new(&request.subject);
+    let options = convert::options(request.options.as_ref(), &request);
+    if let (Ok(subject), Ok(_)) = (subject, options) {
+        let _read = convert::new_attributes(subject, request.attributes, 0);
+    }
+}
 
 /// Settings of the gRPC side.
 #[derive(Clone, Copy, Debug)]
@@ -50,53 +82,91 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves gRPC on `listener` until `shutdown`; requests under way are finished.
+/// What stands at the door.
+pub struct Access {
+    /// Who may come in.
+    pub credentials: Arc<Credentials>,
+    /// Who may call what.
+    pub table: Arc<RoleTable>,
+    /// For request ids.
+    pub clock: SharedClock,
+}
+
+/// Serves gRPC on `incoming` until `shutdown`; requests under way are finished.
 ///
 /// # Errors
 /// The transport fails.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     shutdown: impl Future<Output = ()> + Send,
     app: Arc<App>,
-    issuer: Arc<Issuer>,
+    access: Access,
     options: ApiOptions,
 ) -> Result<(), ServeError> {
+    metrics().name_events(event_names());
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let watching = tokio::spawn(watch_health(health, Arc::clone(&app))).abort_handle();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let api = Api { app };
-    // Each service behind the door, with message bounds and compression for those that ask for it.
-    macro_rules! guarded {
+    // Each service with message bounds, and compression for those that ask for it.
+    macro_rules! bounded {
         ($server:path) => {
-            Guarded::new(
-                <$server>::new(api.clone())
-                    .max_decoding_message_size(options.message_bytes_max)
-                    .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
-                    .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
-                    .send_compressed(tonic::codec::CompressionEncoding::Gzip)
-                    .send_compressed(tonic::codec::CompressionEncoding::Zstd),
-                Arc::clone(&issuer),
-            )
+            <$server>::new(api.clone())
+                .max_decoding_message_size(options.message_bytes_max)
+                .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+                .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+                .send_compressed(tonic::codec::CompressionEncoding::Gzip)
+                .send_compressed(tonic::codec::CompressionEncoding::Zstd)
         };
     }
-    // Without it small answers wait for the peer's delayed acknowledgement: 40 ms each.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    let served = Server::builder()
         .accept_http1(true)
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
+        .http2_max_header_list_size(Some(HEADERS_BYTES_MAX))
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .layer(tonic_web::GrpcWebLayer::new())
+        .layer(Door::new(access.credentials, access.table, access.clock))
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(guarded!(proto::profile_service_server::ProfileServiceServer<Api>))
-        .add_service(guarded!(proto::consent_service_server::ConsentServiceServer<Api>))
-        .add_service(guarded!(proto::grant_service_server::GrantServiceServer<Api>))
-        .add_service(guarded!(proto::rights_service_server::RightsServiceServer<Api>))
-        .add_service(guarded!(proto::bounds_service_server::BoundsServiceServer<Api>))
-        .add_service(guarded!(proto::audit_service_server::AuditServiceServer<Api>))
-        .add_service(guarded!(proto::operator_service_server::OperatorServiceServer<Api>))
+        .add_service(bounded!(proto::profile_service_server::ProfileServiceServer<Api>))
+        .add_service(bounded!(proto::consent_service_server::ConsentServiceServer<Api>))
+        .add_service(bounded!(proto::grant_service_server::GrantServiceServer<Api>))
+        .add_service(bounded!(proto::rights_service_server::RightsServiceServer<Api>))
+        .add_service(bounded!(proto::bounds_service_server::BoundsServiceServer<Api>))
+        .add_service(bounded!(proto::audit_service_server::AuditServiceServer<Api>))
+        .add_service(bounded!(proto::operator_service_server::OperatorServiceServer<Api>))
         .serve_with_incoming_shutdown(incoming, shutdown)
-        .await?;
-    Ok(())
+        .await;
+    watching.abort();
+    Ok(served?)
+}
+
+/// Tells `grpc.health.v1` what is true: serving while writes are taken.
+async fn watch_health(health: HealthReporter, app: Arc<App>) {
+    let mut told = None;
+    loop {
+        let ready = app.is_ready();
+        if told != Some(ready) {
+            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status("", status).await;
+            told = Some(ready);
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}
+
+/// Kinds of events as metrics call them, by their number.
+fn event_names() -> HashMap<u32, String> {
+    let pool = prost_reflect::DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default();
+    let body = pool.get_message_by_name("sayso.v1.EventBody");
+    let event = body.and_then(|body| body.oneofs().find(|oneof| oneof.name() == "event"));
+    let fields = event.iter().flat_map(|event| {
+        event.fields().map(|field| (field.number(), field.name().to_owned())).collect::<Vec<_>>()
+    });
+    fields.collect()
 }

@@ -94,6 +94,7 @@ impl ProfileService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
+        self.app.record_view(&caller, &subject, "GetProfile").await.map_err(status::of)?;
         let profile = self.app.get_profile(&subject, moment, request.rebuild).await.map_err(status::of)?;
         let signals = profile.state.signals.iter().map(|signal| proto::Signal {
             kind: signal.kind.into(),
@@ -128,6 +129,7 @@ impl ProfileService for Api {
             token => token.parse().map_err(|_| status::invalid("page_token", "must come from an answer"))?,
         };
         let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
+        self.app.record_view(&caller, &subject, "ListEvents").await.map_err(status::of)?;
         let page = self.app.list_events(&subject, start, count).await.map_err(status::of)?;
         let events = page.events.into_iter().map(|event| proto::RecordedEvent {
             event_id: event.event_id.to_string(),

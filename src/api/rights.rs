@@ -207,6 +207,7 @@ impl RightsService for Api {
     ) -> Answer<proto::ListHoldsResponse> {
         let caller = auth::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ListHolds").await.map_err(status::of)?;
         let holds = self.app.list_holds(&subject).await.map_err(status::of)?;
         let holds = holds.into_iter().map(convert::hold).collect();
         Ok(Response::new(proto::ListHoldsResponse { holds }))

@@ -101,6 +101,7 @@ impl App {
         if caller.role == Role::Service && recipient != caller.name {
             return Err(AppError::NotFound("grant"));
         }
+        self.record_view_in(caller, Arc::clone(&found.lane), "ExplainGrant").await?;
         let mut history = Vec::new();
         for_each_event(&found.lane.keys, self.store(), 0, |event, _| {
             history.push(event);

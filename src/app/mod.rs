@@ -33,6 +33,7 @@ mod record_attributes;
 mod record_consent;
 mod record_of_processing;
 mod record_signal;
+mod record_view;
 mod refuse_recording;
 mod report_use;
 mod request_grant;
@@ -83,6 +84,9 @@ pub use submit_request::NewRequest;
 pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
+/// Asked at every door; evaluated where Cedar is known.
+pub use crate::bounds::RoleTable;
+
 use crate::clock::SharedClock;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::Ledger;
@@ -109,6 +113,7 @@ pub struct App {
     /// Held by the one write about nobody under way.
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
+    looks: record_view::Looks,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.

@@ -101,6 +101,7 @@ impl App {
             sweeping: sweep::Sweeping::default(),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
+            looks: super::record_view::Looks::default(),
             controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
@@ -133,7 +134,7 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ledger.is_running()
+        self.ledger.takes_writes()
     }
 
     /// The first frame of a log: its key, its words, its bounds.

@@ -10,6 +10,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
+use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
 use sayso_proof::merkle::Hash;
@@ -147,7 +148,7 @@ impl App {
         let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
         let bells: Vec<_> = events.iter().flat_map(|each| self.bells.of(&each.index)).collect();
         let (mut version, mut previous) = (desk.version, desk.newest);
-        let (mut prepared, mut drafts) = (Vec::new(), Vec::new());
+        let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
@@ -160,6 +161,7 @@ impl App {
             };
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
             let body = codec::encode(&draft, &stamp.digest);
+            kinds.push(codec::kind(&body));
             let body = EventBody { writer_signature: each.signature, ..body };
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(header, payload, each.index)?;
@@ -168,6 +170,7 @@ impl App {
             prepared.push(ready);
         }
         let committed = self.ledger.submit(prepared).await?;
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
         *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts

@@ -9,7 +9,8 @@ use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::HeldAttribute;
-use sayso_proof::event::{GrantedAttribute, WithheldClass};
+use crate::telemetry::metrics;
+use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -119,6 +120,7 @@ impl App {
         let expires_at_ms = event.expires_at_ms;
         let planned = vec![self.plan(Event::GrantIssued(event))];
         let Written { receipt, events } = self.commit(turn, planned).await?;
+        count_withheld(&evaluation.withheld);
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
@@ -174,5 +176,17 @@ impl App {
             profile_version: issued.profile_version,
             receipt,
         })))
+    }
+}
+
+fn count_withheld(classes: &[WithheldClass]) {
+    for class in classes {
+        let tier = match class.decided_by() {
+            Tier::Public => "public",
+            Tier::Provider => "provider",
+            Tier::Individual => "individual",
+            Tier::Unspecified => "unspecified",
+        };
+        metrics().withheld(tier, class.count);
     }
 }

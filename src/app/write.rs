@@ -11,6 +11,7 @@ use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::{Committed, Prepared};
+use crate::telemetry::metrics;
 use crate::vault::clear_stack;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
@@ -293,6 +294,7 @@ impl App {
 
     async fn commit_to_the_end(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Written, AppError> {
         let mut sealed = Vec::with_capacity(planned.len());
+        let mut kinds = Vec::with_capacity(planned.len());
         let (mut version, mut previous) = {
             let now = turn.lane.read();
             (now.state.version, now.newest)
@@ -310,6 +312,7 @@ impl App {
             };
             let draft = Draft { about_ms: turn.about_ms, actor: turn.caller.actor(), event: each.event };
             let body = codec::encode(&draft, &turn.stamp.digest);
+            kinds.push(codec::kind(&body));
             let key = turn.lane.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
@@ -330,6 +333,7 @@ impl App {
                 return Err(error.into());
             }
         };
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
         let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
         {
             let mut now = turn.lane.write();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
 /// Largest answer taken, bytes: whole profiles and pages of events are longer than the usual 4 MiB.
@@ -24,6 +24,15 @@ pub(super) struct Connection {
     /// The daemon's gRPC address.
     #[arg(long, global = true, env = "SAYSO_ADDR", default_value = "http://127.0.0.1:7117")]
     pub addr: String,
+    /// Who signed the daemon's certificate (PEM), for an https:// address. Default: whom the system trusts.
+    #[arg(long, global = true, env = "SAYSO_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// A certificate (PEM) to call with, instead of a token; goes with --tls-key.
+    #[arg(long, global = true, env = "SAYSO_CERT", value_name = "FILE", requires = "tls_key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, global = true, env = "SAYSO_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// File with the token to call with. Default: the role's token of the `--dev` daemon in --data.
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -40,11 +49,13 @@ const ROLES_WITH_TOKENS: [&str; 6] = ["service", "steward", "auditor", "operator
 
 /// Adds the token to every call.
 #[derive(Clone)]
-pub(super) struct Bearer(MetadataValue<Ascii>);
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
         Ok(request)
     }
 }
@@ -69,16 +80,42 @@ impl Connection {
 
     /// A connection without a credential.
     pub async fn channel(&self) -> Result<Channel, CliError> {
-        let endpoint = endpoint(&self.addr)?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
+        let endpoint = self.endpoint()?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
         let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_while_idle(true);
         endpoint.connect().await.map_err(|_| {
-            CliError::failed(format!("no daemon answers at {}; `sayso serve --dev` starts one", self.addr))
+            let hint = if self.addr.starts_with("https://") {
+                "; does --ca (SAYSO_CA) name who signed its certificate?"
+            } else {
+                "; `sayso serve --dev` starts one"
+            };
+            CliError::failed(format!("no daemon answers at {}{hint}", self.addr))
         })
+    }
+
+    /// The address with everything that TLS needs.
+    fn endpoint(&self) -> Result<Endpoint, CliError> {
+        let endpoint = endpoint(&self.addr)?;
+        if !self.addr.starts_with("https://") {
+            return match (&self.ca, &self.cert) {
+                (None, None) => Ok(endpoint),
+                _ => Err(CliError::usage("--ca and --cert go with an https:// address")),
+            };
+        }
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read_pem(path)?)),
+            None => tls.with_native_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.tls_key) {
+            tls = tls.identity(Identity::from_pem(read_pem(cert)?, read_pem(key)?));
+        }
+        endpoint.tls_config(tls).map_err(CliError::usage)
     }
 
     /// The token to call with.
     fn bearer(&self, role: &str) -> Result<Bearer, CliError> {
         match (&self.token_file, &self.role) {
+            (None, None) if self.cert.is_some() => Ok(Bearer(None)),
             (Some(_), Some(_)) => Err(CliError::usage(
                 "--as picks a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
             )),
@@ -94,12 +131,14 @@ impl Connection {
 }
 
 fn endpoint(addr: &str) -> Result<Endpoint, CliError> {
-    if addr.starts_with("https://") {
-        return Err(CliError::usage("--addr: there is no TLS yet; give an http:// address"));
-    }
-    let endpoint = Some(addr).filter(|addr| addr.starts_with("http://")).map(str::to_owned);
+    let is_url = |addr: &&str| ["http://", "https://"].iter().any(|scheme| addr.starts_with(scheme));
+    let endpoint = Some(addr).filter(is_url).map(str::to_owned);
     let endpoint = endpoint.and_then(|addr| Endpoint::from_shared(addr).ok());
     endpoint.ok_or_else(|| CliError::usage("--addr must be a URL like http://127.0.0.1:7117"))
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
 }
 
 fn read_token(path: &Path) -> Result<Bearer, CliError> {
@@ -114,7 +153,7 @@ fn read_token(path: &Path) -> Result<Bearer, CliError> {
     let value = value.and_then(|value| value.parse::<MetadataValue<Ascii>>().ok());
     let mut value = value.ok_or_else(|| CliError::usage(format!("{} holds no token", path.display())))?;
     value.set_sensitive(true);
-    Ok(Bearer(value))
+    Ok(Bearer(Some(value)))
 }
 
 /// Where a `--dev` daemon leaves a role's token.
@@ -157,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_urls_without_tls() {
-        assert!(endpoint("http://127.0.0.1:7117").is_ok());
-        for bad in ["127.0.0.1:7117", "https://example.org", "", "http://", "unix:/tmp/socket"] {
+    fn addresses_are_urls() {
+        assert!(endpoint("http://127.0.0.1:7117").is_ok() && endpoint("https://example.org").is_ok());
+        for bad in ["127.0.0.1:7117", "", "http://", "unix:/tmp/socket"] {
             assert!(endpoint(bad).is_err(), "{bad}");
         }
     }
@@ -174,12 +213,16 @@ mod tests {
         std::fs::write(&path, "named\n").unwrap();
         let at = |token_file: Option<&PathBuf>, role: Option<&str>| Connection {
             addr: String::new(),
+            ca: None,
+            cert: None,
+            tls_key: None,
             token_file: token_file.cloned(),
             data: folder.path().to_owned(),
             role: role.map(str::to_owned),
         };
-        let token =
-            |at: &Connection| at.bearer("steward").map(|bearer| bearer.0.to_str().unwrap().to_owned());
+        let token = |at: &Connection| {
+            at.bearer("steward").map(|bearer| bearer.0.unwrap().to_str().unwrap().to_owned())
+        };
         assert_eq!(token(&at(None, None)).unwrap(), "Bearer of-the-role");
         assert_eq!(token(&at(Some(&path), None)).unwrap(), "Bearer named");
         assert!(token(&at(Some(&path), Some("steward"))).unwrap_err().to_string().contains("only one"));

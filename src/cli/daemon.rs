@@ -1,7 +1,11 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
-use crate::api::{self, ApiOptions, CredentialError, Issuer, ServeError};
-use crate::app::{App, Declared, OpenError, ReportSettings, Restored, RightsSettings, Settings, TierKeys};
+use super::renew;
+use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
+use crate::app::{
+    App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
+};
+use crate::bounds::BoundsError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
@@ -10,6 +14,7 @@ use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
 use ed25519_dalek::SigningKey;
@@ -42,6 +47,15 @@ pub enum DaemonError {
     /// The credential issuer.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Keys of another issuer.
+    #[error("tokens: {0}")]
+    Keys(String),
+    /// The role table.
+    #[error(transparent)]
+    Roles(#[from] BoundsError),
     /// Opening everything.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -202,7 +216,12 @@ impl Daemon {
         // Addresses first: a daemon that can't listen should not touch the store.
         let grpc = listen(config.listen).await?;
         let http = listen(config.http).await?;
-        let app = open_app(config, clock).await?;
+        let certificates = certificates(config)?.map(Arc::new);
+        let tokens = renew::tokens(config, Arc::clone(&clock)).await?;
+        let (methods, routes) = (api::methods(), web::ROUTES);
+        let actions = methods.iter().map(String::as_str).chain(routes);
+        let table = Arc::new(RoleTable::compile(actions)?);
+        let app = open_app(config, Arc::clone(&clock)).await?;
         let (stop, stopped) = watch::channel(false);
         let mut daemon = Self {
             grpc: address(&grpc, config.listen)?,
@@ -213,14 +232,24 @@ impl Daemon {
             stop,
             tasks: Vec::new(),
         };
+        let built_in = config.tokens.as_ref().is_none_or(|tokens| tokens.built_in);
+        let credentials = Credentials::new(config.origin(), built_in.then_some(issuer), tokens.clone());
+        let access = Access { credentials: Arc::new(credentials), table: Arc::clone(&table), clock };
         let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
-        let until = wait(stopped.clone());
-        let serving = api::serve(grpc, until, Arc::clone(&app), issuer, options);
+        let connections_max = config.limits.connections_max;
+        let listening = |at, error| DaemonError::Listen(at, error);
+        let grpc = Incoming::new(grpc, certificates.clone(), connections_max);
+        let grpc = grpc.map_err(|error| listening(config.listen, error))?;
+        let http = Incoming::new(http, certificates.clone(), connections_max);
+        let http = http.map_err(|error| listening(config.http, error))?;
+        let serving = api::serve(grpc, wait(stopped.clone()), Arc::clone(&app), access, options);
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
         let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
         daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
-        let serving = web::serve(http, wait(stopped), app);
-        daemon.tasks.push(tokio::spawn(async move { serving.await.map_err(DaemonError::Http) }));
+        let until = wait(stopped.clone());
+        let serving = async move { web::serve(http, until, app, &table).await.map_err(DaemonError::Http) };
+        daemon.tasks.push(tokio::spawn(serving));
+        renew::keep_up(config, certificates, tokens, stopped);
         Ok(daemon)
     }
 
@@ -244,10 +273,20 @@ impl Daemon {
     }
 }
 
+fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let files = TlsFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+    };
+    Ok(Some(Certificates::open(files)?))
+}
+
 /// How long requests under way may take to finish.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-async fn wait(mut stopped: watch::Receiver<bool>) {
+pub(super) async fn wait(mut stopped: watch::Receiver<bool>) {
     // An error means that the daemon is gone, which is a stop, too.
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }

@@ -67,7 +67,15 @@ struct Story<'a> {
 
 impl Story<'_> {
     fn connection(&self) -> Connection {
-        Connection { addr: self.addr.clone(), token_file: None, data: self.data.to_owned(), role: None }
+        Connection {
+            addr: self.addr.clone(),
+            ca: None,
+            cert: None,
+            tls_key: None,
+            token_file: None,
+            data: self.data.to_owned(),
+            role: None,
+        }
     }
 
     /// Says what comes, shows the command, runs it as a user would.

@@ -355,6 +355,11 @@ impl Tally {
     }
 }
 
+/// Reads one line, for the fuzzers.
+pub(super) fn decode_line(line: &[u8]) {
+    let _read = line::request(line);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]

@@ -22,6 +22,7 @@ mod profile;
 mod progress;
 mod publish_bounds;
 mod receipt;
+mod renew;
 mod report;
 mod request;
 mod retention;
@@ -114,6 +115,12 @@ enum Command {
     Restore(backup::Restore),
     Verify(verify::Verify),
     Bench(bench::Bench),
+}
+
+/// Reads one line of `sayso import`, for the fuzzers.
+#[doc(hidden)]
+pub fn decode_import_line(line: &[u8]) {
+    import::decode_line(line);
 }
 
 /// Reads the command line and runs it to its exit status.

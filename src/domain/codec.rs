@@ -45,6 +45,16 @@ pub fn encode(draft: &Draft, request_digest: &[u8]) -> EventBody {
     }
 }
 
+/// What kind of event a body holds: its field number within `EventBody.event`; 0 for none.
+#[must_use]
+pub fn kind(body: &EventBody) -> u32 {
+    let mut bytes = Vec::new();
+    if let Some(event) = &body.event {
+        event.encode(&mut bytes);
+    }
+    prost::encoding::decode_key(&mut bytes.as_slice()).map_or(0, |(number, _)| number)
+}
+
 /// The event of a message.
 ///
 /// # Errors

@@ -87,7 +87,9 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestExtended(_)
         | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
-        | Event::HoldLifted(_) => Class::Requests,
+        | Event::HoldLifted(_)
+        // Who looked is, like a request, about how the person was dealt with.
+        | Event::RecordViewed(_) => Class::Requests,
         Event::RecipientAcknowledged(_)
         | Event::ErasureCompleted(_)
         | Event::BoundsPublished(_)
@@ -95,7 +97,6 @@ pub fn class(event: &Event) -> Class {
         | Event::CategoryDefined(_)
         | Event::NoticePublished(_)
         | Event::AuditExported(_)
-        | Event::RecordViewed(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
         | Event::FiguresReported(_)

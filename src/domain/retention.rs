@@ -95,6 +95,7 @@ pub fn keeps_nobody(event: &Event) -> bool {
             | Event::AttributeExpired { .. }
             | Event::ConsentExpired { .. }
             | Event::SubjectDescribed(_)
+            | Event::RecordViewed(_)
     )
 }
 
@@ -138,7 +139,10 @@ impl Ending<'_> {
                 let decided = record.decided.as_ref()?;
                 after(decided.at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
-            Event::ErasureRequested(_) | Event::ErasureRefused(_) | Event::RequestExtended(_) => {
+            Event::ErasureRequested(_)
+            | Event::ErasureRefused(_)
+            | Event::RequestExtended(_)
+            | Event::RecordViewed(_) => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
             Event::AttributeExpired { .. } => {

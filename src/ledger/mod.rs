@@ -12,6 +12,7 @@ pub use key::LogKey;
 
 use crate::clock::SharedClock;
 use crate::store::{LogStore, StoreError};
+use crate::telemetry::metrics;
 use anchor::Anchor;
 use sayso_proof::checkpoint::{self, Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EntryError, Header};
@@ -19,10 +20,14 @@ use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use sayso_proof::proof::TlogProof;
 use sequencer::{Sequencer, Submission};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
+
+/// How long readiness is down after the store took nothing, milliseconds.
+const REFUSED_MS: u64 = 5_000;
 
 /// Settings of one log.
 #[derive(Clone, Debug)]
@@ -112,6 +117,9 @@ pub struct Ledger {
     key: Arc<LogKey>,
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
+    clock: SharedClock,
+    /// When the store last took nothing; written by the sequencer.
+    refused_at_ms: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -157,12 +165,21 @@ impl Ledger {
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
         let origin = options.origin.clone();
-        let sequencer =
-            Sequencer::new(options, Arc::clone(&store), Arc::clone(&key), clock, frontier, anchor, publish);
+        let refused_at_ms = Arc::new(AtomicU64::new(0));
+        let sequencer = Sequencer::new(
+            options,
+            Arc::clone(&store),
+            Arc::clone(&key),
+            Arc::clone(&clock),
+            frontier,
+            anchor,
+            publish,
+            Arc::clone(&refused_at_ms),
+        );
         let thread = std::thread::Builder::new().name("sequencer".into());
         let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
-        Ok(Self { origin, store, key, queue, newest, thread })
+        Ok(Self { origin, store, key, clock, queue, newest, refused_at_ms, thread })
     }
 
     /// The last checkpoint that was given out before this start, where one is kept in this file.
@@ -195,7 +212,9 @@ impl Ledger {
         let sent = {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
-            queue.try_send(Submission { entries, reply })
+            metrics().queued();
+            let sent = queue.try_send(Submission { entries, reply });
+            sent.inspect_err(|_| metrics().taken())
         };
         sent.map_err(|error| match error {
             TrySendError::Full(_) => SubmitError::Overloaded,
@@ -216,10 +235,19 @@ impl Ledger {
         self.newest.clone()
     }
 
-    /// Whether writes are taken.
+    /// Whether the log goes on: false once it has stopped for good.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.newest.has_changed().is_ok()
+    }
+
+    /// Whether writes are taken: not once the log has stopped, nor for a while after the store took nothing (no room,
+    /// say). Then it is tried again, since only a write can show that there is room.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        let refused_at_ms = self.refused_at_ms.load(Ordering::Relaxed);
+        let waited_ms = self.clock.now_ms().saturating_sub(refused_at_ms);
+        self.is_running() && (refused_at_ms == 0 || waited_ms >= REFUSED_MS)
     }
 
     /// That a position is in the tree of `size`.

@@ -2,8 +2,9 @@
 
 use super::anchor::Anchor;
 use super::{Committed, LedgerOptions, LogKey, Place, Prepared, SignedCheckpoint, SubmitError};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Stopwatch};
 use crate::store::{CommitError, Frame, LogStore, NewEntry};
+use crate::telemetry::metrics;
 use lru::LruCache;
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::entry::Handle;
@@ -11,6 +12,7 @@ use sayso_proof::merkle::{Frontier, Hash};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use tokio::sync::{oneshot, watch};
 
@@ -43,6 +45,8 @@ pub(super) struct Sequencer {
     heads: LruCache<Handle, Newest>,
     anchor: Anchor,
     newest: watch::Sender<Arc<SignedCheckpoint>>,
+    /// When the store last took nothing; 0 once it takes again. Readiness reads it.
+    refused_at_ms: Arc<AtomicU64>,
     /// Did not fit into the last batch; the first of the next.
     held: Option<Submission>,
 }
@@ -79,6 +83,7 @@ fn bytes_of(entries: &[Prepared]) -> usize {
 }
 
 impl Sequencer {
+    #[expect(clippy::too_many_arguments, reason = "everything that one thread owns, given once")]
     pub fn new(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,
@@ -87,11 +92,24 @@ impl Sequencer {
         frontier: Frontier,
         anchor: Anchor,
         newest: watch::Sender<Arc<SignedCheckpoint>>,
+        refused_at_ms: Arc<AtomicU64>,
     ) -> Self {
         let recorded_at_ms = store.head().recorded_at_ms;
         let heads = LruCache::new(HEADS_MAX);
         let held = None;
-        Self { options, store, key, clock, frontier, recorded_at_ms, heads, anchor, newest, held }
+        Self {
+            options,
+            store,
+            key,
+            clock,
+            frontier,
+            recorded_at_ms,
+            heads,
+            anchor,
+            newest,
+            refused_at_ms,
+            held,
+        }
     }
 
     /// Until everybody who could submit is gone, or the store has failed.
@@ -152,14 +170,18 @@ impl Sequencer {
         }
         let mut frontier = self.frontier.clone();
         batch.frames.iter().flatten().for_each(|entry| frontier.push(entry.leaf_hash));
+        let watch = Stopwatch::start();
         match self.store.commit(self.frontier.size(), &batch.frames) {
             Ok(head) if head.size == frontier.size() => {
+                metrics().flushed(batch.events, watch.elapsed());
+                self.refused_at_ms.store(0, Ordering::Relaxed);
                 self.publish(frontier, batch);
                 true
             }
             Ok(_) => self.stop("the store holds another number of entries", batch),
             Err(CommitError::Rejected(error)) => {
                 tracing::warn!(%error, "the store took nothing");
+                self.refused_at_ms.store(self.clock.now_ms(), Ordering::Relaxed);
                 refuse(batch, &SubmitError::Unavailable);
                 true
             }
@@ -193,6 +215,7 @@ impl Sequencer {
 
     /// Takes a submission into the batch, or refuses it without harm to the others.
     fn admit(&mut self, submission: Submission, batch: &mut Batch) {
+        metrics().taken();
         match self.check(&submission.entries, batch) {
             Ok(chains) => {
                 batch.heads.extend(chains);

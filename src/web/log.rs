@@ -32,7 +32,7 @@ pub(super) async fn tile(State(app): State<Arc<App>>, Path(path): Path<String>) 
 }
 
 /// Level, index and width of a tile's path; nothing where it is not in its one canonical form.
-fn parse(path: &str) -> Option<(u8, u64, u16)> {
+pub(super) fn parse(path: &str) -> Option<(u8, u64, u16)> {
     let (level, rest) = path.split_once('/')?;
     let (number, width) = match rest.split_once(".p/") {
         Some((number, width)) => (number, canonical(width).filter(|width| (1..256).contains(width))?),

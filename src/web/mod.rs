@@ -1,38 +1,97 @@
-//! HTTP: the public log in the C2SP tlog-tiles layout, and health. The only room that knows axum.
+//! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics. The only room that knows axum.
 
 mod log;
 
-use crate::app::App;
+use crate::app::{App, RoleTable};
+use crate::telemetry::{Standing, metrics};
+use crate::tls::{Connection, Incoming};
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use sayso_proof::event::Role;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
-/// Serves HTTP on `listener` until `shutdown`.
+/// Every route, by its name in the role table.
+pub const ROUTES: [&str; 5] =
+    ["GET /healthz", "GET /readyz", "GET /metrics", "GET /checkpoint", "GET /tile/{*path}"];
+
+/// Reads a tile's path, for the fuzzers.
+#[doc(hidden)]
+pub fn decode_tile_path(path: &str) {
+    let _read = log::parse(path);
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.next().await {
+            // Who is at the other end is nobody's business here: nothing is asked of them, nothing is kept.
+            Some(connection) => (connection, self.address()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address())
+    }
+}
+
+/// Serves HTTP on `incoming` until `shutdown`.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     shutdown: impl Future<Output = ()> + Send + 'static,
     app: Arc<App>,
+    table: &RoleTable,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await
+    axum::serve(incoming, router(app, table)).with_graceful_shutdown(shutdown).await
 }
 
-fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/checkpoint", get(log::checkpoint))
-        .route("/tile/{*path}", get(log::tile))
-        .with_state(app)
+/// A route that the table does not open to anyone is not there at all: HTTP takes no credentials.
+fn router(app: Arc<App>, table: &RoleTable) -> Router {
+    let handler = |route: &str| -> Option<MethodRouter<Arc<App>>> {
+        Some(match route {
+            "GET /healthz" => get(|| async { "ok\n" }),
+            "GET /readyz" => get(ready),
+            "GET /metrics" => get(numbers),
+            "GET /checkpoint" => get(log::checkpoint),
+            "GET /tile/{*path}" => get(log::tile),
+            _ => return None,
+        })
+    };
+    let open = ROUTES.iter().filter(|route| table.may(Role::Unspecified, route));
+    let open = open.filter_map(|route| Some((route.strip_prefix("GET ")?, handler(route)?)));
+    open.fold(Router::new(), |router, (path, handler)| router.route(path, handler)).with_state(app)
 }
 
-/// Falls once the log takes no more writes.
+/// Falls while the log takes no writes.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "stopped\n") }
+    if app.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+/// For Prometheus, in the OpenMetrics text format.
+async fn numbers(State(app): State<Arc<App>>) -> Response {
+    let now = Standing {
+        entries: app.ledger().checkpoint().size,
+        entry_bytes: app.ledger().store().entry_bytes(),
+        subjects: app.subject_count().unwrap_or_default(),
+        ready: app.is_ready(),
+    };
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    metrics().text(now).map_or_else(
+        |_| StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        |text| (kind, text).into_response(),
+    )
 }

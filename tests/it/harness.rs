@@ -53,6 +53,23 @@ pub struct Clients {
     pub operator: OperatorServiceClient<Link>,
 }
 
+impl Clients {
+    /// With one credential, over one connection.
+    pub fn over(channel: &Channel, token: Option<&str>) -> Self {
+        let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
+        let link = || InterceptedService::new(channel.clone(), bearer.clone());
+        Self {
+            profile: ProfileServiceClient::new(link()),
+            consent: ConsentServiceClient::new(link()),
+            grant: GrantServiceClient::new(link()),
+            rights: RightsServiceClient::new(link()),
+            bounds: BoundsServiceClient::new(link()),
+            audit: AuditServiceClient::new(link()),
+            operator: OperatorServiceClient::new(link()),
+        }
+    }
+}
+
 pub struct Harness {
     pub dir: tempfile::TempDir,
     pub daemon: Daemon,
@@ -92,18 +109,7 @@ impl Harness {
 
     pub async fn with_token(&self, token: Option<&str>) -> Clients {
         let endpoint = Channel::from_shared(format!("http://{}", self.daemon.grpc)).unwrap();
-        let channel = endpoint.connect().await.unwrap();
-        let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
-        let link = || InterceptedService::new(channel.clone(), bearer.clone());
-        Clients {
-            profile: ProfileServiceClient::new(link()),
-            consent: ConsentServiceClient::new(link()),
-            grant: GrantServiceClient::new(link()),
-            rights: RightsServiceClient::new(link()),
-            bounds: BoundsServiceClient::new(link()),
-            audit: AuditServiceClient::new(link()),
-            operator: OperatorServiceClient::new(link()),
-        }
+        Clients::over(&endpoint.connect().await.unwrap(), token)
     }
 
     /// Runs the real binary as `role` against this daemon.

@@ -1,0 +1,151 @@
+//! Every decoder that reads what others wrote, as a function of bytes: for `fuzz/` (cargo-fuzz) and for the test that
+//! drives the same functions on the stable toolchain. None may panic, hang, or take memory that the input doesn't bound.
+
+use crate::api;
+use crate::bounds::Bounds;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::domain::codec;
+use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::vocabulary::Vocabulary;
+use crate::proto;
+use ed25519_dalek::SigningKey;
+use prost_reflect::prost::Message;
+use sayso_proof::bundle::{self, Source};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey, open_note};
+use sayso_proof::entry::{self, Entry, EventKey};
+use sayso_proof::event::{BoundsPublished, EventBody, Tier};
+use sayso_proof::proof::TlogProof;
+use std::sync::{Arc, OnceLock};
+
+/// Seed of the log key that the corpora were signed with. Protects nothing.
+pub const LOG_SEED: [u8; 32] = [7; 32];
+
+/// A decoder as a function of bytes.
+pub type Target = fn(&[u8]);
+
+/// Name and function of each target; corpora lie in `fuzz/corpus/<name>/`.
+pub const TARGETS: [(&str, Target); 11] = [
+    ("request", request),
+    ("event", event),
+    ("entry", sealed_entry),
+    ("checkpoint", checkpoint),
+    ("proof", proof),
+    ("bundle", whole_bundle),
+    ("policy", policy),
+    ("token", token),
+    ("import", import),
+    ("configuration", configuration),
+    ("tile", tile),
+];
+
+fn key() -> &'static VerifierKey {
+    static KEY: OnceLock<VerifierKey> = OnceLock::new();
+    let make = || VerifierKey {
+        name: Config::default().origin(),
+        key: SigningKey::from_bytes(&LOG_SEED).verifying_key(),
+    };
+    KEY.get_or_init(make)
+}
+
+/// Protobuf to domain, as `RecordAttributes` has it, and ids as text.
+pub fn request(bytes: &[u8]) {
+    if let Ok(request) = proto::RecordAttributesRequest::decode(bytes) {
+        api::decode_attributes(request);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let _read = (text.parse::<EventId>(), text.parse::<GrantId>(), SubjectId::new(&text));
+}
+
+/// A decoded body to an event.
+pub fn event(bytes: &[u8]) {
+    let Ok(body) = EventBody::decode(bytes) else { return };
+    let place = codec::Place {
+        event_id: EventId([0; 16]),
+        position: 0,
+        version: 0,
+        recorded_at_ms: 0,
+        sealed_at_ms: 0,
+    };
+    if let Ok(recorded) = codec::decode(place, body) {
+        let _state = crate::domain::profile::SubjectState::fold([&recorded]);
+    }
+}
+
+/// A COSE entry: its header, its signature, its seal.
+pub fn sealed_entry(bytes: &[u8]) {
+    let _header = entry::parse_header(bytes);
+    let Ok(entry) = Entry::parse(bytes) else { return };
+    let _verdicts = (
+        entry.verify(&key().key),
+        entry.open(&EventKey::from_bytes([0; 32])).is_ok(),
+        entry.plain_body().is_ok(),
+    );
+}
+
+/// A signed note and the checkpoint in it.
+pub fn checkpoint(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _read = (open_note(&text, key()).is_ok(), Checkpoint::parse(&text).is_ok());
+    let _key = text.parse::<VerifierKey>().is_ok();
+}
+
+/// A proof that carries its entry.
+pub fn proof(bytes: &[u8]) {
+    if let Ok(proof) = String::from_utf8_lossy(bytes).parse::<TlogProof>() {
+        let _verdict = proof.verify(key()).is_ok();
+    }
+}
+
+/// A bundle as an archive: bombs, paths, truncation.
+pub fn whole_bundle(bytes: &[u8]) {
+    let _verdict =
+        bundle::verify(Source::Archive(Box::new(bytes)), key(), &bundle::Options::default(), &mut |_, _| {})
+            .is_ok();
+}
+
+/// A policy as somebody publishes it.
+pub fn policy(bytes: &[u8]) {
+    let published = BoundsPublished {
+        tier: Tier::Provider.into(),
+        pack: "fuzz".into(),
+        version: "1".into(),
+        policies: String::from_utf8_lossy(bytes).into_owned(),
+        ..BoundsPublished::default()
+    };
+    let _verdict = Bounds::compile(&[(0, published)], &Vocabulary::default()).is_ok();
+}
+
+/// A bearer token, for either kind of issuer.
+pub fn token(bytes: &[u8]) {
+    static CHECKS: OnceLock<api::Tokens> = OnceLock::new();
+    let rules = || api::TokenRules { issuer: "i".into(), audience: "a".into(), controller: "dev".into() };
+    let tokens = CHECKS.get_or_init(|| {
+        let tokens = api::Tokens::new(rules(), Arc::new(SystemClock));
+        let _known = tokens.replace_keys(JWKS);
+        tokens
+    });
+    let _verdict = tokens.authenticate(&String::from_utf8_lossy(bytes)).is_ok();
+    let _other = api::Tokens::new(rules(), Arc::new(SystemClock)).replace_keys(bytes).is_ok();
+}
+
+/// The example of RFC 8037, appendix A.2.
+const JWKS: &[u8] =
+    br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// A line of `sayso import`.
+pub fn import(bytes: &[u8]) {
+    crate::cli::decode_import_line(bytes);
+}
+
+/// The configuration file.
+pub fn configuration(bytes: &[u8]) {
+    if let Ok(config) = toml::from_str::<Config>(&String::from_utf8_lossy(bytes)) {
+        let _verdict = config.check().is_ok();
+    }
+}
+
+/// The path of a tile.
+pub fn tile(bytes: &[u8]) {
+    crate::web::decode_tile_path(&String::from_utf8_lossy(bytes));
+}

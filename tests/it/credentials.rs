@@ -1,0 +1,316 @@
+//! TLS, certificates as credentials, and another issuer's tokens.
+
+use crate::harness::{config, sayso};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use sayso::cli::daemon::Daemon;
+use sayso::config::{Config, Tls, Tokens};
+use sayso::proto::audit_service_client::AuditServiceClient;
+use sayso::proto::{GetCheckpointRequest, GetStatsRequest, operator_service_client::OperatorServiceClient};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request};
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// Certificate and key, PEM, with URI names.
+    fn sign(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        for name in names {
+            params.subject_alt_names.push(SanType::URI((*name).try_into().unwrap()));
+        }
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Certificates of a daemon in `dir`, signed by `authority`; clients' by `clients`.
+fn tls(dir: &Path, authority: &Authority, clients: &Authority) -> Tls {
+    let (certificate, key) = authority.sign(&[]);
+    std::fs::write(dir.join("server.pem"), certificate).unwrap();
+    private(&dir.join("server.key"), &key);
+    std::fs::write(dir.join("clients.pem"), &clients.pem).unwrap();
+    Tls {
+        certificate: dir.join("server.pem"),
+        key: dir.join("server.key"),
+        client_ca: Some(dir.join("clients.pem")),
+        reload_s: 1,
+    }
+}
+
+fn trusting(authority: &Authority) -> ClientTlsConfig {
+    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem)).domain_name("localhost")
+}
+
+async fn connect(daemon: &Daemon, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("https://{}", daemon.grpc)).unwrap();
+    endpoint.tls_config(tls).unwrap().connect().await
+}
+
+async fn checkpoint(channel: Channel, token: Option<&str>) -> Result<u64, tonic::Status> {
+    let mut request = Request::new(GetCheckpointRequest {});
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    Ok(AuditServiceClient::new(channel).get_checkpoint(request).await?.into_inner().tree_size)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (servers, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
+    let config =
+        Config { tls: Some(tls(dir.path(), &servers, &clients)), ..config(&dir.path().join("data")) };
+    let origin = config.origin();
+    let daemon = Daemon::start(&config).await.unwrap();
+    let with = |authority: &Authority, names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (certificate, key) = authority.sign(&names);
+        trusting(&servers).identity(Identity::from_pem(certificate, key))
+    };
+    let operator =
+        connect(&daemon, with(&clients, &[format!("spiffe://{origin}/operator/ops")])).await.unwrap();
+    assert!(checkpoint(operator.clone(), None).await.unwrap() > 0);
+    OperatorServiceClient::new(operator).get_stats(GetStatsRequest {}).await.unwrap();
+    let service =
+        connect(&daemon, with(&clients, &[format!("spiffe://{origin}/service/tutor")])).await.unwrap();
+    let denied = OperatorServiceClient::new(service).get_stats(GetStatsRequest {}).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    for names in [
+        vec![],
+        vec!["spiffe://sayso.localhost/other/operator/ops".to_owned()],
+        vec![format!("spiffe://{origin}/root/ops")],
+        vec![format!("spiffe://{origin}/operator/")],
+        vec![format!("spiffe://{origin}/operator/a/b")],
+        vec![format!("https://{origin}/operator/ops")],
+        vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/steward/b")],
+    ] {
+        let channel = connect(&daemon, with(&clients, &names)).await.unwrap();
+        assert_eq!(checkpoint(channel, None).await.unwrap_err().code(), Code::Unauthenticated, "{names:?}");
+    }
+    // Signed by somebody else: no connection, or none that answers.
+    let stranger = connect(&daemon, with(&strangers, &[format!("spiffe://{origin}/operator/ops")])).await;
+    if let Ok(channel) = stranger {
+        assert!(checkpoint(channel, None).await.is_err());
+    }
+    // No certificate, but a token; and nothing in plain text.
+    let bare = connect(&daemon, trusting(&servers)).await.unwrap();
+    let token = daemon.issuer.mint(sayso::proto::Role::Auditor, "a", 60).unwrap();
+    checkpoint(bare.clone(), Some(&token)).await.unwrap();
+    assert_eq!(checkpoint(bare, None).await.unwrap_err().code(), Code::Unauthenticated);
+    let plain = Endpoint::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await;
+    if let Ok(channel) = plain {
+        assert!(checkpoint(channel, Some(&token)).await.is_err());
+    }
+    // The command line: by certificate.
+    let (certificate, key) = clients.sign(&[&format!("spiffe://{origin}/operator/ops")]);
+    std::fs::write(dir.path().join("ca.pem"), &servers.pem).unwrap();
+    std::fs::write(dir.path().join("me.pem"), certificate).unwrap();
+    private(&dir.path().join("me.key"), &key);
+    let output = sayso(&["stats", "--json"])
+        .env("SAYSO_ADDR", format!("https://localhost:{}", daemon.grpc.port()))
+        .env("SAYSO_CA", dir.path().join("ca.pem"))
+        .env("SAYSO_CERT", dir.path().join("me.pem"))
+        .env("SAYSO_KEY", dir.path().join("me.key"))
+        .output();
+    let output = tokio::task::spawn_blocking(move || output).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_change_without_a_restart_and_a_bad_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (Authority::new(), Authority::new());
+    let config = Config { tls: Some(tls(dir.path(), &first, &first)), ..config(&dir.path().join("data")) };
+    let daemon = Daemon::start(&config).await.unwrap();
+    connect(&daemon, trusting(&first)).await.unwrap();
+    assert!(connect(&daemon, trusting(&second)).await.is_err());
+    std::fs::write(dir.path().join("server.pem"), "nonsense").unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    connect(&daemon, trusting(&first)).await.unwrap();
+    tls(dir.path(), &second, &second);
+    let changed = async {
+        while connect(&daemon, trusting(&second)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
+    assert!(connect(&daemon, trusting(&first)).await.is_err());
+    daemon.stop().await.unwrap();
+    // A key that others may read is refused at the start.
+    std::fs::set_permissions(dir.path().join("server.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(Daemon::start(&config).await.is_err());
+}
+
+/// A key pair of another issuer.
+struct Key {
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: Value,
+}
+
+fn keys() -> Vec<Key> {
+    let text = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let ed = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let ec = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let rsa = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let (x, y) = ec.public_key_raw()[1..].split_at(32);
+    // SEQUENCE { INTEGER n, INTEGER e = 65537 }
+    let der = rsa.public_key_raw();
+    let modulus = &der[der.len() - 5 - 256..der.len() - 5];
+    vec![
+        Key {
+            algorithm: Algorithm::EdDSA,
+            private: EncodingKey::from_ed_pem(ed.serialize_pem().as_bytes()).unwrap(),
+            public: json!({"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": text(ed.public_key_raw())}),
+        },
+        Key {
+            algorithm: Algorithm::ES256,
+            private: EncodingKey::from_ec_pem(ec.serialize_pem().as_bytes()).unwrap(),
+            public: json!({"kty": "EC", "crv": "P-256", "kid": "ec", "use": "sig", "x": text(x), "y": text(y)}),
+        },
+        Key {
+            algorithm: Algorithm::RS256,
+            private: EncodingKey::from_rsa_pem(rsa.serialize_pem().as_bytes()).unwrap(),
+            public: json!({"kty": "RSA", "kid": "rsa", "n": text(modulus), "e": "AQAB"}),
+        },
+    ]
+}
+
+fn token(key: &EncodingKey, algorithm: Algorithm, kid: &str, change: Value) -> String {
+    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 600;
+    let mut claims = json!({"iss": "https://id.example", "aud": ["sayso", "other"], "controller": "dev",
+        "role": "auditor", "sub": "mina", "exp": soon});
+    for (name, value) in change.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    let header = Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
+    jsonwebtoken::encode(&header, &claims, key).unwrap()
+}
+
+fn with_tokens(data: &Path, file: Option<PathBuf>, url: Option<String>) -> Config {
+    let tokens = Tokens {
+        issuer: "https://id.example".into(),
+        audience: "sayso".into(),
+        jwks_file: file,
+        jwks_url: url,
+        jwks_ca: None,
+        refresh_s: 1,
+        built_in: false,
+    };
+    Config { tokens: Some(tokens), ..config(data) }
+}
+
+async fn plain(daemon: &Daemon) -> Channel {
+    Endpoint::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, file) = (keys(), dir.path().join("jwks.json"));
+    let publish = |keys: &[&Key]| {
+        let keys: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
+        std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+    };
+    publish(&keys.iter().collect::<Vec<_>>());
+    let config = with_tokens(&dir.path().join("data"), Some(file.clone()), None);
+    let daemon = Daemon::start(&config).await.unwrap();
+    let channel = plain(&daemon).await;
+    let kid = |key: &Key| key.public["kid"].as_str().unwrap().to_owned();
+    for key in &keys {
+        let good = token(&key.private, key.algorithm, &kid(key), json!({}));
+        checkpoint(channel.clone(), Some(&good)).await.unwrap();
+        for change in [
+            json!({"iss": "https://evil.example"}),
+            json!({"aud": "other"}),
+            json!({"controller": "other"}),
+            json!({"role": "root"}),
+            json!({"role": "ledger"}),
+            json!({"sub": ""}),
+            json!({"exp": 1}),
+            json!({"nbf": 4_000_000_000_u64}),
+        ] {
+            let bad = token(&key.private, key.algorithm, &kid(key), change.clone());
+            let refused = checkpoint(channel.clone(), Some(&bad)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated, "{change}");
+        }
+    }
+    // A token under another key's name; a symmetric one signed with the public key's text; none at all; the built-in one.
+    let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));
+    let public = EncodingKey::from_secret(keys[2].public["n"].as_str().unwrap().as_bytes());
+    let confused = token(&public, Algorithm::HS256, "rsa", json!({}));
+    let parts: Vec<&str> = mixed.split('.').collect();
+    let none = format!("{}.{}.", BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"ed"}"#), parts[1]);
+    let built_in = daemon.issuer.mint(sayso::proto::Role::Auditor, "a", 60).unwrap();
+    for bad in [mixed, confused, none, built_in] {
+        assert_eq!(checkpoint(channel.clone(), Some(&bad)).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+    // The first key is taken back: its tokens fall, also those that were remembered.
+    let old = token(&keys[0].private, keys[0].algorithm, "ed", json!({}));
+    checkpoint(channel.clone(), Some(&old)).await.unwrap();
+    publish(&[&keys[1]]);
+    let fallen = async {
+        while checkpoint(channel.clone(), Some(&old)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), fallen).await.unwrap();
+    // What can't be used leaves the keys as they are.
+    std::fs::write(&file, r#"{"keys": []}"#).unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let new = token(&keys[1].private, keys[1].algorithm, "ec", json!({}));
+    checkpoint(channel, Some(&new)).await.unwrap();
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_a_url_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let keys = keys();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys?v=1", listener.local_addr().unwrap());
+    let body = json!({ "keys": [keys[1].public] }).to_string();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let count = stream.read(&mut asked).await.unwrap();
+            assert!(String::from_utf8_lossy(&asked[..count]).starts_with("GET /keys?v=1 HTTP/1.1"));
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let daemon = Daemon::start(&with_tokens(&dir.path().join("data"), None, Some(url))).await.unwrap();
+    let good = token(&keys[1].private, keys[1].algorithm, "ec", json!({}));
+    checkpoint(plain(&daemon).await, Some(&good)).await.unwrap();
+    daemon.stop().await.unwrap();
+    serving.abort();
+    // Nobody there: no daemon that lets nobody in.
+    let nowhere = with_tokens(&dir.path().join("other"), None, Some("http://127.0.0.1:1/keys".into()));
+    assert!(Daemon::start(&nowhere).await.is_err());
+}

@@ -1,0 +1,261 @@
+//! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health are true.
+
+use crate::harness::{Harness, fact, publish_notice};
+use sayso::api::{REQUEST_ID, methods};
+use sayso::app::RoleTable;
+use sayso::proto::{self, Role};
+use sayso::web;
+use std::collections::BTreeSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+const ROLES: [Role; 7] = [
+    Role::Unspecified,
+    Role::Service,
+    Role::Subject,
+    Role::Steward,
+    Role::Authority,
+    Role::Auditor,
+    Role::Operator,
+];
+
+/// Bytes as they are: calls any method by its name.
+#[derive(Clone, Copy, Default)]
+pub struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+    fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(to, &item);
+        Ok(())
+    }
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut bytes = vec![0; bytes::Buf::remaining(from)];
+        bytes::Buf::copy_to_slice(from, &mut bytes);
+        Ok(Some(bytes))
+    }
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+/// Calls a method with these bytes; the first answer, or what it failed with.
+pub async fn call(
+    channel: &Channel,
+    token: Option<&str>,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<tonic::metadata::MetadataMap, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut request = Request::new(tokio_stream::once(body));
+    request.set_timeout(std::time::Duration::from_secs(5));
+    if let Some(token) = token {
+        let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    let answer = client.streaming(request, path.parse().unwrap(), Raw).await?;
+    let head = answer.metadata().clone();
+    let next = tokio::time::timeout(std::time::Duration::from_secs(1), answer.into_inner().message()).await;
+    if let Ok(message) = next {
+        message?;
+    }
+    Ok(head)
+}
+
+fn path_of(method: &str) -> String {
+    if method.starts_with("grpc.") { format!("/{method}") } else { format!("/sayso.v1.{method}") }
+}
+
+fn table() -> RoleTable {
+    let methods = methods();
+    RoleTable::compile(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
+}
+
+/// Names of services and methods as the daemon's own reflection tells them.
+async fn reflected(channel: &Channel) -> BTreeSet<String> {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let mut client = ServerReflectionClient::new(channel.clone());
+    let mut ask = async |request: MessageRequest| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("no list of services");
+    };
+    let mut found = BTreeSet::new();
+    for service in list.service {
+        let MessageResponse::FileDescriptorResponse(files) =
+            ask(MessageRequest::FileContainingSymbol(service.name.clone())).await
+        else {
+            panic!("no descriptor of {}", service.name);
+        };
+        for file in files.file_descriptor_proto {
+            let file: prost_types::FileDescriptorProto = prost::Message::decode(file.as_slice()).unwrap();
+            for each in &file.service {
+                let name = format!("{}.{}", file.package(), each.name());
+                let short = name.strip_prefix("sayso.v1.").unwrap_or(&name).to_owned();
+                found.extend(each.method.iter().map(|method| format!("{short}/{}", method.name())));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_that_reflection_shows_has_a_rule_and_the_rule_holds() {
+    let harness = Harness::start().await;
+    let channel =
+        Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
+    let table = table();
+    let shown = reflected(&channel).await;
+    assert!(shown.len() > 25, "{shown:?}");
+    for method in &shown {
+        let permitted: Vec<Role> = ROLES.into_iter().filter(|role| table.may(*role, method)).collect();
+        assert!(!permitted.is_empty(), "{method} has no rule");
+        for role in ROLES {
+            let token =
+                (role != Role::Unspecified).then(|| harness.daemon.issuer.mint(role, "ada", 600).unwrap());
+            // Not a message of any method: whoever comes in fails at the message, which is behind the door.
+            let answer = call(&channel, token.as_deref(), &path_of(method), vec![0xff; 9]).await;
+            let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+            let outside =
+                if role == Role::Unspecified { Code::Unauthenticated } else { Code::PermissionDenied };
+            let open = permitted.contains(&Role::Unspecified);
+            assert_eq!(
+                code == outside,
+                !(open || permitted.contains(&role)),
+                "{method} as {role:?}: {code:?}"
+            );
+        }
+    }
+    // What is not there is nobody's.
+    for role in ROLES.into_iter().skip(1) {
+        let token = harness.daemon.issuer.mint(role, "ada", 600).unwrap();
+        let denied = call(&channel, Some(&token), "/sayso.v1.ProfileService/Nothing", Vec::new()).await;
+        assert_eq!(denied.unwrap_err().code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_carries_a_request_id_of_ours() {
+    let harness = Harness::start().await;
+    let channel =
+        Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
+    let id = |metadata: &tonic::metadata::MetadataMap| {
+        metadata.get(REQUEST_ID).unwrap().to_str().unwrap().to_owned()
+    };
+    let denied = call(&channel, None, "/sayso.v1.AuditService/GetCheckpoint", Vec::new()).await.unwrap_err();
+    let token = harness.daemon.issuer.mint(Role::Auditor, "ada", 600).unwrap();
+    let answered =
+        call(&channel, Some(&token), "/sayso.v1.AuditService/GetCheckpoint", Vec::new()).await.unwrap();
+    let (first, second) = (id(denied.metadata()), id(&answered));
+    assert!(first != second && first.len() == 16, "{first} {second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_at_a_person_is_seen_by_that_person() {
+    let harness = Harness::start().await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    ada.profile.record_attributes(fact("", "tone", "work", "plain")).await.unwrap();
+    let events = || proto::ListEventsRequest::default();
+    let count = async |ada: &mut crate::harness::Clients| {
+        ada.profile.list_events(events()).await.unwrap().into_inner().events.len()
+    };
+    // Nobody but themself.
+    assert_eq!(count(&mut ada).await, 1);
+    assert_eq!(count(&mut ada).await, 1);
+    let mut steward = harness.as_role(Role::Steward, "mina").await;
+    publish_notice(&mut steward).await;
+    let profile = || proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
+    let seen = steward.profile.get_profile(profile()).await.unwrap().into_inner();
+    // The answer knows of itself, so that what is written next expects the right version.
+    assert_eq!(seen.version, 2);
+    steward.profile.get_profile(profile()).await.unwrap();
+    assert_eq!(count(&mut ada).await, 2, "looks within the window are one");
+    steward
+        .consent
+        .get_consents(proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() })
+        .await
+        .unwrap();
+    let mut other = harness.as_role(Role::Steward, "noor").await;
+    other.profile.get_profile(profile()).await.unwrap();
+    let shown = ada.profile.list_events(events()).await.unwrap().into_inner();
+    let text = format!("{shown:?}");
+    assert_eq!(shown.events.len(), 4);
+    for word in ["mina", "noor", "GetProfile", "GetConsents"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+/// One HTTP exchange, as text.
+pub async fn http(at: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).await.unwrap();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_there_and_hold_nothing_personal() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "canary-service").await;
+    service
+        .profile
+        .record_attributes(fact("canary-ada", "canary-key", "work", "canary-value"))
+        .await
+        .unwrap();
+    let text = http(harness.daemon.http, "/metrics").await;
+    for name in [
+        "sayso_calls_total{method=\"ProfileService/RecordAttributes\",code=\"OK\"}",
+        "sayso_call_duration_seconds_bucket",
+        "sayso_batch_events_count",
+        "sayso_flush_duration_seconds_count",
+        "sayso_queued_writes",
+        "sayso_events_total{kind=\"attribute_recorded\"}",
+        "sayso_log_entries",
+        "sayso_log_size_bytes",
+        "sayso_subjects",
+        "sayso_ready 1",
+        "# EOF",
+    ] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    assert!(!text.contains("canary"), "{text}");
+    assert!(http(harness.daemon.http, "/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(http(harness.daemon.http, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(http(harness.daemon.http, "/nothing").await.starts_with("HTTP/1.1 404"));
+}

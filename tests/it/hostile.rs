@@ -1,0 +1,157 @@
+//! Every decoder meets its corpus and mutations of it, on the stable toolchain; `fuzz/` runs the same functions with
+//! coverage. `SAYSO_FUZZ_EXECUTIONS` (or `SAYSO_FUZZ_SECONDS`) sets how many mutations
+//! each gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
+
+use crate::harness::{Harness, fact};
+use sayso::fuzzing::{LOG_SEED, TARGETS};
+use sayso::proto::{self, Role};
+use std::path::{Path, PathBuf};
+
+const EXECUTIONS: u64 = 1_000;
+const INPUT_BYTES_MAX: usize = 256 << 10;
+
+fn corpus(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name)
+}
+
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(corpus(name)).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+/// xorshift64*: enough to vary bytes.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below.max(1)
+    }
+}
+
+fn mutate(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = seeds[dice.roll(seeds.len())].clone();
+    for _ in 0..=dice.roll(8) {
+        let at = dice.roll(input.len() + 1);
+        let end = (at + 1 + dice.roll(16)).min(input.len());
+        match dice.roll(8) {
+            0 if at < input.len() => input[at] ^= 1 << dice.roll(8),
+            1 if at < input.len() => input[at] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'"', b'/'][dice.roll(8)],
+            2 if at < end => drop(input.drain(at..end)),
+            3 => input.insert(at, dice.roll(256) as u8),
+            4 if at < end => {
+                let copied = input[at..end].to_vec();
+                input.splice(at..at, copied);
+            }
+            5 => input.truncate(at),
+            6 => {
+                let other = &seeds[dice.roll(seeds.len())];
+                let from = dice.roll(other.len() + 1);
+                let until = (from + dice.roll(64)).min(other.len());
+                input.splice(at..at, other[from..until].iter().copied());
+            }
+            _ if at < end => input[at..end].reverse(),
+            _ => {}
+        }
+    }
+    input.truncate(INPUT_BYTES_MAX);
+    input
+}
+
+#[test]
+fn no_decoder_panics() {
+    let (executions, seed) = (setting("SAYSO_FUZZ_EXECUTIONS", EXECUTIONS), setting("SAYSO_FUZZ_SEED", 1));
+    let seconds = setting("SAYSO_FUZZ_SECONDS", 0);
+    let only = std::env::var("SAYSO_FUZZ_TARGET").ok();
+    for (name, target) in TARGETS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+    {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no corpus");
+        seeds.iter().for_each(|seed| target(seed));
+        let started = std::time::Instant::now();
+        // Policies are compiled, bundles verified whole: slower by orders of magnitude.
+        let rounds = if ["policy", "bundle"].contains(name) { executions / 20 } else { executions };
+        let rounds = if seconds > 0 { u64::from(u32::MAX) } else { rounds };
+        let mut done = 0;
+        for round in 0..rounds {
+            if seconds > 0 && started.elapsed().as_secs() >= seconds {
+                break;
+            }
+            done = round + 1;
+            // Any one round can be run again by itself.
+            let mut dice = Dice((seed << 32 | round).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            let input = mutate(&mut dice, &seeds);
+            let outcome = std::panic::catch_unwind(|| target(&input));
+            assert!(outcome.is_ok(), "{name}, seed {seed}, round {round}: {}", hex::encode(&input));
+        }
+        println!("{name}: {done} executions in {:?}", started.elapsed());
+    }
+}
+
+/// Small archives that grow, and names that climb out, end in a refusal and in bounded memory.
+#[test]
+fn bombs_and_climbing_names_are_refused() {
+    let target = TARGETS.iter().find(|(name, _)| *name == "bundle").unwrap().1;
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
+    assert!(bomb.len() < 64 << 10);
+    target(&bomb);
+    for name in ["../../evil", "/etc/evil", "entries/../../evil", "checkpoint/../checkpoint"] {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        header.set_mode(0o644);
+        // The crate refuses such names: written past it.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, b"evil".as_slice()).unwrap();
+        target(&zstd::bulk::compress(&tar.into_inner().unwrap(), 3).unwrap());
+    }
+}
+
+/// Writes the corpora that a daemon has to make: `cargo test --test it -- --ignored write_corpora`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes into fuzz/corpus"]
+async fn write_corpora() {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let secrets = dir.path().join("secrets");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).unwrap();
+    let mut file = std::fs::OpenOptions::new();
+    let mut file = file.write(true).create_new(true).mode(0o600).open(secrets.join("log.key")).unwrap();
+    std::io::Write::write_all(&mut file, &LOG_SEED).unwrap();
+    let harness = Harness::start_in(dir).await;
+    let write = |name: &str, file: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(corpus(name)).unwrap();
+        std::fs::write(corpus(name).join(file), bytes).unwrap();
+    };
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut request = fact("ada", "tone", "work", "plain words");
+    request.options = Some(proto::WriteOptions { proofs: true, ..Default::default() });
+    write("request", "fact", &prost::Message::encode_to_vec(&request));
+    let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
+    write("proof", "sealed", receipt.events[0].proof.as_bytes());
+    write("checkpoint", "signed", receipt.checkpoint.as_bytes());
+    let mut auditor = harness.as_role(Role::Auditor, "mina").await;
+    for (file, position) in [("plain", 0), ("sealed", receipt.events[0].position)] {
+        let entry = auditor.audit.get_entry(proto::GetEntryRequest { position }).await.unwrap().into_inner();
+        write("entry", file, &entry.entry);
+        if let Ok(Some(body)) = sayso_proof::entry::Entry::parse(&entry.entry).unwrap().plain_body() {
+            write("event", file, &prost::Message::encode_to_vec(&body));
+        }
+    }
+    let mut stream =
+        auditor.audit.export_audit(proto::ExportAuditRequest::default()).await.unwrap().into_inner();
+    let mut bundle = Vec::new();
+    while let Some(chunk) = stream.message().await.unwrap() {
+        bundle.extend(chunk.chunk);
+    }
+    write("bundle", "small", &bundle);
+}
