@@ -107,7 +107,6 @@ enum Command {
     Audit(audit::Audit),
     Report(report::Report),
     RecordOfProcessing(report::RecordOfProcessing),
-    /// Show the newest checkpoint.
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),

@@ -169,7 +169,7 @@ async fn infer_from_reply(service: &mut Clients, person: &str, key: &str, reply:
 }
 
 async fn take_back(steward: &mut Clients, person: &str, at: usize) {
-    if at % 3 == 0 || at >= 6 {
+    if at.is_multiple_of(3) || at >= 6 {
         let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
         steward.consent.record_consent(consent(person, vec![no])).await.unwrap();
     }
