@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// Requests of people.
     pub rights: Rights,
+    /// When inferences end.
+    pub inferences: Inferences,
     /// Transparency reports.
     pub report: ReportConfig,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
@@ -52,6 +54,23 @@ pub struct Rights {
     pub steward_decides_erasures: bool,
     /// How often the ledger looks for what has come to its end, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
+}
+
+/// When inferences end that do not say so themselves. The end stands in the event that recorded each; changing this
+/// changes nothing that is recorded. Bounds can end them sooner: `context.age_days`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inferences {
+    /// Days after they were recorded. 1 to 3,650.
+    pub lasts_days: u32,
+    /// The same for a category and those below it; the nearest counts. 1 to 3,650.
+    pub lasts_days_by_category: BTreeMap<String, u32>,
+}
+
+impl Default for Inferences {
+    fn default() -> Self {
+        Self { lasts_days: 365, lasts_days_by_category: BTreeMap::new() }
+    }
 }
 
 /// Rules for answering requests.
@@ -264,6 +283,9 @@ pub struct ReportConfig {
     pub epsilon_max: f64,
     /// Refuse reports without noise.
     pub noise_required: bool,
+    /// Also make reports without noise that could be subtracted from one another: over periods that have not ended, and
+    /// over periods that overlap with that of an earlier one and are not the same.
+    pub differences_allowed: bool,
     /// The limit that the controller declares for releases of one person's data a day: 1, 3, 7, 15, 31 or 63. The
     /// report then says how often it was passed.
     pub releases_a_day_declared: Option<u64>,
@@ -295,7 +317,7 @@ pub struct ProcessingConfig {
 
 impl Default for ReportConfig {
     fn default() -> Self {
-        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, releases_a_day_declared: None }
+        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, differences_allowed: false, releases_a_day_declared: None }
     }
 }
 
@@ -314,6 +336,7 @@ impl Default for Config {
             pkcs11: None,
             limits: Limits::default(),
             rights: Rights::default(),
+            inferences: Inferences::default(),
             report: ReportConfig::default(),
             processing: ProcessingConfig::default(),
         }
@@ -405,6 +428,11 @@ impl Config {
             "rights.expiry_interval_ms",
             "10 to 3,600,000",
         )?;
+        let inferences = &self.inferences;
+        let lasting = |days: &u32| (1..=3_650).contains(days);
+        bound(lasting(&inferences.lasts_days), "inferences.lasts_days", "1 to 3,650")?;
+        let by_category = inferences.lasts_days_by_category.values().all(lasting);
+        bound(by_category, "inferences.lasts_days_by_category", "1 to 3,650 each")?;
         let report = &self.report;
         bound((2..=1_000_000).contains(&report.k_min), "report.k_min", "2 to 1,000,000")?;
         let is_budget = report.epsilon_max > 0.0 && report.epsilon_max <= 100.0;

@@ -119,6 +119,8 @@ pub struct App {
     /// Requests that are to be answered, by when.
     due: due::Due,
     rights: RightsSettings,
+    /// When inferences end that do not say so.
+    inferences: InferenceTerms,
     /// Held by the one search for endings under way.
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.

@@ -9,6 +9,7 @@ use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
+use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded};
 use crate::domain::ids::Handle;
 use crate::domain::request::Jurisdiction;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub restored: Option<Restored>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
+    /// When inferences end that do not say so.
+    pub inferences: InferenceTerms,
     /// What reports may say.
     pub report: ReportSettings,
 }
@@ -105,6 +108,7 @@ impl App {
             controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
+            inferences: settings.inferences,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
             reporting: tokio::sync::Mutex::default(),
@@ -118,8 +122,20 @@ impl App {
         app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
+        app.warn_of_unknown_categories();
         app.watch_bounds();
         Ok(app)
+    }
+
+    /// A category that nobody defined has no inferences: most likely it is misspelt.
+    fn warn_of_unknown_categories(&self) {
+        let vocabulary = &self.rules().vocabulary;
+        for category in self.inferences.lasts_ms_by_category.keys() {
+            if !vocabulary.has_category(category) {
+                let near = vocabulary.near_categories(category);
+                tracing::warn!(category, ?near, "`inferences` names a category that is not defined");
+            }
+        }
     }
 
     /// Takes no more writes and has everything durable.

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// Grants by when they expire.
 pub(super) const OPEN: &[u8] = b"open";
+/// Artefacts that were registered.
+pub(super) const BUILT: &[u8] = b"bilt";
 const FALLS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
 const ACKNOWLEDGED: &[u8] = b"ack";
@@ -90,6 +92,7 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             }));
             records
         }
+        Event::ArtifactRegistered(_) => vec![(BUILT.to_vec(), Vec::new())],
         Event::ArtifactInvalidated(fallen) => {
             let cause = id(&EventId::from_slice(&fallen.cause));
             let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);

@@ -8,6 +8,7 @@ use crate::app::{
 use crate::bounds::BoundsError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
+use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{LedgerError, LedgerOptions, LogKey};
 use crate::package::Controller;
@@ -383,8 +384,18 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             steward_decides_erasures: config.rights.steward_decides_erasures,
         },
         restored,
+        inferences: inference_terms(config),
         report: report_settings(config),
     })
+}
+
+fn inference_terms(config: &Config) -> InferenceTerms {
+    let in_ms = |days: u32| u64::from(days).saturating_mul(86_400_000);
+    let by_category = config.inferences.lasts_days_by_category.iter();
+    InferenceTerms {
+        lasts_ms: in_ms(config.inferences.lasts_days),
+        lasts_ms_by_category: by_category.map(|(category, days)| (category.clone(), in_ms(*days))).collect(),
+    }
 }
 
 fn report_settings(config: &Config) -> ReportSettings {
@@ -393,6 +404,7 @@ fn report_settings(config: &Config) -> ReportSettings {
         k_min: report.k_min,
         epsilon_max: report.epsilon_max,
         noise_required: report.noise_required,
+        differences_allowed: report.differences_allowed,
         releases_a_day: report.releases_a_day_declared,
         processing: Declared {
             controller: processing.controller,

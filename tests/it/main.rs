@@ -21,6 +21,7 @@ mod forensics;
 mod gate;
 mod harness;
 mod hostile;
+mod new_rules;
 mod outside_note;
 mod package;
 mod packs;
