@@ -123,6 +123,10 @@ async fn each_tier_takes_only_what_its_own_key_signed() {
     let refused = world.steward.bounds.publish_bounds(signed(individual, &steward)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
+    // A provider's pack is never taken for one of the law.
+    let refused = publish(&mut world, version(Tier::Provider, "gdpr", "9", NO_FAMILY)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+
     publish(&mut world, bounds.clone()).await.unwrap();
     let again = publish(&mut world, bounds.clone()).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition, "{again:?}");
