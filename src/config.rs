@@ -317,7 +317,13 @@ pub struct ProcessingConfig {
 
 impl Default for ReportConfig {
     fn default() -> Self {
-        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, differences_allowed: false, releases_a_day_declared: None }
+        Self {
+            k_min: 5,
+            epsilon_max: 4.0,
+            noise_required: false,
+            differences_allowed: false,
+            releases_a_day_declared: None,
+        }
     }
 }
 

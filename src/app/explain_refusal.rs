@@ -42,9 +42,7 @@ fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a 
             _ => false,
         })
     };
-    let contests = |event: &&Recorded| {
-        matches!(&event.event, Event::AttributeContested { attribute, .. } if is_of_class(*attribute))
-    };
+    let contests = |event: &&Recorded| matches!(&event.event, Event::AttributeContested { attribute, .. } if is_of_class(*attribute));
     history.iter().rev().find(contests)
 }
 

@@ -319,8 +319,7 @@ impl Comparing<'_> {
         let (now, then) = (&self.what.now, &self.what.then);
         let stands =
             |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, &[], self.what.now_ms).is_none();
-        let falling =
-            open.iter().filter(|grant| stands(grant, now) && !stands(grant, then)).count() as u64;
+        let falling = open.iter().filter(|grant| stands(grant, now) && !stands(grant, then)).count() as u64;
         let found = &mut self.found;
         found.grants_open = found.grants_open.saturating_add(open.len() as u64);
         found.grants_falling = found.grants_falling.saturating_add(falling);

@@ -62,15 +62,15 @@ impl App {
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
         drop(self.rules_gate.write().await);
         let mut fallen: u64 = 0;
-        for (index, mut after) in
-            [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
+        for (index, mut after) in [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
         {
             loop {
                 let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
                 let Some((last, _)) = found.last() else { break };
                 after = Some(last.clone());
-                let positions =
-                    found.iter().filter_map(|(key, _)| key.last_chunk::<8>().copied().map(u64::from_be_bytes));
+                let positions = found
+                    .iter()
+                    .filter_map(|(key, _)| key.last_chunk::<8>().copied().map(u64::from_be_bytes));
                 fallen = fallen.saturating_add(self.sweep_page(positions).await?);
             }
         }

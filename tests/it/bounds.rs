@@ -50,7 +50,10 @@ fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequ
     proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None }
 }
 
-pub async fn publish(world: &mut World, bounds: BoundsPublished) -> Result<proto::PublishBoundsResponse, Status> {
+pub async fn publish(
+    world: &mut World,
+    bounds: BoundsPublished,
+) -> Result<proto::PublishBoundsResponse, Status> {
     let public = bounds.tier() == Tier::Public;
     let key = key(world, if public { "authority" } else { "steward" });
     let client = if public { &mut world.authority } else { &mut world.steward };

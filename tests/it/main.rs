@@ -31,6 +31,7 @@ mod real_facts;
 mod rights;
 mod silence;
 mod sim;
+mod special_categories;
 mod tidy;
 mod token;
 mod transparency;

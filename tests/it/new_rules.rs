@@ -1,6 +1,8 @@
 //! What falls when bounds or words change: open grants, and what services built, whether a grant is open or not.
 
-use crate::bounds::{World, conclusion, consented, events, granted, publish, record, standing, version, world};
+use crate::bounds::{
+    World, conclusion, consented, events, granted, publish, record, standing, version, world,
+};
 use crate::harness::{self, Clients, Harness, ask};
 use crate::rights::Ahead;
 use sayso::cli::daemon::Daemon;
@@ -34,8 +36,13 @@ async fn register(service: &mut Clients, grant_id: &str, source: &str) -> String
 }
 
 fn category(id: &str, parent: &str, special: bool) -> proto::DefineCategoryRequest {
-    let category =
-        CategoryDefined { id: id.into(), parent: parent.into(), title: id.into(), special, ..Default::default() };
+    let category = CategoryDefined {
+        id: id.into(),
+        parent: parent.into(),
+        title: id.into(),
+        special,
+        ..Default::default()
+    };
     proto::DefineCategoryRequest { category: Some(category), options: None }
 }
 
@@ -64,8 +71,11 @@ async fn what_was_built_falls_with_new_bounds_though_no_grant_is_open() {
     // Published again, nothing falls twice, and what rests on another fact still stands.
     let listed = proto::ListArtifactsRequest { subject: "ada".into() };
     let listed = world.steward.grant.list_artifacts(listed).await.unwrap().into_inner().artifacts;
-    let standing: Vec<_> =
-        listed.iter().filter(|each| each.reason() == Reason::Unspecified).map(|each| &each.artifact_id).collect();
+    let standing: Vec<_> = listed
+        .iter()
+        .filter(|each| each.reason() == Reason::Unspecified)
+        .map(|each| &each.artifact_id)
+        .collect();
     assert_eq!(standing, [&of_tone]);
     let other = NO_FAMILY.replace("no-family", "no-family-either");
     publish(&mut world, version(Tier::Provider, "other", "1", &other)).await.unwrap();
@@ -128,7 +138,9 @@ async fn an_inference_without_an_end_ends_as_the_controller_declared() {
         service.profile.record_attributes(conclusion("ada", key, of)).await.unwrap();
     }
     let mut named = conclusion("ada", "d", "preference");
-    let at = prost_types::Timestamp::from(std::time::SystemTime::now() + std::time::Duration::from_secs(9 * 86_400));
+    let at = prost_types::Timestamp::from(
+        std::time::SystemTime::now() + std::time::Duration::from_secs(9 * 86_400),
+    );
     named.attributes[0].expires_at = Some(at);
     service.profile.record_attributes(named).await.unwrap();
     let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false };

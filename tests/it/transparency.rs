@@ -12,7 +12,7 @@ const K: u32 = 5;
 const DAY_S: i64 = 86_400;
 
 /// Rows by their labels: who counts in them, and how much.
-type Rows = BTreeMap<Vec<String>, (BTreeSet<String>, u64)>;
+pub type Rows = BTreeMap<Vec<String>, (BTreeSet<String>, u64)>;
 type Histories = BTreeMap<String, Vec<proto::RecordedEvent>>;
 
 fn people() -> Vec<String> {
@@ -32,12 +32,12 @@ fn period() -> (prost_types::Timestamp, prost_types::Timestamp) {
     (at(today - DAY_S), at(today + 2 * DAY_S))
 }
 
-fn request() -> proto::GetTransparencyReportRequest {
+pub fn request() -> proto::GetTransparencyReportRequest {
     let (from, to) = period();
     proto::GetTransparencyReportRequest { from: Some(from), to: Some(to), k: K, ..Default::default() }
 }
 
-async fn report(
+pub async fn report(
     clients: &mut Clients,
     request: proto::GetTransparencyReportRequest,
 ) -> Result<proto::TransparencyReport, tonic::Status> {
@@ -62,12 +62,12 @@ fn table<'a>(report: &'a proto::TransparencyReport, id: &str) -> &'a proto::Figu
     tables.find(|table| table.id == id).unwrap_or_else(|| panic!("{id}"))
 }
 
-fn ratio(report: &proto::TransparencyReport, id: &str) -> Option<f64> {
+pub fn ratio(report: &proto::TransparencyReport, id: &str) -> Option<f64> {
     let mut ratios = report.figures.iter().flat_map(|figure| &figure.ratios);
     ratios.find(|ratio| ratio.id == id).unwrap_or_else(|| panic!("{id}")).value
 }
 
-async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEvent> {
+pub async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEvent> {
     let (mut events, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = proto::ListEventsRequest { subject: subject.into(), page_size: 400, page_token };
@@ -176,10 +176,9 @@ async fn claim(steward: &mut Clients, person: &str, at: usize) {
     }
     let refuse = Refuse { ground: proto::Ground::Excessive.into(), reason: "asked daily".into() };
     let decisions = match at {
-        0..6 => vec![
-            Decision::Accept(Accept::default()),
-            Decision::Complete(Complete { reason: "sent".into() }),
-        ],
+        0..6 => {
+            vec![Decision::Accept(Accept::default()), Decision::Complete(Complete { reason: "sent".into() })]
+        }
         6 => vec![Decision::Refuse(refuse)],
         _ => vec![Decision::Extend(Extend { reason: "many of them".into() })],
     };
@@ -286,7 +285,7 @@ fn count(
     rows
 }
 
-fn words(labels: &[&str]) -> Vec<String> {
+pub fn words(labels: &[&str]) -> Vec<String> {
     labels.iter().map(|label| (*label).to_owned()).collect()
 }
 
@@ -307,7 +306,7 @@ fn fact_of<'a>(id: &[u8], history: &'a [proto::RecordedEvent]) -> &'a proto::Att
 }
 
 /// The table shows the truth, nobody's group is too small, and no more is hidden than has to be.
-fn assert_shows(report: &proto::TransparencyReport, id: &str, truth: &Rows) {
+pub fn assert_shows(report: &proto::TransparencyReport, id: &str, truth: &Rows) {
     let table = table(report, id);
     let k = K as usize;
     let everybody: BTreeSet<&String> = truth.values().flat_map(|(people, _)| people).collect();
@@ -609,7 +608,7 @@ async fn bytes(harness: &Harness, histories: &Histories) -> Rows {
     rows
 }
 
-async fn house(dir: tempfile::TempDir, differences_allowed: bool) -> Harness {
+pub async fn house(dir: tempfile::TempDir, differences_allowed: bool) -> Harness {
     let mut config = harness::config(dir.path());
     config.report.differences_allowed = differences_allowed;
     let daemon = sayso::cli::daemon::Daemon::start(&config).await.unwrap();

@@ -125,9 +125,13 @@ pub fn population(base: Base) -> Population {
 fn of_rights(base: Base) -> Population {
     match base {
         Base::Request => entry("requests", "Requests", "steps", &["kind", "step"], some(4, 2)),
-        Base::RequestAge => {
-            entry("request-ages", "Requests answered, by age", "requests", &["after it was submitted"], one(2))
-        }
+        Base::RequestAge => entry(
+            "request-ages",
+            "Requests answered, by age",
+            "requests",
+            &["after it was submitted"],
+            one(2),
+        ),
         Base::ErasureSpan => entry(
             "erasure-spans",
             "Erasures, by time to completion",

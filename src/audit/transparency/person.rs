@@ -303,8 +303,13 @@ impl Walk {
         self.person.standing = Standing {
             held: held.collect(),
             bytes: self.bytes,
-            artifacts: self.state.rights.artifacts.values().filter(|built| built.invalidated.is_none()).count()
-                as u64,
+            artifacts: self
+                .state
+                .rights
+                .artifacts
+                .values()
+                .filter(|built| built.invalidated.is_none())
+                .count() as u64,
             jurisdiction: self.state.description.jurisdiction.clone(),
             age_band: self.state.description.age_band_name(),
         };

@@ -232,7 +232,8 @@ fn memory_keeps_cases_apart() {
 
 #[test]
 fn a_rule_that_borrows_a_reason_does_not_blame_the_person() {
-    let text = "@id(\"a\") @reason(\"CONTESTED\") forbid (principal, action, resource in Category::\"work\");";
+    let text =
+        "@id(\"a\") @reason(\"CONTESTED\") forbid (principal, action, resource in Category::\"work\");";
     let bounds = compile(vec![anything(), pack(Tier::Provider, "house", text)]).unwrap();
     let events = vec![
         held(fact("job", "work", &[])),
