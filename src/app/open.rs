@@ -129,7 +129,8 @@ impl App {
 
     /// A category that nobody defined has no inferences: most likely it is misspelt.
     fn warn_of_unknown_categories(&self) {
-        let vocabulary = &self.rules().vocabulary;
+        let rules = self.rules();
+        let vocabulary = &rules.vocabulary;
         for category in self.inferences.lasts_ms_by_category.keys() {
             if !vocabulary.has_category(category) {
                 let near = vocabulary.near_categories(category);

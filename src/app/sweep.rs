@@ -68,9 +68,8 @@ impl App {
                 let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
                 let Some((last, _)) = found.last() else { break };
                 after = Some(last.clone());
-                let positions = found
-                    .iter()
-                    .filter_map(|(key, _)| key.last_chunk::<8>().copied().map(u64::from_be_bytes));
+                let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
+                let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
                 fallen = fallen.saturating_add(self.sweep_page(positions).await?);
             }
         }
@@ -79,7 +78,7 @@ impl App {
     }
 
     /// Sweeps the lanes of whomever the entries at these positions are about, each lane once.
-    async fn sweep_page(self: &Arc<Self>, positions: impl Iterator<Item = u64>) -> Result<u64, AppError> {
+    async fn sweep_page(self: &Arc<Self>, positions: Vec<u64>) -> Result<u64, AppError> {
         let (mut fallen, mut swept) = (0_u64, HashSet::new());
         for position in positions {
             let Some(bytes) = self.store().read_entry(position)?.bytes else { continue };
