@@ -107,6 +107,7 @@ impl App {
             rights: settings.rights,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            completing: super::complete_erasures::Completing::default(),
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
         });
