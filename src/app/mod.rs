@@ -5,6 +5,7 @@ mod backup;
 mod caller;
 mod certificate;
 mod check_grant;
+mod complete_erasures;
 mod consent_receipt;
 mod decide_request;
 mod define;
@@ -125,6 +126,8 @@ pub struct App {
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
+    /// Erasures whose keys are gone and whose bytes and word wait to be dealt with together.
+    completing: complete_erasures::Completing,
     /// Held from looking at a period's privacy budget to spending it.
     reporting: tokio::sync::Mutex<()>,
     report_settings: ReportSettings,

@@ -111,6 +111,7 @@ impl App {
             inferences: settings.inferences,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            completing: super::complete_erasures::Completing::default(),
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
         });

@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
+use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, ValueEnum};
 use load::{Measured, Plan};
 use people::Load;
@@ -35,6 +36,8 @@ enum Mode {
     Check,
     /// Profiles recomputed from their events.
     Rebuild,
+    /// People erased as a whole, to the certificate; each once, so there have to be enough of them.
+    Erase,
 }
 
 /// Measure a running daemon: throughput, and how long calls took.
@@ -79,6 +82,7 @@ struct Clients {
     stewards_profile: ProfileServiceClient<Link>,
     consent: ConsentServiceClient<Link>,
     grant: GrantServiceClient<Link>,
+    rights: RightsServiceClient<Link>,
 }
 
 impl Clients {
@@ -89,7 +93,8 @@ impl Clients {
         Ok(Self {
             profile: client!(ProfileServiceClient, link(service.clone())),
             stewards_profile: client!(ProfileServiceClient, link(steward.clone())),
-            consent: client!(ConsentServiceClient, link(steward)),
+            consent: client!(ConsentServiceClient, link(steward.clone())),
+            rights: client!(RightsServiceClient, link(steward)),
             grant: client!(GrantServiceClient, link(service)),
         })
     }

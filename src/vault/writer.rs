@@ -1,7 +1,7 @@
 //! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
 
 use super::VaultError;
-use super::batch::{Batch, Erasure, Work};
+use super::batch::{Batch, Erasure, Renewal, Work};
 use super::shelf::Shelf;
 use super::subjects::PendingErasure;
 use crate::secret;
@@ -69,6 +69,11 @@ impl Writer {
     /// Removes the intent of an erasure that is complete; durable when it returns.
     pub async fn complete(&self, request: [u8; 16]) -> Result<(), VaultError> {
         self.done(Work::Complete(request)).await
+    }
+
+    /// Fresh keys for subjects of a log that went back; durable when it returns.
+    pub async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), VaultError> {
+        self.done(Work::Renew(renewals)).await
     }
 
     /// Every page as it is between two writes.

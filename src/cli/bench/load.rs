@@ -1,7 +1,7 @@
 //! Workers that call until the time is over, and how long each call took.
 
-use super::Clients;
 use super::people::Load;
+use super::{Clients, Mode};
 use crate::cli::error::CliError;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -88,10 +88,14 @@ fn due(plan: &Plan, worker: u64, turn: u64) -> Option<Instant> {
     plan.start.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
+/// How many people are a worker's own.
+fn own_people(plan: &Plan, worker: u64) -> u64 {
+    plan.load.subjects.saturating_sub(worker).div_ceil(plan.workers.max(1)).max(1)
+}
+
 /// The person of a worker's `turn`th call: workers never share one, and go round among theirs.
 fn person(plan: &Plan, worker: u64, turn: u64) -> u64 {
-    let own = plan.load.subjects.saturating_sub(worker).div_ceil(plan.workers.max(1)).max(1);
-    (turn % own).saturating_mul(plan.workers).saturating_add(worker)
+    (turn % own_people(plan, worker)).saturating_mul(plan.workers).saturating_add(worker)
 }
 
 async fn work(plan: Arc<Plan>, mut clients: Clients, worker: u64) -> Result<Measured, CliError> {
@@ -103,6 +107,12 @@ async fn work(plan: Arc<Plan>, mut clients: Clients, worker: u64) -> Result<Meas
         }
         let start = Instant::now();
         if start >= plan.until {
+            break;
+        }
+        if plan.load.mode == Mode::Erase && turn >= own_people(&plan, worker) {
+            let told =
+                "nobody is left to be erased: measure for a shorter --duration, or with more --subjects";
+            own.failed = Some(CliError::usage(told));
             break;
         }
         let number = turn.saturating_mul(plan.workers).saturating_add(worker);

@@ -13,6 +13,8 @@ const PURPOSE: &str = "memory";
 const KEYS: u64 = 10;
 /// People prepared at once.
 const PREPARED_AT_ONCE: u64 = 16;
+/// As many as there are of those who are to be erased: their keys share writes.
+const ERASED_PREPARED_AT_ONCE: u64 = 256;
 /// Lifetime of grants that are checked: the longest there is.
 const GRANT_SECONDS: i64 = 86_400;
 
@@ -89,14 +91,26 @@ impl Load {
                 let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };
                 clients.stewards_profile.get_profile(request).await?;
             }
+            Mode::Erase => {
+                let request = proto::SubmitRequestRequest {
+                    subject: self.subject(person),
+                    kind: proto::RequestKind::Erasure.into(),
+                    scope: proto::ErasureScope::All.into(),
+                    ..Default::default()
+                };
+                if clients.rights.submit_request(request).await?.into_inner().certificate.is_none() {
+                    return Err(Status::failed_precondition("an erasure left no certificate"));
+                }
+            }
         }
         Ok(())
     }
 
     /// A person with facts, and with consent and a grant as far as the mode needs them.
     async fn introduce(&self, clients: &mut Clients, person: u64) -> Result<String, Status> {
-        clients.profile.record_attributes(self.events(person, 0, KEYS)).await?;
-        if self.mode == Mode::Rebuild {
+        let facts = if self.mode == Mode::Erase { 1 } else { KEYS };
+        clients.profile.record_attributes(self.events(person, 0, facts)).await?;
+        if matches!(self.mode, Mode::Rebuild | Mode::Erase) {
             return Ok(String::new());
         }
         let choice = proto::ConsentChoice {
@@ -130,15 +144,16 @@ pub(super) async fn prepare(
         return Ok(Vec::new());
     }
     publish_notice(at).await?;
+    let at_once = if load.mode == Mode::Erase { ERASED_PREPARED_AT_ONCE } else { PREPARED_AT_ONCE };
     let mut tasks = Vec::new();
-    for (first, clients) in (0..PREPARED_AT_ONCE).zip(clients.iter().cycle()) {
+    for (first, clients) in (0..at_once).zip(clients.iter().cycle()) {
         let mut clients = clients.clone();
         tasks.push(tokio::spawn(async move {
             let mut grants = Vec::new();
             let mut person = first;
             while person < load.subjects {
                 grants.push((person, load.introduce(&mut clients, person).await?));
-                person = person.saturating_add(PREPARED_AT_ONCE);
+                person = person.saturating_add(at_once);
             }
             Ok::<_, Status>(grants)
         }));
