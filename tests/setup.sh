@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, Python for the outside
+# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to let flushes fail, Python for the outside
 # check, cargo-deny. Does nothing that is done already.
 set -euo pipefail
 
@@ -10,6 +10,7 @@ command -v mount >/dev/null || packages+=(mount)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
+command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
 command -v zstd >/dev/null || packages+=(zstd)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then

@@ -73,6 +73,11 @@ pub enum OpenError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The log has entries and the key store has nothing.
+    #[error(
+        "the log has entries, but the key store is empty: bring `keys` back, or `sayso restore` a backup"
+    )]
+    NoKeys,
     /// Reading the rules, starting the log or finishing an erasure.
     #[error("starting: {0}: {1:?}")]
     Start(&'static str, AppError),
@@ -84,6 +89,10 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        // A tree with nobody in it would open none of what is there.
+        if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
+            return Err(OpenError::NoKeys);
+        }
         let vault = Arc::new(Vault::open(settings.keys, settings.custody, Arc::clone(&settings.clock))?);
         let ledger =
             Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
@@ -152,7 +161,7 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ledger.takes_writes()
+        self.ledger.takes_writes() && self.vault.takes_writes()
     }
 
     /// The first frame of a log: its key, its words, its bounds.

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
-use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
 use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
@@ -105,6 +105,11 @@ impl Layout {
     /// What a restore leaves to be said in the log at the next start.
     fn restored(&self) -> PathBuf {
         self.0.join("restored.json")
+    }
+
+    /// Whether a restore is still to be said in the log.
+    pub(super) fn is_being_restored(&self) -> bool {
+        self.restored().exists()
     }
 
     fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
@@ -347,12 +352,29 @@ pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
     })
 }
 
+/// Who keeps the root key, to be looked at alone; and which places of its file are damaged.
+///
+/// # Errors
+/// The file can't be read, or the token can't be opened.
+pub(super) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
+    if config.pkcs11.is_some() {
+        return Ok((custody(config)?, Vec::new()));
+    }
+    let file = Layout::new(&config.data).secrets().join("root.key");
+    let custody = FileCustody::look(&file).map_err(VaultError::from)?;
+    let damage = custody.damage().map_err(VaultError::from)?;
+    Ok((Arc::new(custody), damage))
+}
+
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
     let limits = &config.limits;
-    let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
     let restored = layout.read_restored()?;
+    // What was given out had been durable: an end before that is no torn write, and must not be cut off.
+    let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
+    let entries_min = if restored.is_some() { 0 } else { kept.size() };
+    let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {

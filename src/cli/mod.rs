@@ -13,6 +13,7 @@ mod demo;
 mod describe;
 mod error;
 mod export_subject;
+pub mod fsck;
 mod grant;
 mod hold;
 mod import;
@@ -113,6 +114,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Verify(verify::Verify),
+    Fsck(fsck::Fsck),
     Bench(bench::Bench),
 }
 
@@ -203,6 +205,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
+        Command::Fsck(command) => command.run(out),
         Command::Bench(command) => command.run(at, out).await,
     }
 }

@@ -42,6 +42,7 @@ pub fn open(
     if roots.iter().any(|root| *root != generation) {
         finish(&shelf, root, generation, &roots)?;
     }
+    shelf.custody.clear_remains()?;
     let dead = shelf.store.read_page(pages::DEAD)?.unwrap_or_default();
     shelf.store.stage_pages(&removals(dead.as_chunks().0))?;
     let count = shelf.number(pages::OWN, pages::COUNT)?.unwrap_or(0);
@@ -79,7 +80,11 @@ fn begin(
     Ok(root)
 }
 
-fn read_trunk(store: &dyn KeyStore, custody: &dyn RootCustody, root: &[u8]) -> Result<Trunk, VaultError> {
+pub(super) fn read_trunk(
+    store: &dyn KeyStore,
+    custody: &dyn RootCustody,
+    root: &[u8],
+) -> Result<Trunk, VaultError> {
     let root = RootPage::decode(root)?;
     if !custody.generations()?.contains(&root.generation) {
         return Err(VaultError::OtherRoot(root.generation));

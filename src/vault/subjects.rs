@@ -178,6 +178,13 @@ impl Vault {
         self.writer.copy().await
     }
 
+    /// Whether keys can be made and destroyed: not once a write of the key store, or a re-keying, failed so that nobody
+    /// knows what became of it.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.shelf.store.takes_writes() && !self.shelf.halted.load(Ordering::SeqCst)
+    }
+
     /// How often keys were destroyed and the root key replaced; destructions that waited together count once.
     #[must_use]
     pub fn key_epoch(&self) -> u64 {

@@ -5,7 +5,7 @@ use super::batch::{Batch, Erasure, Renewal, Work};
 use super::shelf::Shelf;
 use super::subjects::PendingErasure;
 use crate::secret;
-use crate::store::Page;
+use crate::store::{Page, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
@@ -140,6 +140,12 @@ fn carry_out(shelf: &Shelf, works: Vec<(Work, Reply)>) {
     let answers: Vec<Result<(), VaultError>> = match attempt(shelf, &works) {
         Ok(own) => own,
         Err(VaultError::Halted) => works.iter().map(|_| Err(VaultError::Halted)).collect(),
+        Err(VaultError::Store(StoreError::Full)) => {
+            works.iter().map(|_| Err(VaultError::Store(StoreError::Full))).collect()
+        }
+        Err(VaultError::Store(StoreError::Stopped)) => {
+            works.iter().map(|_| Err(VaultError::Store(StoreError::Stopped))).collect()
+        }
         Err(error) => {
             let shared = error.to_string();
             works.iter().map(|_| Err(VaultError::Shared(shared.clone()))).collect()

@@ -27,6 +27,9 @@ pub struct Options {
     pub index_cache_bytes: u64,
     /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
     pub mark_entries: u64,
+    /// So many entries are known from elsewhere to have been durable: a log that ends before is damaged, and nothing of it
+    /// is cut off as torn.
+    pub entries_min: u64,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             room_bytes: 16 << 20,
             index_cache_bytes: 64 << 20,
             mark_entries: 32_768,
+            entries_min: 0,
         }
     }
 }

@@ -89,6 +89,15 @@ pub trait RootCustody: Send + Sync {
     /// # Errors
     /// The keeper refuses.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
+
+    /// Overwrites what is left of keys that are not whole, and mends those that are. Called once the key that counts has
+    /// opened the tree, and is thus none of them.
+    ///
+    /// # Errors
+    /// The keeper refuses.
+    fn clear_remains(&self) -> Result<(), CustodyError> {
+        Ok(())
+    }
 }
 
 const NONCE_BYTES: usize = 12;
