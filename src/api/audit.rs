@@ -26,6 +26,15 @@ impl AuditService for Api {
         Ok(Response::new(proto::GetCheckpointResponse { checkpoint: note, tree_size }))
     }
 
+    async fn get_log_keys(
+        &self,
+        _request: Request<proto::GetLogKeysRequest>,
+    ) -> Answer<proto::GetLogKeysResponse> {
+        let keys = self.app.ledger().key_chain();
+        let (vkey, keys) = (keys.newest().to_string(), keys.to_jsonl());
+        Ok(Response::new(proto::GetLogKeysResponse { keys, vkey }))
+    }
+
     async fn get_entry(&self, request: Request<proto::GetEntryRequest>) -> Answer<proto::GetEntryResponse> {
         let found = self.app.raw_entry(request.into_inner().position).map_err(status::of)?;
         Ok(Response::new(proto::GetEntryResponse {

@@ -115,6 +115,10 @@ impl From<SubmitError> for AppError {
             SubmitError::Malformed => {
                 Self::Internal(Cause::Inconsistent("an entry is not what its header says"))
             }
+            // Nobody writes while the key changes.
+            SubmitError::OtherKey => {
+                Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))
+            }
             SubmitError::Clock => Self::Internal(Cause::Inconsistent("an event was stamped out of bounds")),
         }
     }

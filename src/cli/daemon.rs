@@ -6,10 +6,10 @@ use crate::app::{
     App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
 };
 use crate::bounds::BoundsError;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::request::Jurisdiction;
-use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::ledger::{LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
@@ -253,6 +253,12 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Sees every change of the log's key.
+    #[must_use]
+    pub fn keys(&self) -> watch::Receiver<Arc<Signing>> {
+        self.app.ledger().watch_keys()
+    }
+
     /// Ends it: requests under way are finished, everything is durable.
     ///
     /// # Errors
@@ -367,7 +373,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             checkpoint_file: Some(layout.checkpoint()),
             is_restored: restored.is_some(),
         },
-        log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
+        log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
@@ -423,6 +429,3 @@ fn controller(config: &Config) -> Controller {
     }
 }
 
-fn clock_of(clock: &SharedClock) -> &dyn Clock {
-    clock.as_ref()
-}

@@ -16,6 +16,7 @@ mod export_subject;
 mod grant;
 mod hold;
 mod import;
+mod keys;
 mod output;
 mod partial;
 mod profile;
@@ -110,6 +111,8 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Verify(verify::Verify),
@@ -200,6 +203,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Keys(command) => command.run(at, out).await,
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),

@@ -64,7 +64,17 @@ impl Serve {
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
-        interrupted().await.map_err(CliError::failed)?;
+        let mut keys = daemon.keys();
+        loop {
+            tokio::select! {
+                ended = interrupted() => break ended.map_err(CliError::failed)?,
+                Ok(()) = keys.changed(), if self.dev => {
+                    let vkey = keys.borrow_and_update().chain.newest().to_string();
+                    let path = Layout::new(&config.data).dev().join("log.vkey");
+                    write_private(&path, &vkey).map_err(CliError::failed)?;
+                }
+            }
+        }
         tracing::info!("stopping");
         daemon.stop().await.map_err(CliError::failed)
     }

@@ -139,6 +139,9 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+        Event::LogKeyRotated(rotated) => Body::LogKeyRotated(rotated.clone()),
+        Event::WitnessAdded(added) => Body::WitnessAdded(added.clone()),
+        Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
 }
@@ -259,6 +262,9 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
+        Body::LogKeyRotated(rotated) => Event::LogKeyRotated(rotated),
+        Body::WitnessAdded(added) => Event::WitnessAdded(added),
+        Body::WitnessRemoved(removed) => Event::WitnessRemoved(removed),
         Body::FiguresReported(figures) => Event::FiguresReported(figures),
     })
 }

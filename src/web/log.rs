@@ -18,6 +18,11 @@ pub(super) async fn checkpoint(State(app): State<Arc<App>>) -> Response {
     ([TEXT, FRESH], app.ledger().checkpoint().note.clone()).into_response()
 }
 
+/// `/keys`
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Response {
+    ([TEXT, FRESH], app.ledger().key_chain().to_jsonl()).into_response()
+}
+
 /// `/tile/<L>/<N>[.p/<W>]`
 pub(super) async fn tile(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
     let Some((level, index, width)) = parse(&path) else { return StatusCode::NOT_FOUND.into_response() };

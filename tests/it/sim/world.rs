@@ -3,7 +3,7 @@
 use sayso::app::{App, ReportSettings, RightsSettings, Settings, TierKeys};
 use sayso::clock::Clock;
 use sayso::domain::request::Jurisdiction;
-use sayso::ledger::{LedgerOptions, LogKey};
+use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::store::faulty::{Fault, FaultyKeys, FaultyLog, Power};
 use sayso::vault::MemoryCustody;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl World {
                 checkpoint_file: None,
                 is_restored: false,
             },
-            log_key: LogKey::from_seed(&[42; 32]),
+            log_keys: LogKeys::Seed([42; 32]),
             custody: Arc::clone(&self.custody) as _,
             log: Arc::clone(&self.log) as _,
             keys: Arc::clone(&self.keys) as _,
