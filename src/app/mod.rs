@@ -128,6 +128,8 @@ pub struct App {
     /// Held from looking at a period's privacy budget to spending it.
     reporting: tokio::sync::Mutex<()>,
     log_keys: LogKeys,
+    /// Set once the daemon is being stopped: what would go on for ever ends.
+    stopping: tokio::sync::watch::Sender<bool>,
     report_settings: ReportSettings,
 }
 

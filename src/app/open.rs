@@ -9,7 +9,7 @@ use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
-use crate::domain::event::{Event, LogOpened, Recorded};
+use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
+    /// Verifier keys of the witnesses that are asked.
+    pub witnesses: Vec<String>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
     /// What reports may say.
@@ -84,7 +86,11 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        let vault = Arc::new(Vault::open(settings.keys, settings.custody, Arc::clone(&settings.clock))?);
+        let vault = Arc::new(Vault::open(
+            Arc::clone(&settings.keys),
+            Arc::clone(&settings.custody),
+            Arc::clone(&settings.clock),
+        )?);
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(settings.log.as_ref()).map_err(failed("reading the rules"))?;
         let signing = find_keys(&settings, &plain)?;
@@ -92,6 +98,7 @@ impl App {
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let said: Vec<Recorded> =
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
+        let witnesses = changed_witnesses(&plain, &settings.witnesses);
         let rules = RulesHistory::new(plain.into_iter(), settings.clock.now_ms())
             .map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
@@ -114,6 +121,7 @@ impl App {
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
             log_keys: settings.log_keys,
+            stopping: tokio::sync::watch::Sender::new(false),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
@@ -123,9 +131,17 @@ impl App {
         app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
+        if !witnesses.is_empty() {
+            app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
+        }
         app.end_key_transition();
         app.watch_bounds();
         Ok(app)
+    }
+
+    /// Ends what would go on for ever, such as watches; requests under way are still answered.
+    pub fn begin_shutdown(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Takes no more writes and has everything durable.
@@ -141,6 +157,12 @@ impl App {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ledger.takes_writes()
+    }
+
+    /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.
+    #[must_use]
+    pub fn is_witnessed(&self) -> Option<bool> {
+        self.ledger.cosigning().is_enough(self.now_ms())
     }
 
     /// The first frame of a log: its key, its words, its bounds.
@@ -185,6 +207,23 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What the log has to say for its witnesses to be those that are asked.
+fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
+    let mut named: Vec<&String> = Vec::new();
+    for event in plain {
+        match &event.event {
+            Event::WitnessAdded(added) => named.push(&added.vkey),
+            Event::WitnessRemoved(removed) => named.retain(|vkey| **vkey != removed.vkey),
+            _ => {}
+        }
+    }
+    let gone = named.iter().filter(|vkey| !asked.contains(vkey));
+    let gone = gone.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
+    let new = asked.iter().filter(|vkey| !named.contains(vkey));
+    let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
+    gone.chain(new).collect()
 }
 
 /// What the log is signed with: every key that it says it had, and those of them that are held.

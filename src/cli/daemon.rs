@@ -1,6 +1,6 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
-use super::renew;
+use super::{renew, witnessing};
 use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
 use crate::app::{
     App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
@@ -234,6 +234,7 @@ impl Daemon {
         };
         let built_in = config.tokens.as_ref().is_none_or(|tokens| tokens.built_in);
         let credentials = Credentials::new(config.origin(), built_in.then_some(issuer), tokens.clone());
+        let asked_by = Arc::clone(&clock);
         let access = Access { credentials: Arc::new(credentials), table: Arc::clone(&table), clock };
         let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
         let connections_max = config.limits.connections_max;
@@ -246,6 +247,9 @@ impl Daemon {
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
         let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
         daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
+        let (settings, until) = (config.clone(), wait(stopped.clone()));
+        let (asking, time) = (Arc::clone(&app), Arc::clone(&asked_by));
+        daemon.tasks.push(tokio::spawn(async move { witnessing::ask(&settings, asking, time, until).await }));
         let until = wait(stopped.clone());
         let serving = async move { web::serve(http, until, app, &table).await.map_err(DaemonError::Http) };
         daemon.tasks.push(tokio::spawn(serving));
@@ -264,13 +268,15 @@ impl Daemon {
     /// # Errors
     /// What serving ended with.
     pub async fn stop(self) -> Result<(), DaemonError> {
+        self.app.begin_shutdown();
         self.stop.send_replace(true);
         let mut ended = Ok(());
+        let until = tokio::time::Instant::now() + DRAIN_MAX;
         for task in self.tasks {
-            match tokio::time::timeout(DRAIN_MAX, task).await {
+            match tokio::time::timeout_at(until, task).await {
                 Ok(Ok(result)) => ended = ended.and(result),
                 Ok(Err(_)) => tracing::error!("a listener ended badly"),
-                // Streams that never end (watches) are cut here.
+                // Whoever does not take an answer, or never ends a stream of requests, is cut here.
                 Err(_) => tracing::info!("connections still open were cut"),
             }
         }
@@ -289,7 +295,7 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
     Ok(Some(Certificates::open(files)?))
 }
 
-/// How long requests under way may take to finish.
+/// How long all requests under way together may take to finish.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn wait(mut stopped: watch::Receiver<bool>) {
@@ -358,6 +364,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
     let limits = &config.limits;
     let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
     let restored = layout.read_restored()?;
+    let witnesses = witnessing::asked(config)?.iter().map(|one| one.key.to_string()).collect();
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
@@ -389,6 +396,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             steward_decides_erasures: config.rights.steward_decides_erasures,
         },
         restored,
+        witnesses,
         report: report_settings(config),
     })
 }

@@ -33,6 +33,8 @@ mod signal;
 mod token;
 mod uses;
 mod verify;
+mod witness;
+mod witnessing;
 
 use clap::{Parser, Subcommand};
 use connect::Connection;
@@ -116,6 +118,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Verify(verify::Verify),
+    Witness(witness::Witness),
     Bench(bench::Bench),
 }
 
@@ -124,6 +127,9 @@ enum Command {
 pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);
 }
+
+/// How long work on other threads may go on once the command is done.
+const LEFT_OVER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Reads the command line and runs it to its exit status.
 #[must_use]
@@ -155,7 +161,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return CliError::failed(error).report(out),
     };
-    match runtime.block_on(dispatch(cli, out)) {
+    let ended = runtime.block_on(dispatch(cli, out));
+    // Threads that wait for somebody who does not read must not keep the process.
+    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(out),
     }
@@ -207,6 +216,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
+        Command::Witness(command) => command.run(out).await,
         Command::Bench(command) => command.run(at, out).await,
     }
 }

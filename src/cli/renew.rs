@@ -1,7 +1,8 @@
 //! Keeps up with certificates and keys that change while the daemon runs.
 
 use super::daemon::{DaemonError, wait};
-use crate::api::{TokenRules, Tokens, fetch};
+use crate::api::{TokenRules, Tokens};
+use crate::fetch::fetch;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::tls::Certificates;

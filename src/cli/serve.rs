@@ -17,8 +17,13 @@ use std::path::{Path, PathBuf};
 /// Lifetime of the tokens that `--dev` leaves.
 const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
 
+/// Exit status where a second signal came before everything under way was finished.
+const ENDED_AT_ONCE: i32 = 1;
+
 /// Run the daemon.
 ///
+/// SIGTERM or SIGINT ends it: requests under way are answered (5 seconds at most), everything is flushed. A second one ends it
+/// at once; nothing acknowledged is lost.
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
 pub(super) struct Serve {
@@ -75,8 +80,12 @@ impl Serve {
                 }
             }
         }
-        tracing::info!("stopping");
-        daemon.stop().await.map_err(CliError::failed)
+        tracing::info!("stopping; a second signal ends it at once");
+        tokio::select! {
+            stopped = daemon.stop() => stopped.map_err(CliError::failed),
+            // What was acknowledged is durable already: the next start recovers, as after a crash.
+            _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+        }
     }
 }
 

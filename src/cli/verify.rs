@@ -115,7 +115,7 @@ impl Verify {
     }
 }
 
-fn read_key(key: &str) -> Result<VerifierKey, CliError> {
+pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     if let Ok(key) = key.trim().parse() {
         return Ok(key);
     }

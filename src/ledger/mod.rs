@@ -1,12 +1,14 @@
 //! The ledger: sealed entries in order, their tree, and what is said about it under signature. Sees no plaintext.
 
 mod anchor;
+mod cosigned;
 mod error;
 mod key;
 mod sequencer;
 #[cfg(test)]
 mod tests;
 
+pub use cosigned::{CosignedCheckpoint, Cosigning};
 pub use error::{LedgerError, SubmitError};
 pub use key::{HeldKeys, LogKey, LogKeys, Signing};
 
@@ -119,6 +121,7 @@ pub struct Ledger {
     signing: Arc<watch::Sender<Arc<Signing>>>,
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
+    cosigning: Cosigning,
     clock: SharedClock,
     /// When the store last took nothing; written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
@@ -189,7 +192,8 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("sequencer".into());
         let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
-        Ok(Self { origin, store, signing, clock, queue, newest, refused_at_ms, thread })
+        let cosigning = Cosigning::default();
+        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread })
     }
 
     /// The last checkpoint that was given out before this start, where one is kept in this file.
@@ -267,6 +271,21 @@ impl Ledger {
     #[must_use]
     pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
         self.newest.borrow().clone()
+    }
+
+    /// What witnesses cosigned.
+    #[must_use]
+    pub fn cosigning(&self) -> &Cosigning {
+        &self.cosigning
+    }
+
+    /// The checkpoint for everybody: the newest that enough witnesses cosigned; where none are asked, or too few answer in
+    /// time, the newest.
+    #[must_use]
+    pub fn published(&self) -> String {
+        let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);
+        let cosigned = self.cosigning.newest().filter(|_| is_enough);
+        cosigned.map_or_else(|| self.checkpoint().note.clone(), |cosigned| cosigned.checkpoint.note.clone())
     }
 
     /// Sees every newest checkpoint.

@@ -1,6 +1,9 @@
 //! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics. The only room that knows axum.
 
 mod log;
+mod witness;
+
+pub use witness::serve_witness;
 
 use crate::app::{App, RoleTable};
 use crate::telemetry::{Standing, metrics};

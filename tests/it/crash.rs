@@ -68,7 +68,7 @@ impl Served {
 
 /// Records facts one call after the other until the daemon is gone; counts those that were acknowledged, each under a
 /// number of its own.
-async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
+pub async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
     let mut client = proto::profile_service_client::ProfileServiceClient::with_interceptor(
@@ -92,7 +92,7 @@ pub fn token(data: &Path, role: &str) -> String {
 }
 
 /// Waits until so many were acknowledged, however slow the machine is.
-async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
+pub async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
     for _ in 0..6_000 {
         let now = acknowledged.load(Ordering::SeqCst);
         if now >= count {
@@ -104,7 +104,7 @@ async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
 }
 
 /// That every fact that was acknowledged is held.
-fn assert_held(served: &Served, acknowledged: u64) {
+pub fn assert_held(served: &Served, acknowledged: u64) {
     let mut held = std::collections::BTreeSet::new();
     for person in 0..7_u64.min(acknowledged) {
         let shown = served.run(&["--json", "profile", &format!("p{person}")]).output().unwrap();

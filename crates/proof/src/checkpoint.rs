@@ -227,6 +227,19 @@ impl Checkpoint {
         Ok(Self { origin: (*origin).to_owned(), size: number, root })
     }
 
+    /// As [`Checkpoint::parse`], but of any log: extension lines are passed over.
+    ///
+    /// # Errors
+    /// Names what is malformed.
+    pub fn parse_extended(text: &str) -> Result<Self, NoteError> {
+        let mut lines = text.split_inclusive('\n');
+        let head: String = lines.by_ref().take(3).collect();
+        if lines.any(|line| line == "\n" || !line.ends_with('\n')) {
+            return Err(NoteError::Checkpoint("an extension line is empty or has no end"));
+        }
+        Self::parse(&head)
+    }
+
     /// The signed note.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {

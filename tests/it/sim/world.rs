@@ -83,6 +83,7 @@ impl World {
             cached_subjects_max: 2,
             controller: sayso::package::Controller::default(),
             restored: None,
+            witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
             report: ReportSettings {
                 k_min: 10,
