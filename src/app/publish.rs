@@ -184,7 +184,9 @@ impl App {
             prepared.push(ready);
         }
         let committed = match (new_key, prepared.pop()) {
-            (Some(new), Some(entry)) if prepared.is_empty() => self.ledger.submit_rotation(entry, new).await?,
+            (Some(new), Some(entry)) if prepared.is_empty() => {
+                self.ledger.submit_rotation(entry, new).await?
+            }
             (_, last) => {
                 prepared.extend(last);
                 self.ledger.submit(prepared).await?

@@ -133,7 +133,21 @@ impl<'a> Refill<'a> {
         let (frame, frames, tree) = (Vec::new(), Vec::new(), Frontier::new());
         let (going, keyless, said) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let (request, waiting) = (None, 0);
-        Self { log, vault, origin, keys: None, clock, tree, frame, request, frames, waiting, going, keyless, said }
+        Self {
+            log,
+            vault,
+            origin,
+            keys: None,
+            clock,
+            tree,
+            frame,
+            request,
+            frames,
+            waiting,
+            going,
+            keyless,
+            said,
+        }
     }
 
     fn take(&mut self, stored: StoredEntry) -> Result<(), RestoreError> {

@@ -63,7 +63,8 @@ impl App {
             old_key_until_ms: if transition_ms == 0 { 0 } else { now_ms.saturating_add(transition_ms) },
         };
         let event = PlainEvent::new(Event::LogKeyRotated(event));
-        let written = self.publish_at(&mut desk, caller.actor(), now_ms, vec![event], stamp, Some(new)).await?;
+        let written =
+            self.publish_at(&mut desk, caller.actor(), now_ms, vec![event], stamp, Some(new)).await?;
         // The log has the new key already, whatever becomes of these.
         if let Err(error) = self.log_keys.promote() {
             tracing::error!(%error, "the key files are as before; the next start brings the new key in");
@@ -74,7 +75,8 @@ impl App {
 
     fn rotated(&self, receipt: Receipt) -> Result<Rotated, AppError> {
         let position = receipt.events.first().map(|event| event.position);
-        let position = position.ok_or(AppError::Internal(Cause::Inconsistent("a rotation without an event")))?;
+        let position =
+            position.ok_or(AppError::Internal(Cause::Inconsistent("a rotation without an event")))?;
         let from_position = position.saturating_add(1);
         let vkey = self.ledger.key_chain().at(from_position).to_string();
         Ok(Rotated { receipt, vkey, from_position })

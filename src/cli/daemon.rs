@@ -436,4 +436,3 @@ fn controller(config: &Config) -> Controller {
         storage_locations: of.storage_locations,
     }
 }
-

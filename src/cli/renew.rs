@@ -2,9 +2,9 @@
 
 use super::daemon::{DaemonError, wait};
 use crate::api::{TokenRules, Tokens};
-use crate::fetch::fetch;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::fetch::fetch;
 use crate::tls::Certificates;
 use std::sync::Arc;
 use std::time::Duration;

@@ -70,9 +70,11 @@ impl Serve {
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         let mut keys = daemon.keys();
+        let asked_to_end = interrupted();
+        tokio::pin!(asked_to_end);
         loop {
             tokio::select! {
-                ended = interrupted() => break ended.map_err(CliError::failed)?,
+                ended = &mut asked_to_end => break ended.map_err(CliError::failed)?,
                 Ok(()) = keys.changed(), if self.dev => {
                     let vkey = keys.borrow_and_update().chain.newest().to_string();
                     let path = Layout::new(&config.data).dev().join("log.vkey");

@@ -76,9 +76,9 @@ impl Verify {
 
     fn read_witnesses(&self) -> Result<Vec<WitnessKey>, CliError> {
         let read = |text: &String| {
-            let found = text.trim().parse().or_else(|error| {
+            let found = text.trim().parse::<WitnessKey>().or_else(|error| {
                 let file = std::fs::read_to_string(text).map_err(|_| error)?;
-                file.trim().parse()
+                file.trim().parse::<WitnessKey>()
             });
             found.map_err(|error| CliError::usage(format!("--witness: {error}")))
         };
@@ -196,7 +196,10 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\ncontinues the checkpoint of {size} entries"));
     }
     if report.key_rotations > 0 {
-        text.push_str(&format!("\nthe log changed its key {} times, each time signed by both keys", report.key_rotations));
+        text.push_str(&format!(
+            "\nthe log changed its key {} times, each time signed by both keys",
+            report.key_rotations
+        ));
     }
     if !report.witnesses.is_empty() {
         let names: Vec<&str> = report.witnesses.iter().map(|one| one.witness.as_str()).collect();

@@ -47,11 +47,8 @@ pub(super) async fn ask(
         return Ok(());
     }
     let settings = &config.witnesses;
-    let policy = Policy {
-        enough: settings.enough,
-        within_ms: settings.within_ms,
-        interval_ms: settings.interval_ms,
-    };
+    let policy =
+        Policy { enough: settings.enough, within_ms: settings.within_ms, interval_ms: settings.interval_ms };
     let post = |witness: Asked, body: String| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
         Box::pin(async move {
             let url = format!("{}/add-checkpoint", witness.url.trim_end_matches('/'));

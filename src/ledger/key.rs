@@ -206,7 +206,10 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
-    fn found(keys: &LogKeys, in_force: &VerifyingKey) -> Result<(VerifyingKey, Option<VerifyingKey>), LedgerError> {
+    fn found(
+        keys: &LogKeys,
+        in_force: &VerifyingKey,
+    ) -> Result<(VerifyingKey, Option<VerifyingKey>), LedgerError> {
         let held = keys.find(Some(in_force), false, &SystemClock)?;
         Ok((held.key.verifying(), held.previous.map(|key| key.verifying())))
     }

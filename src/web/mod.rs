@@ -19,14 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Every route, by its name in the role table.
-pub const ROUTES: [&str; 6] = [
-    "GET /healthz",
-    "GET /readyz",
-    "GET /metrics",
-    "GET /checkpoint",
-    "GET /keys",
-    "GET /tile/{*path}",
-];
+pub const ROUTES: [&str; 6] =
+    ["GET /healthz", "GET /readyz", "GET /metrics", "GET /checkpoint", "GET /keys", "GET /tile/{*path}"];
 
 /// Reads a tile's path, for the fuzzers.
 #[doc(hidden)]

@@ -30,7 +30,9 @@ pub enum OpenError {
     #[error("`{0}` belongs to a witness that runs")]
     Taken(PathBuf),
     /// What was cosigned last can't be read: going on would be forgetting it.
-    #[error("`{0}` is damaged: {1}; bring the file back from a copy, or start a new witness under another name")]
+    #[error(
+        "`{0}` is damaged: {1}; bring the file back from a copy, or start a new witness under another name"
+    )]
     Damaged(PathBuf, NoteError),
     /// The name is no key name.
     #[error("a witness's name has no spaces and no `+`")]
@@ -234,7 +236,11 @@ mod tests {
 
     impl Leaves {
         fn new(seed: u8, count: u64) -> Self {
-            Self((0..count).map(|leaf| merkle::leaf_hash(&[&[seed][..], &leaf.to_be_bytes()].concat())).collect())
+            Self(
+                (0..count)
+                    .map(|leaf| merkle::leaf_hash(&[&[seed][..], &leaf.to_be_bytes()].concat()))
+                    .collect(),
+            )
         }
 
         fn request(&self, old_size: u64, size: u64, key: &SigningKey) -> AddCheckpoint {
@@ -288,7 +294,10 @@ mod tests {
         assert!(matches!(ask(&witness, &forked.request(9, 9, &key)), Err(Refusal::Conflict { cosigned: 9 })));
         assert!(matches!(ask(&witness, &forked.request(9, 12, &key)), Err(Refusal::Inconsistent)));
         let evidence = fs::read_dir(folder.path()).unwrap().flatten();
-        assert_eq!(evidence.filter(|file| file.file_name().to_string_lossy().contains(".conflict-")).count(), 3);
+        assert_eq!(
+            evidence.filter(|file| file.file_name().to_string_lossy().contains(".conflict-")).count(),
+            3
+        );
         assert!(ask(&witness, &log.request(9, 20, &key)).is_ok(), "the log that was true goes on");
     }
 

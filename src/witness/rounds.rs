@@ -107,12 +107,12 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         let since_ms = self.clock.now_ms().saturating_sub(self.last_round_ms);
         tokio::time::sleep(Duration::from_millis(self.policy.interval_ms.saturating_sub(since_ms))).await;
         let mut newest = ledger.watch();
+        newest.mark_unchanged();
         let cosigned = ledger.cosigning().newest();
         let has_grown = cosigned.is_none_or(|cosigned| cosigned.checkpoint.size < ledger.checkpoint().size);
         if has_grown {
             return;
         }
-        newest.mark_unchanged();
         tokio::select! {
             _ = newest.changed() => {}
             () = tokio::time::sleep(Duration::from_millis(self.policy.within_ms / 3)) => {}

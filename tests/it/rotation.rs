@@ -78,8 +78,12 @@ async fn rotated_under_load_everything_before_and_after_verifies() {
     assert!(harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]).status.success());
     for key in [first.to_string(), second.to_string(), keys.vkey.clone()] {
         let before = path("before");
-        let report = json(&sayso(&["--json", "verify", &bundle, "--key", &key, "--since", &before]).output().unwrap());
-        assert_eq!((report["key_rotations"].as_u64(), report["continues"].as_u64()), (Some(2), Some(before_size(&dir))));
+        let report =
+            json(&sayso(&["--json", "verify", &bundle, "--key", &key, "--since", &before]).output().unwrap());
+        assert_eq!(
+            (report["key_rotations"].as_u64(), report["continues"].as_u64()),
+            (Some(2), Some(before_size(&dir)))
+        );
     }
     // A proof from before, and one of now of an entry from before.
     let (old, late) = (first.to_string(), path("late.proof"));
@@ -156,7 +160,8 @@ fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
     let served = Served::start(&data);
     let bundle = dir.path().join("log.tar.zst").display().to_string();
     assert!(served.run(&["audit", "export", "-o", &bundle]).output().unwrap().status.success());
-    let report = json(&sayso(&["--json", "verify", &bundle, "--key", first.unwrap().trim()]).output().unwrap());
+    let report =
+        json(&sayso(&["--json", "verify", &bundle, "--key", first.unwrap().trim()]).output().unwrap());
     assert!(report["key_rotations"].as_u64() >= Some(rotations), "{report}");
     served.kill();
 }

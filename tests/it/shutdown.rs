@@ -27,7 +27,8 @@ async fn ended(mut served: Served) -> ExitStatus {
 
 /// A watch that nobody reads from and nobody ends.
 async fn watch(served: &Served) -> tonic::Streaming<proto::WatchRevocationsResponse> {
-    let channel = tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
+    let channel =
+        tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
     let bearer: tonic::metadata::MetadataValue<_> =
         format!("Bearer {}", token(&served.data, "service")).parse().unwrap();
     let mut client = proto::grant_service_client::GrantServiceClient::new(channel);
@@ -74,7 +75,8 @@ async fn a_second_signal_ends_it_at_once_and_costs_nothing() {
     let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
     wait_for(&acknowledged, 20).await;
     // Somebody who opens a stream of requests and never ends it keeps an orderly end waiting to its bound.
-    let channel = tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
+    let channel =
+        tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
     let bearer: tonic::metadata::MetadataValue<_> =
         format!("Bearer {}", token(&data, "service")).parse().unwrap();
     let (_endless, requests) = tokio::sync::mpsc::channel::<proto::RecordStreamRequest>(1);
@@ -84,10 +86,10 @@ async fn a_second_signal_ends_it_at_once_and_costs_nothing() {
     let mut client = proto::profile_service_client::ProfileServiceClient::new(channel);
     let _open = client.record_stream(request).await.unwrap();
     signal(&served, "-TERM");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Turned away, so the first one has been heard.
+    load.await.unwrap();
     signal(&served, "-TERM");
     assert_eq!(ended(served).await.code(), Some(1), "at once, and not as an orderly end");
-    load.await.unwrap();
     let served = Served::start(&data);
     assert_held(&served, acknowledged.load(Ordering::SeqCst));
     served.kill();

@@ -306,7 +306,8 @@ impl KeyChain {
                 (None, None) if line.from_position == 0 => chain = Some(Self::from(&key)),
                 (Some(chain), Some(rotation)) => {
                     let entry = STANDARD.decode(rotation).map_err(|_| KeysError::Form("bad base64"))?;
-                    let position = line.from_position.checked_sub(1).ok_or(KeysError::Form("bad position"))?;
+                    let position =
+                        line.from_position.checked_sub(1).ok_or(KeysError::Form("bad position"))?;
                     if position < chain.last().from_position {
                         return Err(KeysError::Form("keys out of order"));
                     }

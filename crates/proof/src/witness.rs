@@ -151,7 +151,8 @@ impl FromStr for AddCheckpoint {
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
         let form = NoteError::Form;
-        let (head, checkpoint) = text.split_once("\n\n").ok_or(form("no empty line before the checkpoint"))?;
+        let (head, checkpoint) =
+            text.split_once("\n\n").ok_or(form("no empty line before the checkpoint"))?;
         let mut lines = head.split('\n');
         let old = lines.next().and_then(|line| line.strip_prefix("old ")).ok_or(form("no old size"))?;
         let old_size: u64 = old.parse().map_err(|_| form("bad old size"))?;

@@ -183,10 +183,18 @@ fn keys_that_the_log_does_not_know_and_rotations_passed_over_are_found() {
     let text = log.chain.to_jsonl();
     let lines: Vec<&str> = text.lines().collect();
     for dropped in 0..lines.len() - 1 {
-        let rest: String = (0..lines.len()).filter(|at| *at != dropped).map(|at| format!("{}\n", lines[at])).collect();
+        let rest: String =
+            (0..lines.len()).filter(|at| *at != dropped).map(|at| format!("{}\n", lines[at])).collect();
         assert!(KeyChain::parse(&rest, &vkey(6)).is_err(), "{dropped}");
     }
-    for wrong in ["", "\n", "{}\n", text.trim_end(), &format!("{text}\n"), &text.replace("\"from_position\":0", "\"from_position\": 0")] {
+    for wrong in [
+        "",
+        "\n",
+        "{}\n",
+        text.trim_end(),
+        &format!("{text}\n"),
+        &text.replace("\"from_position\":0", "\"from_position\": 0"),
+    ] {
         assert!(KeyChain::parse(wrong, &vkey(6)).is_err(), "{wrong:?}");
     }
 }
@@ -210,7 +218,8 @@ fn a_certificate_is_signed_by_the_key_of_its_time() {
     assert!(certificate::verify(&after, &log.chain).is_ok());
     assert!(certificate::verify(&after, &vkey(4)).is_err());
     log.key = key(4);
-    let note = sayso_proof::checkpoint::sign_note(&log.statement(position).to_text().unwrap(), ORIGIN, &log.key);
+    let note =
+        sayso_proof::checkpoint::sign_note(&log.statement(position).to_text().unwrap(), ORIGIN, &log.key);
     log.key = key(5);
     let old_note = certificate::document(&note, &log.proof(position).to_string());
     assert!(certificate::verify(&old_note, &log.chain).is_err(), "the old key's note over a newer tree");

@@ -45,7 +45,8 @@ impl Chains {
         let is_rotation = matches!(event, Some(Event::LogKeyRotated(_)));
         // A rotation that `keys.jsonl` passes over, or one that the log does not have.
         let known = keys.rotation_at(next.position);
-        if is_rotation != known.is_some() || known.is_some_and(|entry| merkle::leaf_hash(entry) != next.leaf) {
+        if is_rotation != known.is_some() || known.is_some_and(|entry| merkle::leaf_hash(entry) != next.leaf)
+        {
             return Err("`keys.jsonl` and the log disagree about a change of key here".to_owned());
         }
         match event {

@@ -96,9 +96,8 @@ fn forged(signed: &[(usize, Entry, VerifyingKey)]) -> Vec<(usize, EntryError)> {
     if verify_batch(&messages, &signatures, &keys).is_ok() {
         return Vec::new();
     }
-    let verdict = |(at, entry, key): &(usize, Entry, VerifyingKey)| {
-        entry.verify(key).err().map(|error| (*at, error))
-    };
+    let verdict =
+        |(at, entry, key): &(usize, Entry, VerifyingKey)| entry.verify(key).err().map(|error| (*at, error));
     signed.iter().filter_map(verdict).collect()
 }
 

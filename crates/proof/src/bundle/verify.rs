@@ -176,7 +176,8 @@ impl Verifier<'_> {
     /// Only read here: which key has to have signed it stands in the next file.
     fn checkpoint(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
         let failed = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
-        self.checkpoint_note = String::from_utf8(bytes.to_vec()).map_err(|error| failed(error.to_string()))?;
+        self.checkpoint_note =
+            String::from_utf8(bytes.to_vec()).map_err(|error| failed(error.to_string()))?;
         Ok(())
     }
 
@@ -196,7 +197,9 @@ impl Verifier<'_> {
         self.report.signatures += cosigned.len() as u64;
         let (found, needed) = (cosigned.len(), self.options.witnesses_min);
         if found < needed {
-            return Err(failed(format!("cosigned by {found} of the witnesses given, and {needed} are needed")));
+            return Err(failed(format!(
+                "cosigned by {found} of the witnesses given, and {needed} are needed"
+            )));
         }
         self.report.witnesses = cosigned;
         let since = self.options.since.as_deref().map(|note| self.keys.open(note)).transpose();

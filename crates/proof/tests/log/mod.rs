@@ -200,8 +200,7 @@ impl Log {
     }
 
     pub fn bundle(&self) -> Vec<u8> {
-        let mut writer =
-            BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.chain).unwrap();
+        let mut writer = BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.chain).unwrap();
         writer.leaf_hashes(self).unwrap();
         for position in 0..self.size() {
             writer.entry(&self.line(position)).unwrap();
