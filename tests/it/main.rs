@@ -32,6 +32,7 @@ mod rotation;
 mod shutdown;
 mod silence;
 mod sim;
+mod soak;
 mod tidy;
 mod token;
 mod transparency;
