@@ -145,13 +145,15 @@ fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut first = None;
-    let mut rotations = 0;
+    let mut rotations = 0_u64;
     for round in 0..rounds() {
         let served = Served::start(&data);
         first.get_or_insert_with(|| std::fs::read_to_string(data.join("dev/log.vkey")).unwrap());
+        let before = std::fs::read_to_string(data.join("dev/log.vkey")).unwrap();
         let mut rotating = rotate_again_and_again(&served);
+        wait_for_another_key(&data, &before);
         // Another moment each round; the machine decides where in a rotation that is.
-        std::thread::sleep(std::time::Duration::from_millis(300 + u64::from(round) * 97 % 400));
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 97 % 400));
         served.kill();
         rotating.kill().unwrap();
         rotating.wait().unwrap();
@@ -176,4 +178,16 @@ fn rotate_again_and_again(served: &Served) -> std::process::Child {
         .env("SAYSO_TOKEN_FILE", token)
         .spawn()
         .unwrap()
+}
+
+/// Waits until the first rotation of a round is done, however slow the machine is.
+fn wait_for_another_key(data: &Path, before: &str) {
+    for _ in 0..6_000 {
+        let now = std::fs::read_to_string(data.join("dev/log.vkey")).unwrap();
+        if now.ends_with('\n') && now != before {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the key stays as it was");
 }

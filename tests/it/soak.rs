@@ -17,8 +17,8 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 /// Callers, each with one call under way: far more than may wait for the sequencer.
-const CALLERS: u64 = 1_024;
-const QUEUE_MAX: usize = 64;
+const CALLERS: u64 = 512;
+const QUEUE_MAX: usize = 4;
 
 fn seconds() -> u64 {
     std::env::var("SAYSO_SOAK_SECONDS").map_or(4, |seconds| seconds.parse().unwrap())

@@ -148,7 +148,7 @@ async fn two_of_three_cosign_and_one_that_is_down_holds_nobody_up() {
     let witnesses: Vec<WitnessKey> = [&first, &second].map(|one| one.vkey.parse().unwrap()).to_vec();
     assert_eq!(cosignatures(&cosigned_now.cosigned, &witnesses).unwrap().len(), 2);
     Checkpoint::open(&cosigned_now.cosigned, &key).unwrap();
-    assert_eq!(health(&harness).await, Some(1), "serving");
+    until(|| async { health(&harness).await == Some(1) }).await;
     until(|| async { cosignatures(&get(&harness, "/checkpoint").await, &witnesses).unwrap().len() == 2 })
         .await;
 
@@ -205,6 +205,12 @@ fn third_key(folders: &Path, log: &str) -> WitnessConfig {
     third.asked()
 }
 
+fn evidence(witness: &Running) -> Option<PathBuf> {
+    let is_whole =
+        |path: &PathBuf| path.extension().is_some_and(|end| end.to_string_lossy().starts_with("conflict-"));
+    harness::files_below(&witness.folder).into_iter().find(is_whole)
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for item in std::fs::read_dir(from).unwrap() {
@@ -249,9 +255,8 @@ async fn a_log_that_is_forked_is_found_out() {
     let hidden = checkpoint(&forked).await;
     assert!(hidden.cosigned.is_empty(), "nothing of the fork was cosigned");
     // What the witness kept proves it to anybody: two trees under one signature.
-    let files = harness::files_below(&witness.folder);
-    let evidence = files.iter().find(|path| path.to_string_lossy().contains(".conflict-")).unwrap();
-    let kept = std::fs::read_to_string(evidence).unwrap();
+    until(|| async { evidence(&witness).is_some() }).await;
+    let kept = std::fs::read_to_string(evidence(&witness).unwrap()).unwrap();
     let request: sayso_proof::witness::AddCheckpoint = kept.parse().unwrap();
     let claimed = Checkpoint::open(&request.checkpoint, &key).unwrap();
     assert!(
