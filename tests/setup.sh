@@ -32,3 +32,7 @@ fi
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
 fi
+# A witness that nobody here wrote; it says that it needs a newer Python than it does.
+if ! "$venv/bin/python" -c 'import aics_witness' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --ignore-requires-python "aics-witness==0.1.0" "aics-tlog==0.2.1"
+fi

@@ -7,7 +7,6 @@ mod bounds;
 mod consent;
 mod convert;
 mod credential;
-mod fetch;
 mod grant;
 mod operator;
 mod profile;
@@ -19,7 +18,6 @@ mod tokens;
 
 pub use auth::REQUEST_ID;
 pub use credential::{CredentialError, Credentials, Issuer, ROLES, role_from_name, role_name};
-pub use fetch::{FetchError, fetch};
 pub use roles::methods;
 pub use tokens::{TokenRules, Tokens};
 
@@ -39,6 +37,8 @@ use tonic_health::server::HealthReporter;
 
 /// How often health looks at the store.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+/// What witnesses are called in `grpc.health.v1`; not known there where none are asked.
+const WITNESSES: &str = "sayso.witnesses";
 /// Calls of one connection at once.
 const STREAMS_MAX: u32 = 1_024;
 /// Streams that a peer may open and reset before it is cut off (CVE-2023-44487).
@@ -146,15 +146,22 @@ pub async fn serve(
     Ok(served?)
 }
 
-/// Tells `grpc.health.v1` what is true: serving while writes are taken.
+/// Tells `grpc.health.v1` what is true: serving while writes are taken; and, as a service of its own, whether enough witnesses
+/// cosign in time.
 async fn watch_health(health: HealthReporter, app: Arc<App>) {
-    let mut told = None;
+    let (mut told, mut witnessed) = (None, None);
     loop {
         let ready = app.is_ready();
         if told != Some(ready) {
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             health.set_service_status("", status).await;
             told = Some(ready);
+        }
+        let now = app.is_witnessed();
+        if let Some(enough) = now.filter(|_| now != witnessed) {
+            let status = if enough { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status(WITNESSES, status).await;
+            witnessed = now;
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     }

@@ -55,6 +55,7 @@ pub fn of(error: AppError) -> Status {
             with(Code::ResourceExhausted, details)
         }
         AppError::Unavailable => with(Code::Unavailable, reason("STORE_UNAVAILABLE")),
+        AppError::ShuttingDown => with(Code::Unavailable, reason("SHUTTING_DOWN")),
         AppError::Stopped => with(Code::Unavailable, reason("STOPPED")),
         AppError::Internal(cause) => {
             tracing::error!(%cause, "a request failed inside");
@@ -67,6 +68,19 @@ fn precondition(message: &str, kind: &str) -> Status {
     let mut details = reason(kind);
     details.add_precondition_failure_violation(kind, DOMAIN, message);
     Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// What a watch gets that does not take what it is told.
+#[must_use]
+pub fn fell_behind(cursor: u64) -> Status {
+    let mut details = ErrorDetails::with_error_info(
+        "WATCH_FELL_BEHIND",
+        DOMAIN,
+        HashMap::from([("cursor".to_owned(), cursor.to_string())]),
+    );
+    details.set_retry_info(Some(RETRY_AFTER));
+    let message = format!("the watch did not take what it was told; resume after cursor {cursor}");
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// What a caller without a good credential gets.

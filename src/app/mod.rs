@@ -44,6 +44,7 @@ mod restore;
 mod resume_erasures;
 mod retention;
 mod revocations;
+mod rotate_log_key;
 mod rules;
 mod submit_request;
 mod sweep;
@@ -82,6 +83,7 @@ pub use request_grant::{Grant, GrantRequest, Issued};
 pub use requests::{RequestPage, Submitted};
 pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
+pub use rotate_log_key::Rotated;
 pub use rules::{Rules, Version};
 pub use submit_request::NewRequest;
 pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
@@ -92,7 +94,7 @@ pub use crate::bounds::RoleTable;
 
 use crate::clock::SharedClock;
 use crate::domain::ids::{Handle, SubjectId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
 use crate::vault::Vault;
 use lane::{Lane, Lanes};
@@ -132,6 +134,9 @@ pub struct App {
     completing: complete_erasures::Completing,
     /// Held from looking at a period's privacy budget to spending it.
     reporting: tokio::sync::Mutex<()>,
+    log_keys: LogKeys,
+    /// Set once the daemon is being stopped: what would go on for ever ends.
+    stopping: tokio::sync::watch::Sender<bool>,
     report_settings: ReportSettings,
 }
 

@@ -10,6 +10,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
+use crate::ledger::LogKey;
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
@@ -147,6 +148,19 @@ impl App {
         if let Some(Begin::Replayed(receipt, events)) = self.replay(&stamp, false)? {
             return Ok((receipt, events));
         }
+        self.publish_at(&mut desk, actor, about_ms, events, stamp, None).await
+    }
+
+    /// For the holder of the desk. With a new key, the one event is what brings it in.
+    pub(super) async fn publish_at(
+        &self,
+        desk: &mut Desk,
+        actor: Actor,
+        about_ms: u64,
+        events: Vec<PlainEvent>,
+        stamp: Stamp,
+        new_key: Option<Arc<LogKey>>,
+    ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
         let bells: Vec<_> = events.iter().flat_map(|each| self.bells.of(&each.index)).collect();
         let (mut version, mut previous) = (desk.version, desk.newest);
@@ -172,7 +186,15 @@ impl App {
             drafts.push((ready.header.clone(), ready.leaf_hash, draft, stamp.digest));
             prepared.push(ready);
         }
-        let committed = self.ledger.submit(prepared).await?;
+        let committed = match (new_key, prepared.pop()) {
+            (Some(new), Some(entry)) if prepared.is_empty() => {
+                self.ledger.submit_rotation(entry, new).await?
+            }
+            (_, last) => {
+                prepared.extend(last);
+                self.ledger.submit(prepared).await?
+            }
+        };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
         *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();

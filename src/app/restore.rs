@@ -13,10 +13,11 @@ use crate::domain::ids::Handle;
 use crate::store::backup::{BackupReader, Piece};
 use crate::store::{CommitError, Frame, LogStore, NewEntry, StoreError, StoredEntry};
 use crate::vault::{Vault, VaultError};
-use ed25519_dalek::SigningKey;
-use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sayso_proof::checkpoint::{NoteError, VerifierKey};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header};
 use sayso_proof::event::{ErasureScope, EventBody, PositionRange, event_body};
+use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +79,7 @@ pub enum RestoreError {
 }
 
 /// Writes a backup's entries into an empty log, without those whose keys don't exist any more. Key pages of the backup are
-/// passed over: the vault is that of now.
+/// passed over: the vault is that of now. Gives the keys that the log had: whoever restores has to hold the newest.
 ///
 /// # Errors
 /// The backup is damaged or of another log, or something can't be read or written; then the log is to be thrown away.
@@ -86,10 +87,10 @@ pub fn restore_log(
     from: impl Read,
     log: &dyn LogStore,
     vault: &Vault,
-    verifier: &VerifierKey,
+    origin: &str,
     clock: &dyn Clock,
-) -> Result<Restored, RestoreError> {
-    let mut refill = Refill::new(log, vault, verifier, clock);
+) -> Result<(Restored, KeyChain), RestoreError> {
+    let mut refill = Refill::new(log, vault, origin, clock);
     let mut reader = BackupReader::begin(from)?;
     let mut note = None;
     while let Some(piece) = reader.next_piece()? {
@@ -100,21 +101,26 @@ pub fn restore_log(
         }
     }
     let backup_checkpoint = note.ok_or(RestoreError::Tree)?;
-    let signed = Checkpoint::open(&backup_checkpoint, verifier)?;
+    let keys = refill.keys.clone().ok_or(RestoreError::Tree)?;
+    let signed = keys.open(&backup_checkpoint)?;
     if (signed.size, signed.root) != (refill.tree.size(), refill.tree.root()) {
         return Err(RestoreError::Tree);
     }
     let (erased_again, erased_in_part) = refill.finish()?;
     let mut id = [0; 16];
     clock.fill(&mut id);
-    Ok(Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again, erased_in_part })
+    let restored =
+        Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again, erased_in_part };
+    Ok((restored, keys))
 }
 
 /// A log being filled.
 struct Refill<'a> {
     log: &'a dyn LogStore,
     vault: &'a Vault,
-    verifier: &'a VerifierKey,
+    origin: &'a str,
+    /// As far as the entries so far say; none before the first.
+    keys: Option<KeyChain>,
     clock: &'a dyn Clock,
     tree: Frontier,
     frame: Frame,
@@ -131,11 +137,25 @@ struct Refill<'a> {
 }
 
 impl<'a> Refill<'a> {
-    fn new(log: &'a dyn LogStore, vault: &'a Vault, verifier: &'a VerifierKey, clock: &'a dyn Clock) -> Self {
+    fn new(log: &'a dyn LogStore, vault: &'a Vault, origin: &'a str, clock: &'a dyn Clock) -> Self {
         let (frame, frames, tree) = (Vec::new(), Vec::new(), Frontier::new());
         let (going, keyless, said) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
         let (request, waiting) = (None, 0);
-        Self { log, vault, verifier, clock, tree, frame, request, frames, waiting, going, keyless, said }
+        Self {
+            log,
+            vault,
+            origin,
+            keys: None,
+            clock,
+            tree,
+            frame,
+            request,
+            frames,
+            waiting,
+            going,
+            keyless,
+            said,
+        }
     }
 
     fn take(&mut self, stored: StoredEntry) -> Result<(), RestoreError> {
@@ -174,11 +194,19 @@ impl<'a> Refill<'a> {
             return Err(RestoreError::Entry(position));
         }
         let entry = Entry::parse(&bytes).map_err(wrong)?;
-        entry.verify(&self.verifier.key).map_err(wrong)?;
+        if self.keys.is_none() {
+            self.keys = Some(self.first_key(&entry).ok_or(RestoreError::Entry(position))?);
+        }
+        let keys = self.keys.as_mut().ok_or(RestoreError::Entry(position))?;
+        entry.verify(&keys.newest().key).map_err(wrong)?;
         if entry.header.handle == Handle::NOBODY {
             let body = entry.plain_body().map_err(wrong)?;
-            if let Some(event_body::Event::ErasureCompleted(done)) = body.and_then(|body| body.event) {
-                self.said.extend(done.discarded);
+            match body.and_then(|body| body.event) {
+                Some(event_body::Event::ErasureCompleted(done)) => self.said.extend(done.discarded),
+                Some(event_body::Event::LogKeyRotated(_)) => {
+                    keys.take(position, &bytes).map_err(|_| RestoreError::Entry(position))?;
+                }
+                _ => {}
             }
         } else if !self.has_key(&entry.header)? {
             self.going.insert(position);
@@ -187,6 +215,17 @@ impl<'a> Refill<'a> {
         }
         let Header { handle, version, idempotency, .. } = entry.header;
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index: Vec::new() })
+    }
+
+    /// The key that the log's first entry names.
+    fn first_key(&self, first: &Entry) -> Option<KeyChain> {
+        match first.plain_body().ok()??.event? {
+            event_body::Event::LogOpened(opened) if opened.origin == self.origin => {
+                let key = VerifyingKey::from_bytes(opened.public_key.as_slice().try_into().ok()?).ok()?;
+                Some(KeyChain::from(&VerifierKey { name: opened.origin, key }))
+            }
+            _ => None,
+        }
     }
 
     fn has_key(&self, header: &Header) -> Result<bool, RestoreError> {
@@ -217,7 +256,7 @@ impl<'a> Refill<'a> {
             key_commitment: None,
         };
         let payload = entry::seal(&header, &EventBody::default(), &EventKey::from_bytes(random()))?;
-        let bytes = entry::sign(payload, &self.verifier.name, &SigningKey::from_bytes(&random()))?;
+        let bytes = entry::sign(payload, self.origin, &SigningKey::from_bytes(&random()))?;
         let (version, idempotency, index) = (0, None, Vec::new());
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index })
     }

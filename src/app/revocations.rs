@@ -139,6 +139,7 @@ pub struct Watch {
     app: Arc<App>,
     key: Vec<u8>,
     bell: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
 }
@@ -153,7 +154,7 @@ impl Watch {
     /// The next that fell; waits for it.
     ///
     /// # Errors
-    /// The index can't be read.
+    /// The index can't be read, or the daemon is being stopped.
     pub async fn next(&mut self) -> Result<Revocation, AppError> {
         loop {
             if let Some(next) = self.ready.pop_front() {
@@ -162,8 +163,12 @@ impl Watch {
             }
             self.bell.borrow_and_update();
             self.ready = self.app.fallen_after(&self.key, self.cursor)?.into();
-            if self.ready.is_empty() && self.bell.changed().await.is_err() {
-                return Err(AppError::Stopped);
+            if !self.ready.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                rung = self.bell.changed() => rung.map_err(|_| AppError::Stopped)?,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
             }
         }
     }
@@ -175,7 +180,8 @@ impl App {
         let key = falls_of(&caller.name);
         let bell = self.bells.hear(&key);
         let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
-        Watch { app: Arc::clone(self), key, bell, cursor, ready: VecDeque::new() }
+        let stopping = self.stopping.subscribe();
+        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new() }
     }
 
     fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {

@@ -1,16 +1,16 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
-use super::renew;
+use super::{renew, witnessing};
 use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
 use crate::app::{
     App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
 };
 use crate::bounds::BoundsError;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
@@ -240,6 +240,7 @@ impl Daemon {
         };
         let built_in = config.tokens.as_ref().is_none_or(|tokens| tokens.built_in);
         let credentials = Credentials::new(config.origin(), built_in.then_some(issuer), tokens.clone());
+        let asked_by = Arc::clone(&clock);
         let access = Access { credentials: Arc::new(credentials), table: Arc::clone(&table), clock };
         let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
         let connections_max = config.limits.connections_max;
@@ -252,6 +253,9 @@ impl Daemon {
         daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
         let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
         daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
+        let (settings, until) = (config.clone(), wait(stopped.clone()));
+        let (asking, time) = (Arc::clone(&app), Arc::clone(&asked_by));
+        daemon.tasks.push(tokio::spawn(async move { witnessing::ask(&settings, asking, time, until).await }));
         let until = wait(stopped.clone());
         let serving = async move { web::serve(http, until, app, &table).await.map_err(DaemonError::Http) };
         daemon.tasks.push(tokio::spawn(serving));
@@ -259,18 +263,26 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Sees every change of the log's key.
+    #[must_use]
+    pub fn keys(&self) -> watch::Receiver<Arc<Signing>> {
+        self.app.ledger().watch_keys()
+    }
+
     /// Ends it: requests under way are finished, everything is durable.
     ///
     /// # Errors
     /// What serving ended with.
     pub async fn stop(self) -> Result<(), DaemonError> {
+        self.app.begin_shutdown();
         self.stop.send_replace(true);
         let mut ended = Ok(());
+        let until = tokio::time::Instant::now() + DRAIN_MAX;
         for task in self.tasks {
-            match tokio::time::timeout(DRAIN_MAX, task).await {
+            match tokio::time::timeout_at(until, task).await {
                 Ok(Ok(result)) => ended = ended.and(result),
                 Ok(Err(_)) => tracing::error!("a listener ended badly"),
-                // Streams that never end (watches) are cut here.
+                // Whoever does not take an answer, or never ends a stream of requests, is cut here.
                 Err(_) => tracing::info!("connections still open were cut"),
             }
         }
@@ -289,7 +301,7 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
     Ok(Some(Certificates::open(files)?))
 }
 
-/// How long requests under way may take to finish.
+/// How long all requests under way together may take to finish.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn wait(mut stopped: watch::Receiver<bool>) {
@@ -375,6 +387,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
     let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
+    let witnesses = witnessing::asked(config)?.iter().map(|one| one.key.to_string()).collect();
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
@@ -390,7 +403,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             checkpoint_file: Some(layout.checkpoint()),
             is_restored: restored.is_some(),
         },
-        log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
+        log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
@@ -407,6 +420,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         },
         restored,
         inferences: inference_terms(config),
+        witnesses,
         report: report_settings(config),
     })
 }
@@ -455,8 +469,4 @@ fn controller(config: &Config) -> Controller {
         jurisdiction: of.jurisdiction,
         storage_locations: of.storage_locations,
     }
-}
-
-fn clock_of(clock: &SharedClock) -> &dyn Clock {
-    clock.as_ref()
 }

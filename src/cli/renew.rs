@@ -1,9 +1,10 @@
 //! Keeps up with certificates and keys that change while the daemon runs.
 
 use super::daemon::{DaemonError, wait};
-use crate::api::{TokenRules, Tokens, fetch};
+use crate::api::{TokenRules, Tokens};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::fetch::fetch;
 use crate::tls::Certificates;
 use std::sync::Arc;
 use std::time::Duration;

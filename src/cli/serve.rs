@@ -17,8 +17,13 @@ use std::path::{Path, PathBuf};
 /// Lifetime of the tokens that `--dev` leaves.
 const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
 
+/// Exit status where a second signal came before everything under way was finished.
+const ENDED_AT_ONCE: i32 = 1;
+
 /// Run the daemon.
 ///
+/// SIGTERM or SIGINT ends it: requests under way are answered (5 seconds at most), everything is flushed. A second one ends it
+/// at once; nothing acknowledged is lost.
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
 pub(super) struct Serve {
@@ -64,9 +69,25 @@ impl Serve {
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
-        interrupted().await.map_err(CliError::failed)?;
-        tracing::info!("stopping");
-        daemon.stop().await.map_err(CliError::failed)
+        let mut keys = daemon.keys();
+        let asked_to_end = interrupted();
+        tokio::pin!(asked_to_end);
+        loop {
+            tokio::select! {
+                ended = &mut asked_to_end => break ended.map_err(CliError::failed)?,
+                Ok(()) = keys.changed(), if self.dev => {
+                    let vkey = keys.borrow_and_update().chain.newest().to_string();
+                    let path = Layout::new(&config.data).dev().join("log.vkey");
+                    write_private(&path, &vkey).map_err(CliError::failed)?;
+                }
+            }
+        }
+        tracing::info!("stopping; a second signal ends it at once");
+        tokio::select! {
+            stopped = daemon.stop() => stopped.map_err(CliError::failed),
+            // What was acknowledged is durable already: the next start recovers, as after a crash.
+            _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+        }
     }
 }
 

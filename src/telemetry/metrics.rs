@@ -25,6 +25,16 @@ pub struct Standing {
     pub ready: bool,
 }
 
+/// What witnesses say.
+#[derive(Default)]
+struct Witnessed {
+    answers: Family<[Label; 2], Counter>,
+    configured: Gauge,
+    needed: Gauge,
+    entries: Gauge,
+    enough: Gauge,
+}
+
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
 pub struct Metrics {
     registry: Registry,
@@ -41,6 +51,7 @@ pub struct Metrics {
     entry_bytes: Gauge,
     subjects: Gauge,
     ready: Gauge,
+    witnesses: Witnessed,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
 }
@@ -73,10 +84,12 @@ impl Metrics {
             entry_bytes: Gauge::default(),
             subjects: Gauge::default(),
             ready: Gauge::default(),
+            witnesses: Witnessed::default(),
             event_names: RwLock::default(),
         };
         metrics.register_calls();
         metrics.register_log();
+        metrics.register_witnesses();
         metrics
     }
 
@@ -113,6 +126,30 @@ impl Metrics {
         to.register_with_unit("log_size", "Bytes of entries kept", Unit::Bytes, self.entry_bytes.clone());
         to.register("subjects", "Subjects that something is held about", self.subjects.clone());
         to.register("ready", "1 while writes are taken", self.ready.clone());
+    }
+
+    fn register_witnesses(&mut self) {
+        let (to, of) = (&mut self.registry, &self.witnesses);
+        to.register("witness_answers", "What each witness said to a checkpoint", of.answers.clone());
+        to.register("witness_configured", "Witnesses that are asked", of.configured.clone());
+        to.register("witness_needed", "How many of them are enough", of.needed.clone());
+        to.register("witness_entries", "Entries that enough witnesses have cosigned", of.entries.clone());
+        to.register("witness_enough", "1 while enough cosign within the time set for it", of.enough.clone());
+    }
+
+    /// A witness, by its configured name, was asked; `outcome` is a word of ours.
+    pub fn witness_said(&self, witness: &str, outcome: &'static str) {
+        let labels = [("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
+        self.witnesses.answers.get_or_create(&labels).inc();
+    }
+
+    /// A round of asking is over.
+    pub fn witnessed(&self, configured: usize, needed: usize, entries: u64, is_enough: bool) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.witnesses.configured.set(whole(configured as u64));
+        self.witnesses.needed.set(whole(needed as u64));
+        self.witnesses.entries.set(whole(entries));
+        self.witnesses.enough.set(i64::from(is_enough));
     }
 
     /// A call was answered. `method` and `code` are words of ours.

@@ -13,9 +13,14 @@ const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 const FOR_EVER: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
 const FULL: u16 = 256;
 
-/// `/checkpoint`
+/// `/checkpoint`: cosigned, where enough witnesses answer
 pub(super) async fn checkpoint(State(app): State<Arc<App>>) -> Response {
-    ([TEXT, FRESH], app.ledger().checkpoint().note.clone()).into_response()
+    ([TEXT, FRESH], app.ledger().published()).into_response()
+}
+
+/// `/keys`
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Response {
+    ([TEXT, FRESH], app.ledger().key_chain().to_jsonl()).into_response()
 }
 
 /// `/tile/<L>/<N>[.p/<W>]`

@@ -1,6 +1,9 @@
 //! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics. The only room that knows axum.
 
 mod log;
+mod witness;
+
+pub use witness::serve_witness;
 
 use crate::app::{App, RoleTable};
 use crate::telemetry::{Standing, metrics};
@@ -16,8 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Every route, by its name in the role table.
-pub const ROUTES: [&str; 5] =
-    ["GET /healthz", "GET /readyz", "GET /metrics", "GET /checkpoint", "GET /tile/{*path}"];
+pub const ROUTES: [&str; 6] =
+    ["GET /healthz", "GET /readyz", "GET /metrics", "GET /checkpoint", "GET /keys", "GET /tile/{*path}"];
 
 /// Reads a tile's path, for the fuzzers.
 #[doc(hidden)]
@@ -63,6 +66,7 @@ fn router(app: Arc<App>, table: &RoleTable) -> Router {
             "GET /readyz" => get(ready),
             "GET /metrics" => get(numbers),
             "GET /checkpoint" => get(log::checkpoint),
+            "GET /keys" => get(log::keys),
             "GET /tile/{*path}" => get(log::tile),
             _ => return None,
         })

@@ -1,9 +1,11 @@
 //! A backup brings everybody back but those who were erased, before it or since; and the log says that it went back.
 
-use crate::crash::Served;
+use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::json;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 fn run(served: &Served, arguments: &[&str]) -> String {
     let output = served.run(arguments).output().unwrap();
@@ -202,6 +204,36 @@ fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
     assert_eq!(json(&restored)["erased_again"], 0);
     let served = Served::start(&other);
     assert!(holds(&served, "bob", "breaks codes"));
+    served.verify(dir.path());
+    served.kill();
+}
+
+/// The drill: everybody writes while the backup is taken; then the log is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn taken_while_everybody_writes_it_brings_back_all_that_was_there_when_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("drill.backup"));
+    let served = Served::start(&data);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&acknowledged);
+    let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+    let before = wait_for(&acknowledged, 40).await;
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    let after = wait_for(&acknowledged, before + 40).await;
+    assert!(after > before, "nobody waited for it");
+    served.kill();
+    load.await.unwrap();
+    std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
+    let restored = json(&restore(&backup, &data));
+    assert_eq!(restored["erased_again"], 0);
+
+    let served = Served::start(&data);
+    assert_held(&served, before);
+    // The log says that it went back, and to where.
+    let bundle = dir.path().join("after.tar.zst");
+    run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
+    let text = zstd::decode_all(std::fs::File::open(&bundle).unwrap()).unwrap();
+    assert!(crate::harness::contains(&text, b"\"backupRestored\""));
     served.verify(dir.path());
     served.kill();
 }
