@@ -1,5 +1,11 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod controllers;
+mod door;
+
+pub use controllers::Another;
+pub use door::{CallsConfig, DoorConfig};
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,6 +44,10 @@ pub struct Config {
     pub report: ReportConfig,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
+    /// What the door bears.
+    pub door: DoorConfig,
+    /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
+    pub controllers: Vec<Another>,
 }
 
 /// How requests of people are dealt with.
@@ -316,6 +326,8 @@ impl Default for Config {
             rights: Rights::default(),
             report: ReportConfig::default(),
             processing: ProcessingConfig::default(),
+            door: DoorConfig::default(),
+            controllers: Vec::new(),
         }
     }
 }
@@ -418,7 +430,9 @@ impl Config {
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
         )?;
-        self.organisation.check()
+        self.door.check()?;
+        self.organisation.check()?;
+        self.check_controllers()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {

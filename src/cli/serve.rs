@@ -51,7 +51,7 @@ impl Serve {
         config.check().map_err(CliError::usage)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
-            leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
+            leave_dev_files(&daemon).map_err(CliError::failed)?;
             tracing::warn!(
                 "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
             );
@@ -60,6 +60,7 @@ impl Serve {
             "grpc": daemon.grpc.to_string(),
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
+            "keys": daemon.served.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
@@ -71,8 +72,10 @@ impl Serve {
 }
 
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
-    let mut text =
-        format!("sayso serves gRPC on {} and HTTP on {}\nlog key {}", daemon.grpc, daemon.http, daemon.vkey);
+    let mut text = format!("sayso serves gRPC on {} and HTTP on {}", daemon.grpc, daemon.http);
+    for served in &daemon.served {
+        text.push_str(&format!("\nlog key {}", served.vkey));
+    }
     if dev {
         let tokens = Layout::new(data).dev();
         text.push_str(&format!(
@@ -92,15 +95,18 @@ pub(super) async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-/// A token for each role and the log's verifier key, for whoever may read the folder.
-pub(super) fn leave_dev_files(daemon: &Daemon, data: &Path) -> Result<(), DaemonError> {
-    let dev = Layout::new(data).dev();
-    make_private_dir(&dev)?;
-    for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
-        let token = daemon.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
-        write_private(&dev_token(data, name), &token)?;
+/// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
+pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
+    for served in &daemon.served {
+        let dev = Layout::new(&served.data).dev();
+        make_private_dir(&dev)?;
+        for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
+            let token = served.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+            write_private(&dev_token(&served.data, name), &token)?;
+        }
+        write_private(&dev.join("log.vkey"), &served.vkey)?;
     }
-    write_private(&dev.join("log.vkey"), &daemon.vkey)
+    Ok(())
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DaemonError> {

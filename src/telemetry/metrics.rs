@@ -37,10 +37,10 @@ pub struct Metrics {
     withheld: Family<[Label; 1], Counter>,
     handshakes_failed: Counter,
     panics: Counter,
-    entries: Gauge,
-    entry_bytes: Gauge,
-    subjects: Gauge,
-    ready: Gauge,
+    entries: Family<[Label; 1], Gauge>,
+    entry_bytes: Family<[Label; 1], Gauge>,
+    subjects: Family<[Label; 1], Gauge>,
+    ready: Family<[Label; 1], Gauge>,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
 }
@@ -69,10 +69,10 @@ impl Metrics {
             withheld: Family::default(),
             handshakes_failed: Counter::default(),
             panics: Counter::default(),
-            entries: Gauge::default(),
-            entry_bytes: Gauge::default(),
-            subjects: Gauge::default(),
-            ready: Gauge::default(),
+            entries: Family::default(),
+            entry_bytes: Family::default(),
+            subjects: Family::default(),
+            ready: Family::default(),
             event_names: RwLock::default(),
         };
         metrics.register_calls();
@@ -164,16 +164,22 @@ impl Metrics {
         self.withheld.get_or_create(&[("tier", tier.to_owned())]).inc_by(u64::from(attributes));
     }
 
-    /// All of it, in the OpenMetrics text format.
+    /// All of it, in the OpenMetrics text format; what is true of each controller's log now, by its configured name.
     ///
     /// # Errors
     /// A number can't be written.
-    pub fn text(&self, now: Standing) -> Result<String, std::fmt::Error> {
+    pub fn text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.entries.set(whole(now.entries));
-        self.entry_bytes.set(whole(now.entry_bytes));
-        self.subjects.set(whole(now.subjects));
-        self.ready.set(i64::from(now.ready));
+        for (controller, now) in logs {
+            let of = [("controller", controller.to_owned())];
+            self.entries.get_or_create(&of).set(whole(now.entries));
+            self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
+            self.subjects.get_or_create(&of).set(whole(now.subjects));
+            self.ready.get_or_create(&of).set(i64::from(now.ready));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
