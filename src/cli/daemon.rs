@@ -280,7 +280,8 @@ impl Daemon {
     fn serve_http(&mut self, incoming: Incoming, table: Arc<RoleTable>, stopped: &watch::Receiver<bool>) {
         let named = |served: &Served| (served.controller.clone(), Arc::clone(&served.app));
         let (logs, until) = (self.served.iter().map(named).collect(), wait(stopped.clone()));
-        let serving = async move { web::serve(incoming, until, logs, &table).await.map_err(DaemonError::Http) };
+        let serving =
+            async move { web::serve(incoming, until, logs, &table).await.map_err(DaemonError::Http) };
         self.tasks.push(tokio::spawn(serving));
     }
 

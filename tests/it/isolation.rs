@@ -162,7 +162,8 @@ impl World {
         };
         let hold = steward.rights.place_hold(hold).await.unwrap().into_inner().hold_id;
         let mut ada = as_role(Role::Subject, subject);
-        let request = proto::SubmitRequestRequest { kind: proto::RequestKind::Access.into(), ..Default::default() };
+        let request =
+            proto::SubmitRequestRequest { kind: proto::RequestKind::Access.into(), ..Default::default() };
         let request = ada.rights.submit_request(request).await.unwrap().into_inner();
         let request = request.request.unwrap().request_id;
         let consent = given.receipt.unwrap().events[0].event_id.clone();
@@ -224,8 +225,10 @@ impl World {
     }
 
     async fn entries(&self) -> u64 {
-        let mut auditor =
-            Clients::over(&channel(&self.daemon).await, Some(&token(&self.daemon, "dev", Role::Auditor, "a")));
+        let mut auditor = Clients::over(
+            &channel(&self.daemon).await,
+            Some(&token(&self.daemon, "dev", Role::Auditor, "a")),
+        );
         auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner().tree_size
     }
 }
@@ -278,17 +281,36 @@ fn moments(times: &[f64]) -> (f64, f64) {
 /// `SAYSO_TIMING_ROUNDS` for more.
 #[tokio::test(flavor = "multi_thread")]
 async fn how_long_it_takes_is_told() {
-    let rounds = std::env::var("SAYSO_TIMING_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
+    let rounds =
+        std::env::var("SAYSO_TIMING_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     let world = World::start().await;
     let channel = channel(&world.daemon).await;
     let of = |controller, role, name| token(&world.daemon, controller, role, name);
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     for (what, token, service, method, code) in [
-        ("another person", of("dev", Role::Subject, "eve"), "ProfileService", "GetProfile", Code::PermissionDenied),
+        (
+            "another person",
+            of("dev", Role::Subject, "eve"),
+            "ProfileService",
+            "GetProfile",
+            Code::PermissionDenied,
+        ),
         ("another person", of("dev", Role::Subject, "eve"), "GrantService", "ExplainGrant", Code::NotFound),
         ("another service", of("dev", Role::Service, "spy"), "GrantService", "CheckGrant", Code::NotFound),
-        ("another controller", of("acme", Role::Service, "tutor"), "GrantService", "CheckGrant", Code::NotFound),
-        ("another controller", of("acme", Role::Steward, "mina"), "RightsService", "GetRequest", Code::NotFound),
+        (
+            "another controller",
+            of("acme", Role::Service, "tutor"),
+            "GrantService",
+            "CheckGrant",
+            Code::NotFound,
+        ),
+        (
+            "another controller",
+            of("acme", Role::Steward, "mina"),
+            "RightsService",
+            "GetRequest",
+            Code::NotFound,
+        ),
     ] {
         let described = pool.get_service_by_name(&format!("sayso.v1.{service}")).unwrap();
         let input = described.methods().find(|each| each.name() == method).unwrap().input();
