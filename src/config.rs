@@ -1,5 +1,11 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod controllers;
+mod door;
+
+pub use controllers::Another;
+pub use door::{CallsConfig, DoorConfig};
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,6 +48,10 @@ pub struct Config {
     pub witnesses: Witnesses,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
+    /// What the door bears.
+    pub door: DoorConfig,
+    /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
+    pub controllers: Vec<Another>,
 }
 
 /// Witnesses of the log (C2SP tlog-witness): others who cosign that it only ever grows. They are asked beside the writes,
@@ -400,6 +410,8 @@ impl Default for Config {
             report: ReportConfig::default(),
             witnesses: Witnesses::default(),
             processing: ProcessingConfig::default(),
+            door: DoorConfig::default(),
+            controllers: Vec::new(),
         }
     }
 }
@@ -508,7 +520,9 @@ impl Config {
             "64 KiB to 64 MiB",
         )?;
         self.witnesses.check()?;
-        self.organisation.check()
+        self.door.check()?;
+        self.organisation.check()?;
+        self.check_controllers()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {

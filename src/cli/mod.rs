@@ -30,6 +30,7 @@ mod request;
 mod retention;
 mod rights;
 mod serve;
+pub mod served;
 mod signal;
 mod token;
 mod uses;

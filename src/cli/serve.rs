@@ -56,7 +56,8 @@ impl Serve {
         config.check().map_err(CliError::usage)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
-            leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
+            leave_dev_files(&daemon).map_err(CliError::failed)?;
+            keep_dev_keys(&daemon);
             tracing::warn!(
                 "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
             );
@@ -65,23 +66,12 @@ impl Serve {
             "grpc": daemon.grpc.to_string(),
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
+            "keys": daemon.served.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
-        let mut keys = daemon.keys();
-        let asked_to_end = interrupted();
-        tokio::pin!(asked_to_end);
-        loop {
-            tokio::select! {
-                ended = &mut asked_to_end => break ended.map_err(CliError::failed)?,
-                Ok(()) = keys.changed(), if self.dev => {
-                    let vkey = keys.borrow_and_update().chain.newest().to_string();
-                    let path = Layout::new(&config.data).dev().join("log.vkey");
-                    write_private(&path, &vkey).map_err(CliError::failed)?;
-                }
-            }
-        }
+        interrupted().await.map_err(CliError::failed)?;
         tracing::info!("stopping; a second signal ends it at once");
         tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
@@ -92,8 +82,10 @@ impl Serve {
 }
 
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
-    let mut text =
-        format!("sayso serves gRPC on {} and HTTP on {}\nlog key {}", daemon.grpc, daemon.http, daemon.vkey);
+    let mut text = format!("sayso serves gRPC on {} and HTTP on {}", daemon.grpc, daemon.http);
+    for served in &daemon.served {
+        text.push_str(&format!("\nlog key {}", served.vkey));
+    }
     if dev {
         let tokens = Layout::new(data).dev();
         text.push_str(&format!(
@@ -113,15 +105,34 @@ pub(super) async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-/// A token for each role and the log's verifier key, for whoever may read the folder.
-pub(super) fn leave_dev_files(daemon: &Daemon, data: &Path) -> Result<(), DaemonError> {
-    let dev = Layout::new(data).dev();
-    make_private_dir(&dev)?;
-    for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
-        let token = daemon.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
-        write_private(&dev_token(data, name), &token)?;
+/// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
+pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
+    for served in &daemon.served {
+        let dev = Layout::new(&served.data).dev();
+        make_private_dir(&dev)?;
+        for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
+            let token = served.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+            write_private(&dev_token(&served.data, name), &token)?;
+        }
+        write_private(&dev.join("log.vkey"), &served.vkey)?;
     }
-    write_private(&dev.join("log.vkey"), &daemon.vkey)
+    Ok(())
+}
+
+/// Writes the verifier key anew whenever a log changes its key, until the daemon is gone.
+fn keep_dev_keys(daemon: &Daemon) {
+    for served in &daemon.served {
+        let path = Layout::new(&served.data).dev().join("log.vkey");
+        let mut keys = served.watch_keys();
+        tokio::spawn(async move {
+            while keys.changed().await.is_ok() {
+                let vkey = keys.borrow_and_update().chain.newest().to_string();
+                if let Err(error) = write_private(&path, &vkey) {
+                    tracing::error!(%error, "the new verifier key can't be written");
+                }
+            }
+        });
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DaemonError> {

@@ -28,11 +28,11 @@ pub struct Standing {
 /// What witnesses say.
 #[derive(Default)]
 struct Witnessed {
-    answers: Family<[Label; 2], Counter>,
-    configured: Gauge,
-    needed: Gauge,
-    entries: Gauge,
-    enough: Gauge,
+    answers: Family<[Label; 3], Counter>,
+    configured: Family<[Label; 1], Gauge>,
+    needed: Family<[Label; 1], Gauge>,
+    entries: Family<[Label; 1], Gauge>,
+    enough: Family<[Label; 1], Gauge>,
 }
 
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
@@ -47,10 +47,10 @@ pub struct Metrics {
     withheld: Family<[Label; 1], Counter>,
     handshakes_failed: Counter,
     panics: Counter,
-    entries: Gauge,
-    entry_bytes: Gauge,
-    subjects: Gauge,
-    ready: Gauge,
+    entries: Family<[Label; 1], Gauge>,
+    entry_bytes: Family<[Label; 1], Gauge>,
+    subjects: Family<[Label; 1], Gauge>,
+    ready: Family<[Label; 1], Gauge>,
     witnesses: Witnessed,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
@@ -80,10 +80,10 @@ impl Metrics {
             withheld: Family::default(),
             handshakes_failed: Counter::default(),
             panics: Counter::default(),
-            entries: Gauge::default(),
-            entry_bytes: Gauge::default(),
-            subjects: Gauge::default(),
-            ready: Gauge::default(),
+            entries: Family::default(),
+            entry_bytes: Family::default(),
+            subjects: Family::default(),
+            ready: Family::default(),
             witnesses: Witnessed::default(),
             event_names: RwLock::default(),
         };
@@ -137,19 +137,20 @@ impl Metrics {
         to.register("witness_enough", "1 while enough cosign within the time set for it", of.enough.clone());
     }
 
-    /// A witness, by its configured name, was asked; `outcome` is a word of ours.
-    pub fn witness_said(&self, witness: &str, outcome: &'static str) {
-        let labels = [("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
+    /// A witness, by its configured name, was asked about a log, by its origin; `outcome` is a word of ours.
+    pub fn witness_said(&self, log: &str, witness: &str, outcome: &'static str) {
+        let labels = [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
         self.witnesses.answers.get_or_create(&labels).inc();
     }
 
-    /// A round of asking is over.
-    pub fn witnessed(&self, configured: usize, needed: usize, entries: u64, is_enough: bool) {
+    /// A round of asking about a log, by its origin, is over.
+    pub fn witnessed(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.witnesses.configured.set(whole(configured as u64));
-        self.witnesses.needed.set(whole(needed as u64));
-        self.witnesses.entries.set(whole(entries));
-        self.witnesses.enough.set(i64::from(is_enough));
+        let (of, to) = ([("log", log.to_owned())], &self.witnesses);
+        to.configured.get_or_create(&of).set(whole(configured as u64));
+        to.needed.get_or_create(&of).set(whole(needed as u64));
+        to.entries.get_or_create(&of).set(whole(entries));
+        to.enough.get_or_create(&of).set(i64::from(is_enough));
     }
 
     /// A call was answered. `method` and `code` are words of ours.
@@ -201,16 +202,22 @@ impl Metrics {
         self.withheld.get_or_create(&[("tier", tier.to_owned())]).inc_by(u64::from(attributes));
     }
 
-    /// All of it, in the OpenMetrics text format.
+    /// All of it, in the OpenMetrics text format; what is true of each controller's log now, by its configured name.
     ///
     /// # Errors
     /// A number can't be written.
-    pub fn text(&self, now: Standing) -> Result<String, std::fmt::Error> {
+    pub fn text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.entries.set(whole(now.entries));
-        self.entry_bytes.set(whole(now.entry_bytes));
-        self.subjects.set(whole(now.subjects));
-        self.ready.set(i64::from(now.ready));
+        for (controller, now) in logs {
+            let of = [("controller", controller.to_owned())];
+            self.entries.get_or_create(&of).set(whole(now.entries));
+            self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
+            self.subjects.get_or_create(&of).set(whole(now.subjects));
+            self.ready.get_or_create(&of).set(i64::from(now.ready));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
