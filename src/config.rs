@@ -1,5 +1,9 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod telemetry;
+
+pub use telemetry::TelemetryConfig;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,6 +36,8 @@ pub struct Config {
     pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
+    /// Traces to a collector.
+    pub telemetry: TelemetryConfig,
     /// Requests of people.
     pub rights: Rights,
     /// Transparency reports.
@@ -313,6 +319,7 @@ impl Default for Config {
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
             report: ReportConfig::default(),
             processing: ProcessingConfig::default(),
@@ -393,6 +400,7 @@ impl Config {
         bound(reachable(&self.listen), "listen", "a loopback address where there is no `[tls]`")?;
         bound(reachable(&self.http), "http", "a loopback address where there is no `[tls]`")?;
         self.check_credentials()?;
+        self.telemetry.check()?;
         bound((1..=1_000_000).contains(&limits.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(
             (1..=1_000_000).contains(&limits.queue_requests_max),

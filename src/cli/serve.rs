@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, Export, Traces};
 use clap::Args;
 use sayso_proof::event::Role;
 use std::io::{IsTerminal, Write};
@@ -38,7 +38,6 @@ pub(super) struct Serve {
 
 impl Serve {
     pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal());
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(CliError::usage)?,
             None => Config { data: at.data.clone(), ..Config::default() },
@@ -49,6 +48,8 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        let traces = traces(&config)?;
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
             leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
@@ -66,8 +67,24 @@ impl Serve {
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
         tracing::info!("stopping");
-        daemon.stop().await.map_err(CliError::failed)
+        let stopped = daemon.stop().await.map_err(CliError::failed);
+        if let Some(traces) = traces {
+            traces.stop().await;
+        }
+        stopped
     }
+}
+
+/// Where spans go, if the configuration says so.
+fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
+    let telemetry = &config.telemetry;
+    let Some(endpoint) = telemetry.traces.clone() else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+    };
+    let ca = telemetry.traces_ca.as_ref().map(read).transpose()?;
+    let export = Export { endpoint, ca, ratio: telemetry.traces_ratio, instance: config.origin() };
+    Traces::open(&export).map(Some).map_err(CliError::usage)
 }
 
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {

@@ -1,12 +1,16 @@
 //! Numbers for Prometheus. Labels are methods, codes, kinds and tiers: words of ours, never a caller's.
 
+use super::classic::classic;
+use super::folder::{Usage, usage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +27,32 @@ pub struct Standing {
     pub subjects: u64,
     /// Writes are taken.
     pub ready: bool,
+    /// Erasures whose keys are gone and that are not yet complete.
+    pub erasures_unfinished: u64,
+}
+
+/// How far an erasure came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErasureStep {
+    /// Its keys are about to be destroyed.
+    Begun,
+    /// It is recorded as complete.
+    Completed,
+    /// It was taken up again after a crash or a failure.
+    Resumed,
+    /// It ended in an error; the next start, or the same request again, takes it up.
+    Failed,
+}
+
+impl ErasureStep {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Completed => "completed",
+            Self::Resumed => "resumed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
@@ -34,13 +64,20 @@ pub struct Metrics {
     flush_seconds: Histogram,
     queued: Gauge,
     events: Family<[Label; 1], Counter>,
+    allowed: Counter,
     withheld: Family<[Label; 1], Counter>,
+    revocation_seconds: Histogram,
+    erasures: Family<[Label; 1], Counter>,
+    erasures_unfinished: Gauge,
     handshakes_failed: Counter,
     panics: Counter,
     entries: Gauge,
     entry_bytes: Gauge,
     subjects: Gauge,
     ready: Gauge,
+    data_bytes: Gauge,
+    free_bytes: Gauge,
+    folder: OnceLock<PathBuf>,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
 }
@@ -66,17 +103,26 @@ impl Metrics {
             flush_seconds: latency(),
             queued: Gauge::default(),
             events: Family::default(),
+            allowed: Counter::default(),
             withheld: Family::default(),
+            revocation_seconds: latency(),
+            erasures: Family::default(),
+            erasures_unfinished: Gauge::default(),
             handshakes_failed: Counter::default(),
             panics: Counter::default(),
             entries: Gauge::default(),
             entry_bytes: Gauge::default(),
             subjects: Gauge::default(),
             ready: Gauge::default(),
+            data_bytes: Gauge::default(),
+            free_bytes: Gauge::default(),
+            folder: OnceLock::new(),
             event_names: RwLock::default(),
         };
         metrics.register_calls();
+        metrics.register_rights();
         metrics.register_log();
+        metrics.register_store();
         metrics
     }
 
@@ -91,10 +137,27 @@ impl Metrics {
         );
         to.register("panics", "Calls that ended in a panic", self.panics.clone());
         to.register("handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
+    }
+
+    fn register_rights(&mut self) {
+        let to = &mut self.registry;
+        to.register("attributes_allowed", "Attributes that grants allowed", self.allowed.clone());
         to.register(
             "attributes_withheld",
             "Attributes withheld from grants, by the tier that decided",
             self.withheld.clone(),
+        );
+        to.register_with_unit(
+            "revocation_duration",
+            "From the record that a grant fell until its recipient's stream has it",
+            Unit::Seconds,
+            self.revocation_seconds.clone(),
+        );
+        to.register("erasures", "Erasures by how far they came", self.erasures.clone());
+        to.register(
+            "erasures_unfinished",
+            "Erasures whose keys are gone and that are not yet complete",
+            self.erasures_unfinished.clone(),
         );
     }
 
@@ -113,6 +176,24 @@ impl Metrics {
         to.register_with_unit("log_size", "Bytes of entries kept", Unit::Bytes, self.entry_bytes.clone());
         to.register("subjects", "Subjects that something is held about", self.subjects.clone());
         to.register("ready", "1 while writes are taken", self.ready.clone());
+    }
+
+    fn register_store(&mut self) {
+        let to = &mut self.registry;
+        let built = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("build", "Which build this is", built);
+        to.register_with_unit(
+            "data_size",
+            "Bytes that the data folder takes on its disk",
+            Unit::Bytes,
+            self.data_bytes.clone(),
+        );
+        to.register_with_unit(
+            "data_free",
+            "Bytes free on the disk of the data folder",
+            Unit::Bytes,
+            self.free_bytes.clone(),
+        );
     }
 
     /// A call was answered. `method` and `code` are words of ours.
@@ -159,9 +240,38 @@ impl Metrics {
         *self.event_names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
+    /// A grant allowed attributes.
+    pub fn allowed(&self, attributes: usize) {
+        self.allowed.inc_by(attributes as u64);
+    }
+
+    /// A recipient's stream was given what fell, so long after it was recorded.
+    pub fn revocation_told(&self, after: Duration) {
+        self.revocation_seconds.observe(after.as_secs_f64());
+    }
+
+    /// An erasure came so far.
+    pub fn erasure(&self, step: ErasureStep) {
+        self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc();
+    }
+
+    /// Which folder to measure at each scrape.
+    pub fn watch_folder(&self, data: PathBuf) {
+        // A second daemon in one process (tests) keeps the first one's.
+        let _already = self.folder.set(data);
+    }
+
     /// Attributes were withheld from a grant.
     pub fn withheld(&self, tier: &'static str, attributes: u32) {
         self.withheld.get_or_create(&[("tier", tier.to_owned())]).inc_by(u64::from(attributes));
+    }
+
+    /// As [`Metrics::text`], in the Prometheus text format 0.0.4.
+    ///
+    /// # Errors
+    /// As [`Metrics::text`].
+    pub fn classic_text(&self, now: Standing) -> Result<String, std::fmt::Error> {
+        self.text(now).map(|text| classic(&text))
     }
 
     /// All of it, in the OpenMetrics text format.
@@ -174,6 +284,10 @@ impl Metrics {
         self.entry_bytes.set(whole(now.entry_bytes));
         self.subjects.set(whole(now.subjects));
         self.ready.set(i64::from(now.ready));
+        self.erasures_unfinished.set(whole(now.erasures_unfinished));
+        let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();
+        self.data_bytes.set(whole(taken_bytes));
+        self.free_bytes.set(whole(free_bytes));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

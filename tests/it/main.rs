@@ -32,4 +32,5 @@ mod silence;
 mod sim;
 mod tidy;
 mod token;
+mod traces;
 mod transparency;
