@@ -48,6 +48,7 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        no_core_files().map_err(CliError::failed)?;
         let traces = traces(&config)?;
         telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
@@ -73,6 +74,13 @@ impl Serve {
         }
         stopped
     }
+}
+
+/// Keys and unsealed values are in this process's memory: a crash must not write it to a disk, whatever limit the
+/// process was started with.
+fn no_core_files() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// Where spans go, if the configuration says so.

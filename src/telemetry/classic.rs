@@ -9,13 +9,15 @@ pub(super) fn classic(openmetrics: &str) -> String {
     for line in openmetrics.lines() {
         if line.starts_with("# HELP ") {
             help = line;
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),
                 "info" => ("_info", "gauge"),
                 other => ("", other),
             };
-            let said = help.strip_prefix("# HELP ").and_then(|rest| rest.strip_prefix(name)).unwrap_or_default();
+            let said =
+                help.strip_prefix("# HELP ").and_then(|rest| rest.strip_prefix(name)).unwrap_or_default();
             text.push_str(&format!("# HELP {name}{suffix}{said}\n# TYPE {name}{suffix} {kind}\n"));
         } else if !line.starts_with('#') {
             text.push_str(line);

@@ -25,8 +25,7 @@ const CALL: &str = "call";
 const CODE: &str = "rpc.grpc.status_code";
 /// Fields of our spans that may leave, and what they are called outside (OpenTelemetry semantic conventions where
 /// there is one).
-const FIELDS: [(&str, &str); 3] =
-    [("request", "sayso.request"), ("method", "rpc.method"), (CODE, CODE)];
+const FIELDS: [(&str, &str); 3] = [("request", "sayso.request"), ("method", "rpc.method"), (CODE, CODE)];
 
 /// Where traces go.
 #[derive(Clone, Debug)]

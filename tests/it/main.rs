@@ -14,6 +14,7 @@ mod bad_input;
 mod bounds;
 mod crash;
 mod credentials;
+mod documents;
 mod erasure;
 mod erasure_crash;
 mod forensic_tool;

@@ -40,7 +40,8 @@ impl Collector {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let service = TraceServiceServer::new(collector.clone());
-        let serving = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let serving =
+            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(serving);
         (collector, at)
     }
@@ -74,8 +75,12 @@ impl Traced {
         let settings = settings.to_str().unwrap();
         let arguments = ["serve", "--dev", "--json", "--config", settings, "--listen", "127.0.0.1:0"];
         let arguments = [&arguments[..], &["--http", "127.0.0.1:0"]].concat();
-        let mut child =
-            sayso(&arguments).env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = sayso(&arguments)
+            .env("RUST_LOG", "trace")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -93,10 +98,15 @@ impl Traced {
     }
 
     pub fn stop(mut self) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
+        terminate(&mut self.child);
     }
+}
+
+/// Ends a daemon as an operator would, so that what waits is sent.
+pub fn terminate(child: &mut Child) {
+    let id = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 fn texts(span: &Span) -> Vec<(String, String)> {
@@ -135,7 +145,10 @@ async fn a_call_becomes_part_of_its_callers_trace() {
     let spans = collector.spans();
     let named = |name: &str| -> Vec<&Span> { spans.iter().filter(|span| span.name == name).collect() };
     let [grant] = named("GrantService/RequestGrant")[..] else { panic!("{spans:?}") };
-    assert_eq!((hex::encode(&grant.trace_id), hex::encode(&grant.parent_span_id)), (trace.into(), parent.into()));
+    assert_eq!(
+        (hex::encode(&grant.trace_id), hex::encode(&grant.parent_span_id)),
+        (trace.into(), parent.into())
+    );
     let wanted = [
         ("rpc.grpc.status_code", "IntValue(0)"),
         ("rpc.method", "GrantService/RequestGrant"),
@@ -150,7 +163,9 @@ async fn a_call_becomes_part_of_its_callers_trace() {
     // What callers did without a trace of their own begins one; their mistakes are no errors of ours.
     let recorded = named("ProfileService/RecordAttributes");
     assert_eq!(recorded.len(), 2);
-    assert!(recorded.iter().all(|span| span.parent_span_id.is_empty() && hex::encode(&span.trace_id) != trace));
+    assert!(
+        recorded.iter().all(|span| span.parent_span_id.is_empty() && hex::encode(&span.trace_id) != trace)
+    );
     assert!(recorded.iter().any(|span| texts(span)[0].1 == "IntValue(3)"), "{recorded:?}");
     assert!(spans.iter().all(|span| span.status.as_ref().is_none_or(|status| status.code == 0)));
     assert!(spans.iter().all(|span| span.events.is_empty() && span.links.is_empty()));
