@@ -1,5 +1,5 @@
 # The same targets that CI calls.
-.PHONY: run test check bench demo fuzz reliability
+.PHONY: run test check bench demo fuzz reliability sbom outside
 
 run:
 	cargo run --release -- serve --dev
@@ -32,6 +32,17 @@ bench:
 # Runs the tests behind the matrix, the simulation for ROUNDS seeds, and writes down what came of it.
 reliability:
 	tests/reliability.sh
+
+# CycloneDX, into target/sbom.
+sbom:
+	deploy/sbom.sh
+
+# The slower tools of others, against the release build; each names what it needs.
+outside:
+	cargo build --locked --release --bin sayso
+	tests/outside/load.sh target/release/sayso
+	tests/outside/tls.sh target/release/sayso
+	tests/outside/image.sh target/release/sayso
 
 # Every decoder for FUZZ_SECONDS each. With cargo-fuzz and a nightly toolchain guided by coverage, else by mutation alone.
 FUZZ_SECONDS ?= 60
