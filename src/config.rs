@@ -2,9 +2,11 @@
 
 mod controllers;
 mod door;
+mod telemetry;
 
 pub use controllers::Another;
 pub use door::{CallsConfig, DoorConfig};
+pub use telemetry::TelemetryConfig;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ pub struct Config {
     pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
+    /// Traces to a collector.
+    pub telemetry: TelemetryConfig,
     /// Requests of people.
     pub rights: Rights,
     /// When inferences end.
@@ -405,6 +409,7 @@ impl Default for Config {
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
             inferences: Inferences::default(),
             report: ReportConfig::default(),
@@ -489,6 +494,7 @@ impl Config {
         bound(reachable(&self.listen), "listen", "a loopback address where there is no `[tls]`")?;
         bound(reachable(&self.http), "http", "a loopback address where there is no `[tls]`")?;
         self.check_credentials()?;
+        self.telemetry.check()?;
         bound((1..=1_000_000).contains(&limits.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(
             (1..=1_000_000).contains(&limits.queue_requests_max),

@@ -6,7 +6,7 @@ use super::roles::action_of;
 use super::status;
 use crate::app::{Caller, RoleTable};
 use crate::clock::{SharedClock, Stopwatch};
-use crate::telemetry::metrics;
+use crate::telemetry::{end_call, join_trace, metrics};
 use sayso_proof::event::Role;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Layer;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// The header that brings the request id back.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -111,6 +111,7 @@ where
         let action = if self.door.table.knows(action) { action.to_owned() } else { UNKNOWN.to_owned() };
         let id = self.door.request_id();
         let span = tracing::info_span!("call", request = %id, method = %action);
+        join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         let admitted = span.in_scope(|| self.door.admit(&request));
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
@@ -132,6 +133,8 @@ where
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
             let (code, took) = (code_of(&answer), watch.elapsed());
+            end_call(&Span::current(), code.into(), is_our_fault(code));
+            let code = name_of(code);
             metrics().call(&action, code, took);
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
             Ok(answer)
@@ -159,8 +162,17 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<F> {
 }
 
 /// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
-fn code_of(answer: &Response<Body>) -> &'static str {
-    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+fn code_of(answer: &Response<Body>) -> Code {
+    answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// Codes that make a server's span an error (OpenTelemetry semantic conventions for gRPC).
+fn is_our_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
+}
+
+fn name_of(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

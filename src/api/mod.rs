@@ -24,7 +24,6 @@ pub use tokens::{TokenRules, Tokens};
 use crate::app::{App, RoleTable};
 use crate::clock::SharedClock;
 use crate::proto;
-use crate::telemetry::metrics;
 use crate::tls::Incoming;
 use auth::Door;
 use std::collections::HashMap;
@@ -105,7 +104,6 @@ pub async fn serve(
     access: Access,
     options: ApiOptions,
 ) -> Result<(), ServeError> {
-    metrics().name_events(event_names());
     let (health, health_service) = tonic_health::server::health_reporter();
     let watching = tokio::spawn(watch_health(health, apps.clone())).abort_handle();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -176,7 +174,8 @@ async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
 }
 
 /// Kinds of events as metrics call them, by their number.
-fn event_names() -> HashMap<u32, String> {
+#[must_use]
+pub fn event_names() -> HashMap<u32, String> {
     let pool = prost_reflect::DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default();
     let body = pool.get_message_by_name("sayso.v1.EventBody");
     let event = body.and_then(|body| body.oneofs().find(|oneof| oneof.name() == "event"));

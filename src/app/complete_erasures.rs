@@ -7,6 +7,7 @@ use super::publish::PlainEvent;
 use super::write::Stamp;
 use crate::domain::event::{Actor, ErasureCompleted, Event, Role};
 use crate::domain::ids::EventId;
+use crate::telemetry::{ErasureStep, metrics};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -89,6 +90,9 @@ impl App {
             return Ok(());
         }
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-        self.publish_as(actor, self.now_ms(), events, Stamp::default()).await.map(|_| ())
+        let count = events.len();
+        self.publish_as(actor, self.now_ms(), events, Stamp::default()).await?;
+        (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::rights::Hold;
+use crate::telemetry::{ErasureStep, metrics};
 use prost::Message;
 use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
 use std::sync::Arc;
@@ -77,11 +78,13 @@ impl App {
         let app = Arc::clone(self);
         let task = tokio::spawn(async move {
             let _under_way = app.erasing.read().await;
-            if erasure.is_whole() {
+            metrics().erasure(ErasureStep::Begun);
+            let erased = if erasure.is_whole() {
                 app.erase_whole(turn, planned, &erasure).await
             } else {
                 app.erase_part(turn, planned, &erasure).await
-            }
+            };
+            erased.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
@@ -199,12 +202,21 @@ impl App {
         self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
     }
 
+    /// How many erasures have begun and are not known to be complete.
+    ///
+    /// # Errors
+    /// The key store.
+    pub fn unfinished_erasures(&self) -> Result<u64, AppError> {
+        Ok(self.vault.pending_erasures()?.len() as u64)
+    }
+
     /// Finishes erasures whose keys are gone but whose completion was not recorded.
     pub(super) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         for (request, intent) in self.vault.pending_erasures()? {
             let malformed = |_| AppError::Internal(Cause::Inconsistent("an erasure's intent can't be read"));
             let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted");
+            metrics().erasure(ErasureStep::Resumed);
             let lane = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
                 Ok(handle) => self.lane_by_handle(Handle(handle)).await?,
                 Err(_) => None,

@@ -16,6 +16,7 @@ use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::telemetry::metrics;
 use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
@@ -242,6 +243,9 @@ impl Daemon {
         let (methods, routes) = (api::methods(), web::ROUTES);
         let actions = methods.iter().map(String::as_str).chain(routes);
         let table = Arc::new(RoleTable::compile(actions)?);
+        // Opening a log may already record events.
+        metrics().name_events(api::event_names());
+        metrics().watch_folder(config.data.clone());
         let served = served::open_each(&each, &clock).await?;
         let first = served.first().ok_or(DaemonError::Nobody)?;
         let (stop, stopped) = watch::channel(false);

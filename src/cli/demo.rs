@@ -38,7 +38,7 @@ const NOTICE: &str = "We would like to remember facts about you to adapt how our
 
 impl Demo {
     pub async fn run(self) -> Result<(), CliError> {
-        telemetry::start(false);
+        telemetry::start(false, None);
         let folder = tempfile::tempdir().map_err(CliError::failed)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let data = folder.path().join("data");

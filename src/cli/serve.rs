@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, Export, Traces};
 use clap::Args;
 use sayso_proof::event::Role;
 use std::io::{IsTerminal, Write};
@@ -43,7 +43,6 @@ pub(super) struct Serve {
 
 impl Serve {
     pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal());
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(CliError::usage)?,
             None => Config { data: at.data.clone(), ..Config::default() },
@@ -54,6 +53,9 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        no_core_files().map_err(CliError::failed)?;
+        let traces = traces(&config)?;
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
             leave_dev_files(&daemon).map_err(CliError::failed)?;
@@ -73,12 +75,35 @@ impl Serve {
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
         tracing::info!("stopping; a second signal ends it at once");
-        tokio::select! {
+        let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
             // What was acknowledged is durable already: the next start recovers, as after a crash.
             _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+        };
+        if let Some(traces) = traces {
+            traces.stop().await;
         }
+        stopped
     }
+}
+
+/// Keys and unsealed values are in this process's memory: a crash must not write it to a disk, whatever limit the
+/// process was started with.
+fn no_core_files() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
+
+/// Where spans go, if the configuration says so.
+fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
+    let telemetry = &config.telemetry;
+    let Some(endpoint) = telemetry.traces.clone() else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+    };
+    let ca = telemetry.traces_ca.as_ref().map(read).transpose()?;
+    let export = Export { endpoint, ca, ratio: telemetry.traces_ratio, instance: config.origin() };
+    Traces::open(&export).map(Some).map_err(CliError::usage)
 }
 
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {

@@ -10,7 +10,7 @@ use crate::telemetry::{Standing, metrics};
 use crate::tls::{Connection, Incoming};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use sayso_proof::event::Role;
@@ -103,20 +103,28 @@ async fn ready(State(logs): State<Logs>) -> (StatusCode, &'static str) {
     }
 }
 
-/// For Prometheus, in the OpenMetrics text format.
-async fn numbers(State(logs): State<Logs>) -> Response {
+/// For Prometheus: OpenMetrics for those that ask for it, else the older text format.
+async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
     let now = |(name, app): &(String, Arc<App>)| {
         let standing = Standing {
             entries: app.ledger().checkpoint().size,
             entry_bytes: app.ledger().store().entry_bytes(),
             subjects: app.subject_count().unwrap_or_default(),
             ready: app.is_ready(),
+            erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
         };
         (name.clone(), standing)
     };
     let now: Vec<(String, Standing)> = logs.iter().map(now).collect();
-    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    metrics().text(now.iter().map(|(name, standing)| (name.as_str(), *standing))).map_or_else(
+    let now = now.iter().map(|(name, standing)| (name.as_str(), *standing));
+    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (kind, text) = if accepted.contains("application/openmetrics-text") {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics().text(now))
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", metrics().classic_text(now))
+    };
+    let kind = [(header::CONTENT_TYPE, kind)];
+    text.map_or_else(
         |_| StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         |text| (kind, text).into_response(),
     )
