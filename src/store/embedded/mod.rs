@@ -14,6 +14,7 @@ mod log;
 mod look;
 mod mark;
 mod marker;
+mod pending;
 mod records;
 mod recovery;
 mod scan;

@@ -22,6 +22,8 @@ fn small() -> Options {
         segment_bytes_max: 8 << 10,
         room_bytes: 4 << 10,
         index_cache_bytes: 1 << 20,
+        settle_records: 5,
+        pending_records_max: 20,
         mark_entries: 8,
         entries_min: 0,
     }
@@ -29,7 +31,13 @@ fn small() -> Options {
 
 /// One segment, and no mark but at open: what follows has to be recovered.
 fn unmarked() -> Options {
-    Options { segment_bytes_max: 64 << 10, mark_entries: u64::MAX, ..small() }
+    Options {
+        segment_bytes_max: 64 << 10,
+        settle_records: usize::MAX,
+        pending_records_max: usize::MAX,
+        mark_entries: u64::MAX,
+        ..small()
+    }
 }
 
 fn open(dir: &Path, options: &Options) -> EmbeddedLog {
