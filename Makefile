@@ -29,9 +29,9 @@ bench:
 	cargo run --release -- bench append
 	cargo run --release -- bench check
 
-# The pieces that an event passes, each by itself.
+# The pieces that an event passes, and a decision, each by itself.
 bench-pieces:
-	cargo bench --locked --bench event
+	cargo bench --locked --bench event --bench decide
 
 # The same work on PostgreSQL and UmaDB, in turn; the table goes into docs/performance.md. PEER_ROUNDS and PEER_SECONDS say how long
 PEER_ROUNDS ?= 3
