@@ -11,6 +11,7 @@
 mod access;
 mod backup;
 mod bad_input;
+mod bench;
 mod bounds;
 mod controllers;
 mod crash;
