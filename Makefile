@@ -24,8 +24,9 @@ check:
 	cargo deny --locked check bans licenses sources
 	tests/advisories.sh
 
-# Against a daemon that runs: `make run` in another shell.
+# The last two against a daemon that runs: `make run` in another shell.
 bench:
+	cargo bench --bench decide
 	cargo run --release -- bench append
 	cargo run --release -- bench check
 

@@ -203,12 +203,6 @@ impl Bounds {
         ))
     }
 
-    /// Forgets every outcome, as if nothing had been asked yet.
-    #[cfg(test)]
-    pub(super) fn forget(&self) {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// The policies of a pack that forbid, as `pack/id`.
     pub(super) fn forbids(&self, pack: &str) -> Vec<String> {
         let all = self.tiers.iter().flat_map(|(_, policies)| policies.policies());

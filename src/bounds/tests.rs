@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod against_models;
-mod bench;
 mod deciding;
 mod personal;
 mod plain;
@@ -13,7 +12,6 @@ mod tables;
 use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::engine::{Bounds, BoundsError};
 use super::{Case, Decision, defaults, pack};
-use crate::domain::event::Role;
 use crate::domain::histories::NOW_MS;
 use crate::domain::person::Description;
 use crate::domain::profile::SubjectState;

@@ -1,0 +1,127 @@
+//! How long the decision takes: `cargo bench --bench decide`.
+//!
+//! Fifty attributes in ten categories, a consent, an explicit one for health, and a withdrawal, under what a new log
+//! begins with. *Warm*: outcomes of these classes are remembered. *Cold*: the bounds were compiled just now, so Cedar is
+//! asked about each class.
+#![allow(missing_docs, reason = "criterion's macros write functions without any")]
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use sayso::bounds::{Bounds, Case, Decision, defaults};
+use sayso::domain::attribute::{Attribute, Secret};
+use sayso::domain::consent::Terms;
+use sayso::domain::event::{Actor, Decision as Said, Event, Recorded, Role};
+use sayso::domain::ids::EventId;
+use sayso::domain::profile::SubjectState;
+use sayso::domain::vocabulary::{Vocabulary, default_vocabulary};
+use sayso::proto::Provenance;
+
+const CATEGORIES: [&str; 10] = [
+    "activity",
+    "preference",
+    "communication-style",
+    "language",
+    "interest",
+    "work",
+    "education",
+    "family",
+    "health",
+    "location",
+];
+const ATTRIBUTES: u64 = 50;
+const NOW_MS: u64 = 2_000;
+
+fn fact(key: String, category: &str) -> Attribute {
+    Attribute {
+        key,
+        value: Secret::new("1".into()),
+        category: category.into(),
+        provenance: Provenance::Declared,
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+        from_replies: Vec::new(),
+    }
+}
+
+fn said(decision: Said, purpose: &str, categories: &[&str], explicit: bool) -> Event {
+    let categories = categories.iter().map(|word| (*word).to_owned()).collect();
+    let terms = Terms { purposes: vec![purpose.into()], categories, explicit, ..Terms::default() };
+    Event::Consent { decision, terms }
+}
+
+fn recorded(number: u64, event: Event) -> Recorded {
+    Recorded {
+        event_id: EventId(u128::from(number).to_be_bytes()),
+        position: number,
+        version: number,
+        recorded_at_ms: number,
+        sealed_at_ms: number,
+        about_ms: number,
+        actor: Actor { role: Role::Subject.into(), name: "ada".into() },
+        request_digest: Vec::new(),
+        event,
+    }
+}
+
+fn person() -> SubjectState {
+    let facts = (0..ATTRIBUTES).zip(CATEGORIES.iter().cycle());
+    let mut events: Vec<Event> = facts
+        .map(|(number, category)| Event::AttributeRecorded(fact(format!("key-{number}"), category)))
+        .collect();
+    events.push(said(Said::Given, "personalization", &[], false));
+    events.push(said(Said::Given, "memory", &["health"], true));
+    events.push(said(Said::Withdrawn, "memory", &["family"], false));
+    let events: Vec<Recorded> = (0..).zip(events).map(|(number, event)| recorded(number, event)).collect();
+    SubjectState::fold(&events)
+}
+
+fn compiled(vocabulary: &Vocabulary) -> Bounds {
+    let packs: Vec<_> = (10..).zip(defaults()).collect();
+    Bounds::compile(&packs, vocabulary).expect("the packs that come with Sayso compile: a test says so")
+}
+
+fn decide(bounds: &Bounds, state: &SubjectState, vocabulary: &Vocabulary) -> Decision {
+    let case = Case {
+        recipient: "tutor",
+        purpose: "memory",
+        categories: &[],
+        keys: &[],
+        interaction: "",
+        now_ms: NOW_MS,
+    };
+    let decision = bounds.decide(state, vocabulary, &case);
+    // What is measured is the decision that is meant: all but family, which was withdrawn.
+    assert_eq!((decision.allowed.len(), decision.withheld.len()), (45, 1));
+    decision
+}
+
+fn deciding(criterion: &mut Criterion) {
+    let (state, vocabulary) = (person(), default_vocabulary());
+    let bounds = compiled(&vocabulary);
+    let mut group = criterion.benchmark_group("decide 50 attributes in 10 classes");
+    group.bench_function("warm", |timed| timed.iter(|| decide(&bounds, &state, &vocabulary)));
+    group.sample_size(30);
+    group.bench_function("cold", |timed| {
+        // The bounds are handed back, so that dropping them is not part of what is measured.
+        let decided = |bounds: Bounds| (decide(&bounds, &state, &vocabulary), bounds);
+        timed.iter_batched(|| compiled(&vocabulary), decided, BatchSize::PerIteration);
+    });
+    group.bench_function("compile the default packs", |timed| timed.iter(|| compiled(&vocabulary)));
+    group.finish();
+}
+
+fn at_the_door(criterion: &mut Criterion) {
+    let (state, vocabulary) = (person(), default_vocabulary());
+    let bounds = compiled(&vocabulary);
+    let attribute = fact("new".into(), "interest");
+    let recorder = Actor { role: Role::Service.into(), name: "tutor".into() };
+    criterion.bench_function("decide a recording, warm", |timed| {
+        timed.iter(|| bounds.decide_recording(&state, &vocabulary, &attribute, &recorder, NOW_MS));
+    });
+}
+
+criterion_group!(benches, deciding, at_the_door);
+criterion_main!(benches);
