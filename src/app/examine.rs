@@ -89,6 +89,12 @@ pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Ex
         progress(check.tree.size());
         Ok(())
     })?;
+    if let (Some(note), Some(key)) = (of.kept, &check.signs)
+        && let Err(error) = Checkpoint::open(note, key)
+    {
+        check.examined.fault(None, format!("the kept checkpoint: {error}"));
+        check.examined.proven_to = 0;
+    }
     Ok(check.finish(found))
 }
 
