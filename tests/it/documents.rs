@@ -38,7 +38,6 @@ fn has_test(source: &str, name: &str) -> bool {
         lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"))
     };
     let is_test = |line: &&str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
-    // proptest! has its attribute inside the macro, as written here too.
     at.is_some_and(|at| above(at).any(is_test))
 }
 

@@ -147,13 +147,13 @@ async fn a_call_becomes_part_of_its_callers_trace() {
     let [grant] = named("GrantService/RequestGrant")[..] else { panic!("{spans:?}") };
     assert_eq!(
         (hex::encode(&grant.trace_id), hex::encode(&grant.parent_span_id)),
-        (trace.into(), parent.into())
+        (trace.to_owned(), parent.to_owned())
     );
     let wanted = [
         ("rpc.grpc.status_code", "IntValue(0)"),
         ("rpc.method", "GrantService/RequestGrant"),
         ("rpc.system", "grpc"),
-        ("sayso.request", &request_id),
+        ("sayso.request", request_id.as_str()),
     ];
     assert_eq!(texts(grant), wanted.map(|(key, value)| (key.to_owned(), value.to_owned())));
     for step in ["decide", "submit"] {
