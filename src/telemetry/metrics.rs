@@ -202,7 +202,8 @@ impl Metrics {
 
     /// A witness, by its configured name, was asked about a log, by its origin; `outcome` is a word of ours.
     pub fn witness_said(&self, log: &str, witness: &str, outcome: &'static str) {
-        let labels = [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
+        let labels =
+            [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
         self.witnesses.answers.get_or_create(&labels).inc();
     }
 
