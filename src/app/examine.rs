@@ -7,6 +7,7 @@ use crate::vault::KeyCheck;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{Entry, Handle, Header};
 use sayso_proof::event::event_body::Event;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{Frontier, Hash, leaf_hash};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -21,8 +22,9 @@ pub struct Examination<'a> {
     pub log: &'a Path,
     /// An empty folder for copies of what can't be read without writing.
     pub copies: &'a Path,
-    /// The log key of now; what signs entries is what the log itself says where that can be read.
-    pub key: Option<VerifierKey>,
+    /// The log keys that are held: the one of now, and one that a rotation was about to bring in. What signs entries is what
+    /// the log itself says where that can be read.
+    pub held: Vec<VerifierKey>,
     /// The last checkpoint that was given out, as it was kept.
     pub kept: Option<&'a str>,
     /// The key tree, where it opens.
@@ -89,11 +91,14 @@ pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Ex
         progress(check.tree.size());
         Ok(())
     })?;
-    if let (Some(note), Some(key)) = (of.kept, &check.signs)
-        && let Err(error) = Checkpoint::open(note, key)
+    if let (Some(note), Some(keys)) = (of.kept, &check.signs)
+        && let Err(error) = keys.open(note)
     {
         check.examined.fault(None, format!("the kept checkpoint: {error}"));
         check.examined.proven_to = 0;
+    }
+    if !of.held.is_empty() && check.signs.as_ref().is_some_and(|keys| !of.held.contains(keys.newest())) {
+        check.examined.fault(None, "secrets/log.key is not the key of this log");
     }
     Ok(check.finish(found))
 }
@@ -104,7 +109,7 @@ type Chains = HashMap<Handle, (u64, Hash)>;
 struct Check<'a> {
     keys: Option<&'a KeyCheck>,
     is_erasing: bool,
-    signs: Option<VerifierKey>,
+    signs: Option<KeyChain>,
     kept: Option<Checkpoint>,
     chains: Chains,
     /// Leaf hashes of what is not there any more, on purpose or not.
@@ -131,7 +136,7 @@ impl<'a> Check<'a> {
         Self {
             keys: of.keys,
             is_erasing,
-            signs: of.key.clone(),
+            signs: of.held.first().map(KeyChain::from),
             kept,
             chains: Chains::new(),
             gone: HashSet::new(),
@@ -193,18 +198,20 @@ impl<'a> Check<'a> {
         }
         let entry = Entry::parse(bytes).map_err(|error| error.to_string())?;
         let body = entry.plain_body().map_err(|error| error.to_string())?;
-        if let Some(Event::LogOpened(opened)) = body.and_then(|body| body.event).filter(|_| position == 0) {
+        let event = body.and_then(|body| body.event);
+        if let Some(Event::LogOpened(opened)) = event.as_ref().filter(|_| position == 0) {
             self.begins(&opened.origin, &opened.public_key)?;
         }
-        match &self.signs {
-            Some(key) => entry.verify(&key.key).map_err(|error| error.to_string())?,
-            None => return Err("nothing says which key signs".into()),
+        let keys = self.signs.as_mut().ok_or("nothing says which key signs")?;
+        entry.verify(&keys.newest().key).map_err(|error| error.to_string())?;
+        if let Some(Event::LogKeyRotated(_)) = event {
+            keys.take(position, bytes).map_err(|error| error.to_string())?;
         }
         self.continues(&entry.header, leaf)?;
         self.opens(&entry)
     }
 
-    /// The key that the log says to be its own.
+    /// The key that the log says to be its own, to begin with.
     fn begins(&mut self, origin: &str, key: &[u8]) -> Result<(), String> {
         let key: VerifierKey = key
             .try_into()
@@ -212,10 +219,7 @@ impl<'a> Check<'a> {
             .and_then(|key| ed25519_dalek::VerifyingKey::from_bytes(key).ok())
             .map(|key| VerifierKey { name: origin.to_owned(), key })
             .ok_or("the key that it names is none")?;
-        if self.signs.as_ref().is_some_and(|of_now| of_now.key != key.key) {
-            self.examined.fault(None, "secrets/log.key is not the key of this log");
-        }
-        self.signs = Some(key);
+        self.signs = Some(KeyChain::from(&key));
         Ok(())
     }
 

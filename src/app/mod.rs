@@ -125,7 +125,7 @@ pub struct App {
     due: due::Due,
     rights: RightsSettings,
     /// When inferences end that do not say so.
-    inferences: InferenceTerms,
+    inferences: crate::domain::attribute::InferenceTerms,
     /// Held by the one search for endings under way.
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.

@@ -11,7 +11,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
 use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;

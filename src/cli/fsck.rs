@@ -68,15 +68,11 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     let mut beside = Examined::default();
     let kept = kept_checkpoint(&layout, &mut beside)?;
     let keys = open_keys(config, &layout, &mut beside);
-    let key = LogKey::look(&layout.secrets().join("log.key"));
-    let key = key.map(|key| VerifierKey { name: config.origin(), key: key.verifying() });
-    if let Err(error) = &key {
-        beside.fault(None, format!("secrets/log.key: {error}"));
-    }
+    let held = held_keys(config, &layout, &mut beside);
     let of = Examination {
         log: &layout.log(),
         copies: copies.path(),
-        key: key.ok(),
+        held,
         kept: kept.as_deref(),
         keys: keys.as_ref(),
     };
@@ -86,6 +82,18 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     examined.rebuildable.extend(beside.rebuildable);
     examined.notes.extend(beside.notes);
     Ok(examined)
+}
+
+/// The log's key, and one that a rotation was about to bring in: the next start puts that right.
+fn held_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
+    let look = |name: &str| LogKey::look(&layout.secrets().join(name));
+    let mut held = Vec::new();
+    match look("log.key") {
+        Ok(key) => held.push(key),
+        Err(error) => beside.fault(None, format!("secrets/log.key: {error}")),
+    }
+    held.extend(look("log.key.next").ok());
+    held.iter().map(|key| VerifierKey { name: config.origin(), key: key.verifying() }).collect()
 }
 
 fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<String>, DaemonError> {

@@ -48,7 +48,7 @@ pub(super) struct Witness {
 
 impl Witness {
     pub async fn run(self, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal());
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
         if self.certificate.is_none() && !self.listen.ip().is_loopback() {
             return Err(CliError::usage("--listen beyond loopback needs --certificate"));
         }

@@ -34,8 +34,8 @@ impl LogKey {
     /// # Errors
     /// The file can't be read, or is not 32 bytes long.
     pub fn look(path: &Path) -> Result<Self, LedgerError> {
-        let bytes = Zeroizing::new(std::fs::read(path).map_err(LedgerError::Key)?);
-        let wrong = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it must have 32 bytes");
+        let bytes = Zeroizing::new(fs::read(path).map_err(LedgerError::Key)?);
+        let wrong = || Error::new(ErrorKind::InvalidData, "it must have 32 bytes");
         let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong()))?;
         Ok(Self::from_seed(seed))
     }

@@ -83,7 +83,7 @@ fn verify_once(path: &Path, key: &VerifierKey) -> Result<Duration, CliError> {
     let begun = Instant::now();
     let source = Source::open(path).map_err(CliError::failed)?;
     let bar = progress::entries(0, "verifying");
-    let report = verify(source, key, &Options { since: None }, &mut |done, total| {
+    let report = verify(source, key, &Options::default(), &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });
