@@ -231,7 +231,8 @@ impl<'a> Refill<'a> {
     fn has_key(&self, header: &Header) -> Result<bool, RestoreError> {
         let Some(keys) = self.vault.by_handle(header.handle)? else { return Ok(false) };
         match keys.event_key(header.version, &header.event_id) {
-            Ok(_) => Ok(true),
+            // After an earlier restore the version may be under a fresh key, and this entry's own be destroyed.
+            Ok(key) => Ok(header.key_commitment == Some(key.commitment())),
             Err(VaultError::Destroyed) => Ok(false),
             Err(error) => Err(error.into()),
         }
