@@ -6,6 +6,7 @@
 use super::{killed, open, scratch, unmarked};
 use crate::store::contract::{Source, assert_holds, commit, restore_further};
 use crate::store::embedded::EmbeddedKeys;
+use crate::store::embedded::frame::ALIGN;
 use crate::store::faulty::Power;
 use crate::store::{Frame, KeyStore, LogStore, Page};
 use std::fs;
@@ -49,8 +50,14 @@ fn cut(new: &Path, dice: &Power, synced: impl Fn(&Path) -> PathBuf) -> tempfile:
     let (copy, mut names) = (killed(new), Vec::new());
     files(new, Path::new(""), &mut names);
     for name in names {
-        let old = fs::read(synced(&name).join(&name)).unwrap_or_default();
-        let bytes = mixed(&old, &fs::read(new.join(&name)).unwrap(), dice);
+        let is = fs::read(new.join(&name)).unwrap();
+        let mut old = fs::read(synced(&name).join(&name)).unwrap_or_default();
+        if old.is_empty() && name.starts_with("segments") {
+            // A new segment is made durable with its title before anything is written into it.
+            old.clone_from(&is);
+            old[ALIGN..].fill(0);
+        }
+        let bytes = mixed(&old, &is, dice);
         fs::write(copy.path().join(&name), bytes).unwrap();
     }
     copy
