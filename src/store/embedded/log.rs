@@ -25,6 +25,11 @@ pub struct Options {
     pub room_bytes: u64,
     /// sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
+    /// Index records are brought into sled once so many wait in memory: enough of them to touch a page of sled's for
+    /// several at once, few enough to be gone in a moment when an erasure has to wait for it.
+    pub settle_records: usize,
+    /// No more index records wait in memory than this; then commits wait. About 150 bytes each.
+    pub pending_records_max: usize,
     /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
     pub mark_entries: u64,
 }
@@ -35,6 +40,8 @@ impl Default for Options {
             segment_bytes_max: 64 << 20,
             room_bytes: 16 << 20,
             index_cache_bytes: 64 << 20,
+            settle_records: 16_384,
+            pending_records_max: 131_072,
             mark_entries: 32_768,
         }
     }

@@ -13,6 +13,7 @@ mod keys;
 mod log;
 mod mark;
 mod marker;
+mod pending;
 mod records;
 mod recovery;
 mod scan;

@@ -17,12 +17,25 @@ use tempfile::TempDir;
 
 /// Small enough for many segments and marks in a short log.
 fn small() -> Options {
-    Options { segment_bytes_max: 8 << 10, room_bytes: 4 << 10, index_cache_bytes: 1 << 20, mark_entries: 8 }
+    Options {
+        segment_bytes_max: 8 << 10,
+        room_bytes: 4 << 10,
+        index_cache_bytes: 1 << 20,
+        settle_records: 5,
+        pending_records_max: 20,
+        mark_entries: 8,
+    }
 }
 
 /// One segment, and no mark but at open: what follows has to be recovered.
 fn unmarked() -> Options {
-    Options { segment_bytes_max: 64 << 10, mark_entries: u64::MAX, ..small() }
+    Options {
+        segment_bytes_max: 64 << 10,
+        settle_records: usize::MAX,
+        pending_records_max: usize::MAX,
+        mark_entries: u64::MAX,
+        ..small()
+    }
 }
 
 fn open(dir: &Path, options: &Options) -> EmbeddedLog {
