@@ -1,5 +1,13 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod controllers;
+mod door;
+mod telemetry;
+
+pub use controllers::Another;
+pub use door::{CallsConfig, DoorConfig};
+pub use telemetry::TelemetryConfig;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,14 +40,22 @@ pub struct Config {
     pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
+    /// Traces to a collector.
+    pub telemetry: TelemetryConfig,
     /// Requests of people.
     pub rights: Rights,
+    /// When inferences end.
+    pub inferences: Inferences,
     /// Transparency reports.
     pub report: ReportConfig,
     /// Who cosigns checkpoints.
     pub witnesses: Witnesses,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
+    /// What the door bears.
+    pub door: DoorConfig,
+    /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
+    pub controllers: Vec<Another>,
 }
 
 /// Witnesses of the log (C2SP tlog-witness): others who cosign that it only ever grows. They are asked beside the writes,
@@ -106,6 +122,23 @@ pub struct Rights {
     pub steward_decides_erasures: bool,
     /// How often the ledger looks for what has come to its end, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
+}
+
+/// When inferences end that do not say so themselves. The end stands in the event that recorded each; changing this
+/// changes nothing that is recorded. Bounds can end them sooner: `context.age_days`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inferences {
+    /// Days after they were recorded. 1 to 3,650.
+    pub lasts_days: u32,
+    /// The same for a category and those below it; the nearest counts. 1 to 3,650.
+    pub lasts_days_by_category: BTreeMap<String, u32>,
+}
+
+impl Default for Inferences {
+    fn default() -> Self {
+        Self { lasts_days: 365, lasts_days_by_category: BTreeMap::new() }
+    }
 }
 
 /// Rules for answering requests.
@@ -318,6 +351,9 @@ pub struct ReportConfig {
     pub epsilon_max: f64,
     /// Refuse reports without noise.
     pub noise_required: bool,
+    /// Also make reports without noise that could be subtracted from one another: over periods that have not ended, and
+    /// over periods that overlap with that of an earlier one and are not the same.
+    pub differences_allowed: bool,
     /// The limit that the controller declares for releases of one person's data a day: 1, 3, 7, 15, 31 or 63. The
     /// report then says how often it was passed.
     pub releases_a_day_declared: Option<u64>,
@@ -349,7 +385,13 @@ pub struct ProcessingConfig {
 
 impl Default for ReportConfig {
     fn default() -> Self {
-        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, releases_a_day_declared: None }
+        Self {
+            k_min: 5,
+            epsilon_max: 4.0,
+            noise_required: false,
+            differences_allowed: false,
+            releases_a_day_declared: None,
+        }
     }
 }
 
@@ -367,10 +409,14 @@ impl Default for Config {
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
+            inferences: Inferences::default(),
             report: ReportConfig::default(),
             witnesses: Witnesses::default(),
             processing: ProcessingConfig::default(),
+            door: DoorConfig::default(),
+            controllers: Vec::new(),
         }
     }
 }
@@ -448,6 +494,7 @@ impl Config {
         bound(reachable(&self.listen), "listen", "a loopback address where there is no `[tls]`")?;
         bound(reachable(&self.http), "http", "a loopback address where there is no `[tls]`")?;
         self.check_credentials()?;
+        self.telemetry.check()?;
         bound((1..=1_000_000).contains(&limits.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(
             (1..=1_000_000).contains(&limits.queue_requests_max),
@@ -460,6 +507,11 @@ impl Config {
             "rights.expiry_interval_ms",
             "10 to 3,600,000",
         )?;
+        let inferences = &self.inferences;
+        let lasting = |days: &u32| (1..=3_650).contains(days);
+        bound(lasting(&inferences.lasts_days), "inferences.lasts_days", "1 to 3,650")?;
+        let by_category = inferences.lasts_days_by_category.values().all(lasting);
+        bound(by_category, "inferences.lasts_days_by_category", "1 to 3,650 each")?;
         let report = &self.report;
         bound((2..=1_000_000).contains(&report.k_min), "report.k_min", "2 to 1,000,000")?;
         let is_budget = report.epsilon_max > 0.0 && report.epsilon_max <= 100.0;
@@ -474,7 +526,9 @@ impl Config {
             "64 KiB to 64 MiB",
         )?;
         self.witnesses.check()?;
-        self.organisation.check()
+        self.door.check()?;
+        self.organisation.check()?;
+        self.check_controllers()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {

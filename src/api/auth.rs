@@ -6,7 +6,7 @@ use super::roles::action_of;
 use super::status;
 use crate::app::{Caller, RoleTable};
 use crate::clock::{SharedClock, Stopwatch};
-use crate::telemetry::metrics;
+use crate::telemetry::{end_call, join_trace, metrics};
 use sayso_proof::event::Role;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,9 +16,10 @@ use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::codegen::{BoxFuture, Service};
+use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Layer;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// The header that brings the request id back.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -31,16 +32,23 @@ pub struct Door {
     credentials: Arc<Credentials>,
     table: Arc<RoleTable>,
     clock: SharedClock,
+    /// The services of each controller, by its number.
+    behind: Arc<[Routes]>,
 }
 
 impl Door {
-    /// A door that lets in whom the table says.
-    pub fn new(credentials: Arc<Credentials>, table: Arc<RoleTable>, clock: SharedClock) -> Self {
-        Self { credentials, table, clock }
+    /// A door that lets in whom the table says, each to their controller's services.
+    pub fn new(
+        credentials: Arc<Credentials>,
+        table: Arc<RoleTable>,
+        clock: SharedClock,
+        behind: Arc<[Routes]>,
+    ) -> Self {
+        Self { credentials, table, clock, behind }
     }
 
-    /// Who calls; nobody where nobody needs to say.
-    fn admit(&self, request: &Request<Body>) -> Result<Option<Caller>, Status> {
+    /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<(Caller, Routes)>, Status> {
         let action = action_of(request.uri().path());
         if self.table.may(Role::Unspecified, action) {
             return Ok(None);
@@ -53,8 +61,9 @@ impl Door {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let caller = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
-        if self.table.may(caller.role, action) { Ok(Some(caller)) } else { Err(status::forbidden()) }
+        let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        let behind = self.behind.get(number).filter(|_| self.table.may(caller.role, action));
+        Ok(Some((caller, behind.ok_or_else(status::forbidden)?.clone())))
     }
 
     /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
@@ -102,6 +111,7 @@ where
         let action = if self.door.table.knows(action) { action.to_owned() } else { UNKNOWN.to_owned() };
         let id = self.door.request_id();
         let span = tracing::info_span!("call", request = %id, method = %action);
+        join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         let admitted = span.in_scope(|| self.door.admit(&request));
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
@@ -109,11 +119,10 @@ where
         let answering = async move {
             let answer = match admitted {
                 Err(status) => Ok(status.into_http()),
-                Ok(caller) => {
-                    if let Some(caller) = caller {
-                        request.extensions_mut().insert(caller);
-                    }
-                    Caught(Box::pin(async move { inner.call(request).await })).await
+                Ok(None) => Caught(Box::pin(async move { inner.call(request).await })).await,
+                Ok(Some((caller, mut behind))) => {
+                    request.extensions_mut().insert(caller);
+                    Caught(Box::pin(async move { behind.call(request).await })).await
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {
@@ -124,6 +133,8 @@ where
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
             let (code, took) = (code_of(&answer), watch.elapsed());
+            end_call(&Span::current(), code.into(), is_our_fault(code));
+            let code = name_of(code);
             metrics().call(&action, code, took);
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
             Ok(answer)
@@ -151,8 +162,17 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<F> {
 }
 
 /// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
-fn code_of(answer: &Response<Body>) -> &'static str {
-    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+fn code_of(answer: &Response<Body>) -> Code {
+    answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// Codes that make a server's span an error (OpenTelemetry semantic conventions for gRPC).
+fn is_our_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
+}
+
+fn name_of(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -86,10 +86,13 @@ pub fn fell_behind(cursor: u64) -> Status {
 /// What a caller without a good credential gets.
 #[must_use]
 pub fn of_credential(error: &CredentialError) -> Status {
+    if matches!(error, CredentialError::Elsewhere) {
+        return forbidden();
+    }
     Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("UNAUTHENTICATED"))
 }
 
-/// What a caller gets whose role may not do this.
+/// What a caller gets whose role may not do this, or whose controller is not here.
 #[must_use]
 pub fn forbidden() -> Status {
     Status::with_error_details(Code::PermissionDenied, "this role may not do this", reason("ROLE"))

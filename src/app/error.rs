@@ -102,7 +102,17 @@ impl AppError {
 
 impl<E: Into<Cause>> From<E> for AppError {
     fn from(error: E) -> Self {
-        Self::Internal(error.into())
+        match error.into() {
+            // No room: nothing was written, and it may be tried again.
+            Cause::Store(StoreError::Full) | Cause::Vault(VaultError::Store(StoreError::Full)) => {
+                Self::Unavailable
+            }
+            Cause::Store(StoreError::Stopped)
+            | Cause::Vault(
+                VaultError::Halted | VaultError::Stopped | VaultError::Store(StoreError::Stopped),
+            ) => Self::Stopped,
+            cause => Self::Internal(cause),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
+use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::request::Jurisdiction;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub witnesses: Vec<String>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
+    /// When inferences end that do not say so.
+    pub inferences: InferenceTerms,
     /// What reports may say.
     pub report: ReportSettings,
 }
@@ -75,6 +78,11 @@ pub enum OpenError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The log has entries and the key store has nothing.
+    #[error(
+        "the log has entries, but the key store is empty: bring `keys` back, or `sayso restore` a backup"
+    )]
+    NoKeys,
     /// Reading the rules, starting the log or finishing an erasure.
     #[error("starting: {0}: {1:?}")]
     Start(&'static str, AppError),
@@ -86,6 +94,10 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        // A tree with nobody in it would open none of what is there.
+        if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
+            return Err(OpenError::NoKeys);
+        }
         let vault = Arc::new(Vault::open(
             Arc::clone(&settings.keys),
             Arc::clone(&settings.custody),
@@ -116,8 +128,10 @@ impl App {
             controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
+            inferences: settings.inferences,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            completing: super::complete_erasures::Completing::default(),
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
             log_keys: settings.log_keys,
@@ -131,12 +145,25 @@ impl App {
         app.load_due().map_err(failed("finding requests that are due"))?;
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
+        app.warn_of_unknown_categories();
         if !witnesses.is_empty() {
             app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
         }
         app.end_key_transition();
         app.watch_bounds();
         Ok(app)
+    }
+
+    /// A category that nobody defined has no inferences: most likely it is misspelt.
+    fn warn_of_unknown_categories(&self) {
+        let rules = self.rules();
+        let vocabulary = &rules.vocabulary;
+        for category in self.inferences.lasts_ms_by_category.keys() {
+            if !vocabulary.has_category(category) {
+                let near = vocabulary.near_categories(category);
+                tracing::warn!(category, ?near, "`inferences` names a category that is not defined");
+            }
+        }
     }
 
     /// Ends what would go on for ever, such as watches; requests under way are still answered.
@@ -156,7 +183,7 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ledger.takes_writes()
+        self.ledger.takes_writes() && self.vault.takes_writes()
     }
 
     /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.

@@ -50,12 +50,14 @@ pub(super) struct PlainEvent {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// By its writer.
     pub signature: Option<WriterSignature>,
+    /// Of a request of its own; none: the frame's.
+    pub stamp: Option<Stamp>,
 }
 
 impl PlainEvent {
     pub fn new(event: Event) -> Self {
         let index = index_of(&event);
-        Self { event, index, signature: None }
+        Self { event, index, signature: None, stamp: None }
     }
 }
 
@@ -164,6 +166,7 @@ impl App {
         let (mut version, mut previous) = (desk.version, desk.newest);
         let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
+            let stamp = each.stamp.unwrap_or_else(|| stamp.clone());
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
                 handle: Handle::NOBODY,
@@ -180,7 +183,7 @@ impl App {
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(header, payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.leaf_hash));
-            drafts.push((ready.header.clone(), ready.leaf_hash, draft));
+            drafts.push((ready.header.clone(), ready.leaf_hash, draft, stamp.digest));
             prepared.push(ready);
         }
         let committed = match (new_key, prepared.pop()) {
@@ -198,7 +201,7 @@ impl App {
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
             .into_iter()
             .zip(places)
-            .map(|((header, leaf, draft), place)| {
+            .map(|((header, leaf, draft, request_digest), place)| {
                 let event = Recorded {
                     event_id: EventId(header.event_id),
                     position: place.position,
@@ -207,7 +210,7 @@ impl App {
                     sealed_at_ms,
                     about_ms,
                     actor: draft.actor,
-                    request_digest: stamp.digest.clone(),
+                    request_digest,
                     event: draft.event,
                 };
                 let receipt = receipt_of(&event, leaf);

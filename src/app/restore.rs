@@ -20,7 +20,7 @@ use sayso_proof::event::{ErasureScope, EventBody, PositionRange, event_body};
 use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ use std::sync::Arc;
 const FRAME_MAX: usize = 1_024;
 /// Entries written, or discarded, at once.
 const BATCH_MAX: usize = 128;
+
+/// Positions in a row: first and last of each run.
+type Runs = Vec<(u64, u64)>;
 
 /// What was restored; kept beside the log until the log says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Restored {
     pub last_checkpoint: String,
     /// Entries whose keys had been destroyed since, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
+    /// Handles of people who are still there and of whom some of those entries were. Random, and gone with this file.
+    #[serde(default)]
+    pub erased_in_part: BTreeSet<[u8; 16]>,
 }
 
 /// Why a backup can't be restored.
@@ -100,10 +106,12 @@ pub fn restore_log(
     if (signed.size, signed.root) != (refill.tree.size(), refill.tree.root()) {
         return Err(RestoreError::Tree);
     }
-    let erased_again = refill.finish()?;
+    let (erased_again, erased_in_part) = refill.finish()?;
     let mut id = [0; 16];
     clock.fill(&mut id);
-    Ok((Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again }, keys))
+    let restored =
+        Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again, erased_in_part };
+    Ok((restored, keys))
 }
 
 /// A log being filled.
@@ -122,8 +130,8 @@ struct Refill<'a> {
     waiting: usize,
     /// To be discarded at the end: were discarded, or have no key any more.
     going: BTreeSet<u64>,
-    /// Of those, the ones without a key.
-    keyless: BTreeSet<u64>,
+    /// Of those, the ones without a key; with the handle where its owner is still there.
+    keyless: BTreeMap<u64, Option<Handle>>,
     /// What the log itself says to be erased.
     said: Vec<PositionRange>,
 }
@@ -131,7 +139,7 @@ struct Refill<'a> {
 impl<'a> Refill<'a> {
     fn new(log: &'a dyn LogStore, vault: &'a Vault, origin: &'a str, clock: &'a dyn Clock) -> Self {
         let (frame, frames, tree) = (Vec::new(), Vec::new(), Frontier::new());
-        let (going, keyless, said) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (going, keyless, said) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
         let (request, waiting) = (None, 0);
         Self {
             log,
@@ -202,7 +210,8 @@ impl<'a> Refill<'a> {
             }
         } else if !self.has_key(&entry.header)? {
             self.going.insert(position);
-            self.keyless.insert(position);
+            let stays = self.vault.by_handle(entry.header.handle)?.is_some();
+            self.keyless.insert(position, stays.then_some(entry.header.handle));
         }
         let Header { handle, version, idempotency, .. } = entry.header;
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index: Vec::new() })
@@ -266,8 +275,9 @@ impl<'a> Refill<'a> {
         Ok(())
     }
 
-    /// Writes what waits, destroys what has to go; gives what the log does not yet say to be erased, as runs.
-    fn finish(mut self) -> Result<Vec<(u64, u64)>, RestoreError> {
+    /// Writes what waits, destroys what has to go; gives what the log does not yet say to be erased, as runs, and the
+    /// handles among it that are still there.
+    fn finish(mut self) -> Result<(Runs, BTreeSet<[u8; 16]>), RestoreError> {
         self.end_frame()?;
         self.write()?;
         let going: Vec<u64> = self.going.iter().copied().collect();
@@ -275,20 +285,22 @@ impl<'a> Refill<'a> {
             self.log.discard(part)?;
         }
         let is_said = |position: &u64| self.said.iter().any(|run| (run.first..=run.last).contains(position));
-        let mut runs: Vec<(u64, u64)> = Vec::new();
-        for position in self.keyless.iter().filter(|position| !is_said(position)) {
+        let (mut runs, mut in_part) = (Runs::new(), BTreeSet::new());
+        for (position, handle) in self.keyless.iter().filter(|(position, _)| !is_said(position)) {
+            in_part.extend(handle.map(|handle| handle.0));
             match runs.last_mut() {
                 Some((_, last)) if last.checked_add(1) == Some(*position) => *last = *position,
                 _ => runs.push((*position, *position)),
             }
         }
         self.log.close()?;
-        Ok(runs)
+        Ok((runs, in_part))
     }
 }
 
 impl App {
-    /// Says in the log that it went back to a backup, unless it says so already.
+    /// Gives everybody fresh keys from where the log now ends for them on, and says in the log that it went back to a
+    /// backup, unless it says so already.
     pub(super) async fn declare_restore(
         self: &Arc<Self>,
         restored: &Restored,
@@ -298,6 +310,12 @@ impl App {
         if said.iter().any(is_said) {
             return Ok(());
         }
+        let in_part = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
+        let next_version = |handle| {
+            let newest = self.store().subject_head(handle).map_err(AppError::from)?;
+            Ok::<_, AppError>(newest.map_or(0, |(version, _)| version.saturating_add(1)))
+        };
+        self.vault.renew(&in_part, self.now_ms(), next_version).await?;
         let discarded: Vec<PositionRange> = restored
             .erased_again
             .iter()

@@ -4,14 +4,18 @@ use super::error::AppError;
 use super::{App, Caller};
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::EventId;
+use crate::telemetry::metrics;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Grants by when they expire.
 pub(super) const OPEN: &[u8] = b"open";
+/// Artefacts that were registered.
+pub(super) const BUILT: &[u8] = b"bilt";
 const FALLS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
 const ACKNOWLEDGED: &[u8] = b"ack";
@@ -90,6 +94,7 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             }));
             records
         }
+        Event::ArtifactRegistered(_) => vec![(BUILT.to_vec(), Vec::new())],
         Event::ArtifactInvalidated(fallen) => {
             let cause = id(&EventId::from_slice(&fallen.cause));
             let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
@@ -139,6 +144,8 @@ pub struct Watch {
     stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
+    /// What is ready fell while this was waiting for it.
+    is_live: bool,
 }
 
 impl Watch {
@@ -156,6 +163,10 @@ impl Watch {
         loop {
             if let Some(next) = self.ready.pop_front() {
                 self.cursor = next.cursor;
+                if self.is_live {
+                    let after_ms = self.app.now_ms().saturating_sub(next.recorded_at_ms);
+                    metrics().revocation_told(Duration::from_millis(after_ms));
+                }
                 return Ok(next);
             }
             self.bell.borrow_and_update();
@@ -163,6 +174,7 @@ impl Watch {
             if !self.ready.is_empty() {
                 continue;
             }
+            self.is_live = true;
             tokio::select! {
                 rung = self.bell.changed() => rung.map_err(|_| AppError::Stopped)?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
@@ -178,7 +190,7 @@ impl App {
         let bell = self.bells.hear(&key);
         let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
         let stopping = self.stopping.subscribe();
-        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new() }
+        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new(), is_live: false }
     }
 
     fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {

@@ -70,6 +70,9 @@ pub(super) struct Restore {
     /// Configuration file (TOML); only `data`, `ledger`, `controller` and `pkcs11` matter here.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Which of the configuration's controllers. Default: the first.
+    #[arg(long, requires = "config")]
+    controller: Option<String>,
 }
 
 impl Restore {
@@ -79,6 +82,7 @@ impl Restore {
             None => Config { data: at.data.clone(), ..Config::default() },
         };
         config.check().map_err(CliError::usage)?;
+        let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let (file, settings) = (self.file, config.clone());
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;

@@ -13,6 +13,7 @@ mod demo;
 mod describe;
 mod error;
 mod export_subject;
+pub mod fsck;
 mod grant;
 mod hold;
 mod import;
@@ -29,6 +30,7 @@ mod request;
 mod retention;
 mod rights;
 mod serve;
+pub mod served;
 mod signal;
 mod token;
 mod uses;
@@ -118,6 +120,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Verify(verify::Verify),
+    Fsck(fsck::Fsck),
     Witness(witness::Witness),
     Bench(bench::Bench),
 }
@@ -216,6 +219,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
+        Command::Fsck(command) => command.run(out),
         Command::Witness(command) => command.run(out).await,
         Command::Bench(command) => command.run(at, out).await,
     }

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, Export, Traces};
 use clap::Args;
 use sayso_proof::event::Role;
 use std::io::{IsTerminal, Write};
@@ -43,7 +43,6 @@ pub(super) struct Serve {
 
 impl Serve {
     pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal());
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(CliError::usage)?,
             None => Config { data: at.data.clone(), ..Config::default() },
@@ -54,9 +53,13 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        no_core_files().map_err(CliError::failed)?;
+        let traces = traces(&config)?;
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
-            leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
+            leave_dev_files(&daemon).map_err(CliError::failed)?;
+            keep_dev_keys(&daemon);
             tracing::warn!(
                 "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
             );
@@ -65,35 +68,49 @@ impl Serve {
             "grpc": daemon.grpc.to_string(),
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
+            "keys": daemon.served.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
-        let mut keys = daemon.keys();
-        let asked_to_end = interrupted();
-        tokio::pin!(asked_to_end);
-        loop {
-            tokio::select! {
-                ended = &mut asked_to_end => break ended.map_err(CliError::failed)?,
-                Ok(()) = keys.changed(), if self.dev => {
-                    let vkey = keys.borrow_and_update().chain.newest().to_string();
-                    let path = Layout::new(&config.data).dev().join("log.vkey");
-                    write_private(&path, &vkey).map_err(CliError::failed)?;
-                }
-            }
-        }
+        interrupted().await.map_err(CliError::failed)?;
         tracing::info!("stopping; a second signal ends it at once");
-        tokio::select! {
+        let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
             // What was acknowledged is durable already: the next start recovers, as after a crash.
             _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+        };
+        if let Some(traces) = traces {
+            traces.stop().await;
         }
+        stopped
     }
 }
 
+/// Keys and unsealed values are in this process's memory: a crash must not write it to a disk, whatever limit the
+/// process was started with.
+fn no_core_files() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
+
+/// Where spans go, if the configuration says so.
+fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
+    let telemetry = &config.telemetry;
+    let Some(endpoint) = telemetry.traces.clone() else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+    };
+    let ca = telemetry.traces_ca.as_ref().map(read).transpose()?;
+    let export = Export { endpoint, ca, ratio: telemetry.traces_ratio, instance: config.origin() };
+    Traces::open(&export).map(Some).map_err(CliError::usage)
+}
+
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
-    let mut text =
-        format!("sayso serves gRPC on {} and HTTP on {}\nlog key {}", daemon.grpc, daemon.http, daemon.vkey);
+    let mut text = format!("sayso serves gRPC on {} and HTTP on {}", daemon.grpc, daemon.http);
+    for served in &daemon.served {
+        text.push_str(&format!("\nlog key {}", served.vkey));
+    }
     if dev {
         let tokens = Layout::new(data).dev();
         text.push_str(&format!(
@@ -113,15 +130,34 @@ pub(super) async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-/// A token for each role and the log's verifier key, for whoever may read the folder.
-pub(super) fn leave_dev_files(daemon: &Daemon, data: &Path) -> Result<(), DaemonError> {
-    let dev = Layout::new(data).dev();
-    make_private_dir(&dev)?;
-    for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
-        let token = daemon.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
-        write_private(&dev_token(data, name), &token)?;
+/// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
+pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
+    for served in &daemon.served {
+        let dev = Layout::new(&served.data).dev();
+        make_private_dir(&dev)?;
+        for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
+            let token = served.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+            write_private(&dev_token(&served.data, name), &token)?;
+        }
+        write_private(&dev.join("log.vkey"), &served.vkey)?;
     }
-    write_private(&dev.join("log.vkey"), &daemon.vkey)
+    Ok(())
+}
+
+/// Writes the verifier key anew whenever a log changes its key, until the daemon is gone.
+fn keep_dev_keys(daemon: &Daemon) {
+    for served in &daemon.served {
+        let path = Layout::new(&served.data).dev().join("log.vkey");
+        let mut keys = served.watch_keys();
+        tokio::spawn(async move {
+            while keys.changed().await.is_ok() {
+                let vkey = keys.borrow_and_update().chain.newest().to_string();
+                if let Err(error) = write_private(&path, &vkey) {
+                    tracing::error!(%error, "the new verifier key can't be written");
+                }
+            }
+        });
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DaemonError> {

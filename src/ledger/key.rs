@@ -14,6 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// An Ed25519 key; zeroized when dropped.
 pub struct LogKey(SigningKey);
@@ -26,6 +27,17 @@ impl LogKey {
     pub fn load_or_create(path: &Path, clock: &dyn Clock) -> Result<Self, LedgerError> {
         let seed = secret::read_or_make(path, clock).map_err(LedgerError::Key)?;
         Ok(Self(SigningKey::from_bytes(&seed)))
+    }
+
+    /// Reads the key, and makes none.
+    ///
+    /// # Errors
+    /// The file can't be read, or is not 32 bytes long.
+    pub fn look(path: &Path) -> Result<Self, LedgerError> {
+        let bytes = Zeroizing::new(std::fs::read(path).map_err(LedgerError::Key)?);
+        let wrong = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it must have 32 bytes");
+        let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong()))?;
+        Ok(Self::from_seed(seed))
     }
 
     /// A key from a seed.

@@ -8,6 +8,7 @@ mod sequencer;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::KeptCheckpoint;
 pub use cosigned::{CosignedCheckpoint, Cosigning};
 pub use error::{LedgerError, SubmitError};
 pub use key::{HeldKeys, LogKey, LogKeys, Signing};
@@ -202,6 +203,14 @@ impl Ledger {
     /// The file can't be read, or is damaged.
     pub fn kept_checkpoint(file: &Path) -> Result<Option<String>, LedgerError> {
         Ok(Anchor::open(Some(file))?.last().map(str::to_owned))
+    }
+
+    /// What is kept in this file, without changing or making it.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn look_at_kept_checkpoint(file: &Path) -> Result<KeptCheckpoint, LedgerError> {
+        Anchor::look(file)
     }
 
     /// Signs a payload. From any thread, in parallel.

@@ -189,7 +189,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
             Said::Conflict => "conflict",
             Said::Nothing(why) => why,
         };
-        metrics().witness_said(&name, outcome);
+        metrics().witness_said(self.ledger.as_ref().origin(), &name, outcome);
         match said {
             Said::Cosigned(line) => {
                 if let Some(size) = self.sizes.get_mut(at) {
@@ -223,7 +223,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         let cosigning = self.ledger.as_ref().cosigning();
         let size = cosigning.newest().map_or(0, |newest| newest.checkpoint.size);
         let is_enough = cosigning.is_enough(self.clock.now_ms()) == Some(true);
-        metrics().witnessed(self.witnesses.len(), self.policy.enough, size, is_enough);
+        let log = self.ledger.as_ref().origin();
+        metrics().witnessed(log, self.witnesses.len(), self.policy.enough, size, is_enough);
     }
 }
 

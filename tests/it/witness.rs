@@ -161,7 +161,7 @@ async fn two_of_three_cosign_and_one_that_is_down_holds_nobody_up() {
     assert_eq!(checkpoint(&harness).await.tree_size, before + 20);
     until(|| async { health(&harness).await == Some(2) }).await;
     // Which is one set for all daemons of this process, so that its values say nothing here.
-    assert!(get(&harness, "/metrics").await.contains("sayso_witness_enough "));
+    assert!(get(&harness, "/metrics").await.contains("sayso_witness_enough{"));
     let published = get(&harness, "/checkpoint").await;
     assert_eq!(Checkpoint::open(&published, &key).unwrap().size, before + 20, "the newest, without them");
 

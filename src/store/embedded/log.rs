@@ -32,6 +32,9 @@ pub struct Options {
     pub pending_records_max: usize,
     /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
     pub mark_entries: u64,
+    /// So many entries are known from elsewhere to have been durable: a log that ends before is damaged, and nothing of it
+    /// is cut off as torn.
+    pub entries_min: u64,
 }
 
 impl Default for Options {
@@ -43,6 +46,7 @@ impl Default for Options {
             settle_records: 16_384,
             pending_records_max: 131_072,
             mark_entries: 32_768,
+            entries_min: 0,
         }
     }
 }

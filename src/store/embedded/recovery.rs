@@ -87,7 +87,7 @@ pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, S
     };
     let complete = mark.clean && index.good && reaches;
     let mut recovery = Recovery { clean: complete, ..Recovery::default() };
-    let durable = mark.extent.size.max(index.entries);
+    let durable = mark.extent.size.max(index.entries).max(shared.options.entries_min);
     let (head, now) = loop {
         // Before anything changes: half a rebuilt file is none. What else is known stays, so that what is refused
         // now is refused again.

@@ -2,10 +2,12 @@
 
 use sayso::app::{App, ReportSettings, RightsSettings, Settings, TierKeys};
 use sayso::clock::Clock;
+use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::store::faulty::{Fault, FaultyKeys, FaultyLog, Power};
 use sayso::vault::MemoryCustody;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -85,7 +87,9 @@ impl World {
             restored: None,
             witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
+            inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
             report: ReportSettings {
+                differences_allowed: false,
                 k_min: 10,
                 epsilon_max: 1.0,
                 noise_required: false,

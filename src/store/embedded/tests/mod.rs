@@ -7,6 +7,7 @@ mod keys;
 mod kill;
 mod model;
 mod recovery;
+mod sectors;
 
 use super::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::store::contract::{self, Opened};
@@ -24,6 +25,7 @@ fn small() -> Options {
         settle_records: 5,
         pending_records_max: 20,
         mark_entries: 8,
+        entries_min: 0,
     }
 }
 
@@ -63,6 +65,16 @@ fn copy_all(from: &Path, to: &Path) {
             copy_all(&item.path(), &target);
         } else {
             fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
+/// The database underneath an index, once sled let go of it.
+fn raw(dir: &Path) -> sled::Tree {
+    loop {
+        match sled::open(dir) {
+            Ok(database) => return database.open_tree("records").unwrap(),
+            Err(error) => assert!(error.to_string().contains("could not acquire lock"), "{error}"),
         }
     }
 }

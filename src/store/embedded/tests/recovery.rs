@@ -223,7 +223,7 @@ fn an_index_that_lost_one_record_is_rebuilt() {
         let log = open(dir.path(), &unmarked());
         restore_further(&log, &frames);
         drop(log);
-        let records = super::keys::raw(&dir.path().join("index"));
+        let records = super::raw(&dir.path().join("index"));
         let (key, _) = records.scan_prefix(prefix).nth(3).unwrap().unwrap();
         records.remove(key).unwrap();
         records.flush().unwrap();
