@@ -1,5 +1,5 @@
 # The same targets that CI calls.
-.PHONY: run test check bench demo fuzz reliability sbom outside
+.PHONY: run test check bench bench-pieces bench-peers bench-scale demo fuzz reliability sbom outside
 
 run:
 	cargo run --release -- serve --dev
@@ -24,11 +24,27 @@ check:
 	cargo deny --locked check bans licenses sources
 	tests/advisories.sh
 
-# The last two against a daemon that runs: `make run` in another shell.
+# Against a daemon that runs: `make run` in another shell.
 bench:
-	cargo bench --bench decide
 	cargo run --release -- bench append
 	cargo run --release -- bench check
+
+# The pieces that an event passes, and a decision, each by itself.
+bench-pieces:
+	cargo bench --locked --bench event --bench decide
+
+# The same work on PostgreSQL and UmaDB, in turn; the table goes into docs/performance.md. PEER_ROUNDS and PEER_SECONDS say how long
+PEER_ROUNDS ?= 3
+PEER_SECONDS ?= 5
+bench-peers:
+	bench/peers/setup.sh
+	bench/peers/run.py --rounds $(PEER_ROUNDS) --seconds $(PEER_SECONDS)
+
+# One ledger grown to EVENTS events; figures and curves go into docs/. Needs about 1.5 GB of disk a million.
+EVENTS ?= 1000000
+bench-scale:
+	cargo build --release --locked --bin sayso
+	bench/scale/run.py --events $(EVENTS)
 
 # Runs the tests behind the matrix, the simulation for ROUNDS seeds, and writes down what came of it.
 reliability:

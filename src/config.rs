@@ -1,7 +1,11 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod controllers;
+mod door;
 mod telemetry;
 
+pub use controllers::Another;
+pub use door::{CallsConfig, DoorConfig};
 pub use telemetry::TelemetryConfig;
 
 use serde::Deserialize;
@@ -40,10 +44,70 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Requests of people.
     pub rights: Rights,
+    /// When inferences end.
+    pub inferences: Inferences,
     /// Transparency reports.
     pub report: ReportConfig,
+    /// Who cosigns checkpoints.
+    pub witnesses: Witnesses,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
+    /// What the door bears.
+    pub door: DoorConfig,
+    /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
+    pub controllers: Vec<Another>,
+}
+
+/// Witnesses of the log (C2SP tlog-witness): others who cosign that it only ever grows. They are asked beside the writes,
+/// which never wait for them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Witnesses {
+    /// So many of them must have cosigned for a checkpoint to count as witnessed. 1 to their number.
+    pub enough: usize,
+    /// Within so long, or health and metrics say that they have not, milliseconds. 1,000 to 86,400,000.
+    pub within_ms: u64,
+    /// They are asked at most once in so long, milliseconds. 10 to 3,600,000.
+    pub interval_ms: u64,
+    /// Each of them; at most 16.
+    pub ask: Vec<WitnessConfig>,
+}
+
+impl Default for Witnesses {
+    fn default() -> Self {
+        Self { enough: 1, within_ms: 60_000, interval_ms: 1_000, ask: Vec::new() }
+    }
+}
+
+/// A witness.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Its verifier key, as `sayso witness` prints it.
+    pub vkey: String,
+    /// Its submission prefix: `https://`, or `http://` on this machine.
+    pub url: String,
+    /// Whom to trust there (PEM) instead of whom the system trusts.
+    pub ca: Option<PathBuf>,
+}
+
+impl Witnesses {
+    fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let (count, hour) = (self.ask.len(), 3_600_000);
+        bound(count <= 16, "witnesses.ask", "at most 16 witnesses")?;
+        bound((1..=count.max(1)).contains(&self.enough), "witnesses.enough", "1 to the number of witnesses")?;
+        bound((1_000..=24 * hour).contains(&self.within_ms), "witnesses.within_ms", "1,000 to 86,400,000")?;
+        bound((10..=hour).contains(&self.interval_ms), "witnesses.interval_ms", "10 to 3,600,000")?;
+        let is_url = |one: &WitnessConfig| one.url.starts_with("https://") || one.url.starts_with("http://");
+        bound(self.ask.iter().all(is_url), "witnesses.ask.url", "an http: or https: URL")?;
+        let mut keys: Vec<&str> = self.ask.iter().map(|one| one.vkey.as_str()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        bound(keys.len() == count, "witnesses.ask.vkey", "another one for each witness")
+    }
 }
 
 /// How requests of people are dealt with.
@@ -58,6 +122,23 @@ pub struct Rights {
     pub steward_decides_erasures: bool,
     /// How often the ledger looks for what has come to its end, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
+}
+
+/// When inferences end that do not say so themselves. The end stands in the event that recorded each; changing this
+/// changes nothing that is recorded. Bounds can end them sooner: `context.age_days`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inferences {
+    /// Days after they were recorded. 1 to 3,650.
+    pub lasts_days: u32,
+    /// The same for a category and those below it; the nearest counts. 1 to 3,650.
+    pub lasts_days_by_category: BTreeMap<String, u32>,
+}
+
+impl Default for Inferences {
+    fn default() -> Self {
+        Self { lasts_days: 365, lasts_days_by_category: BTreeMap::new() }
+    }
 }
 
 /// Rules for answering requests.
@@ -270,6 +351,9 @@ pub struct ReportConfig {
     pub epsilon_max: f64,
     /// Refuse reports without noise.
     pub noise_required: bool,
+    /// Also make reports without noise that could be subtracted from one another: over periods that have not ended, and
+    /// over periods that overlap with that of an earlier one and are not the same.
+    pub differences_allowed: bool,
     /// The limit that the controller declares for releases of one person's data a day: 1, 3, 7, 15, 31 or 63. The
     /// report then says how often it was passed.
     pub releases_a_day_declared: Option<u64>,
@@ -301,7 +385,13 @@ pub struct ProcessingConfig {
 
 impl Default for ReportConfig {
     fn default() -> Self {
-        Self { k_min: 5, epsilon_max: 4.0, noise_required: false, releases_a_day_declared: None }
+        Self {
+            k_min: 5,
+            epsilon_max: 4.0,
+            noise_required: false,
+            differences_allowed: false,
+            releases_a_day_declared: None,
+        }
     }
 }
 
@@ -321,8 +411,12 @@ impl Default for Config {
             limits: Limits::default(),
             telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
+            inferences: Inferences::default(),
             report: ReportConfig::default(),
+            witnesses: Witnesses::default(),
             processing: ProcessingConfig::default(),
+            door: DoorConfig::default(),
+            controllers: Vec::new(),
         }
     }
 }
@@ -413,6 +507,11 @@ impl Config {
             "rights.expiry_interval_ms",
             "10 to 3,600,000",
         )?;
+        let inferences = &self.inferences;
+        let lasting = |days: &u32| (1..=3_650).contains(days);
+        bound(lasting(&inferences.lasts_days), "inferences.lasts_days", "1 to 3,650")?;
+        let by_category = inferences.lasts_days_by_category.values().all(lasting);
+        bound(by_category, "inferences.lasts_days_by_category", "1 to 3,650 each")?;
         let report = &self.report;
         bound((2..=1_000_000).contains(&report.k_min), "report.k_min", "2 to 1,000,000")?;
         let is_budget = report.epsilon_max > 0.0 && report.epsilon_max <= 100.0;
@@ -426,7 +525,10 @@ impl Config {
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
         )?;
-        self.organisation.check()
+        self.witnesses.check()?;
+        self.door.check()?;
+        self.organisation.check()?;
+        self.check_controllers()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, Python for the outside
-# check, Prometheus, cargo-deny; buf where there is npm. Does nothing that is done already.
+# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to
+# let flushes fail, Python for the outside check, Prometheus, cargo-deny; buf where there is npm. Does nothing that is done already.
 set -euo pipefail
 
 packages=()
@@ -10,6 +10,7 @@ command -v mount >/dev/null || packages+=(mount)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
+command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
 command -v zstd >/dev/null || packages+=(zstd)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
@@ -30,6 +31,10 @@ fi
 # Packages and consent receipts.
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
+fi
+# A witness that nobody here wrote; it says that it needs a newer Python than it does.
+if ! "$venv/bin/python" -c 'import aics_witness' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --ignore-requires-python "aics-witness==0.1.0" "aics-tlog==0.2.1"
 fi
 
 # Prometheus and promtool, unpacked beside the build: installing the package would start a server.

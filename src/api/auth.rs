@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::codegen::{BoxFuture, Service};
+use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Layer;
 use tracing::{Instrument, Span};
@@ -31,16 +32,23 @@ pub struct Door {
     credentials: Arc<Credentials>,
     table: Arc<RoleTable>,
     clock: SharedClock,
+    /// The services of each controller, by its number.
+    behind: Arc<[Routes]>,
 }
 
 impl Door {
-    /// A door that lets in whom the table says.
-    pub fn new(credentials: Arc<Credentials>, table: Arc<RoleTable>, clock: SharedClock) -> Self {
-        Self { credentials, table, clock }
+    /// A door that lets in whom the table says, each to their controller's services.
+    pub fn new(
+        credentials: Arc<Credentials>,
+        table: Arc<RoleTable>,
+        clock: SharedClock,
+        behind: Arc<[Routes]>,
+    ) -> Self {
+        Self { credentials, table, clock, behind }
     }
 
-    /// Who calls; nobody where nobody needs to say.
-    fn admit(&self, request: &Request<Body>) -> Result<Option<Caller>, Status> {
+    /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<(Caller, Routes)>, Status> {
         let action = action_of(request.uri().path());
         if self.table.may(Role::Unspecified, action) {
             return Ok(None);
@@ -53,8 +61,9 @@ impl Door {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let caller = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
-        if self.table.may(caller.role, action) { Ok(Some(caller)) } else { Err(status::forbidden()) }
+        let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        let behind = self.behind.get(number).filter(|_| self.table.may(caller.role, action));
+        Ok(Some((caller, behind.ok_or_else(status::forbidden)?.clone())))
     }
 
     /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
@@ -110,11 +119,10 @@ where
         let answering = async move {
             let answer = match admitted {
                 Err(status) => Ok(status.into_http()),
-                Ok(caller) => {
-                    if let Some(caller) = caller {
-                        request.extensions_mut().insert(caller);
-                    }
-                    Caught(Box::pin(async move { inner.call(request).await })).await
+                Ok(None) => Caught(Box::pin(async move { inner.call(request).await })).await,
+                Ok(Some((caller, mut behind))) => {
+                    request.extensions_mut().insert(caller);
+                    Caught(Box::pin(async move { behind.call(request).await })).await
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {

@@ -10,7 +10,7 @@ use sayso_proof::event::Rung;
 use std::sync::Arc;
 
 impl App {
-    /// Adds a purpose or replaces its definition.
+    /// Adds a purpose or replaces its definition, and revokes what that contradicts before it answers.
     ///
     /// # Errors
     /// A field is out of bounds, a tag is none of the taxonomy, or the parent is not defined or below the purpose
@@ -44,10 +44,21 @@ impl App {
         if !rules.vocabulary.can_take_purpose(&purpose) {
             return Err(AppError::invalid("purpose.parent", "must leave every purpose at most 32 deep"));
         }
-        self.publish(caller, vec![Event::PurposeDefined(purpose)], options).await
+        self.define(caller, Event::PurposeDefined(purpose), options).await
     }
 
-    /// Adds a category or replaces its definition.
+    async fn define(
+        self: &Arc<Self>,
+        caller: &Caller,
+        word: Event,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let receipt = self.publish(caller, vec![word], options).await?;
+        self.sweep().await?;
+        Ok(receipt)
+    }
+
+    /// Adds a category or replaces its definition, and revokes what that contradicts before it answers.
     ///
     /// # Errors
     /// A field is out of bounds, a tag is none of the taxonomy, or the parent is not defined or below the category
@@ -76,7 +87,7 @@ impl App {
         if !rules.vocabulary.can_take_category(&category) {
             return Err(AppError::invalid("category.parent", "must leave every category at most 32 deep"));
         }
-        self.publish(caller, vec![Event::CategoryDefined(category)], options).await
+        self.define(caller, Event::CategoryDefined(category), options).await
     }
 }
 

@@ -6,12 +6,12 @@
 //! are destroyed does `ErasureCompleted` say so, and after it, where the person stays, their own record.
 
 use super::App;
+use super::complete_erasures::Completion;
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
-use super::publish::PlainEvent;
 use super::write::{Planned, Stamp, Turn};
 use crate::domain::erasure::{self, Scope, Selection, ranges};
-use crate::domain::event::{Actor, ErasureCompleted, ErasureRequested, Event, Recorded, Role};
+use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::rights::Hold;
 use crate::telemetry::{ErasureStep, metrics};
@@ -244,22 +244,8 @@ impl App {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
         let missing = AppError::Internal(Cause::Inconsistent("an erasure's intent lacks its completion"));
         let completed = completed.ok_or(missing)?;
-        let app = Arc::clone(self);
-        let positions: Vec<u64> =
-            completed.discarded.iter().flat_map(|range| range.first..=range.last).collect();
-        let discarded = tokio::task::spawn_blocking(move || {
-            app.due.forget(&positions);
-            app.store().discard(&positions)
-        });
-        discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
-        if self.erasure_position(&request)?.is_none() {
-            let completed = ErasureCompleted { key_epoch: self.vault.key_epoch(), ..completed };
-            let event = Event::ErasureCompleted(completed);
-            let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-            let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-            self.publish_as(actor, self.now_ms(), vec![PlainEvent::new(event)], stamp).await?;
-            metrics().erasure(ErasureStep::Completed);
-        }
+        let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
+        self.discard_and_say(Completion { request, completed, stamp }).await?;
         if let (Some((lane, gate)), Some(decided)) = (part_of, decided) {
             let said = lane.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
             if !said {

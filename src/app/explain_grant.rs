@@ -137,8 +137,10 @@ impl App {
             history.before(event.position, event.sealed_at_ms)
         };
         let rules = at(event)?;
+        // What was said afterwards explains nothing.
+        let (before, _) = history.split_at(history.partition_point(|other| other.version < event.version));
         let refusals: Vec<String> =
-            issued.withheld.iter().map(|class| refusal(class, &rules, &history)).collect();
+            issued.withheld.iter().map(|class| refusal(class, &rules, before)).collect();
         explanation.text = in_plain_words(&explanation, &refusals);
         Ok(explanation)
     }

@@ -14,6 +14,7 @@ pub(super) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
     let mut text = format!("{} withheld: {}.", explain::what(class), explain::reason(reason));
     let by = EventId::from_slice(&class.decided_by_event);
     let word = by.and_then(|by| history.iter().find(|event| event.event_id == by));
+    let word = word.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
     match word {
         Some(event) => text.push_str(&own_word(event, class)),
         None => text.push_str(&rule(class, rules)),
@@ -21,12 +22,28 @@ pub(super) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
     if let Some(source) = EventId::from_slice(&class.source) {
         text.push_str(&source_of(source, history));
     }
-    let remedy = explain::remedy_of(class);
+    let said = rules.bounds.annotation(&class.policy, "remedy").filter(|_| word.is_none());
+    let remedy = said.unwrap_or_else(|| explain::remedy_of(class));
     if !remedy.is_empty() {
         text.push(' ');
         text.push_str(remedy);
     }
     text
+}
+
+/// The newest contest of a fact of a class.
+fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a Recorded> {
+    let is_of_class = |id: EventId| {
+        let recorded = history.iter().find(|event| event.event_id == id);
+        recorded.is_some_and(|event| match &event.event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                attribute.category == class.category && i32::from(attribute.provenance) == class.provenance
+            }
+            _ => false,
+        })
+    };
+    let contests = |event: &&Recorded| matches!(&event.event, Event::AttributeContested { attribute, .. } if is_of_class(*attribute));
+    history.iter().rev().find(contests)
 }
 
 /// The person's own decision, signal or choice.
@@ -50,20 +67,22 @@ fn own_word(event: &Recorded, class: &WithheldClass) -> String {
 fn rule(class: &WithheldClass, rules: &Rules) -> String {
     let tier = Tier::try_from(class.decided_by).unwrap_or_default();
     let title = rules.bounds.annotation(&class.policy, "title").unwrap_or_default();
-    let title = if title.is_empty() { String::new() } else { format!(": \"{title}\"") };
+    let named = match title {
+        "" => format!(" The rule is `{}`.", cited(class)),
+        title => format!(" The rule is \"{title}\" (`{}`).", cited(class)),
+    };
     let pack = class.policy.split('/').next().unwrap_or_default();
     let of = |version: &&super::Version| version.pack.tier == class.decided_by && version.pack.pack == pack;
     let in_force = rules.packs().iter().filter_map(|(position, _)| rules.version_at(*position));
     let Some(version) = in_force.into_iter().find(of) else {
-        return format!(" The rule `{}`{title}, set by {}.", cited(class), explain::tier(tier));
+        return format!("{named} It was set by {}.", explain::tier(tier));
     };
     let by = match Role::try_from(version.actor.role).unwrap_or_default() {
-        Role::Ledger => "what the ledger began with".to_owned(),
+        Role::Ledger => "with which this ledger began".to_owned(),
         _ => format!("published by {}", who(&version.actor)),
     };
     format!(
-        " The rule `{}`{title}, set by {} (pack `{pack}` version {}, {by}), in force since {}.",
-        cited(class),
+        "{named} It was set by {}, in pack `{pack}` version {}, {by}, and is in force here since {}.",
         explain::tier(tier),
         version.pack.version,
         explain::time(version.starts_ms()),

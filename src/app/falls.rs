@@ -14,8 +14,8 @@ pub(super) struct Fallen {
     pub event: EventId,
     pub recipient: String,
     pub found: Contradiction,
-    /// The newest version of bounds in force that the grant did not see, if there is one.
-    pub newer_bounds: Option<EventId>,
+    /// The newest bounds in force, or word, that the grant did not see, if there is one.
+    pub newer_rules: Option<EventId>,
 }
 
 /// What stands against a grant.
@@ -80,15 +80,12 @@ pub(super) fn fallen(state: &SubjectState, rules: &Rules, corrected: &[EventId],
     let open = state.grants.iter().filter(|(_, grant)| grant.is_open(now_ms));
     open.filter_map(|(event, grant)| {
         let found = contradiction(state, grant, rules, corrected, now_ms)?;
-        let positions = rules.bounds.positions().iter();
-        let newer = positions.filter(|position| !grant.issued.bounds.contains(position)).max();
-        let newer_bounds = newer.and_then(|position| rules.version_at(*position));
         Some(Fallen {
             grant: grant.id,
             event: *event,
             recipient: grant.issued.recipient.clone(),
             found,
-            newer_bounds: newer_bounds.map(|version| version.event_id),
+            newer_rules: rules.newest_after(grant),
         })
     })
     .collect()

@@ -1,7 +1,8 @@
 //! What other bounds would change for the people held: whose grants would fall, which uses would be refused or allowed.
 //!
-//! Goes through everybody once, a page of handles at a time. A person is decided for as under bounds in force: by class,
-//! and what a class gave under the same circumstances is remembered across people.
+//! Goes through everybody once, a page of handles at a time, on as many threads as there are processors: each person is
+//! folded once, by one of them. A person is decided for as under bounds in force: by class, and what a class gave under
+//! the same circumstances is remembered across people.
 
 use super::error::{AppError, Cause};
 use super::falls::contradiction;
@@ -12,12 +13,14 @@ use crate::domain::event::BoundsPublished;
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-const HANDLES_READ: usize = 512;
-/// People between two messages of progress.
-const PROGRESS_PEOPLE: u64 = 512;
+/// People whom a thread takes at once, and between two messages of progress.
+const PAGE_PEOPLE: usize = 128;
+/// Threads at most: they share the machine with those that answer.
+const THREADS_MAX: usize = 8;
 const PACKS_MAX: usize = 16;
 const NAMES_MAX: usize = 16;
 /// Purposes × recipients that are decided for one person.
@@ -91,12 +94,29 @@ pub struct Line {
     pub examples: Vec<Handle>,
 }
 
-/// What is compared, and what was found so far.
+type Steps = mpsc::Sender<Result<PreviewStep, AppError>>;
+
+/// What is compared.
 struct Previewing {
     now: Arc<Rules>,
     then: Arc<Rules>,
     asked: PreviewAsked,
     now_ms: u64,
+    people_total: u64,
+}
+
+/// Who comes next, for all threads.
+struct Pages {
+    /// The last handle that was taken; none: nobody yet.
+    taken: Mutex<Option<Handle>>,
+    people_done: AtomicU64,
+    /// Nobody listens any more, or a thread failed.
+    stopped: AtomicBool,
+}
+
+/// What one thread found.
+struct Comparing<'a> {
+    what: &'a Previewing,
     found: Preview,
 }
 
@@ -128,43 +148,129 @@ impl App {
         drop(history);
         let (sender, receiver) = mpsc::channel(4);
         let app = Arc::clone(self);
-        let mut previewing = Previewing { now, then, asked, now_ms, found: Preview::default() };
+        let people_total = self.vault.subject_count();
+        let previewing = Previewing { now, then, asked, now_ms, people_total };
         // It computes for seconds: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = previewing.run(&app, &sender) {
-                let _gone = sender.blocking_send(Err(error));
-            }
+            let _gone = match previewing.run(&app, &sender) {
+                Ok(Some(step)) => sender.blocking_send(Ok(step)),
+                Ok(None) => Ok(()),
+                Err(error) => sender.blocking_send(Err(error)),
+            };
         });
         Ok(receiver)
     }
 }
 
 impl Previewing {
-    fn run(
-        &mut self,
-        app: &App,
-        sender: &mpsc::Sender<Result<PreviewStep, AppError>>,
-    ) -> Result<(), AppError> {
-        let people_total = app.vault.subject_count();
-        let (mut people_done, mut after) = (0_u64, None);
-        loop {
-            let handles = app.vault.handles(after, HANDLES_READ)?;
-            let Some(last) = handles.last() else { break };
-            after = Some(*last);
-            for handle in handles {
-                self.person(app, handle)?;
-                people_done = people_done.saturating_add(1);
-                let step = PreviewStep { people_done, people_total, result: None };
-                if people_done.is_multiple_of(PROGRESS_PEOPLE) && sender.blocking_send(Ok(step)).is_err() {
-                    return Ok(());
-                }
-            }
+    /// The last step; none where nobody listens any more.
+    fn run(&self, app: &App, steps: &Steps) -> Result<Option<PreviewStep>, AppError> {
+        let pages = Pages {
+            taken: Mutex::default(),
+            people_done: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let found: Vec<Result<Preview, AppError>> = std::thread::scope(|scope| {
+            let started: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| self.pages(app, &pages, steps))).collect();
+            let ended = started.into_iter().map(|thread| thread.join());
+            ended.map(|ended| ended.unwrap_or(Err(AppError::Internal(Cause::Task)))).collect()
+        });
+        let mut whole = Preview::default();
+        for found in found {
+            whole.merge(found?);
         }
-        let result = Some(std::mem::take(&mut self.found));
-        let step = PreviewStep { people_done, people_total, result };
-        sender.blocking_send(Ok(step)).map_err(|_| AppError::Internal(Cause::Task))
+        if pages.stopped.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let people_done = pages.people_done.load(Ordering::Relaxed);
+        Ok(Some(PreviewStep { people_done, people_total: self.people_total, result: Some(whole) }))
     }
 
+    /// One thread's part: page after page, until there is none.
+    fn pages(&self, app: &App, pages: &Pages, steps: &Steps) -> Result<Preview, AppError> {
+        let mut comparing = Comparing { what: self, found: Preview::default() };
+        while !pages.stopped.load(Ordering::Relaxed) {
+            let handles = pages.next(app)?;
+            if handles.is_empty() {
+                break;
+            }
+            for handle in &handles {
+                comparing.person(app, *handle).inspect_err(|_| pages.stop())?;
+            }
+            let more = handles.len() as u64;
+            let people_done = pages.people_done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+            let step = PreviewStep { people_done, people_total: self.people_total, result: None };
+            if steps.blocking_send(Ok(step)).is_err() {
+                pages.stop();
+            }
+        }
+        Ok(comparing.found)
+    }
+}
+
+impl Pages {
+    fn next(&self, app: &App) -> Result<Vec<Handle>, AppError> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let handles = app.vault.handles(*taken, PAGE_PEOPLE).inspect_err(|_| self.stop())?;
+        *taken = handles.last().copied().or(*taken);
+        Ok(handles)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Preview {
+    /// Takes in what was found among other people; of examples the first stay.
+    fn merge(&mut self, other: Self) {
+        for (sum, more) in [
+            (&mut self.grants_open, other.grants_open),
+            (&mut self.grants_falling, other.grants_falling),
+            (&mut self.people_falling, other.people_falling),
+            (&mut self.people_changed, other.people_changed),
+            (&mut self.left_out, other.left_out),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        first_of(&mut self.examples, other.examples, EXAMPLES_MAX);
+        for (of, more) in other.lines {
+            let Some(line) = self.line(of) else {
+                self.left_out = self.left_out.saturating_add(more.refused.1.saturating_add(more.allowed.1));
+                continue;
+            };
+            line.add(more.refused, more.allowed);
+            first_of(&mut line.examples, more.examples, LINE_EXAMPLES_MAX);
+        }
+    }
+
+    /// The line of this kind; none where there would be too many.
+    fn line(&mut self, of: LineOf) -> Option<&mut Line> {
+        if self.lines.len() >= LINES_MAX && !self.lines.contains_key(&of) {
+            return None;
+        }
+        Some(self.lines.entry(of).or_default())
+    }
+}
+
+impl Line {
+    /// Adds (people, facts) on both sides.
+    fn add(&mut self, refused: (u64, u64), allowed: (u64, u64)) {
+        for (sum, more) in [(&mut self.refused, refused), (&mut self.allowed, allowed)] {
+            *sum = (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
+        }
+    }
+}
+
+fn first_of(handles: &mut Vec<Handle>, more: Vec<Handle>, count: usize) {
+    handles.extend(more);
+    handles.sort_unstable();
+    handles.truncate(count);
+}
+
+impl Comparing<'_> {
     /// From memory where the person is there; otherwise folded and let go of, so that nobody who is asked about now is
     /// crowded out.
     fn person(&mut self, app: &App, handle: Handle) -> Result<(), AppError> {
@@ -192,11 +298,11 @@ impl Previewing {
                     categories: &[],
                     keys: &[],
                     interaction: "",
-                    now_ms: self.now_ms,
+                    now_ms: self.what.now_ms,
                 };
                 rules.bounds.decide(state, &rules.vocabulary, &case)
             };
-            let (now, then) = (decide(&self.now), decide(&self.then));
+            let (now, then) = (decide(&self.what.now), decide(&self.what.then));
             let same = now.allowed.len() == then.allowed.len()
                 && now.allowed.iter().zip(&then.allowed).all(|(now, then)| now.key == then.key);
             if !same {
@@ -209,11 +315,11 @@ impl Previewing {
     }
 
     fn grants(&mut self, handle: Handle, state: &SubjectState) {
-        let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(self.now_ms)).collect();
+        let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(self.what.now_ms)).collect();
+        let (now, then) = (&self.what.now, &self.what.then);
         let stands =
-            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, &[], self.now_ms).is_none();
-        let falling =
-            open.iter().filter(|grant| stands(grant, &self.now) && !stands(grant, &self.then)).count() as u64;
+            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, &[], self.what.now_ms).is_none();
+        let falling = open.iter().filter(|grant| stands(grant, now) && !stands(grant, then)).count() as u64;
         let found = &mut self.found;
         found.grants_open = found.grants_open.saturating_add(open.len() as u64);
         found.grants_falling = found.grants_falling.saturating_add(falling);
@@ -232,7 +338,7 @@ impl Previewing {
         let mut pairs: BTreeSet<(String, String)> =
             granted.clone().map(|issued| (issued.purpose.clone(), issued.recipient.clone())).collect();
         let mut known: BTreeSet<&str> = granted.map(|issued| issued.recipient.as_str()).collect();
-        known.extend(self.asked.recipients.iter().map(String::as_str));
+        known.extend(self.what.asked.recipients.iter().map(String::as_str));
         if known.is_empty() {
             known.insert("");
         }
@@ -246,7 +352,7 @@ impl Previewing {
                 pairs.extend(named.into_iter().map(|recipient| (purpose.clone(), recipient.to_owned())));
             }
         }
-        for purpose in &self.asked.purposes {
+        for purpose in &self.what.asked.purposes {
             pairs.extend(known.iter().map(|recipient| (purpose.clone(), (*recipient).to_owned())));
         }
         pairs.into_iter().take(PAIRS_MAX).collect()
@@ -284,16 +390,11 @@ impl Previewing {
             }
         }
         for (of, (refused, allowed)) in facts {
-            let lines = &mut self.found.lines;
-            if lines.len() >= LINES_MAX && !lines.contains_key(&of) {
+            let Some(line) = self.found.line(of) else {
                 self.found.left_out = self.found.left_out.saturating_add(refused.saturating_add(allowed));
                 continue;
-            }
-            let line = lines.entry(of).or_default();
-            for (sum, facts) in [(&mut line.refused, refused), (&mut line.allowed, allowed)] {
-                sum.0 = sum.0.saturating_add(u64::from(facts > 0));
-                sum.1 = sum.1.saturating_add(facts);
-            }
+            };
+            line.add((u64::from(refused > 0), refused), (u64::from(allowed > 0), allowed));
             if line.examples.len() < LINE_EXAMPLES_MAX {
                 line.examples.push(handle);
             }

@@ -146,6 +146,11 @@ impl App {
     fn check_version(&self, caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Result<(), AppError> {
         let rules = self.rules_at(now_ms);
         let same = |there: &BoundsPublished| (there.tier, &there.pack) == (bounds.tier, &bounds.pack);
+        let tier_of_law = |there: &BoundsPublished| there.tier() == Tier::Public && there.pack == bounds.pack;
+        if bounds.tier() != Tier::Public && rules.versions().iter().any(|there| tier_of_law(&there.pack)) {
+            // Answers name rules as `pack/id`: nobody's rule is to be taken for one of the law.
+            return Err(AppError::invalid("bounds.pack", "is the name of a pack of public bounds"));
+        }
         let mut before = rules.versions().iter().map(|version| &version.pack).filter(|there| same(there));
         if before.any(|there| there.version == bounds.version) {
             return Err(AppError::Precondition("this version of the pack was already published"));

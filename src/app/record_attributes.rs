@@ -105,7 +105,8 @@ impl App {
         mut new: NewAttributes,
     ) -> Result<Recording, AppError> {
         for (attribute, _) in &mut new.attributes {
-            attribute.complete(&turn.caller.name, turn.now_ms);
+            let (terms, words) = (&self.inferences, &turn.rules.vocabulary);
+            attribute.complete(&turn.caller.name, terms, words, turn.now_ms);
         }
         let mut planned = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 
 /// Grants by when they expire.
 pub(super) const OPEN: &[u8] = b"open";
+/// Artefacts that were registered.
+pub(super) const BUILT: &[u8] = b"bilt";
 const FALLS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
 const ACKNOWLEDGED: &[u8] = b"ack";
@@ -92,6 +94,7 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             }));
             records
         }
+        Event::ArtifactRegistered(_) => vec![(BUILT.to_vec(), Vec::new())],
         Event::ArtifactInvalidated(fallen) => {
             let cause = id(&EventId::from_slice(&fallen.cause));
             let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
@@ -138,6 +141,7 @@ pub struct Watch {
     app: Arc<App>,
     key: Vec<u8>,
     bell: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
     /// What is ready fell while this was waiting for it.
@@ -154,7 +158,7 @@ impl Watch {
     /// The next that fell; waits for it.
     ///
     /// # Errors
-    /// The index can't be read.
+    /// The index can't be read, or the daemon is being stopped.
     pub async fn next(&mut self) -> Result<Revocation, AppError> {
         loop {
             if let Some(next) = self.ready.pop_front() {
@@ -167,9 +171,13 @@ impl Watch {
             }
             self.bell.borrow_and_update();
             self.ready = self.app.fallen_after(&self.key, self.cursor)?.into();
-            if self.ready.is_empty() {
-                self.bell.changed().await.map_err(|_| AppError::Stopped)?;
-                self.is_live = true;
+            if !self.ready.is_empty() {
+                continue;
+            }
+            self.is_live = true;
+            tokio::select! {
+                rung = self.bell.changed() => rung.map_err(|_| AppError::Stopped)?,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
             }
         }
     }
@@ -181,7 +189,8 @@ impl App {
         let key = falls_of(&caller.name);
         let bell = self.bells.hear(&key);
         let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
-        Watch { app: Arc::clone(self), key, bell, cursor, ready: VecDeque::new(), is_live: false }
+        let stopping = self.stopping.subscribe();
+        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new(), is_live: false }
     }
 
     fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {

@@ -3,8 +3,9 @@
 use super::error::AppError;
 use crate::bounds::Bounds;
 use crate::domain::codec;
-use crate::domain::event::{Actor, Event, Recorded};
+use crate::domain::event::{Actor, Event, Recorded, Role};
 use crate::domain::ids::EventId;
+use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use crate::store::StoredEntry;
@@ -22,6 +23,8 @@ pub struct Rules {
     pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
     versions: Vec<Version>,
+    /// The newest word that somebody defined; none: those that the log began with.
+    newest_word: Option<Word>,
     /// The moment that they are of.
     now_ms: u64,
     /// With their recorded time.
@@ -43,6 +46,14 @@ pub struct Version {
     pub actor: Actor,
     /// What it says.
     pub pack: BoundsPublished,
+}
+
+/// The event that defined a word.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    event_id: EventId,
+    position: u64,
+    recorded_at_ms: u64,
 }
 
 impl Version {
@@ -81,7 +92,14 @@ impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
+        let mut newest_word = None;
         for event in events {
+            if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
+                (&event.event, event.actor.role() == Role::Ledger)
+            {
+                let (position, recorded_at_ms) = (event.position, event.recorded_at_ms);
+                newest_word = Some(Word { event_id: event.event_id, position, recorded_at_ms });
+            }
             match &event.event {
                 Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
                 Event::CategoryDefined(category) => vocabulary.define_category(category.clone()),
@@ -103,7 +121,7 @@ impl Rules {
             .map(|version| (version.position, version.pack.clone()))
             .collect();
         let bounds = Bounds::compile(&packs, &vocabulary)?;
-        Ok(Self { vocabulary, bounds, retention, packs, versions, now_ms, notices })
+        Ok(Self { vocabulary, bounds, retention, packs, versions, newest_word, now_ms, notices })
     }
 
     /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
@@ -120,6 +138,35 @@ impl Rules {
     /// Whether they are the rules of this moment, too.
     fn are_of(&self, now_ms: u64) -> bool {
         self.since_ms() <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
+    }
+
+    /// Position of the newest word that somebody defined, if there is one.
+    pub(super) fn words_at(&self) -> Option<u64> {
+        self.newest_word.map(|word| word.position)
+    }
+
+    /// Whether a grant was decided under others: bounds that are in force, or a word, came after it.
+    pub(super) fn came_after(&self, grant: &GrantState) -> bool {
+        let word = self.words_at().is_some_and(|position| position > grant.id.position);
+        word || grant.issued.bounds != self.bounds.positions()
+    }
+
+    /// The newest of these rules that a grant did not see: the version or word with the highest position.
+    pub(super) fn newest_after(&self, grant: &GrantState) -> Option<EventId> {
+        let unseen = self.bounds.positions().iter().filter(|at| !grant.issued.bounds.contains(at)).max();
+        let version = unseen.and_then(|position| self.version_at(*position));
+        let version = version.map(|version| (version.position, version.event_id));
+        let word = self.newest_word.filter(|word| word.position > grant.id.position);
+        let word = word.map(|word| (word.position, word.event_id));
+        version.into_iter().chain(word).max().map(|(_, event_id)| event_id)
+    }
+
+    /// What changed these rules last: the version that came into force, or the word that was defined.
+    pub(super) fn newest_change(&self) -> Option<EventId> {
+        let in_force = self.packs.iter().filter_map(|(position, _)| self.version_at(*position));
+        let versions = in_force.map(|version| (version.starts_ms(), version.position, version.event_id));
+        let word = self.newest_word.map(|word| (word.recorded_at_ms, word.position, word.event_id));
+        versions.chain(word).max().map(|(.., event_id)| event_id)
     }
 
     /// Every version that was published by then, oldest first.

@@ -1,21 +1,23 @@
-//! Bounds that changed reach the grants that are open: at once when they are published, and by itself when a version comes
-//! into force later or a sweep was cut short.
+//! Bounds and words that changed reach the grants that are open and what services built: at once when they are
+//! published, and by itself when a version comes into force later or a sweep was cut short.
 //!
-//! `CheckGrant` does not wait for it: it holds a grant that was issued under other bounds against those of now. A sweep
-//! takes open grants from an index by expiry, a page at a time, so that its memory does not grow with the people held.
+//! `CheckGrant` does not wait for it: it holds a grant that was issued under others against those of now. A sweep takes
+//! open grants from an index by expiry, and artefacts from one by position, a page at a time, so that its memory does not
+//! grow with the people held.
 
 use super::App;
+use super::Rules;
 use super::caller::Caller;
 use super::error::AppError;
 use super::falls::{contradiction, fallen, fallen_artifacts};
 use super::lane::Lane;
-use super::revocations::OPEN;
-use super::write::{Begin, Pace, WriteOptions};
+use super::revocations::{BUILT, OPEN};
+use super::write::{Begin, Pace, Planned, Turn, WriteOptions};
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::{GrantState, SubjectState};
 use sayso_proof::entry;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -27,16 +29,20 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long a write that found the ledger overloaded waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Positions of bounds in force, and of the newest word.
+type Under = (Vec<u64>, Option<u64>);
+
 /// What the sweeps know.
 #[derive(Default)]
 pub(super) struct Sweeping {
-    /// Held by the one sweep under way. Positions of the bounds that the last whole one was under; none: there was none.
-    done: tokio::sync::Mutex<Option<Vec<u64>>>,
+    /// Held by the one sweep under way. What the last whole one was under; none: there was none.
+    done: tokio::sync::Mutex<Option<Under>>,
     watcher: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl App {
-    /// Revokes every open grant that the bounds in force contradict; gives how many fell.
+    /// Revokes every open grant, and invalidates every artefact, that the rules in force contradict; gives how many
+    /// grants fell.
     ///
     /// # Errors
     /// The store; then it is tried again by itself.
@@ -49,32 +55,42 @@ impl App {
 
     async fn sweep_to_the_end(self: &Arc<Self>) -> Result<u64, AppError> {
         let mut done = self.sweeping.done.lock().await;
-        let positions = self.rules().bounds.positions().to_vec();
-        if done.as_ref() == Some(&positions) {
+        let under = under(&self.rules());
+        if done.as_ref() == Some(&under) {
             return Ok(0);
         }
+        // Whoever decided under other rules is durable once the gate was alone's, and so found below.
+        drop(self.rules_gate.write().await);
         let mut fallen: u64 = 0;
-        let mut after = [OPEN, &self.now_ms().to_be_bytes()].concat();
-        loop {
-            let found = self.store().index_scan(OPEN, Some(&after), READ_COUNT)?;
-            let Some((last, _)) = found.last() else { break };
-            after.clone_from(last);
-            for (key, _) in &found {
-                let position = key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position));
-                fallen = fallen.saturating_add(self.sweep_at(position).await?);
+        for (index, mut after) in [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
+        {
+            loop {
+                let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
+                let Some((last, _)) = found.last() else { break };
+                after = Some(last.clone());
+                let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
+                let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
+                fallen = fallen.saturating_add(self.sweep_page(positions).await?);
             }
         }
-        *done = Some(positions);
+        *done = Some(under);
         Ok(fallen)
     }
 
-    /// Sweeps the lane of whoever has the grant at a position.
-    async fn sweep_at(self: &Arc<Self>, position: u64) -> Result<u64, AppError> {
-        let Some(bytes) = self.store().read_entry(position)?.bytes else { return Ok(0) };
-        let handle = entry::parse_header(&bytes)?.handle;
-        if handle == Handle::NOBODY {
-            return Ok(0);
+    /// Sweeps the lanes of whomever the entries at these positions are about, each lane once.
+    async fn sweep_page(self: &Arc<Self>, positions: Vec<u64>) -> Result<u64, AppError> {
+        let (mut fallen, mut swept) = (0_u64, HashSet::new());
+        for position in positions {
+            let Some(bytes) = self.store().read_entry(position)?.bytes else { continue };
+            let handle = entry::parse_header(&bytes)?.handle;
+            if handle != Handle::NOBODY && swept.insert(handle) {
+                fallen = fallen.saturating_add(self.sweep_handle(handle).await?);
+            }
         }
+        Ok(fallen)
+    }
+
+    async fn sweep_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
         let lane = match self.lane_by_handle(handle).await {
             Ok(Some(lane)) => lane,
             // Erased meanwhile: there is nothing left to revoke.
@@ -92,57 +108,51 @@ impl App {
 
     async fn sweep_lane(self: &Arc<Self>, lane: &Arc<Lane>) -> Result<u64, AppError> {
         let now_ms = self.now_ms();
-        let rules = self.rules_at(now_ms);
-        let under_others = {
-            let now = lane.read();
-            let mut grants = now.state.grants.values();
-            grants.any(|grant| grant.is_open(now_ms) && grant.issued.bounds != rules.bounds.positions())
-        };
-        if !under_others {
+        if !is_to_be_swept(&lane.read().state, &self.rules_at(now_ms), now_ms) {
             return Ok(0);
         }
         let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
         let options = WriteOptions::default();
         let begun = self.begin_in(Arc::clone(lane), &caller, &options, now_ms, Pace::Shared);
         let Begin::Turn(turn) = begun.await? else { return Ok(0) };
-        let fallen = {
-            let now = turn.lane.read();
-            fallen(&now.state, &turn.rules, &[], turn.now_ms)
-        };
-        let mut by_cause: BTreeMap<Option<EventId>, Vec<_>> = BTreeMap::new();
-        for fall in fallen {
-            by_cause.entry(fall.newer_bounds).or_default().push(fall);
-        }
-        let newest = by_cause.keys().next_back().copied().flatten();
-        let planned: Vec<_> =
-            by_cause.into_iter().flat_map(|(cause, fallen)| self.plan_falls(fallen, cause)).collect();
-        let count = planned.len() as u64;
-        let built = {
-            let now = turn.lane.read();
-            fallen_artifacts(&now.state, &turn.rules, (&[], &[]), turn.now_ms)
-        };
-        let cause = newest.map(|cause| cause.0.to_vec()).unwrap_or_default();
-        let built = built.into_iter().map(|fallen| {
-            let cause = cause.clone();
-            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
-        });
-        let planned: Vec<_> = planned.into_iter().chain(built).collect();
+        let (planned, count) = self.contradicted(&turn);
         if !planned.is_empty() {
             self.commit(turn, planned).await?;
         }
         Ok(count)
     }
 
-    /// Why a grant that was issued under other bounds does not stand under those of now, though no sweep has come to it
+    /// Events for everything that does not stand under the rules of a turn, and how many grants are among it.
+    fn contradicted(&self, turn: &Turn) -> (Vec<Planned>, u64) {
+        let (fallen, built) = {
+            let now = turn.lane.read();
+            let built = fallen_artifacts(&now.state, &turn.rules, (&[], &[]), turn.now_ms);
+            (fallen(&now.state, &turn.rules, &[], turn.now_ms), built)
+        };
+        let count = fallen.len() as u64;
+        let mut by_cause: BTreeMap<Option<EventId>, Vec<_>> = BTreeMap::new();
+        for fall in fallen {
+            by_cause.entry(fall.newer_rules).or_default().push(fall);
+        }
+        let grants = by_cause.into_iter().flat_map(|(cause, fallen)| self.plan_falls(fallen, cause));
+        let cause = turn.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
+        let built = built.into_iter().map(|fallen| {
+            let cause = cause.clone();
+            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
+        });
+        (grants.chain(built).collect(), count)
+    }
+
+    /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
     /// yet; nothing where it stands.
-    pub(super) fn contradicted_by_bounds(
+    pub(super) fn contradicted_by_rules(
         &self,
         state: &SubjectState,
         grant: &GrantState,
         now_ms: u64,
     ) -> Option<Reason> {
         let rules = self.rules_at(now_ms);
-        if grant.issued.bounds == rules.bounds.positions() {
+        if !rules.came_after(grant) {
             return None;
         }
         contradiction(state, grant, &rules, &[], now_ms).map(|found| found.reason)
@@ -152,9 +162,10 @@ impl App {
     pub(super) fn watch_bounds(self: &Arc<Self>) {
         let rules = self.rules();
         let genesis = |version: &super::Version| version.actor.role() == Role::Ledger;
-        if let (true, Ok(mut done)) = (rules.versions().iter().all(genesis), self.sweeping.done.try_lock()) {
+        let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
+        if let (true, Ok(mut done)) = (untouched, self.sweeping.done.try_lock()) {
             // No grant can be older than what the log began with.
-            *done = Some(rules.bounds.positions().to_vec());
+            *done = Some(under(&rules));
         }
         let watching = tokio::spawn(watch(Arc::downgrade(self)));
         *self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
@@ -168,6 +179,18 @@ impl App {
             let _aborted = watching.await;
         }
     }
+}
+
+fn under(rules: &Rules) -> Under {
+    (rules.bounds.positions().to_vec(), rules.words_at())
+}
+
+/// Whether somebody has anything that these rules may contradict.
+fn is_to_be_swept(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
+    let mut grants = state.grants.values();
+    let mut built = state.rights.artifacts.values();
+    grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
+        || built.any(|artifact| artifact.invalidated.is_none())
 }
 
 async fn watch(app: Weak<App>) {

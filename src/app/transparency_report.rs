@@ -37,6 +37,8 @@ pub struct ReportSettings {
     pub epsilon_max: f64,
     /// No report without noise.
     pub noise_required: bool,
+    /// Also those without noise that could be subtracted from one another.
+    pub differences_allowed: bool,
     /// Releases of a person's data a day that the controller declared as the limit.
     pub releases_a_day: Option<u64>,
     /// What the controller declares for the record of processing.
@@ -79,6 +81,8 @@ pub enum ReportFrame {
 struct Past {
     spent: f64,
     other_periods: u32,
+    /// Of those, without noise.
+    exact: u32,
 }
 
 type Frames = mpsc::Sender<Result<ReportFrame, AppError>>;
@@ -104,6 +108,7 @@ impl App {
         if request.epsilon > 0.0 && spent > self.report_settings.epsilon_max + 1e-9 {
             return Err(AppError::Precondition("the privacy budget of this period is spent"));
         }
+        self.check_differences(&request, past)?;
         let event = Event::FiguresReported(FiguresReported {
             role: caller.role.into(),
             name: caller.name.clone(),
@@ -129,6 +134,26 @@ impl App {
             };
         });
         Ok(receiver)
+    }
+
+    /// Two reports without noise that differ by a day, or by what happened between them, differ by single people.
+    fn check_differences(&self, request: &ReportRequest, past: Past) -> Result<(), AppError> {
+        if request.epsilon > 0.0 || self.report_settings.differences_allowed {
+            return Ok(());
+        }
+        if request.to_ms > self.now_ms() {
+            return Err(AppError::Precondition(
+                "the period has not ended, and a later report would differ from this one by single people: wait, or ask \
+                 with noise (epsilon)",
+            ));
+        }
+        if past.exact > 0 {
+            return Err(AppError::Precondition(
+                "an earlier report without noise is of a period that overlaps with this one, and the two would differ by \
+                 single people: ask for the same period, for one beside it, or with noise (epsilon)",
+            ));
+        }
+        Ok(())
     }
 
     fn checked(&self, mut request: ReportRequest) -> Result<ReportRequest, AppError> {
@@ -177,6 +202,7 @@ impl App {
             past.spent += report.epsilon;
             let same = (report.from_ms, report.to_ms) == (request.from_ms, request.to_ms);
             past.other_periods = past.other_periods.saturating_add(u32::from(!same));
+            past.exact = past.exact.saturating_add(u32::from(!same && report.epsilon <= 0.0));
         })?;
         Ok(past)
     }

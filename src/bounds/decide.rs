@@ -436,7 +436,8 @@ impl<'a> Deciding<'a> {
         let own = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
         let event = own.map(|own| own.event_id).or(event);
         let source = if reason == Reason::SourceWithheld { self.withheld_source(held) } else { None };
-        let by_person = event.is_some() || reason == Reason::Contested;
+        // A rule may borrow a reason; who decided goes by what the person did.
+        let by_person = event.is_some() || (reason == Reason::Contested && held.contested);
         WithheldClass {
             category: held.attribute.category.clone(),
             provenance: Provenance::into(held.attribute.provenance),

@@ -44,7 +44,7 @@ impl Demo {
         let data = folder.path().join("data");
         let config = Config { data: data.clone(), listen: loopback, http: loopback, ..Config::default() };
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
-        leave_dev_files(&daemon, &data).map_err(CliError::failed)?;
+        leave_dev_files(&daemon).map_err(CliError::failed)?;
         let story = Story { addr: format!("http://{}", daemon.grpc), data: &data, folder: folder.path() };
         story.tell().await?;
         if !self.exit {

@@ -4,6 +4,7 @@ use super::Violation;
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::Provenance;
+use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -21,8 +22,6 @@ pub const EVIDENCE_BYTES_MAX: usize = 256;
 pub const MODEL_BYTES_MAX: usize = 128;
 /// Bytes of a reply's name.
 pub const REPLY_BYTES_MAX: usize = 128;
-/// How long an inference may be used after it was recorded, where it does not say so itself.
-pub const INFERENCE_LASTS_MS: u64 = 365 * 86_400_000;
 /// How far ahead of the ledger's clock a writer's may be, milliseconds.
 pub const AHEAD_MS_MAX: u64 = 300_000;
 
@@ -83,16 +82,36 @@ impl fmt::Debug for Attribute {
     }
 }
 
+/// How long inferences may be used after they were recorded, where they do not say so themselves (GDPR Art. 5(1)(e)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InferenceTerms {
+    /// Milliseconds.
+    pub lasts_ms: u64,
+    /// For a category and those below it, unless a nearer one is named; milliseconds.
+    pub lasts_ms_by_category: BTreeMap<String, u64>,
+}
+
+impl InferenceTerms {
+    /// For a category, by the nearest that is named in its line.
+    #[must_use]
+    pub fn lasts_ms_in(&self, category: &str, vocabulary: &Vocabulary) -> u64 {
+        let line = vocabulary.category_line(category);
+        let named = line.into_iter().find_map(|id| self.lasts_ms_by_category.get(id));
+        named.copied().unwrap_or(self.lasts_ms)
+    }
+}
+
 impl Attribute {
-    /// Fills in what an inference does not say: the model is whoever records it, and it may be used for a year.
-    pub fn complete(&mut self, recorder: &str, now_ms: u64) {
+    /// Fills in what an inference does not say: the model is whoever records it, and when it ends.
+    pub fn complete(&mut self, recorder: &str, terms: &InferenceTerms, vocabulary: &Vocabulary, now_ms: u64) {
         if self.provenance != Provenance::Inferred {
             return;
         }
         if self.model.is_empty() && recorder.len() <= MODEL_BYTES_MAX {
             recorder.clone_into(&mut self.model);
         }
-        self.expires_at_ms.get_or_insert(now_ms.saturating_add(INFERENCE_LASTS_MS));
+        let lasts_ms = terms.lasts_ms_in(&self.category, vocabulary);
+        self.expires_at_ms.get_or_insert(now_ms.saturating_add(lasts_ms));
     }
 
     /// Everything that is out of bounds, with fields named below `at`.

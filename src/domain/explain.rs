@@ -86,9 +86,8 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
         Reason::NotAsked => "Consent by the person that names this conversation would change it.",
-        Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => {
-            "Only whoever publishes the rule can change it."
-        }
+        Reason::Forbidden => "Only what the rule asks for would change it, or whoever publishes it.",
+        Reason::NotPermitted | Reason::PolicyError => "Only whoever publishes the rules can change it.",
         _ => "",
     }
 }

@@ -55,6 +55,16 @@ impl ErasureStep {
     }
 }
 
+/// What witnesses say.
+#[derive(Default)]
+struct Witnessed {
+    answers: Family<[Label; 3], Counter>,
+    configured: Family<[Label; 1], Gauge>,
+    needed: Family<[Label; 1], Gauge>,
+    entries: Family<[Label; 1], Gauge>,
+    enough: Family<[Label; 1], Gauge>,
+}
+
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
 pub struct Metrics {
     registry: Registry,
@@ -68,13 +78,14 @@ pub struct Metrics {
     withheld: Family<[Label; 1], Counter>,
     revocation_seconds: Histogram,
     erasures: Family<[Label; 1], Counter>,
-    erasures_unfinished: Gauge,
+    erasures_unfinished: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
     panics: Counter,
-    entries: Gauge,
-    entry_bytes: Gauge,
-    subjects: Gauge,
-    ready: Gauge,
+    entries: Family<[Label; 1], Gauge>,
+    entry_bytes: Family<[Label; 1], Gauge>,
+    subjects: Family<[Label; 1], Gauge>,
+    ready: Family<[Label; 1], Gauge>,
+    witnesses: Witnessed,
     data_bytes: Gauge,
     free_bytes: Gauge,
     folder: OnceLock<PathBuf>,
@@ -107,13 +118,14 @@ impl Metrics {
             withheld: Family::default(),
             revocation_seconds: latency(),
             erasures: Family::default(),
-            erasures_unfinished: Gauge::default(),
+            erasures_unfinished: Family::default(),
             handshakes_failed: Counter::default(),
             panics: Counter::default(),
-            entries: Gauge::default(),
-            entry_bytes: Gauge::default(),
-            subjects: Gauge::default(),
-            ready: Gauge::default(),
+            entries: Family::default(),
+            entry_bytes: Family::default(),
+            subjects: Family::default(),
+            ready: Family::default(),
+            witnesses: Witnessed::default(),
             data_bytes: Gauge::default(),
             free_bytes: Gauge::default(),
             folder: OnceLock::new(),
@@ -122,6 +134,7 @@ impl Metrics {
         metrics.register_calls();
         metrics.register_rights();
         metrics.register_log();
+        metrics.register_witnesses();
         metrics.register_store();
         metrics
     }
@@ -176,6 +189,32 @@ impl Metrics {
         to.register_with_unit("log_size", "Bytes of entries kept", Unit::Bytes, self.entry_bytes.clone());
         to.register("subjects", "Subjects that something is held about", self.subjects.clone());
         to.register("ready", "1 while writes are taken", self.ready.clone());
+    }
+
+    fn register_witnesses(&mut self) {
+        let (to, of) = (&mut self.registry, &self.witnesses);
+        to.register("witness_answers", "What each witness said to a checkpoint", of.answers.clone());
+        to.register("witness_configured", "Witnesses that are asked", of.configured.clone());
+        to.register("witness_needed", "How many of them are enough", of.needed.clone());
+        to.register("witness_entries", "Entries that enough witnesses have cosigned", of.entries.clone());
+        to.register("witness_enough", "1 while enough cosign within the time set for it", of.enough.clone());
+    }
+
+    /// A witness, by its configured name, was asked about a log, by its origin; `outcome` is a word of ours.
+    pub fn witness_said(&self, log: &str, witness: &str, outcome: &'static str) {
+        let labels =
+            [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
+        self.witnesses.answers.get_or_create(&labels).inc();
+    }
+
+    /// A round of asking about a log, by its origin, is over.
+    pub fn witnessed(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (of, to) = ([("log", log.to_owned())], &self.witnesses);
+        to.configured.get_or_create(&of).set(whole(configured as u64));
+        to.needed.get_or_create(&of).set(whole(needed as u64));
+        to.entries.get_or_create(&of).set(whole(entries));
+        to.enough.get_or_create(&of).set(i64::from(is_enough));
     }
 
     fn register_store(&mut self) {
@@ -270,21 +309,30 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::text`].
-    pub fn classic_text(&self, now: Standing) -> Result<String, std::fmt::Error> {
-        self.text(now).map(|text| classic(&text))
+    pub fn classic_text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
+        self.text(logs).map(|text| classic(&text))
     }
 
-    /// All of it, in the OpenMetrics text format.
+    /// All of it, in the OpenMetrics text format; what is true of each controller's log now, by its configured name.
     ///
     /// # Errors
     /// A number can't be written.
-    pub fn text(&self, now: Standing) -> Result<String, std::fmt::Error> {
+    pub fn text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.entries.set(whole(now.entries));
-        self.entry_bytes.set(whole(now.entry_bytes));
-        self.subjects.set(whole(now.subjects));
-        self.ready.set(i64::from(now.ready));
-        self.erasures_unfinished.set(whole(now.erasures_unfinished));
+        for (controller, now) in logs {
+            let of = [("controller", controller.to_owned())];
+            self.entries.get_or_create(&of).set(whole(now.entries));
+            self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
+            self.subjects.get_or_create(&of).set(whole(now.subjects));
+            self.erasures_unfinished.get_or_create(&of).set(whole(now.erasures_unfinished));
+            self.ready.get_or_create(&of).set(i64::from(now.ready));
+        }
         let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();
         self.data_bytes.set(whole(taken_bytes));
         self.free_bytes.set(whole(free_bytes));

@@ -4,6 +4,8 @@
 mod crashes;
 mod figures;
 mod machine;
+mod renewals;
+mod unreachable;
 
 use super::custody::CustodyError;
 use super::{MemoryCustody, RootCustody, SubjectKeys, Vault, VaultError};

@@ -1,6 +1,9 @@
 //! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics. The only room that knows axum.
 
 mod log;
+mod witness;
+
+pub use witness::serve_witness;
 
 use crate::app::{App, RoleTable};
 use crate::telemetry::{Standing, metrics};
@@ -16,8 +19,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Every route, by its name in the role table.
-pub const ROUTES: [&str; 5] =
-    ["GET /healthz", "GET /readyz", "GET /metrics", "GET /checkpoint", "GET /tile/{*path}"];
+pub const ROUTES: [&str; 9] = [
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /checkpoint",
+    "GET /keys",
+    "GET /tile/{*path}",
+    "GET /{controller}/checkpoint",
+    "GET /{controller}/keys",
+    "GET /{controller}/tile/{*path}",
+];
+
+/// The controllers by name, the first one first.
+pub type Logs = Arc<[(String, Arc<App>)]>;
+
+/// Whether a controller of this name could not be told from a route.
+#[must_use]
+pub fn is_reserved(controller: &str) -> bool {
+    ROUTES.iter().any(|route| route.split('/').nth(1) == Some(controller))
+}
 
 /// Reads a tile's path, for the fuzzers.
 #[doc(hidden)]
@@ -49,32 +70,33 @@ impl axum::serve::Listener for Incoming {
 pub async fn serve(
     incoming: Incoming,
     shutdown: impl Future<Output = ()> + Send + 'static,
-    app: Arc<App>,
+    logs: Logs,
     table: &RoleTable,
 ) -> std::io::Result<()> {
-    axum::serve(incoming, router(app, table)).with_graceful_shutdown(shutdown).await
+    axum::serve(incoming, router(logs, table)).with_graceful_shutdown(shutdown).await
 }
 
 /// A route that the table does not open to anyone is not there at all: HTTP takes no credentials.
-fn router(app: Arc<App>, table: &RoleTable) -> Router {
-    let handler = |route: &str| -> Option<MethodRouter<Arc<App>>> {
+fn router(logs: Logs, table: &RoleTable) -> Router {
+    let handler = |route: &str| -> Option<MethodRouter<Logs>> {
         Some(match route {
             "GET /healthz" => get(|| async { "ok\n" }),
             "GET /readyz" => get(ready),
             "GET /metrics" => get(numbers),
-            "GET /checkpoint" => get(log::checkpoint),
-            "GET /tile/{*path}" => get(log::tile),
+            "GET /checkpoint" | "GET /{controller}/checkpoint" => get(log::checkpoint),
+            "GET /keys" | "GET /{controller}/keys" => get(log::keys),
+            "GET /tile/{*path}" | "GET /{controller}/tile/{*path}" => get(log::tile),
             _ => return None,
         })
     };
     let open = ROUTES.iter().filter(|route| table.may(Role::Unspecified, route));
     let open = open.filter_map(|route| Some((route.strip_prefix("GET ")?, handler(route)?)));
-    open.fold(Router::new(), |router, (path, handler)| router.route(path, handler)).with_state(app)
+    open.fold(Router::new(), |router, (path, handler)| router.route(path, handler)).with_state(logs)
 }
 
-/// Falls while the log takes no writes.
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.is_ready() {
+/// Falls while a log takes no writes.
+async fn ready(State(logs): State<Logs>) -> (StatusCode, &'static str) {
+    if logs.iter().all(|(_, app)| app.is_ready()) {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
@@ -82,14 +104,19 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 }
 
 /// For Prometheus: OpenMetrics for those that ask for it, else the older text format.
-async fn numbers(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let now = Standing {
-        entries: app.ledger().checkpoint().size,
-        entry_bytes: app.ledger().store().entry_bytes(),
-        subjects: app.subject_count().unwrap_or_default(),
-        ready: app.is_ready(),
-        erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
+async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
+    let now = |(name, app): &(String, Arc<App>)| {
+        let standing = Standing {
+            entries: app.ledger().checkpoint().size,
+            entry_bytes: app.ledger().store().entry_bytes(),
+            subjects: app.subject_count().unwrap_or_default(),
+            ready: app.is_ready(),
+            erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
+        };
+        (name.clone(), standing)
     };
+    let now: Vec<(String, Standing)> = logs.iter().map(now).collect();
+    let now = now.iter().map(|(name, standing)| (name.as_str(), *standing));
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (kind, text) = if accepted.contains("application/openmetrics-text") {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics().text(now))

@@ -34,7 +34,7 @@ fn key(world: &World, role: &str) -> SigningKey {
     SigningKey::from_bytes(&seed.try_into().unwrap())
 }
 
-fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsPublished {
+pub fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsPublished {
     BoundsPublished {
         tier: tier.into(),
         pack: pack.into(),
@@ -50,33 +50,36 @@ fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequ
     proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None }
 }
 
-async fn publish(world: &mut World, bounds: BoundsPublished) -> Result<proto::PublishBoundsResponse, Status> {
+pub async fn publish(
+    world: &mut World,
+    bounds: BoundsPublished,
+) -> Result<proto::PublishBoundsResponse, Status> {
     let public = bounds.tier() == Tier::Public;
     let key = key(world, if public { "authority" } else { "steward" });
     let client = if public { &mut world.authority } else { &mut world.steward };
     client.bounds.publish_bounds(signed(bounds, &key)).await.map(tonic::Response::into_inner)
 }
 
-async fn record(world: &mut World, subject: &str, key: &str, category: &str) -> String {
+pub async fn record(world: &mut World, subject: &str, key: &str, category: &str) -> String {
     let request = fact(subject, key, category, "x");
     let answer = world.service.profile.record_attributes(request).await.unwrap().into_inner();
     answer.receipt.unwrap().events[0].event_id.clone()
 }
 
-async fn consented(world: &mut World, subject: &str) {
+pub async fn consented(world: &mut World, subject: &str) {
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     world.steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
 }
 
-async fn granted(world: &mut World, subject: &str) -> proto::RequestGrantResponse {
+pub async fn granted(world: &mut World, subject: &str) -> proto::RequestGrantResponse {
     world.service.grant.request_grant(ask(subject)).await.unwrap().into_inner()
 }
 
-fn keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
+pub fn keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
     grant.allowed.iter().map(|allowed| allowed.key.clone()).collect()
 }
 
-async fn standing(world: &mut World, grant: &str) -> (bool, Reason) {
+pub async fn standing(world: &mut World, grant: &str) -> (bool, Reason) {
     let request = proto::CheckGrantRequest { grant_id: grant.into() };
     let answer = world.service.grant.check_grant(request).await.unwrap().into_inner();
     (answer.stands, answer.reason())
@@ -122,6 +125,10 @@ async fn each_tier_takes_only_what_its_own_key_signed() {
     let individual = version(Tier::Individual, "family", "1", NO_FAMILY);
     let refused = world.steward.bounds.publish_bounds(signed(individual, &steward)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+
+    // A provider's pack is never taken for one of the law.
+    let refused = publish(&mut world, version(Tier::Provider, "gdpr", "9", NO_FAMILY)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 
     publish(&mut world, bounds.clone()).await.unwrap();
     let again = publish(&mut world, bounds.clone()).await.unwrap_err();
@@ -353,7 +360,7 @@ async fn conversations(world: &mut World) {
     assert_eq!(there.allowed.len(), 4);
 }
 
-fn conclusion(subject: &str, key: &str, category: &str) -> proto::RecordAttributesRequest {
+pub fn conclusion(subject: &str, key: &str, category: &str) -> proto::RecordAttributesRequest {
     let mut request = fact(subject, key, category, "canary");
     request.attributes[0].provenance = Provenance::Inferred.into();
     request.options =
@@ -361,7 +368,7 @@ fn conclusion(subject: &str, key: &str, category: &str) -> proto::RecordAttribut
     request
 }
 
-async fn events(world: &mut World, subject: &str) -> Vec<proto::RecordedEvent> {
+pub async fn events(world: &mut World, subject: &str) -> Vec<proto::RecordedEvent> {
     let request = proto::ListEventsRequest { subject: subject.into(), page_size: 1000, ..Default::default() };
     world.steward.profile.list_events(request).await.unwrap().into_inner().events
 }

@@ -17,7 +17,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// The machine's clock, set forward.
 #[derive(Default)]
-struct Ahead(AtomicU64);
+pub struct Ahead(pub AtomicU64);
 
 impl Clock for Ahead {
     fn now_ms(&self) -> u64 {

@@ -11,16 +11,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secret", &["clock"]),
     ("telemetry", &[]),
     ("tls", &["telemetry"]),
+    ("fetch", &[]),
     ("domain", &[]),
     ("bounds", &["domain"]),
     ("store", &[]),
     ("ledger", &["store", "clock", "telemetry", "secret"]),
+    ("witness", &["ledger", "clock", "secret", "telemetry"]),
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
     ("package", &["domain"]),
     ("app", &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "telemetry", "store"]),
     ("api", &["app", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
-    ("web", &["app", "domain", "telemetry", "tls"]),
+    ("web", &["app", "domain", "telemetry", "tls", "witness"]),
 ];
 
 fn root() -> PathBuf {

@@ -12,7 +12,7 @@ const K: u32 = 5;
 const DAY_S: i64 = 86_400;
 
 /// Rows by their labels: who counts in them, and how much.
-type Rows = BTreeMap<Vec<String>, (BTreeSet<String>, u64)>;
+pub type Rows = BTreeMap<Vec<String>, (BTreeSet<String>, u64)>;
 type Histories = BTreeMap<String, Vec<proto::RecordedEvent>>;
 
 fn people() -> Vec<String> {
@@ -32,12 +32,12 @@ fn period() -> (prost_types::Timestamp, prost_types::Timestamp) {
     (at(today - DAY_S), at(today + 2 * DAY_S))
 }
 
-fn request() -> proto::GetTransparencyReportRequest {
+pub fn request() -> proto::GetTransparencyReportRequest {
     let (from, to) = period();
     proto::GetTransparencyReportRequest { from: Some(from), to: Some(to), k: K, ..Default::default() }
 }
 
-async fn report(
+pub async fn report(
     clients: &mut Clients,
     request: proto::GetTransparencyReportRequest,
 ) -> Result<proto::TransparencyReport, tonic::Status> {
@@ -62,12 +62,12 @@ fn table<'a>(report: &'a proto::TransparencyReport, id: &str) -> &'a proto::Figu
     tables.find(|table| table.id == id).unwrap_or_else(|| panic!("{id}"))
 }
 
-fn ratio(report: &proto::TransparencyReport, id: &str) -> Option<f64> {
+pub fn ratio(report: &proto::TransparencyReport, id: &str) -> Option<f64> {
     let mut ratios = report.figures.iter().flat_map(|figure| &figure.ratios);
     ratios.find(|ratio| ratio.id == id).unwrap_or_else(|| panic!("{id}")).value
 }
 
-async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEvent> {
+pub async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEvent> {
     let (mut events, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = proto::ListEventsRequest { subject: subject.into(), page_size: 400, page_token };
@@ -95,6 +95,7 @@ async fn live(harness: &Harness, steward: &mut Clients) {
         }
         take_back(steward, person, at).await;
         speak_up(steward, person, at).await;
+        claim(steward, person, at).await;
     }
     let erase = proto::SubmitRequestRequest {
         subject: ERASED.into(),
@@ -147,6 +148,47 @@ async fn ask_and_use(service: &mut Clients, person: &str, purpose: &str, uses: u
     }
     if let Some(key) = keys.first() {
         infer_from_reply(service, person, key, &format!("{person}-{purpose}-0")).await;
+        for number in 0..uses % 3 {
+            let built = proto::RegisterArtifactRequest {
+                grant_id: grant.grant_id.clone(),
+                kind: proto::ArtifactKind::Summary.into(),
+                name: format!("summary {number}"),
+                sources: keys.iter().rev().take(2).cloned().collect(),
+                options: None,
+            };
+            service.grant.register_artifact(built).await.unwrap();
+        }
+    }
+}
+
+/// Asks for what the law gives: some are answered, some refused, some have to wait.
+async fn claim(steward: &mut Clients, person: &str, at: usize) {
+    use proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
+    let submit = |kind: proto::RequestKind| proto::SubmitRequestRequest {
+        subject: person.into(),
+        kind: kind.into(),
+        ..Default::default()
+    };
+    let access = steward.rights.submit_request(submit(proto::RequestKind::Access)).await.unwrap();
+    let access = access.into_inner().request_id;
+    if at.is_multiple_of(2) {
+        steward.rights.submit_request(submit(proto::RequestKind::Portability)).await.unwrap();
+    }
+    let refuse = Refuse { ground: proto::Ground::Excessive.into(), reason: "asked daily".into() };
+    let decisions = match at {
+        0..6 => {
+            vec![Decision::Accept(Accept::default()), Decision::Complete(Complete { reason: "sent".into() })]
+        }
+        6 => vec![Decision::Refuse(refuse)],
+        _ => vec![Decision::Extend(Extend { reason: "many of them".into() })],
+    };
+    for decision in decisions {
+        let request = proto::DecideRequestRequest {
+            request_id: access.clone(),
+            decision: Some(decision),
+            options: None,
+        };
+        steward.rights.decide_request(request).await.unwrap();
     }
 }
 
@@ -243,7 +285,7 @@ fn count(
     rows
 }
 
-fn words(labels: &[&str]) -> Vec<String> {
+pub fn words(labels: &[&str]) -> Vec<String> {
     labels.iter().map(|label| (*label).to_owned()).collect()
 }
 
@@ -264,7 +306,7 @@ fn fact_of<'a>(id: &[u8], history: &'a [proto::RecordedEvent]) -> &'a proto::Att
 }
 
 /// The table shows the truth, nobody's group is too small, and no more is hidden than has to be.
-fn assert_shows(report: &proto::TransparencyReport, id: &str, truth: &Rows) {
+pub fn assert_shows(report: &proto::TransparencyReport, id: &str, truth: &Rows) {
     let table = table(report, id);
     let k = K as usize;
     let everybody: BTreeSet<&String> = truth.values().flat_map(|(people, _)| people).collect();
@@ -468,6 +510,72 @@ fn reach_and_days(histories: &Histories) -> [Rows; 2] {
     [reach, days]
 }
 
+fn requests(histories: &Histories) -> Rows {
+    let kind = |kind: proto::RequestKind| {
+        ["", "erasure", "access", "portability"][usize::try_from(i32::from(kind)).unwrap()]
+    };
+    count(histories, |recorded, history| match event(recorded) {
+        Event::RequestSubmitted(asked) => vec![(words(&[kind(asked.kind()), "submitted"]), 1)],
+        Event::RequestExtended(extended) => {
+            let asked = history.iter().find_map(|other| match event(other) {
+                Event::RequestSubmitted(asked) if asked.request == extended.request => Some(asked.kind()),
+                _ => None,
+            });
+            vec![(words(&[kind(asked.unwrap()), "extended"]), 1)]
+        }
+        Event::RequestDecided(decided) => {
+            let became =
+                ["", "accepted", "completed", "partly", "refused"][usize::try_from(decided.outcome).unwrap()];
+            vec![(words(&[kind(decided.kind()), became]), 1)]
+        }
+        _ => vec![],
+    })
+}
+
+fn request_ages(histories: &Histories) -> Rows {
+    let ms = |recorded: &proto::RecordedEvent| {
+        let at = recorded.recorded_at.unwrap();
+        at.seconds * 1_000 + i64::from(at.nanos / 1_000_000)
+    };
+    count(histories, |recorded, history| {
+        let Event::RequestDecided(decided) = event(recorded) else { return vec![] };
+        if decided.outcome() == proto::RequestOutcome::Accepted {
+            return vec![];
+        }
+        let asked = history.iter().find(
+            |other| matches!(event(other), Event::RequestSubmitted(asked) if asked.request == decided.request),
+        );
+        let label = match ms(recorded) - ms(asked.unwrap()) {
+            ..=0 => "with it, in the same write",
+            1..=1_000 => "within 1 s",
+            _ => "within 1 min",
+        };
+        vec![(words(&[label]), 1)]
+    })
+}
+
+/// People by how many of the artefacts that were built of them stand.
+fn artifacts(histories: &Histories) -> Rows {
+    let mut rows = Rows::new();
+    for (person, history) in histories {
+        let stands = |recorded: &&proto::RecordedEvent| {
+            let id = bytes_of(&recorded.event_id);
+            let fell = |other: &proto::RecordedEvent| matches!(event(other), Event::ArtifactInvalidated(fell) if fell.artifact == id);
+            matches!(event(recorded), Event::ArtifactRegistered(_)) && !history.iter().any(fell)
+        };
+        let label = match history.iter().filter(stands).count() {
+            0 => "none",
+            1 => "1",
+            2..=3 => "2 to 3",
+            _ => "4 to 10",
+        };
+        let row = rows.entry(words(&[label])).or_default();
+        row.0.insert(person.clone());
+        row.1 += 1;
+    }
+    rows
+}
+
 fn bite(histories: &Histories) -> Rows {
     count(histories, |recorded, history| {
         let Event::GrantRevoked(fell) = event(recorded) else { return vec![] };
@@ -500,9 +608,17 @@ async fn bytes(harness: &Harness, histories: &Histories) -> Rows {
     rows
 }
 
+pub async fn house(dir: tempfile::TempDir, differences_allowed: bool) -> Harness {
+    let mut config = harness::config(dir.path());
+    config.report.differences_allowed = differences_allowed;
+    let daemon = sayso::cli::daemon::Daemon::start(&config).await.unwrap();
+    Harness { dir, daemon }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_figures_are_what_a_second_count_says() {
-    let harness = Harness::start().await;
+    // Reports of a day that is not over can be subtracted from each other: this house allows it.
+    let harness = house(tempfile::tempdir().unwrap(), true).await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     live(&harness, &mut steward).await;
     let mut histories = Histories::new();
@@ -529,6 +645,10 @@ async fn the_figures_are_what_a_second_count_says() {
     assert!(!refused(&histories).is_empty());
     assert_shows(&report, "refused-recordings", &refused(&histories));
     assert_shows(&report, "bite", &bite(&histories));
+    assert!(requests(&histories).len() >= 6 && artifacts(&histories).len() >= 3);
+    assert_shows(&report, "requests", &requests(&histories));
+    assert_shows(&report, "request-ages", &request_ages(&histories));
+    assert_shows(&report, "artifacts", &artifacts(&histories));
     assert_shows(&report, "bytes", &bytes(&harness, &histories).await);
     for (id, truth) in ["asked", "withheld"].iter().zip(asked_and_withheld(&histories)) {
         assert_shows(&report, id, &truth);
@@ -645,6 +765,31 @@ async fn reports_are_for_few_eyes_and_within_their_budget() {
         proto::GetTransparencyReportRequest { from: Some(to), to: Some(later(to, DAY_S)), ..spend(2.0) };
     let made = report(&mut auditor, next).await.unwrap();
     assert_eq!((made.epsilon_spent, made.overlapping_reports), (2.0, 0));
+    no_two_reports_differ_by_single_people(&mut auditor).await;
+    drop(auditor);
+    let harness = house(harness.stop().await, true).await;
+    let mut auditor = harness.as_role(Role::Auditor, "auditor").await;
     let exact = report(&mut auditor, request()).await.unwrap();
     assert_eq!((exact.epsilon, exact.epsilon_spent), (0.0, 3.0));
+}
+
+/// Without noise: only what is over, and of periods that are the same or lie side by side.
+async fn no_two_reports_differ_by_single_people(auditor: &mut Clients) {
+    let (today, _) = period();
+    let days = |from: i64, to: i64, epsilon| {
+        let at = |days| prost_types::Timestamp { seconds: today.seconds - days * DAY_S, nanos: 0 };
+        let (from, to) = (Some(at(from)), Some(at(to)));
+        proto::GetTransparencyReportRequest { from, to, epsilon, ..request() }
+    };
+    let refused = report(auditor, request()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("not ended"), "{refused}");
+    for fits in [days(30, 20, 0.0), days(30, 20, 0.0), days(20, 10, 0.0), days(30, 19, 0.5)] {
+        report(auditor, fits).await.unwrap();
+    }
+    for overlaps in [days(30, 19, 0.0), days(31, 20, 0.0), days(25, 24, 0.0), days(40, 2, 0.0)] {
+        let refused = report(auditor, overlaps).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("single people"), "{refused}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The figures, each with its definition, its unit, its limits and what it answers.
 
 use super::noise::Bound;
-use super::person::{BYTES_BUCKETS, RELEASE_BUCKETS, SPAN_BUCKETS};
+use super::person::{ARTIFACT_BUCKETS, BYTES_BUCKETS, RELEASE_BUCKETS, SPAN_BUCKETS};
 use super::table::Base;
 
 /// What a figure is.
@@ -124,10 +124,14 @@ pub fn population(base: Base) -> Population {
 /// Populations of the person's rights; the last one is of facts erased.
 fn of_rights(base: Base) -> Population {
     match base {
-        Base::Request => entry("requests", "Requests", "steps", &["kind", "step"], some(2, 2)),
-        Base::RequestAge => {
-            entry("request-ages", "Requests decided, by age", "requests", &["after it was submitted"], one(2))
-        }
+        Base::Request => entry("requests", "Requests", "steps", &["kind", "step"], some(4, 2)),
+        Base::RequestAge => entry(
+            "request-ages",
+            "Requests answered, by age",
+            "requests",
+            &["after it was submitted"],
+            one(2),
+        ),
         Base::ErasureSpan => entry(
             "erasure-spans",
             "Erasures, by time to completion",
@@ -146,6 +150,7 @@ pub fn order(base: Base) -> Vec<&'static str> {
     match base {
         Base::ReleaseDay => labels(&RELEASE_BUCKETS),
         Base::Bytes => labels(&BYTES_BUCKETS),
+        Base::Artifacts => labels(&ARTIFACT_BUCKETS),
         Base::Disclosure => vec!["shown", "not reported as shown"],
         Base::Standing => vec!["while it stood", "after it had expired", "after it had fallen"],
         Base::Asked => vec!["something allowed", "nothing allowed"],
@@ -313,11 +318,12 @@ pub const FIGURES: &[Spec] = &[
     Spec {
         id: "footprint",
         title: "What personalisation keeps of a person",
-        definition: "People, by the bytes of the log's entries about them when the period ended; and by artefacts \
-                     (embeddings, adapters, summaries) registered as built from their profile.",
+        definition: "People, by the bytes of the log's entries about them when the period ended; and by how many \
+                     artefacts (embeddings, adapters, caches, summaries) built from their profile stood then.",
         unit: "people",
         limits: "A proxy for environmental cost: bytes in this ledger, not computation or energy, and not what \
-                 recipients keep beyond the artefacts that they register.",
+                 recipients keep beyond the artefacts that they register. An artefact that fell does not count, whether \
+                 or not its recipient has said that it is gone.",
         paper: "Societal risks: environmental harms",
         bases: &[Base::Bytes, Base::Artifacts],
     },
@@ -336,8 +342,9 @@ pub const FIGURES: &[Spec] = &[
     Spec {
         id: "requests",
         title: "Requests under data protection law",
-        definition: "Requests submitted, extended and decided in the period, by kind; and those decided, by the time \
-                     since they were submitted (GDPR Art. 12(3): one month).",
+        definition: "Requests submitted, extended and decided in the period, by kind; and those answered (completed, \
+                     wholly or partly, or refused; one that is only accepted is not yet), by the time since they were \
+                     submitted (GDPR Art. 12(3): one month).",
         unit: "requests",
         limits: "Requests that never reached the ledger are not here. Erased people's requests are in `erasures` only.",
         paper: "Individual risks: privacy; individual bounds",

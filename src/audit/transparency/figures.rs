@@ -3,7 +3,8 @@
 
 use super::catalogue::{self, Spec};
 use super::noise::{self, Bits};
-use super::person::{NOT_SAID, RELEASE_BUCKETS, word};
+use super::person::{NO_ARTIFACT, NOT_SAID, RELEASE_BUCKETS, word};
+use super::requests;
 use super::suppress::{Shown, as_number, suppress};
 use super::table::{Base, Labels};
 use super::tally::Tally;
@@ -166,6 +167,7 @@ impl Making<'_> {
             Base::ErasedFact => {
                 self.vocabulary.categories().map(|category| vec![category.id.clone()]).collect()
             }
+            Base::Request => requests::rows().into_iter().collect(),
             _ => catalogue::order(base).into_iter().map(|label| vec![label.to_owned()]).collect(),
         }
     }
@@ -440,16 +442,6 @@ fn without_noise(figure: &mut Figure) {
     figure.missing = "can't be shown with noise".to_owned();
 }
 
-/// The figure needs events that the log does not have.
-fn lacks(figure: &mut Figure, what: &str) {
-    figure.missing = what.to_owned();
-    let nothing =
-        figure.tables.iter().all(|table| table.shown.rows.is_empty() && table.shown.others.is_none());
-    if nothing && !figure.tables.iter().any(|table| table.shown.suppressed) {
-        figure.status = Status::NotAvailable;
-    }
-}
-
 fn of_consent(figure: &mut Figure) {
     let Some(decisions) = figure.tables.first().cloned() else { return };
     let ratio = |id, title, part: &'static str, whole: [&'static str; 2]| {
@@ -528,7 +520,11 @@ fn of_reach(figure: &mut Figure) {
 }
 
 fn of_footprint(figure: &mut Figure) {
-    lacks(figure, "artefacts: none is registered in this log");
+    let Some(built) = figure.tables.iter().find(|table| table.id == "artifacts") else { return };
+    let some = |(labels, _): &(Labels, f64)| labels.iter().any(|label| label != NO_ARTIFACT);
+    if !built.shown.suppressed && built.shown.others.is_none() && !built.shown.rows.iter().any(some) {
+        figure.missing = "artefacts: none stood in this log when the period ended".to_owned();
+    }
 }
 
 fn of_stopped(figure: &mut Figure) {
@@ -538,5 +534,7 @@ fn of_stopped(figure: &mut Figure) {
 }
 
 fn of_requests(figure: &mut Figure) {
-    lacks(figure, "requests other than erasures are not recorded in this log");
+    let Some(steps) = figure.tables.first().cloned() else { return };
+    figure.tables.insert(1, marginal(&steps, 0, "requests-by-kind", "Steps, by kind of request"));
+    figure.tables.insert(2, marginal(&steps, 1, "requests-by-step", "Requests, by step"));
 }

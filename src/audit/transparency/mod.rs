@@ -12,6 +12,7 @@ mod page;
 mod person;
 mod record;
 mod record_page;
+mod requests;
 mod suppress;
 mod table;
 mod tally;

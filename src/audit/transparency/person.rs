@@ -3,6 +3,7 @@
 //! Events before the window give context (which category an attribute has, which grant a use belongs to) and are not
 //! counted. What is counted adds up: the days of a period make the period.
 
+use super::requests;
 use super::table::{Base, Counts};
 use super::values::GroupName;
 use crate::domain::attribute::Attribute;
@@ -79,6 +80,11 @@ pub const BYTES_BUCKETS: [(u64, &str); 7] = [
     (4 << 20, "up to 4 MiB"),
     (u64::MAX, "more than 4 MiB"),
 ];
+/// Buckets of artefacts a person.
+pub const ARTIFACT_BUCKETS: [(u64, &str); 5] =
+    [(0, NO_ARTIFACT), (1, "1"), (3, "2 to 3"), (10, "4 to 10"), (u64::MAX, "11 or more")];
+/// The first of them.
+pub const NO_ARTIFACT: &str = "none";
 /// Buckets of spans, milliseconds.
 pub const SPAN_BUCKETS: [(u64, &str); 9] = [
     (0, "with it, in the same write"),
@@ -105,6 +111,8 @@ pub struct Standing {
     pub held: Vec<HeldFact>,
     /// Bytes of entries.
     pub bytes: u64,
+    /// Artefacts that stand.
+    pub artifacts: u64,
     /// Where the person is, as the log says; empty: it doesn't.
     pub jurisdiction: String,
     /// How old, likewise.
@@ -175,6 +183,7 @@ impl Person {
         let [place, age] = self.described();
         counts.add(Base::Reach, &[place, age, self.reach.label()], 1);
         counts.add(Base::Bytes, &[bucket(&BYTES_BUCKETS, self.standing.bytes)], 1);
+        counts.add(Base::Artifacts, &[bucket(&ARTIFACT_BUCKETS, self.standing.artifacts)], 1);
         for fact in &self.standing.held {
             counts.add(Base::Held, &[&fact.category, provenance(fact.provenance)], 1);
         }
@@ -272,6 +281,12 @@ impl Walk {
                 let labels = [tier.as_str(), policy, &refused.category];
                 self.count(Base::RefusedRecording, &labels, refused.count.max(1).into());
             }
+            Event::RequestSubmitted(_) | Event::RequestExtended(_) | Event::RequestDecided(_) if counts => {
+                for (base, labels) in requests::steps(event, &self.state.rights) {
+                    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                    self.count(base, &labels, 1);
+                }
+            }
             _ => self.attribute(event, counts),
         }
         self.state.apply(event);
@@ -288,6 +303,13 @@ impl Walk {
         self.person.standing = Standing {
             held: held.collect(),
             bytes: self.bytes,
+            artifacts: self
+                .state
+                .rights
+                .artifacts
+                .values()
+                .filter(|built| built.invalidated.is_none())
+                .count() as u64,
             jurisdiction: self.state.description.jurisdiction.clone(),
             age_band: self.state.description.age_band_name(),
         };

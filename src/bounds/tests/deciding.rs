@@ -229,3 +229,25 @@ fn memory_keeps_cases_apart() {
         assert_eq!(outcome(&bounds, &Circumstances { recipient: "coach".into(), ..consented() }), "p/no");
     }
 }
+
+#[test]
+fn a_rule_that_borrows_a_reason_does_not_blame_the_person() {
+    let text =
+        "@id(\"a\") @reason(\"CONTESTED\") forbid (principal, action, resource in Category::\"work\");";
+    let bounds = compile(vec![anything(), pack(Tier::Provider, "house", text)]).unwrap();
+    let events = vec![
+        held(fact("job", "work", &[])),
+        held(fact("tea", "preference", &[])),
+        said(Said::Given, &["memory"], &[], false),
+        Event::AttributeContested { attribute: event_id(1), reason: String::new() },
+    ];
+    let mut packs = defaults();
+    packs.push(pack(Tier::Provider, "house", text));
+    let decision = decide(&bounds, &state(events.clone()), &default_vocabulary());
+    let of_work = decision.withheld.iter().find(|class| class.category == "work").unwrap();
+    assert_eq!((of_work.reason(), of_work.decided_by()), (Reason::Contested, Tier::Provider));
+    // What the person did contest, they decided.
+    let decision = decide(&compile(packs).unwrap(), &state(events), &default_vocabulary());
+    let of_tea = decision.withheld.iter().find(|class| class.category == "preference").unwrap();
+    assert_eq!((of_tea.reason(), of_tea.decided_by()), (Reason::Contested, Tier::Individual));
+}

@@ -1,0 +1,49 @@
+//! Requests under data protection law, counted: what was asked, what became of it, and how long it took.
+
+use super::person::{SPAN_BUCKETS, bucket, word};
+use super::table::{Base, Labels};
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::rights::Rights;
+use sayso_proof::event::{RequestKind, RequestOutcome};
+
+/// What a step of a request counts for. `rights` are those before it.
+#[must_use]
+pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Base, Labels)> {
+    match &event.event {
+        Event::RequestSubmitted(submitted) => vec![step(submitted.kind(), "submitted")],
+        Event::RequestExtended(extended) => {
+            let known = EventId::from_slice(&extended.request).and_then(|id| rights.requests.get(&id));
+            known.map(|request| step(request.kind, "extended")).into_iter().collect()
+        }
+        Event::RequestDecided(decided) => {
+            let outcome = word(decided.outcome().as_str_name(), "REQUEST_OUTCOME_");
+            let mut counted = vec![step(decided.kind(), &outcome)];
+            if decided.outcome() != RequestOutcome::Accepted {
+                let age_ms = event.recorded_at_ms.saturating_sub(decided.submitted_at_ms);
+                counted.push((Base::RequestAge, vec![bucket(&SPAN_BUCKETS, age_ms).to_owned()]));
+            }
+            counted
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Every row that there can be, so that a report with noise shows them all.
+#[must_use]
+pub fn rows() -> Vec<Labels> {
+    const KINDS: [RequestKind; 6] = [
+        RequestKind::Erasure,
+        RequestKind::Access,
+        RequestKind::Portability,
+        RequestKind::Rectification,
+        RequestKind::Restriction,
+        RequestKind::Objection,
+    ];
+    const STEPS: [&str; 6] = ["submitted", "extended", "accepted", "completed", "partly", "refused"];
+    KINDS.iter().flat_map(|kind| STEPS.iter().map(|label| step(*kind, label).1)).collect()
+}
+
+fn step(kind: RequestKind, label: &str) -> (Base, Labels) {
+    (Base::Request, vec![word(kind.as_str_name(), "REQUEST_KIND_"), label.to_owned()])
+}
