@@ -45,6 +45,8 @@ pub enum ErasureStep {
 }
 
 impl ErasureStep {
+    const ALL: [Self; 4] = [Self::Begun, Self::Completed, Self::Resumed, Self::Failed];
+
     fn name(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -167,6 +169,10 @@ impl Metrics {
             self.revocation_seconds.clone(),
         );
         to.register("erasures", "Erasures by how far they came", self.erasures.clone());
+        // At 0 from the start, so that the first failure is a rise.
+        for step in ErasureStep::ALL {
+            self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc_by(0);
+        }
         to.register(
             "erasures_unfinished",
             "Erasures whose keys are gone and that are not yet complete",
