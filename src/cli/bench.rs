@@ -11,9 +11,12 @@ mod verify;
 
 use super::Connection;
 use super::connect::{Bearer, Link, client, parse_span};
+use super::daemon;
 use super::error::CliError;
 use super::output::Out;
+use crate::api::Issuer;
 use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
@@ -40,7 +43,7 @@ enum Mode {
     Again,
     /// Whether a grant stands.
     Check,
-    /// Profiles recomputed from their events.
+    /// People's own looks at their profiles, recomputed from their events. (A steward's look is an event too.)
     Rebuild,
     /// People erased as a whole, to the certificate; each once, so there have to be enough of them.
     Erase,
@@ -126,7 +129,8 @@ pub(super) struct Bench {
 #[derive(Clone)]
 struct Clients {
     profile: ProfileServiceClient<Link>,
-    stewards_profile: ProfileServiceClient<Link>,
+    /// Without a credential: each call brings the person's own.
+    own_profile: ProfileServiceClient<Channel>,
     consent: ConsentServiceClient<Link>,
     grant: GrantServiceClient<Link>,
     rights: RightsServiceClient<Link>,
@@ -139,12 +143,18 @@ impl Clients {
         let (service, steward) = (at.dev_bearer("service")?, at.dev_bearer("steward")?);
         Ok(Self {
             profile: client!(ProfileServiceClient, link(service.clone())),
-            stewards_profile: client!(ProfileServiceClient, link(steward.clone())),
+            own_profile: client!(ProfileServiceClient, Channel::clone(&channel)),
             consent: client!(ConsentServiceClient, link(steward.clone())),
             rights: client!(RightsServiceClient, link(steward)),
             grant: client!(GrantServiceClient, link(service)),
         })
     }
+}
+
+/// The built-in issuer of the `--dev` daemon in the data folder, for people's own tokens.
+fn issuer(at: &Connection) -> Result<Issuer, CliError> {
+    let config = Config { data: at.data.clone(), ..Config::default() };
+    daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)
 }
 
 impl Bench {
@@ -195,7 +205,10 @@ impl Bench {
         let clients = self.clients(at).await?;
         let people = self.people();
         let grants = Arc::new(people::prepare(self, at, &clients, &people).await?);
-        let asker = |clients| Asker::new(self.mode, people.clone(), clients, Arc::clone(&grants));
+        let issuer = Arc::new(issuer(at)?);
+        let asker = |clients| {
+            Asker::new(self.mode, people.clone(), clients, Arc::clone(&grants), Arc::clone(&issuer))
+        };
         load::run(self.plan(self.concurrency), clients.into_iter().map(asker).collect()).await
     }
 
