@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, Python for the outside
-# check, cargo-deny. Does nothing that is done already.
+# check, Node.js for an OpenID provider, cargo-deny. Does nothing that is done already.
 set -euo pipefail
 
 packages=()
@@ -11,6 +11,8 @@ command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
 command -v zstd >/dev/null || packages+=(zstd)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
         echo "please install: ${packages[*]}" >&2
@@ -30,4 +32,10 @@ fi
 # Packages and consent receipts.
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
+fi
+# An OpenID provider that is not ours, whose tokens the daemon has to take.
+node=target/outside-node
+if [ ! -d "$node/node_modules/oidc-provider" ]; then
+    mkdir -p "$node"
+    npm install --prefix "$node" --silent --no-audit --no-fund --no-save "oidc-provider@8.8.1"
 fi

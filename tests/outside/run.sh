@@ -11,3 +11,6 @@ outside=target/tmp/outside
 "$python" "$script" "$(cat "$outside/public-key.hex")" "$outside/entries.jsonl" --leaf-hashes "$outside/leaf-hashes.bin"
 # What a person takes away: packages by their schema, consent receipts as JSON-LD.
 "$python" tests/outside/check_package.py docs/schemas/access-package-v1.schema.json "$outside/access" "$outside/portability"
+
+# Tokens of an OpenID provider that is not ours.
+node tests/outside/oidc.mjs target/debug/sayso target/outside-node/node_modules
