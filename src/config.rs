@@ -46,8 +46,24 @@ pub struct Config {
     pub processing: ProcessingConfig,
     /// What the door bears.
     pub door: DoorConfig,
+    /// Whether the daemon's memory is kept from being swapped out: `try` (the default) where RLIMIT_MEMLOCK is unlimited or
+    /// CAP_IPC_LOCK is there, and say so where not; `always`, or not start; `never`.
+    pub lock_memory: LockMemory,
     /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
     pub controllers: Vec<Another>,
+}
+
+/// Whether memory is kept from being swapped out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMemory {
+    /// Where it is allowed.
+    #[default]
+    Try,
+    /// Or the daemon does not start.
+    Always,
+    /// No.
+    Never,
 }
 
 /// How requests of people are dealt with.
@@ -327,6 +343,7 @@ impl Default for Config {
             report: ReportConfig::default(),
             processing: ProcessingConfig::default(),
             door: DoorConfig::default(),
+            lock_memory: LockMemory::default(),
             controllers: Vec::new(),
         }
     }

@@ -4,11 +4,13 @@
 mod audit;
 mod auth;
 mod bounds;
+mod calls;
 mod consent;
 mod convert;
 mod credential;
 mod fetch;
 mod grant;
+mod held;
 mod operator;
 mod profile;
 mod report;
@@ -18,6 +20,7 @@ mod status;
 mod tokens;
 
 pub use auth::REQUEST_ID;
+pub use calls::{CallBounds, CallsOptions};
 pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
 pub use fetch::{FetchError, fetch};
 pub use roles::methods;
@@ -40,8 +43,6 @@ use tonic_health::server::HealthReporter;
 
 /// How often health looks at the store.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
-/// Calls of one connection at once.
-const STREAMS_MAX: u32 = 1_024;
 /// Streams that a peer may open and reset before it is cut off (CVE-2023-44487).
 const RESETS_MAX: usize = 64;
 /// Bytes of one call's headers.
@@ -64,6 +65,12 @@ pub fn decode_attributes(request: proto::RecordAttributesRequest) {
 pub struct ApiOptions {
     /// Largest message taken, bytes.
     pub message_bytes_max: usize,
+    /// Calls of one connection at once.
+    pub streams_max: u32,
+    /// How long a call may take until its answer begins.
+    pub answer_max: Duration,
+    /// Bounds on the calls of one credential.
+    pub calls: CallsOptions,
 }
 
 /// Every service over one [`App`].
@@ -116,13 +123,13 @@ pub async fn serve(
     let behind = apps.into_iter().map(|app| services(Api { app }, options)).collect();
     let served = Server::builder()
         .accept_http1(true)
-        .max_concurrent_streams(Some(STREAMS_MAX))
+        .max_concurrent_streams(Some(options.streams_max))
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .http2_max_header_list_size(Some(HEADERS_BYTES_MAX))
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .layer(tonic_web::GrpcWebLayer::new())
-        .layer(Door::new(access.credentials, access.table, access.clock, behind))
+        .layer(Door::new(access, behind, options))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

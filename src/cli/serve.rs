@@ -3,6 +3,7 @@
 use super::connect::dev_token;
 use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
 use super::error::CliError;
+use super::harden::harden;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
@@ -49,6 +50,7 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
             leave_dev_files(&daemon).map_err(CliError::failed)?;

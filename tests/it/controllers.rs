@@ -106,8 +106,7 @@ async fn a_credential_opens_its_own_controllers_door_alone() {
         use base64::prelude::BASE64_URL_SAFE_NO_PAD as text;
         let good = token(&daemon, "acme", Role::Steward, "mallory");
         let parts: Vec<&str> = good.split('.').collect();
-        let mut claims: serde_json::Value =
-            serde_json::from_slice(&text.decode(parts[1]).unwrap()).unwrap();
+        let mut claims: serde_json::Value = serde_json::from_slice(&text.decode(parts[1]).unwrap()).unwrap();
         let mut with = |controller: &str| {
             claims["controller"] = controller.into();
             format!("{}.{}.{}", parts[0], text.encode(claims.to_string()), parts[2])
@@ -142,7 +141,9 @@ async fn the_public_log_of_each_is_where_its_origin_says() {
     let first: VerifierKey = daemon.vkey.parse().unwrap();
     let answer = http(daemon.http, "/checkpoint").await;
     Checkpoint::open(answer.split_once("\r\n\r\n").unwrap().1, &first).unwrap();
-    for missing in ["/nobody/checkpoint", "/acme%2f/checkpoint", "/nobody/tile/0/000", "/acme/tile/9/000", "/acme"] {
+    for missing in
+        ["/nobody/checkpoint", "/acme%2f/checkpoint", "/nobody/tile/0/000", "/acme/tile/9/000", "/acme"]
+    {
         assert!(http(daemon.http, missing).await.starts_with("HTTP/1.1 404"), "{missing}");
     }
     let metrics = http(daemon.http, "/metrics").await;
@@ -163,7 +164,8 @@ fn commands_work_for_each_over_its_own_folder() {
     let file = dir.path().join("sayso.toml");
     std::fs::write(&file, format!("data = {data:?}\n[[controllers]]\nname = 'acme'\n")).unwrap();
     let with_config = ["--config", file.to_str().unwrap()];
-    let mut command = sayso(&["--json", "serve", "--dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let mut command =
+        sayso(&["--json", "serve", "--dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     let mut child = command.args(with_config).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -177,7 +179,10 @@ fn commands_work_for_each_over_its_own_folder() {
     };
     json(&run(&acme, &["record", "ada", "tone", "dry", "--category", "work"]));
     assert_eq!(json(&run(&acme, &["stats"]))["subjects"], "1");
-    assert_eq!(json(&run(&data, &["stats"])).get("subjects").map_or("0", |count| count.as_str().unwrap()), "0");
+    assert_eq!(
+        json(&run(&data, &["stats"])).get("subjects").map_or("0", |count| count.as_str().unwrap()),
+        "0"
+    );
     // A person's token, minted from the configuration.
     let mint = |more: &[&str]| {
         let mut command = sayso(&["token", "--role", "subject", "--subject", "ada"]);
@@ -185,9 +190,10 @@ fn commands_work_for_each_over_its_own_folder() {
     };
     let token = dir.path().join("ada.token");
     std::fs::write(&token, &mint(&["--controller", "acme"]).stdout).unwrap();
-    let profile = sayso(&["--json", "--addr", &addr, "--token-file", token.to_str().unwrap(), "profile", "ada"])
-        .output()
-        .unwrap();
+    let profile =
+        sayso(&["--json", "--addr", &addr, "--token-file", token.to_str().unwrap(), "profile", "ada"])
+            .output()
+            .unwrap();
     assert!(json(&profile).to_string().contains("dry"));
     assert!(!mint(&["--controller", "nobody"]).status.success());
     // Each has its own backup, and comes back from it alone.

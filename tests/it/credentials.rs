@@ -266,7 +266,10 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
     for key in &keys {
         let elsewhere = token(&key.private, key.algorithm, &kid(key), json!({"controller": "other"}));
         let refused = checkpoint(channel.clone(), Some(&elsewhere)).await.unwrap_err();
-        assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "this role may not do this"));
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::PermissionDenied, "this role may not do this")
+        );
     }
     // A token under another key's name; a symmetric one signed with the public key's text; none at all; the built-in one.
     let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));

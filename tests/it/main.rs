@@ -23,6 +23,7 @@ mod gate;
 mod harness;
 mod hostile;
 mod isolation;
+mod limits;
 mod outside_note;
 mod package;
 mod packs;
