@@ -192,6 +192,7 @@ fn header(name: &str, value: &str) -> Vec<u8> {
 }
 
 fn headers_of(path: &str, token: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {token}");
     let all = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -199,7 +200,7 @@ fn headers_of(path: &str, token: &str) -> Vec<u8> {
         (":authority", "localhost"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-        ("authorization", &format!("Bearer {token}")),
+        ("authorization", bearer.as_str()),
     ];
     all.iter().flat_map(|(name, value)| header(name, value)).collect()
 }
