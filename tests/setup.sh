@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to
-# let flushes fail, Python for the outside check, Prometheus, cargo-deny; buf where there is npm. Does nothing that is done already.
+# let flushes fail, Python for the outside check, Prometheus, Node.js for buf and an OpenID provider, cargo-deny. Does nothing that is
+# done already.
 set -euo pipefail
 
 packages=()
@@ -12,6 +13,8 @@ python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
 command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
 command -v zstd >/dev/null || packages+=(zstd)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
         echo "please install: ${packages[*]}" >&2
@@ -47,4 +50,10 @@ fi
 # buf lints the API and tells what breaks callers; tests/outside/proto.sh says so where it is missing.
 if command -v npm >/dev/null && [ ! -x "$tools/node_modules/.bin/buf" ]; then
     npm install --silent --no-fund --no-audit --no-save --prefix "$tools" @bufbuild/buf@1.75.0
+fi
+# An OpenID provider that is not ours, whose tokens the daemon has to take.
+node=target/outside-node
+if [ ! -d "$node/node_modules/oidc-provider" ]; then
+    mkdir -p "$node"
+    npm install --prefix "$node" --silent --no-audit --no-fund --no-save "oidc-provider@8.8.1"
 fi

@@ -4,10 +4,12 @@
 mod audit;
 mod auth;
 mod bounds;
+mod calls;
 mod consent;
 mod convert;
 mod credential;
 mod grant;
+mod held;
 mod operator;
 mod profile;
 mod report;
@@ -17,6 +19,7 @@ mod status;
 mod tokens;
 
 pub use auth::REQUEST_ID;
+pub use calls::{CallBounds, CallsOptions};
 pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
 pub use roles::methods;
 pub use tokens::{TokenRules, Tokens};
@@ -39,8 +42,6 @@ use tonic_health::server::HealthReporter;
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 /// What witnesses are called in `grpc.health.v1`; not known there where none are asked.
 const WITNESSES: &str = "sayso.witnesses";
-/// Calls of one connection at once.
-const STREAMS_MAX: u32 = 1_024;
 /// Streams that a peer may open and reset before it is cut off (CVE-2023-44487).
 const RESETS_MAX: usize = 64;
 /// Bytes of one call's headers.
@@ -63,6 +64,12 @@ pub fn decode_attributes(request: proto::RecordAttributesRequest) {
 pub struct ApiOptions {
     /// Largest message taken, bytes.
     pub message_bytes_max: usize,
+    /// Calls of one connection at once.
+    pub streams_max: u32,
+    /// How long a call may take until its answer begins.
+    pub answer_max: Duration,
+    /// Bounds on the calls of one credential.
+    pub calls: CallsOptions,
 }
 
 /// Every service over one [`App`].
@@ -114,13 +121,13 @@ pub async fn serve(
     let behind = apps.into_iter().map(|app| services(Api { app }, options)).collect();
     let served = Server::builder()
         .accept_http1(true)
-        .max_concurrent_streams(Some(STREAMS_MAX))
+        .max_concurrent_streams(Some(options.streams_max))
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .http2_max_header_list_size(Some(HEADERS_BYTES_MAX))
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .layer(tonic_web::GrpcWebLayer::new())
-        .layer(Door::new(access.credentials, access.table, access.clock, behind))
+        .layer(Door::new(access, behind, options))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

@@ -98,6 +98,15 @@ pub fn forbidden() -> Status {
     Status::with_error_details(Code::PermissionDenied, "this role may not do this", reason("ROLE"))
 }
 
+/// What a caller gets who makes too many calls, or too large ones.
+#[must_use]
+pub fn too_many(retry_after: Duration) -> Status {
+    let mut details = reason("TOO_MANY_CALLS");
+    details.set_retry_info(Some(retry_after));
+    let message = "too many calls with this credential; try again later";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// One field that is wrong on the wire already.
 #[must_use]
 pub fn invalid(field: &str, problem: &str) -> Status {

@@ -1,8 +1,8 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use super::served::{self, Served};
-use super::{renew, witnessing};
-use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
+use super::{bounds_of_door as bounds, renew, witnessing};
+use crate::api::{self, Access, CredentialError, Credentials, Issuer, ServeError};
 use crate::app::{
     App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
 };
@@ -172,14 +172,37 @@ impl Layout {
     }
 }
 
-/// Makes a folder that only its owner may enter.
+/// Makes a folder that only its owner may enter; one that is there has to be such a one.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses, or others may enter it.
 pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| DaemonError::File(path.to_owned(), error))
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error| DaemonError::File(path.to_owned(), error);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let wide = std::io::ErrorKind::PermissionDenied;
+        return Err(failed(Error::new(wide, "others may enter this folder; set its mode to 0700")));
+    }
+    Ok(())
+}
+
+/// Every file of secrets, also one that is not read today, is its owner's alone.
+fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
+    for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
+        let file = file.map_err(|error| failed(secrets, error))?;
+        let mode = file.metadata().map_err(|error| failed(&file.path(), error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let wide = std::io::ErrorKind::PermissionDenied;
+            let error = Error::new(wide, "others may read it; set its mode to 0600");
+            return Err(failed(&file.path(), error));
+        }
+    }
+    Ok(())
 }
 
 /// The issuer of a data folder's credentials.
@@ -189,6 +212,7 @@ pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
 pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError> {
     let secrets = Layout::new(&config.data).secrets();
     make_private_dir(&secrets)?;
+    check_secrets(&secrets)?;
     Ok(Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?)
 }
 
@@ -259,7 +283,7 @@ impl Daemon {
             tasks: Vec::new(),
         };
         let incoming = |listener, at| {
-            let incoming = Incoming::new(listener, certificates.clone(), config.limits.connections_max);
+            let incoming = Incoming::new(listener, certificates.clone(), bounds::connections(config));
             incoming.map_err(|error| DaemonError::Listen(at, error))
         };
         let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
@@ -281,7 +305,7 @@ impl Daemon {
         let trusted = self.served.iter().map(Served::trusted).collect();
         let credentials = Arc::new(Credentials::new(config.ledger.clone(), trusted));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
-        let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
+        let options = bounds::calls(config);
         let access = Access { credentials, table, clock };
         let serving = api::serve(incoming, wait(stopped.clone()), apps, access, options);
         self.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));

@@ -3,6 +3,7 @@
 use super::connect::dev_token;
 use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
 use super::error::CliError;
+use super::harden::harden;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
@@ -53,9 +54,9 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
-        no_core_files().map_err(CliError::failed)?;
         let traces = traces(&config)?;
         telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
+        harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
             leave_dev_files(&daemon).map_err(CliError::failed)?;
@@ -85,13 +86,6 @@ impl Serve {
         }
         stopped
     }
-}
-
-/// Keys and unsealed values are in this process's memory: a crash must not write it to a disk, whatever limit the
-/// process was started with.
-fn no_core_files() -> std::io::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// Where spans go, if the configuration says so.

@@ -17,10 +17,10 @@ pub struct DoorConfig {
     /// Connections at once from one address (IPv6: one /64), on each of the two ports; further ones are closed. 1 to
     /// 1,000,000. Raise it behind a proxy.
     pub connections_per_address_max: usize,
-    /// TLS handshakes at once; further connections wait. 1 to 100,000.
-    pub handshakes_max: usize,
     /// How long a handshake may take, seconds. 1 to 300.
     pub handshake_s_max: u64,
+    /// Requests of one credential that are being read, bytes; further ones are refused. 1 MiB to 64 GiB.
+    pub request_bytes_max: usize,
     /// Calls at once over one connection. 1 to 100,000.
     pub calls_per_connection_max: u32,
     /// How long a connection may stay without a call under way, seconds; then it is closed. 1 to 86,400.
@@ -51,8 +51,8 @@ impl Default for DoorConfig {
             subject: CallsConfig { per_second_max: 50, burst_max: 200, at_once_max: 16 },
             staff: CallsConfig { per_second_max: 10_000, burst_max: 10_000, at_once_max: 256 },
             connections_per_address_max: 1_024,
-            handshakes_max: 256,
             handshake_s_max: 10,
+            request_bytes_max: 256 << 20,
             calls_per_connection_max: 1_024,
             idle_s_max: 300,
             stall_s_max: 60,
@@ -75,7 +75,8 @@ impl DoorConfig {
         }
         let connections = whole(self.connections_per_address_max);
         within(connections, 1..=1_000_000, "door.connections_per_address_max", "1 to 1,000,000")?;
-        within(whole(self.handshakes_max), 1..=100_000, "door.handshakes_max", "1 to 100,000")?;
+        let bytes = whole(self.request_bytes_max);
+        within(bytes, 1 << 20..=64 << 30, "door.request_bytes_max", "1 MiB to 64 GiB")?;
         within(self.handshake_s_max, 1..=300, "door.handshake_s_max", "1 to 300")?;
         let calls = self.calls_per_connection_max.into();
         within(calls, 1..=100_000, "door.calls_per_connection_max", "1 to 100,000")?;
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn nothing_is_without_a_bound() {
         DoorConfig::default().check().unwrap();
-        for bad in ["handshakes_max", "handshake_s_max", "idle_s_max", "stall_s_max", "answer_s_max"] {
+        for bad in ["request_bytes_max", "handshake_s_max", "idle_s_max", "stall_s_max", "answer_s_max"] {
             let config: DoorConfig = toml::from_str(&format!("{bad} = 0")).unwrap();
             assert!(config.check().is_err(), "{bad}");
         }

@@ -82,6 +82,7 @@ pub struct Metrics {
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
+    cut_off: Counter,
     panics: Counter,
     entries: Family<[Label; 1], Gauge>,
     entry_bytes: Family<[Label; 1], Gauge>,
@@ -122,6 +123,7 @@ impl Metrics {
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
             handshakes_failed: Counter::default(),
+            cut_off: Counter::default(),
             panics: Counter::default(),
             entries: Family::default(),
             entry_bytes: Family::default(),
@@ -151,6 +153,11 @@ impl Metrics {
             self.seconds.clone(),
         );
         to.register("panics", "Calls that ended in a panic", self.panics.clone());
+        to.register(
+            "connections_cut",
+            "Connections closed for their address's number, for idleness or for a reader that does not read",
+            self.cut_off.clone(),
+        );
         to.register("handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
     }
 
@@ -255,6 +262,11 @@ impl Metrics {
     /// A TLS handshake failed.
     pub fn handshake_failed(&self) {
         self.handshakes_failed.inc();
+    }
+
+    /// A connection was closed because of its bounds.
+    pub fn cut_off(&self) {
+        self.cut_off.inc();
     }
 
     /// A batch is durable.

@@ -7,15 +7,17 @@ pub use witness::serve_witness;
 
 use crate::app::{App, RoleTable};
 use crate::telemetry::{Standing, metrics};
-use crate::tls::{Connection, Incoming};
+use crate::tls::{Connection, Incoming, Peer};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use axum::serve::IncomingStream;
 use sayso_proof::event::Role;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Every route, by its name in the role table.
@@ -48,19 +50,33 @@ pub fn decode_tile_path(path: &str) {
 
 impl axum::serve::Listener for Incoming {
     type Io = Connection;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Connection, Peer) {
         match self.next().await {
-            // Who is at the other end is nobody's business here: nothing is asked of them, nothing is kept.
-            Some(connection) => (connection, self.address()),
+            Some(connection) => {
+                let peer = connection.peer().clone();
+                (connection, peer)
+            }
             None => std::future::pending().await,
         }
     }
 
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address())
+    fn local_addr(&self) -> std::io::Result<Peer> {
+        Ok(Peer::default())
     }
+}
+
+impl Connected<IncomingStream<'_, Incoming>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// Tells the connection that a request is under way. Who is at the other end is nobody's business here.
+async fn tell(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let _call = peer.line.begin();
+    next.run(request).await
 }
 
 /// Serves HTTP on `incoming` until `shutdown`.
@@ -73,7 +89,9 @@ pub async fn serve(
     logs: Logs,
     table: &RoleTable,
 ) -> std::io::Result<()> {
-    axum::serve(incoming, router(logs, table)).with_graceful_shutdown(shutdown).await
+    let routes = router(logs, table).layer(middleware::from_fn(tell));
+    let service = routes.into_make_service_with_connect_info::<Peer>();
+    axum::serve(incoming, service).with_graceful_shutdown(shutdown).await
 }
 
 /// A route that the table does not open to anyone is not there at all: HTTP takes no credentials.

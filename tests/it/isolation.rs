@@ -270,6 +270,79 @@ async fn no_other_person_finds_anything_by_any_method() {
     world.daemon.stop().await.unwrap();
 }
 
+/// What staff may ask about a person that leaves `RecordViewed` with them.
+const LOOKS: [&str; 11] = [
+    "ProfileService/GetProfile",
+    "ProfileService/ListEvents",
+    "ConsentService/GetConsents",
+    "ConsentService/GetConsentReceipt",
+    "GrantService/ExplainGrant",
+    "GrantService/EvaluateUse",
+    "GrantService/ListArtifacts",
+    "RightsService/GetRequest",
+    "RightsService/ListRequests",
+    "RightsService/ListHolds",
+    "BoundsService/GetPersonalBounds",
+];
+/// What leaves another event with them; and certificates, which are about people who are erased.
+const OTHERS: [&str; 16] = [
+    "ProfileService/RecordAttributes",
+    "ProfileService/RecordStream",
+    "ProfileService/RemoveAttributes",
+    "ProfileService/ContestAttribute",
+    "ProfileService/ConfirmAttribute",
+    "ProfileService/DescribeSubject",
+    "ConsentService/RequestConsent",
+    "ConsentService/RecordConsent",
+    "ConsentService/RecordSignal",
+    "RightsService/SubmitRequest",
+    "RightsService/DecideRequest",
+    "RightsService/PlaceHold",
+    "RightsService/LiftHold",
+    "RightsService/ExportSubject",
+    "RightsService/GetErasureCertificate",
+    "BoundsService/SetPersonalBounds",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_look_of_staff_at_a_person_is_an_event_of_that_person() {
+    let world = World::start().await;
+    let methods = sayso::api::methods();
+    let table =
+        sayso::app::RoleTable::compile(methods.iter().map(String::as_str).chain(sayso::web::ROUTES)).unwrap();
+    let staff = [Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
+    let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
+    let channel = channel(&world.daemon).await;
+    let noor = token(&world.daemon, "dev", Role::Steward, "noor");
+    let subject = world.there["subject"].clone();
+    let mut ada = Clients::over(&channel, Some(&token(&world.daemon, "dev", Role::Subject, &subject)));
+    let about = ["subject", "grant_id", "request_id", "artifact_id", "hold_id", "consent_event_id"];
+    let services = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    for method in services.filter(|method| method.input().fields().any(|field| about.contains(&field.name())))
+    {
+        let name = format!("{}/{}", method.parent_service().name(), method.name());
+        if !staff.iter().any(|role| table.may(*role, &name)) {
+            continue;
+        }
+        assert!(LOOKS.contains(&name.as_str()) || OTHERS.contains(&name.as_str()), "{name} leaves what?");
+        if !LOOKS.contains(&name.as_str()) {
+            continue;
+        }
+        let body = filled(&method.input(), &world.there, 3).encode_to_vec();
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        // Also where nothing comes of it.
+        let _answer = exchange(&channel, &noor, &path, body).await;
+        let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
+        let events = ada.profile.list_events(request).await.unwrap().into_inner().events;
+        let looked = events.iter().map(|event| format!("{event:?}"));
+        let seen = looked
+            .filter(|event| event.contains("RecordViewed"))
+            .any(|event| event.contains("noor") && event.contains(&format!("{:?}", method.name())));
+        assert!(seen, "{name} leaves nothing");
+    }
+    world.daemon.stop().await.unwrap();
+}
+
 /// Mean and variance of times, microseconds.
 fn moments(times: &[f64]) -> (f64, f64) {
     let count = times.len() as f64;

@@ -10,7 +10,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("secret", &["clock"]),
     ("telemetry", &[]),
-    ("tls", &["telemetry"]),
+    ("tls", &["telemetry", "clock"]),
     ("fetch", &[]),
     ("domain", &[]),
     ("bounds", &["domain"]),

@@ -16,3 +16,5 @@ outside=target/tmp/outside
 # The API's files, and the daemon's numbers in a real Prometheus.
 tests/outside/proto.sh
 python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin
+# Tokens of an OpenID provider that is not ours.
+node tests/outside/oidc.mjs target/debug/sayso target/outside-node/node_modules
