@@ -5,8 +5,9 @@ use super::output::Out;
 use super::serve::interrupted;
 use super::verify::read_key;
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::telemetry;
-use crate::tls::{Incoming, TlsFiles};
+use crate::tls::{ConnectionBounds, Incoming, TlsFiles};
 use crate::web;
 use crate::witness::Witness as Book;
 use clap::Args;
@@ -61,7 +62,7 @@ impl Witness {
         let listener = tokio::net::TcpListener::bind(self.listen).await;
         let listener = listener.map_err(|error| CliError::failed(format!("{}: {error}", self.listen)))?;
         let at = listener.local_addr().map_err(CliError::failed)?;
-        let incoming = Incoming::new(listener, certificates.map(Arc::new), CONNECTIONS_MAX);
+        let incoming = Incoming::new(listener, certificates.map(Arc::new), connection_bounds());
         let key = book.verifier_key().to_string();
         let ready = serde_json::json!({ "http": at.to_string(), "key": key });
         out.print_value(&ready, &format!("sayso witness listens on {at}\nits key is {key}"))?;
@@ -72,4 +73,10 @@ impl Witness {
         };
         web::serve_witness(incoming.map_err(CliError::failed)?, ended, book).await.map_err(CliError::failed)
     }
+}
+
+/// As those of the daemon's door; each of its own.
+fn connection_bounds() -> ConnectionBounds {
+    let bounds = super::bounds_of_door::connections(&Config::default());
+    ConnectionBounds { connections_max: CONNECTIONS_MAX, ..bounds }
 }
