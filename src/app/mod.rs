@@ -88,6 +88,7 @@ pub use write::{EventReceipt, Receipt, WriteOptions};
 pub use crate::bounds::RoleTable;
 
 use crate::clock::SharedClock;
+use crate::domain::attribute::InferenceTerms;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::Ledger;
 use crate::store::LogStore;
