@@ -93,6 +93,7 @@ pub use write::{EventReceipt, Receipt, WriteOptions};
 pub use crate::bounds::RoleTable;
 
 use crate::clock::SharedClock;
+use crate::domain::attribute::InferenceTerms;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
