@@ -5,8 +5,9 @@ use crate::store::StoreError;
 use crate::store::embedded::{LogFound, Seen, look};
 use crate::vault::KeyCheck;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
-use sayso_proof::entry::{Entry, Handle, Header};
+use sayso_proof::entry::{Entry, Handle, Header, key_id};
 use sayso_proof::event::event_body::Event;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{Frontier, Hash, leaf_hash};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -89,8 +90,13 @@ pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Ex
         progress(check.tree.size());
         Ok(())
     })?;
-    if let (Some(note), Some(key)) = (of.kept, &check.signs)
-        && let Err(error) = Checkpoint::open(note, key)
+    let (signs, held) = (check.signs.as_ref(), of.key.as_ref());
+    if signs.zip(held).is_some_and(|(signs, held)| signs.newest().key != held.key) {
+        check.examined.fault(None, "secrets/log.key is not the key of this log");
+    }
+    let signs = check.signs.as_ref();
+    if let (Some(note), Some(signs)) = (of.kept, signs)
+        && let Err(error) = signs.open(note)
     {
         check.examined.fault(None, format!("the kept checkpoint: {error}"));
         check.examined.proven_to = 0;
@@ -104,7 +110,10 @@ type Chains = HashMap<Handle, (u64, Hash)>;
 struct Check<'a> {
     keys: Option<&'a KeyCheck>,
     is_erasing: bool,
-    signs: Option<VerifierKey>,
+    /// The keys that the log says it had, as far as it was read.
+    signs: Option<KeyChain>,
+    /// The log key of now, for what follows a change of key that can't be read.
+    held: Option<VerifierKey>,
     kept: Option<Checkpoint>,
     chains: Chains,
     /// Leaf hashes of what is not there any more, on purpose or not.
@@ -131,7 +140,8 @@ impl<'a> Check<'a> {
         Self {
             keys: of.keys,
             is_erasing,
-            signs: of.key.clone(),
+            signs: of.key.as_ref().map(KeyChain::from),
+            held: of.key.clone(),
             kept,
             chains: Chains::new(),
             gone: HashSet::new(),
@@ -193,12 +203,16 @@ impl<'a> Check<'a> {
         }
         let entry = Entry::parse(bytes).map_err(|error| error.to_string())?;
         let body = entry.plain_body().map_err(|error| error.to_string())?;
-        if let Some(Event::LogOpened(opened)) = body.and_then(|body| body.event).filter(|_| position == 0) {
+        let event = body.and_then(|body| body.event);
+        if let Some(Event::LogOpened(opened)) = event.as_ref().filter(|_| position == 0) {
             self.begins(&opened.origin, &opened.public_key)?;
         }
-        match &self.signs {
-            Some(key) => entry.verify(&key.key).map_err(|error| error.to_string())?,
-            None => return Err("nothing says which key signs".into()),
+        let signs = self.signs.as_mut().ok_or("nothing says which key signs")?;
+        let held = self.held.as_ref().filter(|held| key_id(&held.key) == entry.key_id);
+        let key = held.unwrap_or(signs.newest());
+        entry.verify(&key.key).map_err(|error| error.to_string())?;
+        if matches!(event, Some(Event::LogKeyRotated(_))) {
+            signs.take(position, bytes).map_err(|error| error.to_string())?;
         }
         self.continues(&entry.header, leaf)?;
         self.opens(&entry)
@@ -212,10 +226,7 @@ impl<'a> Check<'a> {
             .and_then(|key| ed25519_dalek::VerifyingKey::from_bytes(key).ok())
             .map(|key| VerifierKey { name: origin.to_owned(), key })
             .ok_or("the key that it names is none")?;
-        if self.signs.as_ref().is_some_and(|of_now| of_now.key != key.key) {
-            self.examined.fault(None, "secrets/log.key is not the key of this log");
-        }
-        self.signs = Some(key);
+        self.signs = Some(KeyChain::from(&key));
         Ok(())
     }
 
