@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::embedded::{LogFound, Seen, look};
 use crate::vault::KeyCheck;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
-use sayso_proof::entry::{Entry, Handle, Header};
+use sayso_proof::entry::{Entry, Handle, Header, key_id};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{Frontier, Hash, leaf_hash};
@@ -109,7 +109,10 @@ type Chains = HashMap<Handle, (u64, Hash)>;
 struct Check<'a> {
     keys: Option<&'a KeyCheck>,
     is_erasing: bool,
+    /// The keys that the log says it had, as far as it was read.
     signs: Option<KeyChain>,
+    /// The log keys that are held, for what follows a change of key that can't be read.
+    held: &'a [VerifierKey],
     kept: Option<Checkpoint>,
     chains: Chains,
     /// Leaf hashes of what is not there any more, on purpose or not.
@@ -137,6 +140,7 @@ impl<'a> Check<'a> {
             keys: of.keys,
             is_erasing,
             signs: of.held.first().map(KeyChain::from),
+            held: &of.held,
             kept,
             chains: Chains::new(),
             gone: HashSet::new(),
@@ -202,10 +206,12 @@ impl<'a> Check<'a> {
         if let Some(Event::LogOpened(opened)) = event.as_ref().filter(|_| position == 0) {
             self.begins(&opened.origin, &opened.public_key)?;
         }
-        let keys = self.signs.as_mut().ok_or("nothing says which key signs")?;
-        entry.verify(&keys.newest().key).map_err(|error| error.to_string())?;
-        if let Some(Event::LogKeyRotated(_)) = event {
-            keys.take(position, bytes).map_err(|error| error.to_string())?;
+        let signs = self.signs.as_mut().ok_or("nothing says which key signs")?;
+        let held = self.held.iter().find(|held| key_id(&held.key) == entry.key_id);
+        let key = held.unwrap_or(signs.newest());
+        entry.verify(&key.key).map_err(|error| error.to_string())?;
+        if matches!(event, Some(Event::LogKeyRotated(_))) {
+            signs.take(position, bytes).map_err(|error| error.to_string())?;
         }
         self.continues(&entry.header, leaf)?;
         self.opens(&entry)
