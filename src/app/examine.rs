@@ -124,7 +124,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(of: &Examination<'a>) -> Self {
+    fn new(of: &'a Examination<'a>) -> Self {
         let mut examined = Examined::default();
         let kept = of.kept.and_then(|note| {
             // Who signed it is compared once the log has said what its key is.

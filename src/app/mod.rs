@@ -126,7 +126,7 @@ pub struct App {
     due: due::Due,
     rights: RightsSettings,
     /// When inferences end that do not say so.
-    inferences: crate::domain::attribute::InferenceTerms,
+    inferences: InferenceTerms,
     /// Held by the one search for endings under way.
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
