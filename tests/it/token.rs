@@ -59,7 +59,8 @@ impl Token {
             child.wait().unwrap();
             return None;
         };
-        Some(Served { child, grpc: format!("http://{}", ready["grpc"].as_str().unwrap()), data })
+        let (grpc, http) = (ready["grpc"].as_str().unwrap(), ready["http"].as_str().unwrap().to_owned());
+        Some(Served { child, grpc: format!("http://{grpc}"), http, data })
     }
 
     /// The objects in the token, each a file of SoftHSM's.

@@ -248,7 +248,9 @@ mod tests {
             prop_assert_eq!(cosignatures(&twice, &[witness.clone(), alias]).unwrap().len(), 1);
             // Of another tree, or by another under its name.
             let other = Checkpoint { root: [4; 32], ..checkpoint.clone() };
-            prop_assert!(cosignatures(&format!("{}{line}", other.sign(&log)), std::slice::from_ref(&witness)).is_err());
+            let moved = format!("{}{line}", other.sign(&log));
+            let found = cosignatures(&moved, std::slice::from_ref(&witness));
+            prop_assert!(found.is_err());
             let forged = cosign(&text, &witness.name, &log, at_s);
             prop_assert_eq!(cosignatures(&format!("{note}{forged}"), &[witness]).unwrap(), vec![]);
         }
