@@ -1,5 +1,15 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod controllers;
+mod door;
+mod telemetry;
+mod witnesses;
+
+pub use controllers::Another;
+pub use door::{CallsConfig, DoorConfig};
+pub use telemetry::TelemetryConfig;
+pub use witnesses::{WitnessConfig, Witnesses};
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,14 +42,38 @@ pub struct Config {
     pub pkcs11: Option<Pkcs11>,
     /// Limits.
     pub limits: Limits,
+    /// Traces to a collector.
+    pub telemetry: TelemetryConfig,
     /// Requests of people.
     pub rights: Rights,
     /// When inferences end.
     pub inferences: Inferences,
     /// Transparency reports.
     pub report: ReportConfig,
+    /// Who cosigns checkpoints.
+    pub witnesses: Witnesses,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
+    /// What the door bears.
+    pub door: DoorConfig,
+    /// Whether the daemon's memory is kept from being swapped out: `try` (the default) where RLIMIT_MEMLOCK is unlimited or
+    /// CAP_IPC_LOCK is there, and say so where not; `always`, or not start; `never`.
+    pub lock_memory: LockMemory,
+    /// Further controllers on this daemon. What stands above them is of the first, whose data lie in `data` itself.
+    pub controllers: Vec<Another>,
+}
+
+/// Whether memory is kept from being swapped out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMemory {
+    /// Where it is allowed.
+    #[default]
+    Try,
+    /// Or the daemon does not start.
+    Always,
+    /// No.
+    Never,
 }
 
 /// How requests of people are dealt with.
@@ -341,10 +375,15 @@ impl Default for Config {
             bounds: TierKeyNames::default(),
             pkcs11: None,
             limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
             inferences: Inferences::default(),
             report: ReportConfig::default(),
+            witnesses: Witnesses::default(),
             processing: ProcessingConfig::default(),
+            door: DoorConfig::default(),
+            lock_memory: LockMemory::default(),
+            controllers: Vec::new(),
         }
     }
 }
@@ -422,6 +461,7 @@ impl Config {
         bound(reachable(&self.listen), "listen", "a loopback address where there is no `[tls]`")?;
         bound(reachable(&self.http), "http", "a loopback address where there is no `[tls]`")?;
         self.check_credentials()?;
+        self.telemetry.check()?;
         bound((1..=1_000_000).contains(&limits.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(
             (1..=1_000_000).contains(&limits.queue_requests_max),
@@ -452,7 +492,10 @@ impl Config {
             "limits.message_bytes_max",
             "64 KiB to 64 MiB",
         )?;
-        self.organisation.check()
+        self.witnesses.check()?;
+        self.door.check()?;
+        self.organisation.check()?;
+        self.check_controllers()
     }
 
     fn check_credentials(&self) -> Result<(), ConfigError> {

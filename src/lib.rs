@@ -25,6 +25,7 @@ pub mod cli; // commands
 pub mod clock; // time and randomness
 pub mod config; // settings
 pub mod domain; // words, events, the fold
+pub mod fetch; // requests to others
 #[doc(hidden)]
 pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // sealed entries in order
@@ -35,3 +36,4 @@ pub mod telemetry; // what operators see
 pub mod tls; // connections
 pub mod vault; // keys
 pub mod web; // HTTP
+pub mod witness; // cosignatures

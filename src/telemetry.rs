@@ -1,9 +1,13 @@
 //! What operators see: structured logs, metrics, and where (never with what) something panicked. Nothing personal goes
 //! in, at any level.
 
+mod classic;
+mod folder;
 mod metrics;
+mod traces;
 
-pub use metrics::{Metrics, Standing, metrics};
+pub use metrics::{ErasureStep, Metrics, Standing, metrics};
+pub use traces::{Export, ExportError, Traces, end_call, join_trace};
 
 use std::panic::PanicHookInfo;
 use tracing::{Level, Metadata};
@@ -16,22 +20,25 @@ use tracing_subscriber::{EnvFilter, Layer};
 ///
 /// The level comes from `RUST_LOG`, default `info` for this crate and `warn` for the others. Whatever `RUST_LOG` says,
 /// only our own crates may say more than `info`: others log message bytes and headers below it, and a dependency that
-/// is new tomorrow must not be the first to.
-pub fn start(json: bool) {
+/// is new tomorrow must not be the first to. Spans go to `traces`, where that is given.
+pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
     let lines = lines.with_filter(level.and(FilterFn::new(may_be_logged)));
     // A second start in one process (tests, demo) keeps the first one's subscriber.
-    let _already = tracing_subscriber::registry().with(lines).try_init();
+    let _already = tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).try_init();
     std::panic::set_hook(Box::new(note_panic));
 }
 
 fn may_be_logged(of: &Metadata<'_>) -> bool {
-    let ours = ["sayso", "sayso_proof"].iter().any(|name| {
+    is_ours(of) || *of.level() <= Level::INFO
+}
+
+fn is_ours(of: &Metadata<'_>) -> bool {
+    ["sayso", "sayso_proof"].iter().any(|name| {
         of.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    });
-    ours || *of.level() <= Level::INFO
+    })
 }
 
 /// The place alone: what a panic says may hold values that it was about.

@@ -1,7 +1,13 @@
 //! Connections: TLS 1.3 with certificates read from files, again whenever they change; who showed which certificate; how
 //! many there may be.
 
+mod line;
+mod seats;
+
+pub use line::{Call, Line};
+
 use crate::telemetry::metrics;
+use seats::{Seat, Seats};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,8 +28,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-/// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How often a connection looks at what goes on over it, at least and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// After a failed `accept` (no file handles left, say).
 const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that wait for whoever serves them.
@@ -143,13 +150,62 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
 pub struct Peer {
     /// URI names of the certificate that was shown and verified.
     pub names: Arc<[String]>,
+    /// For whoever serves the connection, to tell what goes on.
+    pub line: Arc<Line>,
+}
+
+/// What connections may be and do.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionBounds {
+    /// At once; further ones wait outside.
+    pub connections_max: usize,
+    /// At once from one address; further ones are closed.
+    pub per_address_max: usize,
+    /// How long a handshake may take.
+    pub handshake_max: Duration,
+    /// How long one may stay without a call under way.
+    pub idle_max: Duration,
+    /// How long the reader of an answer may take for one piece of it.
+    pub stall_max: Duration,
 }
 
 /// One connection, plain or TLS.
 pub struct Connection {
+    /// First, so that it is free before the peer sees the end.
+    _place: Place,
     stream: Wire,
     peer: Peer,
-    _slot: OwnedSemaphorePermit,
+    looks: Interval,
+    bounds: ConnectionBounds,
+}
+
+/// What a connection takes from others.
+type Place = (OwnedSemaphorePermit, Seat);
+
+impl Connection {
+    fn new(stream: Wire, peer: Peer, bounds: ConnectionBounds, place: Place) -> Self {
+        let every = (bounds.idle_max.min(bounds.stall_max) / 4).clamp(LOOKS.0, LOOKS.1);
+        let mut looks = tokio::time::interval(every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { _place: place, stream, peer, looks, bounds }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Ends the connection where nothing goes on over it any more, or its reader holds up an answer.
+    fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.looks.poll_tick(context).is_ready() {
+            if self.peer.line.is_over(self.bounds.idle_max, self.bounds.stall_max) {
+                metrics().cut_off();
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
 }
 
 enum Wire {
@@ -178,19 +234,18 @@ impl Drop for Incoming {
 }
 
 impl Incoming {
-    /// Accepts at most `connections_max` connections at once; further ones wait outside. Must be called in a runtime.
+    /// Accepts connections within bounds. Must be called in a runtime.
     ///
     /// # Errors
     /// The listener has no address.
     pub fn new(
         listener: TcpListener,
         certificates: Option<Arc<Certificates>>,
-        connections_max: usize,
+        bounds: ConnectionBounds,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, connections) = mpsc::channel(WAITING_MAX);
-        let task =
-            tokio::spawn(accept(listener, certificates, Arc::new(Semaphore::new(connections_max)), sender));
+        let task = tokio::spawn(accept(listener, certificates, bounds, sender));
         Ok(Self { connections, address, accepting: task.abort_handle() })
     }
 
@@ -216,18 +271,25 @@ impl tokio_stream::Stream for Incoming {
 async fn accept(
     listener: TcpListener,
     certificates: Option<Arc<Certificates>>,
-    slots: Arc<Semaphore>,
+    bounds: ConnectionBounds,
     sender: mpsc::Sender<Connection>,
 ) {
+    let slots = Arc::new(Semaphore::new(bounds.connections_max));
+    let seats = Arc::new(Seats::new(bounds.per_address_max));
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let Ok((tcp, _)) = listener.accept().await else {
+        let Ok((tcp, from)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
+        let Some(seat) = seats.take(from.ip()) else {
+            metrics().cut_off();
+            continue;
+        };
+        let place = (slot, seat);
         // Without it small answers wait for the peer's delayed acknowledgement: 40 ms each.
         let _only_slower = tcp.set_nodelay(true);
         let Some(certificates) = &certificates else {
-            let plain = Connection { stream: Wire::Plain(tcp), peer: Peer::default(), _slot: slot };
+            let plain = Connection::new(Wire::Plain(tcp), Peer::default(), bounds, place);
             if sender.send(plain).await.is_err() {
                 return;
             }
@@ -236,13 +298,14 @@ async fn accept(
         let (acceptor, sender) = (certificates.acceptor(), sender.clone());
         // Beside each other: one peer that says nothing must not keep the others waiting.
         tokio::spawn(async move {
-            let Ok(Ok(tls)) = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(tcp)).await else {
+            let Ok(Ok(tls)) = tokio::time::timeout(bounds.handshake_max, acceptor.accept(tcp)).await else {
                 metrics().handshake_failed();
                 return;
             };
             let names = tls.get_ref().1.peer_certificates().map(names).unwrap_or_default();
-            let peer = Peer { names };
-            let _gone = sender.send(Connection { stream: Wire::Tls(Box::new(tls)), peer, _slot: slot }).await;
+            let peer = Peer { names, line: Arc::default() };
+            let connection = Connection::new(Wire::Tls(Box::new(tls)), peer, bounds, place);
+            let _gone = sender.send(connection).await;
         });
     }
 }
@@ -266,24 +329,31 @@ macro_rules! on_wire {
 
 impl AsyncRead for Connection {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.look(context)?;
         on_wire!(self, stream => Pin::new(stream).poll_read(context, to))
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.look(context)?;
         on_wire!(self, stream => Pin::new(stream).poll_write(context, from))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.look(context)?;
         on_wire!(self, stream => Pin::new(stream).poll_write_vectored(context, from))
     }
 

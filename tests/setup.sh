@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, Python for the outside
-# check, cargo-deny. Does nothing that is done already.
+# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to
+# let flushes fail, Python for the outside check, Prometheus, Node.js for buf and an OpenID provider, cargo-deny. Does nothing that is
+# done already.
 set -euo pipefail
 
 packages=()
@@ -10,7 +11,10 @@ command -v mount >/dev/null || packages+=(mount)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
+command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
 command -v zstd >/dev/null || packages+=(zstd)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
         echo "please install: ${packages[*]}" >&2
@@ -30,4 +34,26 @@ fi
 # Packages and consent receipts.
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
+fi
+# A witness that nobody here wrote; it says that it needs a newer Python than it does.
+if ! "$venv/bin/python" -c 'import aics_witness' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --ignore-requires-python "aics-witness==0.1.0" "aics-tlog==0.2.1"
+fi
+
+# Prometheus and promtool, unpacked beside the build: installing the package would start a server.
+tools=target/tools
+if ! command -v prometheus >/dev/null && [ ! -x "$tools/usr/bin/prometheus" ]; then
+    mkdir -p "$tools"
+    [ "$(id -u)" -ne 0 ] || apt-get update -qq
+    (cd "$tools" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb)
+fi
+# buf lints the API and tells what breaks callers; tests/outside/proto.sh says so where it is missing.
+if command -v npm >/dev/null && [ ! -x "$tools/node_modules/.bin/buf" ]; then
+    npm install --silent --no-fund --no-audit --no-save --prefix "$tools" @bufbuild/buf@1.75.0
+fi
+# An OpenID provider that is not ours, whose tokens the daemon has to take.
+node=target/outside-node
+if [ ! -d "$node/node_modules/oidc-provider" ]; then
+    mkdir -p "$node"
+    npm install --prefix "$node" --silent --no-audit --no-fund --no-save "oidc-provider@8.8.1"
 fi

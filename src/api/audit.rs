@@ -23,7 +23,26 @@ impl AuditService for Api {
     ) -> Answer<proto::GetCheckpointResponse> {
         let checkpoint = self.app.ledger().checkpoint();
         let (note, tree_size) = (checkpoint.note.clone(), checkpoint.size);
-        Ok(Response::new(proto::GetCheckpointResponse { checkpoint: note, tree_size }))
+        let cosigned = self.app.ledger().cosigning().newest();
+        let (cosigned, cosigned_size, witnesses) = cosigned.map_or_else(Default::default, |of| {
+            (of.checkpoint.note.clone(), of.checkpoint.size, of.witnesses.clone())
+        });
+        Ok(Response::new(proto::GetCheckpointResponse {
+            checkpoint: note,
+            tree_size,
+            cosigned,
+            cosigned_size,
+            witnesses,
+        }))
+    }
+
+    async fn get_log_keys(
+        &self,
+        _request: Request<proto::GetLogKeysRequest>,
+    ) -> Answer<proto::GetLogKeysResponse> {
+        let keys = self.app.ledger().key_chain();
+        let (vkey, keys) = (keys.newest().to_string(), keys.to_jsonl());
+        Ok(Response::new(proto::GetLogKeysResponse { keys, vkey }))
     }
 
     async fn get_entry(&self, request: Request<proto::GetEntryRequest>) -> Answer<proto::GetEntryResponse> {

@@ -1,24 +1,29 @@
 //! At the door of every call: who is it, and may this role call this method. Every answer carries a request id, which
 //! joins the log lines of the call.
 
+use super::calls::{Admission, Calls};
 use super::credential::{CredentialError, Credentials};
+use super::held::{Counted, Held};
 use super::roles::action_of;
-use super::status;
+use super::{Access, ApiOptions, status};
 use crate::app::{Caller, RoleTable};
 use crate::clock::{SharedClock, Stopwatch};
-use crate::telemetry::metrics;
+use crate::telemetry::{end_call, join_trace, metrics};
+use crate::tls::Peer;
 use sayso_proof::event::Role;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderValue, Request, Response};
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::codegen::{BoxFuture, Service};
+use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Layer;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// The header that brings the request id back.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -31,16 +36,31 @@ pub struct Door {
     credentials: Arc<Credentials>,
     table: Arc<RoleTable>,
     clock: SharedClock,
+    calls: Arc<Calls>,
+    /// The services of each controller, by its number.
+    behind: Arc<[Routes]>,
+    answer_max: Duration,
+    message_bytes_max: usize,
+}
+
+/// Who was let in, to which services.
+struct Admitted {
+    caller: Caller,
+    behind: Routes,
+    admission: Admission,
 }
 
 impl Door {
-    /// A door that lets in whom the table says.
-    pub fn new(credentials: Arc<Credentials>, table: Arc<RoleTable>, clock: SharedClock) -> Self {
-        Self { credentials, table, clock }
+    /// A door that lets in whom the table says, each to their controller's services, and as often as is allowed.
+    pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
+        let Access { credentials, table, clock } = access;
+        let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
+        let calls = Arc::new(Calls::new(options.calls));
+        Self { credentials, table, clock, calls, behind, answer_max, message_bytes_max }
     }
 
-    /// Who calls; nobody where nobody needs to say.
-    fn admit(&self, request: &Request<Body>) -> Result<Option<Caller>, Status> {
+    /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<Admitted>, Status> {
         let action = action_of(request.uri().path());
         if self.table.may(Role::Unspecified, action) {
             return Ok(None);
@@ -53,8 +73,11 @@ impl Door {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let caller = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
-        if self.table.may(caller.role, action) { Ok(Some(caller)) } else { Err(status::forbidden()) }
+        let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        let behind = self.behind.get(number).filter(|_| self.table.may(caller.role, action));
+        let behind = behind.ok_or_else(status::forbidden)?.clone();
+        let admission = self.calls.enter(number, &caller)?;
+        Ok(Some(Admitted { caller, behind, admission }))
     }
 
     /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
@@ -96,24 +119,34 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watch = Stopwatch::start();
         let action = action_of(request.uri().path());
         let action = if self.door.table.knows(action) { action.to_owned() } else { UNKNOWN.to_owned() };
         let id = self.door.request_id();
         let span = tracing::info_span!("call", request = %id, method = %action);
+        join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         let admitted = span.in_scope(|| self.door.admit(&request));
+        let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
+        let asked = deadline_of(request.headers());
+        let last = asked.map_or(self.door.answer_max, |asked| asked.min(self.door.answer_max));
+        let message_bytes_max = self.door.message_bytes_max;
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
-            let answer = match admitted {
-                Err(status) => Ok(status.into_http()),
-                Ok(caller) => {
-                    if let Some(caller) = caller {
-                        request.extensions_mut().insert(caller);
-                    }
-                    Caught(Box::pin(async move { inner.call(request).await })).await
+            let (answer, admission) = match admitted {
+                Err(status) => (Ok(status.into_http()), None),
+                Ok(None) => {
+                    (Caught(Box::pin(within(last, async move { inner.call(request).await }))).await, None)
+                }
+                Ok(Some(Admitted { caller, mut behind, admission })) => {
+                    let reading = admission.reading();
+                    let mut request =
+                        request.map(|body| Body::new(Counted::new(body, reading, message_bytes_max)));
+                    request.extensions_mut().insert(caller);
+                    let answer = within(last, async move { behind.call(request).await });
+                    (Caught(Box::pin(answer)).await, Some(admission))
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {
@@ -124,12 +157,44 @@ where
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
             let (code, took) = (code_of(&answer), watch.elapsed());
+            end_call(&Span::current(), code.into(), is_our_fault(code));
+            let code = name_of(code);
             metrics().call(&action, code, took);
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
-            Ok(answer)
+            // A stream that goes on has until its caller's deadline, if there is one; its call counts until then.
+            let rest = asked.map(|asked| Box::pin(tokio::time::sleep(asked.saturating_sub(took))));
+            Ok(answer.map(|body| Body::new(Held::new(body, admission, call, rest))))
         };
         Box::pin(answering.instrument(span))
     }
+}
+
+/// Ends a call that has no answer in time. What it wrote, or is writing, is not undone.
+async fn within<F>(last: Duration, answer: F) -> Result<Response<Body>, Infallible>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    let late =
+        |_| Ok(Status::deadline_exceeded("no answer in time; what was begun may still be done").into_http());
+    tokio::time::timeout(last, answer).await.unwrap_or_else(late)
+}
+
+/// What `grpc-timeout` says (gRPC over HTTP2, Requests): up to eight digits and a unit. Nothing where it says nothing that
+/// can be understood.
+fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let fits = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| fits)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3_600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 /// A call panicked; the hook has logged where.
@@ -151,8 +216,17 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<F> {
 }
 
 /// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
-fn code_of(answer: &Response<Body>) -> &'static str {
-    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+fn code_of(answer: &Response<Body>) -> Code {
+    answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// Codes that make a server's span an error (OpenTelemetry semantic conventions for gRPC).
+fn is_our_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
+}
+
+fn name_of(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
@@ -180,4 +254,25 @@ fn code_of(answer: &Response<Body>) -> &'static str {
 /// The service does not stand behind the door.
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(status::forbidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            deadline_of(&headers)
+        };
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!((read("7u"), read("1n")), (Some(Duration::from_micros(7)), Some(Duration::from_nanos(1))));
+        for bad in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 }

@@ -47,6 +47,9 @@ pub enum CredentialError {
     /// Not one of ours, expired, or malformed.
     #[error("the credential is not valid: {0}")]
     Invalid(&'static str),
+    /// A good one, for a controller that is not here. Callers are told no more than whoever may not do something is.
+    #[error("the credential is for another controller")]
+    Elsewhere,
     /// The issuer's key file can't be used.
     #[error("issuer key `{path}`: {source}")]
     KeyFile {
@@ -147,7 +150,7 @@ impl Issuer {
             return Err(CredentialError::Invalid("expired"));
         }
         if claims.controller != self.controller {
-            return Err(CredentialError::Invalid("for another controller"));
+            return Err(CredentialError::Elsewhere);
         }
         let role = role_from_name(&claims.role).ok_or(CredentialError::Invalid("unknown role"))?;
         Ok((caller_named(role, claims.sub)?, claims.exp))
@@ -177,34 +180,18 @@ pub(super) fn caller_named(role: Role, name: String) -> Result<Caller, Credentia
     Ok(Caller { role, name, subject: None })
 }
 
-/// Every way to say who calls.
-pub struct Credentials {
-    /// `<ledger>/<controller>`: what certificates must be for.
-    origin: String,
-    issuer: Option<Arc<Issuer>>,
-    tokens: Option<Arc<Tokens>>,
+/// Whose word counts about the callers of one controller.
+pub struct Trusted {
+    /// Which controller.
+    pub controller: String,
+    /// The built-in issuer, with the controller's own key.
+    pub issuer: Option<Arc<Issuer>>,
+    /// Another one.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
-impl Credentials {
-    /// For one log: the built-in issuer, another one, or both.
-    #[must_use]
-    pub fn new(origin: String, issuer: Option<Arc<Issuer>>, tokens: Option<Arc<Tokens>>) -> Self {
-        Self { origin, issuer, tokens }
-    }
-
-    /// Who calls: as the token says, or where there is none, as the connection's certificate.
-    ///
-    /// # Errors
-    /// There is neither, or it is not valid.
-    pub(super) fn caller(
-        &self,
-        bearer: Option<&str>,
-        connection: &Extensions,
-    ) -> Result<Caller, CredentialError> {
-        let Some(token) = bearer.map(str::trim) else {
-            let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
-            return self.of_certificate(&names);
-        };
+impl Trusted {
+    fn caller(&self, token: &str) -> Result<Caller, CredentialError> {
         match (&self.issuer, &self.tokens) {
             // Tokens of the built-in issuer name no key.
             (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
@@ -216,20 +203,70 @@ impl Credentials {
             (None, None) => Err(CredentialError::Missing),
         }
     }
+}
+
+/// Every way to say who calls, and of which controller.
+pub struct Credentials {
+    /// The first part of every origin: what certificates must be for.
+    ledger: String,
+    /// By number, as callers are told apart from here on.
+    trusted: Vec<Trusted>,
+}
+
+/// The claim that says whose keys a token has to be checked with. Nothing else is believed before that.
+#[derive(Deserialize)]
+struct Named {
+    controller: String,
+}
+
+impl Credentials {
+    /// For the controllers of one ledger, in the order of their numbers.
+    #[must_use]
+    pub fn new(ledger: String, trusted: Vec<Trusted>) -> Self {
+        Self { ledger, trusted }
+    }
+
+    /// Who calls, and the number of their controller: as the token says, or where there is none, as the connection's
+    /// certificate.
+    ///
+    /// # Errors
+    /// There is neither, it is not valid, or its controller is not here.
+    pub(super) fn caller(
+        &self,
+        bearer: Option<&str>,
+        connection: &Extensions,
+    ) -> Result<(usize, Caller), CredentialError> {
+        let Some(token) = bearer.map(str::trim) else {
+            let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
+            return self.of_certificate(&names);
+        };
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
+        let number = named.ok().and_then(|named| self.number_of(&named.controller));
+        // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
+        let number = number.unwrap_or_default();
+        let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
+        Ok((number, trusted.caller(token)?))
+    }
+
+    fn number_of(&self, controller: &str) -> Option<usize> {
+        self.trusted.iter().position(|trusted| trusted.controller == controller)
+    }
 
     /// `spiffe://<ledger>/<controller>/<role>/<name>`; of several such names none counts.
-    fn of_certificate(&self, names: &[String]) -> Result<Caller, CredentialError> {
+    fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
         let mut named = names.iter().filter_map(|name| name.strip_prefix("spiffe://"));
         let (name, None) = (named.next().ok_or(CredentialError::Missing)?, named.next()) else {
             return Err(CredentialError::Invalid("the certificate has several names"));
         };
-        let rest = name.strip_prefix(self.origin.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        let (role, name) = rest
-            .and_then(|rest| rest.split_once('/'))
-            .filter(|(_, name)| !name.contains('/'))
-            .ok_or(CredentialError::Invalid("the certificate is for another ledger or controller"))?;
+        let rest = name.strip_prefix(self.ledger.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let rest = rest.ok_or(CredentialError::Invalid("the certificate is for another ledger"))?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        let [controller, role, name] = parts.as_slice() else {
+            return Err(CredentialError::Invalid("the certificate names no controller, role and name"));
+        };
         let role = role_from_name(role).ok_or(CredentialError::Invalid("unknown role"))?;
-        caller_named(role, name.to_owned())
+        let caller = caller_named(role, (*name).to_owned())?;
+        Ok((self.number_of(controller).ok_or(CredentialError::Elsewhere)?, caller))
     }
 }
 

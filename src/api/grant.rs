@@ -6,7 +6,8 @@ use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
 use crate::proto::grant_service_server::GrantService;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -15,6 +16,8 @@ type WatchAnswer = Result<proto::WatchRevocationsResponse, Status>;
 
 /// Revocations that wait for a slow watcher.
 const WAITING_MAX: usize = 16;
+/// How long a watch may take nothing while something waits for it.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
 
 fn grant_id(text: &str) -> Result<GrantId, Status> {
     text.parse().map_err(|bad: crate::domain::Violation| status::invalid(&bad.field, &bad.problem))
@@ -41,6 +44,26 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
         recorded_at: Some(convert::time(revocation.recorded_at_ms)),
         cause_event_id: revocation.cause,
         source_event_id: revocation.source,
+    }
+}
+
+/// Tells a watch the next thing. One that has taken nothing for too long is cut off with where it can resume: `told`, the
+/// cursor of what it was told last. False where there is nobody to be told more.
+async fn tell<T>(
+    sender: &mpsc::Sender<Result<T, Status>>,
+    last_word: &mut Option<OwnedPermit<Result<T, Status>>>,
+    next: Result<T, Status>,
+    told: u64,
+    behind_max: Duration,
+) -> bool {
+    match tokio::time::timeout(behind_max, sender.send(next)).await {
+        Ok(sent) => sent.is_ok(),
+        Err(_) => {
+            if let Some(place) = last_word.take() {
+                place.send(Err(status::fell_behind(told)));
+            }
+            false
+        }
     }
 }
 
@@ -133,15 +156,18 @@ impl GrantService for Api {
     ) -> Answer<Self::WatchRevocationsStream> {
         let caller = auth::caller(&request)?;
         let mut watch = self.app.watch_revocations(&caller, request.into_inner().after_cursor);
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        // One place more, for the last word to a watch that takes no other.
+        let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
         let standing = proto::WatchRevocationsResponse { cursor: watch.cursor(), ..Default::default() };
         tokio::spawn(async move {
-            let mut next = Ok(standing);
+            let Ok(mut last_word) = sender.clone().reserve_owned().await.map(Some) else { return };
+            let (mut next, mut told) = (Ok(standing), watch.cursor());
             loop {
-                let last = next.is_err();
-                if sender.send(next).await.is_err() || last {
+                let is_last = next.is_err();
+                if !tell(&sender, &mut last_word, next, told, BEHIND_MAX).await || is_last {
                     return;
                 }
+                told = watch.cursor();
                 next = tokio::select! {
                     fell = watch.next() => fell.map(fallen).map_err(status::of),
                     () = sender.closed() => return,
@@ -221,5 +247,35 @@ impl GrantService for Api {
         let found = self.app.list_artifacts(&caller, &subject).await.map_err(status::of)?;
         let artifacts = found.into_iter().map(convert::artifact).collect();
         Ok(Response::new(proto::ListArtifactsResponse { artifacts }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_takes_nothing_is_cut_off_and_told_where_to_resume() {
+        let (sender, mut receiver) = mpsc::channel(WAITING_MAX + 1);
+        let mut last_word = Some(sender.clone().reserve_owned().await.unwrap());
+        let mut told = 0;
+        for cursor in 1.. {
+            if !tell(&sender, &mut last_word, Ok(cursor), told, Duration::from_millis(50)).await {
+                break;
+            }
+            told = cursor;
+        }
+        assert_eq!(told, WAITING_MAX as u64, "so many wait, and not one more");
+        drop(sender);
+        for cursor in 1..=told {
+            assert_eq!(receiver.recv().await.unwrap().unwrap(), cursor, "what was told is delivered");
+        }
+        let cut_off = receiver.recv().await.unwrap().unwrap_err();
+        assert_eq!(cut_off.code(), tonic::Code::ResourceExhausted);
+        let details = tonic_types::StatusExt::get_error_details(&cut_off);
+        assert_eq!(details.error_info().unwrap().metadata["cursor"], told.to_string());
+        assert!(details.retry_info().is_some());
+        assert!(receiver.recv().await.is_none());
     }
 }

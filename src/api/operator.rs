@@ -1,12 +1,15 @@
 //! `OperatorService`.
 
-use super::{Api, status};
+use super::{Api, auth, convert, status};
 use crate::proto;
 use crate::proto::operator_service_server::OperatorService;
 use std::pin::Pin;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
+
+/// How long checkpoints carry both keys where nothing else is said: a week.
+const TRANSITION_MS: u64 = 7 * 86_400_000;
 
 #[tonic::async_trait]
 impl OperatorService for Api {
@@ -22,6 +25,23 @@ impl OperatorService for Api {
             Ok(proto::BackupResponse { chunk: piece.bytes, entries_done, entries_total })
         });
         Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn rotate_log_key(
+        &self,
+        request: Request<proto::RotateLogKeyRequest>,
+    ) -> Result<Response<proto::RotateLogKeyResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let transition_ms = convert::duration_ms(request.transition.as_ref(), "transition")?;
+        let transition_ms = transition_ms.unwrap_or(TRANSITION_MS);
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let rotated = self.app.rotate_log_key(&caller, transition_ms, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::RotateLogKeyResponse {
+            receipt: Some(convert::receipt(rotated.receipt)),
+            vkey: rotated.vkey,
+            from_position: rotated.from_position,
+        }))
     }
 
     async fn get_stats(

@@ -150,7 +150,7 @@ impl RightsService for Api {
             if everybody { None } else { Some(caller.subject_of(&request.subject).map_err(status::of)?) };
         let due_by = convert::maybe_millis(request.due_by.as_ref(), "due_by")?;
         let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
-        let page = self.app.list_requests(subject.as_ref(), due_by, &request.cursor, count).await;
+        let page = self.app.list_requests(&caller, subject.as_ref(), due_by, &request.cursor, count).await;
         let page = page.map_err(status::of)?;
         Ok(Response::new(proto::ListRequestsResponse {
             requests: page.requests.into_iter().map(convert::rights_request).collect(),

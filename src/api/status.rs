@@ -55,6 +55,7 @@ pub fn of(error: AppError) -> Status {
             with(Code::ResourceExhausted, details)
         }
         AppError::Unavailable => with(Code::Unavailable, reason("STORE_UNAVAILABLE")),
+        AppError::ShuttingDown => with(Code::Unavailable, reason("SHUTTING_DOWN")),
         AppError::Stopped => with(Code::Unavailable, reason("STOPPED")),
         AppError::Internal(cause) => {
             tracing::error!(%cause, "a request failed inside");
@@ -69,16 +70,41 @@ fn precondition(message: &str, kind: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+/// What a watch gets that does not take what it is told.
+#[must_use]
+pub fn fell_behind(cursor: u64) -> Status {
+    let mut details = ErrorDetails::with_error_info(
+        "WATCH_FELL_BEHIND",
+        DOMAIN,
+        HashMap::from([("cursor".to_owned(), cursor.to_string())]),
+    );
+    details.set_retry_info(Some(RETRY_AFTER));
+    let message = format!("the watch did not take what it was told; resume after cursor {cursor}");
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// What a caller without a good credential gets.
 #[must_use]
 pub fn of_credential(error: &CredentialError) -> Status {
+    if matches!(error, CredentialError::Elsewhere) {
+        return forbidden();
+    }
     Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("UNAUTHENTICATED"))
 }
 
-/// What a caller gets whose role may not do this.
+/// What a caller gets whose role may not do this, or whose controller is not here.
 #[must_use]
 pub fn forbidden() -> Status {
     Status::with_error_details(Code::PermissionDenied, "this role may not do this", reason("ROLE"))
+}
+
+/// What a caller gets who makes too many calls, or too large ones.
+#[must_use]
+pub fn too_many(retry_after: Duration) -> Status {
+    let mut details = reason("TOO_MANY_CALLS");
+    details.set_retry_info(Some(retry_after));
+    let message = "too many calls with this credential; try again later";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// One field that is wrong on the wire already.

@@ -121,7 +121,7 @@ impl Tokens {
             return Err(invalid("not valid yet"));
         }
         if claims.controller != self.rules.controller {
-            return Err(invalid("for another controller"));
+            return Err(CredentialError::Elsewhere);
         }
         let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
         Ok((caller_named(role, claims.sub)?, claims.exp))

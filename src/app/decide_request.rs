@@ -98,7 +98,7 @@ impl App {
         self.submitted(*id, Vec::new()).await
     }
 
-    fn decision(
+    pub(super) fn decision(
         &self,
         record: &RequestRecord,
         outcome: RequestOutcome,

@@ -6,14 +6,15 @@
 //! are destroyed does `ErasureCompleted` say so, and after it, where the person stays, their own record.
 
 use super::App;
+use super::complete_erasures::Completion;
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
-use super::publish::PlainEvent;
 use super::write::{Planned, Stamp, Turn};
 use crate::domain::erasure::{self, Scope, Selection, ranges};
-use crate::domain::event::{Actor, ErasureCompleted, ErasureRequested, Event, Recorded, Role};
+use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::rights::Hold;
+use crate::telemetry::{ErasureStep, metrics};
 use prost::Message;
 use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
 use std::sync::Arc;
@@ -77,11 +78,13 @@ impl App {
         let app = Arc::clone(self);
         let task = tokio::spawn(async move {
             let _under_way = app.erasing.read().await;
-            if erasure.is_whole() {
+            metrics().erasure(ErasureStep::Begun);
+            let erased = if erasure.is_whole() {
                 app.erase_whole(turn, planned, &erasure).await
             } else {
                 app.erase_part(turn, planned, &erasure).await
-            }
+            };
+            erased.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
@@ -199,12 +202,21 @@ impl App {
         self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
     }
 
+    /// How many erasures have begun and are not known to be complete.
+    ///
+    /// # Errors
+    /// The key store.
+    pub fn unfinished_erasures(&self) -> Result<u64, AppError> {
+        Ok(self.vault.pending_erasures()?.len() as u64)
+    }
+
     /// Finishes erasures whose keys are gone but whose completion was not recorded.
     pub(super) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         for (request, intent) in self.vault.pending_erasures()? {
             let malformed = |_| AppError::Internal(Cause::Inconsistent("an erasure's intent can't be read"));
             let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted");
+            metrics().erasure(ErasureStep::Resumed);
             let lane = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
                 Ok(handle) => self.lane_by_handle(Handle(handle)).await?,
                 Err(_) => None,
@@ -232,21 +244,8 @@ impl App {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
         let missing = AppError::Internal(Cause::Inconsistent("an erasure's intent lacks its completion"));
         let completed = completed.ok_or(missing)?;
-        let app = Arc::clone(self);
-        let positions: Vec<u64> =
-            completed.discarded.iter().flat_map(|range| range.first..=range.last).collect();
-        let discarded = tokio::task::spawn_blocking(move || {
-            app.due.forget(&positions);
-            app.store().discard(&positions)
-        });
-        discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
-        if self.erasure_position(&request)?.is_none() {
-            let completed = ErasureCompleted { key_epoch: self.vault.key_epoch(), ..completed };
-            let event = Event::ErasureCompleted(completed);
-            let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-            let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-            self.publish_as(actor, self.now_ms(), vec![PlainEvent::new(event)], stamp).await?;
-        }
+        let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
+        self.discard_and_say(Completion { request, completed, stamp }).await?;
         if let (Some((lane, gate)), Some(decided)) = (part_of, decided) {
             let said = lane.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
             if !said {

@@ -50,6 +50,9 @@ pub enum AppError {
     /// The store does not take writes.
     #[error("the store does not take writes now; nothing was written")]
     Unavailable,
+    /// The daemon is being stopped, and this would go on for ever.
+    #[error("the ledger is shutting down; resume where you are")]
+    ShuttingDown,
     /// The outcome of a write is unknown; the daemon must be restarted.
     #[error("the ledger has stopped after a storage failure; restart it to recover")]
     Stopped,
@@ -99,7 +102,17 @@ impl AppError {
 
 impl<E: Into<Cause>> From<E> for AppError {
     fn from(error: E) -> Self {
-        Self::Internal(error.into())
+        match error.into() {
+            // No room: nothing was written, and it may be tried again.
+            Cause::Store(StoreError::Full) | Cause::Vault(VaultError::Store(StoreError::Full)) => {
+                Self::Unavailable
+            }
+            Cause::Store(StoreError::Stopped)
+            | Cause::Vault(
+                VaultError::Halted | VaultError::Stopped | VaultError::Store(StoreError::Stopped),
+            ) => Self::Stopped,
+            cause => Self::Internal(cause),
+        }
     }
 }
 
@@ -114,6 +127,10 @@ impl From<SubmitError> for AppError {
             SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a lane lost its place")),
             SubmitError::Malformed => {
                 Self::Internal(Cause::Inconsistent("an entry is not what its header says"))
+            }
+            // Nobody writes while the key changes.
+            SubmitError::OtherKey => {
+                Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))
             }
             SubmitError::Clock => Self::Internal(Cause::Inconsistent("an event was stamped out of bounds")),
         }

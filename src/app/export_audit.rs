@@ -4,7 +4,7 @@ use super::App;
 use super::Caller;
 use super::error::{AppError, Cause};
 use super::publish::PlainEvent;
-use super::write::Stamp;
+use super::write::{Receipt, Stamp};
 use crate::audit;
 use crate::domain::event::{AuditExported, Event};
 use crate::domain::ids::Handle;
@@ -12,10 +12,13 @@ use crate::vault::VaultError;
 use sayso_proof::entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pieces that wait for a slow reader.
 const WAITING_MAX: usize = 8;
+/// How long an export waits for witnesses to cosign what it holds.
+const WITNESSES_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once.
 const READ_COUNT: usize = 256;
 
@@ -31,7 +34,8 @@ pub struct ExportChunk {
 }
 
 impl App {
-    /// Exports the log as it is now. The export itself is an event, and the last one in the bundle. `sealed` leaves
+    /// Exports the log as it is now. The export itself is an event in the bundle, which where witnesses are
+    /// asked waits for them and holds what was written meanwhile. `sealed` leaves
     /// bodies closed.
     ///
     /// # Errors
@@ -55,14 +59,28 @@ impl App {
         let epoch = self.vault.key_epoch();
         let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, Stamp::default()).await?;
         drop(quiet);
+        let checkpoint = self.cosigned_from(&receipt).await;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let app = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.write_bundle(&receipt.checkpoint, epoch, sealed, &sender) {
+            if let Err(error) = app.write_bundle(&checkpoint, epoch, sealed, &sender) {
                 let _gone = sender.blocking_send(Err(error));
             }
         });
         Ok(receiver)
+    }
+
+    /// A checkpoint that holds what a receipt is for, cosigned where witnesses answer in time.
+    async fn cosigned_from(&self, receipt: &Receipt) -> String {
+        let position = receipt.events.last().map_or(0, |event| event.position);
+        if self.is_witnessed().is_some() {
+            let cosigned = self.ledger.cosigning().wait_for(position.saturating_add(1));
+            match tokio::time::timeout(WITNESSES_WAIT_MAX, cosigned).await {
+                Ok(cosigned) => return cosigned.checkpoint.note.clone(),
+                Err(_) => tracing::warn!("an export goes without cosignatures: too few witnesses answer"),
+            }
+        }
+        receipt.checkpoint.clone()
     }
 
     fn write_bundle(

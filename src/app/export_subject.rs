@@ -4,6 +4,7 @@
 //! Passes are made over the person's events, each read, written and forgotten, so that memory does not grow with the
 //! history: only with what is held now, with the decisions (which are few), and by 24 bytes a grant.
 
+mod answer;
 mod records;
 mod survey;
 mod told;
@@ -53,15 +54,21 @@ struct Export {
     state: SubjectState,
     rules: Arc<Rules>,
     now_ms: u64,
+    /// Who takes it.
+    caller: Caller,
+    /// What it answers.
+    request: Option<EventId>,
     done: AtomicU64,
 }
 
 impl App {
     /// Makes a package of everything about a person, or of what they provided, as one ZIP file. It is recorded before
-    /// the first byte. An erasure carried out meanwhile ends it.
+    /// the first byte. An erasure carried out meanwhile ends it. A request that it answers is completed behind the last
+    /// byte, and not where the caller goes away before.
     ///
     /// # Errors
-    /// Nothing is held about the person (and nothing tells one who was erased from one who never was); or the store.
+    /// Nothing is held about the person (and nothing tells one who was erased from one who never was); the request is not
+    /// theirs, of another kind, or decided already; or the store.
     /// Later errors come through the channel, after which nothing follows: what came before is no whole file.
     pub async fn export_subject(
         self: &Arc<Self>,
@@ -83,14 +90,12 @@ impl App {
             state,
             rules: self.rules(),
             now_ms: self.now_ms(),
+            caller: caller.clone(),
+            request,
             done: AtomicU64::new(0),
         };
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = export.write(&sender) {
-                let _gone = sender.blocking_send(Err(export.as_told(error)));
-            }
-        });
+        tokio::spawn(export.run(sender));
         Ok(receiver)
     }
 
@@ -112,6 +117,9 @@ impl App {
             // A handle without events: nothing is held.
             return Err(AppError::NotFound("subject"));
         }
+        if let Some(request) = &request {
+            answer::check(&lane, kind, request)?;
+        }
         let kind = match kind {
             Kind::Access => PackageKind::Access,
             Kind::Portability => PackageKind::Portability,
@@ -125,6 +133,22 @@ impl App {
 }
 
 impl Export {
+    async fn run(self, sender: mpsc::Sender<Result<PackageChunk, AppError>>) {
+        let pieces = sender.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let written = self.write(&pieces);
+            (self, written)
+        });
+        let told = match written.await {
+            Ok((export, Ok(()))) => export.answer(&sender).await.map_err(|error| export.as_told(error)),
+            Ok((export, Err(error))) => Err(export.as_told(error)),
+            Err(_) => Err(AppError::Internal(Cause::Task)),
+        };
+        if let Err(error) = told {
+            let _gone = sender.send(Err(error)).await;
+        }
+    }
+
     /// Whatever fails once an erasure has begun, fails because of it.
     fn as_told(&self, error: AppError) -> AppError {
         let destroyed =
@@ -192,11 +216,10 @@ impl Export {
             origin: self.app.ledger.origin(),
             counts: [self.held().count(), self.state.consents.records().len(), events],
         };
-        let mut member = zip.begin("index.html")?;
-        let mut page = Page::begin(&mut member, &head)?;
+        let mut page = Page::begin(zip.begin("index.html")?, &head)?;
         self.write_sections(survey, &mut page)?;
         page.finish(&self.app.controller)?;
-        Ok(member.finish()?)
+        Ok(())
     }
 
     fn write_json<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
@@ -205,8 +228,7 @@ impl Export {
             verifier_key: self.app.ledger.verifier_key().to_string(),
             checkpoint: self.app.ledger.checkpoint().note.clone(),
         };
-        let mut member = zip.begin("package.json")?;
-        let mut json = JsonFile::begin(&mut member)?;
+        let mut json = JsonFile::begin(zip.begin("package.json")?)?;
         json.field("format", &package::FORMAT)?;
         json.field("version", &package::VERSION)?;
         json.field("kind", &self.kind.name())?;
@@ -217,7 +239,7 @@ impl Export {
         json.field("subject", &self.subject())?;
         self.write_sections(survey, &mut json)?;
         json.finish()?;
-        Ok(member.finish()?)
+        Ok(())
     }
 
     fn write_receipts<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
@@ -227,9 +249,8 @@ impl Export {
             }
             let (lane, rules) = (&self.lane, &self.rules);
             let receipt = self.app.make_receipt(lane, rules, &self.state, &survey.asked, record)?;
-            let mut member = zip.begin(&records::receipt_path(&record.event_id))?;
-            serde_json::to_writer_pretty(&mut member, &receipt).map_err(std::io::Error::from)?;
-            member.finish()?;
+            let member = zip.begin(&records::receipt_path(&record.event_id))?;
+            serde_json::to_writer_pretty(member, &receipt).map_err(std::io::Error::from)?;
         }
         Ok(())
     }

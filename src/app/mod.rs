@@ -5,6 +5,7 @@ mod backup;
 mod caller;
 mod certificate;
 mod check_grant;
+mod complete_erasures;
 mod consent_receipt;
 mod decide_request;
 mod define;
@@ -13,6 +14,7 @@ mod due;
 mod erase_subject;
 mod error;
 mod evaluate_use;
+mod examine;
 mod explain_grant;
 mod explain_refusal;
 mod export_audit;
@@ -42,6 +44,7 @@ mod restore;
 mod resume_erasures;
 mod retention;
 mod revocations;
+mod rotate_log_key;
 mod rules;
 mod submit_request;
 mod sweep;
@@ -58,6 +61,7 @@ pub use check_grant::Standing;
 pub use decide_request::Verdict;
 pub use error::{AppError, Cause};
 pub use evaluate_use::{Allowed, Evaluation, UseCase};
+pub use examine::{Examination, Examined, Fault, examine};
 pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use export_audit::ExportChunk;
 pub use export_subject::PackageChunk;
@@ -79,6 +83,7 @@ pub use request_grant::{Grant, GrantRequest, Issued};
 pub use requests::{RequestPage, Submitted};
 pub use restore::{RestoreError, Restored, restore_log};
 pub use revocations::{Revocation, Watch};
+pub use rotate_log_key::Rotated;
 pub use rules::{Rules, Version};
 pub use submit_request::NewRequest;
 pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
@@ -90,7 +95,7 @@ pub use crate::bounds::RoleTable;
 use crate::clock::SharedClock;
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::ids::{Handle, SubjectId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
 use crate::vault::Vault;
 use lane::{Lane, Lanes};
@@ -126,8 +131,13 @@ pub struct App {
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
+    /// Erasures whose keys are gone and whose bytes and word wait to be dealt with together.
+    completing: complete_erasures::Completing,
     /// Held from looking at a period's privacy budget to spending it.
     reporting: tokio::sync::Mutex<()>,
+    log_keys: LogKeys,
+    /// Set once the daemon is being stopped: what would go on for ever ends.
+    stopping: tokio::sync::watch::Sender<bool>,
     report_settings: ReportSettings,
 }
 

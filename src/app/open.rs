@@ -1,6 +1,6 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
-use super::error::AppError;
+use super::error::{AppError, Cause};
 use super::lane::Lanes;
 use super::publish::Desk;
 use super::revocations::Bells;
@@ -10,13 +10,16 @@ use super::{App, Restored, TierKeys, revocations, sweep};
 use crate::bounds;
 use crate::clock::SharedClock;
 use crate::domain::attribute::InferenceTerms;
-use crate::domain::event::{Event, LogOpened, Recorded};
+use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKey};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::store::{KeyStore, LogStore, StoreError};
 use crate::vault::{RootCustody, Vault, VaultError};
+use ed25519_dalek::VerifyingKey;
+use sayso_proof::checkpoint::VerifierKey;
+use sayso_proof::keys::KeyChain;
 use std::sync::{Arc, RwLock};
 
 /// Entries looked at in one piece while an index is restored.
@@ -26,8 +29,8 @@ const RESTORE_COUNT: usize = 1_024;
 pub struct Settings {
     /// The log's options.
     pub ledger: LedgerOptions,
-    /// The log's key.
-    pub log_key: LogKey,
+    /// Where the log's keys are.
+    pub log_keys: LogKeys,
     /// Keeps the root key, which opens the key store.
     pub custody: Arc<dyn RootCustody>,
     /// Where entries are.
@@ -44,6 +47,8 @@ pub struct Settings {
     pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
+    /// Verifier keys of the witnesses that are asked.
+    pub witnesses: Vec<String>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
     /// When inferences end that do not say so.
@@ -73,6 +78,11 @@ pub enum OpenError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The log has entries and the key store has nothing.
+    #[error(
+        "the log has entries, but the key store is empty: bring `keys` back, or `sayso restore` a backup"
+    )]
+    NoKeys,
     /// Reading the rules, starting the log or finishing an erasure.
     #[error("starting: {0}: {1:?}")]
     Start(&'static str, AppError),
@@ -84,13 +94,23 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or what is in them does not fit together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        let vault = Arc::new(Vault::open(settings.keys, settings.custody, Arc::clone(&settings.clock))?);
-        let ledger =
-            Ledger::open(settings.ledger, settings.log, settings.log_key, Arc::clone(&settings.clock))?;
+        // A tree with nobody in it would open none of what is there.
+        if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
+            return Err(OpenError::NoKeys);
+        }
+        let vault = Arc::new(Vault::open(
+            Arc::clone(&settings.keys),
+            Arc::clone(&settings.custody),
+            Arc::clone(&settings.clock),
+        )?);
         let failed = |what| move |error| OpenError::Start(what, error);
-        let (plain, desk) = read_plain(ledger.store().as_ref()).map_err(failed("reading the rules"))?;
+        let (plain, desk) = read_plain(settings.log.as_ref()).map_err(failed("reading the rules"))?;
+        let signing = find_keys(&settings, &plain)?;
+        let clock = Arc::clone(&settings.clock);
+        let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let said: Vec<Recorded> =
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
+        let witnesses = changed_witnesses(&plain, &settings.witnesses);
         let rules = RulesHistory::new(plain.into_iter(), settings.clock.now_ms())
             .map_err(failed("reading the rules"))?;
         let app = Arc::new(Self {
@@ -111,8 +131,11 @@ impl App {
             inferences: settings.inferences,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
+            completing: super::complete_erasures::Completing::default(),
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
+            log_keys: settings.log_keys,
+            stopping: tokio::sync::watch::Sender::new(false),
         });
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
@@ -123,6 +146,10 @@ impl App {
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
         app.warn_of_unknown_categories();
+        if !witnesses.is_empty() {
+            app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
+        }
+        app.end_key_transition();
         app.watch_bounds();
         Ok(app)
     }
@@ -139,6 +166,11 @@ impl App {
         }
     }
 
+    /// Ends what would go on for ever, such as watches; requests under way are still answered.
+    pub fn begin_shutdown(&self) {
+        self.stopping.send_replace(true);
+    }
+
     /// Takes no more writes and has everything durable.
     pub async fn shutdown(self: Arc<Self>) {
         self.stop_watching_bounds().await;
@@ -151,7 +183,13 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ledger.takes_writes()
+        self.ledger.takes_writes() && self.vault.takes_writes()
+    }
+
+    /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.
+    #[must_use]
+    pub fn is_witnessed(&self) -> Option<bool> {
+        self.ledger.cosigning().is_enough(self.now_ms())
     }
 
     /// The first frame of a log: its key, its words, its bounds.
@@ -196,6 +234,68 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What the log has to say for its witnesses to be those that are asked.
+fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
+    let mut named: Vec<&String> = Vec::new();
+    for event in plain {
+        match &event.event {
+            Event::WitnessAdded(added) => named.push(&added.vkey),
+            Event::WitnessRemoved(removed) => named.retain(|vkey| **vkey != removed.vkey),
+            _ => {}
+        }
+    }
+    let gone = named.iter().filter(|vkey| !asked.contains(vkey));
+    let gone = gone.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
+    let new = asked.iter().filter(|vkey| !named.contains(vkey));
+    let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
+    gone.chain(new).collect()
+}
+
+/// What the log is signed with: every key that it says it had, and those of them that are held.
+fn find_keys(settings: &Settings, plain: &[Recorded]) -> Result<Signing, OpenError> {
+    let chain = key_chain(settings.log.as_ref(), &settings.ledger.origin, plain)?;
+    let (keys, is_restored) = (&settings.log_keys, settings.ledger.is_restored);
+    let in_force = chain.as_ref().map(|(chain, _)| &chain.newest().key);
+    let held = keys.find(in_force, is_restored, settings.clock.as_ref())?;
+    let mut signing = Signing::with(&settings.ledger.origin, held.key);
+    if let Some((chain, until_ms)) = chain {
+        let before = held.previous.filter(|key| {
+            let previous = chain.at(chain.from_position().saturating_sub(1));
+            chain.rotations() > 0 && previous.key == key.verifying()
+        });
+        signing.also = before.map(|key| (Arc::new(key), until_ms));
+        signing.chain = chain;
+    }
+    Ok(signing)
+}
+
+/// The keys that a log says it had, and until when checkpoints carry the one before; nothing of a log that has not begun.
+fn key_chain(
+    store: &dyn LogStore,
+    origin: &str,
+    plain: &[Recorded],
+) -> Result<Option<(KeyChain, u64)>, OpenError> {
+    let mut found: Option<(KeyChain, u64)> = None;
+    for event in plain {
+        match (&event.event, &mut found) {
+            (Event::LogOpened(opened), None) => {
+                let key = <[u8; 32]>::try_from(opened.public_key.as_slice()).ok();
+                let key = key.and_then(|key| VerifyingKey::from_bytes(&key).ok());
+                let wrong = AppError::Internal(Cause::Inconsistent("the log opens without a key"));
+                let key = key.ok_or(OpenError::Start("reading the log's keys", wrong))?;
+                let verifier = VerifierKey { name: origin.to_owned(), key };
+                found = Some((KeyChain::from(&verifier), 0));
+            }
+            (Event::LogKeyRotated(_), Some((chain, until_ms))) => {
+                let bytes = store.read_entry(event.position)?.bytes.unwrap_or_default();
+                *until_ms = chain.take(event.position, &bytes).map_err(LedgerError::from)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Every event about nobody, and where the next one goes.

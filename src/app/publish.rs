@@ -10,6 +10,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
+use crate::ledger::LogKey;
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
@@ -49,12 +50,14 @@ pub(super) struct PlainEvent {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// By its writer.
     pub signature: Option<WriterSignature>,
+    /// Of a request of its own; none: the frame's.
+    pub stamp: Option<Stamp>,
 }
 
 impl PlainEvent {
     pub fn new(event: Event) -> Self {
         let index = index_of(&event);
-        Self { event, index, signature: None }
+        Self { event, index, signature: None, stamp: None }
     }
 }
 
@@ -145,11 +148,25 @@ impl App {
         if let Some(Begin::Replayed(receipt, events)) = self.replay(&stamp, false)? {
             return Ok((receipt, events));
         }
+        self.publish_at(&mut desk, actor, about_ms, events, stamp, None).await
+    }
+
+    /// For the holder of the desk. With a new key, the one event is what brings it in.
+    pub(super) async fn publish_at(
+        &self,
+        desk: &mut Desk,
+        actor: Actor,
+        about_ms: u64,
+        events: Vec<PlainEvent>,
+        stamp: Stamp,
+        new_key: Option<Arc<LogKey>>,
+    ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
         let bells: Vec<_> = events.iter().flat_map(|each| self.bells.of(&each.index)).collect();
         let (mut version, mut previous) = (desk.version, desk.newest);
         let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
+            let stamp = each.stamp.unwrap_or_else(|| stamp.clone());
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
                 handle: Handle::NOBODY,
@@ -166,17 +183,25 @@ impl App {
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(header, payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.leaf_hash));
-            drafts.push((ready.header.clone(), ready.leaf_hash, draft));
+            drafts.push((ready.header.clone(), ready.leaf_hash, draft, stamp.digest));
             prepared.push(ready);
         }
-        let committed = self.ledger.submit(prepared).await?;
+        let committed = match (new_key, prepared.pop()) {
+            (Some(new), Some(entry)) if prepared.is_empty() => {
+                self.ledger.submit_rotation(entry, new).await?
+            }
+            (_, last) => {
+                prepared.extend(last);
+                self.ledger.submit(prepared).await?
+            }
+        };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
         *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
             .into_iter()
             .zip(places)
-            .map(|((header, leaf, draft), place)| {
+            .map(|((header, leaf, draft, request_digest), place)| {
                 let event = Recorded {
                     event_id: EventId(header.event_id),
                     position: place.position,
@@ -185,7 +210,7 @@ impl App {
                     sealed_at_ms,
                     about_ms,
                     actor: draft.actor,
-                    request_digest: stamp.digest.clone(),
+                    request_digest,
                     event: draft.event,
                 };
                 let receipt = receipt_of(&event, leaf);

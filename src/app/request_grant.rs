@@ -91,6 +91,7 @@ impl App {
     ) -> Result<Issued, AppError> {
         let rules = Arc::clone(&turn.rules);
         let (decision, evaluation) = {
+            let _timed = tracing::info_span!("decide").entered();
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
             (decision.clone(), with_values(decision, &now.state))
@@ -121,6 +122,7 @@ impl App {
         let planned = vec![self.plan(Event::GrantIssued(event))];
         let Written { receipt, events } = self.commit(turn, planned).await?;
         count_withheld(&evaluation.withheld);
+        metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),

@@ -47,6 +47,7 @@ impl App {
                 let own = self.vault.subject(own)?.is_some_and(|keys| keys.handle == lane.keys.handle);
                 return if own { Ok(record) } else { Err(missing()) };
             }
+            self.record_view_in(caller, lane, "GetRequest").await?;
             return Ok(record);
         }
         self.erased_request(id)?.ok_or_else(missing)
@@ -98,12 +99,14 @@ impl App {
         Ok(Submitted { request, certificate, revoked_grants })
     }
 
-    /// Requests by when they are due: a person's own, decided ones too; or everybody's that are to be answered.
+    /// Requests by when they are due: a person's own, decided ones too; or everybody's that are to be answered. Whoever is
+    /// shown to a steward is told so.
     ///
     /// # Errors
     /// Nothing is held about the person, a malformed cursor, the count is above 1,000; or the store.
     pub async fn list_requests(
         self: &Arc<Self>,
+        caller: &Caller,
         subject: Option<&SubjectId>,
         due_by_ms: Option<u64>,
         cursor: &str,
@@ -115,15 +118,35 @@ impl App {
         let count = if count == 0 { PAGE_DEFAULT } else { count };
         let after = parse_cursor(cursor)?;
         let mut found: Vec<RequestRecord> = match subject {
-            Some(subject) => self.requests_of(subject, after, count.saturating_add(1)).await?,
+            Some(subject) => {
+                self.record_view(caller, subject, "ListRequests").await?;
+                self.requests_of(subject, after, count.saturating_add(1)).await?
+            }
             None => self.requests_due(after, count.saturating_add(1)).await?,
         };
         let most = due_by_ms.unwrap_or(u64::MAX);
         found.retain(|request| request.due_at_ms <= most);
         let more = found.len() > count;
         found.truncate(count);
+        if subject.is_none() {
+            self.record_views_of(caller, &found).await?;
+        }
         let next = found.last().filter(|_| more).map(|last| format!("{}-{}", last.due_at_ms, last.id));
         Ok(RequestPage { requests: found, next })
+    }
+
+    async fn record_views_of(
+        self: &Arc<Self>,
+        caller: &Caller,
+        shown: &[RequestRecord],
+    ) -> Result<(), AppError> {
+        for request in shown {
+            // Whoever was erased meanwhile has nobody to tell.
+            if let Some((lane, _)) = self.find_request(&request.id).await? {
+                self.record_view_in(caller, lane, "ListRequests").await?;
+            }
+        }
+        Ok(())
     }
 
     async fn requests_of(

@@ -13,13 +13,14 @@ use crate::domain::ids::Handle;
 use crate::store::backup::{BackupReader, Piece};
 use crate::store::{CommitError, Frame, LogStore, NewEntry, StoreError, StoredEntry};
 use crate::vault::{Vault, VaultError};
-use ed25519_dalek::SigningKey;
-use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sayso_proof::checkpoint::{NoteError, VerifierKey};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header};
 use sayso_proof::event::{ErasureScope, EventBody, PositionRange, event_body};
+use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ use std::sync::Arc;
 const FRAME_MAX: usize = 1_024;
 /// Entries written, or discarded, at once.
 const BATCH_MAX: usize = 128;
+
+/// Positions in a row: first and last of each run.
+type Runs = Vec<(u64, u64)>;
 
 /// What was restored; kept beside the log until the log says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,9 @@ pub struct Restored {
     pub last_checkpoint: String,
     /// Entries whose keys had been destroyed since, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
+    /// Handles of people who are still there and of whom some of those entries were. Random, and gone with this file.
+    #[serde(default)]
+    pub erased_in_part: BTreeSet<[u8; 16]>,
 }
 
 /// Why a backup can't be restored.
@@ -72,7 +79,7 @@ pub enum RestoreError {
 }
 
 /// Writes a backup's entries into an empty log, without those whose keys don't exist any more. Key pages of the backup are
-/// passed over: the vault is that of now.
+/// passed over: the vault is that of now. Gives the keys that the log had: whoever restores has to hold the newest.
 ///
 /// # Errors
 /// The backup is damaged or of another log, or something can't be read or written; then the log is to be thrown away.
@@ -80,10 +87,10 @@ pub fn restore_log(
     from: impl Read,
     log: &dyn LogStore,
     vault: &Vault,
-    verifier: &VerifierKey,
+    origin: &str,
     clock: &dyn Clock,
-) -> Result<Restored, RestoreError> {
-    let mut refill = Refill::new(log, vault, verifier, clock);
+) -> Result<(Restored, KeyChain), RestoreError> {
+    let mut refill = Refill::new(log, vault, origin, clock);
     let mut reader = BackupReader::begin(from)?;
     let mut note = None;
     while let Some(piece) = reader.next_piece()? {
@@ -94,21 +101,26 @@ pub fn restore_log(
         }
     }
     let backup_checkpoint = note.ok_or(RestoreError::Tree)?;
-    let signed = Checkpoint::open(&backup_checkpoint, verifier)?;
+    let keys = refill.keys.clone().ok_or(RestoreError::Tree)?;
+    let signed = keys.open(&backup_checkpoint)?;
     if (signed.size, signed.root) != (refill.tree.size(), refill.tree.root()) {
         return Err(RestoreError::Tree);
     }
-    let erased_again = refill.finish()?;
+    let (erased_again, erased_in_part) = refill.finish()?;
     let mut id = [0; 16];
     clock.fill(&mut id);
-    Ok(Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again })
+    let restored =
+        Restored { id, backup_checkpoint, last_checkpoint: String::new(), erased_again, erased_in_part };
+    Ok((restored, keys))
 }
 
 /// A log being filled.
 struct Refill<'a> {
     log: &'a dyn LogStore,
     vault: &'a Vault,
-    verifier: &'a VerifierKey,
+    origin: &'a str,
+    /// As far as the entries so far say; none before the first.
+    keys: Option<KeyChain>,
     clock: &'a dyn Clock,
     tree: Frontier,
     frame: Frame,
@@ -118,18 +130,32 @@ struct Refill<'a> {
     waiting: usize,
     /// To be discarded at the end: were discarded, or have no key any more.
     going: BTreeSet<u64>,
-    /// Of those, the ones without a key.
-    keyless: BTreeSet<u64>,
+    /// Of those, the ones without a key; with the handle where its owner is still there.
+    keyless: BTreeMap<u64, Option<Handle>>,
     /// What the log itself says to be erased.
     said: Vec<PositionRange>,
 }
 
 impl<'a> Refill<'a> {
-    fn new(log: &'a dyn LogStore, vault: &'a Vault, verifier: &'a VerifierKey, clock: &'a dyn Clock) -> Self {
+    fn new(log: &'a dyn LogStore, vault: &'a Vault, origin: &'a str, clock: &'a dyn Clock) -> Self {
         let (frame, frames, tree) = (Vec::new(), Vec::new(), Frontier::new());
-        let (going, keyless, said) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (going, keyless, said) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
         let (request, waiting) = (None, 0);
-        Self { log, vault, verifier, clock, tree, frame, request, frames, waiting, going, keyless, said }
+        Self {
+            log,
+            vault,
+            origin,
+            keys: None,
+            clock,
+            tree,
+            frame,
+            request,
+            frames,
+            waiting,
+            going,
+            keyless,
+            said,
+        }
     }
 
     fn take(&mut self, stored: StoredEntry) -> Result<(), RestoreError> {
@@ -168,24 +194,45 @@ impl<'a> Refill<'a> {
             return Err(RestoreError::Entry(position));
         }
         let entry = Entry::parse(&bytes).map_err(wrong)?;
-        entry.verify(&self.verifier.key).map_err(wrong)?;
+        if self.keys.is_none() {
+            self.keys = Some(self.first_key(&entry).ok_or(RestoreError::Entry(position))?);
+        }
+        let keys = self.keys.as_mut().ok_or(RestoreError::Entry(position))?;
+        entry.verify(&keys.newest().key).map_err(wrong)?;
         if entry.header.handle == Handle::NOBODY {
             let body = entry.plain_body().map_err(wrong)?;
-            if let Some(event_body::Event::ErasureCompleted(done)) = body.and_then(|body| body.event) {
-                self.said.extend(done.discarded);
+            match body.and_then(|body| body.event) {
+                Some(event_body::Event::ErasureCompleted(done)) => self.said.extend(done.discarded),
+                Some(event_body::Event::LogKeyRotated(_)) => {
+                    keys.take(position, &bytes).map_err(|_| RestoreError::Entry(position))?;
+                }
+                _ => {}
             }
         } else if !self.has_key(&entry.header)? {
             self.going.insert(position);
-            self.keyless.insert(position);
+            let stays = self.vault.by_handle(entry.header.handle)?.is_some();
+            self.keyless.insert(position, stays.then_some(entry.header.handle));
         }
         let Header { handle, version, idempotency, .. } = entry.header;
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index: Vec::new() })
     }
 
+    /// The key that the log's first entry names.
+    fn first_key(&self, first: &Entry) -> Option<KeyChain> {
+        match first.plain_body().ok()??.event? {
+            event_body::Event::LogOpened(opened) if opened.origin == self.origin => {
+                let key = VerifyingKey::from_bytes(opened.public_key.as_slice().try_into().ok()?).ok()?;
+                Some(KeyChain::from(&VerifierKey { name: opened.origin, key }))
+            }
+            _ => None,
+        }
+    }
+
     fn has_key(&self, header: &Header) -> Result<bool, RestoreError> {
         let Some(keys) = self.vault.by_handle(header.handle)? else { return Ok(false) };
         match keys.event_key(header.version, &header.event_id) {
-            Ok(_) => Ok(true),
+            // After an earlier restore the version may be under a fresh key, and this entry's own be destroyed.
+            Ok(key) => Ok(header.key_commitment == Some(key.commitment())),
             Err(VaultError::Destroyed) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -210,7 +257,7 @@ impl<'a> Refill<'a> {
             key_commitment: None,
         };
         let payload = entry::seal(&header, &EventBody::default(), &EventKey::from_bytes(random()))?;
-        let bytes = entry::sign(payload, &self.verifier.name, &SigningKey::from_bytes(&random()))?;
+        let bytes = entry::sign(payload, self.origin, &SigningKey::from_bytes(&random()))?;
         let (version, idempotency, index) = (0, None, Vec::new());
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index })
     }
@@ -229,8 +276,9 @@ impl<'a> Refill<'a> {
         Ok(())
     }
 
-    /// Writes what waits, destroys what has to go; gives what the log does not yet say to be erased, as runs.
-    fn finish(mut self) -> Result<Vec<(u64, u64)>, RestoreError> {
+    /// Writes what waits, destroys what has to go; gives what the log does not yet say to be erased, as runs, and the
+    /// handles among it that are still there.
+    fn finish(mut self) -> Result<(Runs, BTreeSet<[u8; 16]>), RestoreError> {
         self.end_frame()?;
         self.write()?;
         let going: Vec<u64> = self.going.iter().copied().collect();
@@ -238,20 +286,22 @@ impl<'a> Refill<'a> {
             self.log.discard(part)?;
         }
         let is_said = |position: &u64| self.said.iter().any(|run| (run.first..=run.last).contains(position));
-        let mut runs: Vec<(u64, u64)> = Vec::new();
-        for position in self.keyless.iter().filter(|position| !is_said(position)) {
+        let (mut runs, mut in_part) = (Runs::new(), BTreeSet::new());
+        for (position, handle) in self.keyless.iter().filter(|(position, _)| !is_said(position)) {
+            in_part.extend(handle.map(|handle| handle.0));
             match runs.last_mut() {
                 Some((_, last)) if last.checked_add(1) == Some(*position) => *last = *position,
                 _ => runs.push((*position, *position)),
             }
         }
         self.log.close()?;
-        Ok(runs)
+        Ok((runs, in_part))
     }
 }
 
 impl App {
-    /// Says in the log that it went back to a backup, unless it says so already.
+    /// Gives everybody fresh keys from where the log now ends for them on, and says in the log that it went back to a
+    /// backup, unless it says so already.
     pub(super) async fn declare_restore(
         self: &Arc<Self>,
         restored: &Restored,
@@ -261,6 +311,12 @@ impl App {
         if said.iter().any(is_said) {
             return Ok(());
         }
+        let in_part = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
+        let next_version = |handle| {
+            let newest = self.store().subject_head(handle).map_err(AppError::from)?;
+            Ok::<_, AppError>(newest.map_or(0, |(version, _)| version.saturating_add(1)))
+        };
+        self.vault.renew(&in_part, self.now_ms(), next_version).await?;
         let discarded: Vec<PositionRange> = restored
             .erased_again
             .iter()

@@ -9,6 +9,7 @@ use super::write::Stamp;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::request::{RequestKind, RequestRecord};
+use crate::telemetry::{ErasureStep, metrics};
 use sayso_proof::entry;
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl App {
         let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
         let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
         tracing::warn!("carrying out an erasure that had begun");
+        metrics().erasure(ErasureStep::Resumed);
         if !erasure.is_whole() {
             let turn = self.turn_of_ledger(lane, gate).await;
             return self.erase(turn, Vec::new(), erasure).await;

@@ -4,10 +4,12 @@ use super::error::AppError;
 use super::{App, Caller};
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::EventId;
+use crate::telemetry::metrics;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Grants by when they expire.
@@ -139,8 +141,11 @@ pub struct Watch {
     app: Arc<App>,
     key: Vec<u8>,
     bell: watch::Receiver<()>,
+    stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
+    /// What is ready fell while this was waiting for it.
+    is_live: bool,
 }
 
 impl Watch {
@@ -153,17 +158,26 @@ impl Watch {
     /// The next that fell; waits for it.
     ///
     /// # Errors
-    /// The index can't be read.
+    /// The index can't be read, or the daemon is being stopped.
     pub async fn next(&mut self) -> Result<Revocation, AppError> {
         loop {
             if let Some(next) = self.ready.pop_front() {
                 self.cursor = next.cursor;
+                if self.is_live {
+                    let after_ms = self.app.now_ms().saturating_sub(next.recorded_at_ms);
+                    metrics().revocation_told(Duration::from_millis(after_ms));
+                }
                 return Ok(next);
             }
             self.bell.borrow_and_update();
             self.ready = self.app.fallen_after(&self.key, self.cursor)?.into();
-            if self.ready.is_empty() && self.bell.changed().await.is_err() {
-                return Err(AppError::Stopped);
+            if !self.ready.is_empty() {
+                continue;
+            }
+            self.is_live = true;
+            tokio::select! {
+                rung = self.bell.changed() => rung.map_err(|_| AppError::Stopped)?,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
             }
         }
     }
@@ -175,7 +189,8 @@ impl App {
         let key = falls_of(&caller.name);
         let bell = self.bells.hear(&key);
         let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
-        Watch { app: Arc::clone(self), key, bell, cursor, ready: VecDeque::new() }
+        let stopping = self.stopping.subscribe();
+        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new(), is_live: false }
     }
 
     fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {

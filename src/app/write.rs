@@ -18,6 +18,7 @@ use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
+use tracing::Instrument;
 
 /// What comes with every write.
 #[derive(Clone, Debug, Default)]
@@ -278,7 +279,9 @@ impl App {
         planned: Vec<Planned>,
     ) -> Result<Written, AppError> {
         let app = Arc::clone(self);
-        let task = tokio::spawn(async move { app.commit_to_the_end(&turn, planned).await });
+        let task = tokio::spawn(
+            async move { app.commit_to_the_end(&turn, planned).await }.instrument(tracing::Span::current()),
+        );
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -325,7 +328,7 @@ impl App {
         }
         let (prepared, drafts): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
         let places: Vec<_> = prepared.iter().map(|each| (each.header.clone(), each.leaf_hash)).collect();
-        let committed = match self.ledger.submit(prepared).await {
+        let committed = match self.ledger.submit(prepared).instrument(tracing::info_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
                 // Whatever the reason, the next turn starts from what the log says.

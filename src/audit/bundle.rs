@@ -1,11 +1,12 @@
 //! Feeds a bundle from the ledger.
 
 use super::report::{self, Counts};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Signing};
 use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError};
 use sayso_proof::entry::EventKey;
 use sayso_proof::merkle::{Hash, Nodes};
 use std::io::Write;
+use std::sync::Arc;
 
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,8 @@ impl Nodes for LeafHashes<'_> {
 /// A bundle being written.
 pub struct Bundle<W: Write> {
     writer: BundleWriter<W>,
+    /// What signed the checkpoint signs the bundle, too, also where the key changes meanwhile.
+    signing: Arc<Signing>,
     next: u64,
     counts: Counts,
 }
@@ -55,9 +58,10 @@ impl<W: Write> Bundle<W> {
     /// # Errors
     /// The checkpoint is not the ledger's, or writing fails.
     pub fn begin(out: W, checkpoint: &str, ledger: &Ledger) -> Result<Self, ExportError> {
-        let mut writer = BundleWriter::new(out, checkpoint, &ledger.verifier_key())?;
+        let signing = ledger.signing();
+        let mut writer = BundleWriter::new(out, checkpoint, &signing.chain)?;
         writer.leaf_hashes(&LeafHashes(ledger))?;
-        Ok(Self { writer, next: 0, counts: Counts::default() })
+        Ok(Self { writer, signing, next: 0, counts: Counts::default() })
     }
 
     /// Entries that it will have.
@@ -97,8 +101,9 @@ impl<W: Write> Bundle<W> {
     /// # Errors
     /// Entries are missing, or writing fails.
     pub fn finish(self, ledger: &Ledger) -> Result<(), ExportError> {
-        let report = report::html(ledger.origin(), &ledger.verifier_key().to_string(), &self.counts);
-        self.writer.finish(&report, ledger.log_key().signing())?;
+        let key = self.signing.chain.newest().to_string();
+        let report = report::html(ledger.origin(), &key, &self.counts);
+        self.writer.finish(&report, self.signing.key.signing())?;
         Ok(())
     }
 }

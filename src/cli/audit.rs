@@ -76,12 +76,21 @@ impl Export {
 ///
 /// Example: `sayso checkpoint > seen`, and later `sayso verify log.tar.zst --key log.vkey --since seen`
 #[derive(Args)]
-pub(super) struct Checkpoint {}
+pub(super) struct Checkpoint {
+    /// The newest that enough witnesses cosigned, with their signatures.
+    #[arg(long)]
+    cosigned: bool,
+}
 
 impl Checkpoint {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let answer = client(at).await?.get_checkpoint(proto::GetCheckpointRequest {}).await?.into_inner();
-        out.print("GetCheckpointResponse", &answer, |answer| answer.checkpoint.clone())
+        if self.cosigned && answer.cosigned.is_empty() {
+            return Err(CliError::failed("no checkpoint was cosigned by enough witnesses yet"));
+        }
+        out.print("GetCheckpointResponse", &answer, |answer| {
+            if self.cosigned { answer.cosigned.clone() } else { answer.checkpoint.clone() }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::progress;
 use crate::app::{self, Restored};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
-use crate::ledger::{Ledger, LogKey};
+use crate::ledger::{Ledger, LogKeys};
 use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::store::backup::{BackupReader, Piece};
@@ -18,7 +18,6 @@ use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::store::{KeyStore, Page};
 use crate::vault::Vault;
 use clap::Args;
-use sayso_proof::checkpoint::VerifierKey;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -71,6 +70,9 @@ pub(super) struct Restore {
     /// Configuration file (TOML); only `data`, `ledger`, `controller` and `pkcs11` matter here.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Which of the configuration's controllers. Default: the first.
+    #[arg(long, requires = "config")]
+    controller: Option<String>,
 }
 
 impl Restore {
@@ -80,6 +82,7 @@ impl Restore {
             None => Config { data: at.data.clone(), ..Config::default() },
         };
         config.check().map_err(CliError::usage)?;
+        let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let (file, settings) = (self.file, config.clone());
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;
@@ -124,9 +127,6 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
         open_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?).map_err(CliError::failed)?;
     let custody = custody(config).map_err(CliError::failed)?;
     let vault = Vault::open(keys, custody, Arc::clone(&clock)).map_err(CliError::failed)?;
-    let log_key =
-        LogKey::load_or_create(&secrets.join("log.key"), clock.as_ref()).map_err(CliError::failed)?;
-    let verifier = VerifierKey { name: config.origin(), key: log_key.verifying() };
     // What was begun in the log that is lost ends with it: all it would discard has no key any more.
     let runtime = tokio::runtime::Handle::current();
     for (request, _) in vault.pending_erasures().map_err(CliError::failed)? {
@@ -135,8 +135,12 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let unfinished = config.data.join("log.restoring");
     remove(&unfinished)?;
     let log = EmbeddedLog::open(&unfinished, Options::default()).map_err(CliError::failed)?;
-    let mut restored =
-        app::restore_log(open()?, &log, &vault, &verifier, clock.as_ref()).map_err(CliError::failed)?;
+    let origin = config.origin();
+    let (mut restored, keys) =
+        app::restore_log(open()?, &log, &vault, &origin, clock.as_ref()).map_err(CliError::failed)?;
+    // Only whoever holds the key can go on with a log.
+    let held = LogKeys::Folder(secrets).find(Some(&keys.newest().key), true, clock.as_ref());
+    held.map_err(CliError::failed)?;
     drop(log);
     // Rebuilt from the segments at the next start, further records by whoever can open entries.
     remove(&unfinished.join("index"))?;

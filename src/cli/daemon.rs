@@ -1,20 +1,22 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
-use super::renew;
-use crate::api::{self, Access, ApiOptions, CredentialError, Credentials, Issuer, ServeError};
+use super::served::{self, Served};
+use super::{bounds_of_door as bounds, renew, witnessing};
+use crate::api::{self, Access, CredentialError, Credentials, Issuer, ServeError};
 use crate::app::{
     App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
 };
 use crate::bounds::BoundsError;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError, RequestRules};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
-use crate::ledger::{LedgerError, LedgerOptions, LogKey};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
 use crate::package::Controller;
 use crate::secret;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::telemetry::metrics;
 use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use crate::web;
@@ -60,6 +62,12 @@ pub enum DaemonError {
     /// Opening everything.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// One of several controllers.
+    #[error("controller `{0}`: {1}")]
+    Controller(String, Box<Self>),
+    /// Nobody to serve.
+    #[error("no controller is configured")]
+    Nobody,
     /// An address is taken.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, Error),
@@ -77,11 +85,12 @@ pub struct Daemon {
     pub grpc: SocketAddr,
     /// Where HTTP listens.
     pub http: SocketAddr,
-    /// Mints its credentials.
+    /// Mints credentials of its first controller.
     pub issuer: Arc<Issuer>,
-    /// What verifies its log.
+    /// What verifies the first controller's log.
     pub vkey: String,
-    app: Arc<App>,
+    /// All controllers, the first one first.
+    pub served: Vec<Served>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<(), DaemonError>>>,
 }
@@ -105,6 +114,11 @@ impl Layout {
     /// What a restore leaves to be said in the log at the next start.
     fn restored(&self) -> PathBuf {
         self.0.join("restored.json")
+    }
+
+    /// Whether a restore is still to be said in the log.
+    pub(super) fn is_being_restored(&self) -> bool {
+        self.restored().exists()
     }
 
     fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
@@ -158,14 +172,37 @@ impl Layout {
     }
 }
 
-/// Makes a folder that only its owner may enter.
+/// Makes a folder that only its owner may enter; one that is there has to be such a one.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses, or others may enter it.
 pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| DaemonError::File(path.to_owned(), error))
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error| DaemonError::File(path.to_owned(), error);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let wide = std::io::ErrorKind::PermissionDenied;
+        return Err(failed(Error::new(wide, "others may enter this folder; set its mode to 0700")));
+    }
+    Ok(())
+}
+
+/// Every file of secrets, also one that is not read today, is its owner's alone.
+fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
+    for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
+        let file = file.map_err(|error| failed(secrets, error))?;
+        let mode = file.metadata().map_err(|error| failed(&file.path(), error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let wide = std::io::ErrorKind::PermissionDenied;
+            let error = Error::new(wide, "others may read it; set its mode to 0600");
+            return Err(failed(&file.path(), error));
+        }
+    }
+    Ok(())
 }
 
 /// The issuer of a data folder's credentials.
@@ -175,24 +212,28 @@ pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
 pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError> {
     let secrets = Layout::new(&config.data).secrets();
     make_private_dir(&secrets)?;
+    check_secrets(&secrets)?;
     Ok(Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?)
 }
 
 /// Keys of the tiers of bounds for development: those that the configuration does not name are made, or found again, in
-/// DATA/dev, and named.
+/// DATA/dev, and named. The same for each controller, in its own folder.
 ///
 /// # Errors
 /// They can't be read or made.
 pub fn use_dev_tier_keys(config: &mut Config) -> Result<(), DaemonError> {
-    let dev = Layout::new(&config.data).dev();
-    make_private_dir(&dev)?;
-    let names =
-        [("authority", &mut config.bounds.authority_key), ("steward", &mut config.bounds.steward_key)];
-    for (name, public) in names.into_iter().filter(|(_, public)| public.is_empty()) {
-        let path = dev.join(format!("{name}.key"));
-        let seed =
-            secret::read_or_make(&path, &SystemClock).map_err(|error| DaemonError::File(path, error))?;
-        *public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+    let folders: Vec<PathBuf> = config.each().into_iter().map(|each| each.data).collect();
+    let others = config.controllers.iter_mut().map(|another| &mut another.bounds);
+    for (bounds, data) in std::iter::once(&mut config.bounds).chain(others).zip(folders) {
+        let dev = Layout::new(&data).dev();
+        make_private_dir(&dev)?;
+        let names = [("authority", &mut bounds.authority_key), ("steward", &mut bounds.steward_key)];
+        for (name, public) in names.into_iter().filter(|(_, public)| public.is_empty()) {
+            let path = dev.join(format!("{name}.key"));
+            let seed =
+                secret::read_or_make(&path, &SystemClock).map_err(|error| DaemonError::File(path, error))?;
+            *public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+        }
     }
     Ok(())
 }
@@ -212,46 +253,84 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub async fn start_with(config: &Config, clock: SharedClock) -> Result<Self, DaemonError> {
         config.check()?;
+        let each = config.each();
+        let reserved = each.iter().any(|each| web::is_reserved(&each.controller));
+        let bound = "no word that an HTTP path begins with";
+        if reserved {
+            return Err(ConfigError::OutOfBounds { key: "controller", bound }.into());
+        }
         make_private_dir(&config.data)?;
-        let issuer = Arc::new(issuer(config, Arc::clone(&clock))?);
         // Addresses first: a daemon that can't listen should not touch the store.
         let grpc = listen(config.listen).await?;
         let http = listen(config.http).await?;
         let certificates = certificates(config)?.map(Arc::new);
-        let tokens = renew::tokens(config, Arc::clone(&clock)).await?;
         let (methods, routes) = (api::methods(), web::ROUTES);
         let actions = methods.iter().map(String::as_str).chain(routes);
         let table = Arc::new(RoleTable::compile(actions)?);
-        let app = open_app(config, Arc::clone(&clock)).await?;
+        // Opening a log may already record events.
+        metrics().name_events(api::event_names());
+        metrics().watch_folder(config.data.clone());
+        let served = served::open_each(&each, &clock).await?;
+        let first = served.first().ok_or(DaemonError::Nobody)?;
         let (stop, stopped) = watch::channel(false);
         let mut daemon = Self {
             grpc: address(&grpc, config.listen)?,
             http: address(&http, config.http)?,
-            vkey: app.ledger().verifier_key().to_string(),
-            issuer: Arc::clone(&issuer),
-            app: Arc::clone(&app),
+            vkey: first.vkey.clone(),
+            issuer: Arc::clone(&first.issuer),
+            served,
             stop,
             tasks: Vec::new(),
         };
-        let built_in = config.tokens.as_ref().is_none_or(|tokens| tokens.built_in);
-        let credentials = Credentials::new(config.origin(), built_in.then_some(issuer), tokens.clone());
-        let access = Access { credentials: Arc::new(credentials), table: Arc::clone(&table), clock };
-        let options = ApiOptions { message_bytes_max: config.limits.message_bytes_max };
-        let connections_max = config.limits.connections_max;
-        let listening = |at, error| DaemonError::Listen(at, error);
-        let grpc = Incoming::new(grpc, certificates.clone(), connections_max);
-        let grpc = grpc.map_err(|error| listening(config.listen, error))?;
-        let http = Incoming::new(http, certificates.clone(), connections_max);
-        let http = http.map_err(|error| listening(config.http, error))?;
-        let serving = api::serve(grpc, wait(stopped.clone()), Arc::clone(&app), access, options);
-        daemon.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
-        let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
-        daemon.tasks.push(tokio::spawn(end_what_is_over(Arc::clone(&app), every, wait(stopped.clone()))));
-        let until = wait(stopped.clone());
-        let serving = async move { web::serve(http, until, app, &table).await.map_err(DaemonError::Http) };
-        daemon.tasks.push(tokio::spawn(serving));
-        renew::keep_up(config, certificates, tokens, stopped);
+        let incoming = |listener, at| {
+            let incoming = Incoming::new(listener, certificates.clone(), bounds::connections(config));
+            incoming.map_err(|error| DaemonError::Listen(at, error))
+        };
+        let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
+        daemon.serve_grpc(config, grpc, Arc::clone(&table), Arc::clone(&clock), &stopped);
+        daemon.serve_http(http, table, &stopped);
+        daemon.look_after(&each, &clock, &stopped);
+        renew::keep_certificates(config, certificates, stopped);
         Ok(daemon)
+    }
+
+    fn serve_grpc(
+        &mut self,
+        config: &Config,
+        incoming: Incoming,
+        table: Arc<RoleTable>,
+        clock: SharedClock,
+        stopped: &watch::Receiver<bool>,
+    ) {
+        let trusted = self.served.iter().map(Served::trusted).collect();
+        let credentials = Arc::new(Credentials::new(config.ledger.clone(), trusted));
+        let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
+        let options = bounds::calls(config);
+        let access = Access { credentials, table, clock };
+        let serving = api::serve(incoming, wait(stopped.clone()), apps, access, options);
+        self.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+    }
+
+    fn serve_http(&mut self, incoming: Incoming, table: Arc<RoleTable>, stopped: &watch::Receiver<bool>) {
+        let named = |served: &Served| (served.controller.clone(), Arc::clone(&served.app));
+        let (logs, until) = (self.served.iter().map(named).collect(), wait(stopped.clone()));
+        let serving =
+            async move { web::serve(incoming, until, logs, &table).await.map_err(DaemonError::Http) };
+        self.tasks.push(tokio::spawn(serving));
+    }
+
+    /// What goes on beside requests, for each controller.
+    fn look_after(&mut self, each: &[Config], clock: &SharedClock, stopped: &watch::Receiver<bool>) {
+        for (served, config) in self.served.iter().zip(each) {
+            let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
+            let ending = end_what_is_over(Arc::clone(&served.app), every, wait(stopped.clone()));
+            self.tasks.push(tokio::spawn(ending));
+            let (settings, asking) = (config.clone(), Arc::clone(&served.app));
+            let (time, until) = (Arc::clone(clock), wait(stopped.clone()));
+            let asking = async move { witnessing::ask(&settings, asking, time, until).await };
+            self.tasks.push(tokio::spawn(asking));
+            renew::keep_tokens(config, served.tokens.clone(), stopped.clone());
+        }
     }
 
     /// Ends it: requests under way are finished, everything is durable.
@@ -259,17 +338,21 @@ impl Daemon {
     /// # Errors
     /// What serving ended with.
     pub async fn stop(self) -> Result<(), DaemonError> {
+        for served in &self.served {
+            served.app.begin_shutdown();
+        }
         self.stop.send_replace(true);
         let mut ended = Ok(());
+        let until = tokio::time::Instant::now() + DRAIN_MAX;
         for task in self.tasks {
-            match tokio::time::timeout(DRAIN_MAX, task).await {
+            match tokio::time::timeout_at(until, task).await {
                 Ok(Ok(result)) => ended = ended.and(result),
                 Ok(Err(_)) => tracing::error!("a listener ended badly"),
-                // Streams that never end (watches) are cut here.
+                // Whoever does not take an answer, or never ends a stream of requests, is cut here.
                 Err(_) => tracing::info!("connections still open were cut"),
             }
         }
-        self.app.shutdown().await;
+        served::close_each(self.served).await;
         ended
     }
 }
@@ -284,7 +367,7 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
     Ok(Some(Certificates::open(files)?))
 }
 
-/// How long requests under way may take to finish.
+/// How long all requests under way together may take to finish.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn wait(mut stopped: watch::Receiver<bool>) {
@@ -347,12 +430,30 @@ pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
     })
 }
 
+/// Who keeps the root key, to be looked at alone; and which places of its file are damaged.
+///
+/// # Errors
+/// The file can't be read, or the token can't be opened.
+pub(super) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
+    if config.pkcs11.is_some() {
+        return Ok((custody(config)?, Vec::new()));
+    }
+    let file = Layout::new(&config.data).secrets().join("root.key");
+    let custody = FileCustody::look(&file).map_err(VaultError::from)?;
+    let damage = custody.damage().map_err(VaultError::from)?;
+    Ok((Arc::new(custody), damage))
+}
+
 fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
     let limits = &config.limits;
-    let options = Options { index_cache_bytes: limits.index_cache_bytes, ..Options::default() };
     let restored = layout.read_restored()?;
+    // What was given out had been durable: an end before that is no torn write, and must not be cut off.
+    let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
+    let entries_min = if restored.is_some() { 0 } else { kept.size() };
+    let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
+    let witnesses = witnessing::asked(config)?.iter().map(|one| one.key.to_string()).collect();
     let log = EmbeddedLog::open(&layout.log(), options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
@@ -368,7 +469,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             checkpoint_file: Some(layout.checkpoint()),
             is_restored: restored.is_some(),
         },
-        log_key: LogKey::load_or_create(&secrets.join("log.key"), clock_of(&clock))?,
+        log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,
         log: Arc::new(log),
         keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
@@ -385,6 +486,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         },
         restored,
         inferences: inference_terms(config),
+        witnesses,
         report: report_settings(config),
     })
 }
@@ -433,8 +535,4 @@ fn controller(config: &Config) -> Controller {
         jurisdiction: of.jurisdiction,
         storage_locations: of.storage_locations,
     }
-}
-
-fn clock_of(clock: &SharedClock) -> &dyn Clock {
-    clock.as_ref()
 }

@@ -38,13 +38,13 @@ const NOTICE: &str = "We would like to remember facts about you to adapt how our
 
 impl Demo {
     pub async fn run(self) -> Result<(), CliError> {
-        telemetry::start(false);
+        telemetry::start(false, None);
         let folder = tempfile::tempdir().map_err(CliError::failed)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let data = folder.path().join("data");
         let config = Config { data: data.clone(), listen: loopback, http: loopback, ..Config::default() };
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
-        leave_dev_files(&daemon, &data).map_err(CliError::failed)?;
+        leave_dev_files(&daemon).map_err(CliError::failed)?;
         let story = Story { addr: format!("http://{}", daemon.grpc), data: &data, folder: folder.path() };
         story.tell().await?;
         if !self.exit {

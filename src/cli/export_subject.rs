@@ -37,7 +37,7 @@ pub(super) struct ExportSubject {
     /// What goes in.
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
-    /// The request that it answers.
+    /// The request that it answers, of the same kind; it is completed with the last byte.
     #[arg(long, value_name = "ID", default_value = "")]
     request: String,
 }

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod bench;
 mod bounds;
+mod bounds_of_door;
 mod bounds_test;
 mod connect;
 mod consent;
@@ -13,9 +14,12 @@ mod demo;
 mod describe;
 mod error;
 mod export_subject;
+pub mod fsck;
 mod grant;
+mod harden;
 mod hold;
 mod import;
+mod keys;
 mod output;
 mod partial;
 mod profile;
@@ -28,10 +32,13 @@ mod request;
 mod retention;
 mod rights;
 mod serve;
+pub mod served;
 mod signal;
 mod token;
 mod uses;
 mod verify;
+mod witness;
+mod witnessing;
 
 use clap::{Parser, Subcommand};
 use connect::Connection;
@@ -110,9 +117,13 @@ enum Command {
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
     Stats(audit::Stats),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Verify(verify::Verify),
+    Fsck(fsck::Fsck),
+    Witness(witness::Witness),
     Bench(bench::Bench),
 }
 
@@ -121,6 +132,9 @@ enum Command {
 pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);
 }
+
+/// How long work on other threads may go on once the command is done.
+const LEFT_OVER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Reads the command line and runs it to its exit status.
 #[must_use]
@@ -152,7 +166,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return CliError::failed(error).report(out),
     };
-    match runtime.block_on(dispatch(cli, out)) {
+    let ended = runtime.block_on(dispatch(cli, out));
+    // Threads that wait for somebody who does not read must not keep the process.
+    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(out),
     }
@@ -200,9 +217,12 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
+        Command::Keys(command) => command.run(at, out).await,
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
+        Command::Fsck(command) => command.run(out),
+        Command::Witness(command) => command.run(out).await,
         Command::Bench(command) => command.run(at, out).await,
     }
 }

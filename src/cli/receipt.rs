@@ -10,10 +10,10 @@ use crate::domain::ids::EventId;
 use crate::proto::GetConsentReceiptRequest;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use clap::Args;
-use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::entry::EventKey;
 use sayso_proof::event::ConsentTerms;
 use sayso_proof::event::event_body::Event;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::{TlogProof, Verified};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -66,14 +66,14 @@ pub(super) fn parse(text: &str) -> Option<Value> {
 }
 
 /// Checks that the log holds the decision, and that the receipt says what the log does.
-pub(super) fn verify(receipt: &Value, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+pub(super) fn verify(receipt: &Value, keys: &KeyChain, out: Out) -> Result<(), CliError> {
     let missing = |what| CliError::unverified(format!("the receipt has no {what}"));
     let proof: TlogProof =
         property(receipt, "tlog-proof").ok_or(missing("proof"))?.parse().map_err(CliError::unverified)?;
     let mut event_key = [0; 32];
     hex::decode_to_slice(property(receipt, "event-key").ok_or(missing("event key"))?, &mut event_key)
         .map_err(|_| CliError::unverified("the event key is not 32 bytes in hex"))?;
-    let verified = proof.verify(key).map_err(CliError::unverified)?;
+    let verified = proof.verify(keys).map_err(CliError::unverified)?;
     let body = verified.entry.open(&EventKey::from_bytes(event_key)).map_err(CliError::unverified)?;
     let (status, terms) = match body.event {
         Some(Event::ConsentGiven(of)) => ("dpv:ConsentGiven", of.terms),

@@ -1,9 +1,10 @@
 //! Keeps up with certificates and keys that change while the daemon runs.
 
 use super::daemon::{DaemonError, wait};
-use crate::api::{TokenRules, Tokens, fetch};
+use crate::api::{TokenRules, Tokens};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::fetch::fetch;
 use crate::tls::Certificates;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,46 +39,47 @@ async fn read_keys(from: &config::Tokens) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Looks again and again, until the daemon stops. What can't be used is said and the old is kept.
-pub(super) fn keep_up(
+/// Looks at certificates again and again, until the daemon stops. What can't be used is said and the old is kept.
+pub(super) fn keep_certificates(
     config: &Config,
     certificates: Option<Arc<Certificates>>,
-    tokens: Option<Arc<Tokens>>,
     stopped: watch::Receiver<bool>,
 ) {
-    if let (Some(certificates), Some(tls)) = (certificates, &config.tls) {
-        let every = Duration::from_secs(tls.reload_s);
-        let renewing = async move {
-            loop {
-                tokio::time::sleep(every).await;
-                match certificates.reload() {
-                    Ok(true) => tracing::info!("new certificates are in use"),
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::error!(%error, "certificates can't be renewed; the old ones stay in use")
-                    }
+    let (Some(certificates), Some(tls)) = (certificates, &config.tls) else { return };
+    let every = Duration::from_secs(tls.reload_s);
+    let renewing = async move {
+        loop {
+            tokio::time::sleep(every).await;
+            match certificates.reload() {
+                Ok(true) => tracing::info!("new certificates are in use"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "certificates can't be renewed; the old ones stay in use")
                 }
             }
-        };
-        tokio::spawn(until_stopped(renewing, stopped.clone()));
-    }
-    if let (Some(tokens), Some(from)) = (tokens, config.tokens.clone()) {
-        let every = Duration::from_secs(from.refresh_s);
-        let renewing = async move {
-            loop {
-                tokio::time::sleep(every).await;
-                let read = read_keys(&from).await;
-                match read.and_then(|keys| tokens.replace_keys(&keys).map_err(|error| error.to_string())) {
-                    Ok(true) => tracing::info!("new issuer keys are in use"),
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::error!(%error, "issuer keys can't be renewed; the old ones stay in use")
-                    }
+        }
+    };
+    tokio::spawn(until_stopped(renewing, stopped));
+}
+
+/// As [`keep_certificates`], for the keys of an issuer of tokens.
+pub(super) fn keep_tokens(config: &Config, tokens: Option<Arc<Tokens>>, stopped: watch::Receiver<bool>) {
+    let (Some(tokens), Some(from)) = (tokens, config.tokens.clone()) else { return };
+    let every = Duration::from_secs(from.refresh_s);
+    let renewing = async move {
+        loop {
+            tokio::time::sleep(every).await;
+            let read = read_keys(&from).await;
+            match read.and_then(|keys| tokens.replace_keys(&keys).map_err(|error| error.to_string())) {
+                Ok(true) => tracing::info!("new issuer keys are in use"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "issuer keys can't be renewed; the old ones stay in use")
                 }
             }
-        };
-        tokio::spawn(until_stopped(renewing, stopped));
-    }
+        }
+    };
+    tokio::spawn(until_stopped(renewing, stopped));
 }
 
 async fn until_stopped(task: impl Future<Output = ()>, stopped: watch::Receiver<bool>) {

@@ -3,10 +3,11 @@
 use super::connect::dev_token;
 use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
 use super::error::CliError;
+use super::harden::harden;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, Export, Traces};
 use clap::Args;
 use sayso_proof::event::Role;
 use std::io::{IsTerminal, Write};
@@ -17,8 +18,13 @@ use std::path::{Path, PathBuf};
 /// Lifetime of the tokens that `--dev` leaves.
 const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
 
+/// Exit status where a second signal came before everything under way was finished.
+const ENDED_AT_ONCE: i32 = 1;
+
 /// Run the daemon.
 ///
+/// SIGTERM or SIGINT ends it: requests under way are answered (5 seconds at most), everything is flushed. A second one ends it
+/// at once; nothing acknowledged is lost.
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
 pub(super) struct Serve {
@@ -38,7 +44,6 @@ pub(super) struct Serve {
 
 impl Serve {
     pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal());
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(CliError::usage)?,
             None => Config { data: at.data.clone(), ..Config::default() },
@@ -49,9 +54,13 @@ impl Serve {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
         config.check().map_err(CliError::usage)?;
+        let traces = traces(&config)?;
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
+        harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
-            leave_dev_files(&daemon, &config.data).map_err(CliError::failed)?;
+            leave_dev_files(&daemon).map_err(CliError::failed)?;
+            keep_dev_keys(&daemon);
             tracing::warn!(
                 "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
             );
@@ -60,19 +69,42 @@ impl Serve {
             "grpc": daemon.grpc.to_string(),
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
+            "keys": daemon.served.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
-        tracing::info!("stopping");
-        daemon.stop().await.map_err(CliError::failed)
+        tracing::info!("stopping; a second signal ends it at once");
+        let stopped = tokio::select! {
+            stopped = daemon.stop() => stopped.map_err(CliError::failed),
+            // What was acknowledged is durable already: the next start recovers, as after a crash.
+            _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+        };
+        if let Some(traces) = traces {
+            traces.stop().await;
+        }
+        stopped
     }
 }
 
+/// Where spans go, if the configuration says so.
+fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
+    let telemetry = &config.telemetry;
+    let Some(endpoint) = telemetry.traces.clone() else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+    };
+    let ca = telemetry.traces_ca.as_ref().map(read).transpose()?;
+    let export = Export { endpoint, ca, ratio: telemetry.traces_ratio, instance: config.origin() };
+    Traces::open(&export).map(Some).map_err(CliError::usage)
+}
+
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
-    let mut text =
-        format!("sayso serves gRPC on {} and HTTP on {}\nlog key {}", daemon.grpc, daemon.http, daemon.vkey);
+    let mut text = format!("sayso serves gRPC on {} and HTTP on {}", daemon.grpc, daemon.http);
+    for served in &daemon.served {
+        text.push_str(&format!("\nlog key {}", served.vkey));
+    }
     if dev {
         let tokens = Layout::new(data).dev();
         text.push_str(&format!(
@@ -92,15 +124,34 @@ pub(super) async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-/// A token for each role and the log's verifier key, for whoever may read the folder.
-pub(super) fn leave_dev_files(daemon: &Daemon, data: &Path) -> Result<(), DaemonError> {
-    let dev = Layout::new(data).dev();
-    make_private_dir(&dev)?;
-    for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
-        let token = daemon.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
-        write_private(&dev_token(data, name), &token)?;
+/// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
+pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
+    for served in &daemon.served {
+        let dev = Layout::new(&served.data).dev();
+        make_private_dir(&dev)?;
+        for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
+            let token = served.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+            write_private(&dev_token(&served.data, name), &token)?;
+        }
+        write_private(&dev.join("log.vkey"), &served.vkey)?;
     }
-    write_private(&dev.join("log.vkey"), &daemon.vkey)
+    Ok(())
+}
+
+/// Writes the verifier key anew whenever a log changes its key, until the daemon is gone.
+fn keep_dev_keys(daemon: &Daemon) {
+    for served in &daemon.served {
+        let path = Layout::new(&served.data).dev().join("log.vkey");
+        let mut keys = served.watch_keys();
+        tokio::spawn(async move {
+            while keys.changed().await.is_ok() {
+                let vkey = keys.borrow_and_update().chain.newest().to_string();
+                if let Err(error) = write_private(&path, &vkey) {
+                    tracing::error!(%error, "the new verifier key can't be written");
+                }
+            }
+        });
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DaemonError> {

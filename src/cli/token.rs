@@ -34,6 +34,9 @@ pub(super) struct Token {
     /// Configuration file (TOML) of the daemon.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Which of the configuration's controllers. Default: the first.
+    #[arg(long, requires = "config")]
+    controller: Option<String>,
 }
 
 impl Token {
@@ -42,6 +45,7 @@ impl Token {
             Some(path) => Config::read(path).map_err(CliError::usage)?,
             None => Config { data: at.data.clone(), ..Config::default() },
         };
+        let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let role = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
         if (role == Role::Subject) != self.subject.is_some() {
             return Err(CliError::usage("--subject goes with --role subject, --name with the others"));

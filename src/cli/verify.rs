@@ -9,7 +9,9 @@ use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::certificate;
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::event::to_json;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
+use sayso_proof::witness::WitnessKey;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,17 @@ pub(super) struct Verify {
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long)]
     key: String,
+    /// All keys of a log that changed its key (`sayso keys show`), of which --key is one. A bundle has them in it; a proof, a
+    /// certificate or a receipt may need them.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// A witness that you trust (C2SP verifier key, or a file with it), whose cosignature of a bundle's checkpoint is checked;
+    /// as often as there are witnesses.
+    #[arg(long = "witness", value_name = "VKEY")]
+    witnesses: Vec<String>,
+    /// How many of these witnesses must have cosigned. Default: all.
+    #[arg(long, requires = "witnesses")]
+    witnesses_min: Option<usize>,
     /// A checkpoint seen earlier: the log must continue it.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -38,12 +51,38 @@ pub(super) struct Verify {
 impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
-        match read_small(&self.what) {
-            Some(Small::Proof(text)) => verify_proof(&text, &key, out),
-            Some(Small::Certificate(text)) => verify_certificate(&text, &key, out),
-            Some(Small::Receipt(receipt)) => receipt::verify(&receipt, &key, out),
-            None => self.verify_bundle(&key, out),
+        let Some(small) = read_small(&self.what) else { return self.verify_bundle(&key, out) };
+        if !self.witnesses.is_empty() {
+            return Err(CliError::usage("--witness goes with a bundle"));
         }
+        let keys = self.key_chain(&key)?;
+        let verified = match small {
+            Small::Proof(text) => verify_proof(&text, &keys, out),
+            Small::Certificate(text) => verify_certificate(&text, &keys, out),
+            Small::Receipt(receipt) => receipt::verify(&receipt, &keys, out),
+        };
+        verified.map_err(|error| match &self.keys {
+            None => error.next("where the log has changed its key, give all of them: `--keys FILE`"),
+            Some(_) => error,
+        })
+    }
+
+    fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
+        let Some(path) = &self.keys else { return Ok(KeyChain::from(key)) };
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| CliError::usage(format!("--keys: {}: {error}", path.display())))?;
+        KeyChain::parse(&text, key).map_err(CliError::unverified)
+    }
+
+    fn read_witnesses(&self) -> Result<Vec<WitnessKey>, CliError> {
+        let read = |text: &String| {
+            let found = text.trim().parse::<WitnessKey>().or_else(|error| {
+                let file = std::fs::read_to_string(text).map_err(|_| error)?;
+                file.trim().parse::<WitnessKey>()
+            });
+            found.map_err(|error| CliError::usage(format!("--witness: {error}")))
+        };
+        self.witnesses.iter().map(read).collect()
     }
 
     fn verify_bundle(&self, key: &VerifierKey, out: Out) -> Result<(), CliError> {
@@ -55,7 +94,10 @@ impl Verify {
         });
         let since = since.transpose()?;
         let bar = progress::entries(0, "verifying");
-        let verified = verify(source, key, &Options { since }, &mut |done, total| {
+        let witnesses = self.read_witnesses()?;
+        let witnesses_min = self.witnesses_min.unwrap_or(witnesses.len());
+        let options = Options { since, witnesses, witnesses_min };
+        let verified = verify(source, key, &options, &mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         });
@@ -73,7 +115,7 @@ impl Verify {
     }
 }
 
-fn read_key(key: &str) -> Result<VerifierKey, CliError> {
+pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     if let Ok(key) = key.trim().parse() {
         return Ok(key);
     }
@@ -106,8 +148,8 @@ fn read_small(path: &Path) -> Option<Small> {
     receipt::parse(&text).map(Small::Receipt)
 }
 
-fn verify_certificate(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
-    let said = certificate::verify(text, key).map_err(CliError::unverified)?;
+fn verify_certificate(text: &str, keys: &KeyChain, out: Out) -> Result<(), CliError> {
+    let said = certificate::verify(text, keys).map_err(CliError::unverified)?;
     let value = serde_json::to_value(&said).map_err(CliError::failed)?;
     let shown = serde_json::to_string_pretty(&said).map_err(CliError::failed)?;
     let (entries, position, origin) = (said.entries_erased, said.position, &said.origin);
@@ -117,9 +159,9 @@ fn verify_certificate(text: &str, key: &VerifierKey, out: Out) -> Result<(), Cli
     )
 }
 
-fn verify_proof(text: &str, key: &VerifierKey, out: Out) -> Result<(), CliError> {
+fn verify_proof(text: &str, keys: &KeyChain, out: Out) -> Result<(), CliError> {
     let proof: TlogProof = text.parse().map_err(CliError::unverified)?;
-    let verified = proof.verify(key).map_err(CliError::unverified)?;
+    let verified = proof.verify(keys).map_err(CliError::unverified)?;
     let body = verified.entry.plain_body().map_err(CliError::unverified)?;
     let body = body.map(|body| to_json(&body)).transpose().map_err(CliError::failed)?;
     let (position, size) = (verified.position, verified.checkpoint.size);
@@ -152,6 +194,16 @@ fn text_of(report: &Report) -> String {
     );
     if let Some(size) = report.continues {
         text.push_str(&format!("\ncontinues the checkpoint of {size} entries"));
+    }
+    if report.key_rotations > 0 {
+        text.push_str(&format!(
+            "\nthe log changed its key {} times, each time signed by both keys",
+            report.key_rotations
+        ));
+    }
+    if !report.witnesses.is_empty() {
+        let names: Vec<&str> = report.witnesses.iter().map(|one| one.witness.as_str()).collect();
+        text.push_str(&format!("\ncosigned by {}", names.join(", ")));
     }
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{}", serde_json::to_string(finding).unwrap_or_default()));

@@ -113,12 +113,7 @@ fn encode_event(event: &Event) -> Body {
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
         Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
-        Event::AttributeExpired { attribute, by_retention } => {
-            Body::AttributeExpired(log::AttributeExpired {
-                attribute: bytes(attribute),
-                by_retention: *by_retention,
-            })
-        }
+        Event::AttributeExpired { attribute, by_retention } => encode_expired(attribute, *by_retention),
         Event::ConsentExpired { consent } => {
             Body::ConsentExpired(log::ConsentExpired { consent: bytes(consent) })
         }
@@ -139,8 +134,15 @@ fn encode_event(event: &Event) -> Body {
         Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
         Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
+        Event::LogKeyRotated(rotated) => Body::LogKeyRotated(rotated.clone()),
+        Event::WitnessAdded(added) => Body::WitnessAdded(added.clone()),
+        Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
+}
+
+fn encode_expired(attribute: &EventId, by_retention: bool) -> Body {
+    Body::AttributeExpired(log::AttributeExpired { attribute: attribute.0.to_vec(), by_retention })
 }
 
 fn encode_revoked(
@@ -220,20 +222,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
         Body::GrantIssued(grant) => Event::GrantIssued(grant),
         Body::GrantUsed(used) => Event::GrantUsed(used),
-        Body::GrantRevoked(event) => Event::GrantRevoked {
-            grant: id(&event.grant, "grant")?,
-            reason: Reason::try_from(event.reason).map_err(|_| CodecError::Malformed("reason"))?,
-            cause: match event.cause.as_slice() {
-                [] => None,
-                cause => Some(id(cause, "cause")?),
-            },
-            source: match event.source.as_slice() {
-                [] => None,
-                source => Some(id(source, "source")?),
-            },
-            grant_id: event.grant_id,
-            recipient: event.recipient,
-        },
+        Body::GrantRevoked(event) => revoked(event)?,
         Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
         Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
@@ -259,7 +248,22 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RecordViewed(view) => Event::RecordViewed(view),
         Body::LogOpened(opened) => Event::LogOpened(opened),
         Body::BackupRestored(restored) => Event::BackupRestored(restored),
+        Body::LogKeyRotated(rotated) => Event::LogKeyRotated(rotated),
+        Body::WitnessAdded(added) => Event::WitnessAdded(added),
+        Body::WitnessRemoved(removed) => Event::WitnessRemoved(removed),
         Body::FiguresReported(figures) => Event::FiguresReported(figures),
+    })
+}
+
+fn revoked(event: log::GrantRevoked) -> Result<Event, CodecError> {
+    let maybe = |bytes: &[u8], what| if bytes.is_empty() { Ok(None) } else { id(bytes, what).map(Some) };
+    Ok(Event::GrantRevoked {
+        grant: id(&event.grant, "grant")?,
+        reason: Reason::try_from(event.reason).map_err(|_| CodecError::Malformed("reason"))?,
+        cause: maybe(&event.cause, "cause")?,
+        source: maybe(&event.source, "source")?,
+        grant_id: event.grant_id,
+        recipient: event.recipient,
     })
 }
 

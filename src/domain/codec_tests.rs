@@ -121,6 +121,9 @@ fn what_is_about_nobody_comes_back() {
         Event::AuditExported(log::AuditExported { tree_size: 8, ..log::AuditExported::default() }),
         Event::RecordViewed(log::RecordViewed { method: "m".into(), ..log::RecordViewed::default() }),
         Event::LogOpened(log::LogOpened { origin: "o".into(), ..log::LogOpened::default() }),
+        Event::LogKeyRotated(log::LogKeyRotated { statement: "s".into(), old_key_until_ms: 4 }),
+        Event::WitnessAdded(log::WitnessAdded { vkey: "w".into() }),
+        Event::WitnessRemoved(log::WitnessRemoved { vkey: "w".into() }),
         Event::BackupRestored(log::BackupRestored { erased_again: 3, ..log::BackupRestored::default() }),
         Event::FiguresReported(log::FiguresReported { epsilon: 0.5, ..log::FiguresReported::default() }),
     ];

@@ -99,6 +99,9 @@ pub fn class(event: &Event) -> Class {
         | Event::AuditExported(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
+        | Event::LogKeyRotated(_)
+        | Event::WitnessAdded(_)
+        | Event::WitnessRemoved(_)
         | Event::FiguresReported(_)
         | Event::LogOpened(_) => Class::Nobody,
     }

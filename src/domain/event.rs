@@ -8,9 +8,10 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
     BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
-    GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogOpened, NoticePublished, PersonalBoundsSet,
-    PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, RecordingRefused, RequestDecided,
-    RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
+    GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogKeyRotated, LogOpened, NoticePublished,
+    PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, RecordingRefused,
+    RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind, SubjectDescribed,
+    WitnessAdded, WitnessRemoved,
 };
 
 /// What a person decided.
@@ -166,6 +167,12 @@ pub enum Event {
     LogOpened(LogOpened),
     /// The log went back to a backup.
     BackupRestored(BackupRestored),
+    /// The log has another key.
+    LogKeyRotated(LogKeyRotated),
+    /// Somebody is asked to cosign.
+    WitnessAdded(WitnessAdded),
+    /// No longer.
+    WitnessRemoved(WitnessRemoved),
 }
 
 /// An event before it has its place.

@@ -14,6 +14,24 @@ use std::time::Duration;
 const SLOT: usize = 4096;
 const SYNC_EVERY_MS: u64 = 1_000;
 
+/// A kept checkpoint as it is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptCheckpoint {
+    /// The newest note; none where none is kept, or none is whole.
+    pub note: Option<String>,
+    /// Slots that were written and are not whole.
+    pub broken_slots: usize,
+}
+
+impl KeptCheckpoint {
+    /// How many entries it was given out for; 0 where that can't be said. Who signed it is not looked at here.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let line = self.note.as_ref().and_then(|note| note.lines().nth(1));
+        line.and_then(|line| line.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// The kept checkpoint.
 pub(super) struct Anchor {
     file: Option<File>,
@@ -23,12 +41,24 @@ pub(super) struct Anchor {
     synced_at_ms: u64,
     /// Written to since the last sync.
     dirty: bool,
+    /// The slot that was written last, and at which turn.
+    written: Option<(u64, Vec<u8>)>,
+    /// The last sync failed: the system may have dropped what it could not write, and would call it clean.
+    failed: bool,
 }
 
 impl Anchor {
     /// Opens or makes the file; without a path, nothing is kept.
     pub fn open(path: Option<&Path>) -> Result<Self, LedgerError> {
-        let mut anchor = Self { file: None, last: None, turn: 0, synced_at_ms: 0, dirty: false };
+        let mut anchor = Self {
+            file: None,
+            last: None,
+            turn: 0,
+            synced_at_ms: 0,
+            dirty: false,
+            written: None,
+            failed: false,
+        };
         if let Some(path) = path {
             let file = open_file(path).map_err(LedgerError::Anchor)?;
             let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
@@ -44,6 +74,24 @@ impl Anchor {
             anchor.file = Some(file);
         }
         Ok(anchor)
+    }
+
+    /// What is kept, without changing anything; nothing where there is no file.
+    pub fn look(path: &Path) -> Result<KeptCheckpoint, LedgerError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(KeptCheckpoint::default()),
+            Err(error) => return Err(LedgerError::Anchor(error)),
+        };
+        let (mut newest, mut broken_slots) = (None, 0);
+        for slot in [0, 1] {
+            match read_slot(&file, slot) {
+                Some(whole) => newest = newest.max(Some(whole)),
+                None if is_written(&file, slot).map_err(LedgerError::Anchor)? => broken_slots += 1,
+                None => {}
+            }
+        }
+        Ok(KeptCheckpoint { note: newest.map(|(_, note)| note), broken_slots })
     }
 
     /// The newest note that was kept before this start.
@@ -64,6 +112,7 @@ impl Anchor {
             return Err(too_long());
         }
         file.write_all_at(&slot, self.turn % 2 * SLOT as u64)?;
+        self.written = Some((self.turn, slot));
         self.turn = self.turn.saturating_add(1);
         self.dirty = true;
         Ok(())
@@ -82,7 +131,12 @@ impl Anchor {
         // Before the attempt: one that fails is made again a second later, not at every turn.
         self.synced_at_ms = now_ms;
         if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
-            file.sync_data()?;
+            if let (true, Some((turn, slot))) = (self.failed, &self.written) {
+                file.write_all_at(slot, turn % 2 * SLOT as u64)?;
+            }
+            let synced = file.sync_data();
+            self.failed = synced.is_err();
+            synced?;
             self.dirty = false;
         }
         Ok(())
@@ -97,6 +151,13 @@ fn open_file(path: &Path) -> Result<File, Error> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()?;
     Ok(file)
+}
+
+/// Whether anything stands in a slot.
+fn is_written(file: &File, slot: u64) -> Result<bool, Error> {
+    let mut bytes = vec![0; SLOT];
+    let count = file.read_at(&mut bytes, slot * SLOT as u64)?;
+    Ok(bytes.iter().take(count).any(|byte| *byte != 0))
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<(u64, String)> {

@@ -12,6 +12,14 @@ pub enum LedgerError {
     /// The log key's file.
     #[error("log key: {0}")]
     Key(std::io::Error),
+    /// The log says that it is signed by a key that is in none of the key files.
+    #[error(
+        "the log is signed by the key `{0}`, which is not in `secrets`: bring back the `log.key` that belongs to this log"
+    )]
+    KeyNotHeld(String),
+    /// The log's own changes of key do not hold.
+    #[error("the log's keys: {0}")]
+    Keys(#[from] sayso_proof::keys::KeysError),
     /// The file of the kept checkpoint.
     #[error("checkpoint file: {0}")]
     Anchor(std::io::Error),
@@ -60,6 +68,9 @@ pub enum SubmitError {
     /// An entry is not what its leaf hash and header say. Nothing was written.
     #[error("an entry is not what its leaf hash and header say")]
     Malformed,
+    /// Signed by a key that is not the log's any more, or a change of key for another place. Nothing was written.
+    #[error("signed by a key that is not in force")]
+    OtherKey,
     /// More than one batch holds. Nothing was written.
     #[error("too many events, or too large")]
     TooLarge,

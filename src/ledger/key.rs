@@ -1,10 +1,20 @@
-//! The log key: signs entries and checkpoints.
+//! The log key: signs entries and checkpoints. And its files, through a change of key.
+//!
+//! `log.key` is the key in force, `log.key.next` one that a rotation is about to bring in, `log.key.previous` the one before,
+//! for as long as checkpoints carry its signature as well. The log alone decides which key is in force: whatever a crash
+//! leaves of the files is put right by what the log says.
 
 use super::LedgerError;
 use crate::clock::Clock;
 use crate::secret;
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use std::path::Path;
+use sayso_proof::checkpoint::VerifierKey;
+use sayso_proof::keys::KeyChain;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Error, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// An Ed25519 key; zeroized when dropped.
 pub struct LogKey(SigningKey);
@@ -17,6 +27,17 @@ impl LogKey {
     pub fn load_or_create(path: &Path, clock: &dyn Clock) -> Result<Self, LedgerError> {
         let seed = secret::read_or_make(path, clock).map_err(LedgerError::Key)?;
         Ok(Self(SigningKey::from_bytes(&seed)))
+    }
+
+    /// Reads the key, and makes none.
+    ///
+    /// # Errors
+    /// The file can't be read, or is not 32 bytes long.
+    pub fn look(path: &Path) -> Result<Self, LedgerError> {
+        let bytes = Zeroizing::new(fs::read(path).map_err(LedgerError::Key)?);
+        let wrong = || Error::new(ErrorKind::InvalidData, "it must have 32 bytes");
+        let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong()))?;
+        Ok(Self::from_seed(seed))
     }
 
     /// A key from a seed.
@@ -35,5 +56,231 @@ impl LogKey {
     #[must_use]
     pub fn signing(&self) -> &SigningKey {
         &self.0
+    }
+}
+
+/// What a log is signed with from some position on.
+pub struct Signing {
+    /// Every key that it had; the newest is `key`.
+    pub chain: KeyChain,
+    /// Signs entries and checkpoints.
+    pub key: Arc<LogKey>,
+    /// The key before, and until when checkpoints carry its signature as well, milliseconds since the Unix epoch.
+    pub also: Option<(Arc<LogKey>, u64)>,
+}
+
+impl Signing {
+    /// With a key that was never changed.
+    #[must_use]
+    pub fn with(origin: &str, key: LogKey) -> Self {
+        let verifier = VerifierKey { name: origin.to_owned(), key: key.verifying() };
+        Self { chain: KeyChain::from(&verifier), key: Arc::new(key), also: None }
+    }
+
+    /// The key that signs beside the newest one at this time.
+    pub(super) fn also_at(&self, now_ms: u64) -> Option<&LogKey> {
+        self.also.as_ref().filter(|(_, until_ms)| now_ms < *until_ms).map(|(key, _)| key.as_ref())
+    }
+}
+
+/// Keys found for a log.
+pub struct HeldKeys {
+    /// The key in force.
+    pub key: LogKey,
+    /// The one before, where it is still held.
+    pub previous: Option<LogKey>,
+}
+
+/// Where the keys of a log are kept.
+#[derive(Clone, Debug)]
+pub enum LogKeys {
+    /// Files in a folder that nobody else may enter.
+    Folder(PathBuf),
+    /// One key that is never changed and kept nowhere: for tests.
+    Seed([u8; 32]),
+}
+
+impl LogKeys {
+    /// The key that the log says is in force; of a log that has not begun, the one that is there or a new one. Puts right
+    /// what a crash left of a rotation: brings in a key that the log names, throws away one that it does not. Of a log that
+    /// was restored from before a rotation, the key before is brought back.
+    ///
+    /// # Errors
+    /// The key that the log names is not held, or files can't be read or changed.
+    pub fn find(
+        &self,
+        in_force: Option<&VerifyingKey>,
+        is_restored: bool,
+        clock: &dyn Clock,
+    ) -> Result<HeldKeys, LedgerError> {
+        let folder = match self {
+            Self::Folder(folder) => folder,
+            Self::Seed(seed) => return Ok(HeldKeys { key: LogKey::from_seed(seed), previous: None }),
+        };
+        let Some(in_force) = in_force else {
+            remove(&next(folder)).map_err(LedgerError::Key)?;
+            return Ok(HeldKeys { key: LogKey::load_or_create(&current(folder), clock)?, previous: None });
+        };
+        let held = |path: PathBuf| -> Result<Option<LogKey>, LedgerError> {
+            if path.exists() { LogKey::load_or_create(&path, clock).map(Some) } else { Ok(None) }
+        };
+        let is = |key: &Option<LogKey>| key.as_ref().is_some_and(|key| key.verifying() == *in_force);
+        if is(&held(current(folder))?) {
+            // A rotation that did not come to be.
+            remove(&next(folder)).map_err(LedgerError::Key)?;
+        } else if is(&held(next(folder))?) {
+            self.promote().map_err(LedgerError::Key)?;
+        } else if is_restored && is(&held(previous(folder))?) {
+            rename(folder, &previous(folder), &current(folder)).map_err(LedgerError::Key)?;
+        } else {
+            return Err(LedgerError::KeyNotHeld(hex::encode(in_force.as_bytes())));
+        }
+        let key = LogKey::load_or_create(&current(folder), clock)?;
+        Ok(HeldKeys { key, previous: held(previous(folder))? })
+    }
+
+    /// A new key, durable before the log names it.
+    ///
+    /// # Errors
+    /// It can't be made, or the key is one that is never changed.
+    pub fn stage(&self, clock: &dyn Clock) -> Result<LogKey, LedgerError> {
+        match self {
+            Self::Folder(folder) => LogKey::load_or_create(&next(folder), clock),
+            Self::Seed(_) => Err(LedgerError::Key(Error::from(ErrorKind::Unsupported))),
+        }
+    }
+
+    /// Brings the staged key in, once the log names it. At each moment every key is in one of the files.
+    ///
+    /// # Errors
+    /// Files can't be changed; the next start does it.
+    pub fn promote(&self) -> Result<(), Error> {
+        let Self::Folder(folder) = self else { return Ok(()) };
+        if current(folder).exists() {
+            destroy(&previous(folder))?;
+            rename(folder, &current(folder), &previous(folder))?;
+        }
+        rename(folder, &next(folder), &current(folder))
+    }
+
+    /// Destroys the key before.
+    ///
+    /// # Errors
+    /// Its file can't be overwritten or removed.
+    pub fn retire(&self) -> Result<(), Error> {
+        match self {
+            Self::Folder(folder) => destroy(&previous(folder)),
+            Self::Seed(_) => Ok(()),
+        }
+    }
+}
+
+fn current(folder: &Path) -> PathBuf {
+    folder.join("log.key")
+}
+
+fn next(folder: &Path) -> PathBuf {
+    folder.join("log.key.next")
+}
+
+fn previous(folder: &Path) -> PathBuf {
+    folder.join("log.key.previous")
+}
+
+fn rename(folder: &Path, from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to)?;
+    File::open(folder)?.sync_all()
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Overwritten in place and synced before its name goes.
+fn destroy(path: &Path) -> Result<(), Error> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(mut file) => {
+            file.write_all(&[0; 32])?;
+            file.sync_all()?;
+            remove(path)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn found(
+        keys: &LogKeys,
+        in_force: &VerifyingKey,
+    ) -> Result<(VerifyingKey, Option<VerifyingKey>), LedgerError> {
+        let held = keys.find(Some(in_force), false, &SystemClock)?;
+        Ok((held.key.verifying(), held.previous.map(|key| key.verifying())))
+    }
+
+    /// The files as a crash leaves them after each step of a rotation.
+    #[test]
+    fn a_rotation_that_is_cut_off_anywhere_ends_as_the_log_says() {
+        for step in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let keys = LogKeys::Folder(folder.path().to_owned());
+            let old = keys.find(None, false, &SystemClock).unwrap().key.verifying();
+            let (mut in_force, mut staged) = (old, None);
+            if step >= 1 {
+                staged = Some(keys.stage(&SystemClock).unwrap().verifying());
+            }
+            if step >= 2 {
+                // The event is durable.
+                in_force = staged.unwrap();
+            }
+            if step == 3 {
+                fs::rename(current(folder.path()), previous(folder.path())).unwrap();
+            }
+            if step == 4 {
+                keys.promote().unwrap();
+            }
+            for _again in 0..2 {
+                let (key, before) = found(&keys, &in_force).unwrap();
+                assert_eq!(key, in_force, "step {step}");
+                assert_eq!(before, (step >= 2).then_some(old), "step {step}");
+                assert!(!next(folder.path()).exists());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_held_is_named_and_nothing_is_made_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = LogKeys::Folder(folder.path().to_owned());
+        let old = keys.find(None, false, &SystemClock).unwrap().key.verifying();
+        let stranger = LogKey::from_seed(&[3; 32]).verifying();
+        assert!(matches!(found(&keys, &stranger), Err(LedgerError::KeyNotHeld(_))));
+        keys.stage(&SystemClock).unwrap();
+        keys.promote().unwrap();
+        // The log of a backup from before the rotation: only where a restore was declared.
+        assert!(found(&keys, &old).is_err());
+        let restored = keys.find(Some(&old), true, &SystemClock).unwrap();
+        assert_eq!(restored.key.verifying(), old);
+        assert!(!previous(folder.path()).exists());
+    }
+
+    #[test]
+    fn a_retired_key_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = LogKeys::Folder(folder.path().to_owned());
+        keys.find(None, false, &SystemClock).unwrap();
+        let new = keys.stage(&SystemClock).unwrap().verifying();
+        keys.promote().unwrap();
+        keys.retire().unwrap();
+        keys.retire().unwrap();
+        assert_eq!(found(&keys, &new).unwrap(), (new, None));
     }
 }

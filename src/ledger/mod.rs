@@ -1,14 +1,17 @@
 //! The ledger: sealed entries in order, their tree, and what is said about it under signature. Sees no plaintext.
 
 mod anchor;
+mod cosigned;
 mod error;
 mod key;
 mod sequencer;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::KeptCheckpoint;
+pub use cosigned::{CosignedCheckpoint, Cosigning};
 pub use error::{LedgerError, SubmitError};
-pub use key::LogKey;
+pub use key::{HeldKeys, LogKey, LogKeys, Signing};
 
 use crate::clock::SharedClock;
 use crate::store::{LogStore, StoreError};
@@ -16,6 +19,7 @@ use crate::telemetry::metrics;
 use anchor::Anchor;
 use sayso_proof::checkpoint::{self, Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EntryError, Header};
+use sayso_proof::keys::{KeyChain, Rotation};
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use sayso_proof::proof::TlogProof;
 use sequencer::{Sequencer, Submission};
@@ -114,9 +118,11 @@ pub struct SignedCheckpoint {
 pub struct Ledger {
     origin: String,
     store: Arc<dyn LogStore>,
-    key: Arc<LogKey>,
+    /// Replaced by the sequencer, with the entry that changes the key.
+    signing: Arc<watch::Sender<Arc<Signing>>>,
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
+    cosigning: Cosigning,
     clock: SharedClock,
     /// When the store last took nothing; written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
@@ -145,31 +151,39 @@ impl Ledger {
         key: LogKey,
         clock: SharedClock,
     ) -> Result<Self, LedgerError> {
+        let signing = Signing::with(&options.origin, key);
+        Self::open_signed(options, store, signing, clock)
+    }
+
+    /// As [`Ledger::open`], of a log that may have changed its key.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_signed(
+        options: LedgerOptions,
+        store: Arc<dyn LogStore>,
+        signing: Signing,
+        clock: SharedClock,
+    ) -> Result<Self, LedgerError> {
         let head = store.head();
         let frontier = Frontier::load(head.size, &StoreNodes(store.as_ref()))?;
-        let key = Arc::new(key);
-        let verifier = VerifierKey { name: options.origin.clone(), key: key.verifying() };
         let mut anchor = Anchor::open(options.checkpoint_file.as_deref())?;
         if let Some(note) = anchor.last().filter(|_| !options.is_restored) {
-            let last = Checkpoint::open(note, &verifier).map_err(LedgerError::KeptCheckpoint)?;
-            if last.size > head.size {
-                return Err(LedgerError::Behind { given_out: last.size, held: head.size });
-            }
-            if Frontier::load(last.size, &StoreNodes(store.as_ref()))?.root() != last.root {
-                return Err(LedgerError::Forked { size: last.size });
-            }
+            is_continued(note, &signing.chain, store.as_ref())?;
         }
-        let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &key));
+        let now_ms = clock.now_ms();
+        let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &signing, now_ms));
         // It is about to be given out, so it must be known after a crash, too.
         anchor.keep(&first.note).and_then(|()| anchor.sync(clock.now_ms())).map_err(LedgerError::Anchor)?;
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
         let origin = options.origin.clone();
         let refused_at_ms = Arc::new(AtomicU64::new(0));
+        let signing = Arc::new(watch::Sender::new(Arc::new(signing)));
         let sequencer = Sequencer::new(
             options,
             Arc::clone(&store),
-            Arc::clone(&key),
+            Arc::clone(&signing),
             Arc::clone(&clock),
             frontier,
             anchor,
@@ -179,7 +193,8 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("sequencer".into());
         let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
-        Ok(Self { origin, store, key, clock, queue, newest, refused_at_ms, thread })
+        let cosigning = Cosigning::default();
+        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread })
     }
 
     /// The last checkpoint that was given out before this start, where one is kept in this file.
@@ -190,12 +205,20 @@ impl Ledger {
         Ok(Anchor::open(Some(file))?.last().map(str::to_owned))
     }
 
+    /// What is kept in this file, without changing or making it.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn look_at_kept_checkpoint(file: &Path) -> Result<KeptCheckpoint, LedgerError> {
+        Anchor::look(file)
+    }
+
     /// Signs a payload. From any thread, in parallel.
     ///
     /// # Errors
     /// The payload is not one that `sayso_proof::entry` made.
     pub fn sign(&self, payload: Vec<u8>) -> Result<SignedEntry, EntryError> {
-        let bytes = entry::sign(payload, &self.origin, self.key.signing())?;
+        let bytes = entry::sign(payload, &self.origin, self.signing().key.signing())?;
         let leaf_hash = merkle::leaf_hash(&bytes);
         Ok(SignedEntry { bytes, leaf_hash })
     }
@@ -205,7 +228,37 @@ impl Ledger {
     /// # Errors
     /// See [`SubmitError`]; only after [`SubmitError::Stopped`] it is unknown what was written.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
-        if !entries.iter().all(Prepared::is_what_it_says) {
+        self.send(entries, None).await
+    }
+
+    /// Has an entry written that changes the key: it and everything before is the old key's, the checkpoint over it and
+    /// everything after the new one's. Until `old_key_until_ms` of the event, checkpoints carry both.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; [`SubmitError::OtherKey`] where the entry is not the next rotation of this log, for the place
+    /// that it comes to.
+    pub async fn submit_rotation(&self, entry: Prepared, new: Arc<LogKey>) -> Result<Committed, SubmitError> {
+        let now = self.signing();
+        let mut chain = now.chain.clone();
+        let until_ms = chain.take(self.checkpoint().size, &entry.bytes).map_err(|error| {
+            tracing::error!(%error, "a rotation that would not verify");
+            SubmitError::OtherKey
+        })?;
+        if chain.newest().key != new.verifying() {
+            return Err(SubmitError::OtherKey);
+        }
+        let also = Some((Arc::clone(&now.key), until_ms));
+        self.send(vec![entry], Some(Arc::new(Signing { chain, key: new, also }))).await
+    }
+
+    async fn send(
+        &self,
+        entries: Vec<Prepared>,
+        rotation: Option<Arc<Signing>>,
+    ) -> Result<Committed, SubmitError> {
+        let key_id = entries.first().and_then(|first| entry::parse_key_id(&first.bytes)).unwrap_or_default();
+        let is_of_one_key = |one: &Prepared| entry::parse_key_id(&one.bytes) == Some(key_id);
+        if !entries.iter().all(|one| one.is_what_it_says() && is_of_one_key(one)) {
             return Err(SubmitError::Malformed);
         }
         let (reply, answer) = oneshot::channel();
@@ -213,7 +266,7 @@ impl Ledger {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
             metrics().queued();
-            let sent = queue.try_send(Submission { entries, reply });
+            let sent = queue.try_send(Submission { entries, key_id, rotation, reply });
             sent.inspect_err(|_| metrics().taken())
         };
         sent.map_err(|error| match error {
@@ -227,6 +280,21 @@ impl Ledger {
     #[must_use]
     pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
         self.newest.borrow().clone()
+    }
+
+    /// What witnesses cosigned.
+    #[must_use]
+    pub fn cosigning(&self) -> &Cosigning {
+        &self.cosigning
+    }
+
+    /// The checkpoint for everybody: the newest that enough witnesses cosigned; where none are asked, or too few answer in
+    /// time, the newest.
+    #[must_use]
+    pub fn published(&self) -> String {
+        let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);
+        let cosigned = self.cosigning.newest().filter(|_| is_enough);
+        cosigned.map_or_else(|| self.checkpoint().note.clone(), |cosigned| cosigned.checkpoint.note.clone())
     }
 
     /// Sees every newest checkpoint.
@@ -311,22 +379,57 @@ impl Ledger {
         &self.origin
     }
 
-    /// What verifies entries and checkpoints.
+    /// What the log is signed with now.
+    #[must_use]
+    pub fn signing(&self) -> Arc<Signing> {
+        Arc::clone(&self.signing.borrow())
+    }
+
+    /// Sees every change of key.
+    #[must_use]
+    pub fn watch_keys(&self) -> watch::Receiver<Arc<Signing>> {
+        self.signing.subscribe()
+    }
+
+    /// What verifies entries and checkpoints from now on.
     #[must_use]
     pub fn verifier_key(&self) -> VerifierKey {
-        VerifierKey { name: self.origin.clone(), key: self.key.verifying() }
+        self.signing().chain.newest().clone()
+    }
+
+    /// Every key that the log had.
+    #[must_use]
+    pub fn key_chain(&self) -> KeyChain {
+        self.signing().chain.clone()
+    }
+
+    /// The statement of the next rotation by both keys, for the entry that comes next.
+    #[must_use]
+    pub fn state_rotation(&self, new: &LogKey) -> String {
+        let now = self.signing();
+        let from_position = self.checkpoint().size.saturating_add(1);
+        let rotation: Rotation = now.chain.next(from_position, new.signing());
+        rotation.sign(now.key.signing(), new.signing())
+    }
+
+    /// Whether the time has come to forget the key before; from now on checkpoints don't carry its signature.
+    #[must_use]
+    pub fn end_transition(&self) -> bool {
+        let now_ms = self.clock.now_ms();
+        self.signing.send_if_modified(|signing| {
+            let is_over = signing.also.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now_ms);
+            if is_over {
+                let (chain, key) = (signing.chain.clone(), Arc::clone(&signing.key));
+                *signing = Arc::new(Signing { chain, key, also: None });
+            }
+            is_over
+        })
     }
 
     /// A signed note under the log's name. The text must not be a checkpoint's.
     #[must_use]
     pub fn sign_note(&self, text: &str) -> String {
-        checkpoint::sign_note(text, &self.origin, self.key.signing())
-    }
-
-    /// The log key, for exports that sign their own digest.
-    #[must_use]
-    pub fn log_key(&self) -> &LogKey {
-        &self.key
+        checkpoint::sign_note(text, &self.origin, self.signing().key.signing())
     }
 
     /// Takes no more writes, finishes those that wait, and has everything durable.
@@ -339,6 +442,30 @@ impl Ledger {
             tracing::error!("the sequencer ended badly");
         }
     }
+}
+
+/// That the store holds everything that a checkpoint was given out for.
+fn is_continued(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<(), LedgerError> {
+    let held = store.head().size;
+    let last = match keys.open(note) {
+        Ok(last) => last,
+        Err(error) => {
+            // Of a store that went back to before a change of key, the key is unknown; which is the smaller matter.
+            let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
+            let claimed = text.and_then(|text| Checkpoint::parse(&text).ok());
+            return Err(match claimed.filter(|claimed| claimed.size > held) {
+                Some(claimed) => LedgerError::Behind { given_out: claimed.size, held },
+                None => LedgerError::KeptCheckpoint(error),
+            });
+        }
+    };
+    if last.size > held {
+        return Err(LedgerError::Behind { given_out: last.size, held });
+    }
+    if Frontier::load(last.size, &StoreNodes(store))?.root() != last.root {
+        return Err(LedgerError::Forked { size: last.size });
+    }
+    Ok(())
 }
 
 impl Drop for Ledger {

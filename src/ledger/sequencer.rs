@@ -1,13 +1,13 @@
 //! The sequencer: one thread a log, doing only what must be sequential. Whatever waits goes into one durable batch.
 
 use super::anchor::Anchor;
-use super::{Committed, LedgerOptions, LogKey, Place, Prepared, SignedCheckpoint, SubmitError};
+use super::{Committed, LedgerOptions, Place, Prepared, SignedCheckpoint, Signing, SubmitError};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::store::{CommitError, Frame, LogStore, NewEntry};
 use crate::telemetry::metrics;
 use lru::LruCache;
-use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::entry::Handle;
+use sayso_proof::checkpoint::{Checkpoint, cosign_note};
+use sayso_proof::entry::{Handle, key_id};
 use sayso_proof::merkle::{Frontier, Hash};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -28,6 +28,10 @@ type Reply = oneshot::Sender<Result<Committed, SubmitError>>;
 /// Entries on their way and who waits for them.
 pub(super) struct Submission {
     pub entries: Vec<Prepared>,
+    /// The key that signed them all.
+    pub key_id: [u8; 8],
+    /// What the log is signed with after them, where they change it.
+    pub rotation: Option<Arc<Signing>>,
     pub reply: Reply,
 }
 
@@ -38,7 +42,7 @@ type Newest = (u64, Hash);
 pub(super) struct Sequencer {
     options: LedgerOptions,
     store: Arc<dyn LogStore>,
-    key: Arc<LogKey>,
+    signing: Arc<watch::Sender<Arc<Signing>>>,
     clock: SharedClock,
     frontier: Frontier,
     recorded_at_ms: u64,
@@ -51,11 +55,20 @@ pub(super) struct Sequencer {
     held: Option<Submission>,
 }
 
-/// The checkpoint of a tree.
-pub(super) fn sign_checkpoint(origin: &str, frontier: &Frontier, key: &LogKey) -> SignedCheckpoint {
+/// The checkpoint of a tree; for a while after a rotation, by the key before as well.
+pub(super) fn sign_checkpoint(
+    origin: &str,
+    frontier: &Frontier,
+    by: &Signing,
+    now_ms: u64,
+) -> SignedCheckpoint {
     let (size, root) = (frontier.size(), frontier.root());
     let checkpoint = Checkpoint { origin: origin.to_owned(), size, root };
-    SignedCheckpoint { note: checkpoint.sign(key.signing()), size, root }
+    let mut note = checkpoint.sign(by.key.signing());
+    if let Some(before) = by.also_at(now_ms) {
+        note = cosign_note(&note, origin, before.signing());
+    }
+    SignedCheckpoint { note, size, root }
 }
 
 /// A batch in the making.
@@ -65,6 +78,8 @@ struct Batch {
     waiting: Vec<(Reply, Vec<Place>)>,
     /// Chains as they will stand after this batch.
     heads: HashMap<Handle, Newest>,
+    /// What the log is signed with after it. Then nothing follows in this batch.
+    rotation: Option<Arc<Signing>>,
     events: usize,
     bytes: usize,
 }
@@ -74,7 +89,8 @@ impl Batch {
     fn has_room(&self, submission: &Submission, events_max: usize) -> bool {
         let events = self.events.saturating_add(submission.entries.len());
         let bytes = self.bytes.saturating_add(bytes_of(&submission.entries));
-        self.events == 0 || (events <= events_max && bytes <= BATCH_BYTES_MAX)
+        let fits = events <= events_max && bytes <= BATCH_BYTES_MAX;
+        self.events == 0 || (fits && self.rotation.is_none())
     }
 }
 
@@ -87,7 +103,7 @@ impl Sequencer {
     pub fn new(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,
-        key: Arc<LogKey>,
+        signing: Arc<watch::Sender<Arc<Signing>>>,
         clock: SharedClock,
         frontier: Frontier,
         anchor: Anchor,
@@ -100,7 +116,7 @@ impl Sequencer {
         Self {
             options,
             store,
-            key,
+            signing,
             clock,
             frontier,
             recorded_at_ms,
@@ -202,7 +218,12 @@ impl Sequencer {
         for (handle, newest) in batch.heads {
             self.heads.put(handle, newest);
         }
-        let checkpoint = Arc::new(sign_checkpoint(&self.options.origin, &self.frontier, &self.key));
+        if let Some(next) = batch.rotation {
+            self.signing.send_replace(next);
+        }
+        let signing = Arc::clone(&self.signing.borrow());
+        let (origin, now_ms) = (&self.options.origin, self.clock.now_ms());
+        let checkpoint = Arc::new(sign_checkpoint(origin, &self.frontier, &signing, now_ms));
         // Before anybody is given it: what was given out must be known after a crash.
         if let Err(error) = self.anchor.keep(&checkpoint.note) {
             tracing::error!(%error, "keeping the checkpoint failed");
@@ -216,9 +237,10 @@ impl Sequencer {
     /// Takes a submission into the batch, or refuses it without harm to the others.
     fn admit(&mut self, submission: Submission, batch: &mut Batch) {
         metrics().taken();
-        match self.check(&submission.entries, batch) {
+        match self.check(&submission, batch) {
             Ok(chains) => {
                 batch.heads.extend(chains);
+                batch.rotation = submission.rotation;
                 batch.bytes = batch.bytes.saturating_add(bytes_of(&submission.entries));
                 let mut places = Vec::with_capacity(submission.entries.len());
                 let mut recorded_at_ms = batch
@@ -244,13 +266,25 @@ impl Sequencer {
         }
     }
 
-    /// That entries continue their chains, were sealed now and fit in a frame.
-    fn check(&mut self, entries: &[Prepared], batch: &Batch) -> Result<HashMap<Handle, Newest>, SubmitError> {
+    /// That entries are signed by the key in force, continue their chains, were sealed now and fit in a frame.
+    fn check(
+        &mut self,
+        submission: &Submission,
+        batch: &Batch,
+    ) -> Result<HashMap<Handle, Newest>, SubmitError> {
+        let entries = submission.entries.as_slice();
         if entries.is_empty()
             || entries.len() > self.options.batch_events_max
             || bytes_of(entries) > FRAME_BYTES_MAX
         {
             return Err(SubmitError::TooLarge);
+        }
+        let in_force = key_id(&self.signing.borrow().key.verifying());
+        let position = self.frontier.size().saturating_add(batch.events as u64);
+        let is_in_place =
+            |next: &Arc<Signing>| entries.len() == 1 && next.chain.rotation_at(position).is_some();
+        if submission.key_id != in_force || !submission.rotation.as_ref().is_none_or(is_in_place) {
+            return Err(SubmitError::OtherKey);
         }
         let now_ms = self.clock.now_ms();
         let latest = now_ms.saturating_add(self.options.clock_skew_max_ms);

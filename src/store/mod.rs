@@ -219,4 +219,9 @@ pub trait KeyStore: Send + Sync {
 
     /// Number of pages whose id starts with `prefix`.
     fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError>;
+
+    /// Whether writes are taken: not once one has failed so that nobody knows what became of it.
+    fn takes_writes(&self) -> bool {
+        true
+    }
 }

@@ -1,12 +1,16 @@
 //! Numbers for Prometheus. Labels are methods, codes, kinds and tiers: words of ours, never a caller's.
 
+use super::classic::classic;
+use super::folder::{Usage, usage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +27,44 @@ pub struct Standing {
     pub subjects: u64,
     /// Writes are taken.
     pub ready: bool,
+    /// Erasures whose keys are gone and that are not yet complete.
+    pub erasures_unfinished: u64,
+}
+
+/// How far an erasure came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErasureStep {
+    /// Its keys are about to be destroyed.
+    Begun,
+    /// It is recorded as complete.
+    Completed,
+    /// It was taken up again after a crash or a failure.
+    Resumed,
+    /// It ended in an error; the next start, or the same request again, takes it up.
+    Failed,
+}
+
+impl ErasureStep {
+    const ALL: [Self; 4] = [Self::Begun, Self::Completed, Self::Resumed, Self::Failed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Completed => "completed",
+            Self::Resumed => "resumed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What witnesses say.
+#[derive(Default)]
+struct Witnessed {
+    answers: Family<[Label; 3], Counter>,
+    configured: Family<[Label; 1], Gauge>,
+    needed: Family<[Label; 1], Gauge>,
+    entries: Family<[Label; 1], Gauge>,
+    enough: Family<[Label; 1], Gauge>,
 }
 
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
@@ -34,13 +76,22 @@ pub struct Metrics {
     flush_seconds: Histogram,
     queued: Gauge,
     events: Family<[Label; 1], Counter>,
+    allowed: Counter,
     withheld: Family<[Label; 1], Counter>,
+    revocation_seconds: Histogram,
+    erasures: Family<[Label; 1], Counter>,
+    erasures_unfinished: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
+    cut_off: Counter,
     panics: Counter,
-    entries: Gauge,
-    entry_bytes: Gauge,
-    subjects: Gauge,
-    ready: Gauge,
+    entries: Family<[Label; 1], Gauge>,
+    entry_bytes: Family<[Label; 1], Gauge>,
+    subjects: Family<[Label; 1], Gauge>,
+    ready: Family<[Label; 1], Gauge>,
+    witnesses: Witnessed,
+    data_bytes: Gauge,
+    free_bytes: Gauge,
+    folder: OnceLock<PathBuf>,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
 }
@@ -66,17 +117,29 @@ impl Metrics {
             flush_seconds: latency(),
             queued: Gauge::default(),
             events: Family::default(),
+            allowed: Counter::default(),
             withheld: Family::default(),
+            revocation_seconds: latency(),
+            erasures: Family::default(),
+            erasures_unfinished: Family::default(),
             handshakes_failed: Counter::default(),
+            cut_off: Counter::default(),
             panics: Counter::default(),
-            entries: Gauge::default(),
-            entry_bytes: Gauge::default(),
-            subjects: Gauge::default(),
-            ready: Gauge::default(),
+            entries: Family::default(),
+            entry_bytes: Family::default(),
+            subjects: Family::default(),
+            ready: Family::default(),
+            witnesses: Witnessed::default(),
+            data_bytes: Gauge::default(),
+            free_bytes: Gauge::default(),
+            folder: OnceLock::new(),
             event_names: RwLock::default(),
         };
         metrics.register_calls();
+        metrics.register_rights();
         metrics.register_log();
+        metrics.register_witnesses();
+        metrics.register_store();
         metrics
     }
 
@@ -90,11 +153,37 @@ impl Metrics {
             self.seconds.clone(),
         );
         to.register("panics", "Calls that ended in a panic", self.panics.clone());
+        to.register(
+            "connections_cut",
+            "Connections closed for their address's number, for idleness or for a reader that does not read",
+            self.cut_off.clone(),
+        );
         to.register("handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
+    }
+
+    fn register_rights(&mut self) {
+        let to = &mut self.registry;
+        to.register("attributes_allowed", "Attributes that grants allowed", self.allowed.clone());
         to.register(
             "attributes_withheld",
             "Attributes withheld from grants, by the tier that decided",
             self.withheld.clone(),
+        );
+        to.register_with_unit(
+            "revocation_duration",
+            "From the record that a grant fell until its recipient's stream has it",
+            Unit::Seconds,
+            self.revocation_seconds.clone(),
+        );
+        to.register("erasures", "Erasures by how far they came", self.erasures.clone());
+        // At 0 from the start, so that the first failure is a rise.
+        for step in ErasureStep::ALL {
+            self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc_by(0);
+        }
+        to.register(
+            "erasures_unfinished",
+            "Erasures whose keys are gone and that are not yet complete",
+            self.erasures_unfinished.clone(),
         );
     }
 
@@ -115,6 +204,50 @@ impl Metrics {
         to.register("ready", "1 while writes are taken", self.ready.clone());
     }
 
+    fn register_witnesses(&mut self) {
+        let (to, of) = (&mut self.registry, &self.witnesses);
+        to.register("witness_answers", "What each witness said to a checkpoint", of.answers.clone());
+        to.register("witness_configured", "Witnesses that are asked", of.configured.clone());
+        to.register("witness_needed", "How many of them are enough", of.needed.clone());
+        to.register("witness_entries", "Entries that enough witnesses have cosigned", of.entries.clone());
+        to.register("witness_enough", "1 while enough cosign within the time set for it", of.enough.clone());
+    }
+
+    /// A witness, by its configured name, was asked about a log, by its origin; `outcome` is a word of ours.
+    pub fn witness_said(&self, log: &str, witness: &str, outcome: &'static str) {
+        let labels =
+            [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
+        self.witnesses.answers.get_or_create(&labels).inc();
+    }
+
+    /// A round of asking about a log, by its origin, is over.
+    pub fn witnessed(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (of, to) = ([("log", log.to_owned())], &self.witnesses);
+        to.configured.get_or_create(&of).set(whole(configured as u64));
+        to.needed.get_or_create(&of).set(whole(needed as u64));
+        to.entries.get_or_create(&of).set(whole(entries));
+        to.enough.get_or_create(&of).set(i64::from(is_enough));
+    }
+
+    fn register_store(&mut self) {
+        let to = &mut self.registry;
+        let built = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("build", "Which build this is", built);
+        to.register_with_unit(
+            "data_size",
+            "Bytes that the data folder takes on its disk",
+            Unit::Bytes,
+            self.data_bytes.clone(),
+        );
+        to.register_with_unit(
+            "data_free",
+            "Bytes free on the disk of the data folder",
+            Unit::Bytes,
+            self.free_bytes.clone(),
+        );
+    }
+
     /// A call was answered. `method` and `code` are words of ours.
     pub fn call(&self, method: &str, code: &str, took: Duration) {
         self.calls.get_or_create(&[("method", method.to_owned()), ("code", code.to_owned())]).inc();
@@ -129,6 +262,11 @@ impl Metrics {
     /// A TLS handshake failed.
     pub fn handshake_failed(&self) {
         self.handshakes_failed.inc();
+    }
+
+    /// A connection was closed because of its bounds.
+    pub fn cut_off(&self) {
+        self.cut_off.inc();
     }
 
     /// A batch is durable.
@@ -159,21 +297,63 @@ impl Metrics {
         *self.event_names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
+    /// A grant allowed attributes.
+    pub fn allowed(&self, attributes: usize) {
+        self.allowed.inc_by(attributes as u64);
+    }
+
+    /// A recipient's stream was given what fell, so long after it was recorded.
+    pub fn revocation_told(&self, after: Duration) {
+        self.revocation_seconds.observe(after.as_secs_f64());
+    }
+
+    /// An erasure came so far.
+    pub fn erasure(&self, step: ErasureStep) {
+        self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc();
+    }
+
+    /// Which folder to measure at each scrape.
+    pub fn watch_folder(&self, data: PathBuf) {
+        // A second daemon in one process (tests) keeps the first one's.
+        let _already = self.folder.set(data);
+    }
+
     /// Attributes were withheld from a grant.
     pub fn withheld(&self, tier: &'static str, attributes: u32) {
         self.withheld.get_or_create(&[("tier", tier.to_owned())]).inc_by(u64::from(attributes));
     }
 
-    /// All of it, in the OpenMetrics text format.
+    /// As [`Metrics::text`], in the Prometheus text format 0.0.4.
+    ///
+    /// # Errors
+    /// As [`Metrics::text`].
+    pub fn classic_text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
+        self.text(logs).map(|text| classic(&text))
+    }
+
+    /// All of it, in the OpenMetrics text format; what is true of each controller's log now, by its configured name.
     ///
     /// # Errors
     /// A number can't be written.
-    pub fn text(&self, now: Standing) -> Result<String, std::fmt::Error> {
+    pub fn text<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+    ) -> Result<String, std::fmt::Error> {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.entries.set(whole(now.entries));
-        self.entry_bytes.set(whole(now.entry_bytes));
-        self.subjects.set(whole(now.subjects));
-        self.ready.set(i64::from(now.ready));
+        for (controller, now) in logs {
+            let of = [("controller", controller.to_owned())];
+            self.entries.get_or_create(&of).set(whole(now.entries));
+            self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
+            self.subjects.get_or_create(&of).set(whole(now.subjects));
+            self.erasures_unfinished.get_or_create(&of).set(whole(now.erasures_unfinished));
+            self.ready.get_or_create(&of).set(i64::from(now.ready));
+        }
+        let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();
+        self.data_bytes.set(whole(taken_bytes));
+        self.free_bytes.set(whole(free_bytes));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -40,10 +40,24 @@ pub enum Work {
     Puncture(Handle, Vec<u64>, Option<PendingErasure>),
     /// The end of an intent: an erasure is complete.
     Complete([u8; 16]),
+    /// Fresh keys for subjects of a log that went back.
+    Renew(Vec<Renewal>),
+}
+
+/// A subject of a log that went back to a backup.
+pub struct Renewal {
+    /// Keyed hash of the subject's id.
+    pub subject: Hash,
+    /// From this version on, keys are fresh.
+    pub from: u64,
+    /// Whether something of theirs is known to have been destroyed since the backup.
+    pub is_punctured: bool,
+    /// What is from before, milliseconds since the Unix epoch, is refused where something was destroyed since.
+    pub fence_at_ms: u64,
 }
 
 /// What becomes of a subject's keys in memory: those of this handle now hold this much, or nothing.
-pub struct Destroyed {
+pub struct Changed {
     pub subject: Hash,
     pub handle: Handle,
     pub cover: Option<Vec<Node>>,
@@ -56,7 +70,7 @@ pub struct Batch<'a> {
     pub(super) edit: Edit<'a>,
     /// The vault's own pages to write or to remove, by name.
     pub(super) own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    pub(super) destroyed: Vec<Destroyed>,
+    pub(super) changed: Vec<Changed>,
     pub(super) subjects: u64,
     fences: BTreeMap<Hash, u64>,
 }
@@ -68,7 +82,7 @@ impl<'a> Batch<'a> {
         let edit = Edit::new(shelf, &trunk.top);
         let subjects = shelf.subjects.load(Ordering::SeqCst);
         let (own, fences) = (BTreeMap::new(), BTreeMap::new());
-        Self { shelf, trunk, edit, own, destroyed: Vec::new(), subjects, fences }
+        Self { shelf, trunk, edit, own, changed: Vec::new(), subjects, fences }
     }
 
     /// Takes a change in. [`VaultError::Destroyed`] is its own and changes nothing; after any other error the batch is
@@ -82,6 +96,7 @@ impl<'a> Batch<'a> {
                 self.own.insert(pages::id(pages::INTENT, request), None);
                 Ok(())
             }
+            Work::Renew(renewals) => renewals.iter().try_for_each(|renewal| self.renew(renewal)),
         }
     }
 
@@ -113,19 +128,39 @@ impl<'a> Batch<'a> {
         self.held(subject, *handle)?;
         self.edit.destroy(Trie::Subjects, subject, None)?;
         self.edit.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
-        // A clock that went back must not move the fence back.
-        let fence = match self.fences.get(subject) {
+        self.fence(subject, erasure.fence_at_ms)?;
+        self.own.extend([self.shelf.own_page(pages::INTENT, request, &erasure.intent)?]);
+        self.subjects = self.subjects.saturating_sub(1);
+        self.changed.push(Changed { subject: *subject, handle: *handle, cover: None });
+        Ok(())
+    }
+
+    fn fence(&mut self, subject: &Hash, at_ms: u64) -> Result<(), VaultError> {
+        let before = match self.fences.get(subject) {
             Some(fence) => *fence,
             None => self.shelf.number(pages::FENCE, subject)?.unwrap_or(0),
         };
-        let fence = fence.max(erasure.fence_at_ms);
+        // A clock that went back must not move the fence back.
+        let fence = before.max(at_ms);
         self.fences.insert(*subject, fence);
-        self.own.extend([
-            self.shelf.own_page(pages::FENCE, subject, &fence.to_be_bytes())?,
-            self.shelf.own_page(pages::INTENT, request, &erasure.intent)?,
-        ]);
-        self.subjects = self.subjects.saturating_sub(1);
-        self.destroyed.push(Destroyed { subject: *subject, handle: *handle, cover: None });
+        self.own.extend([self.shelf.own_page(pages::FENCE, subject, &fence.to_be_bytes())?]);
+        Ok(())
+    }
+
+    fn renew(&mut self, renewal: &Renewal) -> Result<(), VaultError> {
+        let Renewal { subject, from, .. } = renewal;
+        let Some(record) = self.edit.get(Trie::Subjects, subject)? else { return Ok(()) };
+        let (handle, cover) = pages::decode_subject(&record)?;
+        let tree = Tree::new(cover);
+        // What was destroyed was destroyed for a reason that the lost log knew: what is from before stays out.
+        if renewal.is_punctured || tree.is_punctured_from(*from) {
+            self.fence(subject, renewal.fence_at_ms)?;
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        self.shelf.clock.fill(key.as_mut());
+        let cover = tree.renewed(*from, &key);
+        self.edit.replace(Trie::Subjects, subject, pages::encode_subject(handle, &cover))?;
+        self.changed.push(Changed { subject: *subject, handle, cover: Some(cover) });
         Ok(())
     }
 
@@ -144,7 +179,7 @@ impl<'a> Batch<'a> {
         if let Some((request, intent)) = intent {
             self.own.extend([self.shelf.own_page(pages::INTENT, request, intent)?]);
         }
-        self.destroyed.push(Destroyed { subject, handle, cover: Some(cover) });
+        self.changed.push(Changed { subject, handle, cover: Some(cover) });
         Ok(())
     }
 

@@ -112,6 +112,33 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
+    /// Replaces what is kept; what was kept before may be read as long as the page's key is there. Nothing happens where
+    /// there is none.
+    pub fn replace(
+        &mut self,
+        trie: Trie,
+        key: &RecordKey,
+        value: Zeroizing<Vec<u8>>,
+    ) -> Result<(), VaultError> {
+        let shelf = self.shelf;
+        let mut slot = self.root(trie).as_mut();
+        for level in 0..=LEVELS_MAX {
+            let Some(branch) = slot else { return Ok(()) };
+            let twig = open(branch, shelf)?;
+            if let Content::Leaf(records) = &mut twig.content {
+                if let Ok((place, _)) = place(records, key) {
+                    records.get_mut(place).ok_or(VaultError::Page)?.value = value;
+                    twig.change = twig.change.max(Change::Rewritten);
+                    split(twig, level, shelf);
+                }
+                return Ok(());
+            }
+            let Content::Interior(children) = &mut twig.content else { return Err(VaultError::Page) };
+            slot = children.get_mut(nibble(key, level)).and_then(Option::as_mut);
+        }
+        Err(VaultError::Page)
+    }
+
     /// Removes a record (`None`) or replaces what is kept, for good. Nothing happens where there is none.
     pub fn destroy(
         &mut self,

@@ -28,6 +28,8 @@ pub const DEAD: &[u8] = b"d";
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 /// Depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
+/// In the place of the depth: a renewal; its first version stands in the place of the index.
+const RENEWAL: u8 = 0xff;
 
 /// Name of a page.
 pub fn id(kind: u8, name: &[u8]) -> Vec<u8> {
@@ -69,15 +71,15 @@ impl RootPage {
     }
 }
 
-/// A subject's record: handle, then the nodes that are held (depth, index, key).
+/// A subject's record: handle, then the nodes that are held (depth, index, key), older first.
 pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
     // Made as large as it gets: a vector that moves leaves its old bytes behind.
     let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
     let mut page = Zeroizing::new(Vec::with_capacity(bytes));
     page.extend_from_slice(&handle.0);
     for node in cover {
-        page.push(node.depth);
-        page.extend_from_slice(&node.index.to_be_bytes());
+        page.push(node.renewed_from.map_or(node.depth, |_| RENEWAL));
+        page.extend_from_slice(&node.renewed_from.unwrap_or(node.index).to_be_bytes());
         page.extend_from_slice(&node.key);
     }
     page
@@ -93,7 +95,11 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
     let node = |bytes: &[u8; NODE_BYTES]| {
         let (depth, rest) = bytes.split_first()?;
         let (index, key) = rest.split_first_chunk::<8>()?;
-        let node = Node { depth: *depth, index: u64::from_be_bytes(*index), key: key.try_into().ok()? };
+        let (number, key) = (u64::from_be_bytes(*index), key.try_into().ok()?);
+        let node = match *depth {
+            RENEWAL => Node::renewal(number, &key),
+            depth => Node { depth, index: number, key, renewed_from: None },
+        };
         node.is_in_tree().then_some(node)
     };
     let cover: Option<Vec<Node>> = nodes.iter().map(node).collect();

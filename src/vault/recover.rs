@@ -3,7 +3,7 @@
 use super::VaultError;
 use super::cache::Cache;
 use super::custody::{Generation, RootCustody};
-use super::node::{self, Link, Page, PageId, Top};
+use super::node::{self, Link, Page, PageId, Record, RecordKey, Top, Trie};
 use super::pages::{self, RootPage};
 use super::paths::{Paths, Trunk};
 use super::rekey::removals;
@@ -42,6 +42,7 @@ pub fn open(
     if roots.iter().any(|root| *root != generation) {
         finish(&shelf, root, generation, &roots)?;
     }
+    shelf.custody.clear_remains()?;
     let dead = shelf.store.read_page(pages::DEAD)?.unwrap_or_default();
     shelf.store.stage_pages(&removals(dead.as_chunks().0))?;
     let count = shelf.number(pages::OWN, pages::COUNT)?.unwrap_or(0);
@@ -79,7 +80,11 @@ fn begin(
     Ok(root)
 }
 
-fn read_trunk(store: &dyn KeyStore, custody: &dyn RootCustody, root: &[u8]) -> Result<Trunk, VaultError> {
+pub(super) fn read_trunk(
+    store: &dyn KeyStore,
+    custody: &dyn RootCustody,
+    root: &[u8],
+) -> Result<Trunk, VaultError> {
     let root = RootPage::decode(root)?;
     if !custody.generations()?.contains(&root.generation) {
         return Err(VaultError::OtherRoot(root.generation));
@@ -140,16 +145,17 @@ fn sweep(shelf: &Shelf, reached: &BTreeSet<PageId>) -> Result<(), VaultError> {
     }
 }
 
-/// Handles in their order: those greater than `after`, at most `count`.
-pub fn handles_after(
+/// Records of a trie in their order: those with keys greater than `after`, at most `count`.
+pub fn records_after(
     shelf: &Shelf,
-    after: Option<&node::RecordKey>,
+    trie: Trie,
+    after: Option<&RecordKey>,
     count: usize,
-) -> Result<Vec<node::RecordKey>, VaultError> {
+) -> Result<Vec<Record>, VaultError> {
     loop {
         let (turn, trunk) = shelf.paths.now();
         let mut found = Vec::new();
-        let walked = match &trunk.top.handles {
+        let walked = match trunk.top.root(trie) {
             Some(link) => gather(shelf, link, 0, after, count, &mut found),
             None => Ok(()),
         };
@@ -165,15 +171,15 @@ fn gather(
     shelf: &Shelf,
     link: &Link,
     level: usize,
-    after: Option<&node::RecordKey>,
+    after: Option<&RecordKey>,
     count: usize,
-    found: &mut Vec<node::RecordKey>,
+    found: &mut Vec<Record>,
 ) -> Result<(), VaultError> {
     match shelf.page(link)? {
         Page::Leaf(records) => {
-            let keys = records.iter().map(|record| record.key);
             let room = count.saturating_sub(found.len());
-            found.extend(keys.filter(|key| after.is_none_or(|after| key > after)).take(room));
+            let behind = |record: &Record| after.is_none_or(|after| record.key > *after);
+            found.extend(records.into_iter().filter(behind).take(room));
         }
         Page::Interior(interior) => {
             let first = after.map_or(0, |after| node::nibble(after, level));

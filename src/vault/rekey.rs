@@ -7,7 +7,8 @@
 //! root key that never counted; a crash after 3 is completed by the next start. At no moment is there neither.
 
 use super::VaultError;
-use super::batch::{Batch, Destroyed};
+use super::batch::{Batch, Changed};
+use super::custody::{CustodyError, Generation};
 use super::edit::Sealed;
 use super::node::{self, Link, PageId};
 use super::pages::{self, RootPage};
@@ -16,6 +17,15 @@ use super::seal::PageSeal;
 use super::shelf::{PageWrite, Shelf};
 use crate::store::StoreError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Waits before destroying a root key is tried again, where its keeper can't be reached.
+const DESTROY_WAITS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(800),
+    Duration::from_secs(3),
+];
 
 impl Batch<'_> {
     /// Makes everything durable that was applied. With destructions among it, the old root key is gone on return.
@@ -27,9 +37,9 @@ impl Batch<'_> {
         let sealed = self.edit.seal(&self.trunk.top)?;
         let shelf = self.shelf;
         if sealed.is_rekeyed {
-            shelf.write_rekeyed(&self.trunk, sealed, own, self.destroyed)?;
+            shelf.write_rekeyed(&self.trunk, sealed, own, self.changed)?;
         } else {
-            shelf.write_in_place(&self.trunk, sealed, own)?;
+            shelf.write_in_place(&self.trunk, sealed, own, self.changed)?;
         }
         shelf.subjects.store(self.subjects, Ordering::SeqCst);
         Ok(())
@@ -44,7 +54,13 @@ fn top_page(shelf: &Shelf, trunk: &Trunk) -> Result<PageWrite, VaultError> {
 }
 
 impl Shelf {
-    fn write_in_place(&self, trunk: &Trunk, sealed: Sealed, own: Vec<PageWrite>) -> Result<(), VaultError> {
+    fn write_in_place(
+        &self,
+        trunk: &Trunk,
+        sealed: Sealed,
+        own: Vec<PageWrite>,
+        changed: Vec<Changed>,
+    ) -> Result<(), VaultError> {
         let mut writes = sealed.fresh;
         writes.extend(sealed.in_place);
         writes.extend(own);
@@ -56,6 +72,7 @@ impl Shelf {
         if !writes.is_empty() {
             self.store.write_pages(&writes)?;
             self.paths.follow(moved, sealed.interior, &[]);
+            self.follow_keys(changed);
         }
         Ok(())
     }
@@ -65,7 +82,7 @@ impl Shelf {
         old: &Trunk,
         sealed: Sealed,
         own: Vec<PageWrite>,
-        destroyed: Vec<Destroyed>,
+        changed: Vec<Changed>,
     ) -> Result<(), VaultError> {
         if self.halted.load(Ordering::SeqCst) {
             return Err(VaultError::Halted);
@@ -88,11 +105,11 @@ impl Shelf {
             }
             // Readers follow what the store says. The old root key stays until a start finds out what is durable.
             self.halted.store(true, Ordering::SeqCst);
-            self.follow(trunk, sealed.interior, &dead, destroyed);
+            self.follow(trunk, sealed.interior, &dead, changed);
             return Err(error);
         }
-        self.follow(trunk, sealed.interior, &dead, destroyed);
-        if let Err(error) = self.custody.destroy(old.generation) {
+        self.follow(trunk, sealed.interior, &dead, changed);
+        if let Err(error) = self.destroy_root(old.generation) {
             self.halted.store(true, Ordering::SeqCst);
             return Err(error.into());
         }
@@ -100,6 +117,20 @@ impl Shelf {
             tracing::warn!(%error, "pages that nothing opens any more could not be removed");
         }
         Ok(())
+    }
+
+    /// Destroys a root key; where its keeper can't be reached for a moment, once more.
+    fn destroy_root(&self, generation: Generation) -> Result<(), CustodyError> {
+        for wait in DESTROY_WAITS {
+            match self.custody.destroy(generation) {
+                Err(CustodyError::Unreachable(why)) => {
+                    tracing::warn!(why, "the old root key could not be destroyed yet");
+                    std::thread::sleep(wait);
+                }
+                done => return done,
+            }
+        }
+        self.custody.destroy(generation)
     }
 
     /// Phases 1 and 2; gives what the write that switches begins with.
@@ -126,11 +157,15 @@ impl Shelf {
         trunk: Trunk,
         interior: Vec<(PageId, node::Interior)>,
         dead: &[PageId],
-        destroyed: Vec<Destroyed>,
+        changed: Vec<Changed>,
     ) {
         // The way down first: who reads keys after the cache moved on must not find the old way.
         self.paths.follow(Some(trunk), interior, dead);
-        for Destroyed { subject, handle, cover } in destroyed {
+        self.follow_keys(changed);
+    }
+
+    fn follow_keys(&self, changed: Vec<Changed>) {
+        for Changed { subject, handle, cover } in changed {
             self.cache.follow(&subject, &handle, cover);
         }
     }

@@ -1,7 +1,8 @@
 //! The vault: finds, makes and destroys the keys of subjects.
 
-use super::batch::Erasure;
+use super::batch::{Erasure, Renewal};
 use super::custody::RootCustody;
+use super::node::Trie;
 use super::pages;
 use super::recover;
 use super::shelf::Shelf;
@@ -14,12 +15,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
 /// Erasures read at once.
 const READ_COUNT: usize = 256;
+/// Subjects that get fresh keys in one write: in the order of their pages, some dozens of pages.
+const RENEWALS_COUNT: usize = 1_024;
 
 /// An erasure that has begun: its request, and what its caller needs to finish it.
 pub type PendingErasure = ([u8; 16], Vec<u8>);
@@ -174,6 +178,13 @@ impl Vault {
         self.writer.copy().await
     }
 
+    /// Whether keys can be made and destroyed: not once a write of the key store, or a re-keying, failed so that nobody
+    /// knows what became of it.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.shelf.store.takes_writes() && !self.shelf.halted.load(Ordering::SeqCst)
+    }
+
     /// How often keys were destroyed and the root key replaced; destructions that waited together count once.
     #[must_use]
     pub fn key_epoch(&self) -> u64 {
@@ -193,8 +204,36 @@ impl Vault {
     /// The key store can't be read.
     pub fn handles(&self, after: Option<Handle>, count: usize) -> Result<Vec<Handle>, VaultError> {
         let after = after.map(pages::handle_key);
-        let found = recover::handles_after(&self.shelf, after.as_ref(), count)?;
-        Ok(found.iter().filter_map(|key| key.first_chunk().copied().map(Handle)).collect())
+        let found = recover::records_after(&self.shelf, Trie::Handles, after.as_ref(), count)?;
+        Ok(found.iter().filter_map(|record| record.key.first_chunk().copied().map(Handle)).collect())
+    }
+
+    /// Gives everybody fresh keys for what a log that went back has not: `next_version` says of a handle how many versions
+    /// the log goes on from. What was destroyed stays destroyed, and no version is used twice under one key. Where
+    /// something was destroyed that the log does not know of (what it held at `punctured`, or behind its end), late
+    /// writes from before `fence_at_ms` are refused. Can be done again as long as nothing was written since.
+    ///
+    /// # Errors
+    /// Of `next_version`; or the key store can't be read or written: then it is to be done again.
+    pub async fn renew<E: From<VaultError>>(
+        &self,
+        punctured: &BTreeSet<Handle>,
+        fence_at_ms: u64,
+        next_version: impl Fn(Handle) -> Result<u64, E>,
+    ) -> Result<(), E> {
+        let mut after: Option<Hash> = None;
+        loop {
+            let found = recover::records_after(&self.shelf, Trie::Subjects, after.as_ref(), RENEWALS_COUNT)?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = Some(last.key);
+            let mut renewals = Vec::with_capacity(found.len());
+            for record in found {
+                let (handle, _) = pages::decode_subject(&record.value)?;
+                let (from, is_punctured) = (next_version(handle)?, punctured.contains(&handle));
+                renewals.push(Renewal { subject: record.key, from, is_punctured, fence_at_ms });
+            }
+            self.writer.renew(renewals).await?;
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
 
 use super::VaultError;
-use super::batch::{Batch, Erasure, Work};
+use super::batch::{Batch, Erasure, Renewal, Work};
 use super::shelf::Shelf;
 use super::subjects::PendingErasure;
 use crate::secret;
-use crate::store::Page;
+use crate::store::{Page, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
@@ -69,6 +69,11 @@ impl Writer {
     /// Removes the intent of an erasure that is complete; durable when it returns.
     pub async fn complete(&self, request: [u8; 16]) -> Result<(), VaultError> {
         self.done(Work::Complete(request)).await
+    }
+
+    /// Fresh keys for subjects of a log that went back; durable when it returns.
+    pub async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), VaultError> {
+        self.done(Work::Renew(renewals)).await
     }
 
     /// Every page as it is between two writes.
@@ -135,6 +140,12 @@ fn carry_out(shelf: &Shelf, works: Vec<(Work, Reply)>) {
     let answers: Vec<Result<(), VaultError>> = match attempt(shelf, &works) {
         Ok(own) => own,
         Err(VaultError::Halted) => works.iter().map(|_| Err(VaultError::Halted)).collect(),
+        Err(VaultError::Store(StoreError::Full)) => {
+            works.iter().map(|_| Err(VaultError::Store(StoreError::Full))).collect()
+        }
+        Err(VaultError::Store(StoreError::Stopped)) => {
+            works.iter().map(|_| Err(VaultError::Store(StoreError::Stopped))).collect()
+        }
         Err(error) => {
             let shared = error.to_string();
             works.iter().map(|_| Err(VaultError::Shared(shared.clone()))).collect()

@@ -1,9 +1,12 @@
 //! Checkpoint and hash tiles (C2SP tlog-tiles). Hashes of high-entropy entries reveal nothing; entries are not public.
 
+use super::Logs;
 use crate::app::App;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
@@ -13,14 +16,20 @@ const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 const FOR_EVER: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
 const FULL: u16 = 256;
 
-/// `/checkpoint`
-pub(super) async fn checkpoint(State(app): State<Arc<App>>) -> Response {
-    ([TEXT, FRESH], app.ledger().checkpoint().note.clone()).into_response()
+/// `/checkpoint`, `/<controller>/checkpoint`: cosigned, where enough witnesses answer
+pub(super) async fn checkpoint(Of(app): Of) -> Response {
+    ([TEXT, FRESH], app.ledger().published()).into_response()
 }
 
-/// `/tile/<L>/<N>[.p/<W>]`
-pub(super) async fn tile(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
-    let Some((level, index, width)) = parse(&path) else { return StatusCode::NOT_FOUND.into_response() };
+/// `/keys`, `/<controller>/keys`
+pub(super) async fn keys(Of(app): Of) -> Response {
+    ([TEXT, FRESH], app.ledger().key_chain().to_jsonl()).into_response()
+}
+
+/// `/tile/<L>/<N>[.p/<W>]`, `/<controller>/tile/<L>/<N>[.p/<W>]`
+pub(super) async fn tile(Of(app): Of, Path(named): Path<HashMap<String, String>>) -> Response {
+    let parsed = named.get("path").and_then(|path| parse(path));
+    let Some((level, index, width)) = parsed else { return StatusCode::NOT_FOUND.into_response() };
     match app.ledger().tile(level, index, width) {
         Ok(Some(bytes)) => ([BYTES, FOR_EVER], bytes).into_response(),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
@@ -28,6 +37,20 @@ pub(super) async fn tile(State(app): State<Arc<App>>, Path(path): Path<String>) 
             tracing::error!(%error, "a tile can't be read");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// The application of the controller that a path names; of the first where it names none.
+pub(super) struct Of(Arc<App>);
+
+impl FromRequestParts<Logs> for Of {
+    type Rejection = StatusCode;
+    async fn from_request_parts(parts: &mut Parts, logs: &Logs) -> Result<Self, StatusCode> {
+        let named = Path::<HashMap<String, String>>::from_request_parts(parts, logs).await;
+        let named = named.map_err(|_| StatusCode::NOT_FOUND)?;
+        let named = named.get("controller");
+        let app = logs.iter().find(|(name, _)| named.is_none_or(|named| named == name));
+        app.map(|(_, app)| Self(Arc::clone(app))).ok_or(StatusCode::NOT_FOUND)
     }
 }
 

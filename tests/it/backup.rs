@@ -1,9 +1,11 @@
 //! A backup brings everybody back but those who were erased, before it or since; and the log says that it went back.
 
-use crate::crash::Served;
+use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::json;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 fn run(served: &Served, arguments: &[&str]) -> String {
     let output = served.run(arguments).output().unwrap();
@@ -72,6 +74,102 @@ fn an_old_backup_gives_back_everybody_but_the_erased() {
     }
 }
 
+fn record_in(served: &Served, subject: &str, category: &str, key: &str, text: &str) {
+    run(served, &["record", subject, key, text, "--category", category]);
+}
+
+/// The log is lost, and one from a backup takes its place.
+fn lose_and_restore(dir: &Path, served: Served, backup: &Path, kept_as: &str) {
+    let data = served.data.clone();
+    served.kill();
+    std::fs::rename(data.join("log"), dir.join(kept_as)).unwrap();
+    let restored = restore(backup, &data);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+}
+
+/// That late writes about somebody from before a moment are refused as erased.
+fn refuses_late(served: &Served, subject: &str, before: &str) {
+    let late = ["record", subject, "late", "spooled", "--category", "health", "--observed-at", before];
+    let output = served.run(&late).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("erased"), "{told}");
+}
+
+#[test]
+fn after_an_older_backup_the_partly_erased_go_on_and_nothing_erased_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
+    let served = Served::start(&data);
+    for subject in ["ada", "bob", "cleo"] {
+        record_in(&served, subject, "work", "job", &format!("{subject} works"));
+        record_in(&served, subject, "health", "knee", &format!("{subject} has a knee"));
+    }
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    // Ada loses a category, from before the backup and from after it; what came last stays. Cleo's all is from after it.
+    record_in(&served, "ada", "health", "sleep", "ada sleeps badly");
+    record_in(&served, "cleo", "health", "sleep", "cleo sleeps badly");
+    record_in(&served, "bob", "health", "sleep", "bob sleeps badly");
+    run(&served, &["erase", "ada", "--scope", "category=health"]);
+    run(&served, &["erase", "cleo", "--scope", "key=sleep"]);
+    record_in(&served, "ada", "work", "boss", "ada has a boss");
+    record_in(&served, "dora", "work", "job", "dora works");
+    let before = Image::of(&data);
+    let moment = jiff::Timestamp::now().to_string();
+    lose_and_restore(dir.path(), served, &backup, "lost");
+
+    let served = Served::start(&data);
+    assert!(holds(&served, "ada", "ada works") && !holds(&served, "ada", "knee"));
+    assert!(holds(&served, "cleo", "cleo has a knee") && !holds(&served, "cleo", "sleeps"));
+    assert!(!holds(&served, "ada", "boss") && !holds(&served, "dora", "works"), "that was not in it");
+    for round in 0..3 {
+        for subject in ["ada", "bob", "cleo", "dora"] {
+            record_in(
+                &served,
+                subject,
+                "work",
+                &format!("new{round}"),
+                &format!("{subject} goes on {round}"),
+            );
+        }
+    }
+    // The lost log knew what of theirs must not come back; whatever is from before stays out.
+    refuses_late(&served, "ada", &moment);
+    refuses_late(&served, "cleo", &moment);
+    run(&served, &["record", "bob", "late", "bob was late", "--category", "work", "--observed-at", &moment]);
+    served.verify(dir.path());
+    served.kill();
+    let served = Served::start(&data);
+    assert!(holds(&served, "ada", "ada goes on 2") && holds(&served, "dora", "dora goes on 2"));
+
+    // Once more from the same backup, and on from there.
+    lose_and_restore(dir.path(), served, &backup, "lost-again");
+    let served = Served::start(&data);
+    for subject in ["ada", "bob", "cleo"] {
+        record_in(&served, subject, "work", "again", &format!("{subject} begins again"));
+    }
+    served.verify(dir.path());
+    let (lost, now) = (Image::of(dir.path()), Image::of(&data));
+    let found = Findings::of(&lost.and(&before), &now);
+    assert!(found.has("bob begins again") && found.has("ada begins again"));
+    assert!(found.has("bob sleeps badly"), "a lost log that was kept is read, nobody erased it");
+    for gone in ["ada has a knee", "ada sleeps badly", "cleo sleeps badly"] {
+        assert!(!found.has(gone), "{gone}");
+    }
+    // An erasure of a part reaches what the lost logs hold of that person, which nobody can look through any more.
+    run(&served, &["erase", "bob", "--scope", "category=health"]);
+    served.verify(dir.path());
+    served.kill();
+    let (all, now) = (Image::of(dir.path()).and(&before.without("secrets")), Image::of(&data));
+    let mut found = Findings::of(&all, &now);
+    assert!(found.has("bob works") && found.has("bob begins again") && found.has("cleo has a knee"));
+    for gone in ["bob has a knee", "bob sleeps badly", "bob goes on", "bob was late"] {
+        assert!(!found.has(gone), "{gone}");
+    }
+    let before = found.texts.len();
+    found.try_windows();
+    assert_eq!(found.texts.len(), before, "{} windows opened something", found.windows_tried);
+}
+
 #[test]
 fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,6 +204,36 @@ fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
     assert_eq!(json(&restored)["erased_again"], 0);
     let served = Served::start(&other);
     assert!(holds(&served, "bob", "breaks codes"));
+    served.verify(dir.path());
+    served.kill();
+}
+
+/// The drill: everybody writes while the backup is taken; then the log is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn taken_while_everybody_writes_it_brings_back_all_that_was_there_when_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("drill.backup"));
+    let served = Served::start(&data);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&acknowledged);
+    let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+    let before = wait_for(&acknowledged, 40).await;
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    let after = wait_for(&acknowledged, before + 40).await;
+    assert!(after > before, "nobody waited for it");
+    served.kill();
+    load.await.unwrap();
+    std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
+    let restored = json(&restore(&backup, &data));
+    assert_eq!(restored["erased_again"], 0);
+
+    let served = Served::start(&data);
+    assert_held(&served, before);
+    // The log says that it went back, and to where.
+    let bundle = dir.path().join("after.tar.zst");
+    run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
+    let text = zstd::decode_all(std::fs::File::open(&bundle).unwrap()).unwrap();
+    assert!(crate::harness::contains(&text, b"\"backupRestored\""));
     served.verify(dir.path());
     served.kill();
 }

@@ -100,7 +100,7 @@ async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone(
     assert_eq!(denied.code(), Code::PermissionDenied);
     for names in [
         vec![],
-        vec!["spiffe://sayso.localhost/other/operator/ops".to_owned()],
+        vec!["spiffe://sayso.other/dev/operator/ops".to_owned()],
         vec![format!("spiffe://{origin}/root/ops")],
         vec![format!("spiffe://{origin}/operator/")],
         vec![format!("spiffe://{origin}/operator/a/b")],
@@ -110,6 +110,10 @@ async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone(
         let channel = connect(&daemon, with(&clients, &names)).await.unwrap();
         assert_eq!(checkpoint(channel, None).await.unwrap_err().code(), Code::Unauthenticated, "{names:?}");
     }
+    // Good, but of a controller that is not here.
+    let elsewhere = with(&clients, &["spiffe://sayso.localhost/other/operator/ops".to_owned()]);
+    let elsewhere = connect(&daemon, elsewhere).await.unwrap();
+    assert_eq!(checkpoint(elsewhere, None).await.unwrap_err().code(), Code::PermissionDenied);
     // Signed by somebody else: no connection, or none that answers.
     let stranger = connect(&daemon, with(&strangers, &[format!("spiffe://{origin}/operator/ops")])).await;
     if let Ok(channel) = stranger {
@@ -247,7 +251,6 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
         for change in [
             json!({"iss": "https://evil.example"}),
             json!({"aud": "other"}),
-            json!({"controller": "other"}),
             json!({"role": "root"}),
             json!({"role": "ledger"}),
             json!({"sub": ""}),
@@ -258,6 +261,15 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
             let refused = checkpoint(channel.clone(), Some(&bad)).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unauthenticated, "{change}");
         }
+    }
+    // A good credential of a controller that is not here: no more is said than to a role that may not do something.
+    for key in &keys {
+        let elsewhere = token(&key.private, key.algorithm, &kid(key), json!({"controller": "other"}));
+        let refused = checkpoint(channel.clone(), Some(&elsewhere)).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::PermissionDenied, "this role may not do this")
+        );
     }
     // A token under another key's name; a symmetric one signed with the public key's text; none at all; the built-in one.
     let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));

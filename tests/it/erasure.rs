@@ -192,6 +192,71 @@ async fn a_second_erasure_and_one_of_nobody_find_nobody() {
     assert_eq!(verify(&harness)["subjects"], 1);
 }
 
+/// What services had spooled, of every kind, from before an erasure: nothing of it comes in afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = ada(&harness).await;
+    let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
+    let before = prost_types::Timestamp::from(std::time::SystemTime::now());
+    let spooled = || Some(proto::WriteOptions { about: Some(before), ..Default::default() });
+    // Made once already, so that its key is known: the erasure forgets keys of what it took.
+    let keyed = |mut request: proto::RecordAttributesRequest| {
+        request.options = Some(proto::WriteOptions {
+            idempotency_key: "spooled".into(),
+            about: Some(before),
+            ..Default::default()
+        });
+        request
+    };
+    let again = keyed(fact("ada", "hobby", "work", "CANARY-SPOOL"));
+    record(&mut service, again.clone()).await;
+    steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+
+    let refused = |status: tonic::Status| assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    refused(service.profile.record_attributes(again).await.unwrap_err());
+    let mut late = fact("ada", "hobby", "work", "CANARY-SPOOL");
+    late.options = spooled();
+    refused(service.profile.record_attributes(late.clone()).await.unwrap_err());
+    let stream = proto::RecordStreamRequest { sequence: 1, record: Some(late) };
+    let mut answers = service.profile.record_stream(tokio_stream::iter([stream])).await.unwrap().into_inner();
+    let told = answers.message().await.unwrap().unwrap().outcome.unwrap();
+    let proto::record_stream_response::Outcome::Error(told) = told else { panic!("{told:?}") };
+    assert_eq!(told.reason, "ERASED");
+    let mut yes = consent("ada", vec![choice(ConsentDecision::Given, "tone-adaptation", &[], false)]);
+    yes.options = spooled();
+    refused(service.consent.record_consent(yes).await.unwrap_err());
+    let signal = proto::RecordSignalRequest {
+        subject: "ada".into(),
+        kind: proto::SignalKind::Objection.into(),
+        options: spooled(),
+        ..Default::default()
+    };
+    refused(steward.consent.record_signal(signal).await.unwrap_err());
+    // What hangs on a grant finds no grant.
+    let used = proto::ReportUseRequest { grant_id: grant.clone(), reply: "r1".into(), ..Default::default() };
+    let late = service.grant.report_use(used).await.unwrap_err();
+    let built = proto::RegisterArtifactRequest {
+        grant_id: grant.clone(),
+        kind: proto::ArtifactKind::Embedding.into(),
+        name: "vectors".into(),
+        ..Default::default()
+    };
+    for status in [late, service.grant.register_artifact(built).await.unwrap_err()] {
+        assert!(matches!(status.code(), Code::NotFound | Code::FailedPrecondition), "{status:?}");
+    }
+    let check = proto::CheckGrantRequest { grant_id: grant };
+    assert!(!service.grant.check_grant(check).await.unwrap().into_inner().stands);
+    let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
+    assert_eq!(
+        steward.profile.get_profile(request).await.unwrap_err().code(),
+        Code::NotFound,
+        "nothing began anew"
+    );
+    assert_eq!(verify(&harness)["subjects"], 0);
+    assert_gone(harness.stop().await.path(), &["CANARY"]);
+}
+
 fn hold(subject: &str, categories: &[&str]) -> proto::PlaceHoldRequest {
     proto::PlaceHoldRequest {
         subject: subject.into(),

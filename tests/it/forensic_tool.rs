@@ -137,8 +137,8 @@ impl Findings {
         for (_, bytes) in &keys.files {
             for at in places(bytes, b"saysoRK1") {
                 let slot: Option<Secret> = bytes.get(at + 16..at + 48).and_then(|key| key.try_into().ok());
-                findings.keys.extend(slot);
-                findings.roots += 1;
+                // Each stands twice in its slot.
+                findings.roots += usize::from(slot.is_some_and(|key| findings.keys.insert(key)));
             }
             findings.keys.extend(Secret::try_from(bytes.as_slice()));
         }
@@ -213,7 +213,10 @@ impl Findings {
             let (value, after) = after.split_at(length);
             for node in value.get(16..).unwrap_or_default().chunks_exact(41) {
                 let index = u64::from_be_bytes(node[1..9].try_into().unwrap());
-                let node = Node { depth: node[0], index, key: node[9..].try_into().unwrap() };
+                let key = node[9..].try_into().unwrap();
+                // A renewal is a whole tree; from which version on it is meant does not matter to a thief.
+                let (depth, index) = if node[0] == 0xff { (0, 0) } else { (node[0], index) };
+                let node = Node { depth, index, key, renewed_from: None };
                 self.keys.insert(node.key);
                 self.nodes.insert((node.depth, node.index, node.key), node);
             }

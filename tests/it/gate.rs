@@ -246,10 +246,10 @@ async fn numbers_are_there_and_hold_nothing_personal() {
         "sayso_flush_duration_seconds_count",
         "sayso_queued_writes",
         "sayso_events_total{kind=\"attribute_recorded\"}",
-        "sayso_log_entries",
-        "sayso_log_size_bytes",
-        "sayso_subjects",
-        "sayso_ready 1",
+        "sayso_log_entries{controller=\"dev\"}",
+        "sayso_log_size_bytes{controller=\"dev\"}",
+        "sayso_subjects{controller=\"dev\"}",
+        "sayso_ready{controller=\"dev\"} 1",
         "# EOF",
     ] {
         assert!(text.contains(name), "{name} in {text}");

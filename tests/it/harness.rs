@@ -209,3 +209,17 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
 pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
+
+/// As [`config`], without making anything in the folder.
+pub fn config_at(data: &Path) -> Config {
+    Config { data: data.to_owned(), ..Config::default() }
+}
+
+/// Changes a byte of a file in place.
+pub fn flip(path: &Path, at: u64, pattern: u8) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ pattern], at).unwrap();
+}

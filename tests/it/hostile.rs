@@ -96,6 +96,23 @@ fn no_decoder_panics() {
     }
 }
 
+/// `make fuzz` and the two lists that cargo-fuzz needs forget no decoder.
+#[test]
+fn every_decoder_is_fuzzed() {
+    let read =
+        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let makefile = read("Makefile");
+    let line = makefile.lines().find_map(|line| line.strip_prefix("FUZZ_TARGETS = ")).unwrap();
+    let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(line.split(' ').collect::<Vec<_>>(), names);
+    let manifest = read("fuzz/Cargo.toml");
+    let binaries: Vec<&str> = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""))
+        .collect();
+    assert_eq!(binaries, names);
+}
+
 /// Small archives that grow, and names that climb out, end in a refusal and in bounded memory.
 #[test]
 fn bombs_and_climbing_names_are_refused() {

@@ -340,6 +340,56 @@ async fn only_the_person_and_the_steward_get_it_and_it_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_package_completes_the_request_that_it_answers_once_it_was_taken() {
+    let harness = Harness::start().await;
+    live(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
+    let submit = |kind: proto::RequestKind| proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: kind.into(),
+        ..Default::default()
+    };
+    let asked = ada.rights.submit_request(submit(proto::RequestKind::Access)).await.unwrap().into_inner();
+    let id = asked.request_id;
+    let answer =
+        |kind: PackageKind| proto::ExportSubjectRequest { request_id: id.clone(), ..request("ada", kind) };
+    let state = async |steward: &mut Clients| {
+        let asked = proto::GetRequestRequest { request_id: id.clone() };
+        steward.rights.get_request(asked).await.unwrap().into_inner().request.unwrap()
+    };
+    let wrong = steward.rights.export_subject(answer(PackageKind::Portability)).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+    let nobodys = proto::ExportSubjectRequest {
+        request_id: "01a208e3-3e5e-7e4d-accf-9b22e9f7d006".into(),
+        ..request("ada", PackageKind::Access)
+    };
+    assert_eq!(steward.rights.export_subject(nobodys).await.unwrap_err().code(), Code::NotFound);
+    let out = harness.dir.path().join("ada.zip");
+    let arguments = ["export-subject", "ada", "-o", out.to_str().unwrap(), "--request", &id];
+    harness::stdout(&harness.cli(Role::Steward, "maria.the-steward", &arguments));
+    let completed = state(&mut steward).await;
+    assert_eq!(completed.state(), proto::RequestState::Completed);
+    assert_eq!(completed.decided_by.unwrap().name, "maria.the-steward");
+    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert!(due.requests.is_empty());
+    let again = steward.rights.export_subject(answer(PackageKind::Access)).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition);
+    // A person answers themself.
+    let asked =
+        ada.rights.submit_request(submit(proto::RequestKind::Portability)).await.unwrap().into_inner();
+    let answer = proto::ExportSubjectRequest {
+        request_id: asked.request_id.clone(),
+        ..request("", PackageKind::Portability)
+    };
+    let mut chunks = ada.rights.export_subject(answer).await.unwrap().into_inner();
+    while chunks.message().await.unwrap().is_some() {}
+    let asked = proto::GetRequestRequest { request_id: asked.request_id };
+    let left = ada.rights.get_request(asked).await.unwrap().into_inner().request.unwrap();
+    assert_eq!(left.state(), proto::RequestState::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_erased_is_as_if_never_there() {
     let harness = Harness::start().await;
     live(&harness).await;
@@ -389,8 +439,25 @@ async fn an_erasure_ends_a_running_export() {
         tutor.profile.record_attributes(request).await.unwrap();
     }
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
-    let mut chunks =
-        steward.rights.export_subject(request("ada", PackageKind::Access)).await.unwrap().into_inner();
+    let access = proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: proto::RequestKind::Access.into(),
+        ..Default::default()
+    };
+    let asked = steward.rights.submit_request(access).await.unwrap().into_inner().request_id;
+    let naming =
+        proto::ExportSubjectRequest { request_id: asked.clone(), ..request("ada", PackageKind::Access) };
+    let is_open = async |steward: &mut Clients| {
+        let asked = proto::GetRequestRequest { request_id: asked.clone() };
+        let request = steward.rights.get_request(asked).await.unwrap().into_inner().request.unwrap();
+        request.state() == proto::RequestState::Open
+    };
+    // Megabytes are not taken by their first piece: whoever breaks off has not been answered.
+    let mut broken = steward.rights.export_subject(naming.clone()).await.unwrap().into_inner();
+    broken.message().await.unwrap().unwrap();
+    drop(broken);
+    assert!(is_open(&mut steward).await);
+    let mut chunks = steward.rights.export_subject(naming).await.unwrap().into_inner();
     let mut taken = chunks.message().await.unwrap().unwrap().chunk.len();
     let erase = proto::SubmitRequestRequest {
         subject: "ada".into(),

@@ -243,7 +243,7 @@ fn entries_file(folder: &Path) -> PathBuf {
 fn tamper(bundle_path: &Path, key: &VerifierKey, dir: &Path) {
     let folder = dir.join("unpacked");
     let file = std::fs::File::open(bundle_path).unwrap();
-    bundle::unpack(Box::new(file), &key.key, &folder).unwrap();
+    bundle::unpack(Box::new(file), key, &folder).unwrap();
     verify(&folder, key).unwrap();
     leave_for_outside_checks(&folder, key);
     let text = std::fs::read_to_string(entries_file(&folder)).unwrap();

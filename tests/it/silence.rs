@@ -2,6 +2,7 @@
 
 use crate::gate::{call, http};
 use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};
+use crate::traces::Collector;
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use sayso::proto::{self, ConsentDecision};
@@ -22,11 +23,17 @@ struct Loud {
 }
 
 impl Loud {
-    fn start() -> Self {
+    /// Its traces go to `collector`.
+    fn start(collector: std::net::SocketAddr) -> Self {
         let data = tempfile::tempdir().unwrap();
+        let settings = data.path().join("sayso.toml");
+        let text =
+            format!("data = '{}'\n[telemetry]\ntraces = 'http://{collector}'\n", data.path().display());
+        std::fs::write(&settings, text).unwrap();
+        let settings = settings.to_str().unwrap();
         let arguments = ["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        let arguments = [&arguments[..], &["--config", settings]].concat();
         let mut child = sayso(&arguments)
-            .env("SAYSO_DATA", data.path())
             .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -52,9 +59,15 @@ impl Loud {
 
     /// Ends it; everything that it said.
     fn stop(mut self) -> Vec<u8> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        crate::traces::terminate(&mut self.child);
         self.log.join().unwrap()
+    }
+
+    /// Whether a crash would leave a file of its memory.
+    fn leaves_cores(&self) -> bool {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        line.split_whitespace().skip(4).take(2).ne(["0", "0"])
     }
 }
 
@@ -117,7 +130,9 @@ async fn live_through(loud: &Loud) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_canary_comes_out() {
-    let loud = tokio::task::spawn_blocking(Loud::start).await.unwrap();
+    let (collector, at) = Collector::start().await;
+    let loud = tokio::task::spawn_blocking(move || Loud::start(at)).await.unwrap();
+    assert!(!loud.leaves_cores());
     live_through(&loud).await;
     let channel = Channel::from_shared(format!("http://{}", loud.grpc)).unwrap().connect().await.unwrap();
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
@@ -154,7 +169,10 @@ async fn no_canary_comes_out() {
         .map(|path| std::fs::read(path).unwrap())
         .filter(|secret| secret.len() >= 32)
         .collect();
-    let log = loud.stop();
+    let log = tokio::task::spawn_blocking(|| loud.stop()).await.unwrap();
+    let traced = collector.bytes();
+    assert!(contains(&traced, b"GrantService/RequestGrant"), "{} bytes of traces", traced.len());
+    assert!(!contains(&traced, CANARY.as_bytes()));
     let text = String::from_utf8_lossy(&log).into_owned();
     let lines: Vec<serde_json::Value> = text
         .lines()
@@ -168,9 +186,10 @@ async fn no_canary_comes_out() {
     for token in tokens {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!text.contains(signature), "a token was logged");
+        assert!(!contains(&traced, signature.as_bytes()), "a token was traced");
     }
     for key in keys {
-        let hidden = !contains(&log, &key) && !text.contains(&hex::encode(&key));
-        assert!(hidden, "a key was logged");
+        let hidden = |said: &[u8]| !contains(said, &key) && !contains(said, hex::encode(&key).as_bytes());
+        assert!(hidden(&log) && hidden(&traced), "a key was logged");
     }
 }

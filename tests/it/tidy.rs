@@ -10,17 +10,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("secret", &["clock"]),
     ("telemetry", &[]),
-    ("tls", &["telemetry"]),
+    ("tls", &["telemetry", "clock"]),
+    ("fetch", &[]),
     ("domain", &[]),
     ("bounds", &["domain"]),
     ("store", &[]),
     ("ledger", &["store", "clock", "telemetry", "secret"]),
+    ("witness", &["ledger", "clock", "secret", "telemetry"]),
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
     ("package", &["domain"]),
     ("app", &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "telemetry", "store"]),
     ("api", &["app", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
-    ("web", &["app", "domain", "telemetry", "tls"]),
+    ("web", &["app", "domain", "telemetry", "tls", "witness"]),
 ];
 
 fn root() -> PathBuf {

@@ -11,3 +11,10 @@ outside=target/tmp/outside
 "$python" "$script" "$(cat "$outside/public-key.hex")" "$outside/entries.jsonl" --leaf-hashes "$outside/leaf-hashes.bin"
 # What a person takes away: packages by their schema, consent receipts as JSON-LD.
 "$python" tests/outside/check_package.py docs/schemas/access-package-v1.schema.json "$outside/access" "$outside/portability"
+# Witnesses both ways: theirs cosigns our log, ours cosigns theirs.
+"$python" tests/outside/witness.py target/debug/sayso
+# The API's files, and the daemon's numbers in a real Prometheus.
+tests/outside/proto.sh
+python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin
+# Tokens of an OpenID provider that is not ours.
+node tests/outside/oidc.mjs target/debug/sayso target/outside-node/node_modules

@@ -4,9 +4,10 @@
 //! What the log's entry says about nobody, and what the note says in addition (counts by category after a partial
 //! erasure, who has acknowledged so far), stand under the same key; where both speak of the same they must agree.
 
-use crate::checkpoint::{NoteError, VerifierKey, open_note};
+use crate::checkpoint::NoteError;
 use crate::event::event_body::Event;
 use crate::event::{ErasureCompleted, ErasureScope};
+use crate::keys::KeyChain;
 use crate::proof::{TlogProof, TlogProofError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,24 +115,26 @@ pub fn is_certificate(text: &str) -> bool {
     text.starts_with(FIRST_LINE)
 }
 
-/// Verifies a certificate with the log's key: the note's signature, the proof, and that they agree.
+/// Verifies a certificate with the log's key, or all that it had: the note's signature, the proof, and that they agree.
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub fn verify(text: &str, key: &VerifierKey) -> Result<Statement, CertificateError> {
+pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Statement, CertificateError> {
+    let keys = keys.into();
     let form = CertificateError::Form;
     let at = text.find(&format!("\n\n{PROOF_LINE}")).ok_or(form("no proof"))?;
     let (note, proof) = text.split_at_checked(at).ok_or(form("no proof"))?;
     let note = format!("{note}\n");
-    let said = open_note(&note, key)?;
+    let proof: TlogProof = proof.trim_start_matches('\n').parse()?;
+    // The tree that the proof leads to was the newest when the note was signed.
+    let said = keys.open_note(&note, size_of(&proof.checkpoint))?;
     let json = said.strip_prefix(FIRST_LINE).and_then(|rest| rest.strip_prefix('\n'));
     let json = json.ok_or(form("another first line"))?;
     let statement: Statement = serde_json::from_str(json).map_err(|_| form("not the JSON of a statement"))?;
     if statement.to_text().ok().as_deref() != Some(said) {
         return Err(form("a second encoding"));
     }
-    let proof: TlogProof = proof.trim_start_matches('\n').parse()?;
-    let verified = proof.verify(key)?;
+    let verified = proof.verify(&keys)?;
     let body = verified.entry.plain_body().map_err(TlogProofError::Entry)?;
     let Some(Event::ErasureCompleted(done)) = body.and_then(|body| body.event) else {
         return Err(CertificateError::Disagrees("the entry is no erasure"));
@@ -141,6 +144,11 @@ pub fn verify(text: &str, key: &VerifierKey) -> Result<Statement, CertificateErr
         return Err(CertificateError::Disagrees("another log"));
     }
     Ok(statement)
+}
+
+/// The size that a checkpoint claims; it is believed once the proof is verified.
+fn size_of(checkpoint: &str) -> u64 {
+    checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or_default()
 }
 
 fn agree(said: &Statement, done: &ErasureCompleted, position: u64) -> Result<(), CertificateError> {

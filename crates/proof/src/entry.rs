@@ -360,6 +360,18 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header, EntryError> {
     parse_payload(payload).map(|(header, ..)| header)
 }
 
+/// Which key signed an entry, by its protected header: the cheap way. Nothing else is checked.
+#[must_use]
+pub fn parse_key_id(bytes: &[u8]) -> Option<[u8; 8]> {
+    let (protected, _) = byte_string(bytes.strip_prefix(&[0xd2, 0x84])?)?;
+    // A map of four: 1 (alg) is -8, then 3 (content type), then 4 (kid).
+    let rest = protected.strip_prefix(&[0xa4, 0x01, 0x27, 0x03, 0x78])?;
+    let (length, rest) = rest.split_first()?;
+    let (_content_type, rest) = rest.split_at_checked(usize::from(*length))?;
+    let rest = rest.strip_prefix(&[0x04, 0x48])?;
+    rest.first_chunk().copied()
+}
+
 /// Payload of a tagged COSE_Sign1 without unprotected parameters.
 fn cose_payload(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(&[0xd2, 0x84])?;

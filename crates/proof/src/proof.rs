@@ -1,7 +1,8 @@
 //! Proofs that verify alone: C2SP tlog-proof texts whose extra data is the entry itself.
 
-use crate::checkpoint::{Checkpoint, NoteError, VerifierKey};
+use crate::checkpoint::{Checkpoint, NoteError};
 use crate::entry::{Entry, EntryError};
+use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -60,15 +61,17 @@ pub struct Verified {
 }
 
 impl TlogProof {
-    /// Checks everything: the entry's signature, its place in the tree, the tree's checkpoint.
+    /// Checks everything: the entry's signature, its place in the tree, the tree's checkpoint. `keys` is the log's one
+    /// key, or all that it had.
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn verify(&self, key: &VerifierKey) -> Result<Verified, TlogProofError> {
+    pub fn verify(&self, keys: impl Into<KeyChain>) -> Result<Verified, TlogProofError> {
+        let keys = keys.into();
         let bytes = self.extra.as_deref().ok_or(TlogProofError::NoEntry)?;
-        let checkpoint = Checkpoint::open(&self.checkpoint, key)?;
+        let checkpoint = keys.open(&self.checkpoint)?;
         let entry = Entry::parse(bytes)?;
-        entry.verify(&key.key)?;
+        entry.verify(&keys.at(self.index).key)?;
         if entry.origin != checkpoint.origin {
             return Err(TlogProofError::Origin);
         }

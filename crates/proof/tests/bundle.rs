@@ -43,7 +43,7 @@ impl Unpacked {
     fn new(log: &Log, name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sayso-proof-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        bundle::unpack(Box::new(log.bundle().as_slice()), &log.key.verifying_key(), &path).unwrap();
+        bundle::unpack(Box::new(log.bundle().as_slice()), &log.verifier(), &path).unwrap();
         Self(path)
     }
 
@@ -222,7 +222,7 @@ fn chains_hold_across_erased_entries_and_nowhere_else() {
 fn an_older_checkpoint_has_to_be_continued() {
     let log = story();
     let since = |note: String| {
-        let options = Options { since: Some(note) };
+        let options = Options { since: Some(note), ..Options::default() };
         let bytes = log.bundle();
         bundle::verify(Source::Archive(Box::new(bytes.as_slice())), &log.verifier(), &options, &mut |_, _| ())
     };

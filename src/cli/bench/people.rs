@@ -1,10 +1,11 @@
-//! Whom the load is about, and what is asked about them.
+//! Whom the load is about, and what is known of them before it begins.
 
 use super::super::connect::client;
-use super::{Clients, Connection, INGEST_EVENTS, Mode};
+use super::{Bench, Clients, Connection, Mode};
 use crate::cli::error::CliError;
+use crate::cli::progress;
 use crate::proto::bounds_service_client::BoundsServiceClient;
-use crate::proto::{self, Provenance};
+use crate::proto::{self, ConsentDecision, Provenance};
 use tonic::Status;
 
 const NOTICE: &str = "bench";
@@ -13,27 +14,32 @@ const PURPOSE: &str = "memory";
 const KEYS: u64 = 10;
 /// People prepared at once.
 const PREPARED_AT_ONCE: u64 = 16;
+/// As many as there are of those who are to be erased: their keys share writes.
+const ERASED_PREPARED_AT_ONCE: u64 = 256;
 /// Lifetime of grants that are checked: the longest there is.
 const GRANT_SECONDS: i64 = 86_400;
 
-/// What is asked, about whom.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    pub mode: Mode,
-    /// Tells this run's people from others'.
-    pub run: u64,
-    pub subjects: u64,
-    pub value_bytes: usize,
+/// A group of people, made up.
+#[derive(Clone, Debug)]
+pub(super) struct People {
+    name: String,
+    first: u64,
+    value_bytes: usize,
 }
 
-impl Load {
-    fn subject(&self, person: u64) -> String {
-        format!("bench-{}-{person}", self.run)
+impl People {
+    /// Called by this name and a number, from `first` on.
+    pub fn new(name: String, first: u64, value_bytes: usize) -> Self {
+        Self { name, first, value_bytes }
     }
 
-    /// `count` events about a person, from the run's `number`th on.
-    fn events(&self, person: u64, number: u64, count: u64) -> proto::RecordAttributesRequest {
-        // As JSON: quotes included, and no two alike.
+    pub fn subject(&self, person: u64) -> String {
+        format!("bench-{}-{}", self.name, self.first.saturating_add(person))
+    }
+
+    /// `count` events about a person, from their `number`th on.
+    pub fn events(&self, person: u64, number: u64, count: u64) -> proto::RecordAttributesRequest {
+        // As JSON: quotes included, and no two of a person alike.
         let width = self.value_bytes.saturating_sub(2);
         let attribute = |number: u64| proto::AttributeInput {
             key: format!("memory/{}", number % KEYS),
@@ -50,95 +56,76 @@ impl Load {
         }
     }
 
-    fn grant(&self, person: u64) -> proto::RequestGrantRequest {
+    /// Asks for a grant; for a conversation, one that may be had again.
+    pub fn grant(&self, person: u64, interaction: &str) -> proto::RequestGrantRequest {
         proto::RequestGrantRequest {
             subject: self.subject(person),
             purpose: PURPOSE.into(),
+            interaction: interaction.into(),
             ..Default::default()
         }
     }
 
-    /// One call, the run's `number`th.
-    pub async fn call(
-        &self,
-        clients: &mut Clients,
-        person: u64,
-        number: u64,
-        grants: &[String],
-    ) -> Result<(), Status> {
-        match self.mode {
-            Mode::Append => {
-                clients.profile.record_attributes(self.events(person, number, 1)).await?;
-            }
-            Mode::Ingest => {
-                let request = self.events(person, number, INGEST_EVENTS);
-                clients.profile.record_attributes(request).await?;
-            }
-            Mode::Grant => {
-                clients.grant.request_grant(self.grant(person)).await?;
-            }
-            Mode::Check => {
-                let grant_id = usize::try_from(person).ok().and_then(|person| grants.get(person)).cloned();
-                let request = proto::CheckGrantRequest { grant_id: grant_id.unwrap_or_default() };
-                if !clients.grant.check_grant(request).await?.into_inner().stands {
-                    return Err(Status::failed_precondition("a grant that should stand does not"));
-                }
-            }
-            Mode::Rebuild => {
-                let subject = self.subject(person);
-                let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };
-                clients.stewards_profile.get_profile(request).await?;
-            }
-        }
-        Ok(())
+    /// A grant that lasts.
+    pub fn lasting_grant(&self, person: u64, interaction: &str) -> proto::RequestGrantRequest {
+        let ttl = Some(prost_types::Duration { seconds: GRANT_SECONDS, nanos: 0 });
+        proto::RequestGrantRequest { ttl, ..self.grant(person, interaction) }
     }
 
-    /// A person with facts, and with consent and a grant as far as the mode needs them.
-    async fn introduce(&self, clients: &mut Clients, person: u64) -> Result<String, Status> {
-        clients.profile.record_attributes(self.events(person, 0, KEYS)).await?;
-        if self.mode == Mode::Rebuild {
-            return Ok(String::new());
-        }
+    /// What a person says to the use of their data.
+    pub fn say(&self, person: u64, decision: ConsentDecision) -> proto::RecordConsentRequest {
         let choice = proto::ConsentChoice {
-            decision: proto::ConsentDecision::Given.into(),
+            decision: decision.into(),
             purposes: vec![PURPOSE.into()],
             ..Default::default()
         };
-        let request = proto::RecordConsentRequest {
+        proto::RecordConsentRequest {
             subject: self.subject(person),
             choices: vec![choice],
             notice: Some(proto::NoticeServed { id: NOTICE.into(), ..Default::default() }),
             ..Default::default()
-        };
-        clients.consent.record_consent(request).await?;
-        if self.mode == Mode::Grant {
+        }
+    }
+
+    /// A person with facts, and with consent and a grant as far as the mode needs them.
+    async fn introduce(&self, mode: Mode, clients: &mut Clients, person: u64) -> Result<String, Status> {
+        let facts = if mode == Mode::Erase { 1 } else { KEYS };
+        clients.profile.record_attributes(self.events(person, 0, facts)).await?;
+        if matches!(mode, Mode::Rebuild | Mode::Erase) {
             return Ok(String::new());
         }
-        let ttl = Some(prost_types::Duration { seconds: GRANT_SECONDS, nanos: 0 });
-        let request = proto::RequestGrantRequest { ttl, ..self.grant(person) };
-        Ok(clients.grant.request_grant(request).await?.into_inner().grant_id)
+        clients.consent.record_consent(self.say(person, ConsentDecision::Given)).await?;
+        if mode != Mode::Check {
+            return Ok(String::new());
+        }
+        Ok(clients.grant.request_grant(self.lasting_grant(person, "")).await?.into_inner().grant_id)
     }
 }
 
 /// Makes everybody ready. Gives the grants to check, by person.
 pub(super) async fn prepare(
+    bench: &Bench,
     at: &Connection,
     clients: &[Clients],
-    load: Load,
+    people: &People,
 ) -> Result<Vec<String>, CliError> {
-    if matches!(load.mode, Mode::Append | Mode::Ingest) {
+    if bench.mode.needs_nobody() || bench.prepared {
         return Ok(Vec::new());
     }
     publish_notice(at).await?;
+    let (mode, subjects) = (bench.mode, bench.subjects.max(bench.concurrency));
+    let bar = progress::entries(subjects, "preparing people");
+    let at_once = if mode == Mode::Erase { ERASED_PREPARED_AT_ONCE } else { PREPARED_AT_ONCE };
     let mut tasks = Vec::new();
-    for (first, clients) in (0..PREPARED_AT_ONCE).zip(clients.iter().cycle()) {
-        let mut clients = clients.clone();
+    for (first, clients) in (0..at_once).zip(clients.iter().cycle()) {
+        let (mut clients, people, bar) = (clients.clone(), people.clone(), bar.clone());
         tasks.push(tokio::spawn(async move {
             let mut grants = Vec::new();
             let mut person = first;
-            while person < load.subjects {
-                grants.push((person, load.introduce(&mut clients, person).await?));
-                person = person.saturating_add(PREPARED_AT_ONCE);
+            while person < subjects {
+                grants.push((person, people.introduce(mode, &mut clients, person).await?));
+                bar.inc(1);
+                person = person.saturating_add(at_once);
             }
             Ok::<_, Status>(grants)
         }));
@@ -147,12 +134,13 @@ pub(super) async fn prepare(
     for task in tasks {
         grants.extend(task.await.map_err(CliError::failed)??);
     }
+    bar.finish_and_clear();
     grants.sort_unstable();
     Ok(grants.into_iter().map(|(_, grant)| grant).collect())
 }
 
 /// The notice that the people consent under. A repeated run finds it published.
-async fn publish_notice(at: &Connection) -> Result<(), CliError> {
+pub(super) async fn publish_notice(at: &Connection) -> Result<(), CliError> {
     let bearer = at.dev_bearer("steward")?;
     let link = tonic::service::interceptor::InterceptedService::new(at.channel().await?, bearer);
     let options = proto::WriteOptions { idempotency_key: "bench-notice".into(), ..Default::default() };
@@ -174,11 +162,11 @@ mod tests {
 
     #[test]
     fn values_have_their_length_and_differ() {
-        let load = Load { mode: Mode::Append, run: 1, subjects: 10, value_bytes: 450 };
-        let (one, other) = (load.events(3, 7, 2), load.events(3, 9, 1));
+        let people = People::new("run".into(), 5, 450);
+        let (one, other) = (people.events(3, 7, 2), people.events(3, 9, 1));
         assert_eq!(one.attributes.len(), 2);
         assert!(one.attributes.iter().all(|attribute| attribute.value_json.len() == 450));
         assert_ne!(one.attributes[1].value_json, other.attributes[0].value_json);
-        assert_eq!((one.subject.as_str(), one.subject == other.subject), ("bench-1-3", true));
+        assert_eq!((one.subject.as_str(), one.subject == other.subject), ("bench-run-8", true));
     }
 }

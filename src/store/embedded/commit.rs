@@ -1,4 +1,4 @@
-//! Writing: one write and one flush a batch, then what readers need and recovery can rebuild.
+//! Writing: one write and one flush a batch, then what readers need and recovery can rebuild; the index in memory only.
 
 use super::disk;
 use super::frame;
@@ -82,6 +82,10 @@ impl Shared {
         self.locations.reserve(size)?;
         self.tree.reserve(size)?;
         self.index.make_room()?;
+        if self.index.waiting() >= self.options.pending_records_max {
+            // Whoever brings records into sled can't follow: wait for it.
+            self.index.settle()?;
+        }
         let full = writer.tail.at.saturating_add(extents.length) > self.options.segment_bytes_max;
         if self.segments.count() == 0 || full {
             writer.tail = self.segments.start(head, extents.length)?;
@@ -114,10 +118,10 @@ impl Shared {
         let mut adding = self.index.adding();
         let mut first = start;
         for frame in frames {
-            adding.frame(first, frame.iter().map(|entry| Some(Clear::from(entry))))?;
+            adding.frame(first, frame.iter().map(|entry| Some(Clear::from(entry))));
             first = first.saturating_add(frame.len() as u64);
         }
-        let sum = adding.finish(end)?;
+        let sum = adding.finish(end);
         // Where further records are missing before this batch, their owner gives these back as well.
         let _behind = self.further.compare_exchange(start, end, Ordering::AcqRel, Ordering::Acquire);
         let newest = frames.iter().flatten().next_back();

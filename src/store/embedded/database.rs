@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Operations in one batch; sled's memory follows batch size.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
+/// What a batch makes sled write, about, at most: as many of its pages.
+const BATCH_BYTES_MAX: u64 = 1 << 20;
+
 /// How often, and how far apart, sled is asked for its lock again.
 const LOCK_TRIES_MAX: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
@@ -100,6 +103,19 @@ impl Database {
             room.reserved = length.saturating_add(room.step);
         }
         Ok(())
+    }
+
+    /// As [`Database::make_room`]; but where the device is full, what is held already will do if that is enough for a batch:
+    /// so that what waits in memory can be brought in when somebody needs it to be.
+    pub fn make_room_or_use_held(&self) -> Result<(), StoreError> {
+        match self.make_room() {
+            Err(StoreError::Full) => {
+                let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+                let held = room.reserved.saturating_sub(room.length);
+                if held >= BATCH_BYTES_MAX { Ok(()) } else { Err(StoreError::Full) }
+            }
+            other => other,
+        }
     }
 
     /// One value.

@@ -28,6 +28,8 @@ impl Shared {
         }
         let positions: BTreeSet<u64> = positions.iter().copied().collect();
         let list: Vec<u64> = positions.iter().copied().collect();
+        // So that what is forgotten stands in one place. Nothing is added meanwhile.
+        self.index.settle()?;
         let going = self.look(&positions)?;
         let requests = self.requests(&going, &positions)?;
         let places: Vec<Location> =
@@ -121,6 +123,7 @@ impl Shared {
             }
         }
         self.index.make_room()?;
+        self.index.settle()?;
         self.all_or_stop(|| {
             let changed = self.index.restore(&present)?;
             changed.into_iter().for_each(|(position, sum)| writer.forget(position, 0, sum));

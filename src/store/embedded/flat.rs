@@ -28,6 +28,16 @@ impl<const N: usize> Flat<N> {
         Ok(Self { file, reserved: AtomicU64::new(reserved) })
     }
 
+    /// The file to be read alone; nothing where there is none.
+    pub fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = File::open(path).map_err(disk::io("opening a file of the store"))?;
+        let reserved = disk::length(&file)?;
+        Ok(Some(Self { file, reserved: AtomicU64::new(reserved) }))
+    }
+
     /// Items there can be at most: the file's length.
     pub fn capacity(&self) -> u64 {
         self.reserved.load(Ordering::Acquire) / N as u64
@@ -91,6 +101,13 @@ impl Tree {
         disk::make_dir(dir)?;
         let open = |level: u8| Ok((level, Flat::open(&dir.join(format!("{level:02}")))?));
         Ok(Self { levels: LEVELS.into_iter().map(open).collect::<Result<_, StoreError>>()? })
+    }
+
+    /// The files to be read alone; nothing where one is missing.
+    pub fn look(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let look = |level: u8| Ok(Flat::look(&dir.join(format!("{level:02}")))?.map(|file| (level, file)));
+        let levels: Option<Vec<_>> = LEVELS.into_iter().map(look).collect::<Result<_, StoreError>>()?;
+        Ok(levels.map(|levels| Self { levels }))
     }
 
     /// Whether the files are long enough for a tree of `size`.

@@ -58,7 +58,7 @@ pub fn padded(length: usize) -> usize {
 }
 
 /// Reads `N` bytes at `at`, zeros where there are fewer.
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     if let Some(source) = bytes.get(at..at.saturating_add(N)) {
         field.copy_from_slice(source);
@@ -66,7 +66,8 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     field
 }
 
-fn put(bytes: &mut [u8], at: usize, source: &[u8]) {
+/// Writes `source` at `at`, where there is room for it.
+pub fn put(bytes: &mut [u8], at: usize, source: &[u8]) {
     if let Some(target) = bytes.get_mut(at..at.saturating_add(source.len())) {
         target.copy_from_slice(source);
     }

@@ -1,19 +1,25 @@
-//! What finds entries, in sled: one tree, prefixes (`records`). All of it is rebuilt from the segments where it lags,
-//! but for further records, which only their owner can give back.
+//! What finds entries: in memory while it is new (`pending`), then in sled, one tree, prefixes (`records`). Commits only
+//! write to memory; [`Index::settle`] brings what came since into sled. All of it is rebuilt from the segments where it
+//! lags, but for further records, which only their owner can give back.
 
 use super::database::{BATCH_OPERATIONS_MAX, Database};
 use super::mark::Extent;
-use super::records::{self, DONE, Span};
+use super::pending::{self, Generation, Pending};
+use super::records::{self, Chunk, DONE, Span};
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
 use sled::Batch;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The index.
 pub struct Index {
     database: Database,
+    pending: Pending,
+    /// Held by whoever brings records into sled.
+    settling: Mutex<()>,
 }
 
 /// What of an entry is indexed.
@@ -35,6 +41,9 @@ impl<'a> From<&'a NewEntry> for Clear<'a> {
     }
 }
 
+/// Chunks of a subject read at once.
+const CHUNKS_READ: usize = 16;
+
 /// A change of the sum, by the position of the entry that it belongs to: what was taken out.
 pub type Forgotten = (u64, u64);
 
@@ -43,6 +52,8 @@ struct Pieces<'a> {
     database: &'a Database,
     batch: Batch,
     operations: usize,
+    /// Makes room before each piece, where nobody did for all of them.
+    makes_room: bool,
 }
 
 impl Pieces<'_> {
@@ -56,6 +67,9 @@ impl Pieces<'_> {
     }
 
     fn apply(&mut self) -> Result<(), StoreError> {
+        if self.makes_room {
+            self.database.make_room_or_use_held()?;
+        }
         self.operations = 0;
         self.database.apply(std::mem::take(&mut self.batch))
     }
@@ -63,45 +77,37 @@ impl Pieces<'_> {
 
 /// Frames on their way into the index, by whoever commits and by recovery alike.
 pub struct Adding<'a> {
-    pieces: Pieces<'a>,
+    to: pending::Adding<'a>,
     sum: u64,
 }
 
 impl Adding<'_> {
-    fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
-        self.sum = self.sum.wrapping_add(records::sum(&key, &value));
-        self.pieces.change(key, Some(value))
-    }
-
     /// Adds the entries of one frame, the first of which stands at `first`; `None` for those that were discarded.
-    pub fn frame<'b>(
-        &mut self,
-        first: u64,
-        entries: impl Iterator<Item = Option<Clear<'b>>>,
-    ) -> Result<(), StoreError> {
+    pub fn frame<'b>(&mut self, first: u64, entries: impl Iterator<Item = Option<Clear<'b>>>) {
+        let fresh = self.to.fresh();
+        let mut sum = 0_u64;
         let mut spans: BTreeMap<Hash, (u64, u64)> = BTreeMap::new();
         for (entry, position) in entries.zip(first..) {
             let Some(entry) = entry else { continue };
-            let key = records::subject_key(entry.handle, entry.version);
-            self.insert(key, position.to_be_bytes().to_vec())?;
+            sum = sum.wrapping_add(fresh.put_subject(entry.handle, entry.version, position));
             if let Some(hash) = entry.idempotency {
                 spans.entry(hash).or_insert((position, position)).1 = position;
             }
             for (key, value) in further(position, entry.further) {
-                self.insert(key, value)?;
+                sum = sum.wrapping_add(fresh.put(key, value));
             }
         }
         for (hash, (from, to)) in spans {
-            self.insert(records::idempotency_key(&hash), records::encode_span(span(from, to)))?;
+            let value = records::encode_span(span(from, to));
+            sum = sum.wrapping_add(fresh.put(records::idempotency_key(&hash), value));
         }
-        Ok(())
+        self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Applies what is left, with the number of entries that the log holds by now. Gives the sum of what was added.
-    pub fn finish(mut self, entries: u64) -> Result<u64, StoreError> {
-        self.pieces.change(DONE.to_vec(), Some(entries.to_be_bytes().to_vec()))?;
-        self.pieces.apply()?;
-        Ok(self.sum)
+    /// Lets readers on, with the number of entries that the log holds by now. Gives the sum of what was added.
+    pub fn finish(mut self, entries: u64) -> u64 {
+        self.to.fresh().entries = entries;
+        self.sum
     }
 }
 
@@ -122,11 +128,12 @@ fn further(position: u64, index: &[IndexRecord]) -> impl Iterator<Item = IndexRe
 impl Index {
     /// Opens or makes the index.
     pub fn open(dir: &Path, cache_bytes: u64, step: u64) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open(dir, cache_bytes, step)? })
+        let database = Database::open(dir, cache_bytes, step)?;
+        Ok(Self { database, pending: Pending::default(), settling: Mutex::default() })
     }
 
     fn pieces(&self) -> Pieces<'_> {
-        Pieces { database: &self.database, batch: Batch::default(), operations: 0 }
+        Pieces { database: &self.database, batch: Batch::default(), operations: 0, makes_room: false }
     }
 
     /// So many entries were indexed, thus durable, at least.
@@ -136,28 +143,95 @@ impl Index {
 
     /// Begins to add frames.
     pub fn adding(&self) -> Adding<'_> {
-        Adding { pieces: self.pieces(), sum: 0 }
+        Adding { to: self.pending.adding(), sum: 0 }
     }
 
-    /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it.
+    /// Records that wait to be brought into sled.
+    pub fn waiting(&self) -> usize {
+        self.pending.fresh_len()
+    }
+
+    /// Brings into sled what was added until now. Not durable before [`Index::flush`]. Where there is no room, what is
+    /// not in sled yet stays where it is and goes on being found.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Twice: what an earlier attempt could not bring goes first.
+        for _ in 0..2 {
+            let leaving = self.pending.leave();
+            if leaving.is_empty() {
+                break;
+            }
+            self.bring(&leaving)?;
+            self.pending.arrived();
+        }
+        Ok(())
+    }
+
+    fn bring(&self, leaving: &Generation) -> Result<(), StoreError> {
+        let mut pieces = Pieces { makes_room: true, ..self.pieces() };
+        let mut entries = leaving.subjects.iter().peekable();
+        while let Some(((handle, version), position)) = entries.next() {
+            let key = records::chunk_key(*handle, *version);
+            let mut chunk = self.chunk(&key)?;
+            chunk.set(*version, Some(*position));
+            let same = |other: &(&(Handle, u64), &u64)| {
+                let (handle_of, version_of) = other.0;
+                handle_of == handle && version_of / records::CHUNK == version / records::CHUNK
+            };
+            while let Some(((_, version), position)) = entries.next_if(same) {
+                chunk.set(*version, Some(*position));
+            }
+            pieces.change(key, chunk.encode())?;
+        }
+        for (key, value) in &leaving.others {
+            pieces.change(key.clone(), Some(value.clone()))?;
+        }
+        // Last: it says that all of them are there.
+        if leaving.entries > 0 {
+            pieces.change(DONE.to_vec(), Some(leaving.entries.to_be_bytes().to_vec()))?;
+        }
+        pieces.apply()
+    }
+
+    fn chunk(&self, key: &[u8]) -> Result<Chunk, StoreError> {
+        Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
+    }
+
+    /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
+    /// while nothing is pending.
     pub fn holds(&self, extent: &Extent) -> Result<bool, StoreError> {
         let mut sum = 0_u64;
         let mut behind = Vec::new();
-        self.database.for_each(&[], |key, value| match records::position_of(key, value) {
-            Some(position) if position < extent.size => sum = sum.wrapping_add(records::sum(key, value)),
-            Some(_) => behind.push(key.to_vec()),
-            None => {}
+        self.database.for_each(&[], |key, value| {
+            if records::is_chunk(key) {
+                let mut chunk = Chunk::decode(key, Some(value));
+                let (held, over): (Vec<_>, Vec<_>) =
+                    chunk.entries().partition(|(_, position)| *position < extent.size);
+                for (version, position) in held {
+                    sum = sum.wrapping_add(records::subject_sum(chunk.handle, version, position));
+                }
+                if !over.is_empty() {
+                    over.iter().for_each(|(version, _)| chunk.set(*version, None));
+                    behind.push((key.to_vec(), chunk.encode()));
+                }
+                return;
+            }
+            match records::position_of(key, value) {
+                Some(position) if position < extent.size => sum = sum.wrapping_add(records::sum(key, value)),
+                Some(_) => behind.push((key.to_vec(), None)),
+                None => {}
+            }
         })?;
         if sum != extent.sum {
             return Ok(false);
         }
         let mut pieces = self.pieces();
-        behind.into_iter().try_for_each(|key| pieces.change(key, None))?;
+        behind.into_iter().try_for_each(|(key, value)| pieces.change(key, value))?;
         pieces.apply()?;
         Ok(true)
     }
 
-    /// Gives further records back. Not durable yet.
+    /// Gives further records back. Not durable yet. Only while nothing is pending.
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<Forgotten>, StoreError> {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
@@ -174,7 +248,8 @@ impl Index {
         Ok(changed)
     }
 
-    /// Forgets entries, and leaves of each of these requests what is left, if anything. Durable.
+    /// Forgets entries, and leaves of each of these requests what is left, if anything. Durable. Only while nothing is
+    /// pending.
     pub fn remove(
         &self,
         entries: &[(u64, Header)],
@@ -182,19 +257,32 @@ impl Index {
     ) -> Result<Vec<Forgotten>, StoreError> {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
+        let mut chunks: BTreeMap<Vec<u8>, Chunk> = BTreeMap::new();
         for (position, header) in entries {
+            let key = records::chunk_key(header.handle, header.version);
+            let chunk = match chunks.get_mut(&key) {
+                Some(chunk) => chunk,
+                None => chunks.entry(key.clone()).or_insert(self.chunk(&key)?),
+            };
+            let mut taken_out = 0_u64;
+            if let Some(there) = chunk.get(header.version) {
+                taken_out = records::subject_sum(header.handle, header.version, there);
+                chunk.set(header.version, None);
+            }
             let list = records::keys_of_key(*position);
             let further = self.database.get(&list)?.unwrap_or_default();
             let mut keys: Vec<Vec<u8>> =
                 records::decode_keys(&further).iter().map(|key| records::further_key(key)).collect();
             // The list goes last: while any record is there, it is found.
-            keys.extend([records::subject_key(header.handle, header.version), list]);
-            let mut taken_out = 0_u64;
+            keys.push(list);
             for key in keys {
                 taken_out = taken_out.wrapping_add(self.sum_of(&key)?);
                 pieces.change(key, None)?;
             }
             changed.push((*position, taken_out));
+        }
+        for (key, chunk) in chunks {
+            pieces.change(key, chunk.encode())?;
         }
         for (hash, left) in requests {
             let key = records::idempotency_key(hash);
@@ -215,28 +303,58 @@ impl Index {
 
     /// (version, position) of a subject's entries.
     pub fn subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
-        let after = start.checked_sub(1).map(|before| records::subject_key(handle, before));
-        let found = self.database.scan(&records::subject_prefix(handle), after.as_deref(), count)?;
-        Ok(found.iter().map(records::subject_entry).collect())
+        // First what is pending: from there records only move into sled.
+        let mut found = self.pending.subject(handle, start, count);
+        let prefix = records::subject_prefix(handle);
+        let before = start.checked_sub(records::CHUNK).map(|before| records::chunk_key(handle, before));
+        let (mut after, mut in_sled) = (before, 0_usize);
+        while in_sled < count {
+            let chunks = self.database.scan(&prefix, after.as_deref(), CHUNKS_READ)?;
+            for (key, value) in &chunks {
+                let chunk = Chunk::decode(key, Some(value));
+                let entries = chunk.entries().filter(|(version, _)| *version >= start);
+                let before = found.len();
+                found.extend(entries);
+                in_sled = in_sled.saturating_add(found.len().saturating_sub(before));
+            }
+            if chunks.len() < CHUNKS_READ {
+                break;
+            }
+            after = chunks.into_iter().next_back().map(|(key, _)| key);
+        }
+        Ok(found.into_iter().take(count).collect())
     }
 
     /// (version, position) of a subject's newest entry.
     pub fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
-        let start = records::subject_key(handle, 0);
-        let end = [records::subject_key(handle, u64::MAX), vec![0]].concat();
-        Ok(self.database.last(&start, &end)?.as_ref().map(records::subject_entry))
+        if let Some(newest) = self.pending.subject_head(handle) {
+            return Ok(Some(newest));
+        }
+        let (first, last) = (records::chunk_key(handle, 0), records::chunk_key(handle, u64::MAX));
+        let end = [last, vec![0]].concat();
+        let record = self.database.last(&first, &end)?;
+        let chunk = record.map(|(key, value)| Chunk::decode(&key, Some(&value)));
+        Ok(chunk.and_then(|chunk| chunk.entries().next_back()))
+    }
+
+    /// One record, pending or in sled.
+    fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.pending.get(key) {
+            Some(value) => Ok(Some(value)),
+            None => self.database.get(key),
+        }
     }
 
     /// First position and count of a request.
     pub fn idempotent(&self, hash: &Hash) -> Result<Option<Span>, StoreError> {
-        let value = self.database.get(&records::idempotency_key(hash))?;
+        let value = self.record(&records::idempotency_key(hash))?;
         Ok(value.as_deref().map(records::decode_span))
     }
 
     /// One further value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let key = records::further_key(key);
-        let value = self.database.get(&key)?;
+        let value = self.record(&key)?;
         Ok(value.map(|value| records::further_record((key, value)).1))
     }
 
@@ -247,9 +365,10 @@ impl Index {
         after: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<IndexRecord>, StoreError> {
-        let after = after.map(records::further_key);
-        let found = self.database.scan(&records::further_key(prefix), after.as_deref(), count)?;
-        Ok(found.into_iter().map(records::further_record).collect())
+        let (prefix, after) = (records::further_key(prefix), after.map(records::further_key));
+        let mut found = self.pending.scan(&prefix, after.as_deref(), count);
+        found.extend(self.database.scan(&prefix, after.as_deref(), count)?);
+        Ok(found.into_iter().take(count).map(records::further_record).collect())
     }
 
     /// Holds room on the device for what is added next.

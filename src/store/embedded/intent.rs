@@ -17,6 +17,16 @@ impl Intent {
         Ok(Self { file: disk::open(&dir.join("discarding"))? })
     }
 
+    /// What was begun and not ended, without changing anything.
+    pub fn look(dir: &Path) -> Result<Vec<u64>, StoreError> {
+        let path = dir.join("discarding");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let file = File::open(path).map_err(disk::io("opening a file of the store"))?;
+        Self { file }.pending()
+    }
+
     /// Makes room for a list of so many positions, so that beginning can't run out of it.
     pub fn make_room(&self, positions: usize) -> Result<(), StoreError> {
         let bytes = (positions as u64).saturating_mul(8).saturating_add(12);

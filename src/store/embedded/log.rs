@@ -25,8 +25,16 @@ pub struct Options {
     pub room_bytes: u64,
     /// sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
+    /// Index records are brought into sled once so many wait in memory: enough of them to touch a page of sled's for
+    /// several at once, few enough to be gone in a moment when an erasure has to wait for it.
+    pub settle_records: usize,
+    /// No more index records wait in memory than this; then commits wait. About 150 bytes each.
+    pub pending_records_max: usize,
     /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
     pub mark_entries: u64,
+    /// So many entries are known from elsewhere to have been durable: a log that ends before is damaged, and nothing of it
+    /// is cut off as torn.
+    pub entries_min: u64,
 }
 
 impl Default for Options {
@@ -35,7 +43,10 @@ impl Default for Options {
             segment_bytes_max: 64 << 20,
             room_bytes: 16 << 20,
             index_cache_bytes: 64 << 20,
+            settle_records: 16_384,
+            pending_records_max: 131_072,
             mark_entries: 32_768,
+            entries_min: 0,
         }
     }
 }

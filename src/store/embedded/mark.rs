@@ -93,6 +93,17 @@ impl MarkFile {
         Ok((Self { file, turn: AtomicU64::new(turn) }, mark))
     }
 
+    /// The mark, and how many slots were written and are not whole, without changing anything.
+    pub fn look(dir: &Path) -> Result<(Mark, usize), StoreError> {
+        let Ok(file) = File::open(dir.join("mark")) else { return Ok((Mark::default(), 0)) };
+        let bytes = disk::read(&file, 0, 2 * SLOT as usize)?;
+        let written = bytes.chunks(SLOT as usize).filter(|slot| slot.iter().any(|byte| *byte != 0));
+        let slots: Vec<_> = written.map(Mark::decode).collect();
+        let broken = slots.iter().filter(|slot| slot.is_none()).count();
+        let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
+        Ok((newest.unwrap_or_default().1, broken))
+    }
+
     /// Replaces the mark, durably. One at a time: under the writer's lock.
     pub fn write(&self, mark: &Mark) -> Result<(), StoreError> {
         let turn = self.turn.fetch_add(1, Ordering::AcqRel).saturating_add(1);

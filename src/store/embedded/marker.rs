@@ -1,4 +1,5 @@
-//! Writing marks behind the commits, so that recovery has a bounded way to go and no commit waits for it.
+//! Behind the commits: brings index records into sled and writes marks, so that memory is bounded, recovery has a bounded
+//! way to go, and no commit waits for either.
 
 use super::log::{Running, Shared, Writer};
 use super::mark::{Extent, Mark};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-/// The thread that writes marks; ends when this is dropped.
+/// The thread that does it; ends when this is dropped.
 pub struct Marker {
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -20,21 +21,33 @@ impl Marker {
     /// Starts the thread.
     pub fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let (wake, woken) = sync_channel::<()>(1);
-        let due_at = AtomicU64::new(shared.head().size.saturating_add(shared.options.mark_entries));
+        let mark_entries = shared.options.mark_entries;
+        let first_due = shared.head().size.saturating_add(mark_entries);
+        let due_at = AtomicU64::new(first_due);
         let shared = Arc::clone(shared);
-        let thread = std::thread::Builder::new().name("sayso-mark".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("sayso-index".into()).spawn(move || {
+            let mut mark_at = first_due;
             while woken.recv().is_ok() {
-                shared.mark();
+                let size = shared.head().size;
+                if size >= mark_at {
+                    mark_at = size.saturating_add(mark_entries);
+                    shared.mark();
+                } else {
+                    shared.settle();
+                }
             }
         });
         let thread = thread.map_err(|source| StoreError::Io { doing: "starting a thread", source })?;
         Ok(Self { wake: Some(wake), thread: Some(thread), due_at })
     }
 
-    /// Has a mark written if enough entries came since the last.
+    /// Has records brought into sled, or a mark written, if enough came since the last time.
     pub fn wake_if_due(&self, shared: &Shared, size: u64) {
-        if size >= self.due_at.load(Ordering::Relaxed) {
-            self.due_at.store(size.saturating_add(shared.options.mark_entries), Ordering::Relaxed);
+        let marks = size >= self.due_at.load(Ordering::Relaxed);
+        if marks || shared.index.waiting() >= shared.options.settle_records {
+            if marks {
+                self.due_at.store(size.saturating_add(shared.options.mark_entries), Ordering::Relaxed);
+            }
             // Where one is waiting already, it will do.
             let _waiting = self.wake.as_ref().map(|wake| wake.try_send(()));
         }
@@ -63,6 +76,11 @@ impl Shared {
             writer.pending = Some(writer.now);
         }
         let synced = self.sync_derived();
+        if matches!(synced, Err(StoreError::Full)) {
+            // Nothing is lost: what is not in sled stays in memory, and commits are refused for want of room as well.
+            self.writer().pending = None;
+            return;
+        }
         let mut writer = self.writer();
         let extent = writer.pending.take().unwrap_or(writer.marked.extent);
         if self.running() != Running::Yes {
@@ -74,8 +92,22 @@ impl Shared {
         }
     }
 
+    /// Brings index records into sled; where that fails for more than want of room, the log stops.
+    fn settle(&self) {
+        if let Err(error) = self.index.settle()
+            && !matches!(error, StoreError::Full)
+        {
+            let _nobody_writes = self.writer();
+            tracing::error!(%error, "the log stops: its index can't be written; restart to recover");
+            if self.running() == Running::Yes {
+                self.set_running(Running::Stopped);
+            }
+        }
+    }
+
     /// Makes everything durable that can be rebuilt.
     pub(super) fn sync_derived(&self) -> Result<(), StoreError> {
+        self.index.settle()?;
         self.tree.sync()?;
         self.locations.sync()?;
         self.index.flush()

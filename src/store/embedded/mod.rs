@@ -1,4 +1,4 @@
-//! The embedded engine: a segment log that is the truth, sled for everything that is looked up, sled by itself for keys.
+//! The embedded engine: a segment log that is the truth, sled for everything that is looked up in it, key pages twice.
 //! Formats and recovery stand in `docs/storage.md`.
 
 mod commit;
@@ -11,8 +11,10 @@ mod index;
 mod intent;
 mod keys;
 mod log;
+mod look;
 mod mark;
 mod marker;
+mod pending;
 mod records;
 mod recovery;
 mod scan;
@@ -20,6 +22,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use keys::EmbeddedKeys;
+pub use keys::{EmbeddedKeys, Found as KeysFound};
 pub use log::{EmbeddedLog, Options};
+pub use look::{LogFound, Seen, look};
 pub use recovery::Recovery;

@@ -2,11 +2,11 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `s` handle version | position |
+//! | `s` handle chunk | positions of the subject's entries of these versions, in order; all ones where there is none |
 //! | `i` idempotency hash | position of the first entry of the request that is there, and how many up to the last |
 //! | `x` further key | position, further value |
 //! | `p` position | the further keys written with that entry |
-//! | `m` | entries indexed: not in the sum, it only says that so many had been durable |
+//! | `n` | entries indexed: not in the sum, it only says that so many had been durable |
 //!
 //! Numbers are big-endian.
 
@@ -14,8 +14,16 @@ use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 
-/// Key of the number of entries indexed.
-pub const DONE: &[u8] = b"m";
+/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`): an index of
+/// then counts as empty and is rebuilt.
+pub const DONE: &[u8] = b"n";
+
+/// Versions in one record of a subject: one look-up finds most people's whole history, and sled holds a record for so
+/// many entries.
+pub const CHUNK: u64 = if cfg!(test) { 4 } else { 64 };
+
+/// Stands for a version that is not there.
+const NONE: u64 = u64::MAX;
 
 /// The number at an offset, 0 where there is none.
 pub fn number(bytes: &[u8], at: usize) -> u64 {
@@ -23,9 +31,9 @@ pub fn number(bytes: &[u8], at: usize) -> u64 {
     field.map_or(0, u64::from_be_bytes)
 }
 
-/// Key of a subject's entry.
-pub fn subject_key(handle: Handle, version: u64) -> Vec<u8> {
-    [b"s".as_slice(), &handle.0, &version.to_be_bytes()].concat()
+/// Key of the record that holds a subject's entry of this version.
+pub fn chunk_key(handle: Handle, version: u64) -> Vec<u8> {
+    [b"s".as_slice(), &handle.0, &(version / CHUNK).to_be_bytes()].concat()
 }
 
 /// What all keys of a subject begin with.
@@ -33,9 +41,63 @@ pub fn subject_prefix(handle: Handle) -> Vec<u8> {
     [b"s".as_slice(), &handle.0].concat()
 }
 
-/// Version and position of a subject's entry.
-pub fn subject_entry((key, value): &IndexRecord) -> (u64, u64) {
-    (number(key, 17), number(value, 0))
+/// The share of the sum of a subject's entry: as if it had a record of its own.
+pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
+    let key = [b"s".as_slice(), &handle.0, &version.to_be_bytes()].concat();
+    sum(&key, &position.to_be_bytes())
+}
+
+/// Positions of a subject's entries of consecutive versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Whose.
+    pub handle: Handle,
+    first: u64,
+    positions: Vec<u64>,
+}
+
+impl Chunk {
+    /// The record with this key, as it is, or where there is none, with nothing in it.
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
+        let handle = key.get(1..17).and_then(|field| field.try_into().ok()).map(Handle);
+        let words = value.unwrap_or_default().as_chunks::<8>().0;
+        Self {
+            handle: handle.unwrap_or(Handle::NOBODY),
+            first: number(key, 17).saturating_mul(CHUNK),
+            positions: words.iter().map(|word| u64::from_be_bytes(*word)).collect(),
+        }
+    }
+
+    /// The value; none where nothing is left in it.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let last = self.positions.iter().rposition(|position| *position != NONE)?;
+        let positions = self.positions.iter().take(last.saturating_add(1));
+        Some(positions.flat_map(|position| position.to_be_bytes()).collect())
+    }
+
+    /// (version, position) of what is there.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        let numbered = self.positions.iter().enumerate();
+        let there = numbered.filter(|(_, position)| **position != NONE);
+        there.map(|(at, position)| (self.first.saturating_add(at as u64), *position))
+    }
+
+    /// Puts the position of a version in, or takes it out; versions of other chunks are left alone.
+    pub fn set(&mut self, version: u64, position: Option<u64>) {
+        let Some(at) = version.checked_sub(self.first).filter(|at| *at < CHUNK) else { return };
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if self.positions.len() <= at {
+            self.positions.resize(at.saturating_add(1), NONE);
+        }
+        if let Some(slot) = self.positions.get_mut(at) {
+            *slot = position.unwrap_or(NONE);
+        }
+    }
+
+    /// The position of a version.
+    pub fn get(&self, version: u64) -> Option<u64> {
+        self.entries().find(|(each, _)| *each == version).map(|(_, position)| position)
+    }
 }
 
 /// Key of a request.
@@ -98,10 +160,15 @@ pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Position of the entry that a record belongs to; `None` for the index's own.
+/// Whether a record is a subject's chunk.
+pub fn is_chunk(key: &[u8]) -> bool {
+    key.first() == Some(&b's')
+}
+
+/// Position of the entry that a record other than a chunk belongs to; `None` for the index's own.
 pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
     match key.first() {
-        Some(b's' | b'i' | b'x') => Some(number(value, 0)),
+        Some(b'i' | b'x') => Some(number(value, 0)),
         Some(b'p') => Some(number(key, 1)),
         _ => None,
     }

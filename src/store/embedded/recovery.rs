@@ -3,7 +3,7 @@
 use super::disk;
 use super::flat::Locations;
 use super::frame::{Parsed, Record, State};
-use super::index::{Adding, Clear, Index};
+use super::index::{Clear, Index};
 use super::log::{Options, Shared};
 use super::mark::{Extent, Mark};
 use super::scan::{self, End, Walked};
@@ -87,7 +87,7 @@ pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, S
     };
     let complete = mark.clean && index.good && reaches;
     let mut recovery = Recovery { clean: complete, ..Recovery::default() };
-    let durable = mark.extent.size.max(index.entries);
+    let durable = mark.extent.size.max(index.entries).max(shared.options.entries_min);
     let (head, now) = loop {
         // Before anything changes: half a rebuilt file is none. What else is known stays, so that what is refused
         // now is refused again.
@@ -145,7 +145,8 @@ struct Walk<'a> {
     /// What is counted, and from where on.
     now: Extent,
     count_from: u64,
-    adding: Adding<'a>,
+    /// Of the index records that were added.
+    added: u64,
     flat: FlatItems,
 }
 
@@ -177,7 +178,7 @@ impl<'a> Walk<'a> {
             head: Head::default(),
             now: Extent { size: 0, bytes, sum },
             count_from: if start == 0 { 0 } else { mark.extent.size },
-            adding: shared.index.adding(),
+            added: 0,
             flat: FlatItems { agrees: true, ..FlatItems::default() },
         })
     }
@@ -280,15 +281,21 @@ impl<'a> Walk<'a> {
             idempotency: header.idempotency,
             further: &[],
         };
-        self.adding.frame(first, entries.iter().map(|header| header.as_ref().map(clear)))
+        let index = &self.shared.index;
+        let mut adding = index.adding();
+        adding.frame(first, entries.iter().map(|header| header.as_ref().map(clear)));
+        // Not yet said to be there: an index that was half rebuilt must not look whole.
+        self.added = self.added.wrapping_add(adding.finish(0));
+        if index.waiting() < self.shared.options.settle_records { Ok(()) } else { index.settle() }
     }
 
     /// The end, what is counted of it, and whether the flat files agree with it as far as they were trusted.
     fn finish(mut self) -> Result<(Head, Extent, bool), StoreError> {
         self.flat.settle(self.shared, self.head.size, false)?;
-        let added = self.adding.finish(self.head.size.max(self.durable))?;
+        self.shared.index.adding().finish(self.head.size.max(self.durable));
+        self.shared.index.settle()?;
         self.now.size = self.head.size;
-        self.now.sum = self.now.sum.wrapping_add(added);
+        self.now.sum = self.now.sum.wrapping_add(self.added);
         Ok((self.head, self.now, self.flat.agrees))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::disk;
 use super::frame::{self, ALIGN, FrameHeader, Parsed};
-use super::segment::{Segment, is_zero_from};
+use super::segment::{Segment, ZEROS, is_zero_from};
 use crate::store::StoreError;
 use std::fs::File;
 
@@ -69,7 +69,8 @@ pub fn walk(
 /// Whether a whole frame follows whose commit began behind `position`.
 fn later_commit(window: &mut Window<'_>, broken_at: u64, position: u64) -> Result<bool, StoreError> {
     let mut at = broken_at.saturating_add(ALIGN as u64);
-    while at < window.end {
+    while let Some(written) = window.next_written(at)? {
+        at = written;
         if let Some(header) = FrameHeader::decode(window.at(at, ALIGN)?)
             && header.commit_start > position
             && frame::parse(window.at(at, header.length as usize)?).is_some()
@@ -88,7 +89,7 @@ pub fn cut(segment: &Segment, at: u64) -> Result<(), StoreError> {
 }
 
 /// A sliding view of a file, so that it is read in large pieces.
-struct Window<'a> {
+pub struct Window<'a> {
     file: &'a File,
     end: u64,
     start: u64,
@@ -96,12 +97,30 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn new(file: &'a File) -> Result<Self, StoreError> {
+    /// Of a file as long as it is now.
+    pub fn new(file: &'a File) -> Result<Self, StoreError> {
         Ok(Self { file, end: disk::length(file)?, start: 0, bytes: Vec::new() })
     }
 
+    /// Where the file ends.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The next place, in steps of the alignment, that is not all zeros; nothing where only zeros follow.
+    pub fn next_written(&mut self, mut at: u64) -> Result<Option<u64>, StoreError> {
+        while at < self.end {
+            let block = self.at(at, ZEROS.len())?;
+            match block.chunks(ALIGN).position(|piece| !ZEROS.starts_with(piece)) {
+                Some(piece) => return Ok(Some(at.saturating_add(piece.saturating_mul(ALIGN) as u64))),
+                None => at = at.saturating_add(ZEROS.len() as u64),
+            }
+        }
+        Ok(None)
+    }
+
     /// Up to `length` bytes at `at`, fewer at the end of the file.
-    fn at(&mut self, at: u64, length: usize) -> Result<&[u8], StoreError> {
+    pub fn at(&mut self, at: u64, length: usize) -> Result<&[u8], StoreError> {
         let length = length.min(usize::try_from(self.end.saturating_sub(at)).unwrap_or(length));
         let end = at.saturating_add(length as u64);
         if at < self.start || end > self.start.saturating_add(self.bytes.len() as u64) {

@@ -14,6 +14,9 @@ const READ: usize = 1024;
 /// Bytes read at once while looking for anything that is not zero.
 const SCAN: usize = 4 << 20;
 
+/// What room that was never written looks like.
+pub const ZEROS: [u8; 4096] = [0; 4096];
+
 /// Where a record lies: segment number and offset of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -92,7 +95,7 @@ impl Segments {
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("{number:08}.seg"))
+        path_in(&self.dir, number)
     }
 
     fn remove_file(&self, number: u32) -> Result<(), StoreError> {
@@ -221,6 +224,11 @@ impl Segments {
     }
 }
 
+/// Where a segment lies in the folder of all of them.
+pub fn path_in(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:08}.seg"))
+}
+
 fn sync_all(touched: &[(Arc<Segment>, u64, u64)]) -> Result<(), StoreError> {
     let mut synced: Option<&Arc<Segment>> = None;
     for (segment, ..) in touched {
@@ -239,7 +247,7 @@ pub fn is_zero_from(file: &File, mut at: u64) -> Result<bool, StoreError> {
         if bytes.is_empty() {
             return Ok(true);
         }
-        if bytes.iter().any(|byte| *byte != 0) {
+        if bytes.chunks(ZEROS.len()).any(|block| !ZEROS.starts_with(block)) {
             return Ok(false);
         }
         at = at.saturating_add(bytes.len() as u64);
@@ -257,7 +265,8 @@ fn encode_header(number: u32, first: u64) -> Vec<u8> {
     bytes
 }
 
-fn decode_header(bytes: &[u8], number: u32) -> Option<u64> {
+/// Position of the first entry, if this is the title of segment `number`.
+pub fn decode_header(bytes: &[u8], number: u32) -> Option<u64> {
     let first = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
     (encode_header(number, first) == bytes).then_some(first)
 }

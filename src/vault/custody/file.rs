@@ -1,15 +1,15 @@
 //! Root keys in a file of two slots that take turns, overwritten in place and synced.
 //!
-//! Each slot has a block of its own, so that writing one never touches the other. A slot that is not whole holds no
-//! key: it was being made, and nothing is sealed under it yet, or it was being destroyed; either way what is left of it
-//! is overwritten when the file is opened.
+//! Each slot has a block of its own, so that writing one never touches the other, and holds its key twice, so that a
+//! sector that goes bad takes nothing with it. A slot in which neither is whole holds no key: it was being made, and
+//! nothing is sealed under it yet, or it was being destroyed, or it is damaged. What is left of it is overwritten only once
+//! the key that counts has opened the tree: a damaged key that counts must stay as it is.
 //!
 //! Overwriting in place reaches the bytes where a file system writes in place (ext4, XFS). On one that copies on write
 //! (btrfs, ZFS), and inside a flash drive, older bytes may linger: there a hardware module is the keeper to choose.
 
 use super::{CustodyError, Generation, RootCustody, unwrap_in_software, wrap_in_software};
 use crate::clock::Clock;
-use rustix::fs::fdatasync;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 pub const SLOT_BYTES: usize = 4096;
 const SLOTS: u64 = 2;
 const FILE_BYTES: usize = SLOT_BYTES * 2;
+/// Where the key stands in its slot, twice.
+const PLACES: [usize; 2] = [0, SLOT_BYTES / 2];
 const MAGIC: &[u8; 8] = b"saysoRK1";
 /// Magic, generation, key, checksum.
 const WRITTEN: usize = 8 + 8 + 32 + 4;
@@ -58,24 +60,59 @@ impl FileCustody {
         if metadata.len() != FILE_BYTES as u64 {
             return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());
         }
-        let custody = Self { file };
+        Ok(Self { file })
+    }
+
+    /// Opens the file to look at it alone: no root key can be made or destroyed.
+    ///
+    /// # Errors
+    /// The file can't be read, or has another length.
+    pub fn look(path: &Path) -> Result<Self, CustodyError> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() != FILE_BYTES as u64 {
+            return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());
+        }
+        Ok(Self { file })
+    }
+
+    /// Places, by their offset in the file, at which a key should stand and none is whole.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn damage(&self) -> Result<Vec<usize>, CustodyError> {
+        let mut found = Vec::new();
         for slot in 0..SLOTS {
-            if matches!(custody.read(slot)?, Slot::Broken) {
-                custody.scrub(slot)?;
+            let start = usize::try_from(slot).unwrap_or(0).saturating_mul(SLOT_BYTES);
+            match self.read(slot)? {
+                Slot::Empty => {}
+                Slot::Broken => found.extend(PLACES.map(|place| start.saturating_add(place))),
+                Slot::Whole(generation, key) => {
+                    let (is, ought) = (self.bytes(slot)?, encode(generation, &key));
+                    for (place, end) in PLACES.into_iter().zip([PLACES[1], SLOT_BYTES]) {
+                        if is.get(place..end) != ought.get(place..end) {
+                            found.push(start.saturating_add(place));
+                        }
+                    }
+                }
             }
         }
-        Ok(custody)
+        Ok(found)
+    }
+
+    fn bytes(&self, slot: u64) -> Result<Zeroizing<[u8; SLOT_BYTES]>, CustodyError> {
+        let mut bytes = Zeroizing::new([0; SLOT_BYTES]);
+        self.file.read_exact_at(bytes.as_mut(), slot * SLOT_BYTES as u64)?;
+        Ok(bytes)
     }
 
     fn read(&self, slot: u64) -> Result<Slot, CustodyError> {
-        let mut bytes = Zeroizing::new([0; SLOT_BYTES]);
-        self.file.read_exact_at(bytes.as_mut(), slot * SLOT_BYTES as u64)?;
+        let bytes = self.bytes(slot)?;
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(Slot::Empty);
         }
-        Ok(decode(bytes.as_ref())
-            .filter(|(generation, _)| generation % SLOTS == slot)
-            .map_or(Slot::Broken, |(generation, key)| Slot::Whole(generation, key)))
+        let whole = |place| decode(bytes.get(place..)?).filter(|(generation, _)| generation % SLOTS == slot);
+        let found = PLACES.into_iter().find_map(whole);
+        Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Whole(generation, key)))
     }
 
     /// Overwrites a slot twice, with ones and then with zeros, each time down to the device: a device that keeps a block
@@ -83,7 +120,7 @@ impl FileCustody {
     fn scrub(&self, slot: u64) -> Result<(), CustodyError> {
         for pattern in [0xff, 0x00] {
             self.file.write_all_at(&[pattern; SLOT_BYTES], slot * SLOT_BYTES as u64)?;
-            fdatasync(&self.file).map_err(Error::from)?;
+            self.file.sync_data()?;
         }
         Ok(())
     }
@@ -119,7 +156,7 @@ impl RootCustody for FileCustody {
             return Err(CustodyError::Refused(message));
         }
         self.file.write_all_at(encode(generation, &key).as_ref(), slot * SLOT_BYTES as u64)?;
-        fdatasync(&self.file).map_err(Error::from)?;
+        self.file.sync_data()?;
         Ok(())
     }
 
@@ -134,6 +171,24 @@ impl RootCustody for FileCustody {
 
     fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         unwrap_in_software(&*self.root(generation)?, generation, wrapped)
+    }
+
+    fn clear_remains(&self) -> Result<(), CustodyError> {
+        for slot in 0..SLOTS {
+            match self.read(slot)? {
+                Slot::Empty => {}
+                Slot::Broken => self.scrub(slot)?,
+                Slot::Whole(generation, key) => {
+                    let ought = encode(generation, &key);
+                    if *self.bytes(slot)? != *ought {
+                        tracing::warn!("a root key was damaged in one of its two places and was mended");
+                        self.file.write_all_at(ought.as_ref(), slot * SLOT_BYTES as u64)?;
+                        self.file.sync_data()?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
@@ -154,8 +209,10 @@ fn encode(generation: Generation, key: &[u8; 32]) -> Zeroizing<[u8; SLOT_BYTES]>
     content.extend_from_slice(key);
     let checksum = crc32fast::hash(&content);
     content.extend_from_slice(&checksum.to_be_bytes());
-    for (byte, written) in bytes.iter_mut().zip(content.iter()) {
-        *byte = *written;
+    for place in PLACES {
+        for (byte, written) in bytes.iter_mut().skip(place).zip(content.iter()) {
+            *byte = *written;
+        }
     }
     bytes
 }
@@ -224,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_not_whole_holds_no_key_and_is_overwritten() {
+    fn a_slot_that_is_not_whole_holds_no_key_and_is_overwritten_when_that_is_certain() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         let custody = FileCustody::open(&path).unwrap();
@@ -234,12 +291,37 @@ mod tests {
         for at in [0, 9, 20, 47, 49] {
             let mut torn = whole.clone();
             torn[SLOT_BYTES + at] ^= 1;
+            torn[SLOT_BYTES + PLACES[1] + at] ^= 1;
             std::fs::write(&path, &torn).unwrap();
-            assert_eq!(FileCustody::open(&path).unwrap().generations().unwrap(), [0]);
+            let custody = FileCustody::open(&path).unwrap();
+            assert_eq!(custody.generations().unwrap(), [0]);
+            assert_eq!(custody.damage().unwrap(), [SLOT_BYTES, SLOT_BYTES + PLACES[1]]);
+            assert_eq!(std::fs::read(&path).unwrap(), torn, "it may be the one that counts");
+            custody.clear_remains().unwrap();
             let after = std::fs::read(&path).unwrap();
             assert!(after[SLOT_BYTES..].iter().all(|byte| *byte == 0));
             assert_eq!(after[..SLOT_BYTES], whole[..SLOT_BYTES]);
         }
+    }
+
+    #[test]
+    fn no_flipped_bit_takes_a_root_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        let custody = FileCustody::open(&path).unwrap();
+        custody.make(0, &SystemClock).unwrap();
+        let wrapped = custody.wrap(0, &[7; 32], &SystemClock).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut rotten = whole.clone();
+            rotten[at] ^= 0x10;
+            std::fs::write(&path, &rotten).unwrap();
+            let custody = FileCustody::open(&path).unwrap();
+            assert_eq!(*custody.unwrap(0, &wrapped).unwrap(), [7; 32], "byte {at}");
+            assert!(!custody.damage().unwrap().is_empty(), "byte {at}");
+        }
+        FileCustody::open(&path).unwrap().clear_remains().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "mended");
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub enum CustodyError {
     /// The hardware or the service said no.
     #[error("the keeper of the root key refused: {0}")]
     Refused(String),
+    /// It does not answer now. Whether it did what was asked nobody knows; asking again does no harm.
+    #[error("the keeper of the root key can't be reached: {0}")]
+    Unreachable(String),
 }
 
 /// Keeps root keys.
@@ -43,6 +46,12 @@ pub enum CustodyError {
 /// Durability: what a method did survives a power cut once it has returned. Of a call that failed, or that a crash cut
 /// off, nobody knows; [`RootCustody::generations`] says, and each call may be repeated.
 /// Concurrency: one writer; `unwrap` may be called beside it.
+///
+/// A keeper may be far away, a key management service say: calls may block as long as they need, since they come from the
+/// start and from the vault's own thread, never from the runtime. An asynchronous client is driven there by a runtime
+/// handle of its own. What can't be reached says [`CustodyError::Unreachable`]: a re-keying that had not switched yet is
+/// taken back and the erasure answered with the error, to be asked for again; destroying a key is tried several times,
+/// and then finished by the next start, and nobody is told that anything is erased before.
 pub trait RootCustody: Send + Sync {
     /// The root keys that exist, ascending: none before the first start, one afterwards, two while one replaces the
     /// other.
@@ -80,6 +89,15 @@ pub trait RootCustody: Send + Sync {
     /// # Errors
     /// The keeper refuses.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
+
+    /// Overwrites what is left of keys that are not whole, and mends those that are. Called once the key that counts has
+    /// opened the tree, and is thus none of them.
+    ///
+    /// # Errors
+    /// The keeper refuses.
+    fn clear_remains(&self) -> Result<(), CustodyError> {
+        Ok(())
+    }
 }
 
 const NONCE_BYTES: usize = 12;

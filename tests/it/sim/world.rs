@@ -4,7 +4,7 @@ use sayso::app::{App, ReportSettings, RightsSettings, Settings, TierKeys};
 use sayso::clock::Clock;
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
-use sayso::ledger::{LedgerOptions, LogKey};
+use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::store::faulty::{Fault, FaultyKeys, FaultyLog, Power};
 use sayso::vault::MemoryCustody;
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ impl World {
                 checkpoint_file: None,
                 is_restored: false,
             },
-            log_key: LogKey::from_seed(&[42; 32]),
+            log_keys: LogKeys::Seed([42; 32]),
             custody: Arc::clone(&self.custody) as _,
             log: Arc::clone(&self.log) as _,
             keys: Arc::clone(&self.keys) as _,
@@ -85,6 +85,7 @@ impl World {
             cached_subjects_max: 2,
             controller: sayso::package::Controller::default(),
             restored: None,
+            witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
             inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
             report: ReportSettings {

@@ -3,7 +3,8 @@
 use super::check::{Checked, Content};
 use crate::entry::{Handle, Header};
 use crate::event::{ErasureCompleted, EventBody, event_body::Event};
-use crate::merkle::Hash;
+use crate::keys::KeyChain;
+use crate::merkle::{self, Hash};
 use std::collections::{BTreeMap, HashMap};
 
 /// The log as far as it was read. Memory follows the number of subjects and of erased entries.
@@ -26,7 +27,7 @@ struct Tip {
 
 impl Chains {
     /// Takes the next entry.
-    pub fn take(&mut self, next: &Checked, public_key: &[u8; 32], origin: &str) -> Result<(), String> {
+    pub fn take(&mut self, next: &Checked, keys: &KeyChain) -> Result<(), String> {
         let (header, plain) = match &next.content {
             Content::Erased => return self.take_erased(next),
             Content::Withheld(header) | Content::Sealed(header, _) => (header, None),
@@ -37,10 +38,18 @@ impl Chains {
         }
         self.recorded_at_ms = next.recorded_at_ms;
         if next.position == 0 {
-            opens(plain, public_key, origin)?;
+            opens(plain, keys)?;
         }
         self.link(header, next.leaf)?;
-        match plain.and_then(|body| body.event.as_ref()) {
+        let event = plain.and_then(|body| body.event.as_ref());
+        let is_rotation = matches!(event, Some(Event::LogKeyRotated(_)));
+        // A rotation that `keys.jsonl` passes over, or one that the log does not have.
+        let known = keys.rotation_at(next.position);
+        if is_rotation != known.is_some() || known.is_some_and(|entry| merkle::leaf_hash(entry) != next.leaf)
+        {
+            return Err("`keys.jsonl` and the log disagree about a change of key here".to_owned());
+        }
+        match event {
             Some(Event::ErasureCompleted(erasure)) => self.cover(next.position, erasure),
             _ => Ok(()),
         }
@@ -114,7 +123,8 @@ impl Chains {
 }
 
 /// The first entry has to say whose log this is.
-fn opens(plain: Option<&EventBody>, public_key: &[u8; 32], origin: &str) -> Result<(), String> {
+fn opens(plain: Option<&EventBody>, keys: &KeyChain) -> Result<(), String> {
+    let (origin, public_key) = (keys.origin(), keys.first().key.as_bytes());
     match plain.and_then(|body| body.event.as_ref()) {
         Some(Event::LogOpened(opened)) if opened.origin == origin && opened.public_key == public_key => {
             Ok(())

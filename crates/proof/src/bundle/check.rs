@@ -1,9 +1,9 @@
 //! What can be checked of an entry by itself, on all cores: form, place, signature, seal, body.
 
 use super::line::{EntryLine, RawLine, State};
-use crate::checkpoint::VerifierKey;
 use crate::entry::{self, Entry, EntryError, EventKey, Header};
 use crate::event::EventBody;
+use crate::keys::KeyChain;
 use crate::merkle::{self, Hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -35,8 +35,7 @@ pub(super) type Verdict = Result<Checked, String>;
 
 /// The log that lines have to be of.
 pub(super) struct Log<'a> {
-    pub key: &'a VerifierKey,
-    pub key_id: [u8; 8],
+    pub keys: &'a KeyChain,
     /// `leaf-hashes.bin`.
     pub leaf_hashes: &'a [u8],
 }
@@ -73,13 +72,14 @@ fn some(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
         let mut signed = Vec::with_capacity(batch.len());
         for line in batch {
             let checked = one(position, line, log);
+            let key = log.keys.at(position).key;
             verdicts.push(checked.map(|(checked, entry)| {
-                signed.extend(entry.map(|entry| (verdicts.len(), entry)));
+                signed.extend(entry.map(|entry| (verdicts.len(), entry, key)));
                 checked
             }));
             position += 1;
         }
-        for (at, reason) in forged(&signed, &log.key.key) {
+        for (at, reason) in forged(&signed) {
             if let Some(verdict) = verdicts.get_mut(at) {
                 *verdict = Err(reason.to_string());
             }
@@ -89,13 +89,15 @@ fn some(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
 }
 
 /// Those whose signature does not verify.
-fn forged(signed: &[(usize, Entry)], key: &VerifyingKey) -> Vec<(usize, EntryError)> {
-    let messages: Vec<&[u8]> = signed.iter().map(|(_, entry)| entry.signed_bytes()).collect();
-    let signatures: Vec<Signature> = signed.iter().map(|(_, entry)| *entry.signature()).collect();
-    if verify_batch(&messages, &signatures, &vec![*key; messages.len()]).is_ok() {
+fn forged(signed: &[(usize, Entry, VerifyingKey)]) -> Vec<(usize, EntryError)> {
+    let messages: Vec<&[u8]> = signed.iter().map(|(_, entry, _)| entry.signed_bytes()).collect();
+    let signatures: Vec<Signature> = signed.iter().map(|(_, entry, _)| *entry.signature()).collect();
+    let keys: Vec<VerifyingKey> = signed.iter().map(|(_, _, key)| *key).collect();
+    if verify_batch(&messages, &signatures, &keys).is_ok() {
         return Vec::new();
     }
-    let verdict = |(at, entry): &(usize, Entry)| entry.verify(key).err().map(|error| (*at, error));
+    let verdict =
+        |(at, entry, key): &(usize, Entry, VerifyingKey)| entry.verify(key).err().map(|error| (*at, error));
     signed.iter().filter_map(verdict).collect()
 }
 
@@ -114,15 +116,16 @@ fn one(position: u64, bytes: &[u8], log: &Log<'_>) -> Result<(Checked, Option<En
     }
     let raw = STANDARD.decode(line.entry.as_deref().ok_or("no entry")?).map_err(|_| "bad base64")?;
     let parsed = Entry::parse(&raw).map_err(|error| error.to_string())?;
-    if parsed.key_id != log.key_id {
+    let key_here = &log.keys.at(position).key;
+    if parsed.key_id != entry::key_id(key_here) {
         return Err(EntryError::Key.to_string());
     }
-    if parsed.origin != log.key.name {
+    if parsed.origin != log.keys.origin() {
         return Err("the entry is of another log".to_owned());
     }
     if merkle::leaf_hash(&raw) != leaf {
         // Told apart, because a forged signature says more than a hash that differs.
-        parsed.verify(&log.key.key).map_err(|error| error.to_string())?;
+        parsed.verify(key_here).map_err(|error| error.to_string())?;
         return Err("not the entry that the tree holds".to_owned());
     }
     let key = event_key(line.key.as_deref())?;

@@ -2,6 +2,7 @@
 
 use super::member::Member;
 use crate::replay::Replayed;
+use crate::witness::Cosigned;
 use serde::Serialize;
 use std::fmt::{self, Display};
 
@@ -12,6 +13,10 @@ pub struct Report {
     pub origin: String,
     /// Number of entries.
     pub tree_size: u64,
+    /// Witnesses, of those given, that cosigned the checkpoint.
+    pub witnesses: Vec<Cosigned>,
+    /// How often the log changed its key.
+    pub key_rotations: u64,
     /// Root of their tree, in hex.
     pub root: String,
     /// Entries that are there: present or withheld.

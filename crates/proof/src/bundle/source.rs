@@ -3,6 +3,8 @@
 use super::member::Member;
 use super::report::VerifyFailure;
 use super::trailer::{self, DigestReader, TRAILER_BYTES};
+use crate::checkpoint::VerifierKey;
+use crate::keys::KeyChain;
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -35,18 +37,19 @@ impl Source<'_> {
     }
 }
 
-/// Takes each file of a bundle, in its order: which, its length, its bytes.
-pub(super) type Visit<'v> = dyn FnMut(Member, u64, &mut dyn Read) -> Result<(), VerifyFailure> + 'v;
+/// Sees a bundle from its first file to its last.
+pub(super) trait Visitor {
+    /// Takes each file, in its order: which, its length, its bytes.
+    fn member(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure>;
+    /// What the trailer has to be signed with, once every file was seen.
+    fn trailer_key(&self) -> VerifyingKey;
+}
 
 /// Shows every file of the bundle to `visit`; in an archive, what stands between and after them is checked.
 /// Returns the number of signatures that it checked itself.
-pub(super) fn walk(
-    source: Source<'_>,
-    key: &VerifyingKey,
-    visit: &mut Visit<'_>,
-) -> Result<u64, VerifyFailure> {
+pub(super) fn walk(source: Source<'_>, visit: &mut dyn Visitor) -> Result<u64, VerifyFailure> {
     match source {
-        Source::Archive(read) => walk_archive(read, key, visit).map(|()| 1),
+        Source::Archive(read) => walk_archive(read, visit).map(|()| 1),
         Source::Folder(path) => walk_folder(&path, visit).map(|()| 0),
     }
 }
@@ -55,11 +58,7 @@ fn archive(reason: impl ToString) -> VerifyFailure {
     VerifyFailure::at("archive", reason)
 }
 
-fn walk_archive(
-    read: Box<dyn Read + '_>,
-    key: &VerifyingKey,
-    visit: &mut Visit<'_>,
-) -> Result<(), VerifyFailure> {
+fn walk_archive(read: Box<dyn Read + '_>, visit: &mut dyn Visitor) -> Result<(), VerifyFailure> {
     let input = DigestReader { inner: BufReader::with_capacity(128 << 10, read), digest: Sha256::new() };
     let mut zstd = zstd::Decoder::with_buffer(input).map_err(archive)?.single_frame();
     zstd.window_log_max(WINDOW_LOG_MAX).map_err(archive)?;
@@ -73,7 +72,7 @@ fn walk_archive(
         let member = std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok());
         let member = member.ok_or_else(|| archive("a file that is no part of a bundle"))?;
         let length = file.size();
-        visit(member, length, &mut file)?;
+        visit.member(member, length, &mut file)?;
     }
     let mut zstd = tar.into_inner();
     let mut padding = (&mut zstd).take(TAR_PADDING_MAX);
@@ -86,11 +85,11 @@ fn walk_archive(
     let DigestReader { mut inner, digest } = zstd.into_inner();
     let mut end = Vec::new();
     inner.by_ref().take(TRAILER_BYTES as u64 + 1).read_to_end(&mut end).map_err(archive)?;
-    trailer::check(&end, &digest.finalize().into(), key)
+    trailer::check(&end, &digest.finalize().into(), &visit.trailer_key())
         .map_err(|reason| VerifyFailure::at("trailer", reason))
 }
 
-fn walk_folder(path: &Path, visit: &mut Visit<'_>) -> Result<(), VerifyFailure> {
+fn walk_folder(path: &Path, visit: &mut dyn Visitor) -> Result<(), VerifyFailure> {
     let mut members = Vec::new();
     list(path, "", &mut members)?;
     members.sort_unstable();
@@ -98,7 +97,7 @@ fn walk_folder(path: &Path, visit: &mut Visit<'_>) -> Result<(), VerifyFailure> 
         let failed = |error: io::Error| VerifyFailure::at(member, error);
         let mut file = fs::File::open(path.join(member.to_string())).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        visit(member, length, &mut file)?;
+        visit.member(member, length, &mut file)?;
     }
     Ok(())
 }
@@ -121,26 +120,49 @@ fn list(path: &Path, inside: &str, members: &mut Vec<Member>) -> Result<(), Veri
     Ok(())
 }
 
-/// Unpacks an archive into a folder that does not exist yet. Only the archive's own form is checked, and its trailer
-/// with `key`: verify the folder afterwards.
+/// Unpacks an archive into a folder that does not exist yet. Only the archive's own form is checked, and its trailer with
+/// the log's keys, which `key` has to be one of: verify the folder afterwards.
 ///
 /// # Errors
 /// The archive is not whole, the folder is there already, or writing fails.
-pub fn unpack(read: Box<dyn Read + '_>, key: &VerifyingKey, folder: &Path) -> Result<(), VerifyFailure> {
-    let failed = |error: io::Error| VerifyFailure::at("folder", error);
-    fs::create_dir(folder).map_err(failed)?;
-    let mut last = None;
-    let mut write = |member: Member, _length: u64, data: &mut dyn Read| {
-        if last.replace(member).is_some_and(|last| last >= member) {
+pub fn unpack(read: Box<dyn Read + '_>, key: &VerifierKey, folder: &Path) -> Result<(), VerifyFailure> {
+    fs::create_dir(folder).map_err(folder_failed)?;
+    let (keys, last) = (KeyChain::from(key), None);
+    walk_archive(read, &mut Unpacker { trusted: key, keys, folder, last })
+}
+
+fn folder_failed(error: io::Error) -> VerifyFailure {
+    VerifyFailure::at("folder", error)
+}
+
+struct Unpacker<'a> {
+    trusted: &'a VerifierKey,
+    keys: KeyChain,
+    folder: &'a Path,
+    last: Option<Member>,
+}
+
+impl Visitor for Unpacker<'_> {
+    fn member(&mut self, member: Member, _length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
+        if self.last.replace(member).is_some_and(|last| last >= member) {
             return Err(VerifyFailure::at(member, "out of order"));
         }
-        let path = folder.join(member.to_string());
+        let path = self.folder.join(member.to_string());
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
+            fs::create_dir_all(parent).map_err(folder_failed)?;
         }
-        let mut file = fs::File::create_new(path).map_err(failed)?;
+        let mut file = fs::File::create_new(&path).map_err(folder_failed)?;
         io::copy(data, &mut file).map_err(archive)?;
-        file.flush().map_err(failed)
-    };
-    walk_archive(read, key, &mut write)
+        file.flush().map_err(folder_failed)?;
+        if member == Member::Keys {
+            let text = fs::read_to_string(&path).map_err(folder_failed)?;
+            let keys = KeyChain::parse(&text, self.trusted);
+            self.keys = keys.map_err(|error| VerifyFailure::at(member, error))?;
+        }
+        Ok(())
+    }
+
+    fn trailer_key(&self) -> VerifyingKey {
+        self.keys.newest().key
+    }
 }

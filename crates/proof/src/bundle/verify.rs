@@ -5,13 +5,14 @@ use super::check::{self, Checked, Content, Log};
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::Member;
 use super::report::{Report, VerifyFailure};
-use super::source::{self, Source};
-use super::writer::keys_file;
+use super::source::{self, Source, Visitor};
 use crate::checkpoint::{Checkpoint, VerifierKey, open_note};
-use crate::entry::key_id;
 use crate::event;
+use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
 use crate::replay::Replay;
+use crate::witness::{WitnessKey, cosignatures};
+use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,9 +22,13 @@ use std::io::Read;
 pub struct Options {
     /// An older checkpoint of the same log, as a signed note: the bundle has to continue it.
     pub since: Option<String>,
+    /// Witnesses that the user trusts.
+    pub witnesses: Vec<WitnessKey>,
+    /// How many of them must have cosigned the checkpoint.
+    pub witnesses_min: usize,
 }
 
-/// Verifies a bundle with the log's key: needs no daemon, no network, no store.
+/// Verifies a bundle with a key of the log, the newest or an older one: needs no daemon, no network, no store.
 ///
 /// `progress` is told (entries done, entries in all) now and then. Memory follows the number of leaf hashes (32 bytes
 /// each), subjects and attributes. Grants that should not have been issued are no failure but part of the report.
@@ -36,12 +41,13 @@ pub fn verify(
     options: &Options,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, VerifyFailure> {
-    let since = options.since.as_deref().map(|note| Checkpoint::open(note, key)).transpose();
-    let since = since.map_err(|error| VerifyFailure::at("--since", error))?;
     let mut verifier = Verifier {
-        key,
+        trusted: key,
+        keys: KeyChain::from(key),
+        options,
         progress,
-        since,
+        since: None,
+        checkpoint_note: String::new(),
         checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
         last: None,
         files: Vec::new(),
@@ -54,15 +60,20 @@ pub fn verify(
         documents: BTreeMap::new(),
         report: Report::default(),
     };
-    let outside =
-        source::walk(source, &key.key, &mut |member, length, data| verifier.member(member, length, data))?;
+    let outside = source::walk(source, &mut verifier)?;
     verifier.finish(outside)
 }
 
 struct Verifier<'a> {
-    key: &'a VerifierKey,
+    /// What the user said to trust.
+    trusted: &'a VerifierKey,
+    /// What the log had, which that is one of.
+    keys: KeyChain,
+    options: &'a Options,
     progress: &'a mut dyn FnMut(u64, u64),
     since: Option<Checkpoint>,
+    /// Believed once the keys are known.
+    checkpoint_note: String,
     checkpoint: Checkpoint,
     last: Option<Member>,
     /// Digests as computed here, for comparison with the manifest.
@@ -79,21 +90,19 @@ struct Verifier<'a> {
     report: Report,
 }
 
-impl Verifier<'_> {
+impl Visitor for Verifier<'_> {
     fn member(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
         self.in_order(member)?;
         let bytes = self.read(member, length, data)?;
         match member {
             Member::Checkpoint => self.checkpoint(&bytes)?,
-            Member::Keys if bytes != keys_file(self.key).as_bytes() => {
-                return Err(VerifyFailure::at(member, "not exactly the key that was given"));
-            }
+            Member::Keys => self.keys(&bytes)?,
             Member::Entries(_) => self.entries(member, &bytes)?,
             Member::Bounds(position) | Member::Notices(position) => {
                 self.document(member, position, &bytes)?
             }
             Member::ManifestNote => return self.note(&bytes),
-            Member::Keys | Member::LeafHashes | Member::Report | Member::Manifest => {}
+            Member::LeafHashes | Member::Report | Member::Manifest => {}
         }
         if member != Member::Manifest {
             self.files.push(ManifestFile::of(member, bytes.len() as u64, &Sha256::digest(&bytes).into()));
@@ -104,6 +113,17 @@ impl Verifier<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn trailer_key(&self) -> VerifyingKey {
+        self.key().key
+    }
+}
+
+impl Verifier<'_> {
+    /// The key that signed the checkpoint, and the bundle.
+    fn key(&self) -> &VerifierKey {
+        self.keys.at(self.checkpoint.size)
     }
 
     /// Refuses files twice, out of order, or before something that they need.
@@ -153,11 +173,37 @@ impl Verifier<'_> {
         }
     }
 
+    /// Only read here: which key has to have signed it stands in the next file.
     fn checkpoint(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
         let failed = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
-        let note = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-        self.checkpoint = Checkpoint::open(note, self.key).map_err(|error| failed(error.to_string()))?;
-        self.report.signatures += 1;
+        self.checkpoint_note =
+            String::from_utf8(bytes.to_vec()).map_err(|error| failed(error.to_string()))?;
+        Ok(())
+    }
+
+    fn keys(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
+        let failed = |reason: String| VerifyFailure::at(Member::Keys, reason);
+        let text = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+        self.keys = KeyChain::parse(text, self.trusted).map_err(|error| failed(error.to_string()))?;
+        let failed = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
+        let checkpoint = self.keys.open(&self.checkpoint_note).map_err(|error| failed(error.to_string()))?;
+        if self.keys != self.keys.of_size(checkpoint.size) {
+            return Err(VerifyFailure::at(Member::Keys, "a key from beyond the end of the log"));
+        }
+        self.checkpoint = checkpoint;
+        self.report.signatures += 1 + 2 * self.keys.rotations();
+        let cosigned = cosignatures(&self.checkpoint_note, &self.options.witnesses);
+        let cosigned = cosigned.map_err(|error| failed(format!("a cosignature: {error}")))?;
+        self.report.signatures += cosigned.len() as u64;
+        let (found, needed) = (cosigned.len(), self.options.witnesses_min);
+        if found < needed {
+            return Err(failed(format!(
+                "cosigned by {found} of the witnesses given, and {needed} are needed"
+            )));
+        }
+        self.report.witnesses = cosigned;
+        let since = self.options.since.as_deref().map(|note| self.keys.open(note)).transpose();
+        self.since = since.map_err(|error| VerifyFailure::at("--since", error))?;
         if self.since.as_ref().is_some_and(|since| since.size > self.checkpoint.size) {
             return Err(failed("older than the checkpoint it should continue".to_owned()));
         }
@@ -195,7 +241,8 @@ impl Verifier<'_> {
         let lines: Vec<&[u8]> =
             bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
         let leaf_hashes = std::mem::take(&mut self.leaf_hashes);
-        let log = Log { key: self.key, key_id: key_id(&self.key.key), leaf_hashes: &leaf_hashes };
+        let keys = self.keys.clone();
+        let log = Log { keys: &keys, leaf_hashes: &leaf_hashes };
         for verdict in check::lines(self.next, &lines, &log) {
             let taken = verdict.and_then(|checked| self.take(&checked));
             taken.map_err(|reason| VerifyFailure::entry(self.next, member, reason))?;
@@ -211,7 +258,7 @@ impl Verifier<'_> {
     }
 
     fn take(&mut self, checked: &Checked) -> Result<(), String> {
-        self.chains.take(checked, self.key.key.as_bytes(), &self.key.name)?;
+        self.chains.take(checked, &self.keys)?;
         let report = &mut self.report;
         let (header, body) = match &checked.content {
             Content::Erased => {
@@ -272,12 +319,12 @@ impl Verifier<'_> {
             return Err(self.missing(*missing));
         }
         let note = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-        let text = open_note(note, self.key).map_err(|error| failed(error.to_string()))?;
+        let text = open_note(note, self.key()).map_err(|error| failed(error.to_string()))?;
         // A second signature would be bytes that nothing checks.
         if note.lines().count() != text.lines().count() + 2 {
             return Err(failed("more than one signature".to_owned()));
         }
-        if text != manifest::note_text(&self.key.name, &self.manifest) {
+        if text != manifest::note_text(self.keys.origin(), &self.manifest) {
             return Err(failed("the manifest is not the one that was signed".to_owned()));
         }
         self.report.signatures += 1;
@@ -297,7 +344,7 @@ impl Verifier<'_> {
         if let Some(file) = said.files.iter().find(|file| !self.files.contains(file)) {
             return Err(VerifyFailure::at(&file.name, "in the manifest, but missing"));
         }
-        let again = Manifest::new(&self.key.name, self.checkpoint.size, self.files.clone()).to_bytes();
+        let again = Manifest::new(self.keys.origin(), self.checkpoint.size, self.files.clone()).to_bytes();
         if again.map_err(|error| failed(error.to_string()))? != self.manifest {
             return Err(failed("not in the form of a manifest of this log".to_owned()));
         }
@@ -310,6 +357,7 @@ impl Verifier<'_> {
         }
         self.report.origin = self.checkpoint.origin;
         self.report.tree_size = self.checkpoint.size;
+        self.report.key_rotations = self.keys.rotations();
         self.report.root = hex::encode(self.checkpoint.root);
         self.report.subjects = self.chains.subjects();
         self.report.signatures += outside;

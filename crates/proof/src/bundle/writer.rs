@@ -4,7 +4,8 @@ use super::line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
 use super::trailer::{self, DigestWriter};
-use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, sign_note};
+use crate::checkpoint::{Checkpoint, NoteError, sign_note};
+use crate::keys::KeyChain;
 use crate::merkle::{Hash, Nodes};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -56,14 +57,17 @@ impl<W: Write> BundleWriter<W> {
     /// Begins a bundle of the tree that the signed `checkpoint` describes.
     ///
     /// # Errors
-    /// The checkpoint is not signed by `key`, or writing fails.
-    pub fn new(out: W, checkpoint: &str, key: &VerifierKey) -> Result<Self, BundleError> {
+    /// The checkpoint is not signed by the key that is in force at its size, or writing fails.
+    pub fn new(out: W, checkpoint: &str, keys: impl Into<KeyChain>) -> Result<Self, BundleError> {
+        let keys = keys.into();
+        let opened = keys.open(checkpoint)?;
+        let keys = keys.of_size(opened.size);
         let mut zstd = zstd::Encoder::new(DigestWriter { out, digest: Sha256::new() }, ZSTD_LEVEL)?;
         zstd.include_checksum(true)?;
         let mut writer = Self {
             tar: tar::Builder::new(zstd),
-            checkpoint: Checkpoint::open(checkpoint, key)?,
-            key: key.key,
+            checkpoint: opened,
+            key: keys.newest().key,
             files: Vec::new(),
             hashes_written: false,
             next: 0,
@@ -72,7 +76,7 @@ impl<W: Write> BundleWriter<W> {
             documents: Vec::new(),
         };
         writer.append(Member::Checkpoint, checkpoint.as_bytes())?;
-        writer.append(Member::Keys, keys_file(key).as_bytes())?;
+        writer.append(Member::Keys, keys.to_jsonl().as_bytes())?;
         Ok(writer)
     }
 
@@ -186,11 +190,6 @@ impl<W: Write> BundleWriter<W> {
         self.files.push(ManifestFile::of(member, length, &Sha256::digest(bytes).into()));
         Ok(())
     }
-}
-
-/// `keys.jsonl` of a log that never changed its key.
-pub(super) fn keys_file(key: &VerifierKey) -> String {
-    format!("{}\n", serde_json::json!({ "from_position": 0, "vkey": key.to_string() }))
 }
 
 fn header(length: u64) -> tar::Header {

@@ -13,6 +13,7 @@ use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EventKey, Handle, Header};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +22,7 @@ pub const START_MS: u64 = 1_750_000_000_000;
 
 pub struct Log {
     pub key: SigningKey,
+    pub chain: KeyChain,
     pub entries: Vec<Vec<u8>>,
     pub leaves: Vec<Hash>,
     pub keys: Vec<Option<EventKey>>,
@@ -54,7 +56,9 @@ impl Log {
     pub fn new() -> Self {
         let key = SigningKey::from_bytes(&[4; 32]);
         let public_key = key.verifying_key().to_bytes().to_vec();
+        let verifier = VerifierKey { name: ORIGIN.into(), key: key.verifying_key() };
         let mut log = Self {
+            chain: KeyChain::from(&verifier),
             key,
             entries: vec![],
             leaves: vec![],
@@ -162,6 +166,15 @@ impl Log {
         self.push(header, payload, Some(key))
     }
 
+    /// Has another key from the next entry on.
+    pub fn rotate(&mut self, new: &SigningKey) {
+        let position = self.size();
+        let statement = self.chain.next(position + 1, new).sign(&self.key, new);
+        self.about_nobody(Event::LogKeyRotated(LogKeyRotated { statement, old_key_until_ms: 0 }));
+        self.chain.take(position, &self.entries[position as usize]).unwrap();
+        self.key = new.clone();
+    }
+
     /// Erases positions, with the event that accounts for them if `told`.
     pub fn erase(&mut self, positions: &[u64], told: bool) {
         self.erased.extend(positions);
@@ -187,8 +200,7 @@ impl Log {
     }
 
     pub fn bundle(&self) -> Vec<u8> {
-        let mut writer =
-            BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.verifier()).unwrap();
+        let mut writer = BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.chain).unwrap();
         writer.leaf_hashes(self).unwrap();
         for position in 0..self.size() {
             writer.entry(&self.line(position)).unwrap();

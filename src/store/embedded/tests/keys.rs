@@ -1,23 +1,37 @@
-//! The key store: what is written is there after a crash, and what is missing or rotten is said to be.
+//! The key store: what is written is there after a crash; what one copy loses the other gives back; what both lose, or
+//! what is missing, is said to be.
 
-use super::{copy_all, killed, scratch};
+use super::{change, copy_all, killed, scratch};
 use crate::store::embedded::EmbeddedKeys;
-use crate::store::{KeyStore, StoreError};
+use crate::store::embedded::frame::ALIGN;
+use crate::store::memory::MemoryKeys;
+use crate::store::{KeyStore, Page, StoreError};
+use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
+
+const COPIES: [&str; 2] = ["pages-1", "pages-2"];
 
 fn write(keys: &EmbeddedKeys, id: &str, page: &str) {
     keys.write_pages(&[(id.into(), Some(page.into()))]).unwrap();
 }
 
-/// The database underneath, once sled let go of it.
-pub fn raw(dir: &Path) -> sled::Tree {
-    loop {
-        match sled::open(dir) {
-            Ok(database) => return database.open_tree("records").unwrap(),
-            Err(error) => assert!(error.to_string().contains("could not acquire lock"), "{error}"),
-        }
-    }
+fn all(keys: &dyn KeyStore) -> Vec<Page> {
+    keys.scan_pages(b"", None, usize::MAX).unwrap()
+}
+
+/// A store with a few writes, staged ones and removed pages among them, and where its last write ends.
+fn filled(dir: &Path) -> (Vec<Page>, usize) {
+    let keys = EmbeddedKeys::open(dir).unwrap();
+    write(&keys, "s1", "content");
+    keys.stage_pages(&[(b"s2".to_vec(), Some(vec![9; 100]))]).unwrap();
+    write(&keys, "s3", "gone");
+    keys.write_pages(&[(b"s3".to_vec(), None), (b"s1".to_vec(), Some(b"other".to_vec()))]).unwrap();
+    write(&keys, "s4", "last");
+    let bytes = fs::read(dir.join(COPIES[0])).unwrap();
+    assert_eq!(bytes, fs::read(dir.join(COPIES[1])).unwrap(), "the copies are the same");
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    (all(&keys), end.next_multiple_of(ALIGN))
 }
 
 #[test]
@@ -45,51 +59,186 @@ fn a_folder_is_opened_once() {
 }
 
 #[test]
-fn a_rotten_page_is_said_to_be() {
+fn no_flipped_byte_of_a_copy_takes_a_page() {
     let dir = scratch();
-    let keys = EmbeddedKeys::open(dir.path()).unwrap();
-    write(&keys, "s1", "content");
-    write(&keys, "s2", "content");
-    drop(keys);
-    {
-        let records = raw(dir.path());
-        let mut value = records.get(b"ks1").unwrap().unwrap().to_vec();
-        *value.last_mut().unwrap() ^= 1;
-        records.insert(b"ks1", value).unwrap();
-        // Somebody else's page in the place of this one.
-        let other = records.get(b"ks2").unwrap().unwrap();
-        records.insert(b"ks3", other).unwrap();
-        records.flush().unwrap();
+    let (pages, end) = filled(dir.path());
+    for copy in COPIES {
+        let whole = fs::read(dir.path().join(copy)).unwrap();
+        for at in 0..(end + 2 * ALIGN).min(whole.len()) {
+            let rotten = killed(dir.path());
+            change(&rotten.path().join(copy), |bytes| bytes[at] ^= 0x41);
+            let keys = EmbeddedKeys::look(rotten.path()).unwrap();
+            assert_eq!(all(&keys), pages, "byte {at} of {copy}, looked at");
+            let found = keys.found();
+            assert!(
+                found.torn || found.missing.is_some() || !found.mended.is_empty(),
+                "byte {at} is not noticed"
+            );
+            drop(keys);
+            let keys = EmbeddedKeys::open(rotten.path()).unwrap();
+            assert_eq!(all(&keys), pages, "byte {at} of {copy}");
+            drop(keys);
+            let mended = fs::read(rotten.path().join(copy)).unwrap();
+            assert_eq!(mended[..end], whole[..end], "byte {at} of {copy} is mended");
+        }
     }
-    let keys = EmbeddedKeys::open(dir.path()).unwrap();
-    for id in [b"s1", b"s3"] {
-        assert!(matches!(keys.read_page(id), Err(StoreError::Damaged { what: "key page", .. })));
-    }
-    assert!(keys.scan_pages(b"s", None, 10).is_err());
-    assert!(keys.read_page(b"s2").unwrap().is_some());
 }
 
 #[test]
-fn a_database_that_lost_writes_is_refused() {
+fn a_copy_that_rots_while_it_is_open_is_not_read() {
+    let dir = scratch();
+    let keys = EmbeddedKeys::open(dir.path()).unwrap();
+    write(&keys, "s1", "content");
+    let rot = |copy: &str| change_in_place(&dir.path().join(copy), 2 * ALIGN as u64 + 12);
+    rot(COPIES[0]);
+    assert_eq!(keys.read_page(b"s1").unwrap().unwrap(), b"content");
+    rot(COPIES[1]);
+    assert!(matches!(keys.read_page(b"s1"), Err(StoreError::Damaged { what: "key page", .. })));
+    assert!(keys.scan_pages(b"s", None, 10).is_err());
+}
+
+fn change_in_place(path: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[test]
+fn a_lost_copy_is_made_again() {
+    for copy in COPIES {
+        let dir = scratch();
+        let (pages, end) = filled(dir.path());
+        let whole = fs::read(dir.path().join(copy)).unwrap();
+        fs::remove_file(dir.path().join(copy)).unwrap();
+        assert_eq!(all(&EmbeddedKeys::look(dir.path()).unwrap()), pages);
+        assert!(!dir.path().join(copy).exists(), "looking changes nothing");
+        assert_eq!(all(&EmbeddedKeys::open(dir.path()).unwrap()), pages);
+        assert_eq!(fs::read(dir.path().join(copy)).unwrap()[..end], whole[..end]);
+    }
+}
+
+#[test]
+fn damage_of_both_copies_is_refused_and_changes_nothing() {
+    let dir = scratch();
+    let (pages, end) = filled(dir.path());
+    for at in (0..end).step_by(7) {
+        let rotten = killed(dir.path());
+        COPIES.iter().for_each(|copy| change(&rotten.path().join(copy), |bytes| bytes[at] ^= 1));
+        let before: Vec<_> = COPIES.iter().map(|copy| fs::read(rotten.path().join(copy)).unwrap()).collect();
+        let refused = EmbeddedKeys::open(rotten.path()).map(|keys| all(&keys));
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "byte {at}: {refused:?}");
+        let after: Vec<_> = COPIES.iter().map(|copy| fs::read(rotten.path().join(copy)).unwrap()).collect();
+        assert!(before == after, "byte {at}");
+    }
+    assert_eq!(all(&EmbeddedKeys::open(dir.path()).unwrap()), pages);
+}
+
+#[test]
+fn a_write_torn_anywhere_in_either_copy_is_there_whole_or_not_at_all() {
+    let dir = scratch();
+    let keys = EmbeddedKeys::open(dir.path()).unwrap();
+    write(&keys, "s1", "before");
+    let before = killed(dir.path());
+    keys.write_pages(&[(b"s1".to_vec(), Some(b"after".to_vec())), (b"s2".to_vec(), Some(vec![3; 200]))])
+        .unwrap();
+    let (old, new) = (all(&EmbeddedKeys::open(before.path()).unwrap()), all(&keys));
+    let (was, is) =
+        (fs::read(before.path().join(COPIES[0])).unwrap(), fs::read(dir.path().join(COPIES[0])).unwrap());
+    let end = is.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    for cut in (0..end).step_by(5) {
+        for other in [&was, &is] {
+            let torn = killed(before.path());
+            let half = [&is[..cut], &was.get(cut..).unwrap_or_default()].concat();
+            fs::write(torn.path().join(COPIES[0]), half).unwrap();
+            fs::write(torn.path().join(COPIES[1]), other).unwrap();
+            let found = all(&EmbeddedKeys::open(torn.path()).unwrap());
+            assert!(found == old || found == new, "torn at {cut}");
+            assert!(found == new || other == &was, "one copy had it whole");
+            assert_eq!(all(&EmbeddedKeys::open(torn.path()).unwrap()), found, "and it stays so");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_lost_writes_is_refused() {
     let dir = scratch();
     let keys = EmbeddedKeys::open(dir.path()).unwrap();
     write(&keys, "s1", "content");
     let before = killed(dir.path());
     write(&keys, "s2", "content");
     drop(keys);
-    let after = killed(dir.path());
-    // The database of before with what is known of after; then none at all.
-    fs::remove_file(after.path().join("db")).unwrap();
-    fs::copy(before.path().join("db"), after.path().join("db")).unwrap();
+    // The copies of before with what is known of after; then none at all.
+    let after = killed(before.path());
+    fs::copy(dir.path().join("writes"), after.path().join("writes")).unwrap();
     let refused = EmbeddedKeys::open(after.path()).map(|_| ());
     assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
-    let empty = scratch();
-    fs::copy(dir.path().join("writes"), empty.path().join("writes")).unwrap();
-    let refused = EmbeddedKeys::open(empty.path()).map(|_| ());
-    assert!(matches!(refused, Err(StoreError::Damaged { what: "key store", .. })), "{refused:?}");
     // Without the witness there is nothing to say so.
     let copy = scratch();
     copy_all(before.path(), copy.path());
     fs::remove_file(copy.path().join("writes")).unwrap();
     assert!(EmbeddedKeys::open(copy.path()).unwrap().read_page(b"s1").unwrap().is_some());
+}
+
+#[test]
+fn an_empty_folder_with_a_witness_is_refused() {
+    let dir = scratch();
+    drop(filled(dir.path()));
+    COPIES.iter().for_each(|copy| fs::remove_file(dir.path().join(copy)).unwrap());
+    let refused = EmbeddedKeys::open(dir.path()).map(|_| ());
+    assert!(matches!(refused, Err(StoreError::Damaged { what: "key store", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_compaction_keeps_every_page_wherever_it_is_cut_off() {
+    let dir = scratch();
+    let keys = EmbeddedKeys::open(dir.path()).unwrap();
+    let mut before = killed(dir.path());
+    let length = |dir: &Path| fs::metadata(dir.join(COPIES[0])).unwrap().len();
+    for number in 0_u32.. {
+        write(&keys, &format!("s{}", number % 3), &"x".repeat(700));
+        if length(dir.path()) < length(before.path()) {
+            break;
+        }
+        assert!(number < 1_000, "it is never written anew");
+        before = killed(dir.path());
+    }
+    write(&keys, "s9", "after");
+    let pages = all(&keys);
+    // One copy is new, the other still the old one, as between the two names.
+    let between = killed(dir.path());
+    for (new, old) in [(0, 1), (1, 0)] {
+        fs::copy(dir.path().join(COPIES[new]), between.path().join(COPIES[new])).unwrap();
+        fs::copy(before.path().join(COPIES[old]), between.path().join(COPIES[old])).unwrap();
+        fs::write(between.path().join("pages-1.next"), b"unfinished").unwrap();
+        assert_eq!(all(&EmbeddedKeys::open(between.path()).unwrap()), pages);
+        assert_eq!(all(&EmbeddedKeys::open(between.path()).unwrap()), pages);
+        assert!(!between.path().join("pages-1.next").exists());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Any writes, with starts in between, are those of the plain model.
+    #[test]
+    fn it_is_what_the_model_is(writes in prop::collection::vec((0..4_u8, 0..12_u8, prop::option::of(0..900_usize)), 1..80)) {
+        let dir = scratch();
+        let (mut keys, model) = (EmbeddedKeys::open(dir.path()).unwrap(), MemoryKeys::default());
+        for (how, id, page) in writes {
+            let change = [(vec![id], page.map(|length| vec![id; length]))];
+            model.write_pages(&change).unwrap();
+            match how {
+                0 => keys.stage_pages(&change).unwrap(),
+                1 => {
+                    drop(keys);
+                    keys = EmbeddedKeys::open(dir.path()).unwrap();
+                    keys.write_pages(&change).unwrap();
+                }
+                _ => keys.write_pages(&change).unwrap(),
+            }
+            prop_assert_eq!(all(&keys), all(&model));
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod keys;
 mod kill;
 mod model;
 mod recovery;
+mod sectors;
 
 use super::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::store::contract::{self, Opened};
@@ -17,12 +18,26 @@ use tempfile::TempDir;
 
 /// Small enough for many segments and marks in a short log.
 fn small() -> Options {
-    Options { segment_bytes_max: 8 << 10, room_bytes: 4 << 10, index_cache_bytes: 1 << 20, mark_entries: 8 }
+    Options {
+        segment_bytes_max: 8 << 10,
+        room_bytes: 4 << 10,
+        index_cache_bytes: 1 << 20,
+        settle_records: 5,
+        pending_records_max: 20,
+        mark_entries: 8,
+        entries_min: 0,
+    }
 }
 
 /// One segment, and no mark but at open: what follows has to be recovered.
 fn unmarked() -> Options {
-    Options { segment_bytes_max: 64 << 10, mark_entries: u64::MAX, ..small() }
+    Options {
+        segment_bytes_max: 64 << 10,
+        settle_records: usize::MAX,
+        pending_records_max: usize::MAX,
+        mark_entries: u64::MAX,
+        ..small()
+    }
 }
 
 fn open(dir: &Path, options: &Options) -> EmbeddedLog {
@@ -50,6 +65,16 @@ fn copy_all(from: &Path, to: &Path) {
             copy_all(&item.path(), &target);
         } else {
             fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
+/// The database underneath an index, once sled let go of it.
+fn raw(dir: &Path) -> sled::Tree {
+    loop {
+        match sled::open(dir) {
+            Ok(database) => return database.open_tree("records").unwrap(),
+            Err(error) => assert!(error.to_string().contains("could not acquire lock"), "{error}"),
         }
     }
 }

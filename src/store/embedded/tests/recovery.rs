@@ -2,9 +2,9 @@
 
 use super::{change, copy_all, killed, open, scratch, segment, small, unmarked};
 use crate::store::contract::{Source, assert_holds, assert_same, commit, commit_each, restore_further};
-use crate::store::embedded::EmbeddedLog;
 use crate::store::embedded::frame::ALIGN;
 use crate::store::embedded::log::Running;
+use crate::store::embedded::{EmbeddedLog, Options};
 use crate::store::memory::MemoryLog;
 use crate::store::{CommitError, Frame, LogStore, StoreError};
 use std::fs;
@@ -223,8 +223,8 @@ fn an_index_that_lost_one_record_is_rebuilt() {
         let log = open(dir.path(), &unmarked());
         restore_further(&log, &frames);
         drop(log);
-        let records = super::keys::raw(&dir.path().join("index"));
-        let (key, _) = records.scan_prefix(prefix).nth(7).unwrap().unwrap();
+        let records = super::raw(&dir.path().join("index"));
+        let (key, _) = records.scan_prefix(prefix).nth(3).unwrap().unwrap();
         records.remove(key).unwrap();
         records.flush().unwrap();
         drop(records);
@@ -367,4 +367,31 @@ fn a_write_that_the_system_refuses_stops_the_log() {
     assert!(matches!(refused, Err(CommitError::Unknown(StoreError::Stopped))));
     assert_eq!(log.subject_head(crate::store::contract::handle(2)).unwrap(), None);
     assert_holds(&log, 0, &frames);
+}
+
+/// What waits for sled is found like what is there, and no more waits than may.
+#[test]
+fn what_is_pending_is_found_and_bounded() {
+    let (dir, mut source) = (scratch(), Source::default());
+    let options = Options { pending_records_max: 30, ..unmarked() };
+    let log = open(dir.path(), &options);
+    let model = MemoryLog::default();
+    for number in 0..60 {
+        // Every entry has three records, and its request a fourth.
+        let frame = vec![source.entry(number % 3, Some(number), 0), source.entry(1, Some(number), 0)];
+        commit(&log, std::slice::from_ref(&frame));
+        commit(&model, std::slice::from_ref(&frame));
+        assert!(log.shared.index.waiting() < 30 + 7);
+        if number % 10 == 0 {
+            assert_same(&log, &model);
+        }
+    }
+    assert!(log.shared.index.waiting() > 0);
+    assert_same(&log, &model);
+    log.shared.index.settle().unwrap();
+    assert_eq!(log.shared.index.waiting(), 0);
+    assert_same(&log, &model);
+    log.discard(&[3, 4, 5, 118]).unwrap();
+    model.discard(&[3, 4, 5, 118]).unwrap();
+    assert_same(&log, &model);
 }

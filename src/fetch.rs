@@ -1,6 +1,6 @@
-//! Reads a JWKS from where its issuer keeps it: HTTPS, or plain HTTP on this machine.
+//! Requests to others over HTTP: a JWKS from its issuer, checkpoints to witnesses. HTTPS, or plain HTTP on this machine.
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use std::path::Path;
@@ -35,11 +35,26 @@ impl FetchError {
 /// # Errors
 /// It can't be had, takes more than 10 seconds, or is larger than 1 MiB.
 pub async fn fetch(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> {
-    let fetching = fetch_slowly(url, ca);
-    tokio::time::timeout(TIME_MAX, fetching).await.map_err(|_| FetchError("took too long".into()))?
+    let fetching = exchange(url, ca, None);
+    let answer = tokio::time::timeout(TIME_MAX, fetching).await;
+    let (status, body) = answer.map_err(|_| FetchError("took too long".into()))??;
+    if status == StatusCode::OK { Ok(body) } else { Err(FetchError(format!("status {}", status.as_u16()))) }
 }
 
-async fn fetch_slowly(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> {
+/// Sends `body` and gives what comes back: status and text. `ca` as of [`fetch`]. Redirects are not followed.
+///
+/// # Errors
+/// There is no answer within 10 seconds, or it is larger than 1 MiB, or no text.
+pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, String), FetchError> {
+    let posting = exchange(url, ca, Some(body));
+    let answer = tokio::time::timeout(TIME_MAX, posting).await;
+    let (status, body) = answer.map_err(|_| FetchError("took too long".into()))??;
+    Ok((status.as_u16(), String::from_utf8(body).map_err(FetchError::because)?))
+}
+
+type Answer = (StatusCode, Vec<u8>);
+
+async fn exchange(url: &str, ca: Option<&Path>, body: Option<String>) -> Result<Answer, FetchError> {
     let uri: Uri = url.parse().map_err(FetchError::because)?;
     let host = uri.host().ok_or_else(|| FetchError("no host".into()))?.trim_matches(['[', ']']).to_owned();
     let is_tls = uri.scheme_str() == Some("https");
@@ -48,14 +63,14 @@ async fn fetch_slowly(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchErro
     if !is_tls {
         let local = tcp.peer_addr().map_err(FetchError::because)?.ip().is_loopback();
         return if local {
-            get(tcp, &uri).await
+            send(tcp, &uri, body).await
         } else {
             Err(FetchError("only https beyond this machine".into()))
         };
     }
     let name = ServerName::try_from(host).map_err(FetchError::because)?;
     let connector = TlsConnector::from(Arc::new(trusting(ca)?));
-    get(connector.connect(name, tcp).await.map_err(FetchError::because)?, &uri).await
+    send(connector.connect(name, tcp).await.map_err(FetchError::because)?, &uri, body).await
 }
 
 fn trusting(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
@@ -73,7 +88,7 @@ fn trusting(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn get<S>(stream: S, uri: &Uri) -> Result<Vec<u8>, FetchError>
+async fn send<S>(stream: S, uri: &Uri, body: Option<String>) -> Result<Answer, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -82,13 +97,15 @@ where
     let connection = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path).header("host", host).header("accept", "application/json");
-    let request = request.body(Empty::<Bytes>::new()).map_err(FetchError::because)?;
+    let request = match &body {
+        None => Request::get(path).header("accept", "application/json"),
+        Some(_) => Request::post(path),
+    };
+    let body = Full::<Bytes>::from(body.unwrap_or_default());
+    let request = request.header("host", host).body(body).map_err(FetchError::because)?;
     let answer = sender.send_request(request).await.map_err(FetchError::because)?;
-    if answer.status() != StatusCode::OK {
-        return Err(FetchError(format!("status {}", answer.status().as_u16())));
-    }
+    let status = answer.status();
     let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await.map_err(FetchError::because)?;
     connection.abort();
-    Ok(body.to_bytes().to_vec())
+    Ok((status, body.to_bytes().to_vec()))
 }

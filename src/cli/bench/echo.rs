@@ -1,0 +1,133 @@
+//! The ceiling: what this transport does on this machine, with nothing behind it.
+
+use super::load::{self, Ask, Measured, Turn};
+use super::{Bench, Mode};
+use crate::cli::error::CliError;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::task::{Context, Poll};
+use tonic::codegen::http;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::server::{NamedService, UnaryService};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+const PATH: &str = "/sayso.bench.Echo/Echo";
+
+/// `google.protobuf.BytesValue` there and back.
+type Codec = ProstCodec<Vec<u8>, Vec<u8>>;
+
+/// Answers with what it was asked.
+#[derive(Clone)]
+struct Echo;
+
+impl NamedService for Echo {
+    const NAME: &'static str = "sayso.bench.Echo";
+}
+
+impl UnaryService<Vec<u8>> for Echo {
+    type Response = Vec<u8>;
+    type Future = Ready<Result<Response<Vec<u8>>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        ready(Ok(Response::new(request.into_inner())))
+    }
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Echo {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let echo = self.clone();
+        Box::pin(async move { Ok(tonic::server::Grpc::new(Codec::default()).unary(echo, request).await) })
+    }
+}
+
+/// Serves on a port of its own, which it prints, until its standard input ends.
+pub(super) async fn serve() -> Result<(), CliError> {
+    let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(CliError::failed)?;
+    let address = incoming.local_addr().map_err(CliError::failed)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{address}").and_then(|()| out.flush()).map_err(CliError::failed)?;
+    drop(out);
+    let parent_gone =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let served = Server::builder().add_service(Echo);
+    let served = served.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), async {
+        // However it ended, nobody is there any more.
+        let _ended = parent_gone.await;
+    });
+    served.await.map_err(CliError::failed)
+}
+
+/// The other process.
+struct Other {
+    child: Child,
+    address: String,
+}
+
+impl Other {
+    fn start() -> Result<Self, CliError> {
+        let own = std::env::current_exe().map_err(CliError::failed)?;
+        let mut command = Command::new(own);
+        command.args(["bench", &Mode::EchoServer.name()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(CliError::failed)?;
+        let mut address = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut address).map_err(CliError::failed)?;
+        }
+        Ok(Self { child, address: format!("http://{}", address.trim()) })
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may have ended by itself; it ends in any case when this process does.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Calls over one connection.
+#[derive(Clone)]
+struct Caller {
+    client: tonic::client::Grpc<Channel>,
+    message: Vec<u8>,
+}
+
+impl Ask for Caller {
+    async fn ask(&mut self, _turn: Turn) -> Result<(), Status> {
+        self.client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let request = Request::new(self.message.clone());
+        let answer = self.client.unary(request, PathAndQuery::from_static(PATH), Codec::default()).await?;
+        if answer.get_ref().len() == self.message.len() {
+            return Ok(());
+        }
+        Err(Status::data_loss("the echo is not what was called"))
+    }
+}
+
+/// Starts the other process, and calls it as the bench asks.
+pub(super) async fn measure(bench: &Bench) -> Result<Measured, CliError> {
+    let server = Other::start()?;
+    let mut callers = Vec::new();
+    for _ in 0..bench.connections {
+        let endpoint = Endpoint::from_shared(server.address.clone()).map_err(CliError::failed)?;
+        let channel = endpoint.tcp_nodelay(true).connect().await.map_err(CliError::failed)?;
+        let message = vec![b'e'; usize::try_from(bench.value_bytes).unwrap_or(usize::MAX)];
+        callers.push(Caller { client: tonic::client::Grpc::new(channel), message });
+    }
+    load::run(bench.plan(bench.concurrency), callers).await
+}

@@ -1,0 +1,43 @@
+//! What the configuration's `[door]` and `[limits]` mean to those who keep to them.
+
+use crate::api::{ApiOptions, CallBounds, CallsOptions};
+use crate::config::{CallsConfig, Config};
+use crate::tls::ConnectionBounds;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+pub(super) fn connections(config: &Config) -> ConnectionBounds {
+    let door = &config.door;
+    ConnectionBounds {
+        connections_max: config.limits.connections_max,
+        per_address_max: door.connections_per_address_max,
+        handshake_max: Duration::from_secs(door.handshake_s_max),
+        idle_max: Duration::from_secs(door.idle_s_max),
+        stall_max: Duration::from_secs(door.stall_s_max),
+    }
+}
+
+pub(super) fn calls(config: &Config) -> ApiOptions {
+    let door = &config.door;
+    ApiOptions {
+        message_bytes_max: config.limits.message_bytes_max,
+        streams_max: door.calls_per_connection_max,
+        answer_max: Duration::from_secs(door.answer_s_max),
+        calls: CallsOptions {
+            service: of(door.service),
+            subject: of(door.subject),
+            staff: of(door.staff),
+            request_bytes_max: door.request_bytes_max,
+        },
+    }
+}
+
+fn of(calls: CallsConfig) -> CallBounds {
+    // Checked with the configuration: none is 0.
+    let whole = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    CallBounds {
+        per_second_max: whole(calls.per_second_max),
+        burst_max: whole(calls.burst_max),
+        at_once_max: usize::try_from(calls.at_once_max).unwrap_or(usize::MAX),
+    }
+}

@@ -1,0 +1,93 @@
+//! A keeper of the root key that does not answer now and then, as one across a network: whether it did what was asked is
+//! not known.
+
+use super::{FaultyKeys, key, subject};
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::store::KeyStore;
+use crate::vault::custody::{CustodyError, Generation};
+use crate::vault::{MemoryCustody, RootCustody, Vault, VaultError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// Fails the calls whose bits are set, the next one's first; every other failing one has done what was asked.
+#[derive(Default)]
+struct Far {
+    inner: MemoryCustody,
+    failing: AtomicU64,
+    calls: AtomicU64,
+}
+
+impl Far {
+    fn call<T>(&self, work: impl FnOnce() -> Result<T, CustodyError>) -> Result<T, CustodyError> {
+        let failing = self.failing.load(Ordering::SeqCst);
+        self.failing.store(failing >> 1, Ordering::SeqCst);
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if failing & 1 == 0 {
+            return work();
+        }
+        if call.is_multiple_of(2) {
+            work()?;
+        }
+        Err(CustodyError::Unreachable("no route".into()))
+    }
+}
+
+impl RootCustody for Far {
+    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+        self.inner.generations()
+    }
+
+    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
+        self.call(|| self.inner.make(generation, clock))
+    }
+
+    fn wrap(
+        &self,
+        generation: Generation,
+        key: &[u8; 32],
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, CustodyError> {
+        self.call(|| self.inner.wrap(generation, key, clock))
+    }
+
+    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.inner.unwrap(generation, wrapped)
+    }
+
+    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
+        self.call(|| self.inner.destroy(generation))
+    }
+}
+
+/// Calls of an erasure: make, wrap, destroy; with what takes back one that failed in between.
+#[tokio::test]
+async fn an_erasure_is_done_or_not_begun_and_can_be_asked_for_again() {
+    for failing in 0..32_u64 {
+        let (store, custody): (Arc<FaultyKeys>, Arc<Far>) = Default::default();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let open = || {
+            let store: Arc<dyn KeyStore> = Arc::clone(&store) as _;
+            let custody: Arc<dyn RootCustody> = Arc::clone(&custody) as _;
+            Vault::open(store, custody, Arc::clone(&clock)).unwrap()
+        };
+        let vault = open();
+        let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
+        let others = vault.subject_or_create(&subject("bob")).await.unwrap();
+        let before = key(&others, 0);
+        custody.calls.store(failing, Ordering::SeqCst);
+        custody.failing.store(failing, Ordering::SeqCst);
+        let mut answer = vault.erase(&keys, 1, [1; 16], b"").await;
+        while let Err(error) = answer {
+            assert!(matches!(error, VaultError::Shared(_)), "{failing:b}: {error}");
+            assert!(key(&keys, 0).is_some(), "{failing:b}: not begun");
+            answer = vault.erase(&keys, 1, [1; 16], b"").await;
+        }
+        assert!(key(&keys, 0).is_none());
+        let left = custody.generations().unwrap();
+        assert_eq!(left, [vault.key_epoch()], "{failing:b}: told to be done, and a root key is left");
+        assert_eq!(key(&others, 0), before);
+        drop((vault, others));
+        assert_eq!(key(&open().subject(&subject("bob")).unwrap().unwrap(), 0), before);
+    }
+}

@@ -1,0 +1,56 @@
+//! The HTTP side of `sayso witness`: C2SP tlog-witness.
+
+use crate::tls::Incoming;
+use crate::witness::{Refusal, Witness};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use sayso_proof::witness::REQUEST_BYTES_MAX;
+use std::sync::Arc;
+
+/// Serves a witness on `incoming` until `shutdown`.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_witness(
+    incoming: Incoming,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    witness: Arc<Witness>,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/add-checkpoint", post(add_checkpoint))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(witness);
+    axum::serve(incoming, router).with_graceful_shutdown(shutdown).await
+}
+
+async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Response {
+    // It waits for a disk.
+    let answer = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    match answer {
+        Ok(Ok(lines)) => lines.into_response(),
+        Ok(Err(refusal)) => refused(&refusal),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let said = format!("{refusal}\n");
+    match refusal {
+        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, said).into_response(),
+        Refusal::UnknownLog => (StatusCode::NOT_FOUND, said).into_response(),
+        Refusal::Unsigned => (StatusCode::FORBIDDEN, said).into_response(),
+        Refusal::Conflict { cosigned } => {
+            let size = [(header::CONTENT_TYPE, "text/x.tlog.size")];
+            (StatusCode::CONFLICT, size, format!("{cosigned}\n")).into_response()
+        }
+        Refusal::Inconsistent => (StatusCode::UNPROCESSABLE_ENTITY, said).into_response(),
+        Refusal::Storage(error) => {
+            tracing::error!(%error, "a checkpoint could not be kept, and was not cosigned");
+            (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
+        }
+    }
+}

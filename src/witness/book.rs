@@ -1,0 +1,353 @@
+//! A witness: the newest checkpoint of each log that it cosigned, and never one that does not continue it.
+//!
+//! What it cosigned is durable before it answers, one small file a log. A file that is lost would let a log go back
+//! unnoticed, so a damaged one is refused, and a folder belongs to one process at a time.
+
+use crate::clock::SharedClock;
+use crate::secret;
+use ed25519_dalek::SigningKey;
+use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey, open_note};
+use sayso_proof::merkle;
+use sayso_proof::witness::{AddCheckpoint, WitnessKey, cosign, cosignatures};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{Error, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Pieces of evidence kept of one log: what comes after says nothing new.
+const EVIDENCE_MAX: usize = 16;
+
+/// Why a witness does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file or folder.
+    #[error("`{0}`: {1}")]
+    File(PathBuf, Error),
+    /// Another process has the folder.
+    #[error("`{0}` belongs to a witness that runs")]
+    Taken(PathBuf),
+    /// What was cosigned last can't be read: going on would be forgetting it.
+    #[error(
+        "`{0}` is damaged: {1}; bring the file back from a copy, or start a new witness under another name"
+    )]
+    Damaged(PathBuf, NoteError),
+    /// The name is no key name.
+    #[error("a witness's name has no spaces and no `+`")]
+    Name,
+}
+
+/// Why a checkpoint is not cosigned.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not in the form of a request, or an old size above the checkpoint's.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// Nobody told this witness of the log.
+    #[error("the log is not known here")]
+    UnknownLog,
+    /// By none of the keys that are trusted for this log.
+    #[error("signed by none of the log's keys")]
+    Unsigned,
+    /// Not from the size that was cosigned last, or the same size with another root.
+    #[error("{cosigned} entries were cosigned last")]
+    Conflict {
+        /// The size that was.
+        cosigned: u64,
+    },
+    /// It does not continue what was cosigned last.
+    #[error("the proof of consistency does not hold")]
+    Inconsistent,
+    /// It could not be kept, so it is not said.
+    #[error("the checkpoint could not be kept")]
+    Storage(#[source] Error),
+}
+
+/// A log that is watched.
+struct Watched {
+    keys: Vec<VerifierKey>,
+    file: PathBuf,
+    /// Cosigned last; held while a request is answered, so that two can't overtake each other.
+    last: Mutex<Option<Checkpoint>>,
+}
+
+/// A witness of some logs.
+pub struct Witness {
+    name: String,
+    key: SigningKey,
+    logs: HashMap<String, Watched>,
+    clock: SharedClock,
+    folder: PathBuf,
+    /// Locked as long as this lives.
+    _lock: File,
+}
+
+impl Witness {
+    /// Opens the folder, with a key of its own that is made where there is none. Of a log, any of the keys given under its
+    /// origin is trusted.
+    ///
+    /// # Errors
+    /// The folder is another's, can't be read, or what is in it is damaged.
+    pub fn open(
+        folder: &Path,
+        name: &str,
+        logs: &[VerifierKey],
+        clock: SharedClock,
+    ) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::File(folder.to_owned(), error);
+        if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
+            return Err(OpenError::Name);
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(OpenError::Taken(folder.to_owned()));
+        }
+        let seed = secret::read_or_make(&folder.join("witness.key"), clock.as_ref()).map_err(failed)?;
+        let (key, folder) = (SigningKey::from_bytes(&seed), folder.to_owned());
+        let mut witness =
+            Self { name: name.to_owned(), key, logs: HashMap::new(), clock, folder, _lock: lock };
+        for log in logs {
+            if let Some(known) = witness.logs.get_mut(&log.name) {
+                known.keys.push(log.clone());
+                continue;
+            }
+            let file = witness.folder.join(format!("{}.checkpoint", hex::encode(Sha256::digest(&log.name))));
+            let last = Mutex::new(witness.read(&file, &log.name)?);
+            witness.logs.insert(log.name.clone(), Watched { keys: vec![log.clone()], file, last });
+        }
+        Ok(witness)
+    }
+
+    /// What verifies its cosignatures.
+    #[must_use]
+    pub fn verifier_key(&self) -> WitnessKey {
+        WitnessKey { name: self.name.clone(), key: self.key.verifying_key() }
+    }
+
+    /// What was cosigned last, as its own cosignature shows.
+    fn read(&self, file: &Path, origin: &str) -> Result<Option<Checkpoint>, OpenError> {
+        let note = match fs::read_to_string(file) {
+            Ok(note) => note,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OpenError::File(file.to_owned(), error)),
+        };
+        let damaged = |error| OpenError::Damaged(file.to_owned(), error);
+        let own = cosignatures(&note, &[self.verifier_key()]).map_err(damaged)?;
+        let text = note.rsplit_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
+        let last = Checkpoint::parse_extended(&text).map_err(damaged)?;
+        if own.is_empty() || last.origin != origin {
+            return Err(damaged(NoteError::Unsigned));
+        }
+        Ok(Some(last))
+    }
+
+    /// `POST /add-checkpoint`: the lines of cosignature.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<String, Refusal> {
+        let body = std::str::from_utf8(body).map_err(|_| Refusal::Malformed("not text"))?;
+        let request: AddCheckpoint = body.parse().map_err(|_| Refusal::Malformed("not a request"))?;
+        let (text, _) = request.checkpoint.rsplit_once("\n\n").ok_or(Refusal::Malformed("not a note"))?;
+        let text = format!("{text}\n");
+        let new = Checkpoint::parse_extended(&text).map_err(|_| Refusal::Malformed("not a checkpoint"))?;
+        let log = self.logs.get(&new.origin).ok_or(Refusal::UnknownLog)?;
+        if !log.keys.iter().any(|key| open_note(&request.checkpoint, key).is_ok()) {
+            return Err(Refusal::Unsigned);
+        }
+        if request.old_size > new.size {
+            return Err(Refusal::Malformed("the old size is above the checkpoint's"));
+        }
+        let mut last = log.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, root) = last.as_ref().map_or((0, merkle::empty_root()), |last| (last.size, last.root));
+        if request.old_size != size {
+            return Err(Refusal::Conflict { cosigned: size });
+        }
+        if new.size == size && last.is_some() && new.root != root {
+            self.keep_evidence(log, &request);
+            return Err(Refusal::Conflict { cosigned: size });
+        }
+        if merkle::verify_consistency(size, &root, new.size, &new.root, &request.proof).is_err() {
+            self.keep_evidence(log, &request);
+            return Err(Refusal::Inconsistent);
+        }
+        let at_s = self.clock.now_ms() / 1000;
+        let line = cosign(&text, &self.name, &self.key, at_s);
+        let note = format!("{}{line}", request.checkpoint);
+        self.keep(&log.file, &note).map_err(Refusal::Storage)?;
+        *last = Some(new);
+        Ok(line)
+    }
+
+    /// Whole under its name, and durable.
+    fn keep(&self, path: &Path, text: &str) -> Result<(), Error> {
+        let unfinished = path.with_extension("unfinished");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Two signed statements of one log that can't both be true: what an auditor takes to whoever runs it.
+    fn keep_evidence(&self, log: &Watched, request: &AddCheckpoint) {
+        tracing::error!(log = ?log.keys.first().map(|key| &key.name), "signed a tree that does not continue the last");
+        let digest = hex::encode(Sha256::digest(&request.checkpoint));
+        let name = digest.get(..16).unwrap_or_default();
+        let path = log.file.with_extension(format!("conflict-{name}"));
+        let kept = fs::read_dir(&self.folder).map_or(0, |files| {
+            files.flatten().filter(|file| file.file_name().to_string_lossy().contains(".conflict-")).count()
+        });
+        if path.exists() || kept >= EVIDENCE_MAX {
+            return;
+        }
+        if let Err(error) = self.keep(&path, &request.to_string()) {
+            tracing::error!(%error, "the evidence could not be kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    use super::*;
+    use crate::clock::SystemClock;
+    use proptest::prelude::*;
+    use sayso_proof::merkle::{Frontier, Hash, Nodes};
+    use std::sync::Arc;
+
+    const ORIGIN: &str = "log.example/one";
+
+    /// A log as its leaves, each a number.
+    #[derive(Clone)]
+    struct Leaves(Vec<Hash>);
+
+    impl Nodes for Leaves {
+        type Error = ();
+        fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, ()> {
+            assert_eq!(level, 0);
+            let start = usize::try_from(start).unwrap();
+            Ok(self.0[start..start + count].to_vec())
+        }
+    }
+
+    impl Leaves {
+        fn new(seed: u8, count: u64) -> Self {
+            Self(
+                (0..count)
+                    .map(|leaf| merkle::leaf_hash(&[&[seed][..], &leaf.to_be_bytes()].concat()))
+                    .collect(),
+            )
+        }
+
+        fn request(&self, old_size: u64, size: u64, key: &SigningKey) -> AddCheckpoint {
+            let mut tree = Frontier::new();
+            self.0[..usize::try_from(size).unwrap()].iter().for_each(|leaf| tree.push(*leaf));
+            let checkpoint = Checkpoint { origin: ORIGIN.into(), size, root: tree.root() }.sign(key);
+            let proof = merkle::consistency_proof(old_size, size, self).unwrap();
+            AddCheckpoint { old_size, proof, checkpoint }
+        }
+    }
+
+    fn log_key() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
+    fn open(folder: &Path) -> Result<Witness, OpenError> {
+        let log = VerifierKey { name: ORIGIN.into(), key: log_key().verifying_key() };
+        Witness::open(folder, "witness.example/w", &[log], Arc::new(SystemClock))
+    }
+
+    fn ask(witness: &Witness, request: &AddCheckpoint) -> Result<String, Refusal> {
+        witness.add_checkpoint(request.to_string().as_bytes())
+    }
+
+    #[test]
+    fn it_answers_as_the_specification_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = open(folder.path()).unwrap();
+        let (log, key) = (Leaves::new(1, 20), log_key());
+        let first = log.request(0, 3, &key);
+        let line = ask(&witness, &first).unwrap();
+        let cosigned = format!("{}{line}", first.checkpoint);
+        assert_eq!(cosignatures(&cosigned, &[witness.verifier_key()]).unwrap().len(), 1);
+        assert!(ask(&witness, &log.request(3, 3, &key)).is_ok(), "the same again, for a newer time");
+        assert!(ask(&witness, &log.request(3, 9, &key)).is_ok());
+        assert!(matches!(ask(&witness, &log.request(3, 12, &key)), Err(Refusal::Conflict { cosigned: 9 })));
+        assert!(matches!(ask(&witness, &log.request(0, 12, &key)), Err(Refusal::Conflict { cosigned: 9 })));
+        let beyond = AddCheckpoint { old_size: 13, ..log.request(9, 12, &key) };
+        assert!(matches!(ask(&witness, &beyond), Err(Refusal::Malformed(_))));
+        let stranger = log.request(9, 12, &SigningKey::from_bytes(&[2; 32]));
+        assert!(matches!(ask(&witness, &stranger), Err(Refusal::Unsigned)));
+        let mut unknown = log.request(9, 12, &key);
+        unknown.checkpoint = unknown.checkpoint.replace(ORIGIN, "log.example/two");
+        assert!(matches!(ask(&witness, &unknown), Err(Refusal::UnknownLog)));
+        assert!(matches!(witness.add_checkpoint(b"\xff"), Err(Refusal::Malformed(_))));
+        let mut wrong = log.request(9, 12, &key);
+        wrong.proof[0][0] ^= 1;
+        assert!(matches!(ask(&witness, &wrong), Err(Refusal::Inconsistent)));
+        // Another tree of the same size, and one that grew from another past.
+        let forked = Leaves::new(2, 20);
+        assert!(matches!(ask(&witness, &forked.request(9, 9, &key)), Err(Refusal::Conflict { cosigned: 9 })));
+        assert!(matches!(ask(&witness, &forked.request(9, 12, &key)), Err(Refusal::Inconsistent)));
+        let evidence = fs::read_dir(folder.path()).unwrap().flatten();
+        assert_eq!(
+            evidence.filter(|file| file.file_name().to_string_lossy().contains(".conflict-")).count(),
+            3
+        );
+        assert!(ask(&witness, &log.request(9, 20, &key)).is_ok(), "the log that was true goes on");
+    }
+
+    #[test]
+    fn it_remembers_and_a_damaged_memory_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, key) = (Leaves::new(1, 9), log_key());
+        let witness = open(folder.path()).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Taken(_))));
+        ask(&witness, &log.request(0, 5, &key)).unwrap();
+        let own = witness.verifier_key();
+        drop(witness);
+        let witness = open(folder.path()).unwrap();
+        assert_eq!(witness.verifier_key(), own);
+        assert!(matches!(ask(&witness, &log.request(0, 7, &key)), Err(Refusal::Conflict { cosigned: 5 })));
+        let file = witness.logs[ORIGIN].file.clone();
+        drop(witness);
+        let kept = fs::read(&file).unwrap();
+        for at in 0..kept.len() {
+            let mut flipped = kept.clone();
+            flipped[at] ^= 1;
+            fs::write(&file, &flipped).unwrap();
+            // A flip in the log's own signature, which is evidence only, changes nothing of what was cosigned.
+            if let Ok(witness) = open(folder.path()) {
+                let last = witness.logs[ORIGIN].last.lock().unwrap().clone();
+                assert_eq!(last.map(|last| last.size), Some(5), "byte {at}");
+            }
+        }
+        fs::write(&file, "").unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Damaged(..))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever is asked, in whatever order: everything that was cosigned lies on one line.
+        #[test]
+        fn no_two_cosigned_trees_disagree(asked in proptest::collection::vec((1..3_u8, 0..12_u64, 0..12_u64), 1..24)) {
+            let folder = tempfile::tempdir().unwrap();
+            let witness = open(folder.path()).unwrap();
+            let mut cosigned: Vec<(u8, u64)> = Vec::new();
+            for (seed, old_size, grown) in asked {
+                let (log, size) = (Leaves::new(seed, 30), old_size + grown);
+                if ask(&witness, &log.request(old_size, size, &log_key())).is_ok() {
+                    cosigned.push((seed, size));
+                }
+            }
+            let trees: Vec<u8> = cosigned.iter().filter(|(_, size)| *size > 0).map(|(seed, _)| *seed).collect();
+            prop_assert!(trees.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", cosigned);
+            prop_assert!(cosigned.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Witnesses, from both sides: a witness that cosigns what others' logs say (`sayso witness`), and whom this ledger asks.
+//!
+//! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are `sayso_proof::witness`. Out of scope: HTTP.
+
+mod book;
+mod rounds;
+
+pub use book::{OpenError, Refusal, Witness};
+pub use rounds::{Asked, Policy, Rounds};

@@ -1,0 +1,114 @@
+//! `sayso bench` measures what it says: real calls on the real daemon, counted by the daemon too.
+
+use crate::harness::{Harness, json, sayso};
+use sayso::proto;
+use sayso::proto::Role;
+use serde_json::Value;
+
+/// A daemon with the credentials where `--dev` leaves them.
+async fn daemon() -> Harness {
+    let harness = Harness::start().await;
+    let dev = harness.dir.path().join("dev");
+    std::fs::create_dir_all(&dev).unwrap();
+    for (role, name) in [
+        (Role::Service, "service"),
+        (Role::Steward, "steward"),
+        (Role::Auditor, "auditor"),
+        (Role::Operator, "operator"),
+    ] {
+        let token = harness.daemon.issuer.mint(role, &format!("dev-{name}"), 3_600).unwrap();
+        std::fs::write(dev.join(format!("{name}.token")), token).unwrap();
+    }
+    std::fs::write(dev.join("log.vkey"), &harness.daemon.vkey).unwrap();
+    harness
+}
+
+fn bench(harness: &Harness, arguments: &str) -> Value {
+    let mut command = sayso(&["--json", "bench"]);
+    command.args(arguments.split_whitespace());
+    command.env("SAYSO_ADDR", format!("http://{}", harness.daemon.grpc));
+    json(&command.env("SAYSO_DATA", harness.dir.path()).output().unwrap())
+}
+
+async fn entries(harness: &Harness) -> u64 {
+    let mut operator = harness.as_role(Role::Operator, "op").await;
+    operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner().tree_size
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_calls_are_so_many_events() {
+    let harness = daemon().await;
+    let before = entries(&harness).await;
+    let append = bench(&harness, "append --calls 50 --subjects 10 --concurrency 5");
+    assert_eq!((append["calls"].as_u64(), append["overloaded"].as_u64()), (Some(50), Some(0)));
+    assert_eq!(entries(&harness).await, before + 50);
+
+    let grown = "ingest --people group --subjects 20 --concurrency 8 --events-per-call 5 --calls 40";
+    assert_eq!(bench(&harness, grown)["calls"], 40);
+    assert_eq!(entries(&harness).await, before + 50 + 200);
+
+    // Two visits of five: each of them has the ten keys, and whoever comes later finds them.
+    let mut steward = harness.as_role(Role::Steward, "steward").await;
+    let subject = "bench-group-19".to_owned();
+    let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };
+    let profile = steward.profile.get_profile(request).await.unwrap().into_inner();
+    assert_eq!(profile.attributes.len(), 10);
+    let rebuilt =
+        bench(&harness, "rebuild --people group --subjects 20 --prepared --calls 40 --concurrency 4");
+    assert_eq!(rebuilt["calls"], 40);
+    // People's own looks leave no event: reads are measured, not writes.
+    assert_eq!(entries(&harness).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mode_tells_throughput_and_how_long_calls_took() {
+    let harness = daemon().await;
+    for mode in ["append", "ingest", "grant", "again", "check", "rebuild", "echo"] {
+        let load = "--subjects 8 --concurrency 4 --connections 2 --duration 300ms --warm-up 50ms";
+        let measured = bench(&harness, &format!("{mode} {load}"));
+        let number = |name: &str| measured[name].as_u64().unwrap_or_else(|| panic!("{mode}: {measured}"));
+        assert_eq!((measured["mode"].as_str(), measured["loop"].as_str()), (Some(mode), Some("closed")));
+        assert!(number("calls") > 0, "{mode}");
+        let order = ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"].map(number);
+        assert!(order.is_sorted() && order[0] > 0, "{mode}: {order:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_at_a_rate_are_made_at_it_and_the_ceiling_stands_beside() {
+    let harness = daemon().await;
+    let load = "--subjects 8 --concurrency 4 --rate 40 --duration 1s --warm-up 0s --with-echo";
+    let measured = bench(&harness, &format!("check {load}"));
+    assert_eq!(measured["loop"], "open");
+    // Never more than were due.
+    assert!((1..=40).contains(&measured["calls"].as_u64().unwrap()), "{measured}");
+    assert!(measured["echo_per_s"].as_f64().unwrap() > 0.0 && measured["of_echo"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_watch_is_told_of_each_withdrawal() {
+    let harness = daemon().await;
+    let told = bench(&harness, "revoke --watchers 30 --subjects 3 --duration 500ms --warm-up 0s");
+    assert_eq!(told["watchers"], 30);
+    assert!(told["calls"].as_u64().unwrap() > 0 && told["max_us"].as_u64().unwrap() > 0, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_log_is_exported_and_verified() {
+    let harness = daemon().await;
+    bench(&harness, "append --calls 30 --subjects 10 --concurrency 5");
+    let before = entries(&harness).await;
+    let verified = bench(&harness, "verify --duration 10ms");
+    assert!(verified["entries"].as_u64().unwrap() >= before, "{verified}");
+    assert!(verified["rounds"].as_u64().unwrap() > 0 && verified["verified_per_s"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_measured_is_refused() {
+    let harness = daemon().await;
+    for wrong in ["check --people group --prepared", "append --duration 0s", "append --prepared"] {
+        let mut command = sayso(&["bench"]);
+        command.args(wrong.split_whitespace()).env("SAYSO_DATA", harness.dir.path());
+        assert_eq!(command.output().unwrap().status.code(), Some(2), "{wrong}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Several controllers on one daemon: a log, keys, people and a folder each, told apart by the credential alone.
+
+use crate::gate::http;
+use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};
+use sayso::cli::daemon::Daemon;
+use sayso::config::Config;
+use sayso::proto::{self, ConsentDecision, Role};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use std::path::Path;
+use tonic::Code;
+use tonic::transport::Channel;
+
+/// The settings of the harness with further controllers.
+pub fn config(data: &Path, others: &[&str]) -> Config {
+    let mut config = harness::config(data);
+    let more: String = others.iter().map(|name| format!("[[controllers]]\nname = '{name}'\n")).collect();
+    config.controllers = toml::from_str::<Config>(&more).unwrap().controllers;
+    sayso::cli::daemon::use_dev_tier_keys(&mut config).unwrap();
+    config
+}
+
+/// A credential of one of the daemon's controllers.
+pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> String {
+    let served = daemon.served.iter().find(|served| served.controller == controller).unwrap();
+    served.issuer.mint(role, name, 600).unwrap()
+}
+
+pub async fn channel(daemon: &Daemon) -> Channel {
+    Channel::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap()
+}
+
+async fn as_role(daemon: &Daemon, controller: &str, role: Role, name: &str) -> Clients {
+    Clients::over(&channel(daemon).await, Some(&token(daemon, controller, role, name)))
+}
+
+async fn stats(daemon: &Daemon, controller: &str) -> proto::GetStatsResponse {
+    let mut operator = as_role(daemon, controller, Role::Operator, "ops").await;
+    operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner()
+}
+
+async fn held(daemon: &Daemon, controller: &str) -> Vec<String> {
+    let mut ada = as_role(daemon, controller, Role::Subject, "ada").await;
+    let profile = ada.profile.get_profile(proto::GetProfileRequest::default()).await;
+    profile.map_or_else(
+        |_| Vec::new(),
+        |profile| profile.into_inner().attributes.into_iter().map(|held| held.value_json).collect(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_has_a_log_people_and_a_folder_of_its_own_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    // A folder of one controller, as it always was, opens with others beside it.
+    let alone = Daemon::start(&harness::config(dir.path())).await.unwrap();
+    let key = alone.vkey.clone();
+    let mut service = as_role(&alone, "dev", Role::Service, "tutor").await;
+    service.profile.record_attributes(fact("ada", "tone", "work", "of dev")).await.unwrap();
+    alone.stop().await.unwrap();
+
+    let config = config(dir.path(), &["acme", "zeta"]);
+    let daemon = Daemon::start(&config).await.unwrap();
+    assert_eq!(daemon.vkey, key);
+    for (controller, value) in [("acme", "of acme"), ("zeta", "of zeta")] {
+        let mut service = as_role(&daemon, controller, Role::Service, "tutor").await;
+        service.profile.record_attributes(fact("ada", "tone", "work", value)).await.unwrap();
+        assert!(dir.path().join("controllers").join(controller).join("secrets/root.key").exists());
+    }
+    let keys: Vec<String> = daemon.served.iter().map(|served| served.vkey.clone()).collect();
+    daemon.stop().await.unwrap();
+
+    let daemon = Daemon::start(&config).await.unwrap();
+    assert_eq!(keys, daemon.served.iter().map(|served| served.vkey.clone()).collect::<Vec<_>>());
+    for (controller, value) in [("dev", "of dev"), ("acme", "of acme"), ("zeta", "of zeta")] {
+        assert_eq!(held(&daemon, controller).await, [serde_json::Value::from(value).to_string()]);
+        let told = stats(&daemon, controller).await;
+        assert_eq!((told.subjects, told.origin), (1, format!("sayso.localhost/{controller}")));
+    }
+    daemon.stop().await.unwrap();
+    // Without one of them its folder is left alone.
+    let fewer = self::config(dir.path(), &["zeta"]);
+    let daemon = Daemon::start(&fewer).await.unwrap();
+    assert_eq!(held(&daemon, "zeta").await.len(), 1);
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_opens_its_own_controllers_door_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&config(dir.path(), &["acme"])).await.unwrap();
+    let mut steward = as_role(&daemon, "dev", Role::Steward, "mina").await;
+    harness::publish_notice(&mut steward).await;
+    let mut tutor = as_role(&daemon, "dev", Role::Service, "tutor").await;
+    tutor.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
+    let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner();
+    assert_eq!(grant.allowed.len(), 1);
+    // A service of the same name, of the other controller: neither the person nor the grant is there.
+    let mut same = as_role(&daemon, "acme", Role::Service, "tutor").await;
+    assert!(same.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id.is_empty());
+    let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+    assert_eq!(same.grant.check_grant(check).await.unwrap_err().code(), Code::NotFound);
+    // Another controller's issuer can't speak for this one, whatever its tokens claim.
+    let forged = {
+        use base64::Engine;
+        use base64::prelude::BASE64_URL_SAFE_NO_PAD as text;
+        let good = token(&daemon, "acme", Role::Steward, "mallory");
+        let parts: Vec<&str> = good.split('.').collect();
+        let mut claims: serde_json::Value = serde_json::from_slice(&text.decode(parts[1]).unwrap()).unwrap();
+        let mut with = |controller: &str| {
+            claims["controller"] = controller.into();
+            format!("{}.{}.{}", parts[0], text.encode(claims.to_string()), parts[2])
+        };
+        [with("dev"), with("nobody"), with("")]
+    };
+    let mut told = Vec::new();
+    for forged in &forged {
+        let mut clients = Clients::over(&channel(&daemon).await, Some(forged));
+        let refused = clients.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap_err();
+        told.push((refused.code(), refused.message().to_owned()));
+    }
+    // And whether there is such a controller is not said.
+    assert_eq!(told[0].0, Code::Unauthenticated);
+    assert!(told.iter().all(|each| *each == told[0]), "{told:?}");
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_log_of_each_is_where_its_origin_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&config(dir.path(), &["acme"])).await.unwrap();
+    for served in &daemon.served {
+        let key: VerifierKey = served.vkey.parse().unwrap();
+        let answer = http(daemon.http, &format!("/{}/checkpoint", served.controller)).await;
+        let note = answer.split_once("\r\n\r\n").unwrap().1;
+        let checkpoint = Checkpoint::open(note, &key).unwrap();
+        let width = checkpoint.size;
+        let tile = http(daemon.http, &format!("/{}/tile/0/000.p/{width}", served.controller)).await;
+        assert!(tile.starts_with("HTTP/1.1 200"), "{tile}");
+    }
+    let first: VerifierKey = daemon.vkey.parse().unwrap();
+    let answer = http(daemon.http, "/checkpoint").await;
+    Checkpoint::open(answer.split_once("\r\n\r\n").unwrap().1, &first).unwrap();
+    for missing in
+        ["/nobody/checkpoint", "/acme%2f/checkpoint", "/nobody/tile/0/000", "/acme/tile/9/000", "/acme"]
+    {
+        assert!(http(daemon.http, missing).await.starts_with("HTTP/1.1 404"), "{missing}");
+    }
+    let metrics = http(daemon.http, "/metrics").await;
+    assert!(metrics.contains("sayso_ready{controller=\"acme\"} 1"), "{metrics}");
+    assert!(!metrics.contains("nobody"));
+    daemon.stop().await.unwrap();
+    // A name that a path begins with already would be unreachable.
+    for taken in ["tile", "metrics"] {
+        assert!(Daemon::start(&config(dir.path(), &[taken])).await.is_err(), "{taken}");
+    }
+}
+
+#[test]
+fn commands_work_for_each_over_its_own_folder() {
+    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let file = dir.path().join("sayso.toml");
+    std::fs::write(&file, format!("data = {data:?}\n[[controllers]]\nname = 'acme'\n")).unwrap();
+    let with_config = ["--config", file.to_str().unwrap()];
+    let mut command =
+        sayso(&["--json", "serve", "--dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let mut child = command.args(with_config).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["keys"].as_array().unwrap().len(), 2);
+    let addr = format!("http://{}", ready["grpc"].as_str().unwrap());
+    let acme = data.join("controllers/acme");
+    let run = |folder: &Path, arguments: &[&str]| {
+        let mut command = sayso(arguments);
+        command.args(["--json", "--addr", &addr, "--data", folder.to_str().unwrap()]).output().unwrap()
+    };
+    json(&run(&acme, &["record", "ada", "tone", "dry", "--category", "work"]));
+    assert_eq!(json(&run(&acme, &["stats"]))["subjects"], "1");
+    assert_eq!(
+        json(&run(&data, &["stats"])).get("subjects").map_or("0", |count| count.as_str().unwrap()),
+        "0"
+    );
+    // A person's token, minted from the configuration.
+    let mint = |more: &[&str]| {
+        let mut command = sayso(&["token", "--role", "subject", "--subject", "ada"]);
+        command.args(with_config).args(more).output().unwrap()
+    };
+    let token = dir.path().join("ada.token");
+    std::fs::write(&token, &mint(&["--controller", "acme"]).stdout).unwrap();
+    let profile =
+        sayso(&["--json", "--addr", &addr, "--token-file", token.to_str().unwrap(), "profile", "ada"])
+            .output()
+            .unwrap();
+    assert!(json(&profile).to_string().contains("dry"));
+    assert!(!mint(&["--controller", "nobody"]).status.success());
+    // Each has its own backup, and comes back from it alone.
+    let backup = dir.path().join("acme.backup");
+    json(&run(&acme, &["backup", "-o", backup.to_str().unwrap()]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::rename(acme.join("log"), acme.join("lost")).unwrap();
+    let restored = sayso(&["--json", "restore", backup.to_str().unwrap(), "--controller", "acme"])
+        .args(with_config)
+        .output()
+        .unwrap();
+    assert!(json(&restored)["entries"].as_u64().unwrap() > 1);
+}

@@ -1,0 +1,77 @@
+//! What documents say is there, is there.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands between backticks, line breaks within them aside.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// `file::test`, or a path in its place.
+fn named_test(quoted: &str) -> Option<(String, &str)> {
+    let (file, test) = quoted.split_once("::")?;
+    let is_name = |text: &str, more: &str| {
+        !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c))
+    };
+    if !is_name(test, "_") || !is_name(file, "_/.") {
+        return None;
+    }
+    let path = if file.ends_with(".rs") { file.to_owned() } else { format!("tests/it/{file}.rs") };
+    Some((path, test))
+}
+
+/// Whether a function of this name stands below a test attribute.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let begins = [format!("fn {name}("), format!("async fn {name}(")];
+    let at = lines.iter().position(|line| begins.iter().any(|begin| line.starts_with(begin.as_str())));
+    let above = |at: usize| {
+        lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+    };
+    let is_test = |line: &&str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
+    at.is_some_and(|at| above(at).any(is_test))
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let text = read("docs/threat-model.md");
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (path, test) in quoted(&text).filter_map(named_test) {
+        count += 1;
+        if !std::fs::read_to_string(root().join(&path)).is_ok_and(|source| has_test(&source, test)) {
+            wrong.push(format!("{path}: no test `{test}`"));
+        }
+    }
+    assert!(count > 30, "{count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Nobody in the list of who might try goes without one.
+    let (_, actors) = text.split_once("## Who might try").unwrap();
+    let (actors, _) = actors.split_once("\n## ").unwrap();
+    for actor in actors.split("\n### ").skip(1) {
+        assert!(quoted(actor).any(|name| named_test(name).is_some()), "{actor}");
+    }
+    assert!(!has_test("fn a() {}\n#[test]\nfn b() {}", "a") && has_test("#[test]\nfn b() {}", "b"));
+}
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let page = read("docs/operations.md");
+    let rules = read("deploy/alerts.yaml");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in &alerts {
+        assert!(page.contains(&format!("\n| {alert} |")), "{alert} is not in docs/operations.md");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| Sayso"));
+    assert_eq!(rows.count(), alerts.len());
+}

@@ -1,0 +1,405 @@
+//! What the door bears: calls of one credential, connections of one address, deadlines, and peers that abuse HTTP/2.
+//! Frames are written by hand (RFC 9113), since no client library sends such things.
+
+use crate::controllers::{channel, token};
+use crate::gate::{Raw, http};
+use crate::harness::{Clients, config, sayso};
+use sayso::cli::daemon::Daemon;
+use sayso::config::{CallsConfig, Config};
+use sayso::proto::{self, Role};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longer than anything here should take, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn checkpoint(clients: &mut Clients) -> Result<(), Status> {
+    clients.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.map(|_| ())
+}
+
+async fn start(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Daemon) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    change(&mut config);
+    let daemon = Daemon::start(&config).await.unwrap();
+    (dir, daemon)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_makes_so_many_calls_and_others_go_on() {
+    let few = CallsConfig { per_second_max: 1, burst_max: 3, at_once_max: 2 };
+    let (_dir, daemon) = start(|config| config.door.subject = few).await;
+    let channel = channel(&daemon).await;
+    let of = |name: &str| Clients::over(&channel, Some(&token(&daemon, "dev", Role::Subject, name)));
+    let mut ada = of("ada");
+    let mut refused = None;
+    for _ in 0..50 {
+        refused = checkpoint(&mut ada).await.err().or(refused);
+    }
+    let refused = refused.expect("fifty calls are too many");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!(wait <= Duration::from_secs(1));
+    checkpoint(&mut of("ben")).await.unwrap();
+    // Another token of the same person is the same credential.
+    assert!(checkpoint(&mut of("ada")).await.is_err());
+    tokio::time::sleep(wait + Duration::from_millis(300)).await;
+    checkpoint(&mut ada).await.unwrap();
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_counts_until_it_ends() {
+    let two = CallsConfig { per_second_max: 1_000, burst_max: 1_000, at_once_max: 2 };
+    let (_dir, daemon) = start(|config| config.door.service = two).await;
+    let mut tutor =
+        Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Service, "tutor")));
+    let watch = || proto::WatchRevocationsRequest::default();
+    let first = tutor.grant.watch_revocations(watch()).await.unwrap();
+    let _second = tutor.grant.watch_revocations(watch()).await.unwrap();
+    let refused = tutor.grant.watch_revocations(watch()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(checkpoint(&mut tutor).await.unwrap_err().code(), Code::ResourceExhausted);
+    drop(first);
+    let freed = async {
+        while checkpoint(&mut tutor).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.unwrap();
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_are_kept_also_by_streams_and_the_daemon_has_its_own() {
+    let (_dir, daemon) = start(|config| config.door.answer_s_max = 1).await;
+    let channel = channel(&daemon).await;
+    let token = token(&daemon, "dev", Role::Service, "tutor");
+    let mut tutor = Clients::over(&channel, Some(&token));
+    // A stream has no other deadline than its caller's.
+    let mut request = Request::new(proto::WatchRevocationsRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "2S".parse().unwrap());
+    let mut stream = tutor.grant.watch_revocations(request).await.unwrap().into_inner();
+    let ended = async {
+        while stream.message().await?.is_some() {}
+        Ok::<(), Status>(())
+    };
+    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::DeadlineExceeded);
+    // A request that never ends.
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let mut request = Request::new(tokio_stream::pending::<Vec<u8>>());
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let path = "/sayso.v1.ProfileService/RecordAttributes".parse().unwrap();
+    let answer = tokio::time::timeout(PATIENCE, client.streaming(request, path, Raw)).await.unwrap();
+    assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+    daemon.stop().await.unwrap();
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads until the peer closes; false where it doesn't.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut bytes = [0; 16_384];
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_connections_and_idle_ones_end() {
+    let (_dir, daemon) = start(|config| {
+        config.door.connections_per_address_max = 3;
+        config.door.idle_s_max = 1;
+    })
+    .await;
+    let (grpc, http_at) = (daemon.grpc, daemon.http);
+    let closed = tokio::task::spawn_blocking(move || {
+        let mut held: Vec<TcpStream> = (0..3).map(|_| connect(grpc)).collect();
+        let mut more = connect(grpc);
+        let refused = is_closed(&mut more);
+        // Those who say nothing, on either port, and one that says something only now and then.
+        let mut web = connect(http_at);
+        web.write_all(b"GET /healthz HTT").unwrap();
+        held[0].write_all(&PREFACE[..10]).unwrap();
+        (refused, held.iter_mut().all(is_closed), is_closed(&mut web))
+    });
+    assert_eq!(closed.await.unwrap(), (true, true, true));
+    // There is room again.
+    let mut auditor =
+        Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Auditor, "a")));
+    checkpoint(&mut auditor).await.unwrap();
+    assert!(http(daemon.http, "/metrics").await.contains("sayso_connections_cut_total"));
+    // A connection with a call under way is not idle.
+    let mut tutor =
+        Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Service, "tutor")));
+    let watch = proto::WatchRevocationsRequest::default();
+    let mut stream = tutor.grant.watch_revocations(watch).await.unwrap().into_inner();
+    let silent = tokio::time::timeout(Duration::from_secs(3), stream.message()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    drop(stream);
+    daemon.stop().await.unwrap();
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A length with a prefix of seven bits (RFC 7541, 5.1).
+fn length(bytes: usize) -> Vec<u8> {
+    if bytes < 127 {
+        return vec![u8::try_from(bytes).unwrap()];
+    }
+    let (mut rest, mut coded) = (bytes - 127, vec![127]);
+    while rest >= 128 {
+        coded.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    coded.push(u8::try_from(rest).unwrap());
+    coded
+}
+
+/// A literal that is never indexed, not Huffman-coded (RFC 7541, 6.2.3).
+fn header(name: &str, value: &str) -> Vec<u8> {
+    [vec![0x10], length(name.len()), name.into(), length(value.len()), value.into()].concat()
+}
+
+fn headers_of(path: &str, token: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {token}");
+    let all = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", bearer.as_str()),
+    ];
+    all.iter().flat_map(|(name, value)| header(name, value)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_an_answer_loses_the_connection() {
+    let (_dir, daemon) = start(|config| config.door.stall_s_max = 1).await;
+    let (at, token) = (daemon.grpc, token(&daemon, "dev", Role::Steward, "mina"));
+    let closed = tokio::task::spawn_blocking(move || {
+        let mut stream = connect(at);
+        stream.write_all(PREFACE).unwrap();
+        // No byte of any answer may be sent.
+        stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+        let head = headers_of("/sayso.v1.BoundsService/ListPurposes", &token);
+        stream.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).unwrap();
+        stream.write_all(&frame(DATA, END_STREAM, 1, &[0; 5])).unwrap();
+        // Alive all the while.
+        let mut writer = stream.try_clone().unwrap();
+        let pinging = std::thread::spawn(move || {
+            while writer.write_all(&frame(PING, 0, 0, &[7; 8])).is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let closed = is_closed(&mut stream);
+        drop(stream);
+        pinging.join().unwrap();
+        closed
+    });
+    assert!(closed.await.unwrap());
+    daemon.stop().await.unwrap();
+}
+
+/// The real binary, whose memory can be looked at.
+struct Served {
+    child: Child,
+    grpc: SocketAddr,
+    data: tempfile::TempDir,
+}
+
+impl Served {
+    fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let arguments = ["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        let mut command = sayso(&arguments);
+        let command = command.env("SAYSO_DATA", data.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        Self { child, grpc: ready["grpc"].as_str().unwrap().parse().unwrap(), data }
+    }
+
+    fn token(&self, role: &str) -> String {
+        let path = self.data.path().join("dev").join(format!("{role}.token"));
+        std::fs::read_to_string(path).unwrap().trim().to_owned()
+    }
+
+    /// Resident memory, MiB.
+    fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    /// Somebody else is answered.
+    fn answers(&self) -> bool {
+        let mut command = sayso(&["checkpoint"]);
+        let command =
+            command.env("SAYSO_DATA", self.data.path()).env("SAYSO_ADDR", format!("http://{}", self.grpc));
+        command.output().unwrap().status.success()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Gone already, or it goes now.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// Sends `pieces` of a flood for some seconds at most, reading nothing; true where the daemon closed the connection.
+fn flood(at: SocketAddr, mut piece: impl FnMut(u32) -> Vec<u8>, pieces: u32) -> bool {
+    let mut stream = connect(at);
+    stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    let opened = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&opened).unwrap();
+    for number in 0..pieces {
+        if let Err(error) = stream.write_all(&piece(number)) {
+            // Nothing is taken any more: the daemon waits for its own answers to be read.
+            return !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+        }
+    }
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    is_closed(&mut stream)
+}
+
+#[test]
+fn floods_cost_one_connection_and_little_memory() {
+    let served = Served::start();
+    let token = served.token("auditor");
+    assert!(served.answers());
+    let before = served.memory_mib();
+    let head = headers_of("/sayso.v1.AuditService/GetCheckpoint", &token);
+    let many = |bytes: Vec<u8>, times: usize| bytes.repeat(times);
+    let mut told = Vec::new();
+    let mut tried = |what: &str, closed: bool| {
+        assert!(served.answers(), "{what}");
+        told.push(format!("{what}: closed {closed}, {} MiB", served.memory_mib()));
+    };
+    let ping = many(frame(PING, 0, 0, &[1; 8]), 1_000);
+    tried("PING", flood(served.grpc, |_| ping.clone(), 1_000));
+    let settings = many(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]), 1_000);
+    tried("SETTINGS", flood(served.grpc, |_| settings.clone(), 1_000));
+    // Headers that never end.
+    let endless = |number: u32| match number {
+        0 => frame(HEADERS, 0, 1, &head),
+        _ => frame(CONTINUATION, 0, 1, &header("x", &"y".repeat(8_000))),
+    };
+    let closed = flood(served.grpc, endless, 20_000);
+    assert!(closed, "headers without an end");
+    tried("CONTINUATION", closed);
+    // The same without a byte in it.
+    let empty = |number: u32| match number {
+        0 => frame(HEADERS, 0, 1, &head),
+        _ => many(frame(CONTINUATION, 0, 1, &[]), 1_000),
+    };
+    tried("empty CONTINUATION", flood(served.grpc, empty, 1_000));
+    // Opened and reset, over and over (CVE-2023-44487).
+    let reset = |number: u32| {
+        let streams = (0..100).map(|each| (number * 100 + each) * 2 + 1);
+        let both =
+            |id| [frame(HEADERS, END_HEADERS, id, &head), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
+        streams.flat_map(both).collect()
+    };
+    tried("rapid reset", flood(served.grpc, reset, 1_000));
+    // Made the daemon reset them, over and over (CVE-2025-8671): a window that grows by nothing is an error of the stream.
+    let provoked = |number: u32| {
+        let streams = (0..100).map(|each| (number * 100 + each) * 2 + 1);
+        let both =
+            |id| [frame(HEADERS, END_HEADERS, id, &head), frame(WINDOW_UPDATE, 0, id, &[0; 4])].concat();
+        streams.flat_map(both).collect()
+    };
+    tried("provoked resets", flood(served.grpc, provoked, 1_000));
+    // Data without data.
+    let nothing = |number: u32| match number {
+        0 => frame(HEADERS, END_HEADERS, 1, &head),
+        _ => many(frame(DATA, 0, 1, &[]), 1_000),
+    };
+    tried("empty DATA", flood(served.grpc, nothing, 1_000));
+    println!("before: {before} MiB\n{}", told.join("\n"));
+    assert!(served.memory_mib() < before + 256, "{before} MiB became {}", told.join("\n"));
+}
+
+#[test]
+fn the_process_leaves_no_core_and_says_whether_its_memory_is_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("sayso.toml");
+    let start = |lock: &str| {
+        let data = dir.path().join("data");
+        std::fs::write(&file, format!("data = {data:?}\nlock_memory = '{lock}'\n")).unwrap();
+        let arguments = ["serve", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"];
+        let mut command = sayso(&arguments);
+        let command = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let about = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
+        let seen = (!line.is_empty()).then(|| (about("limits"), about("status")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        seen
+    };
+    let words = |text: &str, line: &str| {
+        let line = text.lines().find(|each| each.starts_with(line)).unwrap().to_owned();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (limits, status) = start("never").unwrap();
+    assert_eq!(words(&limits, "Max core file size")[4..6], ["0", "0"]);
+    assert_eq!(words(&status, "VmLck:")[1], "0");
+    // Either it is locked, or nothing starts.
+    match start("always") {
+        Some((_, status)) => assert_ne!(words(&status, "VmLck:")[1], "0"),
+        None => println!("memory can't be locked here: this daemon did not start"),
+    }
+    // What others may enter or read is not used.
+    use std::os::unix::fs::PermissionsExt;
+    let widened = |path: &str, mode: u32| {
+        let path = dir.path().join("data").join(path);
+        let narrow = std::fs::metadata(&path).unwrap().permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let started = start("never").is_some();
+        std::fs::set_permissions(&path, narrow).unwrap();
+        started
+    };
+    for (path, mode) in
+        [("", 0o750), ("secrets", 0o711), ("secrets/log.key", 0o640), ("secrets/root.key", 0o604)]
+    {
+        assert!(!widened(path, mode), "{path}");
+    }
+    assert!(start("never").is_some());
+}

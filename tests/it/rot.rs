@@ -1,0 +1,313 @@
+//! Bits flip in a data folder at rest, one byte at a time: it is found at open, by `sayso fsck`, mended or rebuilt, or it is
+//! harmless by a rule that is written here. Nothing is lost in silence.
+//!
+//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1` tries every one.
+
+use crate::harness::{self, Harness, NOTICE, choice, consent, fact, files_below, json, sayso};
+use sayso::app::Examined;
+use sayso::cli::fsck::examine_folder;
+use sayso::clock::SystemClock;
+use sayso::ledger::{Ledger, LogKey};
+use sayso::proto::{self, ConsentDecision, Role};
+use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use sayso::store::{KeyStore, LogStore, Page, StoredEntry};
+use sayso::vault::{FileCustody, KeyCheck, RootCustody};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::entry;
+use sayso_proof::merkle::Frontier;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of each file that are tried by default.
+const FEW: u64 = 8;
+
+/// Bytes that no check covers, and why nothing is lost with them.
+const HARMLESS: [(&str, &str); 6] = [
+    (
+        "secrets/issuer.key",
+        "signs credentials, which are no part of the ledger: tokens are refused, and made again",
+    ),
+    ("checkpoint", "bytes behind the note in its slot; the note itself has a checksum"),
+    (
+        "log/mark",
+        "bytes behind the mark in its slot; the mark has a checksum, and only says less than what is true",
+    ),
+    ("log/index/", "room that sled does not use; its records have checksums, and can be rebuilt"),
+    ("log/tree/", "room made ahead, and what is behind the mark: rebuilt at open"),
+    ("keys/writes", "a count with a checksum; where it is not whole it says nothing"),
+];
+
+/// What a folder holds.
+struct Held {
+    entries: Vec<StoredEntry>,
+    pages: Vec<Page>,
+    note: String,
+}
+
+/// How a start goes: what it finds, or why it refuses. Whoever finds less than `whole` without a word has lost it.
+fn start(dir: &Path, whole: Option<&Held>) -> Result<Held, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let config = harness::config_at(dir);
+    let kept = Ledger::look_at_kept_checkpoint(&dir.join("checkpoint")).map_err(|error| said(&error))?;
+    let options = Options { entries_min: kept.size(), ..Options::default() };
+    let log = EmbeddedLog::open(&dir.join("log"), options).map_err(|error| said(&error))?;
+    let size = log.head().size;
+    let mut entries = Vec::new();
+    for position in 0..size {
+        entries.push(log.read_entry(position).map_err(|error| said(&error))?);
+    }
+    for stored in &entries {
+        let Some(bytes) = &stored.bytes else { continue };
+        let header = entry::parse_header(bytes).map_err(|error| said(&error))?;
+        let found = log.read_subject(header.handle, header.version, 1).map_err(|error| said(&error))?;
+        assert_eq!(found, [(header.version, stored.position)], "the index is wrong, and nothing says so");
+    }
+    let leaves = log.read_hashes(0, 0, entries.len()).map_err(|error| said(&error))?;
+    let kept_leaves: Vec<_> = entries.iter().map(|stored| stored.leaf_hash).collect();
+    assert_eq!(leaves, kept_leaves, "the tree is wrong, and nothing says so");
+    // As the daemon compares them.
+    let key = LogKey::look(&dir.join("secrets/log.key")).map_err(|error| said(&error))?;
+    let key = VerifierKey { name: config.origin(), key: key.verifying() };
+    let note = kept.note.ok_or("no checkpoint is kept")?;
+    let checkpoint = Checkpoint::open(&note, &key).map_err(|error| said(&error))?;
+    let mut tree = Frontier::new();
+    leaves.iter().take(checkpoint.size as usize).for_each(|leaf| tree.push(*leaf));
+    if (tree.size(), tree.root()) != (checkpoint.size, checkpoint.root) {
+        return Err("another tree than the kept checkpoint's".into());
+    }
+    log.close().map_err(|error| said(&error))?;
+    let keys = Arc::new(EmbeddedKeys::open(&dir.join("keys")).map_err(|error| said(&error))?);
+    let pages = keys.scan_pages(b"", None, usize::MAX).map_err(|error| said(&error))?;
+    let custody = FileCustody::open(&dir.join("secrets/root.key")).map_err(|error| said(&error))?;
+    let generations = custody.generations().map_err(|error| said(&error))?;
+    let check =
+        KeyCheck::open(keys, Arc::new(custody), Arc::new(SystemClock)).map_err(|error| said(&error))?;
+    check.open_all().map_err(|error| said(&error))?;
+    if let Some(whole) = whole {
+        assert_eq!(size, whole.entries.len() as u64, "entries are lost in silence");
+        assert!(entries == whole.entries, "entries are others, in silence");
+        assert!(pages == whole.pages, "key pages are others, in silence");
+        assert_eq!(generations.len(), 1);
+        assert!(note == whole.note || checkpoint.size < size, "another checkpoint, in silence");
+    }
+    Ok(Held { entries, pages, note })
+}
+
+fn examined(dir: &Path) -> Examined {
+    examine_folder(&harness::config_at(dir), &mut |_| {}).unwrap()
+}
+
+fn digest(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = files_below(dir);
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| (path.clone(), Sha256::digest(std::fs::read(path).unwrap()).to_vec()))
+        .collect()
+}
+
+/// A copy of a folder in which room that was never written takes none.
+fn copy(from: &Path, to: &Path) {
+    let _there_may_be_none = std::fs::remove_dir_all(to);
+    let status = std::process::Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to).status();
+    assert!(status.unwrap().success());
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
+}
+
+/// A small ledger with a bit of everything in it.
+async fn filled() -> (Harness, PathBuf) {
+    let harness = Harness::start_in(scratch()).await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "dpo").await;
+    harness::publish_notice(&mut steward).await;
+    for person in ["ada", "bob", "eve"] {
+        for number in 0..3 {
+            service
+                .profile
+                .record_attributes(fact(person, &format!("k{number}"), "interest", "x"))
+                .await
+                .unwrap();
+        }
+        let given = choice(ConsentDecision::Given, "tone-adaptation", &["interest"], false);
+        steward.consent.record_consent(consent(person, vec![given])).await.unwrap();
+        service.grant.request_grant(harness::ask(person)).await.unwrap();
+    }
+    for (subject, scope, keys) in
+        [("eve", proto::ErasureScope::All, vec![]), ("bob", proto::ErasureScope::Key, vec!["k1".into()])]
+    {
+        let request = proto::SubmitRequestRequest {
+            subject: subject.into(),
+            kind: proto::RequestKind::Erasure.into(),
+            scope: scope.into(),
+            keys,
+            ..Default::default()
+        };
+        steward.rights.submit_request(request).await.unwrap();
+    }
+    assert_eq!(NOTICE, "welcome");
+    let data = harness.dir.path().to_owned();
+    (harness, data)
+}
+
+/// Offsets to try: spread over what is written, and a few of what is not.
+fn offsets(bytes: &[u8]) -> Vec<usize> {
+    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let end = written.last().map_or(0, |last| last + 1);
+    if std::env::var_os("SAYSO_EVERY_BYTE").is_some() {
+        return (0..(end + 64).min(bytes.len())).collect();
+    }
+    let few = crate::crash::rounds(FEW) as usize;
+    let step = (written.len() / few).max(1);
+    let mut offsets: Vec<usize> = written.iter().copied().skip(step / 2).step_by(step).collect();
+    offsets.extend(
+        [end + 1, end + 700, bytes.len().saturating_sub(1)].into_iter().filter(|at| *at < bytes.len()),
+    );
+    offsets
+}
+
+/// Flips bytes of every file and counts what came of it: refused at start, mended or rebuilt, harmless.
+fn flip_all(template: &Path, what: &str) {
+    let whole = {
+        let dir = scratch();
+        copy(template, &dir.path().join("data"));
+        start(&dir.path().join("data"), None).unwrap()
+    };
+    // As a copy, in which room that was made ahead takes none.
+    let lean = scratch();
+    copy(template, &lean.path().join("data"));
+    let template = &lean.path().join("data");
+    let usual = examined(template);
+    assert!(usual.is_whole(), "{usual:?}");
+    let dir = scratch();
+    let work = dir.path().join("data");
+    let mut outcomes: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for path in files_below(template) {
+        let name = path.strip_prefix(template).unwrap().to_str().unwrap().to_owned();
+        // What `--dev` leaves for people is no part of the ledger.
+        if name.starts_with("dev/") || name.ends_with(".token") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        for (number, at) in offsets(&bytes).into_iter().enumerate() {
+            copy(template, &work);
+            let pattern = [0x01, 0x80, 0xff, 0x10][number % 4];
+            harness::flip(&work.join(&name), at as u64, pattern);
+            let before = (number == 0).then(|| digest(&work));
+            let found = examined(&work);
+            assert!(before.is_none_or(|before| before == digest(&work)), "{name}: fsck changed something");
+            let named = found.damaged != usual.damaged
+                || found.rebuildable != usual.rebuildable
+                || found.notes != usual.notes;
+            let started =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| start(&work, Some(&whole))));
+            let started = started.unwrap_or_else(|_| panic!("{what}, {name}, byte {at} with {pattern:#x}"));
+            let outcome = match &started {
+                Err(_) => 0,
+                Ok(_) if named => 1,
+                Ok(_) => 2,
+            };
+            outcomes.entry(name.clone()).or_default()[outcome] += 1;
+            let rule = HARMLESS.iter().any(|(file, _)| name.starts_with(file)) || bytes[at] == 0;
+            assert!(
+                outcome != 2 || rule,
+                "{what}, {name}, byte {at}: nothing says a word, and no rule says why"
+            );
+            assert!(
+                started.is_ok() || named || name.starts_with("secrets/"),
+                "{what}, {name}, byte {at}: fsck has no word for what keeps the daemon from starting: {:?}",
+                started.err()
+            );
+        }
+    }
+    let mut sum = [0; 3];
+    for (name, counts) in &outcomes {
+        println!(
+            "{what}, {name}: {} refused, {} mended or rebuilt, {} harmless",
+            counts[0], counts[1], counts[2]
+        );
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    let bytes: u64 = sum.iter().sum();
+    println!(
+        "{bytes} bytes flipped, {what}: {} refused at start, {} mended or rebuilt, {} harmless, none lost in silence",
+        sum[0], sum[1], sum[2]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_flipped_byte_loses_anything_in_silence() {
+    let (harness, data) = filled().await;
+    let killed = scratch();
+    copy(&data, &killed.path().join("data"));
+    let stopped = harness.stop().await;
+    tokio::task::spawn_blocking(move || {
+        flip_all(stopped.path(), "after a stop");
+        flip_all(&killed.path().join("data"), "after a kill");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fsck_names_what_is_damaged_and_what_is_intact() {
+    let (harness, _) = filled().await;
+    let dir = harness.stop().await;
+    let run =
+        |arguments: &[&str]| sayso(arguments).args(["fsck", dir.path().to_str().unwrap()]).output().unwrap();
+    let whole = json(&run(&["--json"]));
+    let size = whole["entries"].as_u64().unwrap();
+    assert_eq!(whole["intact"], serde_json::json!([[0, size - 1]]));
+    assert_eq!((&whole["proven_to"], &whole["damaged_count"]), (&size.into(), &0.into()));
+    assert!(whole["discarded"].as_u64().unwrap() > 5 && whole["opened"].as_u64().unwrap() > 5);
+
+    // One byte of one entry in the middle: that one is named, all others are intact, and the tree still proves them.
+    let segment = dir.path().join("log/segments/00000000.seg");
+    let bytes = std::fs::read(&segment).unwrap();
+    let starts: Vec<usize> =
+        bytes.windows(2).enumerate().filter(|(_, two)| *two == [0xd2, 0x84]).map(|(at, _)| at).collect();
+    harness::flip(&segment, starts[starts.len() / 2] as u64 + 40, 0x20);
+    let before = digest(dir.path());
+    let output = run(&["--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(digest(dir.path()), before, "nothing was changed");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let positions: Vec<u64> =
+        found["damaged"].as_array().unwrap().iter().filter_map(|fault| fault["position"].as_u64()).collect();
+    let [position] = positions.as_slice() else { panic!("{found}") };
+    assert_eq!(found["intact"], serde_json::json!([[0, position - 1], [position + 1, size - 1]]));
+    assert_eq!(found["proven_to"], size);
+    let text = run(&[]);
+    assert_eq!(text.status.code(), Some(4));
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains(&format!("DAMAGED position {position}")), "{text}");
+    assert!(
+        sayso::cli::daemon::Daemon::start(&harness::config(dir.path())).await.is_err(),
+        "the daemon refuses"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_rots_is_not_taken_for_torn() {
+    // Killed: nothing in the log itself says that its last commit was whole.
+    let (harness, data) = filled().await;
+    let killed = scratch();
+    let copied = killed.path().join("data");
+    copy(&data, &copied);
+    drop(harness.stop().await);
+    let segment = copied.join("log/segments/00000000.seg");
+    let bytes = std::fs::read(&segment).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    std::fs::remove_dir_all(copied.join("log/index")).unwrap();
+    std::fs::remove_file(copied.join("log/mark")).unwrap();
+    harness::flip(&segment, end as u64 - 8, 1);
+    let before = std::fs::read(&segment).unwrap();
+    let refused = start(&copied, None).map(|held| held.entries.len());
+    assert!(refused.as_ref().is_err_and(|error| error.contains("damaged")), "{refused:?}");
+    assert!(before == std::fs::read(&segment).unwrap(), "nothing was cut off");
+    assert!(!examined(&copied).is_whole());
+}

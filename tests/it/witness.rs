@@ -1,0 +1,284 @@
+//! Witnesses: the daemon has its checkpoints cosigned by one that runs in a process of its own; a log that is forked is
+//! found out; and nobody waits for a witness that is down.
+
+use crate::harness::{self, Clients, Harness, fact, json, sayso, stdout};
+use sayso::cli::daemon::Daemon;
+use sayso::config::{Config, WitnessConfig};
+use sayso::proto::{self, Role};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::witness::{WitnessKey, cosignatures};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+/// The real binary as a witness of one log.
+struct Running {
+    child: Child,
+    http: String,
+    vkey: String,
+    folder: PathBuf,
+    log: String,
+}
+
+impl Running {
+    fn start(folder: &Path, log: &str, listen: &str) -> Self {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let folder_text = folder.display().to_string();
+        let arguments = [
+            "--json",
+            "witness",
+            "--name",
+            &name,
+            "--folder",
+            &folder_text,
+            "--log",
+            log,
+            "--listen",
+            listen,
+        ];
+        let mut child = sayso(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).expect("the witness starts");
+        let text = |key: &str| ready[key].as_str().unwrap().to_owned();
+        let (http, vkey) = (text("http"), text("key"));
+        Self { child, http, vkey, folder: folder.to_owned(), log: log.to_owned() }
+    }
+
+    fn asked(&self) -> WitnessConfig {
+        WitnessConfig { vkey: self.vkey.clone(), url: format!("http://{}", self.http), ca: None }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Over the same folder, at the same address.
+    fn restart(mut self) -> Self {
+        self.kill();
+        Self::start(&self.folder, &self.log, &self.http)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+fn config(data: &Path, enough: usize, witnesses: Vec<WitnessConfig>) -> Config {
+    let mut config = harness::config(data);
+    config.witnesses.ask = witnesses;
+    config.witnesses.enough = enough;
+    config.witnesses.interval_ms = 10;
+    config.witnesses.within_ms = 1_000;
+    config
+}
+
+async fn start(dir: tempfile::TempDir, enough: usize, witnesses: Vec<WitnessConfig>) -> Harness {
+    let daemon = Daemon::start(&config(dir.path(), enough, witnesses)).await.unwrap();
+    Harness { dir, daemon }
+}
+
+async fn write(clients: &mut Clients, subject: &str, key: &str) -> proto::Receipt {
+    let written = clients.profile.record_attributes(fact(subject, key, "work", "x")).await.unwrap();
+    written.into_inner().receipt.unwrap()
+}
+
+/// Waits until it holds, however slow the machine is.
+async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+    for _ in 0..3_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("never came true");
+}
+
+async fn checkpoint(harness: &Harness) -> proto::GetCheckpointResponse {
+    let mut auditor = harness.as_role(Role::Auditor, "aud").await;
+    auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner()
+}
+
+/// Waits until everything that is there now is cosigned.
+async fn cosigned(harness: &Harness) -> proto::GetCheckpointResponse {
+    let size = checkpoint(harness).await.tree_size;
+    until(|| async { checkpoint(harness).await.cosigned_size >= size }).await;
+    checkpoint(harness).await
+}
+
+async fn health(harness: &Harness) -> Option<i32> {
+    let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let mut client = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest { service: "sayso.witnesses".into() };
+    client.check(request).await.ok().map(|answer| answer.into_inner().status)
+}
+
+async fn get(harness: &Harness, path: &str) -> String {
+    let url = format!("http://{}{path}", harness.daemon.http);
+    String::from_utf8(sayso::fetch::fetch(&url, None).await.unwrap()).unwrap()
+}
+
+/// The log's key, before there is a daemon that could ask anybody.
+async fn log_key(dir: tempfile::TempDir) -> (tempfile::TempDir, VerifierKey) {
+    let harness = Harness::start_in(dir).await;
+    let key = harness.daemon.vkey.parse().unwrap();
+    (harness.stop().await, key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_cosign_and_one_that_is_down_holds_nobody_up() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let log = key.to_string();
+    let first = Running::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let mut second = Running::start(&folders.path().join("two"), &log, "127.0.0.1:0");
+    // Nobody listens there.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = WitnessConfig { url: format!("http://{nobody}"), ..third_key(folders.path(), &log) };
+    let harness = start(dir, 2, vec![first.asked(), second.asked(), silent]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "a").await;
+    let cosigned_now = cosigned(&harness).await;
+    let witnesses: Vec<WitnessKey> = [&first, &second].map(|one| one.vkey.parse().unwrap()).to_vec();
+    assert_eq!(cosignatures(&cosigned_now.cosigned, &witnesses).unwrap().len(), 2);
+    Checkpoint::open(&cosigned_now.cosigned, &key).unwrap();
+    until(|| async { health(&harness).await == Some(1) }).await;
+    until(|| async { cosignatures(&get(&harness, "/checkpoint").await, &witnesses).unwrap().len() == 2 })
+        .await;
+
+    // One more goes down: too few are left, which is said; and everybody writes on.
+    second.kill();
+    let before = checkpoint(&harness).await.tree_size;
+    for number in 0..20 {
+        write(&mut service, "ada", &format!("b{number}")).await;
+    }
+    assert_eq!(checkpoint(&harness).await.tree_size, before + 20);
+    until(|| async { health(&harness).await == Some(2) }).await;
+    // Which is one set for all daemons of this process, so that its values say nothing here.
+    assert!(get(&harness, "/metrics").await.contains("sayso_witness_enough{"));
+    let published = get(&harness, "/checkpoint").await;
+    assert_eq!(Checkpoint::open(&published, &key).unwrap().size, before + 20, "the newest, without them");
+
+    // It comes back with what it had cosigned, and cosigns on.
+    let second = second.restart();
+    assert_eq!(second.vkey, witnesses[1].to_string());
+    cosigned(&harness).await;
+    until(|| async { health(&harness).await == Some(1) }).await;
+
+    // The export waits for them, and its verifier can ask for both.
+    let bundle = harness.dir.path().join("log.tar.zst").display().to_string();
+    stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
+    let base =
+        ["--json", "verify", &bundle, "--key", &log, "--witness", &first.vkey, "--witness", &second.vkey];
+    let report = json(&sayso(&base).output().unwrap());
+    assert_eq!(report["witnesses"].as_array().unwrap().len(), 2);
+    let stranger = third_key(folders.path(), &log).vkey;
+    let three = [&base[..], &["--witness", &stranger]].concat();
+    assert_eq!(
+        sayso(&three).output().unwrap().status.code(),
+        Some(4),
+        "all of those named, if nothing else is said"
+    );
+    let two_of_three = [&three[..], &["--witnesses-min", "2"]].concat();
+    assert!(sayso(&two_of_three).output().unwrap().status.success());
+    // The log names whom it asks.
+    let entries = sayso(&["--json", "verify", &bundle, "--key", &log]).output().unwrap();
+    assert!(entries.status.success());
+    let named = harness::contains(&unpacked(Path::new(&bundle)), first.vkey.as_bytes());
+    assert!(named, "`WitnessAdded`");
+}
+
+fn unpacked(bundle: &Path) -> Vec<u8> {
+    zstd::decode_all(std::fs::File::open(bundle).unwrap()).unwrap()
+}
+
+/// A witness that is not running.
+fn third_key(folders: &Path, log: &str) -> WitnessConfig {
+    let mut third = Running::start(&folders.join("three"), log, "127.0.0.1:0");
+    third.kill();
+    third.asked()
+}
+
+fn evidence(witness: &Running) -> Option<PathBuf> {
+    let is_whole =
+        |path: &PathBuf| path.extension().is_some_and(|end| end.to_string_lossy().starts_with("conflict-"));
+    harness::files_below(&witness.folder).into_iter().find(is_whole)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let to = to.join(item.file_name());
+        if item.file_type().unwrap().is_dir() {
+            copy(&item.path(), &to);
+        } else {
+            std::fs::copy(item.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_forked_is_found_out() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let log = key.to_string();
+    let witness = Running::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let own: WitnessKey = witness.vkey.parse().unwrap();
+    let harness = start(dir, 1, vec![witness.asked()]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "said-before").await;
+    cosigned(&harness).await;
+    let dir = harness.stop().await;
+
+    // The whole folder, keys and all: two daemons that are the same to everybody who sees only one of them.
+    let twin = tempfile::tempdir().unwrap();
+    copy(dir.path(), twin.path());
+    let harness = start(dir, 1, vec![witness.asked()]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "said-to-one").await;
+    let shown = cosigned(&harness).await;
+    let forked = start(twin, 1, vec![witness.asked()]).await;
+    let mut other = forked.as_role(Role::Service, "bot").await;
+    for number in 0..5 {
+        write(&mut other, "ada", &format!("said-to-another-{number}")).await;
+    }
+    let has_conflict = |text: String| {
+        let counts = text.lines().filter(|line| line.starts_with("sayso_witness_answers_total{"));
+        counts
+            .filter(|line| line.contains("witness=\"one\""))
+            .any(|line| line.contains("outcome=\"conflict\""))
+    };
+    until(|| async { has_conflict(get(&forked, "/metrics").await) }).await;
+    until(|| async { health(&forked).await == Some(2) }).await;
+    let hidden = checkpoint(&forked).await;
+    assert!(hidden.cosigned.is_empty(), "nothing of the fork was cosigned");
+    // What the witness kept proves it to anybody: two trees under one signature.
+    until(|| async { evidence(&witness).is_some() }).await;
+    let kept = std::fs::read_to_string(evidence(&witness).unwrap()).unwrap();
+    let request: sayso_proof::witness::AddCheckpoint = kept.parse().unwrap();
+    let claimed = Checkpoint::open(&request.checkpoint, &key).unwrap();
+    assert!(
+        claimed.size > shown.cosigned_size
+            || claimed.root != Checkpoint::open(&shown.cosigned, &key).unwrap().root
+    );
+
+    // To whoever asks for a cosignature, the fork can't be shown.
+    let verify = |harness: &Harness, name: &str| {
+        let bundle = harness.dir.path().join(name).display().to_string();
+        stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
+        sayso(&["verify", &bundle, "--key", &log, "--witness", &own.to_string()])
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(verify(&harness, "true.tar.zst"), Some(0));
+    assert_eq!(verify(&forked, "forked.tar.zst"), Some(4));
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Builds the container image from nothing and runs it as it is meant to be run: nobody's user, read-only root, no
+# capability. Needs root, buildah, umoci and runc.
+#   tests/outside/image.sh target/release/sayso
+set -euo pipefail
+program=$(realpath "${1:?which program, e.g. target/release/sayso}")
+here=$(realpath "$(dirname "$0")/../..")
+work=$(mktemp -d)
+name=sayso-$$
+stop() {
+    runc --root "$work/state" delete --force "$name" >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap stop EXIT
+
+"$here/deploy/image.sh" "$program" "oci:$work/image:latest" >/dev/null
+umoci unpack --image "$work/image:latest" "$work/bundle" >/dev/null
+mkdir -m 0755 "$work/etc"
+cat > "$work/etc/sayso.toml" <<'TOML'
+data = "/data"
+listen = "127.0.0.1:27117"
+http = "127.0.0.1:27118"
+TOML
+python3 - "$work/bundle/config.json" "$work/etc/sayso.toml" <<'PYTHON'
+import json, sys
+path, settings = sys.argv[1:]
+config = json.load(open(path))
+process = config["process"]
+assert process["user"]["uid"] == 65532 and process["user"]["gid"] == 65532, process["user"]
+process.update(terminal=False, noNewPrivileges=True)
+process["capabilities"] = {kind: [] for kind in process["capabilities"]}
+config["root"]["readonly"] = True
+linux = config["linux"]
+# The host's loopback, so that the check reaches it.
+linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] not in ("network", "cgroup")]
+linux.pop("resources", None)
+config["mounts"] = [each for each in config["mounts"] if each["destination"] not in ("/sys", "/sys/fs/cgroup", "/etc/resolv.conf")]
+config["mounts"] += [
+    {"destination": "/data", "type": "tmpfs", "source": "data", "options": ["nosuid", "nodev", "noexec", "mode=0700", "uid=65532", "gid=65532"]},
+    {"destination": "/etc/sayso.toml", "type": "bind", "source": settings, "options": ["bind", "ro"]},
+]
+json.dump(config, open(path, "w"))
+PYTHON
+runc --root "$work/state" run --detach --bundle "$work/bundle" --pid-file "$work/pid" "$name" \
+    >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
+for _ in $(seq 50); do
+    [ "$(curl -fs http://127.0.0.1:27118/readyz)" = ready ] && break
+    sleep 0.2
+done
+if [ "$(curl -fs http://127.0.0.1:27118/readyz)" != ready ]; then cat "$work/out" >&2; exit 1; fi
+status=/proc/$(cat "$work/pid")/status
+grep -q '^Uid:.65532.65532' "$status"
+grep -q '^CapEff:.0000000000000000' "$status"
+grep -q '^CapBnd:.0000000000000000' "$status"
+grep -q '^NoNewPrivs:.1' "$status"
+awk '$2 == "/" { found = $4 ~ /(^|,)ro(,|$)/ } END { exit !found }' "/proc/$(cat "$work/pid")/mounts"
+files=$(cd "$work/bundle/rootfs" && find . -type f | wc -l)
+echo "image: runs as 65532 on a read-only root of $files files, without a capability; ready"

@@ -1,0 +1,139 @@
+"""Witnesses both ways with an implementation from PyPI: theirs cosigns what our daemon says, and ours what their log says.
+
+Usage: witness.py PATH/TO/sayso
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from aics_tlog import Checkpoint, MerkleTree, format_vkey, parse_checkpoint, parse_note, parse_vkey, sign_checkpoint
+from aics_tlog import verify_cosignature, vkey_from_ed25519
+from aics_witness.feeder import FeederError, WitnessClient
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+SAYSO = sys.argv[1]
+WITNESS = pathlib.Path(sys.executable).with_name("aics-witness")
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def started(arguments):
+    """A process of ours, and what it says when it is ready."""
+    process = subprocess.Popen([SAYSO, "--json", *arguments], stdout=subprocess.PIPE, text=True)
+    return process, json.loads(process.stdout.readline())
+
+
+def end(process):
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+
+
+def run(daemon, data, arguments, ok=True):
+    environment = {**os.environ, "SAYSO_ADDR": f"http://{daemon['grpc']}", "SAYSO_DATA": str(data)}
+    result = subprocess.run([SAYSO, *arguments], env=environment, capture_output=True, text=True)
+    assert (result.returncode == 0) == ok, (arguments, result.stderr)
+    return result.stdout
+
+
+def until(holds):
+    for _ in range(600):
+        found = holds()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("never came true")
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def theirs_cosigns_ours(folder):
+    data, port = folder / "data", free_port()
+    serve = ["--data", str(data), "serve", "--dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    process, daemon = started(serve)
+    end(process)
+    log, config = daemon["key"], str(folder / "witness.json")
+    # Newer than its package says it needs; it runs on 3.11 as well.
+    made = subprocess.run(
+        [WITNESS, "init", "-c", config, "--name", "witness.example/theirs", "--listen", f"127.0.0.1:{port}"],
+        check=True, capture_output=True, text=True,
+    )
+    vkey = next(word for line in made.stdout.splitlines() for word in line.split() if word.startswith("witness.example/theirs+"))
+    subprocess.run([WITNESS, "add-log", "-c", config, "--origin", log.split("+")[0], "--vkey", log], check=True)
+    witness = subprocess.Popen([WITNESS, "serve", "-c", config, "--log-level", "ERROR"])
+    until(lambda: answers(port))
+    settings = folder / "sayso.toml"
+    settings.write_text(
+        f'data = "{data}"\n[witnesses]\ninterval_ms = 50\n[[witnesses.ask]]\nvkey = "{vkey}"\nurl = "http://127.0.0.1:{port}"\n'
+    )
+    process, daemon = started([*serve[2:], "--config", str(settings)])
+    for number in range(5):
+        run(daemon, data, ["record", "ada", f"n{number}", "x", "--category", "work"])
+    size = int(json.loads(run(daemon, data, ["--json", "checkpoint"]))["treeSize"])
+    cosigned = until(lambda: cosigned_from(daemon, data, size))
+    text = parse_note(cosigned).text
+    lines = [line for line in parse_note(cosigned).signatures if line.name == "witness.example/theirs"]
+    tree = parse_checkpoint(text)
+    holds = verify_cosignature(lines[0].signature, lines[0].name, parse_vkey(vkey).public_key, tree.origin, tree.size, tree.root)
+    assert len(lines) == 1 and holds, "their own check of their line"
+    bundle = str(folder / "log.tar.zst")
+    run(daemon, data, ["audit", "export", "-o", bundle])
+    run(daemon, data, ["verify", bundle, "--key", log, "--witness", vkey])
+    end(process)
+    witness.terminate()
+    witness.wait()
+    return size
+
+
+def cosigned_from(daemon, data, size):
+    found = json.loads(run(daemon, data, ["--json", "checkpoint"]))
+    return found.get("cosigned") if int(found.get("cosignedSize", 0)) >= size else None
+
+
+def ours_cosigns_theirs(folder):
+    key, origin = Ed25519PrivateKey.generate(), "log.example/theirs"
+    log = format_vkey(vkey_from_ed25519(origin, key.public_key()))
+    store = str(folder / "ours")
+    process, ready = started(["witness", "--name", "witness.example/ours", "--folder", store, "--log", log, "--listen", "127.0.0.1:0"])
+    tree, fork = MerkleTree(), MerkleTree([b"another"])
+    client = WitnessClient(f"http://{ready['http']}", ready["key"])
+
+    def note(of, size):
+        checkpoint = Checkpoint(origin=origin, size=size, root=of.root(size))
+        signed = sign_checkpoint(checkpoint, key, origin)
+        return signed.to_bytes()
+
+    sizes = [1, 2, 3, 7, 8, 20, 20, 64, 300]
+    for size in sizes:
+        tree.extend(b"%d" % leaf for leaf in range(len(tree), size))
+        line = client.submit(note(tree, size), tree.consistency_proof)
+        assert "witness.example/ours" in line, line
+    fork.extend(b"%d" % leaf for leaf in range(400))
+    for size in (300, 301, 400):
+        try:
+            client.submit(note(fork, size), fork.consistency_proof)
+        except FeederError:
+            continue
+        raise AssertionError(f"a fork of {size} entries was cosigned")
+    end(process)
+    return len(sizes)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    size = theirs_cosigns_ours(folder)
+    count = ours_cosigns_theirs(folder)
+print(f"their witness cosigned our log of {size} entries; ours cosigned {count} checkpoints of theirs and no fork")
