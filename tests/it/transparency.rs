@@ -179,7 +179,7 @@ async fn claim(steward: &mut Clients, person: &str, at: usize) {
         0..6 => {
             vec![Decision::Accept(Accept::default()), Decision::Complete(Complete { reason: "sent".into() })]
         }
-        6 => vec![Decision::Refuse(refuse)],
+        8 => vec![Decision::Refuse(refuse)],
         _ => vec![Decision::Extend(Extend { reason: "many of them".into() })],
     };
     for decision in decisions {
