@@ -172,34 +172,30 @@ impl Layout {
     }
 }
 
-/// Makes a folder that only its owner may enter; one that is there has to be such a one.
+/// Makes a folder that only its owner may enter.
 ///
 /// # Errors
-/// The system refuses, or others may enter it.
+/// The system refuses.
 pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::DirBuilderExt;
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |error| DaemonError::File(path.to_owned(), error);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let wide = std::io::ErrorKind::PermissionDenied;
-        return Err(failed(Error::new(wide, "others may enter this folder; set its mode to 0700")));
-    }
-    Ok(())
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| DaemonError::File(path.to_owned(), error))
 }
 
-/// Every file of secrets, also one that is not read today, is its owner's alone.
+/// The folder of secrets, and every file in it, also one that is not read today, is its owner's alone.
 fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
+    let mut paths = vec![secrets.to_owned()];
     for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
-        let file = file.map_err(|error| failed(secrets, error))?;
-        let mode = file.metadata().map_err(|error| failed(&file.path(), error))?.permissions().mode();
+        paths.push(file.map_err(|error| failed(secrets, error))?.path());
+    }
+    for path in paths {
+        let mode = std::fs::metadata(&path).map_err(|error| failed(&path, error))?.permissions().mode();
         if mode & 0o077 != 0 {
             let wide = std::io::ErrorKind::PermissionDenied;
-            let error = Error::new(wide, "others may read it; set its mode to 0600");
-            return Err(failed(&file.path(), error));
+            let wanted = "others may enter or read it; set its mode to 0700 (a folder) or 0600 (a file)";
+            return Err(failed(&path, Error::new(wide, wanted)));
         }
     }
     Ok(())

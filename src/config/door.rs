@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DoorConfig {
-    /// Calls of one model service. Default: 50,000 a second, 1,024 at once.
+    /// Calls of one model service. Default: 200,000 a second, more than one machine answers; 1,024 at once.
     pub service: CallsConfig,
     /// Calls of one person. Default: 50 a second, 200 in one go, 16 at once.
     pub subject: CallsConfig,
@@ -47,7 +47,7 @@ pub struct CallsConfig {
 impl Default for DoorConfig {
     fn default() -> Self {
         Self {
-            service: CallsConfig { per_second_max: 50_000, burst_max: 50_000, at_once_max: 1_024 },
+            service: CallsConfig { per_second_max: 200_000, burst_max: 200_000, at_once_max: 1_024 },
             subject: CallsConfig { per_second_max: 50, burst_max: 200, at_once_max: 16 },
             staff: CallsConfig { per_second_max: 10_000, burst_max: 10_000, at_once_max: 256 },
             connections_per_address_max: 1_024,
