@@ -274,7 +274,7 @@ mod tests {
         let cut_off = receiver.recv().await.unwrap().unwrap_err();
         assert_eq!(cut_off.code(), tonic::Code::ResourceExhausted);
         let details = tonic_types::StatusExt::get_error_details(&cut_off);
-        assert_eq!(details.error_info().unwrap().metadata["cursor"], told.to_string());
+        assert_eq!(details.error_info().unwrap().metadata.get("cursor"), Some(&told.to_string()));
         assert!(details.retry_info().is_some());
         assert!(receiver.recv().await.is_none());
     }

@@ -172,7 +172,9 @@ pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
 
 /// A span like `10m` or `1h 30m`.
 pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "must be a span like 10m or 1h".to_owned())?;
+    let wrong = |_| "must be a span like 10m, 1h or 7d".to_owned();
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
     Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
 }
 

@@ -53,6 +53,7 @@ async fn so_many_calls_are_so_many_events() {
     let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };
     let profile = steward.profile.get_profile(request).await.unwrap().into_inner();
     assert_eq!(profile.attributes.len(), 10);
+    let before = entries(&harness).await;
     let rebuilt =
         bench(&harness, "rebuild --people group --subjects 20 --prepared --calls 40 --concurrency 4");
     assert_eq!(rebuilt["calls"], 40);

@@ -250,7 +250,7 @@ async fn numbers_are_there_and_hold_nothing_personal() {
         "sayso_log_size_bytes{controller=\"dev\"}",
         "sayso_subjects{controller=\"dev\"}",
         "sayso_ready{controller=\"dev\"} 1",
-        "# EOF",
+        "# HELP sayso_calls_total ",
     ] {
         assert!(text.contains(name), "{name} in {text}");
     }

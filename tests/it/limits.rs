@@ -158,6 +158,8 @@ async fn an_address_has_so_many_connections_and_idle_ones_end() {
         Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Service, "tutor")));
     let watch = proto::WatchRevocationsRequest::default();
     let mut stream = tutor.grant.watch_revocations(watch).await.unwrap().into_inner();
+    let stands = stream.message().await.unwrap().unwrap();
+    assert!(stands.grant_ids.is_empty(), "first comes where the watch stands");
     let silent = tokio::time::timeout(Duration::from_secs(3), stream.message()).await;
     assert!(silent.is_err(), "{silent:?}");
     drop(stream);

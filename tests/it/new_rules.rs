@@ -152,6 +152,7 @@ async fn an_inference_without_an_end_ends_as_the_controller_declared() {
     assert_eq!(days, [20, 2, 5, 9]);
     // The end is in the event: with its time it goes, whatever the configuration says by then.
     clock.0.store(6 * DAY_MS, Ordering::SeqCst);
+    let mut steward = harness.as_role(Role::Steward, "dpo").await;
     let keys = async |steward: &mut Clients| {
         let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false };
         let held = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;

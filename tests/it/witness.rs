@@ -222,6 +222,8 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(item.path(), to).unwrap();
         }
     }
+    // As the folder itself: secrets that others may enter are refused.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

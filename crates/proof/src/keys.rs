@@ -229,6 +229,9 @@ impl KeyChain {
         let new: VerifierKey = named.parse().map_err(unsigned)?;
         open_note(&rotated.statement, &new).map_err(unsigned)?;
         let from_position = position.checked_add(1).ok_or(disagrees("beyond the end of any log"))?;
+        if new.name != old.name {
+            return Err(disagrees("the new key is of another log"));
+        }
         let due = Rotation { number, from_position, old: old.clone(), new: new.clone() };
         if text != due.to_text() {
             return Err(disagrees("the statement is of another place, number, log or key"));

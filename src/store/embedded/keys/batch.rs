@@ -117,7 +117,7 @@ pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     let mut records = Vec::new();
     let mut offset = ALIGN;
     for _ in 0..header.count {
-        let (id, page, length) = record(bytes.get(offset..)?)?;
+        let Record { id, page, length } = record(bytes.get(offset..)?)?;
         let place = Place { at: at.saturating_add(offset as u64), length: u32::try_from(length).ok()? };
         records.push((id.to_vec(), page.map(|_| place)));
         offset = offset.saturating_add(length);
@@ -125,8 +125,17 @@ pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     (offset.next_multiple_of(ALIGN) == bytes.len()).then_some(Batch { header, records })
 }
 
-/// Id, page and length of the record at the start of `bytes`, if its checksum holds.
-fn record(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+/// A record as it lies in a file.
+struct Record<'a> {
+    id: &'a [u8],
+    /// None: the page is removed.
+    page: Option<&'a [u8]>,
+    /// Of the whole record, bytes.
+    length: usize,
+}
+
+/// The record at the start of `bytes`, if its checksum holds.
+fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let (id_length, rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (checksum, rest) = rest.split_first_chunk::<4>()?;
@@ -135,12 +144,12 @@ fn record(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
     let page = if length == REMOVED { None } else { Some(rest.get(..length as usize)?) };
     let bytes = RECORD_HEAD.saturating_add(id.len()).saturating_add(page.map_or(0, <[u8]>::len));
     let whole = record_checksum(id, length, page.unwrap_or_default()) == *checksum;
-    whole.then_some((id, page, bytes))
+    whole.then_some(Record { id, page, length: bytes })
 }
 
 /// The page in a record that was read by its place, if it is this one's and its checksum holds.
 pub fn page_of<'a>(bytes: &'a [u8], id: &[u8]) -> Option<&'a [u8]> {
-    record(bytes).filter(|(found, _, length)| *found == id && *length == bytes.len())?.1
+    record(bytes).filter(|found| found.id == id && found.length == bytes.len())?.page
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn a_write_torn_anywhere_in_either_copy_is_there_whole_or_not_at_all() {
     for cut in (0..end).step_by(5) {
         for other in [&was, &is] {
             let torn = killed(before.path());
-            let half = [&is[..cut], &was.get(cut..).unwrap_or_default()].concat();
+            let half = [&is[..cut], was.get(cut..).unwrap_or_default()].concat();
             fs::write(torn.path().join(COPIES[0]), half).unwrap();
             fs::write(torn.path().join(COPIES[1]), other).unwrap();
             let found = all(&EmbeddedKeys::open(torn.path()).unwrap());
