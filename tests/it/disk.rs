@@ -144,7 +144,6 @@ async fn a_full_disk_loses_nothing_and_once_there_is_room_it_goes_on() {
     std::fs::remove_file(filler).unwrap();
     assert!(sayso(&["fsck", data.to_str().unwrap()]).output().unwrap().status.success());
     let served = Served::start(&data);
-    let mut service = clients(&served, "service").await;
     assert_eq!(newest(&served, "ada").await, recorded.checked_sub(1));
     for number in [0, people - 1] {
         assert!(!shown(&served, &format!("person-{number}")).await.is_empty(), "person {number}");
