@@ -11,7 +11,7 @@ pub use traces::{Export, ExportError, Traces, end_call, join_trace};
 
 use std::panic::PanicHookInfo;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt, FilterFn};
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -25,10 +25,16 @@ pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-    let lines = lines.with_filter(level.and(FilterFn::new(may_be_logged)));
+    let lines = lines.with_filter(level.and(ours_alone()));
     // A second start in one process (tests, demo) keeps the first one's subscriber.
     let _already = tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).try_init();
     std::panic::set_hook(Box::new(note_panic));
+}
+
+/// Lets through what may be logged. The hint, which takes nothing away, leaves the level to the other filter: without
+/// one, every trace point of sled and h2 would be asked about at each call.
+fn ours_alone() -> FilterFn {
+    FilterFn::new(may_be_logged as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::TRACE)
 }
 
 fn may_be_logged(of: &Metadata<'_>) -> bool {
@@ -69,11 +75,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_the_level_costs_nothing() {
+        use tracing_subscriber::Registry;
+        use tracing_subscriber::layer::Filter;
+        for (asked, level) in [("warn,sayso=info", LevelFilter::INFO), ("trace", LevelFilter::TRACE)] {
+            let filter = FilterExt::<Registry>::and(EnvFilter::new(asked), ours_alone());
+            assert_eq!(Filter::<Registry>::max_level_hint(&filter), Some(level));
+        }
+    }
+
+    #[test]
     fn others_are_silent_below_info_and_a_panic_keeps_its_payload() {
         let sink = Sink::default();
         let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(lines.with_filter(FilterFn::new(may_be_logged)));
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours_alone()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "h2::frame", "canary-1");
             tracing::debug!(target: "saysomething", "canary-2");
