@@ -23,6 +23,7 @@ mod falls;
 mod get_consents;
 mod get_profile;
 mod holds;
+mod known_grants;
 mod lane;
 mod list_events;
 mod open;
@@ -90,7 +91,7 @@ pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 /// Asked at every door; evaluated where Cedar is known.
-pub use crate::bounds::RoleTable;
+pub use crate::bounds::{Permitted, RoleTable};
 
 use crate::clock::SharedClock;
 use crate::domain::attribute::InferenceTerms;
@@ -109,6 +110,7 @@ pub struct App {
     vault: Arc<Vault>,
     clock: SharedClock,
     lanes: Lanes,
+    known_grants: known_grants::KnownGrants,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands

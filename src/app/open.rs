@@ -118,6 +118,7 @@ impl App {
             vault,
             clock: settings.clock,
             lanes: Lanes::new(settings.cached_subjects_max),
+            known_grants: super::known_grants::KnownGrants::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
             tier_keys: settings.tier_keys,

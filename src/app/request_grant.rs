@@ -91,7 +91,7 @@ impl App {
     ) -> Result<Issued, AppError> {
         let rules = Arc::clone(&turn.rules);
         let (decision, evaluation) = {
-            let _timed = tracing::info_span!("decide").entered();
+            let _timed = tracing::trace_span!("decide").entered();
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
             (decision.clone(), with_values(decision, &now.state))

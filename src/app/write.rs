@@ -11,7 +11,7 @@ use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::{Committed, Prepared};
-use crate::telemetry::metrics;
+use crate::telemetry::{InCall, metrics};
 use crate::vault::clear_stack;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
@@ -279,9 +279,8 @@ impl App {
         planned: Vec<Planned>,
     ) -> Result<Written, AppError> {
         let app = Arc::clone(self);
-        let task = tokio::spawn(
-            async move { app.commit_to_the_end(&turn, planned).await }.instrument(tracing::Span::current()),
-        );
+        let work = async move { app.commit_to_the_end(&turn, planned).await };
+        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -328,7 +327,7 @@ impl App {
         }
         let (prepared, drafts): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
         let places: Vec<_> = prepared.iter().map(|each| (each.header.clone(), each.leaf_hash)).collect();
-        let committed = match self.ledger.submit(prepared).instrument(tracing::info_span!("submit")).await {
+        let committed = match self.ledger.submit(prepared).instrument(tracing::trace_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
                 // Whatever the reason, the next turn starts from what the log says.
