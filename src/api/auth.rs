@@ -165,7 +165,9 @@ where
                 metrics().panicked();
                 Status::internal("internal error").into_http()
             });
-            if let Ok(id) = HeaderValue::from_str(&id) {
+            if let Ok(mut id) = HeaderValue::from_str(&id) {
+                // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
+                id.set_sensitive(true);
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
             let (code, took) = (code_of(&answer), watch.elapsed());

@@ -22,6 +22,7 @@ mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
+mod given_again;
 mod holds;
 mod known_grants;
 mod lane;
@@ -122,6 +123,7 @@ pub struct App {
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
     looks: record_view::Looks,
+    unwritten: given_again::Unwritten,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
