@@ -126,13 +126,7 @@ impl App {
         Ok(Some(grant))
     }
 
-    fn same_again(
-        &self,
-        lane: &Arc<Lane>,
-        caller: &Caller,
-        asked: &UseCase,
-        ttl_ms: u64,
-    ) -> Option<Grant> {
+    fn same_again(&self, lane: &Arc<Lane>, caller: &Caller, asked: &UseCase, ttl_ms: u64) -> Option<Grant> {
         let now_ms = self.now_ms();
         let now = lane.read();
         if now.erased || asks_each_time(&now.state) {
@@ -229,7 +223,8 @@ impl App {
         let unwritten = {
             let now = lane.read();
             // Of a grant that is not known any more there is nobody to tell it of.
-            let known = |(event, times)| Some((event, times, now.state.grants.get(&event)?.issued.recipient.clone()));
+            let known =
+                |(event, times)| Some((event, times, now.state.grants.get(&event)?.issued.recipient.clone()));
             lane.given().take_unwritten().into_iter().filter_map(known).collect::<Vec<_>>()
         };
         let planned = unwritten.iter().map(|(event, times, recipient)| {
@@ -289,8 +284,8 @@ fn is_same(decision: &Decision, issued: &GrantIssued) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::domain::ids::GrantId;
     use crate::domain::event::Reason;
+    use crate::domain::ids::GrantId;
 
     fn receipt() -> EventReceipt {
         EventReceipt {

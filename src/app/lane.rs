@@ -7,7 +7,7 @@ use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoredEntry};
-use crate::vault::{SubjectKeys, Vault, VaultError, clear_stack};
+use crate::vault::{STACK_WORD_BYTES, SubjectKeys, Vault, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 const READ_COUNT: usize = 512;
 
 /// What a cipher leaves on the stack is overwritten this deep.
-pub(super) const CIPHER_STACK_BYTES: usize = 8 << 10;
+pub(super) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
 /// One subject's place in the daemon.
 pub(crate) struct Lane {
@@ -144,7 +144,7 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     })?;
     let body = entry.open(&key);
     drop(key);
-    clear_stack::<CIPHER_STACK_BYTES>();
+    clear_stack::<CIPHER_STACK_WORDS>();
     let body = body?;
     let place = codec::Place {
         event_id: EventId(header.event_id),

@@ -282,7 +282,13 @@ impl Metrics {
     /// What counts the calls of one method, a word of ours.
     pub fn meter(&self, method: &str) -> CallMeter {
         let (calls, all_seconds) = (self.calls.clone(), self.seconds.clone());
-        CallMeter { method: method.to_owned(), calls, all_seconds, seconds: OnceLock::new(), by_code: RwLock::default() }
+        CallMeter {
+            method: method.to_owned(),
+            calls,
+            all_seconds,
+            seconds: OnceLock::new(),
+            by_code: RwLock::default(),
+        }
     }
 
     /// A call ended in a panic.

@@ -7,7 +7,8 @@ use crate::rights::Ahead;
 use proptest::prelude::*;
 use sayso::cli::daemon::Daemon;
 use sayso::proto::{
-    self, CategoryDefined, ConsentDecision, PersonalBoundsSet, Provenance, Role, SignalKind, Tier, WriteOptions,
+    self, CategoryDefined, ConsentDecision, PersonalBoundsSet, Provenance, Role, SignalKind, Tier,
+    WriteOptions,
 };
 use sayso_proof::event::event_body::Event;
 use std::sync::Arc;
@@ -381,11 +382,8 @@ async fn time_stops_it() {
         expires_at: Some(soon),
         ..Default::default()
     };
-    let request = proto::RecordAttributesRequest {
-        subject: "ada".into(),
-        attributes: vec![conclusion],
-        options: None,
-    };
+    let request =
+        proto::RecordAttributesRequest { subject: "ada".into(), attributes: vec![conclusion], options: None };
     world.service.profile.record_attributes(request).await.unwrap();
     let third = granted(&mut world, talk("ada")).await;
     assert!(keys(&third).contains(&"mood".to_owned()));
