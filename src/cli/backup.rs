@@ -77,10 +77,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let config = match &self.config {
-            Some(path) => Config::read(path).map_err(CliError::usage)?,
-            None => Config { data: at.data.clone(), ..Config::default() },
-        };
+        let config = at.settings(self.config.as_deref())?;
         config.check().map_err(CliError::usage)?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let (file, settings) = (self.file, config.clone());

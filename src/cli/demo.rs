@@ -74,6 +74,7 @@ impl Story<'_> {
             tls_key: None,
             token_file: None,
             data: self.data.to_owned(),
+            is_data_given: false,
             role: None,
         }
     }

@@ -15,6 +15,7 @@ mod describe;
 mod error;
 mod export_subject;
 pub mod fsck;
+mod given;
 mod grant;
 mod harden;
 mod hold;
@@ -139,7 +140,7 @@ const LEFT_OVER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Reads the command line and runs it to its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::parse_given(std::env::args_os()) {
         Ok(cli) => run(cli),
         Err(error) => misused(&error),
     }
