@@ -145,6 +145,10 @@ pub struct Tls {
     pub key: PathBuf,
     /// Who signs clients' certificates, whose URI name `spiffe://<ledger>/<controller>/<role>/<name>` is a credential.
     pub client_ca: Option<PathBuf>,
+    /// Which of those are taken back: certificate revocation lists (RFC 5280), PEM or DER, at most 64 files. Where there are
+    /// any, each authority of a client's chain needs one, and one that is past its next update lets nobody in.
+    #[serde(default)]
+    pub client_crls: Vec<PathBuf>,
     /// How often the files are looked at, seconds. 1 to 86,400; 30 by default.
     #[serde(default = "reload_s")]
     pub reload_s: u64,
@@ -505,6 +509,9 @@ impl Config {
         let seconds = 1..=86_400;
         if let Some(tls) = &self.tls {
             bound(seconds.contains(&tls.reload_s), "tls.reload_s", "1 to 86,400")?;
+            bound(tls.client_crls.len() <= 64, "tls.client_crls", "at most 64 files")?;
+            let judged = tls.client_ca.is_some() || tls.client_crls.is_empty();
+            bound(judged, "tls.client_crls", "given with `client_ca` only")?;
         }
         let Some(tokens) = &self.tokens else { return Ok(()) };
         bound(seconds.contains(&tokens.refresh_s), "tokens.refresh_s", "1 to 86,400")?;

@@ -4,7 +4,8 @@
 use super::calls::{Admission, Calls};
 use super::credential::{CredentialError, Credentials};
 use super::held::{Counted, Held};
-use super::roles::action_of;
+use super::roles::{action_of, takes_a_stream};
+use super::validity::Watched;
 use super::{Access, ApiOptions, status};
 use crate::app::{Caller, RoleTable};
 use crate::clock::{SharedClock, Stopwatch};
@@ -48,6 +49,8 @@ struct Admitted {
     caller: Caller,
     behind: Routes,
     admission: Admission,
+    /// Whether the credential still counts, where the call goes on.
+    watched: Watched,
 }
 
 impl Door {
@@ -73,11 +76,19 @@ impl Door {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        let line = request.extensions().get::<Peer>().map(|peer| &peer.line);
+        let found = self.credentials.caller(bearer, request.extensions());
+        match (line, &found) {
+            (Some(line), Ok(_)) => line.let_in(),
+            (Some(line), Err(CredentialError::TooMany(_))) => line.give_up(),
+            _ => {}
+        }
+        let (number, caller, validity) = found.map_err(refused)?;
         let behind = self.behind.get(number).filter(|_| self.table.may(caller.role, action));
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller)?;
-        Ok(Some(Admitted { caller, behind, admission }))
+        let watched = Watched::new(validity, Arc::clone(&self.clock));
+        Ok(Some(Admitted { caller, behind, admission, watched }))
     }
 
     /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
@@ -135,18 +146,22 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
-            let (answer, admission) = match admitted {
-                Err(status) => (Ok(status.into_http()), None),
+            let (answer, admission, watched) = match admitted {
+                Err(status) => (Ok(status.into_http()), None, None),
                 Ok(None) => {
-                    (Caught(Box::pin(within(last, async move { inner.call(request).await }))).await, None)
+                    let answer = within(last, async move { inner.call(request).await });
+                    (Caught(Box::pin(answer)).await, None, None)
                 }
-                Ok(Some(Admitted { caller, mut behind, admission })) => {
+                Ok(Some(Admitted { caller, mut behind, admission, watched })) => {
                     let reading = admission.reading();
+                    // Whoever reads a stream of requests answers what was taken before it ends.
+                    let (asking, answering) =
+                        if takes_a_stream(&action) { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request =
-                        request.map(|body| Body::new(Counted::new(body, reading, message_bytes_max)));
+                        request.map(|body| Body::new(Counted::new(body, reading, message_bytes_max, asking)));
                     request.extensions_mut().insert(caller);
                     let answer = within(last, async move { behind.call(request).await });
-                    (Caught(Box::pin(answer)).await, Some(admission))
+                    (Caught(Box::pin(answer)).await, Some(admission), answering)
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {
@@ -163,7 +178,7 @@ where
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
             // A stream that goes on has until its caller's deadline, if there is one; its call counts until then.
             let rest = asked.map(|asked| Box::pin(tokio::time::sleep(asked.saturating_sub(took))));
-            Ok(answer.map(|body| Body::new(Held::new(body, admission, call, rest))))
+            Ok(answer.map(|body| Body::new(Held::new(body, admission, watched, call, rest))))
         };
         Box::pin(answering.instrument(span))
     }

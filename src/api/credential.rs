@@ -1,6 +1,8 @@
 //! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
+use super::refusals::Refusals;
 use super::tokens::Tokens;
+use super::validity::Validity;
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
@@ -13,9 +15,11 @@ use lru::LruCache;
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tonic::codegen::http::Extensions;
 
 /// Who the tokens are from and for.
@@ -47,6 +51,12 @@ pub enum CredentialError {
     /// Not one of ours, expired, or malformed.
     #[error("the credential is not valid: {0}")]
     Invalid(&'static str),
+    /// Not looked at: too many bad ones came from the same address. For so long still.
+    #[error("too many bad credentials came from this address; try again later")]
+    TooMany(Duration),
+    /// It was good, and is no longer.
+    #[error("the credential counts no longer: {0}")]
+    Lapsed(&'static str),
     /// A good one, for a controller that is not here. Callers are told no more than whoever may not do something is.
     #[error("the credential is for another controller")]
     Elsewhere,
@@ -122,18 +132,19 @@ impl Issuer {
     /// The caller behind a token.
     ///
     /// # Errors
-    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, CredentialError> {
+    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold; or too
+    /// many such came from the same address.
+    pub fn authenticate(&self, token: &str, guard: Guard<'_>) -> Result<(Caller, Validity), CredentialError> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.now_s();
         if let Some((caller, expires)) = self.remembered().get(&digest)
             && now < *expires
         {
-            return Ok(caller.clone());
+            return Ok((caller.clone(), Validity::Token(*expires)));
         }
-        let (caller, expires) = self.verify(token)?;
+        let (caller, expires) = guard.verify(|| self.verify(token))?;
         self.remembered().put(digest, (caller.clone(), expires));
-        Ok(caller)
+        Ok((caller, Validity::Token(expires)))
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, u64), CredentialError> {
@@ -147,7 +158,7 @@ impl Issuer {
             .map_err(|_| CredentialError::Invalid("malformed, or not from this issuer"))?
             .claims;
         if claims.exp <= self.now_s() {
-            return Err(CredentialError::Invalid("expired"));
+            return Err(CredentialError::Invalid("expired; get a new token"));
         }
         if claims.controller != self.controller {
             return Err(CredentialError::Elsewhere);
@@ -180,6 +191,28 @@ pub(super) fn caller_named(role: Role, name: String) -> Result<Caller, Credentia
     Ok(Caller { role, name, subject: None })
 }
 
+/// Stands before the work of verifying a token: of those who bring too many bad ones, no more are verified.
+#[derive(Clone, Copy)]
+pub struct Guard<'a> {
+    refusals: Option<&'a Refusals>,
+    from: Option<IpAddr>,
+}
+
+impl Guard<'_> {
+    /// Lets everything be verified.
+    pub const NONE: Self = Self { refusals: None, from: None };
+
+    pub(super) fn verify<T>(
+        self,
+        verify: impl FnOnce() -> Result<T, CredentialError>,
+    ) -> Result<T, CredentialError> {
+        match self.refusals {
+            Some(refusals) => refusals.verify(self.from, verify),
+            None => verify(),
+        }
+    }
+}
+
 /// Whose word counts about the callers of one controller.
 pub struct Trusted {
     /// Which controller.
@@ -191,15 +224,19 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    fn caller(&self, token: &str) -> Result<Caller, CredentialError> {
+    fn caller(&self, token: &str, guard: Guard<'_>) -> Result<(Caller, Validity), CredentialError> {
+        let of_tokens = |tokens: &Arc<Tokens>| {
+            let (caller, expires_s, key) = tokens.authenticate(token, guard)?;
+            Ok((caller, Validity::Key(expires_s, Arc::clone(tokens), key)))
+        };
         match (&self.issuer, &self.tokens) {
             // Tokens of the built-in issuer name no key.
             (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
-                Ok(header) if header.kid.is_some() => tokens.authenticate(token),
-                _ => issuer.authenticate(token),
+                Ok(header) if header.kid.is_some() => of_tokens(tokens),
+                _ => issuer.authenticate(token, guard),
             },
-            (Some(issuer), None) => issuer.authenticate(token),
-            (None, Some(tokens)) => tokens.authenticate(token),
+            (Some(issuer), None) => issuer.authenticate(token, guard),
+            (None, Some(tokens)) => of_tokens(tokens),
             (None, None) => Err(CredentialError::Missing),
         }
     }
@@ -209,6 +246,8 @@ impl Trusted {
 pub struct Credentials {
     /// The first part of every origin: what certificates must be for.
     ledger: String,
+    clock: SharedClock,
+    refusals: Refusals,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
 }
@@ -220,32 +259,46 @@ struct Named {
 }
 
 impl Credentials {
-    /// For the controllers of one ledger, in the order of their numbers.
+    /// For the controllers of one ledger, in the order of their numbers. From one address so many bad tokens are verified in a
+    /// minute.
     #[must_use]
-    pub fn new(ledger: String, trusted: Vec<Trusted>) -> Self {
-        Self { ledger, trusted }
+    pub fn new(
+        ledger: String,
+        trusted: Vec<Trusted>,
+        refused_per_minute_max: u32,
+        clock: SharedClock,
+    ) -> Self {
+        let refusals = Refusals::new(refused_per_minute_max, Arc::clone(&clock));
+        Self { ledger, clock, refusals, trusted }
     }
 
-    /// Who calls, and the number of their controller: as the token says, or where there is none, as the connection's
-    /// certificate.
+    /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
+    /// as the connection's certificate.
     ///
     /// # Errors
-    /// There is neither, it is not valid, or its controller is not here.
+    /// There is neither, it is not valid or no longer, or its controller is not here.
     pub(super) fn caller(
         &self,
         bearer: Option<&str>,
         connection: &Extensions,
-    ) -> Result<(usize, Caller), CredentialError> {
+    ) -> Result<(usize, Caller, Validity), CredentialError> {
+        let peer = connection.get::<Peer>();
         let Some(token) = bearer.map(str::trim) else {
-            let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
-            return self.of_certificate(&names);
+            let shown = peer.and_then(|peer| peer.shown.as_ref());
+            let shown = shown.ok_or(CredentialError::Missing)?;
+            let validity = Validity::Certificate(Arc::clone(shown));
+            validity.check(self.clock.now_ms())?;
+            let (number, caller) = self.of_certificate(shown.names().iter())?;
+            return Ok((number, caller, validity));
         };
         let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
         let number = named.ok().and_then(|named| self.number_of(&named.controller));
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
         let number = number.unwrap_or_default();
         let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
-        Ok((number, trusted.caller(token)?))
+        let guard = Guard { refusals: Some(&self.refusals), from: peer.and_then(|peer| peer.from) };
+        let (caller, validity) = trusted.caller(token, guard)?;
+        Ok((number, caller, validity))
     }
 
     fn number_of(&self, controller: &str) -> Option<usize> {
@@ -253,8 +306,11 @@ impl Credentials {
     }
 
     /// `spiffe://<ledger>/<controller>/<role>/<name>`; of several such names none counts.
-    fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
-        let mut named = names.iter().filter_map(|name| name.strip_prefix("spiffe://"));
+    fn of_certificate<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Result<(usize, Caller), CredentialError> {
+        let mut named = names.filter_map(|name| name.strip_prefix("spiffe://"));
         let (name, None) = (named.next().ok_or(CredentialError::Missing)?, named.next()) else {
             return Err(CredentialError::Invalid("the certificate has several names"));
         };
@@ -310,7 +366,7 @@ mod tests {
         // A second issuer over the same key file accepts it; twice, the second time from memory.
         let again = issuer(dir.path(), "acme");
         for _ in 0..2 {
-            let caller = again.authenticate(&token).unwrap();
+            let (caller, _) = again.authenticate(&token, Guard::NONE).unwrap();
             assert_eq!((caller.role, caller.name.as_str()), (Role::Service, "tutor"));
         }
     }
@@ -326,7 +382,7 @@ mod tests {
         let mut tampered = ours.mint(Role::Service, "tutor", 60).unwrap();
         tampered.truncate(tampered.len() - 4);
         for token in [expired, foreign, elsewhere, tampered, String::new(), "a.b.c".into()] {
-            assert!(ours.authenticate(&token).is_err());
+            assert!(ours.authenticate(&token, Guard::NONE).is_err());
         }
     }
 

@@ -12,17 +12,22 @@ mod grant;
 mod held;
 mod operator;
 mod profile;
+mod refusals;
 mod report;
 mod rights;
 mod roles;
 mod status;
 mod tokens;
+mod validity;
 
 pub use auth::REQUEST_ID;
 pub use calls::{CallBounds, CallsOptions};
-pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
+pub use credential::{
+    CredentialError, Credentials, Guard, Issuer, ROLES, Trusted, role_from_name, role_name,
+};
 pub use roles::methods;
-pub use tokens::{TokenRules, Tokens};
+pub use tokens::{TokenRules, Tokens, TrustedKey};
+pub use validity::Validity;
 
 use crate::app::{App, RoleTable};
 use crate::clock::SharedClock;

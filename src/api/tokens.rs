@@ -1,16 +1,16 @@
 //! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
 
-use super::credential::{CredentialError, caller_named, role_from_name};
+use super::credential::{CredentialError, Guard, caller_named, role_from_name};
 use crate::app::Caller;
 use crate::clock::SharedClock;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use lru::LruCache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Verified tokens remembered, so that a signature is checked once and not at every call.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
@@ -40,7 +40,18 @@ struct Claims {
     nbf: u64,
 }
 
-type Keys = HashMap<String, (Algorithm, DecodingKey)>;
+/// One of the issuer's keys.
+pub struct TrustedKey {
+    id: String,
+    /// RFC 7638: the same key, whatever else is said about it.
+    thumbprint: String,
+    algorithm: Algorithm,
+    decoding: DecodingKey,
+}
+
+type Keys = HashMap<String, Arc<TrustedKey>>;
+/// A caller, until which second, and whose key says so.
+type Verified = (Caller, u64, Arc<TrustedKey>);
 
 /// Checks tokens of one issuer.
 pub struct Tokens {
@@ -48,8 +59,8 @@ pub struct Tokens {
     clock: SharedClock,
     /// Owned by [`Tokens::replace_keys`]: digest of the JWKS, and its keys by id.
     keys: RwLock<([u8; 32], Keys)>,
-    /// Digest of a token → its caller and expiry (s). Emptied when keys change.
-    remembered: Mutex<LruCache<[u8; 32], (Caller, u64)>>,
+    /// By digest of the token. Emptied when keys change.
+    remembered: Mutex<LruCache<[u8; 32], Verified>>,
 }
 
 impl Tokens {
@@ -71,7 +82,8 @@ impl Tokens {
             return Ok(false);
         }
         let set: JwkSet = serde_json::from_slice(jwks).map_err(|_| CredentialError::Keys("is no JWKS"))?;
-        let keys: Keys = set.keys.iter().filter_map(usable).collect();
+        let usable = set.keys.iter().filter_map(usable);
+        let keys: Keys = usable.map(|key| (key.id.clone(), Arc::new(key))).collect();
         if keys.is_empty() {
             return Err(CredentialError::Keys("has no EdDSA, ES256 or RS256 key with an id"));
         }
@@ -80,42 +92,49 @@ impl Tokens {
         Ok(true)
     }
 
-    /// The caller behind a token.
+    /// Whether the issuer still stands by a key.
+    #[must_use]
+    pub fn trusts(&self, key: &TrustedKey) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.1.get(&key.id).is_some_and(|now| now.thumbprint == key.thumbprint)
+    }
+
+    /// The caller behind a token, until which second, and whose key says so.
     ///
     /// # Errors
     /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another algorithm than
-    /// its key is for, or the signature does not hold.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, CredentialError> {
+    /// its key is for, or the signature does not hold; or too many such came from the same address.
+    pub fn authenticate(&self, token: &str, guard: Guard<'_>) -> Result<Verified, CredentialError> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now_s = self.clock.now_ms() / 1000;
-        if let Some((caller, expires)) = self.remembered().get(&digest)
-            && now_s < *expires
+        if let Some(known) = self.remembered().get(&digest)
+            && now_s < known.1
         {
-            return Ok(caller.clone());
+            return Ok(known.clone());
         }
         // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let (caller, expires) = self.verify(token, &keys.1, now_s)?;
-        self.remembered().put(digest, (caller.clone(), expires));
-        Ok(caller)
+        let verified = guard.verify(|| self.verify(token, &keys.1, now_s))?;
+        self.remembered().put(digest, verified.clone());
+        Ok(verified)
     }
 
-    fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<(Caller, u64), CredentialError> {
+    fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<Verified, CredentialError> {
         let invalid = CredentialError::Invalid;
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("malformed"))?;
         let key = header.kid.and_then(|kid| keys.get(&kid));
-        let (algorithm, key) = key.ok_or(invalid("its key is not known"))?;
-        let mut validation = Validation::new(*algorithm);
+        let key = key.ok_or(invalid("its key is not known; get a new token"))?;
+        let mut validation = Validation::new(key.algorithm);
         validation.set_issuer(&[&self.rules.issuer]);
         validation.set_audience(&[&self.rules.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Times are checked below, against the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation);
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
         let claims = claims.map_err(|_| invalid("malformed, or not from this issuer"))?.claims;
         if claims.exp <= now_s {
-            return Err(invalid("expired"));
+            return Err(invalid("expired; get a new token"));
         }
         if claims.nbf > now_s.saturating_add(LEEWAY_S) {
             return Err(invalid("not valid yet"));
@@ -124,16 +143,16 @@ impl Tokens {
             return Err(CredentialError::Elsewhere);
         }
         let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
-        Ok((caller_named(role, claims.sub)?, claims.exp))
+        Ok((caller_named(role, claims.sub)?, claims.exp, Arc::clone(key)))
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
+    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Verified>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The algorithm comes from the key's own kind, never from a token's header (RFC 8725, 3.1).
-fn usable(jwk: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
+fn usable(jwk: &Jwk) -> Option<TrustedKey> {
     let id = jwk.common.key_id.clone()?;
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
@@ -146,5 +165,6 @@ fn usable(jwk: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
         }
         _ => return None,
     };
-    Some((id, (algorithm, DecodingKey::from_jwk(jwk).ok()?)))
+    let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).ok()?;
+    Some(TrustedKey { id, thumbprint, algorithm, decoding: DecodingKey::from_jwk(jwk).ok()? })
 }

@@ -299,7 +299,12 @@ impl Daemon {
         stopped: &watch::Receiver<bool>,
     ) {
         let trusted = self.served.iter().map(Served::trusted).collect();
-        let credentials = Arc::new(Credentials::new(config.ledger.clone(), trusted));
+        let credentials = Arc::new(Credentials::new(
+            config.ledger.clone(),
+            trusted,
+            config.door.refused_per_minute_max,
+            Arc::clone(&clock),
+        ));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
         let options = bounds::calls(config);
         let access = Access { credentials, table, clock };
@@ -359,6 +364,7 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         client_ca: tls.client_ca.clone(),
+        client_crls: tls.client_crls.clone(),
     };
     Ok(Some(Certificates::open(files)?))
 }

@@ -3,7 +3,7 @@
 
 use crate::clock::Stopwatch;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ pub struct Line {
     since: Stopwatch,
     state: Mutex<State>,
     calls: AtomicU64,
+    /// Somebody was let in over it.
+    is_good: AtomicBool,
+    /// It brings nothing but what is refused.
+    is_given_up: AtomicBool,
 }
 
 /// Times are milliseconds since the connection began.
@@ -26,7 +30,13 @@ struct State {
 
 impl Default for Line {
     fn default() -> Self {
-        Self { since: Stopwatch::start(), state: Mutex::default(), calls: AtomicU64::new(0) }
+        Self {
+            since: Stopwatch::start(),
+            state: Mutex::default(),
+            calls: AtomicU64::new(0),
+            is_good: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
+        }
     }
 }
 
@@ -38,14 +48,29 @@ impl Line {
         Call { line: Arc::clone(self), number: self.calls.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Whether the connection should end: no call under way for `idle_max`, or a piece of an answer that nobody has
-    /// taken for `stall_max`.
+    /// Somebody was let in over it.
+    pub fn let_in(&self) {
+        if !self.is_good.load(Ordering::Relaxed) {
+            self.is_good.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It should end, unless somebody was let in over it: others may share it.
+    pub fn give_up(&self) {
+        if !self.is_good.load(Ordering::Relaxed) {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection should end: it was given up, no call was under way for `idle_max`, or there is a piece of an
+    /// answer that nobody has taken for `stall_max`.
     #[must_use]
     pub fn is_over(&self, idle_max: Duration, stall_max: Duration) -> bool {
         let (now_ms, state) = (self.now_ms(), self.state());
         let passed =
             |since_ms: u64, max: Duration| u128::from(now_ms.saturating_sub(since_ms)) > max.as_millis();
-        (state.under_way == 0 && passed(state.quiet_since_ms, idle_max))
+        self.is_given_up.load(Ordering::Relaxed)
+            || (state.under_way == 0 && passed(state.quiet_since_ms, idle_max))
             || state.reading.values().any(|since_ms| passed(*since_ms, stall_max))
     }
 
@@ -112,5 +137,15 @@ mod tests {
         assert!(!line.is_over(NEVER, Duration::ZERO), "it is over");
         std::thread::sleep(Duration::from_millis(5));
         assert!(line.is_over(Duration::ZERO, NEVER));
+    }
+
+    #[test]
+    fn a_line_is_given_up_unless_somebody_was_let_in() {
+        let (shared, bad) = (Line::default(), Line::default());
+        shared.let_in();
+        shared.give_up();
+        assert!(!shared.is_over(NEVER, NEVER));
+        bad.give_up();
+        assert!(bad.is_over(NEVER, NEVER));
     }
 }

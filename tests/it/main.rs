@@ -26,6 +26,7 @@ mod gate;
 mod harness;
 mod hostile;
 mod isolation;
+mod lapsed;
 mod limits;
 mod new_rules;
 mod outside_note;
