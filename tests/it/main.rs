@@ -38,6 +38,7 @@ mod real_facts;
 mod rights;
 mod rot;
 mod rotation;
+mod same_work;
 mod shutdown;
 mod silence;
 mod sim;
