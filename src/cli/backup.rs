@@ -2,11 +2,13 @@
 
 use super::Connection;
 use super::connect::Link;
-use super::daemon::{DaemonError, Layout, custody, open_app};
+use super::daemon::DaemonError;
 use super::error::CliError;
+use super::layout::Layout;
 use super::output::Out;
 use super::partial::Partial;
 use super::progress;
+use super::settings::{custody, open_app};
 use crate::app::{self, Restored};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;

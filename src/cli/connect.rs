@@ -1,7 +1,7 @@
 //! Where the daemon is, and with which credential it is called.
 
-use super::daemon::Layout;
 use super::error::CliError;
+use super::layout::Layout;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

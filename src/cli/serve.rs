@@ -1,9 +1,10 @@
 //! `sayso serve`
 
 use super::connect::dev_token;
-use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
+use super::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use super::error::CliError;
 use super::harden::harden;
+use super::layout::{Layout, make_private_dir};
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
