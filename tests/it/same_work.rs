@@ -263,7 +263,7 @@ async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
     let served = Served::start(dir.path()).await;
     let there = somebody(&served.channel, |role, name| served.token(0, role, name)).await;
     let work = served.work.load(Ordering::SeqCst);
-    assert!(work > 100, "what is done is counted: {work}");
+    assert!(work > 20, "what is done is counted: {work}");
     let (guessed, nothing) = (of_nobody(&there, true), of_nobody(&there, false));
     for (role, name) in ROLES {
         // Of the same names as those who know the person, where they are.
@@ -281,7 +281,7 @@ async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
     assert!(found.is_empty(), "another person, by words that can be guessed: {found:?}");
     let found = served.differing("another person, with ids,", &eve, &there, &nothing).await;
     assert_eq!(found, BY_ID, "another person, by ids");
-    for app in &served.apps {
+    for app in served.apps {
         app.shutdown().await;
     }
 }
