@@ -60,6 +60,7 @@ outside:
 	tests/outside/load.sh target/release/sayso
 	tests/outside/tls.sh target/release/sayso
 	tests/outside/image.sh target/release/sayso
+	tests/outside/systemd.sh target/release/sayso
 
 # Every decoder for FUZZ_SECONDS, or FUZZ_EXECUTIONS if those come first. With cargo-fuzz and a nightly toolchain guided by
 # coverage, else by mutation alone. Without a sanitizer: our crates have no unsafe code that one could find fault with.
