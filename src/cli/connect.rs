@@ -44,7 +44,7 @@ pub(super) struct Connection {
     #[arg(skip)]
     pub is_data_given: bool,
     /// Role to call as, with the tokens in --data. Default: whichever the command is for.
-    #[arg(long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
+    #[arg(id = "as", long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
 }
 

@@ -11,8 +11,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Flags that say how a daemon is called, by their names in the sources.
-const CALLING: [&str; 7] = ["addr", "ca", "cert", "tls_key", "token_file", "data", "role"];
+/// Flags that say how a daemon is called, by their ids.
+const CALLING: [&str; 7] = ["addr", "ca", "cert", "tls_key", "token_file", "data", "as"];
 /// Commands that call no daemon, and which of these flags they take all the same.
 const CALL_NOBODY: [(&str, &[&str]); 9] = [
     ("serve", &["data"]),
@@ -40,7 +40,7 @@ impl Cli {
         if let Some((name, taken)) = CALL_NOBODY.iter().find(|(name, _)| *name == path) {
             let idle = CALLING.iter().find(|flag| !taken.contains(flag) && given(flag));
             if let Some(flag) = idle {
-                let flag = if *flag == "role" { "as".to_owned() } else { flag.replace('_', "-") };
+                let flag = flag.replace('_', "-");
                 let instead = if *name == "serve" {
                     "; where it listens is --listen and --http, with what certificate stands in --config"
                 } else {
@@ -109,7 +109,7 @@ mod tests {
         let serve = format!("sayso serve --config {}", file.display());
         let plain = served(&serve);
         assert_eq!((plain.data, plain.listen.port()), (PathBuf::from("of-the-file"), 1));
-        for line in [format!("{serve} --data mine"), serve.replace("sayso", "sayso --data mine")] {
+        for line in [format!("{serve} --data mine"), serve.replacen("sayso", "sayso --data mine", 1)] {
             let config = served(&line);
             assert_eq!((config.data, config.listen.port()), (PathBuf::from("mine"), 1), "{line}");
         }
@@ -134,7 +134,7 @@ mod tests {
             ("--cert a --tls-key b", "cert"),
             ("--token-file a", "token_file"),
             ("--data a", "data"),
-            ("--as steward", "role"),
+            ("--as steward", "as"),
         ] {
             for (line, command) in [
                 ("serve", "serve"),
