@@ -1,8 +1,9 @@
 //! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
 use super::refusals::Refusals;
+use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use super::tokens::Tokens;
-use super::validity::Validity;
+use super::validity::{Validity, Watched};
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
@@ -11,14 +12,11 @@ use crate::tls::Peer;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use lru::LruCache;
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::codegen::http::Extensions;
 
@@ -27,9 +25,6 @@ const ISSUER: &str = "sayso";
 
 /// Longest name of a caller.
 const NAME_BYTES_MAX: usize = 256;
-
-/// Verified tokens remembered, so that a signature is checked once and not at every call.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// What a token says.
 #[derive(Serialize, Deserialize)]
@@ -82,8 +77,8 @@ pub struct Issuer {
     decoding: DecodingKey,
     controller: String,
     clock: SharedClock,
-    /// Owned by `authenticate`: digest of a token → its caller and expiry (s).
-    remembered: Mutex<LruCache<[u8; 32], (Caller, u64)>>,
+    /// Owned by `authenticate`.
+    remembered: Remembered<Verified>,
 }
 
 impl Issuer {
@@ -105,7 +100,7 @@ impl Issuer {
             decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
             controller: controller.to_owned(),
             clock,
-            remembered: Mutex::new(LruCache::new(REMEMBERED_MAX)),
+            remembered: Remembered::default(),
         })
     }
 
@@ -132,19 +127,28 @@ impl Issuer {
     /// The caller behind a token.
     ///
     /// # Errors
-    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold; or too
-    /// many such came from the same address.
-    pub fn authenticate(&self, token: &str, guard: Guard<'_>) -> Result<(Caller, Validity), CredentialError> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let now = self.now_s();
-        if let Some((caller, expires)) = self.remembered().get(&digest)
-            && now < *expires
-        {
-            return Ok((caller.clone(), Validity::Token(*expires)));
-        }
-        let (caller, expires) = guard.verify(|| self.verify(token))?;
-        self.remembered().put(digest, (caller.clone(), expires));
-        Ok((caller, Validity::Token(expires)))
+    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
+        let digest = digest_of(token);
+        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        known.map(|verified| verified.caller)
+    }
+
+    /// What is known of a token that was verified before and has not expired.
+    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        self.remembered.usable(digest, self.now_s())
+    }
+
+    fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
+        let (caller, expires_s) = guard.verify(|| self.verify(token))?;
+        let verified = Verified { caller: Arc::new(caller), expires_s, key: None };
+        self.remembered.put(digest, verified.clone());
+        Ok(verified)
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, u64), CredentialError> {
@@ -169,10 +173,6 @@ impl Issuer {
 
     fn now_s(&self) -> u64 {
         self.clock.now_ms() / 1000
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
-        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -224,19 +224,43 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    fn caller(&self, token: &str, guard: Guard<'_>) -> Result<(Caller, Validity), CredentialError> {
-        let of_tokens = |tokens: &Arc<Tokens>| {
-            let (caller, expires_s, key) = tokens.authenticate(token, guard)?;
-            Ok((caller, Validity::Key(expires_s, Arc::clone(tokens), key)))
+    /// The caller behind a token, and for how long that counts.
+    fn caller(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<(Arc<Caller>, Validity), CredentialError> {
+        let verified = match self.remembers(&digest) {
+            Some(verified) => verified,
+            None => self.verified(token, digest, guard)?,
         };
+        let validity = match (verified.key, &self.tokens) {
+            (Some(key), Some(tokens)) => Validity::Key(verified.expires_s, Arc::clone(tokens), key),
+            _ => Validity::Token(verified.expires_s),
+        };
+        Ok((verified.caller, validity))
+    }
+
+    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        let remembered = self.issuer.as_ref().and_then(|issuer| issuer.remembers(digest));
+        remembered.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.remembers(digest)))
+    }
+
+    fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
         match (&self.issuer, &self.tokens) {
             // Tokens of the built-in issuer name no key.
             (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
-                Ok(header) if header.kid.is_some() => of_tokens(tokens),
-                _ => issuer.authenticate(token, guard),
+                Ok(header) if header.kid.is_some() => tokens.verified(token, digest, guard),
+                _ => issuer.verified(token, digest, guard),
             },
-            (Some(issuer), None) => issuer.authenticate(token, guard),
-            (None, Some(tokens)) => of_tokens(tokens),
+            (Some(issuer), None) => issuer.verified(token, digest, guard),
+            (None, Some(tokens)) => tokens.verified(token, digest, guard),
             (None, None) => Err(CredentialError::Missing),
         }
     }
@@ -250,6 +274,8 @@ pub struct Credentials {
     refusals: Refusals,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
+    /// Numbers of the controllers that verified tokens are for.
+    numbers: Remembered<usize>,
 }
 
 /// The claim that says whose keys a token has to be checked with. Nothing else is believed before that.
@@ -269,7 +295,7 @@ impl Credentials {
         clock: SharedClock,
     ) -> Self {
         let refusals = Refusals::new(refused_per_minute_max, Arc::clone(&clock));
-        Self { ledger, clock, refusals, trusted }
+        Self { ledger, clock, refusals, trusted, numbers: Remembered::default() }
     }
 
     /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
@@ -281,7 +307,8 @@ impl Credentials {
         &self,
         bearer: Option<&str>,
         connection: &Extensions,
-    ) -> Result<(usize, Caller, Validity), CredentialError> {
+    ) -> Result<(usize, Arc<Caller>, Watched), CredentialError> {
+        let watched = |validity| Watched::new(validity, Arc::clone(&self.clock));
         let peer = connection.get::<Peer>();
         let Some(token) = bearer.map(str::trim) else {
             let shown = peer.and_then(|peer| peer.shown.as_ref());
@@ -289,16 +316,25 @@ impl Credentials {
             let validity = Validity::Certificate(Arc::clone(shown));
             validity.check(self.clock.now_ms())?;
             let (number, caller) = self.of_certificate(shown.names().iter())?;
-            return Ok((number, caller, validity));
+            return Ok((number, Arc::new(caller), watched(validity)));
         };
-        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
-        let number = named.ok().and_then(|named| self.number_of(&named.controller));
+        let digest = digest_of(token);
+        let number = self.numbers.get(&digest);
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
-        let number = number.unwrap_or_default();
-        let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
+        let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
+        let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
         let guard = Guard { refusals: Some(&self.refusals), from: peer.and_then(|peer| peer.from) };
-        let (caller, validity) = trusted.caller(token, guard)?;
-        Ok((number, caller, validity))
+        let (caller, validity) = trusted.caller(token, digest, guard)?;
+        if number.is_none() {
+            self.numbers.put(digest, claimed);
+        }
+        Ok((claimed, caller, watched(validity)))
+    }
+
+    /// Whose a token says that it is; that is not believed before it is checked with their keys.
+    fn claimed(&self, token: &str) -> Option<usize> {
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token).ok()?;
+        self.number_of(&named.controller)
     }
 
     fn number_of(&self, controller: &str) -> Option<usize> {
@@ -366,7 +402,7 @@ mod tests {
         // A second issuer over the same key file accepts it; twice, the second time from memory.
         let again = issuer(dir.path(), "acme");
         for _ in 0..2 {
-            let (caller, _) = again.authenticate(&token, Guard::NONE).unwrap();
+            let caller = again.authenticate(&token).unwrap();
             assert_eq!((caller.role, caller.name.as_str()), (Role::Service, "tutor"));
         }
     }
@@ -382,7 +418,7 @@ mod tests {
         let mut tampered = ours.mint(Role::Service, "tutor", 60).unwrap();
         tampered.truncate(tampered.len() - 4);
         for token in [expired, foreign, elsewhere, tampered, String::new(), "a.b.c".into()] {
-            assert!(ours.authenticate(&token, Guard::NONE).is_err());
+            assert!(ours.authenticate(&token).is_err());
         }
     }
 

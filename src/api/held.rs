@@ -125,7 +125,7 @@ impl HttpBody for Held {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if let Some(call) = &self.call {
+        if let Some(call) = &mut self.call {
             call.went_out();
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
@@ -137,7 +137,7 @@ impl HttpBody for Held {
         if let Err(why) = may_go_on {
             return self.end(&why);
         }
-        if let (true, Some(call)) = (polled.is_ready(), &self.call) {
+        if let (true, Some(call)) = (polled.is_ready(), &mut self.call) {
             call.handed_over();
         }
         polled

@@ -10,9 +10,11 @@ mod convert;
 mod credential;
 mod grant;
 mod held;
+mod known;
 mod operator;
 mod profile;
 mod refusals;
+mod remembered;
 mod report;
 mod rights;
 mod roles;
@@ -22,15 +24,11 @@ mod validity;
 
 pub use auth::REQUEST_ID;
 pub use calls::{CallBounds, CallsOptions};
-pub use credential::{
-    CredentialError, Credentials, Guard, Issuer, ROLES, Trusted, role_from_name, role_name,
-};
+pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
 pub use roles::methods;
-pub use tokens::{TokenRules, Tokens, TrustedKey};
-pub use validity::Validity;
+pub use tokens::{TokenRules, Tokens};
 
 use crate::app::{App, RoleTable};
-use crate::clock::SharedClock;
 use crate::proto;
 use crate::tls::Incoming;
 use auth::Door;
@@ -100,8 +98,6 @@ pub struct Access {
     pub credentials: Arc<Credentials>,
     /// Who may call what.
     pub table: Arc<RoleTable>,
-    /// For request ids.
-    pub clock: SharedClock,
 }
 
 /// Serves gRPC on `incoming` until `shutdown`; requests under way are finished. The controllers' applications are in the

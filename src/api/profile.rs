@@ -183,7 +183,7 @@ type Waiting = Result<(u64, JoinHandle<Result<proto::Receipt, Status>>), Status>
 /// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
 async fn read_stream(
     app: Arc<App>,
-    caller: Caller,
+    caller: Arc<Caller>,
     mut messages: Streaming<proto::RecordStreamRequest>,
     under_way: mpsc::Sender<Waiting>,
 ) {

@@ -1,19 +1,16 @@
 //! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
 
 use super::credential::{CredentialError, Guard, caller_named, role_from_name};
+use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use lru::LruCache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Verified tokens remembered, so that a signature is checked once and not at every call.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// How far an issuer's clock may be ahead of ours, seconds.
 const LEEWAY_S: u64 = 60;
 /// Smallest RSA modulus taken, bytes: 2048 bits.
@@ -50,8 +47,6 @@ pub struct TrustedKey {
 }
 
 type Keys = HashMap<String, Arc<TrustedKey>>;
-/// A caller, until which second, and whose key says so.
-type Verified = (Caller, u64, Arc<TrustedKey>);
 
 /// Checks tokens of one issuer.
 pub struct Tokens {
@@ -59,16 +54,15 @@ pub struct Tokens {
     clock: SharedClock,
     /// Owned by [`Tokens::replace_keys`]: digest of the JWKS, and its keys by id.
     keys: RwLock<([u8; 32], Keys)>,
-    /// By digest of the token. Emptied when keys change.
-    remembered: Mutex<LruCache<[u8; 32], Verified>>,
+    /// Emptied when keys change.
+    remembered: Remembered<Verified>,
 }
 
 impl Tokens {
     /// An issuer without keys: nobody gets in until [`Tokens::replace_keys`].
     #[must_use]
     pub fn new(rules: TokenRules, clock: SharedClock) -> Self {
-        let remembered = Mutex::new(LruCache::new(REMEMBERED_MAX));
-        Self { rules, clock, keys: RwLock::default(), remembered }
+        Self { rules, clock, keys: RwLock::default(), remembered: Remembered::default() }
     }
 
     /// Takes a JWKS as the issuer's keys; what it no longer has is trusted no longer. True where it differs from the one
@@ -88,7 +82,7 @@ impl Tokens {
             return Err(CredentialError::Keys("has no EdDSA, ES256 or RS256 key with an id"));
         }
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = (digest, keys);
-        self.remembered().clear();
+        self.remembered.clear();
         Ok(true)
     }
 
@@ -99,24 +93,37 @@ impl Tokens {
         keys.1.get(&key.id).is_some_and(|now| now.thumbprint == key.thumbprint)
     }
 
-    /// The caller behind a token, until which second, and whose key says so.
+    /// The caller behind a token.
     ///
     /// # Errors
     /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another algorithm than
-    /// its key is for, or the signature does not hold; or too many such came from the same address.
-    pub fn authenticate(&self, token: &str, guard: Guard<'_>) -> Result<Verified, CredentialError> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let now_s = self.clock.now_ms() / 1000;
-        if let Some(known) = self.remembered().get(&digest)
-            && now_s < known.1
-        {
-            return Ok(known.clone());
-        }
+    /// its key is for, or the signature does not hold.
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
+        let digest = digest_of(token);
+        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        known.map(|verified| verified.caller)
+    }
+
+    /// What is known of a token that was verified before, with a key that is trusted still, and has not expired.
+    pub(super) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        self.remembered.usable(digest, self.now_s())
+    }
+
+    pub(super) fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
         // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let verified = guard.verify(|| self.verify(token, &keys.1, now_s))?;
-        self.remembered().put(digest, verified.clone());
+        let verified = guard.verify(|| self.verify(token, &keys.1, self.now_s()))?;
+        self.remembered.put(digest, verified.clone());
         Ok(verified)
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.now_ms() / 1000
     }
 
     fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<Verified, CredentialError> {
@@ -143,11 +150,8 @@ impl Tokens {
             return Err(CredentialError::Elsewhere);
         }
         let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
-        Ok((caller_named(role, claims.sub)?, claims.exp, Arc::clone(key)))
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Verified>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        let caller = Arc::new(caller_named(role, claims.sub)?);
+        Ok(Verified { caller, expires_s: claims.exp, key: Some(Arc::clone(key)) })
     }
 }
 

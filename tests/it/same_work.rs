@@ -196,7 +196,6 @@ impl Served {
                 Arc::new(SystemClock),
             )),
             table: Arc::new(RoleTable::compile(actions).unwrap()),
-            clock: Arc::new(SystemClock),
         };
         let bounds = ConnectionBounds {
             connections_max: 10,
