@@ -60,20 +60,25 @@ outside:
 	tests/outside/load.sh target/release/sayso
 	tests/outside/tls.sh target/release/sayso
 	tests/outside/image.sh target/release/sayso
+	tests/outside/systemd.sh target/release/sayso
 
 # Every decoder for FUZZ_SECONDS, or FUZZ_EXECUTIONS if those come first. With cargo-fuzz and a nightly toolchain guided by
 # coverage, else by mutation alone. Without a sanitizer: our crates have no unsafe code that one could find fault with.
-# What is found goes to target/fuzz-corpus; the corpus that is checked in stays small.
+# What is found goes to target/fuzz-corpus; the corpus that is checked in stays small. Built first, all of them: sources may
+# change while they run.
 FUZZ_SECONDS ?= 60
 FUZZ_EXECUTIONS ?= 1000000
 FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile
+FUZZ_BUILT = fuzz/target/x86_64-unknown-linux-gnu/release
 fuzz:
 	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \
+		cargo +nightly fuzz build --sanitizer none && \
 		for target in $(FUZZ_TARGETS); do \
 			mkdir -p target/fuzz-corpus/$$target; \
-			cargo +nightly fuzz run --sanitizer none $$target target/fuzz-corpus/$$target fuzz/corpus/$$target -- \
-				-max_total_time=$(FUZZ_SECONDS) -runs=$(FUZZ_EXECUTIONS) -max_len=65536 -timeout=10 \
-				-rss_limit_mb=2048 || exit 1; \
+			$(FUZZ_BUILT)/$$target target/fuzz-corpus/$$target fuzz/corpus/$$target \
+				-artifact_prefix=target/fuzz-corpus/$$target- -max_total_time=$(FUZZ_SECONDS) \
+				-runs=$(FUZZ_EXECUTIONS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+				-print_final_stats=1 || exit 1; \
 		done; \
 	else \
 		SAYSO_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --test it hostile:: -- --nocapture; \

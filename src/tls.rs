@@ -1,18 +1,20 @@
-//! Connections: TLS 1.3 with certificates read from files, again whenever they change; who showed which certificate; how
-//! many there may be.
+//! Connections: TLS 1.3; who showed which certificate; how many there may be.
 
+mod certificates;
 mod line;
 mod seats;
+mod shown;
 
+pub use certificates::{Certificates, TlsError, TlsFiles};
 pub use line::{Call, Line};
+pub use shown::Shown;
 
 use crate::telemetry::metrics;
-use seats::{Seat, Seats};
+use seats::{Seat, Seats, whose};
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,11 +22,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -35,121 +32,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that wait for whoever serves them.
 const WAITING_MAX: usize = 64;
 
-/// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file can't be read.
-    #[error("`{path}`: {problem}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it; nothing of its contents.
-        problem: String,
-    },
-    /// The files don't fit together.
-    #[error("tls: {0}")]
-    Config(String),
-}
-
-/// Where certificates lie, PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The daemon's certificate, then those above it.
-    pub certificate: PathBuf,
-    /// Its private key; nobody else may read the file.
-    pub key: PathBuf,
-    /// Who signs clients' certificates; none: nobody is asked for one.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// Does handshakes with the newest certificates that could be used.
-pub struct Certificates {
-    files: TlsFiles,
-    /// Owned by [`Certificates::reload`].
-    current: RwLock<(Vec<Vec<u8>>, Arc<ServerConfig>)>,
-}
-
-impl Certificates {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// One can't be read, the key may be read by others, or they don't fit together.
-    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
-        let bytes = read(&files)?;
-        let config = configure(&files, &bytes)?;
-        Ok(Self { files, current: RwLock::new((bytes, config)) })
-    }
-
-    /// Reads them again; true where they had changed. New connections get the new certificate, old ones live on.
-    ///
-    /// # Errors
-    /// As [`Certificates::open`]; the old ones stay in use.
-    pub fn reload(&self) -> Result<bool, TlsError> {
-        let bytes = read(&self.files)?;
-        if self.current.read().unwrap_or_else(PoisonError::into_inner).0 == bytes {
-            return Ok(false);
-        }
-        let config = configure(&self.files, &bytes)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (bytes, config);
-        Ok(true)
-    }
-
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1))
-    }
-}
-
-fn bad(path: &Path) -> impl Fn(String) -> TlsError {
-    move |problem| TlsError::File { path: path.to_owned(), problem }
-}
-
-fn read(files: &TlsFiles) -> Result<Vec<Vec<u8>>, TlsError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode =
-        std::fs::metadata(&files.key).map_err(|error| bad(&files.key)(error.to_string()))?.permissions();
-    if mode.mode() & 0o077 != 0 {
-        return Err(bad(&files.key)("others may read it; set its mode to 0600".into()));
-    }
-    let all = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| bad(path)(error.to_string()));
-    all.into_iter().flatten().map(read).collect()
-}
-
-fn configure(files: &TlsFiles, bytes: &[Vec<u8>]) -> Result<Arc<ServerConfig>, TlsError> {
-    let [certificate, key, rest @ ..] = bytes else { return Err(TlsError::Config("no certificate".into())) };
-    let chain =
-        certificates(certificate).ok_or_else(|| bad(&files.certificate)("holds no certificates".into()))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|_| bad(&files.key)("holds no private key".into()))?;
-    let wrong = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
-    let builder = ServerConfig::builder_with_protocol_versions(&[&version::TLS13]);
-    let builder = match (rest.first(), &files.client_ca) {
-        (Some(authority), Some(path)) => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates(authority).ok_or_else(|| bad(path)("holds no certificates".into()))? {
-                roots.add(root).map_err(|error| wrong(&error))?;
-            }
-            // Whoever shows none must bring a token instead; the door sees to that.
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(&error))?)
-        }
-        _ => builder.with_no_client_auth(),
-    };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| wrong(&error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
-    Some(found).filter(|found| !found.is_empty())
-}
-
 /// Who is at the other end.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// URI names of the certificate that was shown and verified.
-    pub names: Arc<[String]>,
+    /// The certificate that was shown and verified, if one was.
+    pub shown: Option<Arc<Shown>>,
+    /// From where; of IPv6 the first 64 bits.
+    pub from: Option<IpAddr>,
     /// For whoever serves the connection, to tell what goes on.
     pub line: Arc<Line>,
 }
@@ -288,31 +177,36 @@ async fn accept(
         let place = (slot, seat);
         // Without it small answers wait for the peer's delayed acknowledgement: 40 ms each.
         let _only_slower = tcp.set_nodelay(true);
+        let from = Some(whose(from.ip()));
         let Some(certificates) = &certificates else {
-            let plain = Connection::new(Wire::Plain(tcp), Peer::default(), bounds, place);
+            let peer = Peer { from, ..Peer::default() };
+            let plain = Connection::new(Wire::Plain(tcp), peer, bounds, place);
             if sender.send(plain).await.is_err() {
                 return;
             }
             continue;
         };
-        let (acceptor, sender) = (certificates.acceptor(), sender.clone());
+        let (certificates, sender) = (Arc::clone(certificates), sender.clone());
         // Beside each other: one peer that says nothing must not keep the others waiting.
         tokio::spawn(async move {
-            let Ok(Ok(tls)) = tokio::time::timeout(bounds.handshake_max, acceptor.accept(tcp)).await else {
-                metrics().handshake_failed();
-                return;
+            let handshake = certificates.acceptor().accept(tcp);
+            let tls = match tokio::time::timeout(bounds.handshake_max, handshake).await {
+                Ok(Ok(tls)) => tls,
+                failed => {
+                    metrics().handshake_failed();
+                    if let Ok(Err(error)) = failed {
+                        certificates.say_why(&error);
+                    }
+                    return;
+                }
             };
-            let names = tls.get_ref().1.peer_certificates().map(names).unwrap_or_default();
-            let peer = Peer { names, line: Arc::default() };
+            let chain = tls.get_ref().1.peer_certificates();
+            let shown = chain.and_then(|chain| Shown::new(chain, certificates)).map(Arc::new);
+            let peer = Peer { shown, from, line: Arc::default() };
             let connection = Connection::new(Wire::Tls(Box::new(tls)), peer, bounds, place);
             let _gone = sender.send(connection).await;
         });
     }
-}
-
-fn names(chain: &[CertificateDer<'_>]) -> Arc<[String]> {
-    let own = chain.first().and_then(|own| webpki::EndEntityCert::try_from(own).ok());
-    own.iter().flat_map(|own| own.valid_uri_names().map(str::to_owned)).collect()
 }
 
 macro_rules! on_wire {

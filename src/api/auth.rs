@@ -5,6 +5,8 @@ use super::calls::{Admission, Calls};
 use super::credential::{CredentialError, Credentials};
 use super::held::{Counted, Held};
 use super::known::{Method, Methods};
+use super::roles::takes_a_stream;
+use super::validity::Watched;
 use super::{Access, ApiOptions, status};
 use crate::app::Caller;
 use crate::clock::Stopwatch;
@@ -48,6 +50,8 @@ struct Admitted {
     caller: Arc<Caller>,
     behind: Routes,
     admission: Admission,
+    /// Whether the credential still counts, where the call goes on.
+    watched: Watched,
 }
 
 impl Door {
@@ -73,11 +77,18 @@ impl Door {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
+        let line = request.extensions().get::<Peer>().map(|peer| &peer.line);
+        let found = self.credentials.caller(bearer, request.extensions());
+        match (line, &found) {
+            (Some(line), Ok(_)) => line.let_in(),
+            (Some(line), Err(CredentialError::TooMany(_))) => line.give_up(),
+            _ => {}
+        }
+        let (number, caller, watched) = found.map_err(refused)?;
         let behind = self.behind.get(number).filter(|_| method.permitted.to(caller.role));
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller)?;
-        Ok(Some(Admitted { caller, behind, admission }))
+        Ok(Some(Admitted { caller, behind, admission, watched }))
     }
 }
 
@@ -150,15 +161,24 @@ where
             let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
             let asked = deadline_of(request.headers());
             let last = asked.map_or(door.answer_max, |asked| asked.min(door.answer_max));
-            let (answer, admission) = match admitted {
-                Err(status) => (Ok(status.into_http()), None),
-                Ok(None) => (Caught(pin!(within(last, async { inner.call(request).await }))).await, None),
-                Ok(Some(Admitted { caller, mut behind, admission })) => {
+            let (answer, admission, watched) = match admitted {
+                Err(status) => (Ok(status.into_http()), None, None),
+                Ok(None) => {
+                    (Caught(pin!(within(last, async { inner.call(request).await }))).await, None, None)
+                }
+                Ok(Some(Admitted { caller, mut behind, admission, watched })) => {
                     let (reading, one_max) = (admission.reading(), door.message_bytes_max);
-                    let mut request = request.map(|body| Body::new(Counted::new(body, reading, one_max)));
+                    // Whoever reads a stream of requests answers what was taken before it ends.
+                    let (asking, answering) = if takes_a_stream(&method.name) {
+                        (Some(watched), None)
+                    } else {
+                        (None, Some(watched))
+                    };
+                    let mut request =
+                        request.map(|body| Body::new(Counted::new(body, reading, one_max, asking)));
                     request.extensions_mut().insert(caller);
                     let answer = pin!(within(last, async { behind.call(request).await }));
-                    (Caught(answer).await, Some(admission))
+                    (Caught(answer).await, Some(admission), answering)
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {
@@ -180,7 +200,7 @@ where
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
             // A stream that goes on has until its caller's deadline, if there is one; its call counts until then.
             let rest = asked.map(|asked| Box::pin(tokio::time::sleep(asked.saturating_sub(took))));
-            Ok(answer.map(|body| Body::new(Held::new(body, admission, call, rest))))
+            Ok(answer.map(|body| Body::new(Held::new(body, admission, watched, call, rest))))
         };
         InCall::new(name, Box::pin(answering.instrument(span)))
     }

@@ -1,7 +1,9 @@
 //! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
+use super::refusals::Refusals;
 use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use super::tokens::Tokens;
+use super::validity::{Validity, Watched};
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
@@ -12,8 +14,10 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::codegen::http::Extensions;
 
 /// Who the tokens are from and for.
@@ -42,6 +46,12 @@ pub enum CredentialError {
     /// Not one of ours, expired, or malformed.
     #[error("the credential is not valid: {0}")]
     Invalid(&'static str),
+    /// Not looked at: too many bad ones came from the same address. For so long still.
+    #[error("too many bad credentials came from this address; try again later")]
+    TooMany(Duration),
+    /// It was good, and is no longer.
+    #[error("the credential counts no longer: {0}")]
+    Lapsed(&'static str),
     /// A good one, for a controller that is not here. Callers are told no more than whoever may not do something is.
     #[error("the credential is for another controller")]
     Elsewhere,
@@ -120,19 +130,25 @@ impl Issuer {
     /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
-        self.remembers(&digest).map_or_else(|| self.verified(token, digest), Ok)
+        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        known.map(|verified| verified.caller)
     }
 
-    /// The caller behind a token that was verified before and has not expired.
-    fn remembers(&self, digest: &TokenDigest) -> Option<Arc<Caller>> {
-        self.remembered.caller(digest, self.now_s())
+    /// What is known of a token that was verified before and has not expired.
+    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        self.remembered.usable(digest, self.now_s())
     }
 
-    fn verified(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
-        let (caller, expires) = self.verify(token)?;
-        let caller = Arc::new(caller);
-        self.remembered.put(digest, (Arc::clone(&caller), expires));
-        Ok(caller)
+    fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
+        let (caller, expires_s) = guard.verify(|| self.verify(token))?;
+        let verified = Verified { caller: Arc::new(caller), expires_s, key: None };
+        self.remembered.put(digest, verified.clone());
+        Ok(verified)
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, u64), CredentialError> {
@@ -146,7 +162,7 @@ impl Issuer {
             .map_err(|_| CredentialError::Invalid("malformed, or not from this issuer"))?
             .claims;
         if claims.exp <= self.now_s() {
-            return Err(CredentialError::Invalid("expired"));
+            return Err(CredentialError::Invalid("expired; get a new token"));
         }
         if claims.controller != self.controller {
             return Err(CredentialError::Elsewhere);
@@ -175,6 +191,28 @@ pub(super) fn caller_named(role: Role, name: String) -> Result<Caller, Credentia
     Ok(Caller { role, name, subject: None })
 }
 
+/// Stands before the work of verifying a token: of those who bring too many bad ones, no more are verified.
+#[derive(Clone, Copy)]
+pub struct Guard<'a> {
+    refusals: Option<&'a Refusals>,
+    from: Option<IpAddr>,
+}
+
+impl Guard<'_> {
+    /// Lets everything be verified.
+    pub const NONE: Self = Self { refusals: None, from: None };
+
+    pub(super) fn verify<T>(
+        self,
+        verify: impl FnOnce() -> Result<T, CredentialError>,
+    ) -> Result<T, CredentialError> {
+        match self.refusals {
+            Some(refusals) => refusals.verify(self.from, verify),
+            None => verify(),
+        }
+    }
+}
+
 /// Whose word counts about the callers of one controller.
 pub struct Trusted {
     /// Which controller.
@@ -186,21 +224,43 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    fn caller(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
-        let (issuer, tokens) = (self.issuer.as_deref(), self.tokens.as_deref());
-        let remembered = issuer.and_then(|issuer| issuer.remembers(&digest));
-        let remembered = remembered.or_else(|| tokens.and_then(|tokens| tokens.remembers(&digest)));
-        if let Some(caller) = remembered {
-            return Ok(caller);
-        }
-        match (issuer, tokens) {
+    /// The caller behind a token, and for how long that counts.
+    fn caller(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<(Arc<Caller>, Validity), CredentialError> {
+        let verified = match self.remembers(&digest) {
+            Some(verified) => verified,
+            None => self.verified(token, digest, guard)?,
+        };
+        let validity = match (verified.key, &self.tokens) {
+            (Some(key), Some(tokens)) => Validity::Key(verified.expires_s, Arc::clone(tokens), key),
+            _ => Validity::Token(verified.expires_s),
+        };
+        Ok((verified.caller, validity))
+    }
+
+    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        let remembered = self.issuer.as_ref().and_then(|issuer| issuer.remembers(digest));
+        remembered.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.remembers(digest)))
+    }
+
+    fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
+        match (&self.issuer, &self.tokens) {
             // Tokens of the built-in issuer name no key.
             (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
-                Ok(header) if header.kid.is_some() => tokens.verified(token, digest),
-                _ => issuer.verified(token, digest),
+                Ok(header) if header.kid.is_some() => tokens.verified(token, digest, guard),
+                _ => issuer.verified(token, digest, guard),
             },
-            (Some(issuer), None) => issuer.verified(token, digest),
-            (None, Some(tokens)) => tokens.verified(token, digest),
+            (Some(issuer), None) => issuer.verified(token, digest, guard),
+            (None, Some(tokens)) => tokens.verified(token, digest, guard),
             (None, None) => Err(CredentialError::Missing),
         }
     }
@@ -210,6 +270,8 @@ impl Trusted {
 pub struct Credentials {
     /// The first part of every origin: what certificates must be for.
     ledger: String,
+    clock: SharedClock,
+    refusals: Refusals,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
     /// Numbers of the controllers that verified tokens are for.
@@ -223,36 +285,50 @@ struct Named {
 }
 
 impl Credentials {
-    /// For the controllers of one ledger, in the order of their numbers.
+    /// For the controllers of one ledger, in the order of their numbers. From one address so many bad tokens are verified in a
+    /// minute.
     #[must_use]
-    pub fn new(ledger: String, trusted: Vec<Trusted>) -> Self {
-        Self { ledger, trusted, numbers: Remembered::default() }
+    pub fn new(
+        ledger: String,
+        trusted: Vec<Trusted>,
+        refused_per_minute_max: u32,
+        clock: SharedClock,
+    ) -> Self {
+        let refusals = Refusals::new(refused_per_minute_max, Arc::clone(&clock));
+        Self { ledger, clock, refusals, trusted, numbers: Remembered::default() }
     }
 
-    /// Who calls, and the number of their controller: as the token says, or where there is none, as the connection's
-    /// certificate.
+    /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
+    /// as the connection's certificate.
     ///
     /// # Errors
-    /// There is neither, it is not valid, or its controller is not here.
+    /// There is neither, it is not valid or no longer, or its controller is not here.
     pub(super) fn caller(
         &self,
         bearer: Option<&str>,
         connection: &Extensions,
-    ) -> Result<(usize, Arc<Caller>), CredentialError> {
+    ) -> Result<(usize, Arc<Caller>, Watched), CredentialError> {
+        let watched = |validity| Watched::new(validity, Arc::clone(&self.clock));
+        let peer = connection.get::<Peer>();
         let Some(token) = bearer.map(str::trim) else {
-            let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
-            return self.of_certificate(&names).map(|(number, caller)| (number, Arc::new(caller)));
+            let shown = peer.and_then(|peer| peer.shown.as_ref());
+            let shown = shown.ok_or(CredentialError::Missing)?;
+            let validity = Validity::Certificate(Arc::clone(shown));
+            validity.check(self.clock.now_ms())?;
+            let (number, caller) = self.of_certificate(shown.names().iter())?;
+            return Ok((number, Arc::new(caller), watched(validity)));
         };
         let digest = digest_of(token);
         let number = self.numbers.get(&digest);
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
-        let caller = trusted.caller(token, digest)?;
+        let guard = Guard { refusals: Some(&self.refusals), from: peer.and_then(|peer| peer.from) };
+        let (caller, validity) = trusted.caller(token, digest, guard)?;
         if number.is_none() {
             self.numbers.put(digest, claimed);
         }
-        Ok((claimed, caller))
+        Ok((claimed, caller, watched(validity)))
     }
 
     /// Whose a token says that it is; that is not believed before it is checked with their keys.
@@ -266,8 +342,11 @@ impl Credentials {
     }
 
     /// `spiffe://<ledger>/<controller>/<role>/<name>`; of several such names none counts.
-    fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
-        let mut named = names.iter().filter_map(|name| name.strip_prefix("spiffe://"));
+    fn of_certificate<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Result<(usize, Caller), CredentialError> {
+        let mut named = names.filter_map(|name| name.strip_prefix("spiffe://"));
         let (name, None) = (named.next().ok_or(CredentialError::Missing)?, named.next()) else {
             return Err(CredentialError::Invalid("the certificate has several names"));
         };

@@ -13,12 +13,14 @@ mod held;
 mod known;
 mod operator;
 mod profile;
+mod refusals;
 mod remembered;
 mod report;
 mod rights;
 mod roles;
 mod status;
 mod tokens;
+mod validity;
 
 pub use auth::REQUEST_ID;
 pub use calls::{CallBounds, CallsOptions};

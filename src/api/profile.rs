@@ -177,7 +177,8 @@ impl Api {
     }
 }
 
-type Waiting = (u64, JoinHandle<Result<proto::Receipt, Status>>);
+/// A message that was taken, or why no more are.
+type Waiting = Result<(u64, JoinHandle<Result<proto::Receipt, Status>>), Status>;
 
 /// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
 async fn read_stream(
@@ -186,10 +187,16 @@ async fn read_stream(
     mut messages: Streaming<proto::RecordStreamRequest>,
     under_way: mpsc::Sender<Waiting>,
 ) {
-    // An error of the transport ends the stream; what was taken before is still answered.
-    while let Ok(Some(message)) = messages.message().await {
-        let waiting = begin(&app, &caller, message.record.unwrap_or_default()).await;
-        if under_way.send((message.sequence, waiting)).await.is_err() {
+    // What can't be read, or may be no longer, ends the stream; what was taken before is still answered.
+    while let Some(read) = messages.message().await.transpose() {
+        let waiting = match read {
+            Ok(message) => {
+                Ok((message.sequence, begin(&app, &caller, message.record.unwrap_or_default()).await))
+            }
+            Err(status) => Err(status),
+        };
+        let is_last = waiting.is_err();
+        if under_way.send(waiting).await.is_err() || is_last {
             return;
         }
     }
@@ -214,7 +221,14 @@ async fn begin(
 }
 
 async fn answer_in_order(mut waiting: mpsc::Receiver<Waiting>, sender: mpsc::Sender<StreamAnswer>) {
-    while let Some((sequence, task)) = waiting.recv().await {
+    while let Some(taken) = waiting.recv().await {
+        let (sequence, task) = match taken {
+            Ok(taken) => taken,
+            Err(status) => {
+                let _gone = sender.send(Err(status)).await;
+                return;
+            }
+        };
         let outcome = match task.await {
             Ok(Ok(receipt)) => Outcome::Receipt(receipt),
             Ok(Err(status)) => Outcome::Error(stream_error(&status)),

@@ -1,5 +1,6 @@
 //! Verified tokens remembered, so that a signature is checked once and not at every call.
 
+use super::tokens::TrustedKey;
 use crate::app::Caller;
 use lru::LruCache;
 use sha2::{Digest, Sha256};
@@ -20,8 +21,16 @@ pub fn digest_of(token: &str) -> TokenDigest {
 /// Something that is known of each token.
 pub struct Remembered<T>(Mutex<LruCache<TokenDigest, T>>);
 
-/// Who is behind a token, and until when it can be used, seconds since the Unix epoch.
-pub type Verified = (Arc<Caller>, u64);
+/// What a verified token says.
+#[derive(Clone)]
+pub struct Verified {
+    /// Who is behind it.
+    pub caller: Arc<Caller>,
+    /// Until when it can be used, seconds since the Unix epoch.
+    pub expires_s: u64,
+    /// The key that says so; none of the built-in issuer, which has one.
+    pub key: Option<Arc<TrustedKey>>,
+}
 
 impl<T: Clone> Default for Remembered<T> {
     fn default() -> Self {
@@ -51,8 +60,8 @@ impl<T: Clone> Remembered<T> {
 }
 
 impl Remembered<Verified> {
-    /// Who is behind a token that was verified and can be used still.
-    pub fn caller(&self, digest: &TokenDigest, now_s: u64) -> Option<Arc<Caller>> {
-        self.get(digest).filter(|(_, expires_s)| now_s < *expires_s).map(|(caller, _)| caller)
+    /// What a token says that was verified and can be used still.
+    pub fn usable(&self, digest: &TokenDigest, now_s: u64) -> Option<Verified> {
+        self.get(digest).filter(|verified| now_s < verified.expires_s)
     }
 }

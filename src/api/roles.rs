@@ -28,9 +28,31 @@ pub fn methods() -> Vec<String> {
     names
 }
 
+/// Whether a method's caller sends a stream, so that its request may go on for as long as its answer.
+#[must_use]
+pub fn takes_a_stream(action: &str) -> bool {
+    action == "ProfileService/RecordStream"
+}
+
 /// The name of what an HTTP path calls: `/sayso.v1.ProfileService/GetProfile` → `ProfileService/GetProfile`.
 #[must_use]
 pub fn action_of(path: &str) -> &str {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.strip_prefix(PACKAGE).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_takes_a_stream_is_what_the_descriptors_say() {
+        let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        for method in methods {
+            let action = format!("{}/{}", method.parent_service().name(), method.name());
+            assert_eq!(takes_a_stream(&action), method.is_client_streaming(), "{action}");
+        }
+    }
 }

@@ -89,6 +89,11 @@ pub fn of_credential(error: &CredentialError) -> Status {
     if matches!(error, CredentialError::Elsewhere) {
         return forbidden();
     }
+    if let CredentialError::TooMany(wait) = error {
+        let mut details = reason("TOO_MANY_REFUSED");
+        details.set_retry_info(Some(*wait));
+        return Status::with_error_details(Code::ResourceExhausted, error.to_string(), details);
+    }
     Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("UNAUTHENTICATED"))
 }
 

@@ -1,10 +1,10 @@
 //! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
 
-use super::credential::{CredentialError, caller_named, role_from_name};
+use super::credential::{CredentialError, Guard, caller_named, role_from_name};
 use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::SharedClock;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -37,7 +37,16 @@ struct Claims {
     nbf: u64,
 }
 
-type Keys = HashMap<String, (Algorithm, DecodingKey)>;
+/// One of the issuer's keys.
+pub struct TrustedKey {
+    id: String,
+    /// RFC 7638: the same key, whatever else is said about it.
+    thumbprint: String,
+    algorithm: Algorithm,
+    decoding: DecodingKey,
+}
+
+type Keys = HashMap<String, Arc<TrustedKey>>;
 
 /// Checks tokens of one issuer.
 pub struct Tokens {
@@ -67,13 +76,21 @@ impl Tokens {
             return Ok(false);
         }
         let set: JwkSet = serde_json::from_slice(jwks).map_err(|_| CredentialError::Keys("is no JWKS"))?;
-        let keys: Keys = set.keys.iter().filter_map(usable).collect();
+        let usable = set.keys.iter().filter_map(usable);
+        let keys: Keys = usable.map(|key| (key.id.clone(), Arc::new(key))).collect();
         if keys.is_empty() {
             return Err(CredentialError::Keys("has no EdDSA, ES256 or RS256 key with an id"));
         }
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = (digest, keys);
         self.remembered.clear();
         Ok(true)
+    }
+
+    /// Whether the issuer still stands by a key.
+    #[must_use]
+    pub fn trusts(&self, key: &TrustedKey) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.1.get(&key.id).is_some_and(|now| now.thumbprint == key.thumbprint)
     }
 
     /// The caller behind a token.
@@ -83,43 +100,48 @@ impl Tokens {
     /// its key is for, or the signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
-        self.remembers(&digest).map_or_else(|| self.verified(token, digest), Ok)
+        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        known.map(|verified| verified.caller)
     }
 
-    /// The caller behind a token that was verified before, with a key that is trusted still, and has not expired.
-    pub(super) fn remembers(&self, digest: &TokenDigest) -> Option<Arc<Caller>> {
-        self.remembered.caller(digest, self.now_s())
+    /// What is known of a token that was verified before, with a key that is trusted still, and has not expired.
+    pub(super) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        self.remembered.usable(digest, self.now_s())
     }
 
-    pub(super) fn verified(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
+    pub(super) fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
         // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let (caller, expires) = self.verify(token, &keys.1, self.now_s())?;
-        let caller = Arc::new(caller);
-        self.remembered.put(digest, (Arc::clone(&caller), expires));
-        Ok(caller)
+        let verified = guard.verify(|| self.verify(token, &keys.1, self.now_s()))?;
+        self.remembered.put(digest, verified.clone());
+        Ok(verified)
     }
 
     fn now_s(&self) -> u64 {
         self.clock.now_ms() / 1000
     }
 
-    fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<(Caller, u64), CredentialError> {
+    fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<Verified, CredentialError> {
         let invalid = CredentialError::Invalid;
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("malformed"))?;
         let key = header.kid.and_then(|kid| keys.get(&kid));
-        let (algorithm, key) = key.ok_or(invalid("its key is not known"))?;
-        let mut validation = Validation::new(*algorithm);
+        let key = key.ok_or(invalid("its key is not known; get a new token"))?;
+        let mut validation = Validation::new(key.algorithm);
         validation.set_issuer(&[&self.rules.issuer]);
         validation.set_audience(&[&self.rules.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Times are checked below, against the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation);
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
         let claims = claims.map_err(|_| invalid("malformed, or not from this issuer"))?.claims;
         if claims.exp <= now_s {
-            return Err(invalid("expired"));
+            return Err(invalid("expired; get a new token"));
         }
         if claims.nbf > now_s.saturating_add(LEEWAY_S) {
             return Err(invalid("not valid yet"));
@@ -128,12 +150,13 @@ impl Tokens {
             return Err(CredentialError::Elsewhere);
         }
         let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
-        Ok((caller_named(role, claims.sub)?, claims.exp))
+        let caller = Arc::new(caller_named(role, claims.sub)?);
+        Ok(Verified { caller, expires_s: claims.exp, key: Some(Arc::clone(key)) })
     }
 }
 
 /// The algorithm comes from the key's own kind, never from a token's header (RFC 8725, 3.1).
-fn usable(jwk: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
+fn usable(jwk: &Jwk) -> Option<TrustedKey> {
     let id = jwk.common.key_id.clone()?;
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
@@ -146,5 +169,6 @@ fn usable(jwk: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
         }
         _ => return None,
     };
-    Some((id, (algorithm, DecodingKey::from_jwk(jwk).ok()?)))
+    let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).ok()?;
+    Some(TrustedKey { id, thumbprint, algorithm, decoding: DecodingKey::from_jwk(jwk).ok()? })
 }

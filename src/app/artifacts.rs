@@ -51,7 +51,7 @@ impl App {
         if !is_text(&new.name, 0, NAME_BYTES_MAX) {
             return Err(AppError::invalid("name", "must have at most 128 bytes"));
         }
-        let found = self.find_grant(&new.grant).await?.ok_or(AppError::Erased)?;
+        let found = self.find_grant(caller, &new.grant).await?;
         if self.standing(&found, &new.grant)?.1 != caller.name {
             return Err(AppError::NotFound("grant"));
         }

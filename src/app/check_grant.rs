@@ -27,7 +27,8 @@ pub(super) struct Found {
 }
 
 impl App {
-    /// Says whether a grant of the caller's still stands. Others' grants are as if they did not exist.
+    /// Says whether a grant of the caller's still stands. Others' grants are as if they did not exist, also once they are
+    /// erased.
     ///
     /// # Errors
     /// There is no such grant of the caller's; or the store.
@@ -41,9 +42,12 @@ impl App {
         {
             return if is_own { Ok(standing) } else { Err(AppError::NotFound("grant")) };
         }
-        let Some(found) = self.find_grant(grant).await? else {
-            let reason = Some(Reason::Erased);
-            return Ok(Standing { stands: false, expires_at_ms: 0, reason });
+        let found = match self.find_grant(caller, grant).await {
+            Err(AppError::Erased) => {
+                let reason = Some(Reason::Erased);
+                return Ok(Standing { stands: false, expires_at_ms: 0, reason });
+            }
+            found => found?,
         };
         let (standing, recipient) = self.standing(&found, grant)?;
         if is_for(caller, &recipient) { Ok(standing) } else { Err(AppError::NotFound("grant")) }
@@ -90,21 +94,32 @@ impl App {
         Ok((Standing { stands: false, expires_at_ms: issued.expires_at_ms, reason }, issued.recipient))
     }
 
-    /// Finds a grant by its id alone; nothing where it was erased.
-    pub(super) async fn find_grant(self: &Arc<Self>, grant: &GrantId) -> Result<Option<Found>, AppError> {
+    /// Finds a grant by its id alone.
+    ///
+    /// # Errors
+    /// There is no such grant. It was erased, where the caller may know that: the service that it was issued to, and staff;
+    /// by what the completion of the erasure says, which is all that is left of it. To anybody else it is as if it had never
+    /// been, as is any other id at its place. Or the store.
+    pub(super) async fn find_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Found, AppError> {
         let missing = || AppError::NotFound("grant");
         if grant.position >= self.store().head().size {
             return Err(missing());
         }
-        let Some(bytes) = self.store().read_entry(grant.position)?.bytes else { return Ok(None) };
+        let gone =
+            || if self.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
+        let Some(bytes) = self.store().read_entry(grant.position)?.bytes else { return gone() };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
         if header.handle == Handle::NOBODY || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());
         }
-        let Some(lane) = self.lane_by_handle(header.handle).await? else { return Ok(None) };
+        let Some(lane) = self.lane_by_handle(header.handle).await? else { return gone() };
         self.known_grants.put(*grant, &lane, event);
-        Ok(Some(Found { lane, event }))
+        Ok(Found { lane, event })
     }
 }
 

@@ -104,7 +104,7 @@ impl App {
         bounds_as_of_ms: Option<u64>,
     ) -> Result<Evaluation, AppError> {
         let missing = || AppError::NotFound("grant");
-        let found = self.find_grant(grant).await?.ok_or(AppError::Erased)?;
+        let found = self.find_grant(caller, grant).await?;
         let own = self.vault.subject(subject)?;
         if own.is_none_or(|own| own.handle != found.lane.keys.handle) {
             return Err(missing());

@@ -86,13 +86,14 @@ impl App {
     /// Tells the lineage of a grant: what was known then, who allowed it, and what has become of it.
     ///
     /// # Errors
-    /// No such grant of the caller's (or, for a subject, about them), or it was erased; or the store.
+    /// No such grant of the caller's (or, for a subject, about them), or it was erased and the caller may know that; or the
+    /// store.
     pub async fn explain_grant(
         self: &Arc<Self>,
         caller: &Caller,
         grant: &GrantId,
     ) -> Result<Explanation, AppError> {
-        let found = self.find_grant(grant).await?.ok_or(AppError::Erased)?;
+        let found = self.find_grant(caller, grant).await?;
         if let Some(subject) = &caller.subject {
             let own = self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.lane.keys.handle);
             if !own {

@@ -41,7 +41,7 @@ impl App {
         if !is_text(&used.reply, 1, REPLY_BYTES_MAX) {
             return Err(AppError::invalid("reply", "must have 1 to 128 bytes"));
         }
-        let found = self.find_grant(grant).await?.ok_or(AppError::Erased)?;
+        let found = self.find_grant(caller, grant).await?;
         let event = super::lane::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(AppError::NotFound("grant")) };
         if issued.recipient != caller.name {

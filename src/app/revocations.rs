@@ -3,8 +3,9 @@
 use super::error::AppError;
 use super::{App, Caller};
 use crate::domain::event::{Event, Reason};
-use crate::domain::ids::EventId;
+use crate::domain::ids::{EventId, GrantId};
 use crate::telemetry::metrics;
+use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -18,6 +19,8 @@ pub(super) const OPEN: &[u8] = b"open";
 pub(super) const BUILT: &[u8] = b"bilt";
 const FALLS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
+/// Grants that were erased, and whose they were.
+const GONE: &[u8] = b"gone";
 const ACKNOWLEDGED: &[u8] = b"ack";
 /// Records read at once while a watch catches up.
 const READ_COUNT: usize = 256;
@@ -62,6 +65,10 @@ fn falls_of(recipient: &str) -> Vec<u8> {
     [FALLS, &named(recipient)].concat()
 }
 
+fn gone(grant: &GrantId) -> Vec<u8> {
+    [GONE, &grant.position.to_be_bytes(), &grant.token].concat()
+}
+
 fn acknowledged_by(position: u64, recipient: &str) -> Vec<u8> {
     [ACKNOWLEDGED, &position.to_be_bytes(), &named(recipient)].concat()
 }
@@ -86,6 +93,10 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         Event::ErasureCompleted(done) => {
             let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
+            for each in &done.recipients {
+                let ids = each.grant_ids.iter().filter_map(|id| id.parse::<GrantId>().ok());
+                records.extend(ids.map(|id| ([gone(&id), named(&each.name)].concat(), Vec::new())));
+            }
             let told = done.recipients.iter();
             records.extend(told.map(|each| {
                 let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
@@ -211,6 +222,16 @@ impl App {
             });
         }
         Ok(fallen)
+    }
+
+    /// Whether a caller may know that there was a grant of this id, which is erased: the recipient, and staff.
+    pub(super) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
+        let key = match caller.role {
+            Role::Service => [gone(grant), named(&caller.name)].concat(),
+            Role::Steward | Role::Auditor => gone(grant),
+            _ => return Ok(false),
+        };
+        Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
     }
 
     /// Whether something fell for this recipient at this position.

@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Outcomes remembered; the memory is emptied when it is full.
 const REMEMBERED_MAX: usize = 65_536;
@@ -67,6 +67,17 @@ pub struct Bounds {
     remembered: Mutex<Remembered>,
     /// Bounds of persons' own, by their text.
     personal: Mutex<HashMap<String, Arc<Personal>>>,
+}
+
+/// Reads and validates policies as those of a provider's pack are, for the fuzzers; what comes of it is nobody's. What is not
+/// the publisher's, schema and vocabulary, is made once.
+#[doc(hidden)]
+pub fn decode_policies(policies: String) {
+    static VALIDATOR: OnceLock<Option<Validator>> = OnceLock::new();
+    let validator = VALIDATOR.get_or_init(|| schema().ok().map(Validator::new));
+    let pack = BoundsPublished { pack: "fuzz".into(), policies, ..BoundsPublished::default() };
+    let _verdict =
+        validator.as_ref().map(|validator| pack::compile(&pack, Tier::Provider, validator).is_ok());
 }
 
 type Remembered = HashMap<Circumstances, Option<Arc<Denial>>>;

@@ -19,7 +19,7 @@ mod tests;
 mod trial;
 
 pub use decide::{Allowed, Case, Decision};
-pub use engine::{Bounds, BoundsError, Denial};
+pub use engine::{Bounds, BoundsError, Denial, decode_policies};
 pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
 pub use personal::{PERSONAL, personal_policies, personal_title};
 pub use roles::{Permitted, RoleTable};

@@ -2,11 +2,13 @@
 
 use super::Connection;
 use super::connect::Link;
-use super::daemon::{DaemonError, Layout, custody, open_app};
+use super::daemon::DaemonError;
 use super::error::CliError;
+use super::layout::Layout;
 use super::output::Out;
 use super::partial::Partial;
 use super::progress;
+use super::settings::{custody, open_app};
 use crate::app::{self, Restored};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
@@ -77,10 +79,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let config = match &self.config {
-            Some(path) => Config::read(path).map_err(CliError::usage)?,
-            None => Config { data: at.data.clone(), ..Config::default() },
-        };
+        let config = at.settings(self.config.as_deref())?;
         config.check().map_err(CliError::usage)?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let (file, settings) = (self.file, config.clone());

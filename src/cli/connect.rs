@@ -1,7 +1,7 @@
 //! Where the daemon is, and with which credential it is called.
 
-use super::daemon::Layout;
 use super::error::CliError;
+use super::layout::Layout;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,11 +36,15 @@ pub(super) struct Connection {
     /// File with the token to call with. Default: the role's token of the `--dev` daemon in --data.
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Data folder of a `--dev` daemon, to find its tokens.
+    /// Data folder: of a `--dev` daemon, to find its tokens; for `serve`, `token` and `restore`, the one to work on, before what
+    /// --config says (SAYSO_DATA counts only where there is no --config).
     #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,
+    /// Whether --data stands on the command line itself.
+    #[arg(skip)]
+    pub is_data_given: bool,
     /// Role to call as, with the tokens in --data. Default: whichever the command is for.
-    #[arg(long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
+    #[arg(id = "as", long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
 }
 
@@ -220,6 +224,7 @@ mod tests {
             tls_key: None,
             token_file: token_file.cloned(),
             data: folder.path().to_owned(),
+            is_data_given: false,
             role: role.map(str::to_owned),
         };
         let token = |at: &Connection| {

@@ -1,29 +1,24 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
+use super::layout::{Layout, check_secrets, make_private_dir};
 use super::served::{self, Served};
 use super::{bounds_of_door as bounds, renew, witnessing};
 use crate::api::{self, Access, CredentialError, Credentials, Issuer, ServeError};
-use crate::app::{
-    App, Declared, OpenError, ReportSettings, Restored, RightsSettings, RoleTable, Settings, TierKeys,
-};
+use crate::app::{App, OpenError, RoleTable};
 use crate::bounds::BoundsError;
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, ConfigError, RequestRules};
-use crate::domain::attribute::InferenceTerms;
-use crate::domain::request::Jurisdiction;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
-use crate::package::Controller;
+use crate::config::{Config, ConfigError};
+use crate::ledger::LedgerError;
 use crate::secret;
 use crate::store::StoreError;
-use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::telemetry::metrics;
 use crate::tls::{Certificates, Incoming, TlsError, TlsFiles};
-use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
+use crate::vault::VaultError;
 use crate::web;
 use ed25519_dalek::SigningKey;
 use std::io::Error;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -93,112 +88,6 @@ pub struct Daemon {
     pub served: Vec<Served>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<(), DaemonError>>>,
-}
-
-/// Where things lie in the data folder.
-pub struct Layout(PathBuf);
-
-impl Layout {
-    /// Of a data folder.
-    #[must_use]
-    pub fn new(data: &Path) -> Self {
-        Self(data.to_owned())
-    }
-
-    /// Keys of the daemon itself: log, root, issuer.
-    #[must_use]
-    pub fn secrets(&self) -> PathBuf {
-        self.0.join("secrets")
-    }
-
-    /// What a restore leaves to be said in the log at the next start.
-    fn restored(&self) -> PathBuf {
-        self.0.join("restored.json")
-    }
-
-    /// Whether a restore is still to be said in the log.
-    pub(super) fn is_being_restored(&self) -> bool {
-        self.restored().exists()
-    }
-
-    fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
-        let path = self.restored();
-        match std::fs::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|error| DaemonError::File(path, error.into()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DaemonError::File(path, error)),
-        }
-    }
-
-    fn forget_restored(&self) -> Result<(), DaemonError> {
-        match std::fs::remove_file(self.restored()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(DaemonError::File(self.restored(), error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Durable before the log that it is about has its name.
-    pub(super) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
-        let path = self.restored();
-        let failed = |error| DaemonError::File(path.clone(), error);
-        let text = serde_json::to_vec_pretty(restored).map_err(|error| failed(error.into()))?;
-        let unfinished = path.with_extension("unfinished");
-        std::fs::write(&unfinished, text).map_err(failed)?;
-        std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&unfinished, &path).map_err(failed)?;
-        std::fs::File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(failed)
-    }
-
-    pub(super) fn log(&self) -> PathBuf {
-        self.0.join("log")
-    }
-
-    pub(super) fn keys(&self) -> PathBuf {
-        self.0.join("keys")
-    }
-
-    pub(super) fn checkpoint(&self) -> PathBuf {
-        self.0.join("checkpoint")
-    }
-
-    /// What `--dev` leaves for people: tokens and the verifier key.
-    #[must_use]
-    pub fn dev(&self) -> PathBuf {
-        self.0.join("dev")
-    }
-}
-
-/// Makes a folder that only its owner may enter.
-///
-/// # Errors
-/// The system refuses.
-pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| DaemonError::File(path.to_owned(), error))
-}
-
-/// The folder of secrets, and every file in it, also one that is not read today, is its owner's alone.
-fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
-    let mut paths = vec![secrets.to_owned()];
-    for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
-        paths.push(file.map_err(|error| failed(secrets, error))?.path());
-    }
-    for path in paths {
-        let mode = std::fs::metadata(&path).map_err(|error| failed(&path, error))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let wide = std::io::ErrorKind::PermissionDenied;
-            let wanted = "others may enter or read it; set its mode to 0700 (a folder) or 0600 (a file)";
-            return Err(failed(&path, Error::new(wide, wanted)));
-        }
-    }
-    Ok(())
 }
 
 /// The issuer of a data folder's credentials.
@@ -283,7 +172,7 @@ impl Daemon {
             incoming.map_err(|error| DaemonError::Listen(at, error))
         };
         let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
-        daemon.serve_grpc(config, grpc, Arc::clone(&table), &stopped);
+        daemon.serve_grpc(config, grpc, Arc::clone(&table), &clock, &stopped);
         daemon.serve_http(http, table, &stopped);
         daemon.look_after(&each, &clock, &stopped);
         renew::keep_certificates(config, certificates, stopped);
@@ -295,10 +184,16 @@ impl Daemon {
         config: &Config,
         incoming: Incoming,
         table: Arc<RoleTable>,
+        clock: &SharedClock,
         stopped: &watch::Receiver<bool>,
     ) {
         let trusted = self.served.iter().map(Served::trusted).collect();
-        let credentials = Arc::new(Credentials::new(config.ledger.clone(), trusted));
+        let credentials = Arc::new(Credentials::new(
+            config.ledger.clone(),
+            trusted,
+            config.door.refused_per_minute_max,
+            Arc::clone(clock),
+        ));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
         let options = bounds::calls(config);
         let access = Access { credentials, table };
@@ -358,6 +253,7 @@ fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         client_ca: tls.client_ca.clone(),
+        client_crls: tls.client_crls.clone(),
     };
     Ok(Some(Certificates::open(files)?))
 }
@@ -396,138 +292,4 @@ async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
 
 fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, DaemonError> {
     listener.local_addr().map_err(|error| DaemonError::Listen(asked, error))
-}
-
-/// Opens the application; what a restore left to be said is said, and then forgotten.
-///
-/// # Errors
-/// Keys or stores can't be opened.
-pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<App>, DaemonError> {
-    let app = App::open(settings(config, clock)?).await?;
-    Layout::new(&config.data).forget_restored()?;
-    Ok(app)
-}
-
-/// Who keeps the root key.
-///
-/// # Errors
-/// The file can't be opened, or the token.
-pub(super) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
-    Ok(match &config.pkcs11 {
-        Some(at) => {
-            let token = TokenCustody::open(&at.module, &at.token, &at.pin_file);
-            Arc::new(token.map_err(VaultError::from)?)
-        }
-        None => {
-            let file = Layout::new(&config.data).secrets().join("root.key");
-            Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
-        }
-    })
-}
-
-/// Who keeps the root key, to be looked at alone; and which places of its file are damaged.
-///
-/// # Errors
-/// The file can't be read, or the token can't be opened.
-pub(super) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
-    if config.pkcs11.is_some() {
-        return Ok((custody(config)?, Vec::new()));
-    }
-    let file = Layout::new(&config.data).secrets().join("root.key");
-    let custody = FileCustody::look(&file).map_err(VaultError::from)?;
-    let damage = custody.damage().map_err(VaultError::from)?;
-    Ok((Arc::new(custody), damage))
-}
-
-fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
-    let layout = Layout::new(&config.data);
-    let secrets = layout.secrets();
-    let limits = &config.limits;
-    let restored = layout.read_restored()?;
-    // What was given out had been durable: an end before that is no torn write, and must not be cut off.
-    let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
-    let entries_min = if restored.is_some() { 0 } else { kept.size() };
-    let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
-    let witnesses = witnessing::asked(config)?.iter().map(|one| one.key.to_string()).collect();
-    let log = EmbeddedLog::open(&layout.log(), options)?;
-    let found = log.recovery();
-    if let Some(position) = found.rebuilt_from {
-        tracing::info!(position, clean = found.clean, "indexes were brought up from the segments");
-    }
-    Ok(Settings {
-        ledger: LedgerOptions {
-            origin: config.origin(),
-            queue_max: limits.queue_requests_max,
-            batch_events_max: limits.batch_events_max,
-            clock_skew_max_ms: limits.clock_skew_ms_max,
-            sealed_age_max_ms: limits.sealed_age_ms_max,
-            checkpoint_file: Some(layout.checkpoint()),
-            is_restored: restored.is_some(),
-        },
-        log_keys: LogKeys::Folder(secrets),
-        custody: custody(config)?,
-        log: Arc::new(log),
-        keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
-        tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
-        clock,
-        cached_subjects_max: limits.cached_subjects_max,
-        controller: controller(config),
-        rights: RightsSettings {
-            jurisdiction: match config.rights.jurisdiction {
-                RequestRules::Gdpr => Jurisdiction::Gdpr,
-                RequestRules::California => Jurisdiction::California,
-            },
-            steward_decides_erasures: config.rights.steward_decides_erasures,
-        },
-        restored,
-        inferences: inference_terms(config),
-        witnesses,
-        report: report_settings(config),
-    })
-}
-
-fn inference_terms(config: &Config) -> InferenceTerms {
-    let in_ms = |days: u32| u64::from(days).saturating_mul(86_400_000);
-    let by_category = config.inferences.lasts_days_by_category.iter();
-    InferenceTerms {
-        lasts_ms: in_ms(config.inferences.lasts_days),
-        lasts_ms_by_category: by_category.map(|(category, days)| (category.clone(), in_ms(*days))).collect(),
-    }
-}
-
-fn report_settings(config: &Config) -> ReportSettings {
-    let (report, processing) = (&config.report, config.processing.clone());
-    ReportSettings {
-        k_min: report.k_min,
-        epsilon_max: report.epsilon_max,
-        noise_required: report.noise_required,
-        differences_allowed: report.differences_allowed,
-        releases_a_day: report.releases_a_day_declared,
-        processing: Declared {
-            controller: processing.controller,
-            contact: processing.contact,
-            representative: processing.representative,
-            data_protection_officer: processing.data_protection_officer,
-            data_subjects: processing.data_subjects,
-            recipients: processing.recipients,
-            transfers: processing.transfers,
-            retention: processing.retention,
-            security_measures: processing.security_measures,
-        },
-    }
-}
-
-/// Who is answerable, as people are told.
-fn controller(config: &Config) -> Controller {
-    let of = config.organisation.clone();
-    Controller {
-        id: config.controller.clone(),
-        name: of.name,
-        contact: of.contact,
-        address: of.address,
-        url: of.url,
-        rights_url: of.rights_url,
-        jurisdiction: of.jurisdiction,
-        storage_locations: of.storage_locations,
-    }
 }

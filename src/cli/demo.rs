@@ -2,8 +2,9 @@
 
 use super::Connection;
 use super::audit::Audit;
-use super::daemon::{Daemon, Layout};
+use super::daemon::Daemon;
 use super::error::CliError;
+use super::layout::Layout;
 use super::output::Out;
 use super::serve::{interrupted, leave_dev_files};
 use super::{Cli, Command};
@@ -74,6 +75,7 @@ impl Story<'_> {
             tls_key: None,
             token_file: None,
             data: self.data.to_owned(),
+            is_data_given: false,
             role: None,
         }
     }

@@ -1,9 +1,11 @@
 //! `sayso fsck`
 
-use super::daemon::{DaemonError, Layout, custody_to_look_at};
+use super::daemon::DaemonError;
 use super::error::CliError;
+use super::layout::Layout;
 use super::output::Out;
 use super::progress;
+use super::settings::custody_to_look_at;
 use crate::app::{Examination, Examined, examine};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;

@@ -15,11 +15,13 @@ mod describe;
 mod error;
 mod export_subject;
 pub mod fsck;
+mod given;
 mod grant;
 mod harden;
 mod hold;
 mod import;
 mod keys;
+mod layout;
 mod output;
 mod partial;
 mod profile;
@@ -33,6 +35,7 @@ mod retention;
 mod rights;
 mod serve;
 pub mod served;
+mod settings;
 mod signal;
 mod token;
 mod uses;
@@ -139,7 +142,7 @@ const LEFT_OVER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Reads the command line and runs it to its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::parse_given(std::env::args_os()) {
         Ok(cli) => run(cli),
         Err(error) => misused(&error),
     }

@@ -3,8 +3,8 @@
 use super::Connection;
 use super::bounds::client;
 use super::connect::parse_time;
-use super::daemon::Layout;
 use super::error::CliError;
+use super::layout::Layout;
 use super::output::{self, Out, table};
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;

@@ -1,9 +1,10 @@
 //! `sayso serve`
 
 use super::connect::dev_token;
-use super::daemon::{Daemon, DaemonError, Layout, make_private_dir, use_dev_tier_keys};
+use super::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use super::error::CliError;
 use super::harden::harden;
+use super::layout::{Layout, make_private_dir};
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
@@ -28,7 +29,7 @@ const ENDED_AT_ONCE: i32 = 1;
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
 pub(super) struct Serve {
-    /// Configuration file (TOML).
+    /// Configuration file (TOML). What stands on the command line counts before it.
     #[arg(long)]
     config: Option<PathBuf>,
     /// For development: makes keys and a token for each role in DATA/dev. Loopback only, plaintext.
@@ -43,13 +44,19 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path).map_err(CliError::usage)?,
-            None => Config { data: at.data.clone(), ..Config::default() },
-        };
+    /// What the command line and the file say together; the command line counts first.
+    pub(super) fn settings(&self, at: &super::Connection) -> Result<Config, CliError> {
+        let mut config = at.settings(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.http = self.http.unwrap_or(config.http);
+        if self.dev && config.tls.is_some() {
+            return Err(CliError::usage("--dev is for loopback in plain text: leave out --dev, or `[tls]`"));
+        }
+        Ok(config)
+    }
+
+    pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
+        let mut config = self.settings(at)?;
         if self.dev {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }

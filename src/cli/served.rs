@@ -1,7 +1,9 @@
 //! What a daemon serves: each controller's application, and whose word counts about its callers.
 
-use super::daemon::{DaemonError, issuer, make_private_dir, open_app};
+use super::daemon::{DaemonError, issuer};
+use super::layout::make_private_dir;
 use super::renew;
+use super::settings::open_app;
 use crate::api::{Issuer, Tokens, Trusted};
 use crate::app::App;
 use crate::clock::SharedClock;

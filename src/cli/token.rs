@@ -7,7 +7,6 @@ use super::error::CliError;
 use super::output::Out;
 use crate::api::role_from_name;
 use crate::clock::SystemClock;
-use crate::config::Config;
 use clap::Args;
 use sayso_proof::event::Role;
 use std::path::PathBuf;
@@ -41,10 +40,7 @@ pub(super) struct Token {
 
 impl Token {
     pub fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let config = match &self.config {
-            Some(path) => Config::read(path).map_err(CliError::usage)?,
-            None => Config { data: at.data.clone(), ..Config::default() },
-        };
+        let config = at.settings(self.config.as_deref())?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let role = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
         if (role == Role::Subject) != self.subject.is_some() {

@@ -57,7 +57,12 @@ impl Witness {
         let book = Book::open(&self.folder, &self.name, &logs, Arc::new(SystemClock));
         let book = Arc::new(book.map_err(CliError::failed)?);
         let files = self.certificate.zip(self.certificate_key);
-        let files = files.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: None });
+        let files = files.map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_ca: None,
+            client_crls: Vec::new(),
+        });
         let certificates = files.map(crate::tls::Certificates::open).transpose().map_err(CliError::failed)?;
         let listener = tokio::net::TcpListener::bind(self.listen).await;
         let listener = listener.map_err(|error| CliError::failed(format!("{}: {error}", self.listen)))?;

@@ -17,6 +17,9 @@ pub struct DoorConfig {
     /// Connections at once from one address (IPv6: one /64), on each of the two ports; further ones are closed. 1 to
     /// 1,000,000. Raise it behind a proxy.
     pub connections_per_address_max: usize,
+    /// Bad tokens that are looked at from one address (IPv6: one /64) in a minute; beyond them only tokens that were good
+    /// before, and certificates, are taken from there, and connections that bring nothing else are closed. 1 to 1,000,000.
+    pub refused_per_minute_max: u32,
     /// How long a handshake may take, seconds. 1 to 300.
     pub handshake_s_max: u64,
     /// Requests of one credential that are being read, bytes; further ones are refused. 1 MiB to 64 GiB.
@@ -51,6 +54,7 @@ impl Default for DoorConfig {
             subject: CallsConfig { per_second_max: 50, burst_max: 200, at_once_max: 16 },
             staff: CallsConfig { per_second_max: 10_000, burst_max: 10_000, at_once_max: 256 },
             connections_per_address_max: 1_024,
+            refused_per_minute_max: 600,
             handshake_s_max: 10,
             request_bytes_max: 256 << 20,
             calls_per_connection_max: 1_024,
@@ -77,6 +81,8 @@ impl DoorConfig {
         within(connections, 1..=1_000_000, "door.connections_per_address_max", "1 to 1,000,000")?;
         let bytes = whole(self.request_bytes_max);
         within(bytes, 1 << 20..=64 << 30, "door.request_bytes_max", "1 MiB to 64 GiB")?;
+        let refused = self.refused_per_minute_max.into();
+        within(refused, 1..=1_000_000, "door.refused_per_minute_max", "1 to 1,000,000")?;
         within(self.handshake_s_max, 1..=300, "door.handshake_s_max", "1 to 300")?;
         let calls = self.calls_per_connection_max.into();
         within(calls, 1..=100_000, "door.calls_per_connection_max", "1 to 100,000")?;
@@ -94,7 +100,14 @@ mod tests {
     #[test]
     fn nothing_is_without_a_bound() {
         DoorConfig::default().check().unwrap();
-        for bad in ["request_bytes_max", "handshake_s_max", "idle_s_max", "stall_s_max", "answer_s_max"] {
+        for bad in [
+            "request_bytes_max",
+            "handshake_s_max",
+            "idle_s_max",
+            "stall_s_max",
+            "answer_s_max",
+            "refused_per_minute_max",
+        ] {
             let config: DoorConfig = toml::from_str(&format!("{bad} = 0")).unwrap();
             assert!(config.check().is_err(), "{bad}");
         }

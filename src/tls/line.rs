@@ -3,7 +3,7 @@
 
 use crate::clock::Stopwatch;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ pub struct Line {
     quiet_since_ms: AtomicU64,
     /// Calls whose reader has a piece of the answer in hand, and since when, milliseconds since the connection began.
     reading: Mutex<HashMap<u64, u64>>,
+    /// Somebody was let in over it.
+    is_good: AtomicBool,
+    /// It brings nothing but what is refused.
+    is_given_up: AtomicBool,
 }
 
 impl Default for Line {
@@ -27,6 +31,8 @@ impl Default for Line {
             under_way: AtomicU64::new(0),
             quiet_since_ms: AtomicU64::new(0),
             reading: Mutex::default(),
+            is_good: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
         }
     }
 }
@@ -40,8 +46,22 @@ impl Line {
         Call { line: Arc::clone(self), number, is_in_hand: false }
     }
 
-    /// Whether the connection should end: no call under way for `idle_max`, or a piece of an answer that nobody has
-    /// taken for `stall_max`.
+    /// Somebody was let in over it.
+    pub fn let_in(&self) {
+        if !self.is_good.load(Ordering::Relaxed) {
+            self.is_good.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It should end, unless somebody was let in over it: others may share it.
+    pub fn give_up(&self) {
+        if !self.is_good.load(Ordering::Relaxed) {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection should end: it was given up, no call was under way for `idle_max`, or there is a piece of an
+    /// answer that nobody has taken for `stall_max`.
     #[must_use]
     pub fn is_over(&self, idle_max: Duration, stall_max: Duration) -> bool {
         // How many are under way is looked at first: whoever ends the last one has said since when it is quiet before.
@@ -50,7 +70,8 @@ impl Line {
         let now_ms = self.now_ms();
         let passed =
             |since_ms: u64, max: Duration| u128::from(now_ms.saturating_sub(since_ms)) > max.as_millis();
-        (is_quiet && passed(quiet_since_ms, idle_max))
+        self.is_given_up.load(Ordering::Relaxed)
+            || (is_quiet && passed(quiet_since_ms, idle_max))
             || self.reading().values().any(|since_ms| passed(*since_ms, stall_max))
     }
 
@@ -119,5 +140,15 @@ mod tests {
         assert!(!line.is_over(NEVER, Duration::ZERO), "it is over");
         std::thread::sleep(Duration::from_millis(5));
         assert!(line.is_over(Duration::ZERO, NEVER));
+    }
+
+    #[test]
+    fn a_line_is_given_up_unless_somebody_was_let_in() {
+        let (shared, bad) = (Line::default(), Line::default());
+        shared.let_in();
+        shared.give_up();
+        assert!(!shared.is_over(NEVER, NEVER));
+        bad.give_up();
+        assert!(bad.is_over(NEVER, NEVER));
     }
 }

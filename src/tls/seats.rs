@@ -56,7 +56,7 @@ impl Drop for Seat {
 }
 
 /// Of IPv6 the first 64 bits: the rest is its owner's to choose.
-fn whose(address: IpAddr) -> IpAddr {
+pub(super) fn whose(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(six) => match six.to_ipv4_mapped() {

@@ -71,11 +71,76 @@ async fn grants_are_their_recipients_alone() {
     let check = || proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     assert!(tutor.grant.check_grant(check()).await.unwrap().into_inner().stands);
     let foreign = other.grant.check_grant(check()).await.unwrap_err();
-    let mut guessed = grant.grant_id.clone();
-    guessed.replace_range(guessed.len() - 1.., if guessed.ends_with('0') { "1" } else { "0" });
+    let guessed = altered(&grant.grant_id);
     let missing = other.grant.check_grant(proto::CheckGrantRequest { grant_id: guessed }).await.unwrap_err();
     assert_eq!((foreign.code(), foreign.message()), (missing.code(), missing.message()));
     assert_eq!(foreign.code(), Code::NotFound);
+}
+
+/// The id of a grant that never was, where this one is.
+fn altered(grant: &str) -> String {
+    let (rest, last) = grant.split_at(grant.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_had_an_erased_grant_is_told_so_and_nobody_else() {
+    let harness = Harness::start().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    harness::publish_notice(&mut steward).await;
+    let mut tutor = harness.as_role(Role::Service, "tutor").await;
+    let mut other = harness.as_role(Role::Service, "other").await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    tutor.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
+    let guessed = altered(&grant);
+    let erase = proto::SubmitRequestRequest {
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::All.into(),
+        subject: "ada".into(),
+        ..Default::default()
+    };
+    steward.rights.submit_request(erase).await.unwrap();
+    let check = |id: &String| proto::CheckGrantRequest { grant_id: id.clone() };
+    let explain = |id: &String| proto::ExplainGrantRequest { grant_id: id.clone() };
+    let used = |id: &String| proto::ReportUseRequest {
+        grant_id: id.clone(),
+        reply: "r".into(),
+        ..Default::default()
+    };
+    let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
+    assert_eq!((told.stands, told.reason()), (false, proto::Reason::Erased));
+    let erased = [
+        tutor.grant.explain_grant(explain(&grant)).await.unwrap_err(),
+        tutor.grant.report_use(used(&grant)).await.unwrap_err(),
+        steward.grant.explain_grant(explain(&grant)).await.unwrap_err(),
+    ];
+    for status in erased {
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    }
+    let missing = proto::CheckGrantRequest { grant_id: "g9999-0000000000000000".into() };
+    let missing = other.grant.check_grant(missing).await.unwrap_err();
+    for status in [
+        other.grant.check_grant(check(&grant)).await.unwrap_err(),
+        other.grant.check_grant(check(&guessed)).await.unwrap_err(),
+        other.grant.explain_grant(explain(&grant)).await.unwrap_err(),
+        other.grant.report_use(used(&grant)).await.unwrap_err(),
+        tutor.grant.check_grant(check(&guessed)).await.unwrap_err(),
+        tutor.grant.explain_grant(explain(&guessed)).await.unwrap_err(),
+        tutor.grant.report_use(used(&guessed)).await.unwrap_err(),
+        steward.grant.explain_grant(explain(&guessed)).await.unwrap_err(),
+        ada.grant.explain_grant(explain(&grant)).await.unwrap_err(),
+    ] {
+        let same = (status.code(), status.message(), status.details());
+        assert_eq!(same, (Code::NotFound, missing.message(), missing.details()));
+    }
+    // Also after a restart.
+    let harness = harness.restart().await;
+    let mut tutor = harness.as_role(Role::Service, "tutor").await;
+    let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
+    assert_eq!(told.reason(), proto::Reason::Erased);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,11 @@ pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> Strin
 }
 
 pub async fn channel(daemon: &Daemon) -> Channel {
-    Channel::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap()
+    channel_to(daemon.grpc).await
+}
+
+pub async fn channel_to(at: std::net::SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{at}")).unwrap().connect().await.unwrap()
 }
 
 async fn as_role(daemon: &Daemon, controller: &str, role: Role, name: &str) -> Clients {

@@ -16,13 +16,13 @@ use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
 
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
+pub struct Authority {
+    pub pem: String,
+    pub issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,23 +31,29 @@ impl Authority {
     }
 
     /// Certificate and key, PEM, with URI names.
-    fn sign(&self, names: &[&str]) -> (String, String) {
+    pub fn sign(&self, names: &[&str]) -> (String, String) {
+        self.sign_with(names, |_| ())
+    }
+
+    /// As [`Authority::sign`], with what else the certificate says.
+    pub fn sign_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         for name in names {
             params.subject_alt_names.push(SanType::URI((*name).try_into().unwrap()));
         }
+        change(&mut params);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
-fn private(path: &Path, text: &str) {
+pub fn private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Certificates of a daemon in `dir`, signed by `authority`; clients' by `clients`.
-fn tls(dir: &Path, authority: &Authority, clients: &Authority) -> Tls {
+pub fn tls(dir: &Path, authority: &Authority, clients: &Authority) -> Tls {
     let (certificate, key) = authority.sign(&[]);
     std::fs::write(dir.join("server.pem"), certificate).unwrap();
     private(&dir.join("server.key"), &key);
@@ -56,20 +62,21 @@ fn tls(dir: &Path, authority: &Authority, clients: &Authority) -> Tls {
         certificate: dir.join("server.pem"),
         key: dir.join("server.key"),
         client_ca: Some(dir.join("clients.pem")),
+        client_crls: Vec::new(),
         reload_s: 1,
     }
 }
 
-fn trusting(authority: &Authority) -> ClientTlsConfig {
+pub fn trusting(authority: &Authority) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem)).domain_name("localhost")
 }
 
-async fn connect(daemon: &Daemon, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+pub async fn connect(daemon: &Daemon, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("https://{}", daemon.grpc)).unwrap();
     endpoint.tls_config(tls).unwrap().connect().await
 }
 
-async fn checkpoint(channel: Channel, token: Option<&str>) -> Result<u64, tonic::Status> {
+pub async fn checkpoint(channel: Channel, token: Option<&str>) -> Result<u64, tonic::Status> {
     let mut request = Request::new(GetCheckpointRequest {});
     if let Some(token) = token {
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -170,13 +177,13 @@ async fn certificates_change_without_a_restart_and_a_bad_one_changes_nothing() {
 }
 
 /// A key pair of another issuer.
-struct Key {
-    algorithm: Algorithm,
-    private: EncodingKey,
-    public: Value,
+pub struct Key {
+    pub algorithm: Algorithm,
+    pub private: EncodingKey,
+    pub public: Value,
 }
 
-fn keys() -> Vec<Key> {
+pub fn keys() -> Vec<Key> {
     let text = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let ed = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let ec = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -204,7 +211,7 @@ fn keys() -> Vec<Key> {
     ]
 }
 
-fn token(key: &EncodingKey, algorithm: Algorithm, kid: &str, change: Value) -> String {
+pub fn token(key: &EncodingKey, algorithm: Algorithm, kid: &str, change: Value) -> String {
     let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 600;
     let mut claims = json!({"iss": "https://id.example", "aud": ["sayso", "other"], "controller": "dev",
         "role": "auditor", "sub": "mina", "exp": soon});
@@ -215,7 +222,7 @@ fn token(key: &EncodingKey, algorithm: Algorithm, kid: &str, change: Value) -> S
     jsonwebtoken::encode(&header, &claims, key).unwrap()
 }
 
-fn with_tokens(data: &Path, file: Option<PathBuf>, url: Option<String>) -> Config {
+pub fn with_tokens(data: &Path, file: Option<PathBuf>, url: Option<String>) -> Config {
     let tokens = Tokens {
         issuer: "https://id.example".into(),
         audience: "sayso".into(),
@@ -228,7 +235,7 @@ fn with_tokens(data: &Path, file: Option<PathBuf>, url: Option<String>) -> Confi
     Config { tokens: Some(tokens), ..config(data) }
 }
 
-async fn plain(daemon: &Daemon) -> Channel {
+pub async fn plain(daemon: &Daemon) -> Channel {
     Endpoint::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap()
 }
 

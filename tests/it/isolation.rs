@@ -17,7 +17,7 @@ use tonic::{Code, Request, Status};
 const SECRET: &str = "canary-value";
 
 /// What texts in requests say, by field: of somebody who is there, or of nobody.
-type Words = HashMap<&'static str, String>;
+pub type Words = HashMap<&'static str, String>;
 
 /// Fields that say whom or what a request is about. One that is new has to be given words here.
 const NAMES: [&str; 17] = [
@@ -71,7 +71,7 @@ fn value(field: &FieldDescriptor, words: &Words, depth: usize) -> Option<Value> 
     })
 }
 
-fn filled(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage {
+pub fn filled(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     for field in of.fields().filter(|field| !field.is_map()) {
         let Some(value) = value(&field, words, depth) else { continue };
@@ -81,7 +81,7 @@ fn filled(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage
 }
 
 /// Up to three answers, or what it failed with.
-async fn exchange(channel: &Channel, token: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
+pub async fn exchange(channel: &Channel, token: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(64 << 20);
     client.ready().await.unwrap();
     let mut request = Request::new(tokio_stream::once(body));
@@ -113,11 +113,80 @@ fn told(answer: &Result<Vec<u8>, Status>, words: &Words) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
 }
 
+/// Somebody about whom there is one of everything with a controller, and what texts say about them.
+pub async fn somebody(channel: &Channel, token: impl Fn(Role, &str) -> String) -> Words {
+    let as_role = |role, name| Clients::over(channel, Some(&token(role, name)));
+    let (mut tutor, mut steward) = (as_role(Role::Service, "tutor"), as_role(Role::Steward, "mina"));
+    harness::publish_notice(&mut steward).await;
+    let subject = "canary-ada";
+    let fact = fact(subject, "canary-key", "work", SECRET);
+    let recorded = tutor.profile.record_attributes(fact).await.unwrap().into_inner();
+    let event = recorded.receipt.unwrap().events[0].event_id.clone();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let given = steward.consent.record_consent(consent(subject, vec![given])).await.unwrap().into_inner();
+    let grant = tutor.grant.request_grant(harness::ask(subject)).await.unwrap().into_inner().grant_id;
+    let artifact = proto::RegisterArtifactRequest {
+        grant_id: grant.clone(),
+        kind: proto::ArtifactKind::Summary.into(),
+        name: "canary-artifact".into(),
+        ..Default::default()
+    };
+    let artifact = tutor.grant.register_artifact(artifact).await.unwrap().into_inner().artifact_id;
+    let hold = proto::PlaceHoldRequest {
+        subject: subject.into(),
+        ground: 1,
+        code: "K-1".into(),
+        text: "x".into(),
+        ..Default::default()
+    };
+    let hold = steward.rights.place_hold(hold).await.unwrap().into_inner().hold_id;
+    let mut ada = as_role(Role::Subject, subject);
+    let request =
+        proto::SubmitRequestRequest { kind: proto::RequestKind::Access.into(), ..Default::default() };
+    let request = ada.rights.submit_request(request).await.unwrap().into_inner();
+    let request = request.request.unwrap().request_id;
+    let consent = given.receipt.unwrap().events[0].event_id.clone();
+    NAMES
+        .into_iter()
+        .map(|name| {
+            let word = match name {
+                "subject" => subject,
+                "event_id" | "source_event_id" | "cause_event_id" => &event,
+                "consent_event_id" => &consent,
+                "grant_id" | "grant_ids" | "as_of_grant" => &grant,
+                "request_id" => &request,
+                "hold_id" => &hold,
+                "artifact_id" | "artifact_ids" => &artifact,
+                "id" => harness::NOTICE,
+                "purpose" | "purposes" => "tone-adaptation",
+                _ => "canary-key",
+            };
+            (name, word.to_owned())
+        })
+        .collect()
+}
+
 struct World {
     daemon: Daemon,
     _dir: tempfile::TempDir,
     there: Words,
     nowhere: Words,
+}
+
+/// What texts say where there is nobody: the ids of what is there, or ids at the same places that were never given out.
+pub fn of_nobody(there: &Words, with_ids: bool) -> Words {
+    let kept = |name: &str| ["purpose", "purposes", "id"].contains(&name) || (with_ids && is_id(name));
+    let other = |(name, word): (&&'static str, &String)| {
+        (*name, if kept(name) { word.clone() } else { altered(word) })
+    };
+    let mut nobody: Words = there.iter().map(other).collect();
+    nobody.insert("subject", "canary-bob".into());
+    nobody
+}
+
+/// What nobody can guess.
+fn is_id(name: &str) -> bool {
+    name.ends_with("_id") || name.ends_with("_ids") || name == "as_of_grant"
 }
 
 /// Same shape, other words: the last character of each run of hex digits is another one, letters are moved.
@@ -136,61 +205,8 @@ impl World {
         config.door.subject.burst_max = 100_000;
         let daemon = Daemon::start(&config).await.unwrap();
         let channel = channel(&daemon).await;
-        let as_role = |role, name| Clients::over(&channel, Some(&token(&daemon, "dev", role, name)));
-        let (mut tutor, mut steward) = (as_role(Role::Service, "tutor"), as_role(Role::Steward, "mina"));
-        harness::publish_notice(&mut steward).await;
-        let subject = "canary-ada";
-        let fact = fact(subject, "canary-key", "work", SECRET);
-        let recorded = tutor.profile.record_attributes(fact).await.unwrap().into_inner();
-        let event = recorded.receipt.unwrap().events[0].event_id.clone();
-        let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-        let given = steward.consent.record_consent(consent(subject, vec![given])).await.unwrap().into_inner();
-        let grant = tutor.grant.request_grant(harness::ask(subject)).await.unwrap().into_inner().grant_id;
-        let artifact = proto::RegisterArtifactRequest {
-            grant_id: grant.clone(),
-            kind: proto::ArtifactKind::Summary.into(),
-            name: "canary-artifact".into(),
-            ..Default::default()
-        };
-        let artifact = tutor.grant.register_artifact(artifact).await.unwrap().into_inner().artifact_id;
-        let hold = proto::PlaceHoldRequest {
-            subject: subject.into(),
-            ground: 1,
-            code: "K-1".into(),
-            text: "x".into(),
-            ..Default::default()
-        };
-        let hold = steward.rights.place_hold(hold).await.unwrap().into_inner().hold_id;
-        let mut ada = as_role(Role::Subject, subject);
-        let request =
-            proto::SubmitRequestRequest { kind: proto::RequestKind::Access.into(), ..Default::default() };
-        let request = ada.rights.submit_request(request).await.unwrap().into_inner();
-        let request = request.request.unwrap().request_id;
-        let consent = given.receipt.unwrap().events[0].event_id.clone();
-        let there: Words = NAMES
-            .into_iter()
-            .map(|name| {
-                let word = match name {
-                    "subject" => subject,
-                    "event_id" | "source_event_id" | "cause_event_id" => &event,
-                    "consent_event_id" => &consent,
-                    "grant_id" | "grant_ids" | "as_of_grant" => &grant,
-                    "request_id" => &request,
-                    "hold_id" => &hold,
-                    "artifact_id" | "artifact_ids" => &artifact,
-                    "id" => harness::NOTICE,
-                    "purpose" | "purposes" => "tone-adaptation",
-                    _ => "canary-key",
-                };
-                (name, word.to_owned())
-            })
-            .collect();
-        let nowhere = there.iter().map(|(name, word)| (*name, altered(word))).collect();
-        let mut nowhere: Words = nowhere;
-        nowhere.insert("subject", "canary-bob".into());
-        for name in ["purpose", "purposes", "id"] {
-            nowhere.insert(name, there[name].clone());
-        }
+        let there = somebody(&channel, |role, name| token(&daemon, "dev", role, name)).await;
+        let nowhere = of_nobody(&there, false);
         Self { daemon, _dir: dir, there, nowhere }
     }
 

@@ -4,12 +4,15 @@
 use crate::controllers::{channel, token};
 use crate::gate::{Raw, http};
 use crate::harness::{Clients, config, sayso};
+use crate::rights::Ahead;
 use sayso::cli::daemon::Daemon;
 use sayso::config::{CallsConfig, Config};
 use sayso::proto::{self, Role};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -205,6 +208,51 @@ fn headers_of(path: &str, token: &str) -> Vec<u8> {
         ("authorization", bearer.as_str()),
     ];
     all.iter().flat_map(|(name, value)| header(name, value)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let mut settings = config(dir.path());
+    settings.door.refused_per_minute_max = 5;
+    settings.door.stall_s_max = 1;
+    let daemon = Daemon::start_with(&settings, clock.clone()).await.unwrap();
+    let channel = channel(&daemon).await;
+    let with = |token: &str| Clients::over(&channel, Some(token));
+    let good = |name: &str| token(&daemon, "dev", Role::Auditor, name);
+    let mut known = with(&good("known"));
+    checkpoint(&mut known).await.unwrap();
+    let forged = |number: usize| format!("{}{number}", good("forged"));
+    for number in 0..5 {
+        let refused = checkpoint(&mut with(&forged(number))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "{number}");
+    }
+    // Nothing new is looked at, be it good or bad; what was looked at before goes on, over the same connection.
+    for token in [forged(5), good("new")] {
+        let refused = checkpoint(&mut with(&token)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_REFUSED");
+        let wait = details.retry_info().unwrap().retry_delay.unwrap();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
+    }
+    checkpoint(&mut known).await.unwrap();
+    // A connection that brings nothing else is closed.
+    let (at, head) = (daemon.grpc, headers_of("/sayso.v1.AuditService/GetCheckpoint", &forged(6)));
+    let closed = tokio::task::spawn_blocking(move || {
+        let mut stream = connect(at);
+        let opened = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+        let call = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
+        stream.write_all(&[opened, call].concat()).unwrap();
+        is_closed(&mut stream)
+    });
+    assert!(closed.await.unwrap());
+    checkpoint(&mut known).await.unwrap();
+    // A minute later it begins anew.
+    clock.0.store(61_000, Ordering::SeqCst);
+    checkpoint(&mut with(&good("new"))).await.unwrap();
+    assert_eq!(checkpoint(&mut with(&forged(7))).await.unwrap_err().code(), Code::Unauthenticated);
+    daemon.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

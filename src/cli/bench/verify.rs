@@ -3,8 +3,8 @@
 use super::load::{Measured, micros};
 use super::{Bench, Connection, report};
 use crate::cli::connect::client;
-use crate::cli::daemon::Layout;
 use crate::cli::error::CliError;
+use crate::cli::layout::Layout;
 use crate::cli::output::Out;
 use crate::cli::progress;
 use crate::proto;

@@ -1,0 +1,112 @@
+//! Where things lie in a data folder, and who may read them.
+
+use super::daemon::DaemonError;
+use crate::app::Restored;
+use std::io::Error;
+use std::path::{Path, PathBuf};
+
+/// Where things lie in the data folder.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// Of a data folder.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self(data.to_owned())
+    }
+
+    /// Keys of the daemon itself: log, root, issuer.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.0.join("secrets")
+    }
+
+    /// What a restore leaves to be said in the log at the next start.
+    fn restored(&self) -> PathBuf {
+        self.0.join("restored.json")
+    }
+
+    /// Whether a restore is still to be said in the log.
+    pub(super) fn is_being_restored(&self) -> bool {
+        self.restored().exists()
+    }
+
+    pub(super) fn read_restored(&self) -> Result<Option<Restored>, DaemonError> {
+        let path = self.restored();
+        match std::fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| DaemonError::File(path, error.into()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DaemonError::File(path, error)),
+        }
+    }
+
+    pub(super) fn forget_restored(&self) -> Result<(), DaemonError> {
+        match std::fs::remove_file(self.restored()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DaemonError::File(self.restored(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Durable before the log that it is about has its name.
+    pub(super) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
+        let path = self.restored();
+        let failed = |error| DaemonError::File(path.clone(), error);
+        let text = serde_json::to_vec_pretty(restored).map_err(|error| failed(error.into()))?;
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, text).map_err(failed)?;
+        std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&unfinished, &path).map_err(failed)?;
+        std::fs::File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    pub(super) fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    pub(super) fn checkpoint(&self) -> PathBuf {
+        self.0.join("checkpoint")
+    }
+
+    /// What `--dev` leaves for people: tokens and the verifier key.
+    #[must_use]
+    pub fn dev(&self) -> PathBuf {
+        self.0.join("dev")
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+///
+/// # Errors
+/// The system refuses.
+pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| DaemonError::File(path.to_owned(), error))
+}
+
+/// The folder of secrets, and every file in it, also one that is not read today, is its owner's alone.
+pub(super) fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
+    let mut paths = vec![secrets.to_owned()];
+    for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
+        paths.push(file.map_err(|error| failed(secrets, error))?.path());
+    }
+    for path in paths {
+        let mode = std::fs::metadata(&path).map_err(|error| failed(&path, error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let wide = std::io::ErrorKind::PermissionDenied;
+            let wanted = "others may enter or read it; set its mode to 0700 (a folder) or 0600 (a file)";
+            return Err(failed(&path, Error::new(wide, wanted)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Bounds inside the daemon.
+
+use super::ConfigError;
+use serde::Deserialize;
+
+/// Bounds of queues, batches and caches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Writes that may wait for the sequencer; beyond it callers get `RESOURCE_EXHAUSTED`. 1 to 1,000,000.
+    pub queue_requests_max: usize,
+    /// Events in one durable batch. 1 to 65,536.
+    pub batch_events_max: usize,
+    /// Folded profiles kept in memory. At least 1,024, so that requests under way are never crowded out.
+    pub cached_subjects_max: usize,
+    /// Cache of the index database, bytes.
+    pub index_cache_bytes: u64,
+    /// Largest gRPC message taken, bytes.
+    pub message_bytes_max: usize,
+    /// Connections at once, on each of the two addresses; further ones wait to be accepted. 1 to 1,000,000.
+    pub connections_max: usize,
+    /// A write whose event was sealed longer ago than this is refused, milliseconds.
+    pub sealed_age_ms_max: u64,
+    /// How far an event's clock may be ahead of the sequencer's, milliseconds.
+    pub clock_skew_ms_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_requests_max: 8_192,
+            batch_events_max: 1_024,
+            cached_subjects_max: 20_000,
+            index_cache_bytes: 64 << 20,
+            message_bytes_max: 4 << 20,
+            connections_max: 4_096,
+            sealed_age_ms_max: 60_000,
+            clock_skew_ms_max: 5_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let million = 1..=1_000_000;
+        bound(million.contains(&self.connections_max), "limits.connections_max", "1 to 1,000,000")?;
+        bound(million.contains(&self.queue_requests_max), "limits.queue_requests_max", "1 to 1,000,000")?;
+        bound((1..=65_536).contains(&self.batch_events_max), "limits.batch_events_max", "1 to 65,536")?;
+        bound(self.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
+        let message = (1 << 16..=64 << 20).contains(&self.message_bytes_max);
+        bound(message, "limits.message_bytes_max", "64 KiB to 64 MiB")
+    }
+}

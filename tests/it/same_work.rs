@@ -1,0 +1,287 @@
+//! What a call costs tells nothing either: for those who may not know, the store does the same work whether somebody is
+//! there or nobody. Counted, since times on a shared machine prove little.
+
+use crate::controllers::channel_to;
+use crate::isolation::{Words, exchange, filled, of_nobody, somebody};
+use prost_reflect::DescriptorPool;
+use prost_reflect::prost::Message;
+use sayso::api::{self, Access, ApiOptions, CallBounds, CallsOptions, Credentials, Issuer, ROLES, Trusted};
+use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys};
+use sayso::clock::SystemClock;
+use sayso::domain::attribute::InferenceTerms;
+use sayso::domain::request::Jurisdiction;
+use sayso::ledger::{LedgerOptions, LogKeys};
+use sayso::proto::{self, Role};
+use sayso::store::memory::{MemoryKeys, MemoryLog};
+use sayso::store::{
+    CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry,
+};
+use sayso::tls::{ConnectionBounds, Incoming};
+use sayso::vault::MemoryCustody;
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::Hash;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tonic::transport::Channel;
+
+/// A store that counts what is asked of it.
+struct Counted<S> {
+    inner: S,
+    work: Arc<AtomicU64>,
+}
+
+impl<S> Counted<S> {
+    fn count(&self) -> &S {
+        self.work.fetch_add(1, Ordering::SeqCst);
+        &self.inner
+    }
+}
+
+impl LogStore for Counted<MemoryLog> {
+    fn head(&self) -> Head {
+        self.inner.head()
+    }
+    fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
+        self.count().commit(expected, frames)
+    }
+    fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
+        self.count().read_entry(position)
+    }
+    fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError> {
+        self.count().read_entries(start, count)
+    }
+    fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.count().read_subject(handle, start, count)
+    }
+    fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
+        self.count().subject_head(handle)
+    }
+    fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError> {
+        self.count().find_idempotent(hash)
+    }
+    fn read_hashes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
+        self.count().read_hashes(level, start, count)
+    }
+    fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
+        self.count().discard(positions)
+    }
+    fn index_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.count().index_get(key)
+    }
+    fn index_scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<IndexRecord>, StoreError> {
+        self.count().index_scan(prefix, after, count)
+    }
+    fn unindexed_from(&self) -> Option<u64> {
+        self.inner.unindexed_from()
+    }
+    fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
+        self.count().index_restore(records, done_to)
+    }
+    fn entry_bytes(&self) -> u64 {
+        self.inner.entry_bytes()
+    }
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
+
+impl KeyStore for Counted<MemoryKeys> {
+    fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.count().read_page(id)
+    }
+    fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.count().write_pages(pages)
+    }
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.count().stage_pages(pages)
+    }
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
+        self.count().scan_pages(prefix, after, count)
+    }
+    fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.count().count_pages(prefix)
+    }
+}
+
+fn settings(controller: &str, work: &Arc<AtomicU64>) -> Settings {
+    Settings {
+        ledger: LedgerOptions {
+            origin: format!("sayso.example/{controller}"),
+            queue_max: 64,
+            batch_events_max: 256,
+            clock_skew_max_ms: 5_000,
+            sealed_age_max_ms: 60_000,
+            checkpoint_file: None,
+            is_restored: false,
+        },
+        log_keys: LogKeys::Seed([42; 32]),
+        custody: Arc::<MemoryCustody>::default(),
+        log: Arc::new(Counted { inner: MemoryLog::default(), work: Arc::clone(work) }),
+        keys: Arc::new(Counted { inner: MemoryKeys::default(), work: Arc::clone(work) }),
+        clock: Arc::new(SystemClock),
+        tier_keys: TierKeys::default(),
+        cached_subjects_max: 1_024,
+        controller: sayso::package::Controller::default(),
+        restored: None,
+        witnesses: Vec::new(),
+        rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
+        inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
+        report: ReportSettings {
+            differences_allowed: false,
+            k_min: 10,
+            epsilon_max: 1.0,
+            noise_required: false,
+            releases_a_day: None,
+            processing: Default::default(),
+        },
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn options() -> ApiOptions {
+    let many = NonZeroU32::new(1_000_000).unwrap();
+    let calls = CallBounds { per_second_max: many, burst_max: many, at_once_max: 1_000 };
+    ApiOptions {
+        message_bytes_max: 4 << 20,
+        streams_max: 100,
+        answer_max: MINUTE,
+        calls: CallsOptions { service: calls, subject: calls, staff: calls, request_bytes_max: 64 << 20 },
+    }
+}
+
+/// Two controllers over stores that count, behind the real door. What is counted is the first one's.
+struct Served {
+    channel: Channel,
+    issuers: [Arc<Issuer>; 2],
+    apps: Vec<Arc<App>>,
+    work: Arc<AtomicU64>,
+}
+
+impl Served {
+    async fn start(dir: &Path) -> Self {
+        let work = Arc::default();
+        let issuer = |name: &str| {
+            let path = dir.join(format!("{name}.key"));
+            Arc::new(Issuer::load_or_create(&path, name, Arc::new(SystemClock)).unwrap())
+        };
+        let issuers = [issuer("dev"), issuer("acme")];
+        let trusted = |name: &str, issuer: &Arc<Issuer>| Trusted {
+            controller: name.into(),
+            issuer: Some(Arc::clone(issuer)),
+            tokens: None,
+        };
+        let trusted = vec![trusted("dev", &issuers[0]), trusted("acme", &issuers[1])];
+        let mut apps = Vec::new();
+        for (name, counted) in [("dev", &work), ("acme", &Arc::default())] {
+            apps.push(App::open(settings(name, counted)).await.unwrap());
+        }
+        let methods = api::methods();
+        let actions = methods.iter().map(String::as_str).chain(sayso::web::ROUTES);
+        let access = Access {
+            credentials: Arc::new(Credentials::new(
+                "sayso.example".into(),
+                trusted,
+                600,
+                Arc::new(SystemClock),
+            )),
+            table: Arc::new(RoleTable::compile(actions).unwrap()),
+        };
+        let bounds = ConnectionBounds {
+            connections_max: 10,
+            per_address_max: 10,
+            handshake_max: SECOND,
+            idle_max: 10 * MINUTE,
+            stall_max: MINUTE,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let incoming = Incoming::new(listener, None, bounds).unwrap();
+        tokio::spawn(api::serve(incoming, std::future::pending(), apps.clone(), access, options()));
+        Self { channel: channel_to(at).await, issuers, apps, work }
+    }
+
+    fn token(&self, controller: usize, role: Role, name: &str) -> String {
+        self.issuers[controller].mint(role, name, 3_600).unwrap()
+    }
+
+    /// How much is asked of the first controller's stores until they are quiet again.
+    async fn work_of(&self, token: &str, path: &str, body: Vec<u8>) -> u64 {
+        let before = self.work.load(Ordering::SeqCst);
+        let _told = exchange(&self.channel, token, path, body).await;
+        let mut seen = self.work.load(Ordering::SeqCst);
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let now = self.work.load(Ordering::SeqCst);
+            if now == seen {
+                return now - before;
+            }
+            seen = now;
+        }
+    }
+
+    /// Methods that cost something else about somebody than about nobody.
+    async fn differing(&self, who: &str, token: &str, there: &Words, nowhere: &Words) -> Vec<String> {
+        let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        let mut found = Vec::new();
+        for method in methods {
+            let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+            let mut work = Vec::new();
+            for words in [there, nowhere] {
+                let body = filled(&method.input(), words, 3).encode_to_vec();
+                work.push(self.work_of(token, &path, body).await);
+            }
+            if work[0] != work[1] {
+                let name = format!("{}/{}", method.parent_service().name(), method.name());
+                println!("{who} {name}: {} for who is there, {} for nobody", work[0], work[1]);
+                found.push(name);
+            }
+        }
+        found
+    }
+}
+
+/// Where whoever holds the id of something of another person's, which can't be guessed, makes the store look whether it is
+/// still there: one look more.
+const BY_ID: [&str; 3] =
+    ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let there = somebody(&served.channel, |role, name| served.token(0, role, name)).await;
+    let work = served.work.load(Ordering::SeqCst);
+    assert!(work > 20, "what is done is counted: {work}");
+    let (guessed, nothing) = (of_nobody(&there, true), of_nobody(&there, false));
+    for (role, name) in ROLES {
+        // Of the same names as those who know the person, where they are.
+        let name = match role {
+            Role::Service => "tutor",
+            Role::Steward => "mina",
+            _ => name,
+        };
+        let elsewhere = served.token(1, role, name);
+        let found = served.differing("of another controller,", &elsewhere, &there, &nothing).await;
+        assert!(found.is_empty(), "{role:?} of another controller: {found:?}");
+    }
+    let eve = served.token(0, Role::Subject, "eve");
+    let found = served.differing("another person, guessing,", &eve, &there, &guessed).await;
+    assert!(found.is_empty(), "another person, by words that can be guessed: {found:?}");
+    let found = served.differing("another person, with ids,", &eve, &there, &nothing).await;
+    assert_eq!(found, BY_ID, "another person, by ids");
+    for app in served.apps {
+        app.shutdown().await;
+    }
+}

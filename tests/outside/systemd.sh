@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# The shipped unit under a real systemd, as PID 1 of namespaces of its own: it starts, is confined as the unit says, stops in
+# order, comes back after a SIGKILL with the same log. Needs root, systemd, unshare, overlayfs, curl.
+#   tests/outside/systemd.sh target/release/sayso
+set -euo pipefail
+program=$(realpath "${1:?which program, e.g. target/release/sayso}")
+here=$(realpath "$(dirname "$0")/../..")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cat > "$work/inner.sh" <<'SCRIPT'
+set -euo pipefail
+program=$1 here=$2 work=$3
+mount -t tmpfs tmpfs /run; mkdir -p /run/lock
+mount -t tmpfs tmpfs /mnt; mkdir -p /mnt/{bin,bin-work,etc,etc-work}
+cp "$program" /mnt/bin/sayso
+mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/mnt/bin,workdir=/mnt/bin-work /usr/bin
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/etc-work /etc
+mount -t tmpfs -o mode=0755 tmpfs /var/lib
+# No unit of the machine's own: this systemd starts ours and nothing else.
+mount -t tmpfs -o mode=0755 tmpfs /lib/systemd/system
+mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
+for target in basic sysinit shutdown network-online multi-user; do
+    printf '[Unit]\nDefaultDependencies=no\n' > "/lib/systemd/system/$target.target"
+done
+cp "$here/deploy/sayso.service" /etc/systemd/system/
+mkdir -p /etc/systemd/system/sayso.service.d /etc/sayso
+# There is no journal here.
+printf '[Service]\nStandardOutput=file:/run/sayso.out\nStandardError=append:/run/sayso.log\n' \
+    > /etc/systemd/system/sayso.service.d/log.conf
+cat > /etc/sayso/sayso.toml <<'TOML'
+data = "/var/lib/sayso"
+ledger = "sayso.example"
+controller = "acme"
+TOML
+cat > /etc/systemd/system/trial.service <<UNIT
+[Unit]
+DefaultDependencies=no
+Wants=sayso.service
+After=sayso.service
+[Service]
+Type=oneshot
+ExecStart=/bin/bash $work/trial.sh
+StandardOutput=append:$work/said
+StandardError=inherit
+ExecStopPost=/usr/bin/systemctl --force --force poweroff
+UNIT
+printf '[Unit]\nDefaultDependencies=no\nWants=trial.service\n' > /etc/systemd/system/trial.target
+ip link set lo up
+exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --system --unit=trial.target --show-status=no --log-target=console
+SCRIPT
+
+cat > "$work/trial.sh" <<'SCRIPT'
+set -euo pipefail
+is_ready() {
+    for _ in $(seq 100); do
+        curl -fs http://127.0.0.1:7118/readyz > /dev/null && return
+        sleep 0.2
+    done
+    cat /run/sayso.log; return 1
+}
+pid() { systemctl show -p MainPID --value sayso; }
+is_ready
+echo "systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'), exposure: $(systemd-analyze security --no-pager sayso | tail -1)"
+status=$(cat "/proc/$(pid)/status")
+for line in 'CapEff:.0000000000000000' 'CapBnd:.0000000000000000' 'NoNewPrivs:.1' 'Seccomp:.2'; do
+    grep -Eq "^$line" <<< "$status" || { echo "not confined: $line"; exit 1; }
+done
+grep -Eq '^Uid:.0' <<< "$status" && { echo "runs as root"; exit 1; }
+grep -Eq '^Max core file size +0 +0' "/proc/$(pid)/limits" || { echo "leaves cores"; exit 1; }
+[ "$(stat -c %a /var/lib/private/sayso/)" = 700 ] || { echo "the folder is open to others"; exit 1; }
+grep -E '^VmLck' <<< "$status"
+log=$(curl -fs http://127.0.0.1:7118/keys)
+systemctl stop sayso
+[ "$(systemctl show -p Result --value sayso)" = success ] || { echo "did not stop in order"; exit 1; }
+systemctl start sayso
+is_ready
+kill -KILL "$(pid)"
+while [ "$(systemctl show -p NRestarts --value sayso)" = 0 ]; do sleep 0.2; done
+is_ready
+[ "$(curl -fs http://127.0.0.1:7118/keys)" = "$log" ] || { echo "another log"; exit 1; }
+grep '"ERROR"' /run/sayso.log && exit 1
+echo "the unit holds"
+SCRIPT
+
+timeout 180 unshare --mount --pid --fork --net --cgroup --propagation private --mount-proc --kill-child \
+    bash "$work/inner.sh" "$program" "$here" "$work" > "$work/console" 2>&1 || true
+cat "$work/said" 2>/dev/null || cat "$work/console"
+grep -q '^the unit holds$' "$work/said"
