@@ -122,7 +122,10 @@ impl History {
             self.find_out(person, &mut failed).await;
         }
         self.model.check(&self.world).await;
-        failed.sort_by_key(|(_, error)| is_sure(error));
+        // An erasure that nobody saw may have been done, before whatever else failed about its person.
+        failed.sort_by_key(|(pending, error)| {
+            (is_sure(error), !pending.is_known, !matches!(pending.act, Act::Erase(..)))
+        });
         failed.into_iter().map(|(pending, _)| pending).collect()
     }
 
