@@ -36,13 +36,16 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
     Ok(secret)
 }
 
-/// Overwrites what calls that have returned left on this thread's stack, `BYTES` deep. Moving a value leaves its old
+/// Bytes of a word of [`clear_stack`]: a word is overwritten at once, which is what makes it cheap enough for every event.
+pub const STACK_WORD_BYTES: usize = size_of::<u128>();
+
+/// Overwrites what calls that have returned left on this thread's stack, so many words deep. Moving a value leaves its old
 /// bytes behind, and nothing clears a stack when a function returns; so whoever handled keys calls this afterwards.
 /// The heap needs no such care: the daemon's allocator overwrites whatever is freed.
 #[inline(never)]
-pub fn clear_stack<const BYTES: usize>() {
-    let mut below = [0_u8; BYTES];
-    below.zeroize();
+pub fn clear_stack<const WORDS: usize>() {
+    let mut below = [0_u128; WORDS];
+    below.as_mut_slice().zeroize();
     std::hint::black_box(&below);
 }
 

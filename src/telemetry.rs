@@ -1,14 +1,17 @@
 //! What operators see: structured logs, metrics, and where (never with what) something panicked. Nothing personal goes
 //! in, at any level.
 
+mod calls;
 mod classic;
 mod folder;
 mod metrics;
 mod traces;
 
-pub use metrics::{ErasureStep, Metrics, Standing, metrics};
+pub use calls::{CallName, InCall};
+pub use metrics::{CallMeter, ErasureStep, Metrics, Standing, metrics};
 pub use traces::{Export, ExportError, Traces, end_call, join_trace};
 
+use calls::{JsonLines, PlainLines};
 use std::panic::PanicHookInfo;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
@@ -24,7 +27,11 @@ use tracing_subscriber::{EnvFilter, Layer};
 pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    let lines = if json {
+        lines.json().flatten_event(true).map_event_format(JsonLines).boxed()
+    } else {
+        lines.map_event_format(PlainLines).boxed()
+    };
     let lines = lines.with_filter(level.and(ours_alone()));
     // A second start in one process (tests, demo) keeps the first one's subscriber.
     let _already = tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).try_init();

@@ -4,17 +4,19 @@
 use super::calls::{Admission, Calls};
 use super::credential::{CredentialError, Credentials};
 use super::held::{Counted, Held};
-use super::roles::action_of;
+use super::known::{Method, Methods};
 use super::{Access, ApiOptions, status};
-use crate::app::{Caller, RoleTable};
-use crate::clock::{SharedClock, Stopwatch};
-use crate::telemetry::{end_call, join_trace, metrics};
+use crate::app::Caller;
+use crate::clock::Stopwatch;
+use crate::telemetry::{CallName, InCall, end_call, join_trace, metrics};
 use crate::tls::Peer;
 use sayso_proof::event::Role;
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::body::Body;
@@ -27,15 +29,13 @@ use tracing::{Instrument, Span};
 
 /// The header that brings the request id back.
 pub const REQUEST_ID: &str = "x-request-id";
-/// Names in logs and metrics what is not in the role table: a path is the caller's own text.
-const UNKNOWN: &str = "unknown";
 
 /// Stands in front of every service.
 #[derive(Clone)]
 pub struct Door {
     credentials: Arc<Credentials>,
-    table: Arc<RoleTable>,
-    clock: SharedClock,
+    methods: Arc<Methods>,
+    ids: Arc<RequestIds>,
     calls: Arc<Calls>,
     /// The services of each controller, by its number.
     behind: Arc<[Routes]>,
@@ -45,7 +45,7 @@ pub struct Door {
 
 /// Who was let in, to which services.
 struct Admitted {
-    caller: Caller,
+    caller: Arc<Caller>,
     behind: Routes,
     admission: Admission,
 }
@@ -53,16 +53,16 @@ struct Admitted {
 impl Door {
     /// A door that lets in whom the table says, each to their controller's services, and as often as is allowed.
     pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
-        let Access { credentials, table, clock } = access;
+        let Access { credentials, table } = access;
         let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
-        let calls = Arc::new(Calls::new(options.calls));
-        Self { credentials, table, clock, calls, behind, answer_max, message_bytes_max }
+        let (calls, methods) = (Arc::new(Calls::new(options.calls)), Arc::new(Methods::new(&table)));
+        let ids = Arc::default();
+        Self { credentials, methods, ids, calls, behind, answer_max, message_bytes_max }
     }
 
     /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
-    fn admit(&self, request: &Request<Body>) -> Result<Option<Admitted>, Status> {
-        let action = action_of(request.uri().path());
-        if self.table.may(Role::Unspecified, action) {
+    fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Option<Admitted>, Status> {
+        if method.permitted.to(Role::Unspecified) {
             return Ok(None);
         }
         let header = request.headers().get("authorization").map(HeaderValue::to_str);
@@ -74,17 +74,29 @@ impl Door {
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
         let (number, caller) = self.credentials.caller(bearer, request.extensions()).map_err(refused)?;
-        let behind = self.behind.get(number).filter(|_| self.table.may(caller.role, action));
+        let behind = self.behind.get(number).filter(|_| method.permitted.to(caller.role));
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller)?;
         Ok(Some(Admitted { caller, behind, admission }))
     }
+}
 
-    /// 64 random bits, in hexadecimal. Never the caller's: what callers send may be about somebody.
-    fn request_id(&self) -> String {
-        let mut id = [0; 8];
-        self.clock.fill(&mut id);
-        hex::encode(id)
+/// Makes request ids: 64 bits in hexadecimal, that nobody can tell from random ones. Never the caller's: what callers send
+/// may be about somebody.
+#[derive(Default)]
+struct RequestIds {
+    /// With a key that the process drew at random: no call has to ask the system for randomness.
+    hasher: RandomState,
+    made: AtomicU64,
+}
+
+impl RequestIds {
+    fn next(&self) -> Arc<str> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; 16];
+        let id = self.hasher.hash_one(number).to_be_bytes();
+        let _always_fits = hex::encode_to_slice(id, &mut digits);
+        str::from_utf8(&digits).unwrap_or_default().into()
     }
 }
 
@@ -113,7 +125,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
+    type Future = InCall<BoxFuture<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -121,51 +133,56 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watch = Stopwatch::start();
-        let action = action_of(request.uri().path());
-        let action = if self.door.table.knows(action) { action.to_owned() } else { UNKNOWN.to_owned() };
-        let id = self.door.request_id();
-        let span = tracing::info_span!("call", request = %id, method = %action);
-        join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
-        let admitted = span.in_scope(|| self.door.admit(&request));
-        let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
-        let asked = deadline_of(request.headers());
-        let last = asked.map_or(self.door.answer_max, |asked| asked.min(self.door.answer_max));
-        let message_bytes_max = self.door.message_bytes_max;
+        let method = Arc::clone(self.door.methods.of_path(request.uri().path()));
+        let id = self.door.ids.next();
+        // For traces alone, so below every level that lines are written at: nothing is made where nobody collects them.
+        let span = tracing::trace_span!("call", request = %id, method = %method.name);
+        if !span.is_disabled() {
+            join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
+        }
+        let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name) };
+        let door = self.door.clone();
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
+            let admitted = door.admit(&request, &method);
+            let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
+            let asked = deadline_of(request.headers());
+            let last = asked.map_or(door.answer_max, |asked| asked.min(door.answer_max));
             let (answer, admission) = match admitted {
                 Err(status) => (Ok(status.into_http()), None),
-                Ok(None) => {
-                    (Caught(Box::pin(within(last, async move { inner.call(request).await }))).await, None)
-                }
+                Ok(None) => (Caught(pin!(within(last, async { inner.call(request).await }))).await, None),
                 Ok(Some(Admitted { caller, mut behind, admission })) => {
-                    let reading = admission.reading();
-                    let mut request =
-                        request.map(|body| Body::new(Counted::new(body, reading, message_bytes_max)));
+                    let (reading, one_max) = (admission.reading(), door.message_bytes_max);
+                    let mut request = request.map(|body| Body::new(Counted::new(body, reading, one_max)));
                     request.extensions_mut().insert(caller);
-                    let answer = within(last, async move { behind.call(request).await });
-                    (Caught(Box::pin(answer)).await, Some(admission))
+                    let answer = pin!(within(last, async { behind.call(request).await }));
+                    (Caught(answer).await, Some(admission))
                 }
             };
             let mut answer = answer.unwrap_or_else(|Panicked| {
                 metrics().panicked();
                 Status::internal("internal error").into_http()
             });
-            if let Ok(id) = HeaderValue::from_str(&id) {
+            if let Ok(mut id) = HeaderValue::from_str(&id) {
+                // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
+                id.set_sensitive(true);
                 answer.headers_mut().insert(REQUEST_ID, id);
             }
             let (code, took) = (code_of(&answer), watch.elapsed());
-            end_call(&Span::current(), code.into(), is_our_fault(code));
+            let span = Span::current();
+            if !span.is_disabled() {
+                end_call(&span, code.into(), is_our_fault(code));
+            }
             let code = name_of(code);
-            metrics().call(&action, code, took);
+            method.meter.answered(code, took);
             tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
             // A stream that goes on has until its caller's deadline, if there is one; its call counts until then.
             let rest = asked.map(|asked| Box::pin(tokio::time::sleep(asked.saturating_sub(took))));
             Ok(answer.map(|body| Body::new(Held::new(body, admission, call, rest))))
         };
-        Box::pin(answering.instrument(span))
+        InCall::new(name, Box::pin(answering.instrument(span)))
     }
 }
 
@@ -201,9 +218,9 @@ fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
 struct Panicked;
 
 /// Ends in [`Panicked`] where what it wraps panics, so that the connection and its other calls live on.
-struct Caught<F>(Pin<Box<F>>);
+struct Caught<'a, F>(Pin<&'a mut F>);
 
-impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<F> {
+impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<'_, F> {
     type Output = Result<T, Panicked>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
@@ -252,8 +269,8 @@ fn name_of(code: Code) -> &'static str {
 ///
 /// # Errors
 /// The service does not stand behind the door.
-pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().cloned().ok_or_else(status::forbidden)
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Status> {
+    request.extensions().get::<Arc<Caller>>().cloned().ok_or_else(status::forbidden)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
+use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use super::tokens::Tokens;
 use crate::app::Caller;
 use crate::clock::SharedClock;
@@ -9,13 +10,10 @@ use crate::tls::Peer;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use lru::LruCache;
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tonic::codegen::http::Extensions;
 
 /// Who the tokens are from and for.
@@ -23,9 +21,6 @@ const ISSUER: &str = "sayso";
 
 /// Longest name of a caller.
 const NAME_BYTES_MAX: usize = 256;
-
-/// Verified tokens remembered, so that a signature is checked once and not at every call.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// What a token says.
 #[derive(Serialize, Deserialize)]
@@ -72,8 +67,8 @@ pub struct Issuer {
     decoding: DecodingKey,
     controller: String,
     clock: SharedClock,
-    /// Owned by `authenticate`: digest of a token → its caller and expiry (s).
-    remembered: Mutex<LruCache<[u8; 32], (Caller, u64)>>,
+    /// Owned by `authenticate`.
+    remembered: Remembered<Verified>,
 }
 
 impl Issuer {
@@ -95,7 +90,7 @@ impl Issuer {
             decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
             controller: controller.to_owned(),
             clock,
-            remembered: Mutex::new(LruCache::new(REMEMBERED_MAX)),
+            remembered: Remembered::default(),
         })
     }
 
@@ -123,16 +118,20 @@ impl Issuer {
     ///
     /// # Errors
     /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, CredentialError> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let now = self.now_s();
-        if let Some((caller, expires)) = self.remembered().get(&digest)
-            && now < *expires
-        {
-            return Ok(caller.clone());
-        }
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
+        let digest = digest_of(token);
+        self.remembers(&digest).map_or_else(|| self.verified(token, digest), Ok)
+    }
+
+    /// The caller behind a token that was verified before and has not expired.
+    fn remembers(&self, digest: &TokenDigest) -> Option<Arc<Caller>> {
+        self.remembered.caller(digest, self.now_s())
+    }
+
+    fn verified(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
         let (caller, expires) = self.verify(token)?;
-        self.remembered().put(digest, (caller.clone(), expires));
+        let caller = Arc::new(caller);
+        self.remembered.put(digest, (Arc::clone(&caller), expires));
         Ok(caller)
     }
 
@@ -158,10 +157,6 @@ impl Issuer {
 
     fn now_s(&self) -> u64 {
         self.clock.now_ms() / 1000
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
-        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -191,15 +186,21 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    fn caller(&self, token: &str) -> Result<Caller, CredentialError> {
-        match (&self.issuer, &self.tokens) {
+    fn caller(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
+        let (issuer, tokens) = (self.issuer.as_deref(), self.tokens.as_deref());
+        let remembered = issuer.and_then(|issuer| issuer.remembers(&digest));
+        let remembered = remembered.or_else(|| tokens.and_then(|tokens| tokens.remembers(&digest)));
+        if let Some(caller) = remembered {
+            return Ok(caller);
+        }
+        match (issuer, tokens) {
             // Tokens of the built-in issuer name no key.
             (Some(issuer), Some(tokens)) => match jsonwebtoken::decode_header(token) {
-                Ok(header) if header.kid.is_some() => tokens.authenticate(token),
-                _ => issuer.authenticate(token),
+                Ok(header) if header.kid.is_some() => tokens.verified(token, digest),
+                _ => issuer.verified(token, digest),
             },
-            (Some(issuer), None) => issuer.authenticate(token),
-            (None, Some(tokens)) => tokens.authenticate(token),
+            (Some(issuer), None) => issuer.verified(token, digest),
+            (None, Some(tokens)) => tokens.verified(token, digest),
             (None, None) => Err(CredentialError::Missing),
         }
     }
@@ -211,6 +212,8 @@ pub struct Credentials {
     ledger: String,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
+    /// Numbers of the controllers that verified tokens are for.
+    numbers: Remembered<usize>,
 }
 
 /// The claim that says whose keys a token has to be checked with. Nothing else is believed before that.
@@ -223,7 +226,7 @@ impl Credentials {
     /// For the controllers of one ledger, in the order of their numbers.
     #[must_use]
     pub fn new(ledger: String, trusted: Vec<Trusted>) -> Self {
-        Self { ledger, trusted }
+        Self { ledger, trusted, numbers: Remembered::default() }
     }
 
     /// Who calls, and the number of their controller: as the token says, or where there is none, as the connection's
@@ -235,17 +238,27 @@ impl Credentials {
         &self,
         bearer: Option<&str>,
         connection: &Extensions,
-    ) -> Result<(usize, Caller), CredentialError> {
+    ) -> Result<(usize, Arc<Caller>), CredentialError> {
         let Some(token) = bearer.map(str::trim) else {
             let names = connection.get::<Peer>().map(|peer| Arc::clone(&peer.names)).unwrap_or_default();
-            return self.of_certificate(&names);
+            return self.of_certificate(&names).map(|(number, caller)| (number, Arc::new(caller)));
         };
-        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
-        let number = named.ok().and_then(|named| self.number_of(&named.controller));
+        let digest = digest_of(token);
+        let number = self.numbers.get(&digest);
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
-        let number = number.unwrap_or_default();
-        let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
-        Ok((number, trusted.caller(token)?))
+        let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
+        let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
+        let caller = trusted.caller(token, digest)?;
+        if number.is_none() {
+            self.numbers.put(digest, claimed);
+        }
+        Ok((claimed, caller))
+    }
+
+    /// Whose a token says that it is; that is not believed before it is checked with their keys.
+    fn claimed(&self, token: &str) -> Option<usize> {
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token).ok()?;
+        self.number_of(&named.controller)
     }
 
     fn number_of(&self, controller: &str) -> Option<usize> {

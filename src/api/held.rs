@@ -88,13 +88,13 @@ impl HttpBody for Held {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if let Some(call) = &self.call {
+        if let Some(call) = &mut self.call {
             call.went_out();
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if let (true, Some(call)) = (frame.is_data(), &self.call) {
+                if let (true, Some(call)) = (frame.is_data(), &mut self.call) {
                     call.handed_over();
                 }
                 polled

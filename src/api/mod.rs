@@ -10,8 +10,10 @@ mod convert;
 mod credential;
 mod grant;
 mod held;
+mod known;
 mod operator;
 mod profile;
+mod remembered;
 mod report;
 mod rights;
 mod roles;
@@ -25,7 +27,6 @@ pub use roles::methods;
 pub use tokens::{TokenRules, Tokens};
 
 use crate::app::{App, RoleTable};
-use crate::clock::SharedClock;
 use crate::proto;
 use crate::tls::Incoming;
 use auth::Door;
@@ -95,8 +96,6 @@ pub struct Access {
     pub credentials: Arc<Credentials>,
     /// Who may call what.
     pub table: Arc<RoleTable>,
-    /// For request ids.
-    pub clock: SharedClock,
 }
 
 /// Serves gRPC on `incoming` until `shutdown`; requests under way are finished. The controllers' applications are in the

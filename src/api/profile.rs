@@ -182,7 +182,7 @@ type Waiting = (u64, JoinHandle<Result<proto::Receipt, Status>>);
 /// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
 async fn read_stream(
     app: Arc<App>,
-    caller: Caller,
+    caller: Arc<Caller>,
     mut messages: Streaming<proto::RecordStreamRequest>,
     under_way: mpsc::Sender<Waiting>,
 ) {

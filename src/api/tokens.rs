@@ -1,19 +1,16 @@
 //! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
 
 use super::credential::{CredentialError, caller_named, role_from_name};
+use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::SharedClock;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use lru::LruCache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Verified tokens remembered, so that a signature is checked once and not at every call.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// How far an issuer's clock may be ahead of ours, seconds.
 const LEEWAY_S: u64 = 60;
 /// Smallest RSA modulus taken, bytes: 2048 bits.
@@ -48,16 +45,15 @@ pub struct Tokens {
     clock: SharedClock,
     /// Owned by [`Tokens::replace_keys`]: digest of the JWKS, and its keys by id.
     keys: RwLock<([u8; 32], Keys)>,
-    /// Digest of a token → its caller and expiry (s). Emptied when keys change.
-    remembered: Mutex<LruCache<[u8; 32], (Caller, u64)>>,
+    /// Emptied when keys change.
+    remembered: Remembered<Verified>,
 }
 
 impl Tokens {
     /// An issuer without keys: nobody gets in until [`Tokens::replace_keys`].
     #[must_use]
     pub fn new(rules: TokenRules, clock: SharedClock) -> Self {
-        let remembered = Mutex::new(LruCache::new(REMEMBERED_MAX));
-        Self { rules, clock, keys: RwLock::default(), remembered }
+        Self { rules, clock, keys: RwLock::default(), remembered: Remembered::default() }
     }
 
     /// Takes a JWKS as the issuer's keys; what it no longer has is trusted no longer. True where it differs from the one
@@ -76,7 +72,7 @@ impl Tokens {
             return Err(CredentialError::Keys("has no EdDSA, ES256 or RS256 key with an id"));
         }
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = (digest, keys);
-        self.remembered().clear();
+        self.remembered.clear();
         Ok(true)
     }
 
@@ -85,19 +81,27 @@ impl Tokens {
     /// # Errors
     /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another algorithm than
     /// its key is for, or the signature does not hold.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, CredentialError> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let now_s = self.clock.now_ms() / 1000;
-        if let Some((caller, expires)) = self.remembered().get(&digest)
-            && now_s < *expires
-        {
-            return Ok(caller.clone());
-        }
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
+        let digest = digest_of(token);
+        self.remembers(&digest).map_or_else(|| self.verified(token, digest), Ok)
+    }
+
+    /// The caller behind a token that was verified before, with a key that is trusted still, and has not expired.
+    pub(super) fn remembers(&self, digest: &TokenDigest) -> Option<Arc<Caller>> {
+        self.remembered.caller(digest, self.now_s())
+    }
+
+    pub(super) fn verified(&self, token: &str, digest: TokenDigest) -> Result<Arc<Caller>, CredentialError> {
         // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let (caller, expires) = self.verify(token, &keys.1, now_s)?;
-        self.remembered().put(digest, (caller.clone(), expires));
+        let (caller, expires) = self.verify(token, &keys.1, self.now_s())?;
+        let caller = Arc::new(caller);
+        self.remembered.put(digest, (Arc::clone(&caller), expires));
         Ok(caller)
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.now_ms() / 1000
     }
 
     fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<(Caller, u64), CredentialError> {
@@ -125,10 +129,6 @@ impl Tokens {
         }
         let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
         Ok((caller_named(role, claims.sub)?, claims.exp))
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], (Caller, u64)>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,37 +36,51 @@ impl App {
         caller: &Caller,
         grant: &GrantId,
     ) -> Result<Standing, AppError> {
+        if let Some(found) = self.known_grant(grant)
+            && let Some((standing, is_own)) = self.standing_now(&found, |recipient| is_for(caller, recipient))
+        {
+            return if is_own { Ok(standing) } else { Err(AppError::NotFound("grant")) };
+        }
         let Some(found) = self.find_grant(grant).await? else {
             let reason = Some(Reason::Erased);
             return Ok(Standing { stands: false, expires_at_ms: 0, reason });
         };
         let (standing, recipient) = self.standing(&found, grant)?;
-        if caller.role == Role::Service && recipient != caller.name {
-            return Err(AppError::NotFound("grant"));
-        }
-        Ok(standing)
+        if is_for(caller, &recipient) { Ok(standing) } else { Err(AppError::NotFound("grant")) }
+    }
+
+    /// A grant that was found before, in the lane that is its subject's still.
+    fn known_grant(&self, grant: &GrantId) -> Option<Found> {
+        let (lane, event) = self.known_grants.get(grant)?;
+        let now = self.lanes.get(&lane.keys.handle).filter(|now| Arc::ptr_eq(now, &lane))?;
+        Some(Found { lane: now, event })
+    }
+
+    /// How a grant stands that may be open, and what `look` sees of its recipient; nothing where it is no longer among
+    /// those.
+    fn standing_now<T>(&self, found: &Found, look: impl FnOnce(&str) -> T) -> Option<(Standing, T)> {
+        let now_ms = self.now_ms();
+        let now = found.lane.read();
+        let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
+        let expires_at_ms = state.issued.expires_at_ms;
+        let reason = match state.revoked {
+            Some((reason, _)) => Some(reason),
+            None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
+            None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
+            None => self.contradicted_by_rules(&now.state, state, now_ms),
+        };
+        let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
+        Some((standing, look(&state.issued.recipient)))
     }
 
     /// How a grant stands, and whose it is.
     pub(super) fn standing(&self, found: &Found, grant: &GrantId) -> Result<(Standing, String), AppError> {
-        let now_ms = self.now_ms();
-        {
-            let now = found.lane.read();
-            if now.erased {
-                let reason = Some(Reason::Erased);
-                return Ok((Standing { stands: false, expires_at_ms: 0, reason }, String::new()));
-            }
-            if let Some(state) = now.state.grants.get(&found.event) {
-                let expires_at_ms = state.issued.expires_at_ms;
-                let reason = match state.revoked {
-                    Some((reason, _)) => Some(reason),
-                    None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
-                    None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
-                    None => self.contradicted_by_rules(&now.state, state, now_ms),
-                };
-                let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
-                return Ok((standing, state.issued.recipient.clone()));
-            }
+        if let Some(standing) = self.standing_now(found, str::to_owned) {
+            return Ok(standing);
+        }
+        if found.lane.read().erased {
+            let reason = Some(Reason::Erased);
+            return Ok((Standing { stands: false, expires_at_ms: 0, reason }, String::new()));
         }
         // No longer among those that may be open: it has expired, and only its recipient may know even that.
         let event = super::lane::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
@@ -89,7 +103,13 @@ impl App {
         if header.handle == Handle::NOBODY || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());
         }
-        let lane = self.lane_by_handle(header.handle).await?;
-        Ok(lane.map(|lane| Found { lane, event }))
+        let Some(lane) = self.lane_by_handle(header.handle).await? else { return Ok(None) };
+        self.known_grants.put(*grant, &lane, event);
+        Ok(Some(Found { lane, event }))
     }
+}
+
+/// Whether a grant to this recipient is the caller's to ask about.
+fn is_for(caller: &Caller, recipient: &str) -> bool {
+    caller.role != Role::Service || recipient == caller.name
 }

@@ -74,6 +74,8 @@ pub struct Explanation {
     pub consents: Vec<ExplainedConsent>,
     /// What was reported.
     pub uses: Vec<ExplainedUse>,
+    /// How often it was given again in its conversation.
+    pub given_again: u32,
     /// All of it in plain words.
     pub text: String,
     /// `c2sp.org/tlog-proof` text of the grant's entry.
@@ -102,6 +104,7 @@ impl App {
             return Err(AppError::NotFound("grant"));
         }
         self.record_view_in(caller, Arc::clone(&found.lane), "ExplainGrant").await?;
+        self.write_down_before_reading(&found.lane).await;
         let mut history = Vec::new();
         for_each_event(&found.lane.keys, self.store(), 0, |event, _| {
             history.push(event);
@@ -129,6 +132,7 @@ impl App {
             withheld: issued.withheld.clone(),
             consents: consents(&history, issued, &in_force),
             uses: uses(&history, issued, found.event),
+            given_again: given_again(&history, found.event),
             text: String::new(),
             proof: self.ledger.proof_text(grant.position)?,
         };
@@ -236,6 +240,15 @@ fn consents(
     explained
 }
 
+/// How often a grant was given again, as far as that is written down.
+fn given_again(history: &[Recorded], grant: EventId) -> u32 {
+    let counts = history.iter().filter_map(|event| match &event.event {
+        Event::GrantGivenAgain(again) if again.grant == grant.0 => Some(again.count),
+        _ => None,
+    });
+    counts.fold(0, u32::saturating_add)
+}
+
 fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> Vec<ExplainedUse> {
     let key_of = |id: &Vec<u8>| {
         let cited = issued.allowed.iter().find(|cited| cited.attribute == *id);
@@ -293,6 +306,9 @@ fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> st
     }
     for refusal in refusals {
         writeln!(text, "- {refusal}")?;
+    }
+    if of.given_again > 0 {
+        writeln!(text, "In the same conversation it was given {} times more.", of.given_again)?;
     }
     for used in &of.uses {
         let shaped =

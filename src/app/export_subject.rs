@@ -107,6 +107,9 @@ impl App {
         kind: Kind,
         request: Option<EventId>,
     ) -> Result<Arc<Lane>, AppError> {
+        if let Some(lane) = self.lane(subject).await? {
+            self.write_down_before_reading(&lane).await;
+        }
         let begun = self.begin_known(caller, subject, &WriteOptions::default(), Pace::Shared).await?;
         let Begin::Turn(turn) = begun else {
             return Err(AppError::Internal(Cause::Inconsistent("a write without a key was replayed")));

@@ -1,12 +1,13 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
 use super::error::AppError;
+use super::given_again::GivenLately;
 use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoredEntry};
-use crate::vault::{SubjectKeys, Vault, VaultError, clear_stack};
+use crate::vault::{STACK_WORD_BYTES, SubjectKeys, Vault, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -17,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 const READ_COUNT: usize = 512;
 
 /// What a cipher leaves on the stack is overwritten this deep.
-pub(super) const CIPHER_STACK_BYTES: usize = 8 << 10;
+pub(super) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
 /// One subject's place in the daemon.
 pub(crate) struct Lane {
@@ -26,6 +27,8 @@ pub(crate) struct Lane {
     /// Held by the one write under way; its owner alone moves `now` on.
     gate: Arc<tokio::sync::Mutex<()>>,
     now: RwLock<LaneNow>,
+    /// Taken after `now`, where both are.
+    given: Mutex<GivenLately>,
 }
 
 /// Where the subject stands.
@@ -42,7 +45,7 @@ impl Lane {
     /// A lane whose subject has no events.
     pub fn empty(keys: Arc<SubjectKeys>) -> Self {
         let now = LaneNow { state: SubjectState::default(), newest: None, erased: false };
-        Self { keys, gate: Arc::default(), now: RwLock::new(now) }
+        Self { keys, gate: Arc::default(), now: RwLock::new(now), given: Mutex::default() }
     }
 
     /// Folds everything that the log holds about the subject.
@@ -74,6 +77,7 @@ impl Lane {
     /// Lets go of everything that is known about an erased subject, for whoever still holds the lane.
     pub fn forget(&self) {
         *self.write() = LaneNow { state: SubjectState::default(), newest: None, erased: true };
+        *self.given() = GivenLately::default();
     }
 
     /// Waits for the write under way and takes its place.
@@ -84,6 +88,11 @@ impl Lane {
     /// Where the subject stands now.
     pub fn read(&self) -> RwLockReadGuard<'_, LaneNow> {
         self.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants that may be given again.
+    pub fn given(&self) -> MutexGuard<'_, GivenLately> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For the holder of the gate alone.
@@ -135,7 +144,7 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     })?;
     let body = entry.open(&key);
     drop(key);
-    clear_stack::<CIPHER_STACK_BYTES>();
+    clear_stack::<CIPHER_STACK_WORDS>();
     let body = body?;
     let place = codec::Place {
         event_id: EventId(header.event_id),
@@ -194,7 +203,8 @@ impl Lanes {
         self.cached().pop(handle);
     }
 
-    /// A lane in use stays: two lanes of one subject would not see each other's events.
+    /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
+    /// only counted yet.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<Lane>>) {
         let over = cached.len().saturating_sub(self.count_max);
         for _ in 0..over.saturating_mul(2) {
@@ -202,7 +212,7 @@ impl Lanes {
                 return;
             }
             if let Some((handle, lane)) = cached.pop_lru()
-                && Arc::strong_count(&lane) > 1
+                && (Arc::strong_count(&lane) > 1 || lane.given().is_unwritten())
             {
                 cached.put(handle, lane);
             }

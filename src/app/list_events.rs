@@ -35,6 +35,7 @@ impl App {
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
         let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        self.write_down_before_reading(&lane).await;
         let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
         let next = places.get(count).map(|(version, _)| *version);
         let mut events = Vec::new();

@@ -23,7 +23,9 @@ mod export_subject;
 mod falls;
 mod get_consents;
 mod get_profile;
+mod given_again;
 mod holds;
+mod known_grants;
 mod lane;
 mod list_events;
 mod open;
@@ -91,7 +93,7 @@ pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
 pub use write::{EventReceipt, Receipt, WriteOptions};
 
 /// Asked at every door; evaluated where Cedar is known.
-pub use crate::bounds::RoleTable;
+pub use crate::bounds::{Permitted, RoleTable};
 
 use crate::clock::SharedClock;
 use crate::domain::attribute::InferenceTerms;
@@ -110,6 +112,7 @@ pub struct App {
     vault: Arc<Vault>,
     clock: SharedClock,
     lanes: Lanes,
+    known_grants: known_grants::KnownGrants,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands
@@ -121,6 +124,7 @@ pub struct App {
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
     looks: record_view::Looks,
+    unwritten: given_again::Unwritten,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.

@@ -118,6 +118,7 @@ impl App {
             vault,
             clock: settings.clock,
             lanes: Lanes::new(settings.cached_subjects_max),
+            known_grants: super::known_grants::KnownGrants::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
             tier_keys: settings.tier_keys,
@@ -125,6 +126,7 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
+            unwritten: super::given_again::Unwritten::default(),
             controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
@@ -179,6 +181,9 @@ impl App {
     /// Takes no more writes and has everything durable.
     pub async fn shutdown(self: Arc<Self>) {
         self.stop_watching_bounds().await;
+        if let Err(error) = self.write_down_all().await {
+            tracing::error!(%error, "how often grants were given again is lost in part");
+        }
         let ended = tokio::task::spawn_blocking(move || self.ledger.shutdown()).await;
         if ended.is_err() {
             tracing::error!("shutting down ended badly");

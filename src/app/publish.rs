@@ -181,9 +181,9 @@ impl App {
             kinds.push(codec::kind(&body));
             let body = EventBody { writer_signature: each.signature, ..body };
             let payload = entry::plain(&header, &body)?;
-            let ready = self.prepare(header, payload, each.index)?;
-            (version, previous) = (version.saturating_add(1), Some(ready.leaf_hash));
-            drafts.push((ready.header.clone(), ready.leaf_hash, draft, stamp.digest));
+            let ready = self.prepare(payload, each.index)?;
+            (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
+            drafts.push((header, ready.entry.leaf_hash(), draft, stamp.digest));
             prepared.push(ready);
         }
         let committed = match (new_key, prepared.pop()) {

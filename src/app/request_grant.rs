@@ -54,7 +54,8 @@ pub enum Issued {
 }
 
 impl App {
-    /// Decides for the caller as recipient and issues a grant.
+    /// Decides for the caller as recipient and issues a grant; the same request in the same conversation is given the one
+    /// that it has, as long as the decision is the same and half of its time is left.
     ///
     /// # Errors
     /// Out of bounds, stale, a reused key; or the store. What is not allowed is withheld, and no error.
@@ -73,6 +74,9 @@ impl App {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
         }
         check_case(&request.asked, &self.rules())?;
+        if let Some(grant) = self.give_again(caller, subject, &request, ttl_ms, options).await? {
+            return Ok(Issued::Grant(Box::new(grant)));
+        }
         let begun = match self.begin_known(caller, subject, options, Pace::Shared).await {
             Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
             begun => begun?,
@@ -91,7 +95,7 @@ impl App {
     ) -> Result<Issued, AppError> {
         let rules = Arc::clone(&turn.rules);
         let (decision, evaluation) = {
-            let _timed = tracing::info_span!("decide").entered();
+            let _timed = tracing::trace_span!("decide").entered();
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
             (decision.clone(), with_values(decision, &now.state))
@@ -120,10 +124,12 @@ impl App {
         };
         let expires_at_ms = event.expires_at_ms;
         let planned = vec![self.plan(Event::GrantIssued(event))];
+        let lane = Arc::clone(&turn.lane);
         let Written { receipt, events } = self.commit(turn, planned).await?;
         count_withheld(&evaluation.withheld);
         metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
+        Self::note_issued(&lane, first.event_id, &receipt, ttl_ms);
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: evaluation.allowed,

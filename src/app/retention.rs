@@ -92,6 +92,7 @@ impl App {
     /// The store. What was not ended is found again the next time.
     pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
         self.end_key_transition();
+        self.write_down_due().await?;
         let mut sweep = self.sweep.lock().await;
         let now_ms = self.now_ms();
         let ended = self.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;

@@ -27,6 +27,9 @@ pub struct Rules {
     newest_word: Option<Word>,
     /// The moment that they are of.
     now_ms: u64,
+    /// When the newest of those in force was to come into force by its own word, and when the next one comes, if one is to;
+    /// milliseconds since the Unix epoch.
+    span_ms: (u64, Option<u64>),
     /// With their recorded time.
     notices: Vec<(u64, NoticePublished)>,
     /// The log went back to a backup, and use waits until that is confirmed.
@@ -128,23 +131,31 @@ impl Rules {
             .map(|version| (version.position, version.pack.clone()))
             .collect();
         let bounds = Bounds::compile(&packs, &vocabulary)?;
-        Ok(Self { vocabulary, bounds, retention, packs, versions, newest_word, now_ms, notices, unconfirmed })
+        let since_ms = packs.iter().map(|(_, pack)| pack.effective_from_ms).max().unwrap_or_default();
+        let starts = versions.iter().map(|version| version.pack.effective_from_ms);
+        let span_ms = (since_ms, starts.filter(|start| *start > now_ms).min());
+        Ok(Self {
+            vocabulary,
+            bounds,
+            retention,
+            packs,
+            versions,
+            newest_word,
+            now_ms,
+            span_ms,
+            notices,
+            unconfirmed,
+        })
     }
 
     /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
     fn next_ms(&self) -> Option<u64> {
-        let starts = self.versions.iter().map(|version| version.pack.effective_from_ms);
-        starts.filter(|start| *start > self.now_ms).min()
-    }
-
-    /// When the newest of those in force was to come into force by its own word.
-    fn since_ms(&self) -> u64 {
-        self.packs.iter().map(|(_, pack)| pack.effective_from_ms).max().unwrap_or_default()
+        self.span_ms.1
     }
 
     /// Whether they are the rules of this moment, too.
     fn are_of(&self, now_ms: u64) -> bool {
-        self.since_ms() <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
+        self.span_ms.0 <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
     }
 
     /// Position of the newest word that somebody defined, if there is one.

@@ -11,7 +11,7 @@ use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::{Committed, Prepared};
-use crate::telemetry::metrics;
+use crate::telemetry::{InCall, metrics};
 use crate::vault::clear_stack;
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
@@ -279,9 +279,8 @@ impl App {
         planned: Vec<Planned>,
     ) -> Result<Written, AppError> {
         let app = Arc::clone(self);
-        let task = tokio::spawn(
-            async move { app.commit_to_the_end(&turn, planned).await }.instrument(tracing::Span::current()),
-        );
+        let work = async move { app.commit_to_the_end(&turn, planned).await };
+        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -319,16 +318,17 @@ impl App {
             let key = turn.lane.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
-            clear_stack::<{ lane::CIPHER_STACK_BYTES }>();
+            clear_stack::<{ lane::CIPHER_STACK_WORDS }>();
             let payload = payload?;
-            let prepared = self.prepare(header, payload, each.index)?;
-            previous = Some(prepared.leaf_hash);
+            let prepared = self.prepare(payload, each.index)?;
+            previous = Some(prepared.entry.leaf_hash());
             version = version.saturating_add(1);
             sealed.push((prepared, draft));
         }
         let (prepared, drafts): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
-        let places: Vec<_> = prepared.iter().map(|each| (each.header.clone(), each.leaf_hash)).collect();
-        let committed = match self.ledger.submit(prepared).instrument(tracing::info_span!("submit")).await {
+        let places: Vec<_> =
+            prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
+        let committed = match self.ledger.submit(prepared).instrument(tracing::trace_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
                 // Whatever the reason, the next turn starts from what the log says.
@@ -357,12 +357,10 @@ impl App {
     /// Signs a payload and makes it ready for the sequencer.
     pub(super) fn prepare(
         &self,
-        header: Header,
         payload: Vec<u8>,
         index: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Prepared, AppError> {
-        let signed = self.ledger.sign(payload)?;
-        Ok(Prepared { bytes: signed.bytes, leaf_hash: signed.leaf_hash, header, index })
+        Ok(Prepared { entry: self.ledger.sign(payload)?, index })
     }
 
     pub(super) fn attach(

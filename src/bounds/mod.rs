@@ -22,6 +22,6 @@ pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial};
 pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
 pub use personal::{PERSONAL, personal_policies, personal_title};
-pub use roles::RoleTable;
+pub use roles::{Permitted, RoleTable};
 pub use table::{FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep};
 pub use trial::{Outcome, TableError, Trial, tier, try_pack};

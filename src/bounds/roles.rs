@@ -23,11 +23,27 @@ const ROLES: [(Role, &str); 7] = [
     (Role::Operator, "operator"),
 ];
 
+/// The roles that may do one action.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permitted {
+    /// One bit a role, in the order of [`ROLES`].
+    roles: u8,
+}
+
+impl Permitted {
+    /// Whether a role may do it. An unknown role may do nothing.
+    #[must_use]
+    pub fn to(self, role: Role) -> bool {
+        let number = ROLES.iter().position(|(each, _)| *each == role);
+        number.is_some_and(|number| self.roles & (1 << number) != 0)
+    }
+}
+
 /// The role table, ready to be asked at every call: one look-up, no policy is evaluated then.
 #[derive(Clone, Debug)]
 pub struct RoleTable {
-    /// What each action is permitted to, one bit a role.
-    permitted: HashMap<String, u8>,
+    /// Whom each action is permitted to.
+    permitted: HashMap<String, Permitted>,
 }
 
 impl RoleTable {
@@ -53,7 +69,7 @@ impl RoleTable {
                     roles |= 1 << number;
                 }
             }
-            permitted.insert(action.to_owned(), roles);
+            permitted.insert(action.to_owned(), Permitted { roles });
         }
         Ok(Self { permitted })
     }
@@ -61,15 +77,12 @@ impl RoleTable {
     /// Whether a role may do it. Whatever is unknown may not be done, and an unknown role may do nothing.
     #[must_use]
     pub fn may(&self, role: Role, action: &str) -> bool {
-        let number = ROLES.iter().position(|(each, _)| *each == role);
-        let permitted = self.permitted.get(action);
-        number.zip(permitted).is_some_and(|(number, permitted)| permitted & (1 << number) != 0)
+        self.permitted.get(action).is_some_and(|permitted| permitted.to(role))
     }
 
-    /// Whether there is such an action.
-    #[must_use]
-    pub fn knows(&self, action: &str) -> bool {
-        self.permitted.contains_key(action)
+    /// Every action with whom it is permitted to, for whoever asks often.
+    pub fn actions(&self) -> impl Iterator<Item = (&str, Permitted)> {
+        self.permitted.iter().map(|(action, permitted)| (action.as_str(), *permitted))
     }
 
     /// Every action with the roles that may do it, by name.

@@ -283,7 +283,7 @@ impl Daemon {
             incoming.map_err(|error| DaemonError::Listen(at, error))
         };
         let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
-        daemon.serve_grpc(config, grpc, Arc::clone(&table), Arc::clone(&clock), &stopped);
+        daemon.serve_grpc(config, grpc, Arc::clone(&table), &stopped);
         daemon.serve_http(http, table, &stopped);
         daemon.look_after(&each, &clock, &stopped);
         renew::keep_certificates(config, certificates, stopped);
@@ -295,14 +295,13 @@ impl Daemon {
         config: &Config,
         incoming: Incoming,
         table: Arc<RoleTable>,
-        clock: SharedClock,
         stopped: &watch::Receiver<bool>,
     ) {
         let trusted = self.served.iter().map(Served::trusted).collect();
         let credentials = Arc::new(Credentials::new(config.ledger.clone(), trusted));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
         let options = bounds::calls(config);
-        let access = Access { credentials, table, clock };
+        let access = Access { credentials, table };
         let serving = api::serve(incoming, wait(stopped.clone()), apps, access, options);
         self.tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
     }

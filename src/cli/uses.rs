@@ -35,6 +35,8 @@ struct GrantHistory {
     /// How many attributes it withheld.
     withheld: u32,
     uses: Vec<Use>,
+    /// How often it was given again in its conversation, as far as that is written down.
+    given_again: u32,
     fell: Option<Fall>,
     #[serde(skip)]
     event: Vec<u8>,
@@ -88,6 +90,11 @@ fn take_in(grants: &mut Vec<GrantHistory>, event: &RecordedEvent) {
                 grant.uses.push(reported);
             }
         }
+        Event::GrantGivenAgain(again) => {
+            if let Some(grant) = grants.iter_mut().find(|grant| grant.event == again.grant) {
+                grant.given_again = grant.given_again.saturating_add(again.count);
+            }
+        }
         Event::GrantRevoked(revoked) => {
             if let Some(grant) = grants.iter_mut().find(|grant| grant.event == revoked.grant) {
                 grant.fell = Some(Fall { at, reason: explain::reason(revoked.reason()) });
@@ -110,6 +117,7 @@ fn issue(event: &RecordedEvent, issued: &GrantIssued, issued_at: String) -> Opti
         allowed: allowed.clone().map(|allowed| allowed.key.clone()).collect(),
         withheld: issued.withheld.iter().map(|class| class.count).fold(0, u32::saturating_add),
         uses: Vec::new(),
+        given_again: 0,
         fell: None,
         event: id.0.to_vec(),
         keys: allowed.map(|allowed| (allowed.attribute.clone(), allowed.key.clone())).collect(),
@@ -148,6 +156,9 @@ fn text_of(grant: &GrantHistory) -> String {
             "\n  {}  reply `{}`{times}, shaped by: {shaped}",
             used.reported_at, used.reply
         ));
+    }
+    if grant.given_again > 0 {
+        text.push_str(&format!("\n  given {} times more in the same conversation", grant.given_again));
     }
     match &grant.fell {
         Some(fell) => text.push_str(&format!("\n  {}  fell: {}", fell.at, fell.reason)),

@@ -104,6 +104,7 @@ fn encode_event(event: &Event) -> Body {
         Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
         Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
         Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
+        Event::GrantGivenAgain(again) => Body::GrantGivenAgain(again.clone()),
         Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
         Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
@@ -223,6 +224,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
         Body::GrantIssued(grant) => Event::GrantIssued(grant),
         Body::GrantUsed(used) => Event::GrantUsed(used),
+        Body::GrantGivenAgain(again) => Event::GrantGivenAgain(again),
         Body::GrantRevoked(event) => revoked(event)?,
         Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
         Body::RecordingRefused(refused) => Event::RecordingRefused(refused),

@@ -77,6 +77,7 @@ pub fn class(event: &Event) -> Class {
         | Event::PersonalBoundsSet(_) => Class::Consent,
         Event::GrantIssued(_)
         | Event::GrantUsed(_)
+        | Event::GrantGivenAgain(_)
         | Event::GrantRevoked { .. }
         | Event::ArtifactRegistered(_)
         | Event::ArtifactInvalidated(_) => Class::Uses,
@@ -382,6 +383,7 @@ fn subject_of(event: &Event) -> Option<EventId> {
         | Event::AttributeRemoved { attribute, .. }
         | Event::AttributeExpired { attribute, .. } => Some(*attribute),
         Event::GrantRevoked { grant, .. } => Some(*grant),
+        Event::GrantGivenAgain(again) => EventId::from_slice(&again.grant),
         Event::ArtifactInvalidated(artifact) => EventId::from_slice(&artifact.artifact),
         Event::ConsentExpired { consent } => Some(*consent),
         _ => None,

@@ -8,10 +8,10 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
     BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
-    GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogKeyRotated, LogOpened, NoticePublished,
-    PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed, RecordingRefused,
-    RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed, RetentionDefined, Role, SignalKind,
-    SubjectDescribed, WitnessAdded, WitnessRemoved,
+    GrantGivenAgain, GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogKeyRotated, LogOpened,
+    NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
+    RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed, RetentionDefined,
+    Role, SignalKind, SubjectDescribed, WitnessAdded, WitnessRemoved,
 };
 
 /// What a person decided.
@@ -94,6 +94,8 @@ pub enum Event {
     GrantIssued(GrantIssued),
     /// A use happened.
     GrantUsed(GrantUsed),
+    /// A grant that stood answered the same request again.
+    GrantGivenAgain(GrantGivenAgain),
     /// A use is not allowed any more.
     GrantRevoked {
         /// Event of the grant.

@@ -65,9 +65,6 @@ pub enum SubmitError {
     /// Sealed ahead of the clock or too long ago. Nothing was written.
     #[error("sealed out of bounds of the clock")]
     Clock,
-    /// An entry is not what its leaf hash and header say. Nothing was written.
-    #[error("an entry is not what its leaf hash and header say")]
-    Malformed,
     /// Signed by a key that is not the log's any more, or a change of key for another place. Nothing was written.
     #[error("signed by a key that is not in force")]
     OtherKey,

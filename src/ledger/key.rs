@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::secret;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sayso_proof::checkpoint::VerifierKey;
+use sayso_proof::entry::key_id;
 use sayso_proof::keys::KeyChain;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Write};
@@ -17,7 +18,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// An Ed25519 key; zeroized when dropped.
-pub struct LogKey(SigningKey);
+pub struct LogKey {
+    key: SigningKey,
+    /// What entries name it by.
+    id: [u8; 8],
+}
 
 impl LogKey {
     /// Reads the key (32 bytes, mode 0600), or makes one and has it durable.
@@ -26,7 +31,7 @@ impl LogKey {
     /// The file can't be read or made, is not 32 bytes long, or others may read it.
     pub fn load_or_create(path: &Path, clock: &dyn Clock) -> Result<Self, LedgerError> {
         let seed = secret::read_or_make(path, clock).map_err(LedgerError::Key)?;
-        Ok(Self(SigningKey::from_bytes(&seed)))
+        Ok(Self::from_seed(&seed))
     }
 
     /// Reads the key, and makes none.
@@ -43,19 +48,27 @@ impl LogKey {
     /// A key from a seed.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        let key = SigningKey::from_bytes(seed);
+        let id = key_id(&key.verifying_key());
+        Self { key, id }
+    }
+
+    /// What entries name it by.
+    #[must_use]
+    pub fn id(&self) -> [u8; 8] {
+        self.id
     }
 
     /// What verifies.
     #[must_use]
     pub fn verifying(&self) -> VerifyingKey {
-        self.0.verifying_key()
+        self.key.verifying_key()
     }
 
     /// What signs.
     #[must_use]
     pub fn signing(&self) -> &SigningKey {
-        &self.0
+        &self.key
     }
 }
 

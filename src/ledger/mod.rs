@@ -56,37 +56,43 @@ pub struct LedgerOptions {
     pub turns: Option<Arc<Turns>>,
 }
 
-/// An entry that is ready for its place.
+/// A signed entry with its clear part. Only [`Ledger::sign`] makes one, of the bytes themselves: what goes into the tree and
+/// the index is what is written.
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The COSE_Sign1.
-    pub bytes: Vec<u8>,
-    /// Its leaf hash.
-    pub leaf_hash: Hash,
-    /// Its clear part.
-    pub header: Header,
-    /// Further index records: key prefix (the position, 8 bytes big-endian, is appended) and value.
-    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+pub struct SignedEntry {
+    bytes: Vec<u8>,
+    leaf_hash: Hash,
+    header: Header,
+    key_id: [u8; 8],
 }
 
-impl Prepared {
-    /// That leaf hash and header are those of the bytes: what goes into the tree and the index must be what is written.
-    /// Checked here, on the caller's thread, so that the sequencer need not.
-    fn is_what_it_says(&self) -> bool {
-        let Ok(header) = entry::parse_header(&self.bytes) else { return false };
-        // The commitment is made while sealing, after the caller has filled in the rest.
-        let claimed = Header { key_commitment: header.key_commitment, ..self.header.clone() };
-        header == claimed && merkle::leaf_hash(&self.bytes) == self.leaf_hash
+impl SignedEntry {
+    /// The COSE_Sign1.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its leaf hash.
+    #[must_use]
+    pub fn leaf_hash(&self) -> Hash {
+        self.leaf_hash
+    }
+
+    /// Its clear part.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 }
 
-/// A signed entry.
+/// An entry ready to be written.
 #[derive(Clone, Debug)]
-pub struct SignedEntry {
-    /// The COSE_Sign1.
-    pub bytes: Vec<u8>,
-    /// Its leaf hash.
-    pub leaf_hash: Hash,
+pub struct Prepared {
+    /// The entry.
+    pub entry: SignedEntry,
+    /// Further index records: key prefix (the position, 8 bytes big-endian, is appended) and value.
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Where an entry stands.
@@ -231,9 +237,10 @@ impl Ledger {
     /// # Errors
     /// The payload is not one that `sayso_proof::entry` made.
     pub fn sign(&self, payload: Vec<u8>) -> Result<SignedEntry, EntryError> {
-        let bytes = entry::sign(payload, &self.origin, self.signing().key.signing())?;
-        let leaf_hash = merkle::leaf_hash(&bytes);
-        Ok(SignedEntry { bytes, leaf_hash })
+        let key = Arc::clone(&self.signing().key);
+        let bytes = entry::sign(payload, &self.origin, key.signing())?;
+        let (leaf_hash, header) = (merkle::leaf_hash(&bytes), entry::parse_header(&bytes)?);
+        Ok(SignedEntry { bytes, leaf_hash, header, key_id: key.id() })
     }
 
     /// Has entries written as one frame: all of them or none, durable when it returns.
@@ -253,7 +260,7 @@ impl Ledger {
     pub async fn submit_rotation(&self, entry: Prepared, new: Arc<LogKey>) -> Result<Committed, SubmitError> {
         let now = self.signing();
         let mut chain = now.chain.clone();
-        let until_ms = chain.take(self.checkpoint().size, &entry.bytes).map_err(|error| {
+        let until_ms = chain.take(self.checkpoint().size, &entry.entry.bytes).map_err(|error| {
             tracing::error!(%error, "a rotation that would not verify");
             SubmitError::OtherKey
         })?;
@@ -269,10 +276,10 @@ impl Ledger {
         entries: Vec<Prepared>,
         rotation: Option<Arc<Signing>>,
     ) -> Result<Committed, SubmitError> {
-        let key_id = entries.first().and_then(|first| entry::parse_key_id(&first.bytes)).unwrap_or_default();
-        let is_of_one_key = |one: &Prepared| entry::parse_key_id(&one.bytes) == Some(key_id);
-        if !entries.iter().all(|one| one.is_what_it_says() && is_of_one_key(one)) {
-            return Err(SubmitError::Malformed);
+        let key_id = entries.first().map(|first| first.entry.key_id).unwrap_or_default();
+        // Signed on both sides of a change of key: those from before it no longer count.
+        if entries.iter().any(|one| one.entry.key_id != key_id) {
+            return Err(SubmitError::OtherKey);
         }
         let (reply, answer) = oneshot::channel();
         let sent = {

@@ -7,7 +7,7 @@ use crate::store::{CommitError, Frame, LogStore, NewEntry};
 use crate::telemetry::metrics;
 use lru::LruCache;
 use sayso_proof::checkpoint::{Checkpoint, cosign_note};
-use sayso_proof::entry::{Handle, key_id};
+use sayso_proof::entry::Handle;
 use sayso_proof::merkle::{Frontier, Hash};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -95,7 +95,7 @@ impl Batch {
 }
 
 fn bytes_of(entries: &[Prepared]) -> usize {
-    entries.iter().map(|entry| entry.bytes.len()).sum()
+    entries.iter().map(|each| each.entry.bytes.len()).sum()
 }
 
 impl Sequencer {
@@ -252,7 +252,7 @@ impl Sequencer {
                 let mut frame = Vec::with_capacity(submission.entries.len());
                 for entry in submission.entries {
                     let position = self.frontier.size().saturating_add(batch.events as u64);
-                    recorded_at_ms = recorded_at_ms.max(entry.header.sealed_at_ms);
+                    recorded_at_ms = recorded_at_ms.max(entry.entry.header.sealed_at_ms);
                     places.push(Place { position, recorded_at_ms });
                     frame.push(at_place(entry, position, recorded_at_ms));
                     batch.events = batch.events.saturating_add(1);
@@ -279,7 +279,7 @@ impl Sequencer {
         {
             return Err(SubmitError::TooLarge);
         }
-        let in_force = key_id(&self.signing.borrow().key.verifying());
+        let in_force = self.signing.borrow().key.id();
         let position = self.frontier.size().saturating_add(batch.events as u64);
         let is_in_place =
             |next: &Arc<Signing>| entries.len() == 1 && next.chain.rotation_at(position).is_some();
@@ -291,7 +291,7 @@ impl Sequencer {
         let earliest = now_ms.saturating_sub(self.options.sealed_age_max_ms);
         let mut chains: HashMap<Handle, Newest> = HashMap::new();
         for entry in entries {
-            let header = &entry.header;
+            let header = &entry.entry.header;
             if !(earliest..=latest).contains(&header.sealed_at_ms) {
                 return Err(SubmitError::Clock);
             }
@@ -303,7 +303,7 @@ impl Sequencer {
             if header.version != count || header.previous != leaf {
                 return Err(SubmitError::Stale { actual_version: count });
             }
-            chains.insert(header.handle, (count.saturating_add(1), entry.leaf_hash));
+            chains.insert(header.handle, (count.saturating_add(1), entry.entry.leaf_hash));
         }
         Ok(chains)
     }
@@ -324,7 +324,8 @@ impl Sequencer {
     }
 }
 
-fn at_place(entry: Prepared, position: u64, recorded_at_ms: u64) -> NewEntry {
+fn at_place(prepared: Prepared, position: u64, recorded_at_ms: u64) -> NewEntry {
+    let Prepared { entry, index } = prepared;
     let with_position = |(prefix, value): (Vec<u8>, Vec<u8>)| {
         let key = [prefix.as_slice(), &position.to_be_bytes()].concat();
         (key, value)
@@ -336,7 +337,7 @@ fn at_place(entry: Prepared, position: u64, recorded_at_ms: u64) -> NewEntry {
         version: entry.header.version,
         idempotency: entry.header.idempotency,
         recorded_at_ms,
-        index: entry.index.into_iter().map(with_position).collect(),
+        index: index.into_iter().map(with_position).collect(),
     }
 }
 

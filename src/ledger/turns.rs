@@ -2,7 +2,6 @@
 //! in what order. What a turn does is what it always does. No daemon has this.
 
 use super::sequencer::{Sequencer, Submission};
-use sayso_proof::entry::Header;
 use std::fmt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,14 +31,13 @@ impl Turns {
         *self.seat() = Some(Seat { sequencer, queue, waiting: Vec::new() });
     }
 
-    /// The writes that wait, in the order in which they came: the first header of each.
+    /// How many writes wait, in the order in which they came.
     #[must_use]
-    pub fn waiting(&self) -> Vec<Header> {
+    pub fn waiting(&self) -> usize {
         let mut seat = self.seat();
-        let Some(Seat { queue, waiting, .. }) = seat.as_mut() else { return Vec::new() };
+        let Some(Seat { queue, waiting, .. }) = seat.as_mut() else { return 0 };
         waiting.extend(queue.try_iter());
-        let firsts = waiting.iter().filter_map(|one| one.entries.first());
-        firsts.map(|first| first.header.clone()).collect()
+        waiting.len()
     }
 
     /// Has these of the waiting writes taken together, by their places among them and in this order; a place that is not

@@ -67,6 +67,34 @@ struct Witnessed {
     enough: Family<[Label; 1], Gauge>,
 }
 
+/// Counts the calls of one method: finds its numbers once, and not at each call.
+pub struct CallMeter {
+    method: String,
+    calls: Family<[Label; 2], Counter>,
+    all_seconds: Family<[Label; 1], Histogram>,
+    seconds: OnceLock<Histogram>,
+    /// Owned by [`CallMeter::answered`].
+    by_code: RwLock<Vec<(&'static str, Counter)>>,
+}
+
+impl CallMeter {
+    /// A call was answered. `code` is a word of ours.
+    pub fn answered(&self, code: &'static str, took: Duration) {
+        let seconds = || self.all_seconds.get_or_create_owned(&[("method", self.method.clone())]);
+        self.seconds.get_or_init(seconds).observe(took.as_secs_f64());
+        let known = self.by_code.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = known.iter().find(|(each, _)| *each == code) {
+            counter.inc();
+            return;
+        }
+        drop(known);
+        let labels = [("method", self.method.clone()), ("code", code.to_owned())];
+        let counter = self.calls.get_or_create_owned(&labels);
+        counter.inc();
+        self.by_code.write().unwrap_or_else(PoisonError::into_inner).push((code, counter));
+    }
+}
+
 /// The numbers of this process: one daemon a process is what Prometheus scrapes.
 pub struct Metrics {
     registry: Registry,
@@ -94,6 +122,8 @@ pub struct Metrics {
     folder: OnceLock<PathBuf>,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
+    /// Owned by [`Metrics::event`]: what counts each kind that was seen.
+    event_meters: RwLock<HashMap<u32, Counter>>,
 }
 
 /// The numbers of this process.
@@ -134,6 +164,7 @@ impl Metrics {
             free_bytes: Gauge::default(),
             folder: OnceLock::new(),
             event_names: RwLock::default(),
+            event_meters: RwLock::default(),
         };
         metrics.register_calls();
         metrics.register_rights();
@@ -248,10 +279,16 @@ impl Metrics {
         );
     }
 
-    /// A call was answered. `method` and `code` are words of ours.
-    pub fn call(&self, method: &str, code: &str, took: Duration) {
-        self.calls.get_or_create(&[("method", method.to_owned()), ("code", code.to_owned())]).inc();
-        self.seconds.get_or_create(&[("method", method.to_owned())]).observe(took.as_secs_f64());
+    /// What counts the calls of one method, a word of ours.
+    pub fn meter(&self, method: &str) -> CallMeter {
+        let (calls, all_seconds) = (self.calls.clone(), self.seconds.clone());
+        CallMeter {
+            method: method.to_owned(),
+            calls,
+            all_seconds,
+            seconds: OnceLock::new(),
+            by_code: RwLock::default(),
+        }
     }
 
     /// A call ended in a panic.
@@ -287,14 +324,21 @@ impl Metrics {
 
     /// An event is durable; its kind is the field number within `EventBody.event`.
     pub fn event(&self, kind: u32) {
+        if let Some(meter) = self.event_meters.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+            meter.inc();
+            return;
+        }
         let names = self.event_names.read().unwrap_or_else(PoisonError::into_inner);
         let name = names.get(&kind).cloned().unwrap_or_else(|| kind.to_string());
-        self.events.get_or_create(&[("kind", name)]).inc();
+        let meter = self.events.get_or_create_owned(&[("kind", name)]);
+        meter.inc();
+        self.event_meters.write().unwrap_or_else(PoisonError::into_inner).insert(kind, meter);
     }
 
     /// How kinds of events are called.
     pub fn name_events(&self, names: HashMap<u32, String>) {
         *self.event_names.write().unwrap_or_else(PoisonError::into_inner) = names;
+        self.event_meters.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A grant allowed attributes.

@@ -11,22 +11,23 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Line {
     since: Stopwatch,
-    state: Mutex<State>,
     calls: AtomicU64,
-}
-
-/// Times are milliseconds since the connection began.
-#[derive(Debug, Default)]
-struct State {
-    under_way: u64,
-    quiet_since_ms: u64,
-    /// Calls whose reader has a piece of the answer in hand, and since when.
-    reading: HashMap<u64, u64>,
+    under_way: AtomicU64,
+    /// When a call ended last, milliseconds since the connection began.
+    quiet_since_ms: AtomicU64,
+    /// Calls whose reader has a piece of the answer in hand, and since when, milliseconds since the connection began.
+    reading: Mutex<HashMap<u64, u64>>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { since: Stopwatch::start(), state: Mutex::default(), calls: AtomicU64::new(0) }
+        Self {
+            since: Stopwatch::start(),
+            calls: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            quiet_since_ms: AtomicU64::new(0),
+            reading: Mutex::default(),
+        }
     }
 }
 
@@ -34,27 +35,31 @@ impl Line {
     /// A call begins; it ends with what is returned.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Call {
-        self.state().under_way += 1;
-        Call { line: Arc::clone(self), number: self.calls.fetch_add(1, Ordering::Relaxed) }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        Call { line: Arc::clone(self), number, is_in_hand: false }
     }
 
     /// Whether the connection should end: no call under way for `idle_max`, or a piece of an answer that nobody has
     /// taken for `stall_max`.
     #[must_use]
     pub fn is_over(&self, idle_max: Duration, stall_max: Duration) -> bool {
-        let (now_ms, state) = (self.now_ms(), self.state());
+        // How many are under way is looked at first: whoever ends the last one has said since when it is quiet before.
+        let is_quiet = self.under_way.load(Ordering::Acquire) == 0;
+        let quiet_since_ms = self.quiet_since_ms.load(Ordering::Acquire);
+        let now_ms = self.now_ms();
         let passed =
             |since_ms: u64, max: Duration| u128::from(now_ms.saturating_sub(since_ms)) > max.as_millis();
-        (state.under_way == 0 && passed(state.quiet_since_ms, idle_max))
-            || state.reading.values().any(|since_ms| passed(*since_ms, stall_max))
+        (is_quiet && passed(quiet_since_ms, idle_max))
+            || self.reading().values().any(|since_ms| passed(*since_ms, stall_max))
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reading(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,28 +68,30 @@ impl Line {
 pub struct Call {
     line: Arc<Line>,
     number: u64,
+    is_in_hand: bool,
 }
 
 impl Call {
     /// A piece of the answer was handed over, to be sent.
-    pub fn handed_over(&self) {
+    pub fn handed_over(&mut self) {
         let now_ms = self.line.now_ms();
-        self.line.state().reading.insert(self.number, now_ms);
+        self.line.reading().insert(self.number, now_ms);
+        self.is_in_hand = true;
     }
 
     /// It went out: there is room for the next.
-    pub fn went_out(&self) {
-        self.line.state().reading.remove(&self.number);
+    pub fn went_out(&mut self) {
+        if std::mem::take(&mut self.is_in_hand) {
+            self.line.reading().remove(&self.number);
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let now_ms = self.line.now_ms();
-        let mut state = self.line.state();
-        state.reading.remove(&self.number);
-        state.under_way = state.under_way.saturating_sub(1);
-        state.quiet_since_ms = now_ms;
+        self.went_out();
+        self.line.quiet_since_ms.fetch_max(self.line.now_ms(), Ordering::Release);
+        self.line.under_way.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -100,7 +107,7 @@ mod tests {
         assert!(!line.is_over(NEVER, NEVER));
         std::thread::sleep(Duration::from_millis(5));
         assert!(line.is_over(Duration::ZERO, NEVER));
-        let call = line.begin();
+        let mut call = line.begin();
         assert!(!line.is_over(Duration::ZERO, Duration::ZERO), "a call under way");
         call.handed_over();
         std::thread::sleep(Duration::from_millis(5));

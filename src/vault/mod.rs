@@ -24,7 +24,7 @@ mod tests;
 pub mod tree;
 mod writer;
 
-pub use crate::secret::clear_stack;
+pub use crate::secret::{STACK_WORD_BYTES, clear_stack};
 pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
 pub use look::KeyCheck;

@@ -23,6 +23,7 @@ mod erasure_crash;
 mod forensic_tool;
 mod forensics;
 mod gate;
+mod given_again;
 mod harness;
 mod hostile;
 mod isolation;

@@ -45,6 +45,12 @@ impl Survey {
                     self.received(event.recorded_at_ms, issued);
                 }
             }
+            Event::GrantGivenAgain(again) => {
+                if let Some(recipient) = self.recipients.get_mut(&again.recipient) {
+                    recipient.disclosures = recipient.disclosures.saturating_add(again.count.into());
+                    recipient.last_received_at = explain::time(again.last_ms);
+                }
+            }
             Event::GrantUsed(used) => {
                 if let Some(recipient) = self.recipients.get_mut(&event.actor.name) {
                     recipient.uses = recipient.uses.saturating_add(u64::from(used.count));

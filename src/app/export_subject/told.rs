@@ -122,6 +122,12 @@ fn in_words(event: &Event) -> Option<String> {
         Event::GrantUsed(of) => {
             format!("a reply (“{}”) was reported as shaped by {} facts", of.reply, of.shaped_by.len())
         }
+        Event::GrantGivenAgain(of) => format!(
+            "“{}” asked the same {} times more in the same conversation, until {}, and was given the same",
+            of.recipient,
+            of.count,
+            explain::time(of.last_ms)
+        ),
         Event::GrantRevoked { recipient, reason, .. } => {
             format!("a permission of “{recipient}” was taken back: {}", explain::reason(*reason))
         }

@@ -308,7 +308,8 @@ pub const FIGURES: &[Spec] = &[
         id: "release",
         title: "How often a person's data is released",
         definition: "Days in UTC on which at least one grant released something of a person, by the number of such \
-                     grants. Tail: days above the limit that the controller declared.",
+                     grants; a grant that was given again in its conversation counts each time. Tail: days above the \
+                     limit that the controller declared.",
         unit: "days of a person",
         limits: "A proxy: how often a service asks, not how much a person relies on it. One conversation may ask once \
                  or often.",

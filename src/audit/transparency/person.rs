@@ -263,6 +263,7 @@ impl Walk {
         match &event.event {
             Event::GrantIssued(issued) => self.issued(event, issued, counts),
             Event::GrantUsed(used) => self.used(event, used, counts),
+            Event::GrantGivenAgain(again) if counts => self.given_again(event, again.count),
             Event::GrantRevoked { grant, cause, .. } => self.revoked(event, *grant, *cause, counts),
             Event::ConsentRequested(terms) if counts => {
                 for purpose in &terms.purposes {
@@ -438,6 +439,13 @@ impl Walk {
             let policy = if class.policy.is_empty() { "-" } else { &class.policy };
             self.count(Base::Withheld, &[&tier, policy, &reason], 1);
         }
+    }
+
+    /// A release each, on the day on which it was written down.
+    fn given_again(&mut self, event: &Recorded, count: u32) {
+        self.count(Base::Asked, &["something allowed"], count.into());
+        let day = self.person.release_days.entry(event.recorded_at_ms / DAY_MS).or_default();
+        *day = day.saturating_add(count.into());
     }
 
     fn used(&mut self, event: &Recorded, used: &GrantUsed, counts: bool) {

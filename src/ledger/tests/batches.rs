@@ -166,7 +166,7 @@ async fn many_writers_at_once_make_one_tree() {
                 let mut written = Vec::new();
                 for round in 0..12 {
                     let frame = person.frame(&ledger, 1 + (round + usize::from(number)) % 3);
-                    let leaves: Vec<Hash> = frame.iter().map(|entry| entry.leaf_hash).collect();
+                    let leaves: Vec<Hash> = frame.iter().map(|each| each.entry.leaf_hash()).collect();
                     let committed = ledger.submit(frame).await.unwrap();
                     for (leaf, place) in leaves.iter().zip(&committed.entries) {
                         assert!(place.position < committed.checkpoint.size);

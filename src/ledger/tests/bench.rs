@@ -234,8 +234,8 @@ impl Person {
             entry::seal(&header, &body, &EventKey::derive(&EVENT_KEY, &event_id)).unwrap()
         };
         let signed = ledger.sign(payload).unwrap();
-        (self.version, self.previous) = (self.version + 1, Some(signed.leaf_hash));
-        Prepared { bytes: signed.bytes, leaf_hash: signed.leaf_hash, header, index: Vec::new() }
+        (self.version, self.previous) = (self.version + 1, Some(signed.leaf_hash()));
+        Prepared { entry: signed, index: Vec::new() }
     }
 
     pub fn frame(&mut self, ledger: &Ledger, count: usize) -> Vec<Prepared> {

@@ -141,7 +141,7 @@ async fn round(
         .iter_mut()
         .map(|person| {
             let frame = person.frame(ledger, 1 + usize::try_from(dice.roll(3)).unwrap());
-            let leaves: Vec<Hash> = frame.iter().map(|entry| entry.leaf_hash).collect();
+            let leaves: Vec<Hash> = frame.iter().map(|each| each.entry.leaf_hash()).collect();
             let ledger = Arc::clone(ledger);
             tokio::spawn(async move { ledger.submit(frame).await.map(|committed| (leaves, committed)) })
         })

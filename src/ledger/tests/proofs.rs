@@ -1,7 +1,7 @@
 //! What the log says about itself holds for whoever checks it without the daemon.
 
 use super::bench::{Bench, ORIGIN, Person};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Prepared};
 use crate::store::LogStore;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::merkle;
@@ -17,7 +17,7 @@ async fn proofs_verify_over_a_restart() {
     let mut leaves = Vec::new();
     for round in 0..30 {
         let frame = ada.frame(&ledger, 1 + round % 5);
-        leaves.extend(frame.iter().map(|entry| entry.leaf_hash));
+        leaves.extend(frame.iter().map(|each| each.entry.leaf_hash()));
         given_out.push(ledger.submit(frame).await.unwrap().checkpoint);
         if round % 10 == 9 {
             ledger.shutdown();
@@ -62,7 +62,7 @@ async fn a_discarded_entry_keeps_its_place() {
     let ledger = bench.open();
     let (mut ada, mut bob) = (Person::new(1), Person::new(2));
     let frame = ada.frame(&ledger, 2);
-    let leaf = frame[0].leaf_hash;
+    let leaf = frame[0].entry.leaf_hash();
     ledger.submit(frame).await.unwrap();
     bob.write(&ledger).await.unwrap();
     bench.store.discard(&[0, 1]).unwrap();
@@ -82,7 +82,7 @@ async fn tiles_are_the_tree() {
     bench.options.batch_events_max = 600;
     let ledger = bench.open();
     let frame = Person::new(1).frame(&ledger, 600);
-    let leaves: Vec<_> = frame.iter().map(|entry| entry.leaf_hash).collect();
+    let leaves: Vec<_> = frame.iter().map(|each| each.entry.leaf_hash()).collect();
     ledger.submit(frame).await.unwrap();
     assert_eq!(ledger.tile(0, 0, 256).unwrap().unwrap(), leaves[..256].concat());
     assert_eq!(ledger.tile(0, 2, 88).unwrap().unwrap(), leaves[512..].concat());
@@ -113,10 +113,13 @@ async fn signing_goes_on_in_parallel() {
         .collect();
     let key = ledger.verifier_key().key;
     for task in tasks {
-        for entry in task.await.unwrap() {
-            let parsed = sayso_proof::entry::Entry::parse(&entry.bytes).unwrap();
+        for Prepared { entry, .. } in task.await.unwrap() {
+            let parsed = sayso_proof::entry::Entry::parse(entry.bytes()).unwrap();
             parsed.verify(&key).unwrap();
-            assert_eq!((parsed.origin.as_str(), merkle::leaf_hash(&entry.bytes)), (ORIGIN, entry.leaf_hash));
+            assert_eq!(
+                (parsed.origin.as_str(), merkle::leaf_hash(entry.bytes())),
+                (ORIGIN, entry.leaf_hash())
+            );
         }
     }
 }

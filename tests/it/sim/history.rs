@@ -194,7 +194,7 @@ impl History {
                     self.until_it_waits(&mut all, next, &mut queue).await;
                 }
             }
-            if self.world.turns.waiting().len() < queue.len() {
+            if self.world.turns.waiting() < queue.len() {
                 queue.clear();
             }
         }
@@ -238,7 +238,7 @@ impl History {
         let one = &mut all[place];
         let Some(task) = &one.task else { return };
         while !task.is_finished() {
-            if self.world.turns.waiting().len() > queue.len() {
+            if self.world.turns.waiting() > queue.len() {
                 queue.push(place);
                 return;
             }

@@ -77,7 +77,7 @@ impl World {
     pub async fn drive<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let task = tokio::spawn(work);
         while !task.is_finished() {
-            let waiting = self.turns.waiting().len();
+            let waiting = self.turns.waiting();
             self.turns.take(&(0..waiting).collect::<Vec<_>>());
             tokio::task::yield_now().await;
         }
