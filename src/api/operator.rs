@@ -44,6 +44,17 @@ impl OperatorService for Api {
         }))
     }
 
+    async fn confirm_restore(
+        &self,
+        request: Request<proto::ConfirmRestoreRequest>,
+    ) -> Result<Response<proto::ConfirmRestoreResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let receipt = self.app.confirm_restore(&caller, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt)) }))
+    }
+
     async fn get_stats(
         &self,
         _request: Request<proto::GetStatsRequest>,
@@ -55,6 +66,7 @@ impl OperatorService for Api {
             entry_bytes: ledger.store().entry_bytes(),
             origin: ledger.origin().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            restore_unconfirmed: self.app.waits_for_confirmation(),
         }))
     }
 }

@@ -70,6 +70,7 @@ impl App {
         let reason = match state.revoked {
             Some((reason, _)) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
+            None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
             None => self.contradicted_by_rules(&now.state, state, now_ms),
         };
         let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };

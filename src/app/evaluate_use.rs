@@ -2,7 +2,7 @@
 
 use super::error::AppError;
 use super::rules::Rules;
-use super::{App, Caller, Moment, lane};
+use super::{App, Caller, Moment, confirm_restore, lane};
 use crate::bounds::{Case, Decision};
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
@@ -169,7 +169,8 @@ pub(super) fn decide(
         interaction: &asked.interaction,
         now_ms,
     };
-    rules.bounds.decide(state, &rules.vocabulary, &case)
+    let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
+    if rules.unconfirmed().is_some() { confirm_restore::withhold(decision, state) } else { decision }
 }
 
 pub(super) fn with_values(decision: Decision, state: &SubjectState) -> Evaluation {

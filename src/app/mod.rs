@@ -6,6 +6,7 @@ mod caller;
 mod certificate;
 mod check_grant;
 mod complete_erasures;
+mod confirm_restore;
 mod consent_receipt;
 mod decide_request;
 mod define;

@@ -148,6 +148,11 @@ impl App {
         app.finish_erasures().await.map_err(failed("finishing erasures"))?;
         app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
         app.warn_of_unknown_categories();
+        if app.waits_for_confirmation() {
+            tracing::warn!(
+                "the log went back to a backup: nothing is allowed before `sayso confirm-restore`"
+            );
+        }
         if !witnesses.is_empty() {
             app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
         }

@@ -301,7 +301,7 @@ impl<'a> Refill<'a> {
 
 impl App {
     /// Gives everybody fresh keys from where the log now ends for them on, and says in the log that it went back to a
-    /// backup, unless it says so already.
+    /// backup, unless it says so already. From then on use waits until that is confirmed.
     pub(super) async fn declare_restore(
         self: &Arc<Self>,
         restored: &Restored,
@@ -328,6 +328,7 @@ impl App {
             backup_checkpoint: restored.backup_checkpoint.clone(),
             last_checkpoint: restored.last_checkpoint.clone(),
             erased_again: erased_again.sum(),
+            use_waits: true,
         });
         let mut events = Vec::new();
         if !discarded.is_empty() {

@@ -10,7 +10,7 @@ use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use crate::store::StoredEntry;
 use sayso_proof::entry::{Entry, EntryError};
-use sayso_proof::event::{BoundsPublished, NoticePublished};
+use sayso_proof::event::{BackupRestored, BoundsPublished, NoticePublished};
 use std::sync::Arc;
 
 /// Vocabulary, bounds and notices in force at one moment.
@@ -32,6 +32,8 @@ pub struct Rules {
     span_ms: (u64, Option<u64>),
     /// With their recorded time.
     notices: Vec<(u64, NoticePublished)>,
+    /// The log went back to a backup, and use waits until that is confirmed.
+    unconfirmed: Option<BackupRestored>,
 }
 
 /// A version of a pack, in force or not.
@@ -95,7 +97,7 @@ impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
-        let mut newest_word = None;
+        let (mut newest_word, mut unconfirmed) = (None, None);
         for event in events {
             if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
                 (&event.event, event.actor.role() == Role::Ledger)
@@ -116,6 +118,11 @@ impl Rules {
                 }),
                 Event::NoticePublished(notice) => notices.push((event.recorded_at_ms, notice.clone())),
                 Event::RetentionDefined(rule) => retention.define(rule.clone(), event.recorded_at_ms),
+                Event::BackupRestored(restored) if restored.use_waits => unconfirmed = Some(restored.clone()),
+                Event::RestoreConfirmed(confirmed) => {
+                    unconfirmed
+                        .take_if(|restored: &mut BackupRestored| restored.restore == confirmed.restore);
+                }
                 _ => {}
             }
         }
@@ -127,7 +134,18 @@ impl Rules {
         let since_ms = packs.iter().map(|(_, pack)| pack.effective_from_ms).max().unwrap_or_default();
         let starts = versions.iter().map(|version| version.pack.effective_from_ms);
         let span_ms = (since_ms, starts.filter(|start| *start > now_ms).min());
-        Ok(Self { vocabulary, bounds, retention, packs, versions, newest_word, now_ms, span_ms, notices })
+        Ok(Self {
+            vocabulary,
+            bounds,
+            retention,
+            packs,
+            versions,
+            newest_word,
+            now_ms,
+            span_ms,
+            notices,
+            unconfirmed,
+        })
     }
 
     /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
@@ -167,6 +185,12 @@ impl Rules {
         let versions = in_force.map(|version| (version.starts_ms(), version.position, version.event_id));
         let word = self.newest_word.map(|word| (word.recorded_at_ms, word.position, word.event_id));
         versions.chain(word).max().map(|(.., event_id)| event_id)
+    }
+
+    /// The restore that use waits for, until somebody confirms it.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Option<&BackupRestored> {
+        self.unconfirmed.as_ref()
     }
 
     /// Every version that was published by then, oldest first.
@@ -217,6 +241,8 @@ pub(super) fn is_rule(event: &Event) -> bool {
             | Event::BoundsPublished(_)
             | Event::NoticePublished(_)
             | Event::RetentionDefined(_)
+            | Event::BackupRestored(_)
+            | Event::RestoreConfirmed(_)
     )
 }
 

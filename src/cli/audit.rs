@@ -122,8 +122,13 @@ impl Stats {
         let mut client = client!(OperatorServiceClient, at.link("operator").await?);
         let answer = client.get_stats(proto::GetStatsRequest {}).await?.into_inner();
         out.print("GetStatsResponse", &answer, |answer| {
+            let waits = if answer.restore_unconfirmed {
+                "\nrestored: nothing is allowed before `sayso confirm-restore`"
+            } else {
+                ""
+            };
             format!(
-                "log {}\nentries {}\npeople {}\nbytes of entries {}\nversion {}",
+                "log {}\nentries {}\npeople {}\nbytes of entries {}\nversion {}{waits}",
                 answer.origin, answer.tree_size, answer.subjects, answer.entry_bytes, answer.version
             )
         })

@@ -1,7 +1,7 @@
-//! `sayso backup | restore`
+//! `sayso backup | restore | confirm-restore`
 
 use super::Connection;
-use super::connect::Link;
+use super::connect::{Link, client};
 use super::daemon::DaemonError;
 use super::error::CliError;
 use super::layout::Layout;
@@ -64,6 +64,7 @@ impl Backup {
 ///
 /// The folder (--data) needs its `secrets`; the key tree in `keys` is used as it is, and only where there is none the
 /// backup's is taken, which opens if nobody was erased since. A log that is there already has to be moved away first.
+/// What people said since the backup is lost: until `sayso confirm-restore` nothing is allowed.
 /// Example: `sayso restore sayso.backup --data sayso-data`
 #[derive(Args)]
 pub(super) struct Restore {
@@ -97,8 +98,39 @@ impl Restore {
         let value = serde_json::json!({ "entries": entries, "erased_again": again });
         out.print_value(
             &value,
-            &format!("restored: {entries} entries; {again} of people erased since stay erased"),
+            &format!(
+                "restored: {entries} entries; {again} of people erased since stay erased\nnothing is allowed before \
+                 `sayso confirm-restore`: record again what people said since the backup, withdrawals first"
+            ),
         )
+    }
+}
+
+/// After a restore: say in the log that what people said since the backup is recorded again, as far as it can be found. Use
+/// goes on; until then no grant allows anything, and none stands.
+///
+/// Ask recipients, channels and mailboxes for withdrawals, objections and restrictions since the backup, and record them, first.
+/// Example: `sayso confirm-restore`
+#[derive(Args)]
+pub(super) struct ConfirmRestore {
+    /// Does the same only once, however often it is sent.
+    #[arg(long, default_value = "")]
+    idempotency_key: String,
+}
+
+impl ConfirmRestore {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client: OperatorServiceClient<Link> =
+            client!(OperatorServiceClient, at.link("operator").await?);
+        let options =
+            proto::WriteOptions { idempotency_key: self.idempotency_key, ..proto::WriteOptions::default() };
+        let request = proto::ConfirmRestoreRequest { options: Some(options) };
+        let answer = client.confirm_restore(request).await?.into_inner();
+        out.print("ConfirmRestoreResponse", &answer, |answer| {
+            let events = answer.receipt.iter().flat_map(|receipt| &receipt.events);
+            let at: Vec<String> = events.map(|event| event.position.to_string()).collect();
+            format!("confirmed at position {}; use goes on", at.join(", "))
+        })
     }
 }
 

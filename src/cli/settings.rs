@@ -79,6 +79,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
             sealed_age_max_ms: limits.sealed_age_ms_max,
             checkpoint_file: Some(layout.checkpoint()),
             is_restored: restored.is_some(),
+            turns: None,
         },
         log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,

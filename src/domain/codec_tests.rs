@@ -124,7 +124,8 @@ fn what_is_about_nobody_comes_back() {
         Event::LogKeyRotated(log::LogKeyRotated { statement: "s".into(), old_key_until_ms: 4 }),
         Event::WitnessAdded(log::WitnessAdded { vkey: "w".into() }),
         Event::WitnessRemoved(log::WitnessRemoved { vkey: "w".into() }),
-        Event::BackupRestored(log::BackupRestored { erased_again: 3, ..log::BackupRestored::default() }),
+        Event::BackupRestored(log::BackupRestored { use_waits: true, ..log::BackupRestored::default() }),
+        Event::RestoreConfirmed(log::RestoreConfirmed { restore: vec![6; 16] }),
         Event::FiguresReported(log::FiguresReported { epsilon: 0.5, ..log::FiguresReported::default() }),
     ];
     for event in events {

@@ -100,6 +100,7 @@ pub fn class(event: &Event) -> Class {
         | Event::AuditExported(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
+        | Event::RestoreConfirmed(_)
         | Event::LogKeyRotated(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)

@@ -10,8 +10,8 @@ pub use sayso_proof::event::{
     BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
     GrantGivenAgain, GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogKeyRotated, LogOpened,
     NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
-    RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined, Role, SignalKind,
-    SubjectDescribed, WitnessAdded, WitnessRemoved,
+    RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed, RetentionDefined,
+    Role, SignalKind, SubjectDescribed, WitnessAdded, WitnessRemoved,
 };
 
 /// What a person decided.
@@ -169,6 +169,8 @@ pub enum Event {
     LogOpened(LogOpened),
     /// The log went back to a backup.
     BackupRestored(BackupRestored),
+    /// What was said since the backup is in the log again.
+    RestoreConfirmed(RestoreConfirmed),
     /// The log has another key.
     LogKeyRotated(LogKeyRotated),
     /// Somebody is asked to cosign.

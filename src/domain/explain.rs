@@ -62,6 +62,9 @@ pub fn reason(reason: Reason) -> &'static str {
             "the person is, or is read as, too young to consent to it alone, and nobody who holds parental \
              responsibility did"
         }
+        Reason::RestoreUnconfirmed => {
+            "the log went back to a backup, and a no that was given since may be missing from it"
+        }
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -85,6 +88,7 @@ fn remedy(reason: Reason) -> &'static str {
         }
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
+        Reason::RestoreUnconfirmed => "`sayso confirm-restore` by the operator would change it.",
         Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden => "Only what the rule asks for would change it, or whoever publishes it.",
         Reason::NotPermitted | Reason::PolicyError => "Only whoever publishes the rules can change it.",

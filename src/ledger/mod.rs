@@ -7,11 +7,13 @@ mod key;
 mod sequencer;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use anchor::KeptCheckpoint;
 pub use cosigned::{CosignedCheckpoint, Cosigning};
 pub use error::{LedgerError, SubmitError};
 pub use key::{HeldKeys, LogKey, LogKeys, Signing};
+pub use turns::Turns;
 
 use crate::clock::SharedClock;
 use crate::store::{LogStore, StoreError};
@@ -50,6 +52,8 @@ pub struct LedgerOptions {
     pub checkpoint_file: Option<PathBuf>,
     /// A restore was declared: the store may be behind or beside the kept checkpoint.
     pub is_restored: bool,
+    /// Takes the sequencer's turns by hand; none: a thread of its own does.
+    pub turns: Option<Arc<Turns>>,
 }
 
 /// A signed entry with its clear part. Only [`Ledger::sign`] makes one, of the bytes themselves: what goes into the tree and
@@ -133,6 +137,7 @@ pub struct Ledger {
     /// When the store last took nothing; written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    turns: Option<Arc<Turns>>,
 }
 
 /// Reads kept nodes from the store.
@@ -183,7 +188,7 @@ impl Ledger {
         anchor.keep(&first.note).and_then(|()| anchor.sync(clock.now_ms())).map_err(LedgerError::Anchor)?;
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
-        let origin = options.origin.clone();
+        let (origin, turns) = (options.origin.clone(), options.turns.clone());
         let refused_at_ms = Arc::new(AtomicU64::new(0));
         let signing = Arc::new(watch::Sender::new(Arc::new(signing)));
         let sequencer = Sequencer::new(
@@ -196,11 +201,19 @@ impl Ledger {
             publish,
             Arc::clone(&refused_at_ms),
         );
-        let thread = std::thread::Builder::new().name("sequencer".into());
-        let thread = thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?;
-        let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
+        let thread = match &turns {
+            Some(turns) => {
+                turns.begin(sequencer, work);
+                None
+            }
+            None => {
+                let thread = std::thread::Builder::new().name("sequencer".into());
+                Some(thread.spawn(move || sequencer.run(&work)).map_err(LedgerError::Thread)?)
+            }
+        };
+        let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(thread));
         let cosigning = Cosigning::default();
-        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread })
+        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread, turns })
     }
 
     /// The last checkpoint that was given out before this start, where one is kept in this file.
@@ -447,6 +460,9 @@ impl Ledger {
             && thread.join().is_err()
         {
             tracing::error!("the sequencer ended badly");
+        }
+        if let Some(turns) = &self.turns {
+            turns.finish();
         }
     }
 }

@@ -153,7 +153,7 @@ impl Sequencer {
     }
 
     /// Waits for the next submission, but no longer than the kept checkpoint may wait for its sync.
-    fn next(&mut self, queue: &Receiver<Submission>) -> Result<Submission, RecvTimeoutError> {
+    pub(super) fn next(&mut self, queue: &Receiver<Submission>) -> Result<Submission, RecvTimeoutError> {
         if let Some(held) = self.held.take() {
             return Ok(held);
         }
@@ -170,7 +170,7 @@ impl Sequencer {
     }
 
     /// One batch. False where the log has to stop.
-    fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
+    pub(super) fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
         let mut batch = Batch::default();
         self.admit(first, &mut batch);
         for _ in 1..self.options.batch_events_max {

@@ -237,3 +237,75 @@ async fn taken_while_everybody_writes_it_brings_back_all_that_was_there_when_it_
     served.verify(dir.path());
     served.kill();
 }
+
+/// What a grant of this person's allows and withholds, by the command; its id, and the reasons.
+fn ask(served: &Served, subject: &str) -> (String, usize, Vec<String>) {
+    let told = run(served, &["--json", "grant", subject, "--purpose", "content-relevance"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let list = |name: &str| told[name].as_array().cloned().unwrap_or_default();
+    let reasons = list("withheld").iter().map(|class| class["reason"].as_str().unwrap().to_owned()).collect();
+    (told["grantId"].as_str().unwrap().to_owned(), list("allowed").len(), reasons)
+}
+
+fn stands(served: &Served, grant: &str) -> String {
+    run(served, &["check", grant])
+}
+
+fn consent(served: &Served, what: &str, subject: &str) {
+    run(served, &["consent", what, subject, "--purpose", "content-relevance", "--notice", "n"]);
+}
+
+#[test]
+fn after_a_restore_use_waits_until_the_operator_confirms_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
+    let served = Served::start(&data);
+    run(&served, &["notice", "publish", "n", "--text", "May we?"]);
+    for subject in ["ada", "bob"] {
+        record(&served, subject, "likes novels");
+        consent(&served, "give", subject);
+    }
+    let refused = served.run(&["confirm-restore"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no restore waits"), "{refused:?}");
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    // After the backup ada takes her word back, and the backup does not know.
+    consent(&served, "withdraw", "ada");
+    assert_eq!(ask(&served, "ada").2, ["REASON_CONSENT_WITHDRAWN"]);
+    lose_and_restore(dir.path(), served, &backup, "lost");
+
+    let served = Served::start(&data);
+    assert!(run(&served, &["stats"]).contains("confirm-restore"));
+    for subject in ["ada", "bob"] {
+        let (id, allowed, reasons) = ask(&served, subject);
+        assert_eq!((allowed, reasons), (0, vec!["REASON_RESTORE_UNCONFIRMED".to_owned()]), "{subject}");
+        assert!(run(&served, &["why", &id]).contains("confirm-restore"), "what would change it");
+    }
+    // Whoever knows of it says it again, and that is recorded.
+    consent(&served, "withdraw", "ada");
+    let refused = served.run(&["--as", "steward", "confirm-restore"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "the operator alone");
+    let first = run(&served, &["--json", "confirm-restore", "--idempotency-key", "k"]);
+    assert!(first.contains("position"), "{first}");
+    run(&served, &["confirm-restore", "--idempotency-key", "k"]);
+    assert_eq!(ask(&served, "ada").2, ["REASON_CONSENT_WITHDRAWN"]);
+    let (granted, allowed, _) = ask(&served, "bob");
+    assert_eq!(allowed, 1);
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    lose_and_restore(dir.path(), served, &backup, "lost-again");
+
+    // Once more: what was granted before the backup waits as well, and stands again, across a restart.
+    let served = Served::start(&data);
+    assert!(stands(&served, &granted).contains("went back to a backup"));
+    served.kill();
+    let served = Served::start(&data);
+    assert!(stands(&served, &granted).contains("does not stand"));
+    run(&served, &["confirm-restore"]);
+    assert!(stands(&served, &granted).starts_with("stands until"));
+    let bundle = dir.path().join("after.tar.zst");
+    run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
+    let text = zstd::decode_all(std::fs::File::open(&bundle).unwrap()).unwrap();
+    assert!(crate::harness::contains(&text, b"\"restoreConfirmed\""));
+    assert!(crate::harness::contains(&text, b"\"dev-operator\""), "and who said so");
+    served.verify(dir.path());
+    served.kill();
+}

@@ -86,6 +86,33 @@ fn a_no_after_a_yes_stands() {
 }
 
 #[test]
+fn after_a_restore_nothing_is_allowed_before_it_is_confirmed() {
+    let restored = |of: u8, use_waits| {
+        Event::BackupRestored(BackupRestored {
+            restore: vec![of; 16],
+            use_waits,
+            ..BackupRestored::default()
+        })
+    };
+    let confirmed = |of: u8| Event::RestoreConfirmed(RestoreConfirmed { restore: vec![of; 16] });
+    let between = |events: Vec<Event>| {
+        one("food", wide(), |log, _, _| {
+            for event in events {
+                log.about_nobody(event);
+            }
+        })
+    };
+    assert_eq!(between(vec![restored(1, true)]), [Fault::RestoreUnconfirmed]);
+    assert_eq!(between(vec![restored(1, true), confirmed(1)]), []);
+    assert_eq!(
+        between(vec![restored(1, true), restored(2, true), confirmed(1)]),
+        [Fault::RestoreUnconfirmed]
+    );
+    // Logs that went back before there was anything to wait for.
+    assert_eq!(between(vec![restored(1, false)]), []);
+}
+
+#[test]
 fn only_an_equal_or_narrower_yes_lifts_a_no() {
     let before = |no: ConsentTerms, yes: ConsentTerms| {
         let mut log = Log::with_vocabulary();

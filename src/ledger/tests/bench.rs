@@ -178,6 +178,7 @@ impl Bench {
             sealed_age_max_ms: 60_000,
             checkpoint_file: None,
             is_restored: false,
+            turns: None,
         };
         Self { store: Arc::default(), clock: Arc::new(SetClock(AtomicU64::new(NOW))), options }
     }

@@ -63,6 +63,18 @@ impl FaultyLog {
         })
     }
 
+    /// The machine that it stands on.
+    #[must_use]
+    pub fn power(&self) -> Arc<Power> {
+        Arc::clone(&self.power)
+    }
+
+    /// All further index records are lost, and asked back at the next start.
+    pub fn forget_further(&self) {
+        self.disk.forget_further();
+        *locked(&self.unindexed) = Some(0);
+    }
+
     /// Flips one bit of an entry at rest, until it is discarded.
     pub fn rot(&self, position: u64, bit: u64) {
         locked(&self.rotten).insert(position, bit);

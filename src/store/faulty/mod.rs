@@ -4,10 +4,12 @@
 mod keys;
 mod log;
 mod power;
+mod sectors;
 
 pub use keys::FaultyKeys;
 pub use log::FaultyLog;
 pub use power::{Fault, Power};
+pub use sectors::sectors;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,10 @@
 //! What must be there, said as plainly as possible; and the comparison with what is.
 
+use super::act::{Act, CATEGORIES, takes};
 use super::world::World;
 use sayso::app::{EventReceipt, Moment, Receipt};
+use sayso::domain::erasure::Scope;
+use sayso::domain::event::SignalKind;
 use sayso::domain::ids::{GrantId, SubjectId};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, Handle};
@@ -11,41 +14,69 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A grant as it was handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    pub categories: BTreeSet<&'static str>,
+    /// Key to category.
+    pub cites: BTreeMap<String, &'static str>,
+    /// Categories of which something was withheld.
+    pub withheld: BTreeSet<&'static str>,
     pub expires_at_ms: u64,
     pub fallen: bool,
 }
 
-/// A person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
     /// Key to category and value.
     pub attributes: BTreeMap<String, (&'static str, String)>,
     /// Decisions, oldest first: category, and whether it was a yes.
     pub decisions: Vec<(&'static str, bool)>,
+    /// Restriction, objection, pause: each stops every use.
+    pub signals: BTreeSet<SignalKind>,
     pub grants: BTreeMap<GrantId, Granted>,
     /// Whether anything was ever recorded since the last erasure.
     pub known: bool,
 }
 
 impl Person {
-    /// Whether the newest decision about a category is a yes.
+    /// Whether the newest decision about a category is a yes, and nothing stops its use.
     pub fn allows(&self, category: &str) -> bool {
-        self.decisions.iter().rev().find(|(about, _)| *about == category).is_some_and(|(_, yes)| *yes)
+        let newest = self.decisions.iter().rev().find(|(about, _)| *about == category);
+        self.signals.is_empty() && newest.is_some_and(|(_, yes)| *yes)
+    }
+
+    pub fn fall(&mut self, contradicted: impl Fn(&Granted) -> bool) {
+        self.grants.values_mut().filter(|grant| contradicted(grant)).for_each(|grant| grant.fallen = true);
+    }
+
+    /// Whether the same is held, grants apart.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let grants = BTreeMap::new;
+        Self { grants: grants(), ..self.clone() } == Self { grants: grants(), ..other.clone() }
     }
 }
 
+/// What an acknowledged event says, as far as erasures of a part ask.
+#[derive(Clone, Debug)]
+pub enum Said {
+    Fact(String, &'static str),
+    /// That it was issued, or that it fell.
+    OfGrant(GrantId),
+    Word,
+}
+
 /// Everything that the world outside was told.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Model {
     pub people: BTreeMap<u8, Person>,
     /// By position.
     acknowledged: BTreeMap<u64, EventReceipt>,
-    owner: BTreeMap<u64, u8>,
-    /// Handles of whoever was erased, and grants that went with them.
+    owner: BTreeMap<u64, (u8, Said)>,
+    handles: BTreeMap<u8, Handle>,
+    /// Handles of whoever was erased, positions of what was, and grants that went with them.
     erased: BTreeSet<Handle>,
+    gone: BTreeSet<u64>,
     gone_grants: BTreeSet<GrantId>,
     checkpoints: BTreeMap<u64, Hash>,
+    /// The log went back to a backup, and use waits until that is confirmed.
+    pub waits: bool,
 }
 
 pub fn name(person: u8) -> SubjectId {
@@ -57,9 +88,9 @@ impl Model {
         self.people.entry(person).or_default()
     }
 
-    /// A receipt that was handed out.
-    pub fn receipt(&mut self, person: u8, receipt: &Receipt, key: &VerifierKey) {
-        let mut last = None;
+    /// A receipt that was handed out, and what its events say, in order; those behind say nothing.
+    pub fn receipt(&mut self, world: &World, person: u8, receipt: &Receipt, says: Vec<Said>) {
+        let (mut last, mut says) = (None, says.into_iter());
         for event in &receipt.events {
             assert!(last < Some(event.position), "in order");
             last = Some(event.position);
@@ -67,9 +98,12 @@ impl Model {
             if let Some(before) = before {
                 assert!(receipt.replayed && before.leaf_hash == event.leaf_hash, "one place, one event");
             }
-            self.owner.insert(event.position, person);
+            self.owner.insert(event.position, (person, says.next().unwrap_or(Said::Word)));
+            if let Some(bytes) = world.app().raw_entry(event.position).unwrap().bytes {
+                self.handles.insert(person, entry::parse_header(&bytes).unwrap().handle);
+            }
         }
-        self.checkpoint(&receipt.checkpoint, key);
+        self.checkpoint(&receipt.checkpoint, &world.app().ledger().verifier_key());
     }
 
     /// A checkpoint that was handed out: no second one of the same size says otherwise.
@@ -79,32 +113,66 @@ impl Model {
         assert!(before.is_none_or(|root| root == checkpoint.root), "two checkpoints of one size disagree");
     }
 
-    /// Whose word it was that they are gone.
-    pub fn erase(&mut self, person: u8, handle: Option<Handle>) {
-        self.erased.extend(handle);
-        let gone = std::mem::take(self.person(person));
-        self.gone_grants.extend(gone.grants.into_keys());
-        self.owner.retain(|_, owner| *owner != person);
+    /// The log went back to when `then` was known, and all but these erasures are undone.
+    pub fn go_back(&mut self, then: &Self, erasures: &[Act]) {
+        let size = then.checkpoints.last_key_value().map_or(0, |(size, _)| *size);
+        let lost = std::mem::replace(self, then.clone());
+        let grants = lost.people.values().flat_map(|person| person.grants.keys());
+        let issued_since =
+            |id: &&GrantId| !then.people.values().any(|person| person.grants.contains_key(*id));
+        self.gone_grants.extend(grants.filter(issued_since));
+        self.gone_grants.extend(lost.gone_grants.iter());
+        self.erased.extend(lost.erased.iter());
+        self.gone.extend(lost.gone.range(..size));
+        self.waits = true;
+        for act in erasures {
+            self.done(act);
+        }
+        let gone = &self.gone;
+        self.owner.retain(|position, _| !gone.contains(position));
+        for person in lost.people.into_keys() {
+            self.person(person);
+        }
     }
 
-    /// The handle of a person, from any entry of theirs that was acknowledged.
-    pub fn handle(&self, world: &World, person: u8) -> Option<Handle> {
-        let (position, _) = self.owner.iter().find(|(_, owner)| **owner == person)?;
-        let bytes = world.app().raw_entry(*position).unwrap().bytes?;
-        Some(entry::parse_header(&bytes).unwrap().handle)
+    /// What an act makes of its person, once it is known to be done.
+    pub fn done(&mut self, act: &Act) {
+        self.waits &= !matches!(act, Act::Confirm);
+        let Some(person) = act.person() else { return };
+        let before = self.person(person).clone();
+        let after = act.on(&before);
+        self.gone.extend(self.going(act));
+        self.owner.retain(|position, _| !self.gone.contains(position));
+        let gone = before.grants.keys().filter(|id| !after.grants.contains_key(id));
+        self.gone_grants.extend(gone);
+        if matches!(act, Act::Erase(_, Scope::All)) {
+            self.erased.extend(self.handles.remove(&person));
+        }
+        *self.person(person) = after;
     }
 
-    /// Compares everything; `except` leaves out a person of whom nobody knows yet.
-    pub async fn check(&mut self, world: &World, except: Option<u8>) {
+    /// Positions of what was acknowledged and goes with an erasure.
+    pub fn going(&self, act: &Act) -> BTreeSet<u64> {
+        let Act::Erase(person, scope) = act else { return BTreeSet::new() };
+        let before = self.people.get(person).cloned().unwrap_or_default();
+        let after = act.on(&before);
+        let is_gone = |said: &Said| match said {
+            _ if *scope == Scope::All => true,
+            Said::Fact(key, category) => takes(scope, key, category),
+            Said::OfGrant(id) => before.grants.contains_key(id) && !after.grants.contains_key(id),
+            Said::Word => false,
+        };
+        let going = self.owner.iter().filter(|(_, (owner, said))| owner == person && is_gone(said));
+        going.map(|(position, _)| *position).collect()
+    }
+
+    /// Compares everything.
+    pub async fn check(&mut self, world: &World) {
         self.check_log(world);
         for (number, person) in &self.people {
-            if except != Some(*number) {
-                let found = observe(world, *number).await;
-                assert_eq!(found.attributes, person.attributes, "attributes of person {number}");
-                assert_eq!(found.decisions, person.decisions, "decisions of person {number}");
-                assert_eq!(found.known, person.known, "person {number}");
-            }
-            self.check_grants(world, person, except == Some(*number)).await;
+            let found = observe(world, *number).await;
+            assert!(found.is_as(person), "person {number} is {found:?} and not {person:?}");
+            self.check_grants(world, person).await;
         }
         for grant in &self.gone_grants {
             let standing = world.app().check_grant(&super::service(), grant).await;
@@ -112,13 +180,13 @@ impl Model {
         }
     }
 
-    async fn check_grants(&self, world: &World, person: &Person, unknown: bool) {
+    async fn check_grants(&self, world: &World, person: &Person) {
         let now_ms = world.app().now_ms();
         for (grant, granted) in &person.grants {
             let standing = world.app().check_grant(&super::service(), grant).await.unwrap();
-            let may = !granted.fallen && now_ms < granted.expires_at_ms;
+            let may = !granted.fallen && now_ms < granted.expires_at_ms && !self.waits;
             assert!(may || !standing.stands, "a grant stands that the model denies");
-            assert!(unknown || !may || standing.stands, "a grant fell that nothing contradicts");
+            assert!(!may || standing.stands, "a grant fell that nothing contradicts");
         }
     }
 
@@ -129,6 +197,7 @@ impl Model {
         self.checkpoint(&newest.note, &app.ledger().verifier_key());
         let (mut tree, mut ids) = (Frontier::new(), BTreeSet::new());
         let mut chains: BTreeMap<Handle, (u64, Hash)> = BTreeMap::new();
+        let mut discarded = BTreeSet::new();
         for stored in app.ledger().store().read_entries(0, usize::MAX).unwrap() {
             tree.push(stored.leaf_hash);
             if let Some(root) = self.checkpoints.get(&tree.size()) {
@@ -138,24 +207,41 @@ impl Model {
             assert!(acknowledged.is_none_or(|event| event.leaf_hash == stored.leaf_hash), "another event");
             let Some(bytes) = &stored.bytes else {
                 assert!(!self.owner.contains_key(&stored.position), "an acknowledged event is gone");
+                discarded.insert(stored.leaf_hash);
                 continue;
             };
             assert_eq!(leaf_hash(bytes), stored.leaf_hash);
             let header = entry::parse_header(bytes).unwrap();
-            assert!(
-                !self.erased.contains(&header.handle),
-                "something of the erased is left at {}",
-                stored.position
-            );
+            let is_erased = self.erased.contains(&header.handle) || self.gone.contains(&stored.position);
+            assert!(!is_erased, "something of the erased is left at {}", stored.position);
             assert!(ids.insert(header.event_id), "an event is there twice");
-            let chain = chains.get(&header.handle).copied();
+            let chain = chains.insert(header.handle, (header.version, stored.leaf_hash));
             let next = chain.map_or((0, None), |(version, leaf)| (version + 1, Some(leaf)));
-            assert_eq!((header.version, header.previous), next, "a chain has a gap");
-            chains.insert(header.handle, (header.version, stored.leaf_hash));
+            // Over what was erased of a part, the chain leads to a leaf that is still known.
+            let bridges =
+                header.version > next.0 && header.previous.is_some_and(|leaf| discarded.contains(&leaf));
+            assert!((header.version, header.previous) == next || bridges, "a chain has a gap");
         }
         assert_eq!((tree.size(), tree.root()), (newest.size, newest.root));
         let last = self.checkpoints.keys().chain(self.acknowledged.keys()).max();
         assert!(last.is_none_or(|last| *last <= tree.size()), "the log is behind what was handed out");
+    }
+}
+
+fn known(category: &str) -> &'static str {
+    CATEGORIES.into_iter().find(|known| *known == category).unwrap()
+}
+
+/// What a grant gives and withholds.
+pub fn granted(grant: &sayso::app::Grant) -> Granted {
+    let cited = |allowed: &sayso::app::Allowed| {
+        (allowed.held.attribute.key.clone(), known(&allowed.held.attribute.category))
+    };
+    Granted {
+        cites: grant.allowed.iter().map(cited).collect(),
+        withheld: grant.withheld.iter().map(|class| known(&class.category)).collect(),
+        expires_at_ms: grant.expires_at_ms,
+        fallen: false,
     }
 }
 
@@ -167,22 +253,18 @@ pub async fn observe(world: &World, number: u8) -> Person {
     let cached = world.app().get_profile(&name(number), Moment::Now, false).await.unwrap();
     assert_eq!(cached.state.version, profile.state.version, "the cache is behind");
     let attribute = |held: &sayso::domain::profile::HeldAttribute| {
-        let category = super::CATEGORIES.iter().find(|id| **id == held.attribute.category).unwrap();
-        (*category, held.attribute.value.expose().to_owned())
+        (known(&held.attribute.category), held.attribute.value.expose().to_owned())
     };
     let decision = |record: &sayso::domain::consent::ConsentRecord| {
-        let category = super::CATEGORIES.iter().find(|id| record.terms.categories == [**id]).unwrap();
+        let category = CATEGORIES.iter().find(|id| record.terms.categories == [**id]).unwrap();
         (*category, record.decision.is_yes())
     };
+    let state = &profile.state;
     Person {
-        attributes: profile
-            .state
-            .attributes
-            .iter()
-            .map(|(key, held)| (key.clone(), attribute(held)))
-            .collect(),
-        decisions: profile.state.consents.records().iter().map(decision).collect(),
+        attributes: state.attributes.iter().map(|(key, held)| (key.clone(), attribute(held))).collect(),
+        decisions: state.consents.records().iter().map(decision).collect(),
+        signals: state.signals.iter().map(|signal| signal.kind).collect(),
         grants: BTreeMap::new(),
-        known: profile.state.version > 0,
+        known: state.version > 0,
     }
 }

@@ -1,12 +1,12 @@
 //! A machine with the real application on it: injected time, randomness and stores, and power that goes.
 
-use sayso::app::{App, ReportSettings, RightsSettings, Settings, TierKeys};
+use super::machine::{FaultyCustody, Stores};
+use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys};
 use sayso::clock::Clock;
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
-use sayso::ledger::{LedgerOptions, LogKeys};
-use sayso::store::faulty::{Fault, FaultyKeys, FaultyLog, Power};
-use sayso::vault::MemoryCustody;
+use sayso::ledger::{LedgerOptions, LogKeys, Turns};
+use sayso::store::faulty::{Fault, Power};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,25 +37,29 @@ impl Clock for Injected {
 pub struct World {
     pub power: Arc<Power>,
     pub clock: Arc<Injected>,
-    pub log: Arc<FaultyLog>,
-    keys: Arc<FaultyKeys>,
-    custody: Arc<MemoryCustody>,
+    pub stores: Option<Stores>,
+    pub custody: Arc<FaultyCustody>,
+    /// Of a restore, until the log says it.
+    pub restored: Option<Restored>,
     running: Option<Arc<App>>,
+    /// Of what is running: nothing is written but by these.
+    pub turns: Arc<Turns>,
     /// Starts so far, those that failed included.
     pub starts: u64,
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, stores: impl FnOnce(&Arc<Power>) -> Stores) -> Self {
         let power = Arc::new(Power::new(seed));
         let clock =
             Injected { now_ms: AtomicU64::new(1_760_000_000_000), dice: Power::new(seed ^ 0x005e_ed0f) };
         Self {
             clock: Arc::new(clock),
-            log: Arc::new(FaultyLog::new(Arc::clone(&power))),
-            keys: Arc::new(FaultyKeys::new(Arc::clone(&power))),
-            custody: Arc::default(),
+            stores: Some(stores(&power)),
+            custody: Arc::new(FaultyCustody::new(Arc::clone(&power))),
+            restored: None,
             running: None,
+            turns: Arc::default(),
             power,
             starts: 0,
         }
@@ -65,26 +69,42 @@ impl World {
         Arc::clone(self.running.as_ref().expect("started"))
     }
 
+    pub fn stores(&self) -> &Stores {
+        self.stores.as_ref().expect("there is a disk")
+    }
+
+    /// Does something whose writes go through as they come.
+    pub async fn drive<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let task = tokio::spawn(work);
+        while !task.is_finished() {
+            let waiting = self.turns.waiting();
+            self.turns.take(&(0..waiting).collect::<Vec<_>>());
+            tokio::task::yield_now().await;
+        }
+        task.await.unwrap()
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             ledger: LedgerOptions {
-                origin: "sayso.example/sim".into(),
+                origin: super::ORIGIN.into(),
                 queue_max: 64,
                 batch_events_max: 256,
                 clock_skew_max_ms: 5_000,
                 sealed_age_max_ms: 60_000,
                 checkpoint_file: None,
-                is_restored: false,
+                is_restored: self.restored.is_some(),
+                turns: Some(Arc::clone(&self.turns)),
             },
             log_keys: LogKeys::Seed([42; 32]),
             custody: Arc::clone(&self.custody) as _,
-            log: Arc::clone(&self.log) as _,
-            keys: Arc::clone(&self.keys) as _,
+            log: self.stores().log(),
+            keys: self.stores().keys(),
             clock: Arc::clone(&self.clock) as _,
             tier_keys: TierKeys::default(),
             cached_subjects_max: 2,
             controller: sayso::package::Controller::default(),
-            restored: None,
+            restored: self.restored.clone(),
             witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
             inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
@@ -99,29 +119,37 @@ impl World {
         }
     }
 
+    /// Ends what is running; what is planned still strikes.
+    pub async fn stop(&mut self) {
+        if let Some(app) = self.running.take() {
+            app.shutdown().await;
+        }
+        if self.starts > 0 {
+            self.stores = self.stores.take().map(Stores::restart);
+        }
+    }
+
     /// Starts, again and again: each of the first `faults` starts may be cut off by a fault of its own.
     pub async fn start(&mut self, faults: u64) {
         for attempt in 0.. {
             assert!(attempt < 12, "a machine without faults starts");
-            if let Some(app) = self.running.take() {
-                app.shutdown().await;
+            if attempt > 0 || self.power.is_off() {
+                self.power.turn_on();
             }
-            self.power.turn_on();
-            if self.starts > 0 {
-                self.log = Arc::new(self.log.restart().unwrap());
-                self.keys = Arc::new(self.keys.restart().unwrap());
-            }
+            self.stop().await;
             self.starts += 1;
+            self.turns = Arc::default();
             self.clock.advance(1);
             if attempt < faults && self.power.below(3) == 0 {
                 let kind = Fault::ALL[self.power.below(5) as usize];
                 self.power.plan(self.power.below(5), kind);
             }
-            let opened = App::open(self.settings()).await;
+            let opened = self.drive(App::open(self.settings())).await;
             let struck = self.power.is_off();
             match opened {
                 Ok(app) if !struck && app.is_ready() => {
-                    self.power.turn_on();
+                    // The file that says so is removed a moment later, or not.
+                    self.restored = self.restored.take().filter(|_| self.power.below(2) == 0);
                     self.running = Some(app);
                     return;
                 }

@@ -96,6 +96,9 @@ pub enum Fault {
     /// Bounds without a signature by their writer that holds, after the log had begun.
     #[error("the bounds are not signed by whoever published them")]
     UnsignedBounds,
+    /// The log had gone back to a backup, and nobody had confirmed that what people said since is in it again.
+    #[error("use waited for a restore to be confirmed")]
+    RestoreUnconfirmed,
 }
 
 /// One thing wrong with one grant.
@@ -146,6 +149,8 @@ pub struct Replay {
     vocabulary: Vocabulary,
     bounds: Bounds,
     people: HashMap<Handle, Person>,
+    /// The restore that use waits for.
+    unconfirmed: Option<Vec<u8>>,
     result: Replayed,
 }
 
@@ -165,6 +170,12 @@ impl Replay {
                         self.finding(position, String::new(), None, Fault::UnsignedBounds);
                     }
                 }
+                Some(Event::BackupRestored(restored)) if restored.use_waits => {
+                    self.unconfirmed = Some(restored.restore.clone());
+                }
+                Some(Event::RestoreConfirmed(confirmed)) => {
+                    self.unconfirmed.take_if(|restore| *restore == confirmed.restore);
+                }
                 Some(event) => self.vocabulary.take(event),
                 None => {}
             }
@@ -174,7 +185,10 @@ impl Replay {
         person.arrives(header.version, body.is_some());
         match event {
             Some(Event::GrantIssued(grant)) if person.is_whole() => {
-                let faults = faults(grant, person, &self.vocabulary, &self.bounds, header.sealed_at_ms);
+                let mut faults = faults(grant, person, &self.vocabulary, &self.bounds, header.sealed_at_ms);
+                if self.unconfirmed.is_some() && !grant.allowed.is_empty() {
+                    faults.push((None, Fault::RestoreUnconfirmed));
+                }
                 self.result.replayed += 1;
                 self.result.unjustified += u64::from(!faults.is_empty());
                 for (attribute, fault) in faults {

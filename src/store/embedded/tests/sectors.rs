@@ -7,34 +7,13 @@ use super::{killed, open, scratch, unmarked};
 use crate::store::contract::{Source, assert_holds, commit, restore_further};
 use crate::store::embedded::EmbeddedKeys;
 use crate::store::embedded::frame::ALIGN;
-use crate::store::faulty::Power;
+use crate::store::faulty::{Power, sectors};
 use crate::store::{Frame, KeyStore, LogStore, Page};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SECTOR: usize = 512;
-
 fn rounds(few: u64) -> u64 {
     std::env::var("SAYSO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
-}
-
-/// Each sector of what is new, or of what was there before, as the dice say; now and then all of either.
-fn mixed(old: &[u8], new: &[u8], dice: &Power) -> Vec<u8> {
-    let chance = [0, 1, 5, 9, 10][dice.below(5) as usize];
-    // A file that had grown may be as short as it was: its length is no part of its data.
-    let length = if dice.below(2) == 0 { new.len() } else { old.len() };
-    let mut bytes = new.to_vec();
-    bytes.resize(new.len().max(old.len()), 0);
-    for (at, sector) in bytes.chunks_mut(SECTOR).enumerate() {
-        if dice.below(10) < chance {
-            continue;
-        }
-        for (offset, byte) in sector.iter_mut().enumerate() {
-            *byte = old.get(at * SECTOR + offset).copied().unwrap_or(0);
-        }
-    }
-    bytes.truncate(length.max(old.len()));
-    bytes
 }
 
 fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
@@ -43,6 +22,8 @@ fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
         let name = under.join(item.file_name());
         if item.file_type().unwrap().is_dir() { files(dir, &name, found) } else { found.push(name) }
     }
+    // The seed, and not the file system, says what becomes of each.
+    found.sort();
 }
 
 /// What a power cut leaves of `new`: each file mixed with its state in the folder that was synced last.
@@ -57,7 +38,7 @@ fn cut(new: &Path, dice: &Power, synced: impl Fn(&Path) -> PathBuf) -> tempfile:
             old.clone_from(&is);
             old[ALIGN..].fill(0);
         }
-        let bytes = mixed(&old, &is, dice);
+        let bytes = sectors(&old, &is, dice);
         fs::write(copy.path().join(&name), bytes).unwrap();
     }
     copy

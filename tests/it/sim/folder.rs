@@ -1,0 +1,327 @@
+//! The embedded engine on a disk that loses sectors: what was written and not synced is there in any part after a power
+//! cut, in no order. What else fails stops the store, and the next process finds the files as they are.
+
+use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use sayso::store::faulty::{Fault, Power, sectors};
+use sayso::store::{
+    CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry,
+};
+use sayso_proof::entry::Handle;
+use sayso_proof::merkle::Hash;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// Bytes of a segment's title, which is durable before anything is written behind it.
+const TITLE: usize = 64;
+
+/// A data folder, and what is open in it.
+pub struct Folder {
+    disk: Arc<Disk>,
+    log: Arc<FolderLog>,
+    keys: Arc<FolderKeys>,
+}
+
+/// The files, and what of them was durable.
+struct Disk {
+    power: Arc<Power>,
+    now: TempDir,
+    /// Whatever can be rebuilt, at the start or the last erasure: no commit syncs it.
+    marked: Mutex<TempDir>,
+    /// Segments at the last commit, keys at the last write.
+    synced: Mutex<TempDir>,
+    /// What the next process finds, where that is not what is there.
+    left: Mutex<Option<TempDir>>,
+    stopped: AtomicBool,
+}
+
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(items) = fs::read_dir(dir.join(under)) else { return };
+    for item in items {
+        let item = item.unwrap();
+        let name = under.join(item.file_name());
+        if item.file_type().unwrap().is_dir() { files(dir, &name, found) } else { found.push(name) }
+    }
+    // The seed, and not the file system, says what becomes of each.
+    found.sort();
+}
+
+fn copied(from: &Path, under: &str, to: &Path) {
+    let mut names = Vec::new();
+    files(from, Path::new(under), &mut names);
+    for name in names {
+        let target = to.join(&name);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(from.join(&name), target).unwrap();
+    }
+}
+
+fn is_segment(name: &Path) -> bool {
+    name.starts_with("log/segments")
+}
+
+impl Disk {
+    fn copy(&self) -> TempDir {
+        let copy = scratch();
+        copied(self.now.path(), "", copy.path());
+        copy
+    }
+
+    /// Everything that was written until now is durable.
+    fn sync_all(&self) {
+        *self.marked.lock().unwrap() = self.copy();
+        self.sync();
+    }
+
+    /// Everything that was written until now is durable, but for what can be rebuilt.
+    fn sync(&self) {
+        let copy = scratch();
+        copied(self.now.path(), "log/segments", copy.path());
+        copied(self.now.path(), "keys", copy.path());
+        *self.synced.lock().unwrap() = copy;
+    }
+
+    /// The power goes: of every file, any sectors of what came since it was durable.
+    fn cut(&self) {
+        let (copy, mut names) = (scratch(), Vec::new());
+        files(self.now.path(), Path::new(""), &mut names);
+        let (synced, marked) = (self.synced.lock().unwrap(), self.marked.lock().unwrap());
+        for name in names {
+            let durable = if is_segment(&name) || name.starts_with("keys") { &synced } else { &marked };
+            let is = fs::read(self.now.path().join(&name)).unwrap();
+            let mut was = fs::read(durable.path().join(&name)).unwrap_or_default();
+            if was.is_empty() && is_segment(&name) {
+                was.clone_from(&is);
+                was[TITLE..].fill(0);
+            }
+            let left = match name.ends_with("keys/writes") {
+                // A count that is written once both copies are durable.
+                true => was,
+                false => sectors(&was, &is, &self.power),
+            };
+            let target = copy.path().join(&name);
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::write(target, left).unwrap();
+        }
+        *self.left.lock().unwrap() = Some(copy);
+    }
+
+    /// A durable step. Whether it is done, whether of its own writes anything is durable, and whether anybody hears.
+    fn step<T, E>(
+        &self,
+        is_torn: bool,
+        unknown: impl Fn(StoreError) -> E,
+        full: impl Fn(StoreError) -> E,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(unknown(StoreError::Stopped));
+        }
+        let fault = match self.power.step().map_err(&unknown)? {
+            None => return work(),
+            Some(Fault::Full) => return Err(full(StoreError::Full)),
+            Some(fault) => fault,
+        };
+        self.stopped.store(true, Ordering::SeqCst);
+        let is_done = match fault {
+            Fault::Persisted => true,
+            Fault::Crash | Fault::Flush => is_torn || self.power.below(2) == 0,
+            Fault::Lost | Fault::Full => false,
+        };
+        if is_done {
+            work()?;
+            if !is_torn {
+                self.sync_all();
+            }
+        }
+        if matches!(fault, Fault::Crash | Fault::Flush) {
+            self.cut();
+        }
+        let source = std::io::Error::other("a fault was planned here");
+        Err(unknown(StoreError::Io { doing: "writing", source }))
+    }
+}
+
+impl Folder {
+    /// An empty one.
+    pub fn new(power: &Arc<Power>) -> Self {
+        Self::open(Arc::clone(power), scratch())
+    }
+
+    fn open(power: Arc<Power>, now: TempDir) -> Self {
+        // One segment, and no mark but at the start: what follows has to be recovered.
+        let options = Options {
+            segment_bytes_max: 64 << 10,
+            room_bytes: 4 << 10,
+            index_cache_bytes: 1 << 20,
+            settle_records: usize::MAX,
+            pending_records_max: usize::MAX,
+            mark_entries: u64::MAX,
+            entries_min: 0,
+        };
+        let log = EmbeddedLog::open(&now.path().join("log"), options).unwrap();
+        let keys = EmbeddedKeys::open(&now.path().join("keys")).unwrap();
+        let (marked, synced) = (Mutex::new(scratch()), Mutex::new(scratch()));
+        let (left, stopped) = (Mutex::default(), AtomicBool::new(false));
+        let disk = Arc::new(Disk { power, now, marked, synced, left, stopped });
+        disk.sync_all();
+        Self {
+            log: Arc::new(FolderLog { disk: Arc::clone(&disk), log }),
+            keys: Arc::new(FolderKeys { disk: Arc::clone(&disk), keys }),
+            disk,
+        }
+    }
+
+    pub fn log(&self) -> Arc<dyn LogStore> {
+        Arc::clone(&self.log) as _
+    }
+
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.keys) as _
+    }
+
+    pub fn restart(self) -> Self {
+        Self::open(Arc::clone(&self.disk.power), self.left())
+    }
+
+    /// And one folder in it is lost.
+    pub fn restart_without(self, folder: &str) -> Self {
+        let left = self.left();
+        fs::remove_dir_all(left.path().join(folder)).unwrap();
+        Self::open(Arc::clone(&self.disk.power), left)
+    }
+
+    fn left(&self) -> TempDir {
+        self.disk.stopped.store(true, Ordering::SeqCst);
+        self.disk.left.lock().unwrap().take().unwrap_or_else(|| self.disk.copy())
+    }
+}
+
+struct FolderLog {
+    disk: Arc<Disk>,
+    log: EmbeddedLog,
+}
+
+impl FolderLog {
+    /// A change in several steps, each synced before the next: here it is done, or it is not.
+    fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let is = |error| error;
+        self.disk.step(false, is, is, work)?;
+        self.disk.sync_all();
+        Ok(())
+    }
+}
+
+impl LogStore for FolderLog {
+    fn head(&self) -> Head {
+        self.log.head()
+    }
+
+    fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
+        let work = || self.log.commit(expected, frames);
+        let head = self.disk.step(true, CommitError::Unknown, CommitError::Rejected, work)?;
+        self.disk.sync();
+        Ok(head)
+    }
+
+    fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
+        self.log.read_entry(position)
+    }
+
+    fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError> {
+        self.log.read_entries(start, count)
+    }
+
+    fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.log.read_subject(handle, start, count)
+    }
+
+    fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
+        self.log.subject_head(handle)
+    }
+
+    fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError> {
+        self.log.find_idempotent(hash)
+    }
+
+    fn read_hashes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
+        self.log.read_hashes(level, start, count)
+    }
+
+    fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
+        self.change(|| self.log.discard(positions))
+    }
+
+    fn index_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.log.index_get(key)
+    }
+
+    fn index_scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<IndexRecord>, StoreError> {
+        self.log.index_scan(prefix, after, count)
+    }
+
+    fn unindexed_from(&self) -> Option<u64> {
+        self.log.unindexed_from()
+    }
+
+    fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
+        self.change(|| self.log.index_restore(records, done_to))
+    }
+
+    fn entry_bytes(&self) -> u64 {
+        self.log.entry_bytes()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        if self.disk.stopped.swap(true, Ordering::SeqCst) {
+            return Err(StoreError::Stopped);
+        }
+        self.log.close()
+    }
+}
+
+struct FolderKeys {
+    disk: Arc<Disk>,
+    keys: EmbeddedKeys,
+}
+
+impl KeyStore for FolderKeys {
+    fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.keys.read_page(id)
+    }
+
+    fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let is = |error| error;
+        self.disk.step(true, is, is, || self.keys.write_pages(pages))?;
+        self.disk.sync();
+        Ok(())
+    }
+
+    fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let is = |error| error;
+        self.disk.step(true, is, is, || self.keys.stage_pages(pages))
+    }
+
+    fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
+        self.keys.scan_pages(prefix, after, count)
+    }
+
+    fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        self.keys.count_pages(prefix)
+    }
+
+    fn takes_writes(&self) -> bool {
+        !self.disk.stopped.load(Ordering::SeqCst) && self.keys.takes_writes()
+    }
+}
