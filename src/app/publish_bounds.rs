@@ -3,6 +3,7 @@
 use super::error::AppError;
 use super::publish::PlainEvent;
 use super::rules::RulesHistory;
+use super::sweep::under;
 use super::write::{Begin, Receipt};
 use super::{App, Caller, Version, WriteOptions};
 use crate::bounds::{BoundsError, schema_digest};
@@ -101,13 +102,16 @@ impl App {
         }
         let now_ms = self.now_ms();
         self.check_version(caller, &bounds, now_ms)?;
+        let before = under(&self.rules());
         let event = Event::BoundsPublished(bounds);
         let plain = vec![PlainEvent { signature: Some(signature), ..PlainEvent::new(event) }];
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
         // Decisions see it from here on; those that did not are durable, and found by the sweep.
         drop(alone);
         receipt.events = self.attach(receipt.events, options.proofs)?;
-        Ok(Published { receipt, grants_revoked: self.sweep().await? })
+        // What comes into force later makes nothing fall yet.
+        let grants_revoked = if under(&self.rules()) == before { 0 } else { self.sweep().await? };
+        Ok(Published { receipt, grants_revoked })
     }
 
     /// The signature, if it is by the key of the tier and the caller of the tier's role.

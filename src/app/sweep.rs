@@ -30,19 +30,26 @@ const TICK: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Positions of bounds in force, and of the newest word.
-type Under = (Vec<u64>, Option<u64>);
+pub(super) type Under = (Vec<u64>, Option<u64>);
+
+/// A whole sweep.
+struct Swept {
+    under: Under,
+    /// Grants that fell.
+    fallen: u64,
+}
 
 /// What the sweeps know.
 #[derive(Default)]
 pub(super) struct Sweeping {
-    /// Held by the one sweep under way. What the last whole one was under; none: there was none.
-    done: tokio::sync::Mutex<Option<Under>>,
+    /// Held by the one sweep under way. The last whole one; none: there was none.
+    done: tokio::sync::Mutex<Option<Swept>>,
     watcher: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl App {
     /// Revokes every open grant, and invalidates every artefact, that the rules in force contradict; gives how many
-    /// grants fell.
+    /// grants fell under them, here or where the watch came first.
     ///
     /// # Errors
     /// The store; then it is tried again by itself.
@@ -50,14 +57,16 @@ impl App {
         let app = Arc::clone(self);
         // To the end, even where the caller goes away.
         let task = tokio::spawn(async move { app.sweep_to_the_end().await });
-        task.await.map_err(|_| AppError::Internal(super::Cause::Task))?
+        let (_, fallen) = task.await.map_err(|_| AppError::Internal(super::Cause::Task))??;
+        Ok(fallen)
     }
 
-    async fn sweep_to_the_end(self: &Arc<Self>) -> Result<u64, AppError> {
+    /// Whether there was anything to do, and how many grants fell under the rules in force.
+    async fn sweep_to_the_end(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
         let mut done = self.sweeping.done.lock().await;
         let under = under(&self.rules());
-        if done.as_ref() == Some(&under) {
-            return Ok(0);
+        if let Some(swept) = done.as_ref().filter(|swept| swept.under == under) {
+            return Ok((false, swept.fallen));
         }
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
         drop(self.rules_gate.write().await);
@@ -73,8 +82,8 @@ impl App {
                 fallen = fallen.saturating_add(self.sweep_page(positions).await?);
             }
         }
-        *done = Some(under);
-        Ok(fallen)
+        *done = Some(Swept { under, fallen });
+        Ok((true, fallen))
     }
 
     /// Sweeps the lanes of whomever the entries at these positions are about, each lane once.
@@ -165,7 +174,7 @@ impl App {
         let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
         if let (true, Ok(mut done)) = (untouched, self.sweeping.done.try_lock()) {
             // No grant can be older than what the log began with.
-            *done = Some(under(&rules));
+            *done = Some(Swept { under: under(&rules), fallen: 0 });
         }
         let watching = tokio::spawn(watch(Arc::downgrade(self)));
         *self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
@@ -181,7 +190,7 @@ impl App {
     }
 }
 
-fn under(rules: &Rules) -> Under {
+pub(super) fn under(rules: &Rules) -> Under {
     (rules.bounds.positions().to_vec(), rules.words_at())
 }
 
@@ -198,8 +207,10 @@ async fn watch(app: Weak<App>) {
     loop {
         let Some(app) = app.upgrade() else { return };
         match app.sweep_to_the_end().await {
-            Ok(0) => told = false,
-            Ok(count) => tracing::info!(count, "bounds came into force, and grants fell"),
+            Ok((true, count)) if count > 0 => {
+                tracing::info!(count, "bounds came into force, and grants fell")
+            }
+            Ok(_) => told = false,
             Err(error) if !told => {
                 tracing::error!(?error, "revoking what bounds contradict; it is tried again");
                 told = true;
