@@ -36,12 +36,13 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
     Ok(secret)
 }
 
-/// Overwrites what calls that have returned left on this thread's stack, `BYTES` deep. Moving a value leaves its old
+/// Overwrites what calls that have returned left on this thread's stack, so many words of 8 bytes deep. Moving a value leaves its old
 /// bytes behind, and nothing clears a stack when a function returns; so whoever handled keys calls this afterwards.
 /// The heap needs no such care: the daemon's allocator overwrites whatever is freed.
 #[inline(never)]
-pub fn clear_stack<const BYTES: usize>() {
-    let mut below = [0_u8; BYTES];
+pub fn clear_stack<const WORDS: usize>() {
+    // Words, because each is one store that the compiler may neither leave out nor join with the next.
+    let mut below = [0_u64; WORDS];
     below.zeroize();
     std::hint::black_box(&below);
 }

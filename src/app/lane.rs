@@ -16,8 +16,8 @@ use tokio::sync::OwnedMutexGuard;
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
 
-/// What a cipher leaves on the stack is overwritten this deep.
-pub(super) const CIPHER_STACK_BYTES: usize = 8 << 10;
+/// What a cipher leaves on the stack is overwritten this deep: 8 KiB.
+pub(super) const CIPHER_STACK_WORDS: usize = 1 << 10;
 
 /// One subject's place in the daemon.
 pub(crate) struct Lane {
@@ -135,7 +135,7 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     })?;
     let body = entry.open(&key);
     drop(key);
-    clear_stack::<CIPHER_STACK_BYTES>();
+    clear_stack::<CIPHER_STACK_WORDS>();
     let body = body?;
     let place = codec::Place {
         event_id: EventId(header.event_id),

@@ -319,7 +319,7 @@ impl App {
             let key = turn.lane.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
-            clear_stack::<{ lane::CIPHER_STACK_BYTES }>();
+            clear_stack::<{ lane::CIPHER_STACK_WORDS }>();
             let payload = payload?;
             let prepared = self.prepare(header, payload, each.index)?;
             previous = Some(prepared.leaf_hash);

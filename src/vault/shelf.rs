@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
 
 /// What reading a page leaves on the stack is overwritten this deep.
-const STACK_BYTES: usize = 32 << 10;
+const STACK_WORDS: usize = 4 << 10;
 
 /// A page to write (`Some`) or to remove.
 pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
@@ -117,7 +117,7 @@ impl Shelf {
             }
             let generation = self.cache.generation();
             let held = self.held(subject);
-            secret::clear_stack::<STACK_BYTES>();
+            secret::clear_stack::<STACK_WORDS>();
             let Some((handle, cover)) = held? else { return Ok(None) };
             if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
                 return Ok(Some(keys));

@@ -8,7 +8,7 @@ use sayso_proof::merkle::Hash;
 use std::sync::{Mutex, PoisonError};
 
 /// What deriving a key leaves on the stack is overwritten this deep.
-const STACK_BYTES: usize = 8 << 10;
+const STACK_WORDS: usize = 1 << 10;
 
 /// What opens and seals one subject's events. Zeroized when the last holder lets go, and at once when destroyed,
 /// whoever holds it.
@@ -38,7 +38,7 @@ impl SubjectKeys {
     pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
         let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
         let key = tree.key(version).ok_or(VaultError::Destroyed).map(|key| EventKey::derive(&key, event_id));
-        secret::clear_stack::<STACK_BYTES>();
+        secret::clear_stack::<STACK_WORDS>();
         key
     }
 

@@ -20,7 +20,7 @@ const BATCH_MAX: usize = 1_024;
 /// New subjects in one batch; each is two pages of one atomic write, and the store's memory follows the size of that.
 const CREATIONS_MAX: usize = 64;
 /// Of its stack, what is overwritten after each batch.
-const STACK_BYTES: usize = 256 << 10;
+const STACK_WORDS: usize = 32 << 10;
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
 
@@ -125,7 +125,7 @@ fn run(shelf: &Shelf, queue: &Receiver<Item>) {
             next = if is_full { None } else { queue.try_recv().ok() };
         };
         carry_out(shelf, works);
-        secret::clear_stack::<STACK_BYTES>();
+        secret::clear_stack::<STACK_WORDS>();
         if let Some(reply) = copy {
             // Whole, because nothing is written meanwhile.
             let pages = shelf.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);

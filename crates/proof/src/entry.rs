@@ -1,21 +1,21 @@
 //! One entry: a COSE_Sign1 (RFC 9052 s. 4.2) around a `SealedEvent`, stored and hashed verbatim.
 
-use crate::event::{EventBody, SealedEvent};
+use crate::cose::{self, Envelope};
+use crate::event::EventBody;
 use crate::merkle::Hash;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use coset::iana::{Algorithm, EnumI64, HeaderParameter};
-use coset::{
-    AsCborValue, CoseSign1, HeaderBuilder, Label, RegisteredLabelWithPrivate, TaggedCborSerializable,
-};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Content type of the payload, in the protected header.
-pub const CONTENT_TYPE: &str = "application/vnd.sayso.sealed-event";
+mod form;
+
+pub use crate::cose::CONTENT_TYPE;
+
 /// HKDF info of event keys; the event id follows it.
 const EVENT_KEY_INFO: &[u8] = b"sayso event key v1";
 /// Precedes the event key in its commitment.
@@ -132,18 +132,28 @@ impl EventKey {
 }
 
 fn payload_without_body(header: &Header, commitment: Option<Hash>) -> Vec<u8> {
-    SealedEvent {
-        event_id: header.event_id.to_vec(),
-        subject_handle: header.handle.0.to_vec(),
-        subject_version: header.version,
-        previous_leaf_hash: header.previous.map(Vec::from).unwrap_or_default(),
-        sealed_at_ms: header.sealed_at_ms,
-        idempotency_hash: header.idempotency.map(Vec::from).unwrap_or_default(),
-        key_commitment: commitment.map(Vec::from).unwrap_or_default(),
-        ciphertext: Vec::new(),
-        plain_body: Vec::new(),
+    let mut payload = Vec::with_capacity(192);
+    push_field(&mut payload, 1 << 3 | 2, &header.event_id);
+    push_field(&mut payload, 2 << 3 | 2, &header.handle.0);
+    push_number(&mut payload, 3 << 3, header.version);
+    push_hash(&mut payload, 4 << 3 | 2, header.previous);
+    push_number(&mut payload, 5 << 3, header.sealed_at_ms);
+    push_hash(&mut payload, 6 << 3 | 2, header.idempotency);
+    push_hash(&mut payload, 7 << 3 | 2, commitment);
+    payload
+}
+
+fn push_number(payload: &mut Vec<u8>, tag: u8, number: u64) {
+    if number != 0 {
+        payload.push(tag);
+        prost::encoding::encode_varint(number, payload);
     }
-    .encode_to_vec()
+}
+
+fn push_hash(payload: &mut Vec<u8>, tag: u8, hash: Option<Hash>) {
+    if let Some(hash) = hash {
+        push_field(payload, tag, &hash);
+    }
 }
 
 fn push_field(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -195,31 +205,11 @@ pub fn key_id(key: &VerifyingKey) -> [u8; 8] {
 /// # Errors
 /// The payload is not one that [`seal`] or [`plain`] made.
 pub fn sign(payload: Vec<u8>, origin: &str, key: &SigningKey) -> Result<Vec<u8>, EntryError> {
-    let sealed_at_ms = parse_payload(&payload)?.0.sealed_at_ms;
-    let mut cose = envelope(payload, origin, sealed_at_ms, &key_id(&key.verifying_key()))?;
-    cose.signature = key.sign(&cose.tbs_data(&[])).to_bytes().to_vec();
-    cose.to_tagged_vec().map_err(|_| EntryError::Cose)
-}
-
-/// The one way this format writes a COSE_Sign1, its signature still empty.
-fn envelope(
-    payload: Vec<u8>,
-    origin: &str,
-    sealed_at_ms: u64,
-    key_id: &[u8; 8],
-) -> Result<CoseSign1, EntryError> {
-    let issued_at = i64::try_from(sealed_at_ms / 1000).map_err(|_| EntryError::Header("iat"))?;
-    let claims = coset::cwt::ClaimsSetBuilder::new()
-        .issuer(origin.to_owned())
-        .issued_at(coset::cwt::Timestamp::WholeSeconds(issued_at))
-        .build();
-    let protected = HeaderBuilder::new()
-        .algorithm(Algorithm::EdDSA)
-        .key_id(key_id.to_vec())
-        .content_type(CONTENT_TYPE.to_owned())
-        .value(HeaderParameter::CwtClaims.to_i64(), claims.to_cbor_value().map_err(|_| EntryError::Cose)?)
-        .build();
-    Ok(coset::CoseSign1Builder::new().protected(protected).payload(payload).build())
+    let issued_at = parse_payload(&payload)?.header.sealed_at_ms / 1000;
+    let key_id = key_id(&key.verifying_key());
+    let mut envelope = Envelope { key_id, origin, issued_at, payload: &payload, signature: [0; 64] };
+    envelope.signature = key.sign(&envelope.signed()).to_bytes();
+    Ok(envelope.write())
 }
 
 /// A parsed entry. Parsing checks the form; [`Entry::verify`] checks who signed it.
@@ -231,18 +221,13 @@ pub struct Entry {
     pub key_id: [u8; 8],
     /// The log it belongs to (CWT claim `iss`).
     pub origin: String,
-    payload: Vec<u8>,
-    /// Where the body field starts in the payload: the associated data ends there.
-    associated_end: usize,
-    body: BodyBytes,
+    /// What was signed; it ends with the payload, which ends with the body.
     signed: Vec<u8>,
+    payload_bytes: usize,
+    /// Length of the associated data: the payload before the body's field.
+    associated_bytes: usize,
+    body_bytes: usize,
     signature: Signature,
-}
-
-#[derive(Clone, Debug)]
-enum BodyBytes {
-    Sealed(Vec<u8>),
-    Plain(Vec<u8>),
 }
 
 impl Entry {
@@ -251,25 +236,29 @@ impl Entry {
     /// # Errors
     /// The first thing that is wrong with its form.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
-        let cose = CoseSign1::from_tagged_slice(bytes).map_err(|_| EntryError::Cose)?;
-        if !cose.unprotected.is_empty() {
-            return Err(EntryError::Header("unprotected parameters"));
-        }
-        let signature = Signature::from_slice(&cose.signature).map_err(|_| EntryError::Signature)?;
-        let signed = cose.tbs_data(&[]);
-        let (key_id, origin, issued_at) = protected(&cose.protected.header)?;
-        let payload = cose.payload.ok_or(EntryError::Payload("detached"))?;
-        let (header, body, associated_end) = parse_payload(&payload)?;
-        if u64::try_from(issued_at) != Ok(header.sealed_at_ms / 1000) {
+        let Some(envelope) = Envelope::read(bytes) else { return Err(form::fault(bytes)) };
+        let payload = parse_payload(envelope.payload)?;
+        if envelope.issued_at != payload.header.sealed_at_ms / 1000 {
             return Err(EntryError::Header("iat is not the time of sealing"));
         }
-        // CBOR can say one thing in many ways, and not all of them are signed: only this format's own is taken.
-        let mut again = envelope(payload.clone(), &origin, header.sealed_at_ms, &key_id)?;
-        again.signature = cose.signature;
-        if again.to_tagged_vec().map_err(|_| EntryError::Cose)? != bytes {
-            return Err(EntryError::Header("not in canonical form"));
-        }
-        Ok(Self { header, key_id, origin, payload, associated_end, body, signed, signature })
+        Ok(Self {
+            key_id: envelope.key_id,
+            origin: envelope.origin.to_owned(),
+            signed: envelope.signed(),
+            payload_bytes: envelope.payload.len(),
+            associated_bytes: payload.associated_bytes,
+            body_bytes: payload.body.len(),
+            signature: Signature::from_bytes(&envelope.signature),
+            header: payload.header,
+        })
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.signed.get(self.signed.len() - self.payload_bytes..).unwrap_or_default()
+    }
+
+    fn body(&self) -> &[u8] {
+        self.signed.get(self.signed.len() - self.body_bytes..).unwrap_or_default()
     }
 
     /// Checks the signature.
@@ -300,14 +289,14 @@ impl Entry {
     /// # Errors
     /// The key is another than the one committed to, the seal does not open, or the body is not an event.
     pub fn open(&self, key: &EventKey) -> Result<EventBody, EntryError> {
-        let BodyBytes::Sealed(ciphertext) = &self.body else {
+        if self.header.handle == Handle::NOBODY {
             return Err(EntryError::Payload("not sealed"));
-        };
+        }
         if self.header.key_commitment != Some(key.commitment()) {
             return Err(EntryError::Commitment);
         }
-        let associated = self.payload.split_at(self.associated_end).0;
-        let message = Payload { msg: ciphertext, aad: associated };
+        let associated = self.payload().get(..self.associated_bytes).unwrap_or_default();
+        let message = Payload { msg: self.body(), aad: associated };
         let clear = key.cipher().decrypt(&Nonce::default(), message).map_err(|_| EntryError::Seal)?;
         let clear = Zeroizing::new(clear);
         EventBody::decode(clear.as_slice()).map_err(|_| EntryError::Body)
@@ -318,36 +307,10 @@ impl Entry {
     /// # Errors
     /// The body is not an event.
     pub fn plain_body(&self) -> Result<Option<EventBody>, EntryError> {
-        match &self.body {
-            BodyBytes::Plain(bytes) => {
-                EventBody::decode(bytes.as_slice()).map(Some).map_err(|_| EntryError::Body)
-            }
-            BodyBytes::Sealed(_) => Ok(None),
+        if self.header.handle != Handle::NOBODY {
+            return Ok(None);
         }
-    }
-}
-
-/// Key id, issuer and time of the protected header, and nothing else in it.
-fn protected(header: &coset::Header) -> Result<([u8; 8], String, i64), EntryError> {
-    if header.alg != Some(RegisteredLabelWithPrivate::Assigned(Algorithm::EdDSA)) {
-        return Err(EntryError::Header("alg"));
-    }
-    if header.content_type != Some(coset::ContentType::Text(CONTENT_TYPE.to_owned())) {
-        return Err(EntryError::Header("content type"));
-    }
-    let key_id = header.key_id.as_slice().try_into().map_err(|_| EntryError::Header("kid"))?;
-    let [(Label::Int(label), claims)] = header.rest.as_slice() else {
-        return Err(EntryError::Header("unknown parameters"));
-    };
-    if *label != HeaderParameter::CwtClaims.to_i64() {
-        return Err(EntryError::Header("unknown parameters"));
-    }
-    let claims = coset::cwt::ClaimsSet::from_cbor_value(claims.clone())
-        .map_err(|_| EntryError::Header("CWT claims"))?;
-    let origin = claims.issuer.ok_or(EntryError::Header("iss"))?;
-    match claims.issued_at {
-        Some(coset::cwt::Timestamp::WholeSeconds(seconds)) => Ok((key_id, origin, seconds)),
-        _ => Err(EntryError::Header("iat")),
+        EventBody::decode(self.body()).map(Some).map_err(|_| EntryError::Body)
     }
 }
 
@@ -356,81 +319,90 @@ fn protected(header: &coset::Header) -> Result<([u8; 8], String, i64), EntryErro
 /// # Errors
 /// The bytes are not an entry, or its payload is malformed.
 pub fn parse_header(bytes: &[u8]) -> Result<Header, EntryError> {
-    let payload = cose_payload(bytes).ok_or(EntryError::Cose)?;
-    parse_payload(payload).map(|(header, ..)| header)
+    let (_, payload) = cose::key_id_and_payload(bytes).ok_or(EntryError::Cose)?;
+    parse_payload(payload).map(|payload| payload.header)
 }
 
 /// Which key signed an entry, by its protected header: the cheap way. Nothing else is checked.
 #[must_use]
 pub fn parse_key_id(bytes: &[u8]) -> Option<[u8; 8]> {
-    let (protected, _) = byte_string(bytes.strip_prefix(&[0xd2, 0x84])?)?;
-    // A map of four: 1 (alg) is -8, then 3 (content type), then 4 (kid).
-    let rest = protected.strip_prefix(&[0xa4, 0x01, 0x27, 0x03, 0x78])?;
-    let (length, rest) = rest.split_first()?;
-    let (_content_type, rest) = rest.split_at_checked(usize::from(*length))?;
-    let rest = rest.strip_prefix(&[0x04, 0x48])?;
-    rest.first_chunk().copied()
+    cose::key_id_and_payload(bytes).map(|(key_id, _)| key_id)
 }
 
-/// Payload of a tagged COSE_Sign1 without unprotected parameters.
-fn cose_payload(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(&[0xd2, 0x84])?;
-    let (_protected, rest) = byte_string(rest)?;
-    let rest = rest.strip_prefix(&[0xa0])?;
-    byte_string(rest).map(|(payload, _signature)| payload)
+/// A payload that is exactly what this format writes.
+struct Parsed<'a> {
+    header: Header,
+    /// Length of everything before the body's field.
+    associated_bytes: usize,
+    body: &'a [u8],
 }
 
-/// A definite-length CBOR byte string (RFC 8949 s. 3.1) and what follows it.
-fn byte_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    let (length, rest) = match first {
-        0x40..=0x57 => (usize::from(first - 0x40), rest),
-        0x58..=0x5b => {
-            let (number, rest) = rest.split_at_checked(1 << (first - 0x58))?;
-            let length = number.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-            (usize::try_from(length).ok()?, rest)
+/// The fields of a payload as they are encoded; of a field that comes twice, the last.
+#[derive(Default)]
+struct Fields<'a> {
+    /// By field number, those that are bytes.
+    bytes: [&'a [u8]; 10],
+    version: u64,
+    sealed_at_ms: u64,
+}
+
+impl<'a> Fields<'a> {
+    fn read(payload: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let (number, wire) = decode_key(&mut rest).ok()?;
+            match (number, wire) {
+                (3, WireType::Varint) => fields.version = decode_varint(&mut rest).ok()?,
+                (5, WireType::Varint) => fields.sealed_at_ms = decode_varint(&mut rest).ok()?,
+                (1 | 2 | 4 | 6..=9, WireType::LengthDelimited) => {
+                    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+                    let (bytes, after) = rest.split_at_checked(length)?;
+                    *fields.bytes.get_mut(usize::try_from(number).ok()?)? = bytes;
+                    rest = after;
+                }
+                (1..=9, _) => return None,
+                // What is unknown is passed over here, and then missed when the payload is made again.
+                _ => skip_field(wire, number, &mut rest, DecodeContext::default()).ok()?,
+            }
         }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
+        Some(fields)
+    }
 }
 
 /// Decodes a payload that is exactly what this format writes.
-fn parse_payload(payload: &[u8]) -> Result<(Header, BodyBytes, usize), EntryError> {
-    let event = SealedEvent::decode(payload).map_err(|_| EntryError::Payload("not a sealed event"))?;
+fn parse_payload(payload: &[u8]) -> Result<Parsed<'_>, EntryError> {
+    let fields = Fields::read(payload).ok_or(EntryError::Payload("not a sealed event"))?;
+    let [_, event_id, handle, _, previous, _, idempotency, commitment, ciphertext, plain] = fields.bytes;
     let hash = |bytes: &[u8], what| match bytes.len() {
         0 => Ok(None),
         _ => <Hash>::try_from(bytes).map(Some).map_err(|_| EntryError::Payload(what)),
     };
     let id = |bytes: &[u8], what| <[u8; 16]>::try_from(bytes).map_err(|_| EntryError::Payload(what));
     let header = Header {
-        event_id: id(&event.event_id, "event id")?,
-        handle: Handle(id(&event.subject_handle, "subject handle")?),
-        version: event.subject_version,
-        previous: hash(&event.previous_leaf_hash, "previous leaf hash")?,
-        sealed_at_ms: event.sealed_at_ms,
-        idempotency: hash(&event.idempotency_hash, "idempotency hash")?,
-        key_commitment: hash(&event.key_commitment, "key commitment")?,
+        event_id: id(event_id, "event id")?,
+        handle: Handle(id(handle, "subject handle")?),
+        version: fields.version,
+        previous: hash(previous, "previous leaf hash")?,
+        sealed_at_ms: fields.sealed_at_ms,
+        idempotency: hash(idempotency, "idempotency hash")?,
+        key_commitment: hash(commitment, "key commitment")?,
     };
     if header.previous.is_some() != (header.version > 0) {
         return Err(EntryError::Payload("previous leaf hash and version disagree"));
     }
     let sealed = header.handle != Handle::NOBODY;
-    if sealed != header.key_commitment.is_some() || sealed == event.ciphertext.is_empty() {
+    if sealed != header.key_commitment.is_some() || sealed == ciphertext.is_empty() {
         return Err(EntryError::Payload("sealed and plain are mixed"));
     }
-    let clear = payload_without_body(&header, header.key_commitment);
-    let mut whole = clear.clone();
-    let body = if sealed {
-        push_field(&mut whole, CIPHERTEXT_TAG, &event.ciphertext);
-        BodyBytes::Sealed(event.ciphertext)
-    } else {
-        push_field(&mut whole, PLAIN_BODY_TAG, &event.plain_body);
-        BodyBytes::Plain(event.plain_body)
-    };
+    let (tag, body) = if sealed { (CIPHERTEXT_TAG, ciphertext) } else { (PLAIN_BODY_TAG, plain) };
+    let mut clear = payload_without_body(&header, header.key_commitment);
+    let associated_bytes = clear.len();
+    clear.push(tag);
+    prost::encoding::encode_varint(body.len() as u64, &mut clear);
     // Two encodings of one event would be two leaves: only the one that this format writes is taken.
-    if whole != payload {
+    if payload.strip_prefix(clear.as_slice()) != Some(body) {
         return Err(EntryError::Payload("not in canonical form"));
     }
-    Ok((header, body, clear.len()))
+    Ok(Parsed { header, associated_bytes, body })
 }

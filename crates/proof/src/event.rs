@@ -15,18 +15,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/events.
 /// gives the same text.
 ///
 /// # Errors
-/// The body does not fit its own descriptor, which can't happen with the embedded one.
+/// The body does not fit the table that was made of its own proto file, which can't happen.
 pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
-    use prost::Message;
-    static POOL: std::sync::LazyLock<Option<prost_reflect::MessageDescriptor>> =
-        std::sync::LazyLock::new(|| {
-            let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).ok()?;
-            pool.get_message_by_name("sayso.v1.EventBody")
-        });
-    let descriptor = POOL.clone().ok_or("no descriptor")?;
-    let message = prost_reflect::DynamicMessage::decode(descriptor, body.encode_to_vec().as_slice())
-        .map_err(|error| error.to_string())?;
-    let mut json = serde_json::to_value(message).map_err(|error| error.to_string())?;
-    json.sort_all_objects();
-    Ok(json)
+    crate::json::body(body, serde_json::value::Serializer).map_err(|error| error.to_string())
 }

@@ -3,11 +3,14 @@
 //! Bytes in, verdict out: no daemon, no store, no network, no clock. The formats are those of `docs/format.md`.
 //! Out of scope: fetching, storing, deciding.
 
+mod batch;
 pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;
+mod cose;
 pub mod entry;
 pub mod event;
+mod json;
 pub mod keys;
 pub mod merkle;
 pub mod proof;

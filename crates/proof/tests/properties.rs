@@ -199,3 +199,85 @@ proptest! {
         prop_assert_eq!(Entry::parse(&bytes).unwrap().open(&event_key).unwrap(), body(&text));
     }
 }
+
+/// The JSON of a body beside what `prost-reflect` makes of it.
+mod json {
+    use super::*;
+    use prost::Message;
+    use prost_reflect::{
+        DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage,
+        Value,
+    };
+    use sayso_proof::event;
+
+    /// Any message of this kind, decided by the bytes of `dice`.
+    fn any_message(of: &MessageDescriptor, dice: &mut impl Iterator<Item = u8>) -> DynamicMessage {
+        let mut message = DynamicMessage::new(of.clone());
+        for oneof in of.oneofs() {
+            let which: Vec<FieldDescriptor> = oneof.fields().collect();
+            let field = &which[usize::from(dice.next().unwrap()) % which.len()];
+            message.set_field(field, any_value(&field.kind(), dice));
+        }
+        for field in of.fields().filter(|field| field.containing_oneof().is_none()) {
+            let roll = dice.next().unwrap();
+            if roll % 3 == 0 {
+                continue;
+            }
+            let value = if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
+                let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+                let pairs = (0..roll % 4).map(|_| {
+                    let Value::String(text) = any_value(&key.kind(), dice) else { panic!("keys are texts") };
+                    (MapKey::String(text), any_value(&value.kind(), dice))
+                });
+                Value::Map(pairs.collect())
+            } else if field.is_list() {
+                Value::List((0..roll % 4).map(|_| any_value(&field.kind(), dice)).collect())
+            } else {
+                any_value(&field.kind(), dice)
+            };
+            message.set_field(&field, value);
+        }
+        message
+    }
+
+    fn any_value(kind: &Kind, dice: &mut impl Iterator<Item = u8>) -> Value {
+        let roll = dice.next().unwrap();
+        let mut wide = || u64::from_le_bytes(std::array::from_fn(|_| dice.next().unwrap())) >> (roll % 64);
+        match kind {
+            Kind::Bool => Value::Bool(roll % 2 == 1),
+            Kind::Int32 => Value::I32(wide() as i32),
+            Kind::Uint32 => Value::U32(wide() as u32),
+            Kind::Uint64 => Value::U64(wide()),
+            Kind::Double => {
+                let odd = [0.0, -0.0, 1.0, 0.1, 1e300, 5e-324, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+                Value::F64(odd.get(usize::from(roll)).copied().unwrap_or_else(|| f64::from_bits(wide())))
+            }
+            Kind::String => Value::String(
+                ["", "a", "\"\\\n\u{7f}\u{1}", "né", "\u{2028}😀"][usize::from(roll) % 5].into(),
+            ),
+            Kind::Bytes => Value::Bytes((0..roll % 5).map(|at| at ^ roll).collect::<Vec<u8>>().into()),
+            Kind::Enum(_) if roll % 5 == 0 => Value::EnumNumber(i32::from(roll) - 100),
+            Kind::Enum(names) => Value::EnumNumber(
+                names.values().nth(usize::from(roll) % names.values().len()).unwrap().number(),
+            ),
+            Kind::Message(of) => Value::Message(any_message(of, dice)),
+            other => panic!("no field is of kind {other:?}"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn it_is_what_others_make_of_the_same_body(dice in prop::collection::vec(any::<u8>(), 1..400)) {
+            let pool = DescriptorPool::decode(event::DESCRIPTORS).unwrap();
+            let of = pool.get_message_by_name("sayso.v1.EventBody").unwrap();
+            let any = any_message(&of, &mut dice.iter().copied().cycle());
+            let body = EventBody::decode(any.encode_to_vec().as_slice()).unwrap();
+            let same = DynamicMessage::decode(any.descriptor(), body.encode_to_vec().as_slice()).unwrap();
+            let mut expected = serde_json::to_value(same).unwrap();
+            expected.sort_all_objects();
+            let made = event::to_json(&body).unwrap();
+            prop_assert_eq!(made.to_string(), expected.to_string());
+        }
+    }
+}

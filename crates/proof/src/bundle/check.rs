@@ -1,17 +1,20 @@
 //! What can be checked of an entry by itself, on all cores: form, place, signature, seal, body.
 
 use super::line::{EntryLine, RawLine, State};
+use crate::batch;
 use crate::entry::{self, Entry, EntryError, EventKey, Header};
 use crate::event::EventBody;
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, VerifyingKey, verify_batch};
-use std::thread;
+use ed25519_dalek::VerifyingKey;
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-/// Signatures checked at once: a hundred or so is where a batch is fastest.
-const BATCH: usize = 128;
+/// Signatures checked at once: more make a batch hardly faster.
+const BATCH: usize = 1024;
 
 /// An entry that holds by itself.
 pub(super) struct Checked {
@@ -34,43 +37,83 @@ pub(super) enum Content {
 pub(super) type Verdict = Result<Checked, String>;
 
 /// The log that lines have to be of.
-pub(super) struct Log<'a> {
-    pub keys: &'a KeyChain,
+pub(super) struct Log {
+    pub keys: KeyChain,
     /// `leaf-hashes.bin`.
-    pub leaf_hashes: &'a [u8],
+    pub leaf_hashes: Arc<Vec<u8>>,
 }
 
-impl Log<'_> {
+impl Log {
     fn leaf(&self, position: u64) -> Option<Hash> {
         let at = usize::try_from(position).ok()?.checked_mul(32)?;
         self.leaf_hashes.get(at..at.checked_add(32)?)?.try_into().ok()
     }
 }
 
-/// Checks lines that have to be at `first` and on; verdicts in their order.
-pub(super) fn lines(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let each = lines.len().div_ceil(cores).max(1);
-    thread::scope(|scope| {
-        let workers: Vec<_> = lines
-            .chunks(each)
-            .enumerate()
-            .map(|(at, chunk)| scope.spawn(move || some(first + (at * each) as u64, chunk, log)))
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|_| stopped())).collect()
-    })
+/// A file of entries that is being checked on all cores, while the next one is read.
+pub(super) struct Checking {
+    /// Number of lines.
+    pub count: u64,
+    ends_whole: bool,
+    workers: Vec<JoinHandle<Vec<Verdict>>>,
+}
+
+impl Checking {
+    /// Begins; the first line has to be at position `first`.
+    pub fn begin(first: u64, file: &Arc<Vec<u8>>, log: &Arc<Log>) -> Self {
+        let lines = lines(file);
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let each = lines.len().div_ceil(cores).max(1);
+        let worker = |(at, chunk): (usize, &[Range<usize>])| {
+            let (file, log, chunk) = (Arc::clone(file), Arc::clone(log), chunk.to_vec());
+            let first = first + (at * each) as u64;
+            thread::spawn(move || some(first, &file, &chunk, &log))
+        };
+        Self {
+            count: lines.len() as u64,
+            ends_whole: file.last() == Some(&b'\n'),
+            workers: lines.chunks(each).enumerate().map(worker).collect(),
+        }
+    }
+
+    /// Waits for the verdicts.
+    pub fn wait(self) -> CheckedFile {
+        let verdicts =
+            self.workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|_| stopped()));
+        CheckedFile { verdicts: verdicts.collect(), ends_whole: self.ends_whole }
+    }
+}
+
+/// A file of entries that was checked line by line.
+pub(super) struct CheckedFile {
+    /// In order of the lines.
+    pub verdicts: Vec<Verdict>,
+    /// Whether the last line has its newline.
+    pub ends_whole: bool,
+}
+
+/// Where each line is, without its newline.
+fn lines(file: &[u8]) -> Vec<Range<usize>> {
+    let mut at = 0;
+    let line = |line: &[u8]| {
+        let here = at..at + line.len();
+        at = here.end + 1;
+        here
+    };
+    file.strip_suffix(b"\n").unwrap_or(file).split(|byte| *byte == b'\n').map(line).collect()
 }
 
 fn stopped() -> Vec<Verdict> {
     vec![Err("the check itself failed".to_owned())]
 }
 
-fn some(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
+fn some(first: u64, file: &[u8], lines: &[Range<usize>], log: &Log) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(lines.len());
     let mut position = first;
     for batch in lines.chunks(BATCH) {
         let mut signed = Vec::with_capacity(batch.len());
         for line in batch {
+            let line = file.get(line.clone()).unwrap_or_default();
             let checked = one(position, line, log);
             let key = log.keys.at(position).key;
             verdicts.push(checked.map(|(checked, entry)| {
@@ -90,19 +133,19 @@ fn some(first: u64, lines: &[&[u8]], log: &Log<'_>) -> Vec<Verdict> {
 
 /// Those whose signature does not verify.
 fn forged(signed: &[(usize, Entry, VerifyingKey)]) -> Vec<(usize, EntryError)> {
-    let messages: Vec<&[u8]> = signed.iter().map(|(_, entry, _)| entry.signed_bytes()).collect();
-    let signatures: Vec<Signature> = signed.iter().map(|(_, entry, _)| *entry.signature()).collect();
-    let keys: Vec<VerifyingKey> = signed.iter().map(|(_, _, key)| *key).collect();
-    if verify_batch(&messages, &signatures, &keys).is_ok() {
+    let all: Vec<_> =
+        signed.iter().map(|(_, entry, key)| (entry.signed_bytes(), entry.signature(), key)).collect();
+    if batch::all_hold(&all) {
         return Vec::new();
     }
+    // One by one, to name it. A batch that is refused for nothing is accepted here.
     let verdict =
         |(at, entry, key): &(usize, Entry, VerifyingKey)| entry.verify(key).err().map(|error| (*at, error));
     signed.iter().filter_map(verdict).collect()
 }
 
 /// Everything but the signature, which is left to the batch.
-fn one(position: u64, bytes: &[u8], log: &Log<'_>) -> Result<(Checked, Option<Entry>), String> {
+fn one(position: u64, bytes: &[u8], log: &Log) -> Result<(Checked, Option<Entry>), String> {
     let line: RawLine = serde_json::from_slice(bytes).map_err(|_| "not an entry line")?;
     if line.position != position {
         return Err(format!("position {} stands here instead", line.position));
@@ -134,12 +177,12 @@ fn one(position: u64, bytes: &[u8], log: &Log<'_>) -> Result<(Checked, Option<En
         (None, Some(key)) => Some(parsed.open(key).map_err(|error| error.to_string())?),
         (None, None) => None,
     };
-    let again = EntryLine::of(position, recorded_at_ms, &raw, key.as_ref(), body.as_ref());
-    let again = again.map_err(|error| error.to_string())?;
-    if line.state != again.state || line.body.is_some() != body.is_some() {
+    let again = EntryLine::of(position, recorded_at_ms, &raw, key.as_ref(), body);
+    if line.state != again.state || line.body.is_some() != again.body.is_some() {
         return Err("the line's state is not what it carries".to_owned());
     }
     same(&again, bytes)?;
+    let body = again.body;
     let header = parsed.header.clone();
     let content = match body {
         None => Content::Withheld(header),

@@ -1,10 +1,11 @@
 //! One line of `entries/*.jsonl`.
 
 use crate::entry::{Entry, EntryError, EventKey};
-use crate::event::{self, EventBody};
+use crate::event::EventBody;
+use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Why no line can be made of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +43,8 @@ pub struct EntryLine {
     entry: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) body: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "in_json")]
+    pub(super) body: Option<EventBody>,
 }
 
 impl EntryLine {
@@ -64,7 +65,7 @@ impl EntryLine {
             (None, Some(key)) => Some(parsed.open(key)?),
             (None, None) => None,
         };
-        Self::of(position, recorded_at_ms, bytes, key, body.as_ref())
+        Ok(Self::of(position, recorded_at_ms, bytes, key, body))
     }
 
     /// As [`EntryLine::new`], of parts that belong together.
@@ -73,16 +74,16 @@ impl EntryLine {
         recorded_at_ms: u64,
         bytes: &[u8],
         key: Option<&EventKey>,
-        body: Option<&EventBody>,
-    ) -> Result<Self, LineError> {
-        Ok(Self {
+        body: Option<EventBody>,
+    ) -> Self {
+        Self {
             position,
             state: if body.is_some() { State::Present } else { State::Withheld },
             recorded_at_ms,
             entry: Some(STANDARD.encode(bytes)),
             key: key.map(|key| STANDARD.encode(key.as_bytes())),
-            body: body.map(event::to_json).transpose().map_err(LineError::Json)?,
-        })
+            body,
+        }
     }
 
     /// A line for an entry that was destroyed.
@@ -98,6 +99,13 @@ impl EntryLine {
     /// It has no JSON form, which can't happen.
     pub fn to_bytes(&self) -> Result<Vec<u8>, LineError> {
         serde_json::to_vec(self).map_err(|error| LineError::Json(error.to_string()))
+    }
+}
+
+fn in_json<S: Serializer>(body: &Option<EventBody>, serializer: S) -> Result<S::Ok, S::Error> {
+    match body {
+        Some(body) => json::body(body, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

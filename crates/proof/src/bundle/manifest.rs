@@ -1,6 +1,8 @@
 //! `manifest.json`, which no file of the bundle is outside of, and `manifest.note`, which signs it.
 
 use super::member::Member;
+use crate::event::{EventBody, event_body::Event};
+use crate::json;
 use crate::merkle::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -52,19 +54,18 @@ pub(super) fn note_text(origin: &str, manifest: &[u8]) -> String {
 }
 
 /// The file that repeats a plain event for people: its body as indented JSON.
-pub(super) fn document(body: &serde_json::Value) -> Result<Vec<u8>, serde_json::Error> {
-    let mut bytes = serde_json::to_vec_pretty(body)?;
+pub(super) fn document(body: &EventBody) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::new();
+    json::body(body, &mut serde_json::Serializer::pretty(&mut bytes))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 /// Which file repeats this event, if one does.
-pub(super) fn document_member(position: u64, body: &serde_json::Value) -> Option<Member> {
-    if body.get("boundsPublished").is_some() {
-        Some(Member::Bounds(position))
-    } else if body.get("noticePublished").is_some() {
-        Some(Member::Notices(position))
-    } else {
-        None
+pub(super) fn document_member(position: u64, body: &EventBody) -> Option<Member> {
+    match body.event {
+        Some(Event::BoundsPublished(_)) => Some(Member::Bounds(position)),
+        Some(Event::NoticePublished(_)) => Some(Member::Notices(position)),
+        _ => None,
     }
 }

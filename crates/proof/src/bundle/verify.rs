@@ -1,13 +1,12 @@
 //! Checks a bundle from its first file to its last, recomputing everything and trusting nothing but the key.
 
 use super::chain::Chains;
-use super::check::{self, Checked, Content, Log};
+use super::check::{Checked, CheckedFile, Checking, Content, Log};
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::Member;
 use super::report::{Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use crate::checkpoint::{Checkpoint, VerifierKey, open_note};
-use crate::event;
 use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
 use crate::replay::Replay;
@@ -16,6 +15,7 @@ use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Arc;
 
 /// What to check besides.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,9 @@ pub fn verify(
         last: None,
         files: Vec::new(),
         manifest: Vec::new(),
-        leaf_hashes: Vec::new(),
+        log: Arc::new(Log { keys: KeyChain::from(key), leaf_hashes: Arc::default() }),
+        checking: None,
+        given: 0,
         deferred: None,
         next: 0,
         chains: Chains::default(),
@@ -60,8 +62,10 @@ pub fn verify(
         documents: BTreeMap::new(),
         report: Report::default(),
     };
-    let outside = source::walk(source, &mut verifier)?;
-    verifier.finish(outside)
+    let walked = source::walk(source, &mut verifier);
+    let last = verifier.checked();
+    verifier.settle(last)?;
+    verifier.finish(walked?)
 }
 
 struct Verifier<'a> {
@@ -79,7 +83,11 @@ struct Verifier<'a> {
     /// Digests as computed here, for comparison with the manifest.
     files: Vec<ManifestFile>,
     manifest: Vec<u8>,
-    leaf_hashes: Vec<u8>,
+    log: Arc<Log>,
+    /// The file of entries that was read last, while nobody has looked at what came out of it.
+    checking: Option<(Member, Checking)>,
+    /// Number of entries given out to be checked.
+    given: u64,
     /// A root that does not fit: told only if no single entry is to blame.
     deferred: Option<VerifyFailure>,
     next: u64,
@@ -92,27 +100,11 @@ struct Verifier<'a> {
 
 impl Visitor for Verifier<'_> {
     fn member(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
-        self.in_order(member)?;
-        let bytes = self.read(member, length, data)?;
-        match member {
-            Member::Checkpoint => self.checkpoint(&bytes)?,
-            Member::Keys => self.keys(&bytes)?,
-            Member::Entries(_) => self.entries(member, &bytes)?,
-            Member::Bounds(position) | Member::Notices(position) => {
-                self.document(member, position, &bytes)?
-            }
-            Member::ManifestNote => return self.note(&bytes),
-            Member::LeafHashes | Member::Report | Member::Manifest => {}
+        let seen = self.see(member, length, data);
+        if seen.is_err() {
+            self.checking = None;
         }
-        if member != Member::Manifest {
-            self.files.push(ManifestFile::of(member, bytes.len() as u64, &Sha256::digest(&bytes).into()));
-        }
-        match member {
-            Member::LeafHashes => self.leaf_hashes(bytes),
-            Member::Manifest => self.manifest = bytes,
-            _ => {}
-        }
-        Ok(())
+        seen
     }
 
     fn trailer_key(&self) -> VerifyingKey {
@@ -121,6 +113,40 @@ impl Visitor for Verifier<'_> {
 }
 
 impl Verifier<'_> {
+    /// Takes a file: it is read while the entries before it are still being checked, and if it has entries itself, checking
+    /// them begins before a look at what came out of those.
+    fn see(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
+        let read = self.read(member, length, data).map(Arc::new);
+        let before = self.checked();
+        if let (Member::Entries(_), Ok(bytes)) = (member, &read) {
+            let checking = Checking::begin(self.given, bytes, &self.log);
+            self.given += checking.count;
+            self.checking = Some((member, checking));
+        }
+        self.settle(before)?;
+        self.in_order(member)?;
+        let bytes = read.map_err(|reason| self.unreadable(member, reason))?;
+        match member {
+            Member::Checkpoint => self.checkpoint(&bytes)?,
+            Member::Keys => self.keys(&bytes)?,
+            Member::Bounds(position) | Member::Notices(position) => {
+                self.document(member, position, &bytes)?;
+            }
+            Member::ManifestNote => return self.note(&bytes),
+            Member::Entries(_) | Member::LeafHashes | Member::Report | Member::Manifest => {}
+        }
+        if member != Member::Manifest {
+            let digest = Sha256::digest(bytes.as_slice()).into();
+            self.files.push(ManifestFile::of(member, bytes.len() as u64, &digest));
+        }
+        match member {
+            Member::LeafHashes => self.leaf_hashes(bytes),
+            Member::Manifest => self.manifest = bytes.to_vec(),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// The key that signed the checkpoint, and the bundle.
     fn key(&self) -> &VerifierKey {
         self.keys.at(self.checkpoint.size)
@@ -156,21 +182,20 @@ impl Verifier<'_> {
         VerifyFailure { position, ..VerifyFailure::at(due, "the file is missing") }
     }
 
-    fn read(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, VerifyFailure> {
+    fn unreadable(&self, member: Member, reason: String) -> VerifyFailure {
+        let position = matches!(member, Member::Entries(_)).then_some(self.next);
+        VerifyFailure { position, ..VerifyFailure::at(member, reason) }
+    }
+
+    fn read(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, String> {
         let bound = member.bytes_max(self.checkpoint.size);
         if length > bound {
-            return Err(VerifyFailure::at(member, format!("more than {bound} bytes")));
+            return Err(format!("more than {bound} bytes"));
         }
         let mut bytes = Vec::new();
-        data.take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
-            let position = matches!(member, Member::Entries(_)).then_some(self.next);
-            VerifyFailure { position, ..VerifyFailure::at(member, format!("can't be read: {error}")) }
-        })?;
-        if bytes.len() as u64 == length {
-            Ok(bytes)
-        } else {
-            Err(VerifyFailure::at(member, "not as long as it says"))
-        }
+        let read = data.take(bound.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| format!("can't be read: {error}"))?;
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err("not as long as it says".to_owned()) }
     }
 
     /// Only read here: which key has to have signed it stands in the next file.
@@ -210,7 +235,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn leaf_hashes(&mut self, bytes: Vec<u8>) {
+    fn leaf_hashes(&mut self, bytes: Arc<Vec<u8>>) {
         let (leaves, rest) = bytes.as_chunks::<32>();
         if leaves.len() as u64 != self.checkpoint.size || !rest.is_empty() {
             let failure =
@@ -233,24 +258,24 @@ impl Verifier<'_> {
             let failure = VerifyFailure::at("--since", "the log does not continue the older checkpoint");
             self.deferred.get_or_insert(failure);
         }
-        self.leaf_hashes = bytes;
+        self.log = Arc::new(Log { keys: self.keys.clone(), leaf_hashes: bytes });
     }
 
-    fn entries(&mut self, member: Member, bytes: &[u8]) -> Result<(), VerifyFailure> {
-        let ends_whole = bytes.last() == Some(&b'\n');
-        let lines: Vec<&[u8]> =
-            bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect();
-        let leaf_hashes = std::mem::take(&mut self.leaf_hashes);
-        let keys = self.keys.clone();
-        let log = Log { keys: &keys, leaf_hashes: &leaf_hashes };
-        for verdict in check::lines(self.next, &lines, &log) {
+    /// What came out of the file of entries before, once it is there.
+    fn checked(&mut self) -> Option<(Member, CheckedFile)> {
+        self.checking.take().map(|(member, checking)| (member, checking.wait()))
+    }
+
+    /// Takes that in.
+    fn settle(&mut self, before: Option<(Member, CheckedFile)>) -> Result<(), VerifyFailure> {
+        let Some((member, file)) = before else { return Ok(()) };
+        for verdict in file.verdicts {
             let taken = verdict.and_then(|checked| self.take(&checked));
             taken.map_err(|reason| VerifyFailure::entry(self.next, member, reason))?;
             self.next += 1;
         }
-        self.leaf_hashes = leaf_hashes;
         (self.progress)(self.next, self.checkpoint.size);
-        if ends_whole {
+        if file.ends_whole {
             Ok(())
         } else {
             Err(VerifyFailure::entry(self.next.saturating_sub(1), member, "the line has no end"))
@@ -275,9 +300,8 @@ impl Verifier<'_> {
             }
             Content::Plain(header, body) => {
                 report.plain += 1;
-                let json = event::to_json(body)?;
-                if let Some(member) = manifest::document_member(checked.position, &json) {
-                    let document = manifest::document(&json).map_err(|error| error.to_string())?;
+                if let Some(member) = manifest::document_member(checked.position, body) {
+                    let document = manifest::document(body).map_err(|error| error.to_string())?;
                     self.documents.insert(member, Sha256::digest(document).into());
                 }
                 (header, Some(body))
