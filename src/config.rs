@@ -294,6 +294,8 @@ pub struct Limits {
     pub batch_events_max: usize,
     /// Folded profiles kept in memory. At least 1,024, so that requests under way are never crowded out.
     pub cached_subjects_max: usize,
+    /// What these profiles may take of memory, bytes; beyond it the oldest are let go. At least 1 MiB.
+    pub cached_subjects_bytes_max: usize,
     /// Cache of the index database, bytes.
     pub index_cache_bytes: u64,
     /// Largest gRPC message taken, bytes.
@@ -394,6 +396,7 @@ impl Default for Limits {
             queue_requests_max: 8_192,
             batch_events_max: 1_024,
             cached_subjects_max: 20_000,
+            cached_subjects_bytes_max: 96 << 20,
             index_cache_bytes: 64 << 20,
             message_bytes_max: 4 << 20,
             connections_max: 4_096,
@@ -487,6 +490,8 @@ impl Config {
         let is_limit = declared.is_none_or(|limit| [1, 3, 7, 15, 31, 63].contains(&limit));
         bound(is_limit, "report.releases_a_day_declared", "1, 3, 7, 15, 31 or 63")?;
         bound(limits.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
+        let bytes = limits.cached_subjects_bytes_max;
+        bound(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;
         bound(
             (1 << 16..=64 << 20).contains(&limits.message_bytes_max),
             "limits.message_bytes_max",

@@ -83,6 +83,7 @@ impl World {
             clock: Arc::clone(&self.clock) as _,
             tier_keys: TierKeys::default(),
             cached_subjects_max: 2,
+            cached_subjects_bytes_max: 1 << 20,
             controller: sayso::package::Controller::default(),
             restored: None,
             witnesses: Vec::new(),
