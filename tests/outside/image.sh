@@ -16,10 +16,14 @@ trap stop EXIT
 "$here/deploy/image.sh" "$program" "oci:$work/image:latest" >/dev/null
 umoci unpack --image "$work/image:latest" "$work/bundle" >/dev/null
 mkdir -m 0755 "$work/etc"
-cat > "$work/etc/sayso.toml" <<'TOML'
+# Ports that nobody listens on, lest another daemon's answers be taken for this one's.
+read -r grpc http < <(python3 -c 'import socket
+both = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*[one.getsockname()[1] for one in both])')
+cat > "$work/etc/sayso.toml" <<TOML
 data = "/data"
-listen = "127.0.0.1:27117"
-http = "127.0.0.1:27118"
+listen = "127.0.0.1:$grpc"
+http = "127.0.0.1:$http"
 TOML
 python3 - "$work/bundle/config.json" "$work/etc/sayso.toml" <<'PYTHON'
 import json, sys
@@ -44,10 +48,10 @@ PYTHON
 runc --root "$work/state" run --detach --bundle "$work/bundle" --pid-file "$work/pid" "$name" \
     >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
 for _ in $(seq 50); do
-    [ "$(curl -fs http://127.0.0.1:27118/readyz)" = ready ] && break
+    [ "$(curl -fs http://127.0.0.1:$http/readyz)" = ready ] && break
     sleep 0.2
 done
-if [ "$(curl -fs http://127.0.0.1:27118/readyz)" != ready ]; then cat "$work/out" >&2; exit 1; fi
+if [ "$(curl -fs http://127.0.0.1:$http/readyz)" != ready ]; then cat "$work/out" >&2; exit 1; fi
 status=/proc/$(cat "$work/pid")/status
 grep -q '^Uid:.65532.65532' "$status"
 grep -q '^CapEff:.0000000000000000' "$status"
