@@ -5,7 +5,7 @@ use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
-use crate::store::{LogStore, StoredEntry};
+use crate::store::{LogStore, StoreError, StoredEntry};
 use crate::vault::{SubjectKeys, Vault, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
@@ -132,14 +132,21 @@ pub(crate) fn for_each_event(
     let mut next = start;
     loop {
         let places = store.read_subject(keys.handle, next, READ_COUNT)?;
-        for (version, position) in &places {
-            let stored = store.read_entry(*position)?;
-            let leaf = stored.leaf_hash;
-            next = version.saturating_add(1);
-            match open(keys, stored) {
-                Ok(event) => each(event, leaf)?,
-                Err(AppError::Erased) => {}
-                Err(error) => return Err(error),
+        next = places.last().map_or(next, |(version, _)| version.saturating_add(1));
+        // What was written in one go lies together, and is read in one go.
+        for run in places.chunk_by(|(_, one), (_, other)| one.checked_add(1) == Some(*other)) {
+            let first = run.first().map_or(0, |(_, position)| *position);
+            let entries = store.read_entries(first, run.len())?;
+            if entries.len() != run.len() {
+                return Err(StoreError::Missing("entry").into());
+            }
+            for stored in entries {
+                let leaf = stored.leaf_hash;
+                match open(keys, stored) {
+                    Ok(event) => each(event, leaf)?,
+                    Err(AppError::Erased) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         if places.len() < READ_COUNT {
