@@ -6,7 +6,7 @@ use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
 };
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::{CapabilitySet, capabilities, disable_transparent_huge_pages};
 
 /// Why the process can't keep secrets.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,7 @@ pub(super) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
     if !may_attach {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::CoreDumps)?;
     }
+    small_pages();
     match (memory, lock(memory)) {
         (LockMemory::Never, _) => tracing::info!("memory is not locked, as configured"),
         (_, Ok(())) => tracing::info!("memory is locked: nothing of it is swapped out"),
@@ -42,6 +43,14 @@ pub(super) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
         (LockMemory::Try, Err(why)) => tracing::warn!(why, "memory is not locked: it may be swapped out"),
     }
     Ok(())
+}
+
+/// The allocator asks for pages of 2 MiB, of which a few kilobytes here and there make all of each resident, and locked
+/// with it: a third of the daemon's memory was that. Without the system's consent it only takes more.
+fn small_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::info!(%error, "memory comes in huge pages, and takes more");
+    }
 }
 
 /// All of it, what is there and what will be, as soon as it is used. Not under a limit: what is locked grows with caches,
