@@ -1,6 +1,6 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
-use super::error::AppError;
+use super::error::{AppError, Cause};
 use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
@@ -12,10 +12,13 @@ use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
+
+/// Lanes loaded at once: each takes a thread, and a thread keeps memory of its own.
+const LOADING_MAX: usize = 16;
 
 /// Lanes in use that are passed over while others are let go, before the next one that comes tries again.
 const LOOKS_MAX: usize = 64;
@@ -187,6 +190,8 @@ pub(crate) struct Lanes {
     bounds: LaneBounds,
     /// The weight of those that are cached; changed under their lock.
     bytes: AtomicUsize,
+    /// For each that is being loaded.
+    loading: Semaphore,
 }
 
 /// How many lanes are kept; more only while more are in use at once.
@@ -202,11 +207,20 @@ impl Lanes {
     /// Keeps about as many as `bounds` say.
     pub fn new(bounds: LaneBounds) -> Self {
         let bounds = LaneBounds { count_max: bounds.count_max.max(1), ..bounds };
-        Self { cached: Mutex::new(LruCache::unbounded()), bounds, bytes: AtomicUsize::new(0) }
+        let loading = Semaphore::new(LOADING_MAX);
+        Self { cached: Mutex::new(LruCache::unbounded()), bounds, bytes: AtomicUsize::new(0), loading }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until another lane may be loaded, for as long as what it gives is held.
+    ///
+    /// # Errors
+    /// Never: nobody closes what is waited for.
+    pub async fn turn_to_load(&self) -> Result<SemaphorePermit<'_>, AppError> {
+        self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
     /// The lane, if it is in memory.
