@@ -73,8 +73,7 @@ pub fn look(
     if broken > 0 {
         found.rebuildable.push(format!("log/mark: {broken} of its 2 slots"));
     }
-    let index = copied_index(dir, copies, &mark, &mut found)?;
-    let indexed = index.as_ref().map_or(0, |(_, entries)| *entries);
+    let (index, indexed) = copied_index(dir, copies, &mark, &mut found)?;
     let mut walk = Walk {
         each: &mut each,
         known: known.max(mark.extent.size).max(indexed),
@@ -122,36 +121,38 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// A copy of the index, with the number of entries that it holds, where it is what it was.
+/// A copy of the index, with the number of entries that it holds, where it is what it was; and how many entries had been
+/// durable by its word, which counts also where nothing else in it does: as at a start.
 fn copied_index(
     dir: &Path,
     copies: &Path,
     mark: &Mark,
     found: &mut LogFound,
-) -> Result<Option<(Index, u64)>, StoreError> {
+) -> Result<(Option<(Index, u64)>, u64), StoreError> {
     let copied = copy_dir(&dir.join("index"), &copies.join("index"));
+    let mut durable = 0;
     let opened = copied.and_then(|()| {
         let index = Index::open(&copies.join("index"), CACHE_BYTES, 1)?;
-        let entries = index.entries()?;
-        let good = !mark.indexed || index.holds(&mark.extent)?;
-        Ok((index, entries, good))
+        durable = index.entries()?;
+        // This forgets what lies behind the mark, which the next start replays.
+        let (good, held) = match mark.indexed {
+            true => (index.holds(&mark.extent)?, durable.min(mark.extent.size)),
+            false => (true, durable),
+        };
+        Ok((index, held, good))
     });
     match opened {
-        Ok((index, entries, true)) if !mark.clean || entries == mark.extent.size => {
-            Ok(Some((index, entries)))
+        Ok((index, held, true)) if !mark.clean || durable == mark.extent.size => {
+            return Ok((Some((index, held)), durable));
         }
-        Ok((_, entries, _)) => {
-            found.rebuildable.push(format!("log/index: not what it was after {entries} entries"));
-            Ok(None)
+        Ok((_, held, _)) => {
+            found.rebuildable.push(format!("log/index: not what it was after {held} entries"))
         }
-        Err(StoreError::Full) => Err(StoreError::Full),
-        Err(error) => {
-            if mark.extent.size > 0 {
-                found.rebuildable.push(format!("log/index: {error}"));
-            }
-            Ok(None)
-        }
+        Err(StoreError::Full) => return Err(StoreError::Full),
+        Err(error) if mark.extent.size > 0 => found.rebuildable.push(format!("log/index: {error}")),
+        Err(_) => {}
     }
+    Ok((None, durable))
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -6,9 +6,9 @@ use super::{key, subject};
 use crate::clock::SharedClock;
 use crate::store::KeyStore;
 use crate::vault::pages::TREE;
-use crate::vault::{RootCustody, SubjectKeys, Vault, recover};
+use crate::vault::{RootCustody, SubjectKeys, Vault, VaultError, recover};
 use sayso_proof::entry::Handle;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const VERSIONS: u64 = 6;
@@ -41,7 +41,21 @@ struct Round {
     clock: SharedClock,
     dice: Seeded,
     known: Known,
+    /// Every key that anybody ever had.
+    ever: BTreeSet<[u8; 32]>,
 }
+
+/// A log that went back to a backup.
+struct Back {
+    /// From which version on it goes on for somebody.
+    ends: BTreeMap<Handle, u64>,
+    /// Of whom it holds something that was destroyed since.
+    in_part: BTreeSet<Handle>,
+}
+
+/// What fences of erasures and of renewals are told apart by.
+const ERASED_AT_MS: u64 = 7;
+const RENEWED_AT_MS: u64 = 9;
 
 fn name(person: u64) -> crate::domain::ids::SubjectId {
     subject(&format!("person-{person}"))
@@ -51,7 +65,7 @@ impl Round {
     fn new(seed: u64) -> Self {
         let clock: SharedClock = Arc::new(Seeded::new(seed ^ 0xc10c));
         let machine = Arc::new(Machine::new(seed ^ 0x0ff));
-        Self { machine, clock, dice: Seeded::new(seed), known: Known::new() }
+        Self { machine, clock, dice: Seeded::new(seed), known: Known::new(), ever: BTreeSet::new() }
     }
 
     /// Starts until it holds: recovery is cut off by the power as well.
@@ -86,7 +100,7 @@ impl Round {
     /// Several changes at once, of several people, and the power that may go meanwhile. Gives what may be so now.
     async fn change(&mut self, vault: &Arc<Vault>) -> Vec<(u64, Option<Held>, bool)> {
         let mut tasks = Vec::new();
-        let mut people = std::collections::BTreeSet::new();
+        let mut people = BTreeSet::new();
         for _ in 0..=self.dice.below(6) {
             people.insert(self.dice.below(60));
         }
@@ -103,7 +117,7 @@ impl Round {
                     (Some(keys), 0) => {
                         let mut id = [0; 16];
                         id[..8].copy_from_slice(&request.to_be_bytes());
-                        (person, None, vault.erase(&keys, 7, id, b"intent").await.is_ok())
+                        (person, None, vault.erase(&keys, ERASED_AT_MS, id, b"intent").await.is_ok())
                     }
                     (Some(keys), 1) => {
                         let after = before.map(|held| held.without(&versions));
@@ -135,6 +149,7 @@ impl Round {
                 let done = self.change(&vault).await;
                 assert!(done.iter().all(|(.., is_done)| *is_done));
                 self.known.extend(done.into_iter().map(|(person, held, _)| (person, held)));
+                self.remember();
             }
             self.machine.light_fuse(self.dice.below(9));
             let done = self.change(&vault).await;
@@ -156,8 +171,72 @@ impl Round {
                 assert_eq!(self.check(&vault, *person), *held, "person {person} was touched");
             }
             self.is_tidy(&vault);
+            self.remember();
+            drop(vault);
+            if self.dice.below(2) == 0 {
+                cuts += self.go_back().await;
+            }
         }
         cuts
+    }
+
+    fn remember(&mut self) {
+        self.ever.extend(self.known.values().flatten().flat_map(|held| held.keys.iter().flatten()));
+    }
+
+    /// The log goes back, and everybody gets fresh keys from where it ends for them, some in each write. The power goes
+    /// meanwhile, and it is done again until it is done: what the log does not know of yet is whole for each person, old
+    /// or fresh.
+    async fn go_back(&mut self) -> usize {
+        let handles: Vec<Handle> = self.known.values().flatten().map(|held| held.handle).collect();
+        let ends = handles.iter().map(|handle| (*handle, self.dice.below(VERSIONS + 1))).collect();
+        let in_part = handles.into_iter().filter(|_| self.dice.below(4) == 0).collect();
+        let (back, mut cuts) = (Back { ends, in_part }, 0);
+        for attempt in 0.. {
+            let vault = self.open();
+            self.known.keys().for_each(|person| self.is_whole(&vault, *person, &back, false));
+            self.machine.light_fuse(if attempt < 3 { self.dice.below(7) } else { u64::MAX });
+            let next = |handle| Ok::<_, VaultError>(back.ends[&handle]);
+            let done = vault.renew(&back.in_part, RENEWED_AT_MS, next).await;
+            self.machine.light_fuse(u64::MAX);
+            if done.is_ok() {
+                self.known.keys().for_each(|person| self.is_whole(&vault, *person, &back, true));
+                break;
+            }
+            assert!(self.machine.is_off(), "nothing but the power stops it: {done:?}");
+            cuts += 1;
+            drop(vault);
+            self.machine.power_on();
+        }
+        let vault = self.open();
+        for person in self.known.keys().copied().collect::<Vec<_>>() {
+            self.is_whole(&vault, person, &back, true);
+            let found = self.check(&vault, person);
+            self.known.insert(person, found);
+        }
+        self.is_tidy(&vault);
+        self.remember();
+        cuts
+    }
+
+    /// Somebody whose keys are as they were before the log went back, or fresh from where it ends for them; and fenced
+    /// in the same moment, where something was destroyed that the log holds or does not know of.
+    fn is_whole(&self, vault: &Vault, person: u64, back: &Back, is_done: bool) {
+        let found = self.check(vault, person);
+        let (Some(before), Some(found)) = (&self.known[&person], &found) else {
+            assert_eq!(found, self.known[&person], "person {person} came or went");
+            return;
+        };
+        assert_eq!(found.handle, before.handle, "person {person}");
+        let end = back.ends[&found.handle] as usize;
+        let ((kept, behind), (was_kept, was_behind)) = (found.keys.split_at(end), before.keys.split_at(end));
+        assert_eq!(kept, was_kept, "person {person}: what the log holds");
+        let is_fresh = behind.iter().all(|key| key.is_some_and(|key| !self.ever.contains(&key)));
+        assert!(is_fresh || !is_done && behind == was_behind, "person {person} is in between");
+        let needs_fence = back.in_part.contains(&found.handle) || was_behind.contains(&None);
+        let is_renewed = is_done || is_fresh && !behind.is_empty();
+        let fence = vault.fenced_at(&name(person)).unwrap();
+        assert!(!(is_renewed && needs_fence) || fence == Some(RENEWED_AT_MS), "person {person} has no fence");
     }
 
     /// One root key, no page that nothing leads to, and everything counted right.

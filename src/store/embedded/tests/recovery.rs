@@ -4,7 +4,7 @@ use super::{change, copy_all, killed, open, scratch, segment, small, unmarked};
 use crate::store::contract::{Source, assert_holds, assert_same, commit, commit_each, restore_further};
 use crate::store::embedded::frame::ALIGN;
 use crate::store::embedded::log::Running;
-use crate::store::embedded::{EmbeddedLog, Options};
+use crate::store::embedded::{EmbeddedLog, Options, look};
 use crate::store::memory::MemoryLog;
 use crate::store::{CommitError, Frame, LogStore, StoreError};
 use std::fs;
@@ -394,4 +394,33 @@ fn what_is_pending_is_found_and_bounded() {
     log.discard(&[3, 4, 5, 118]).unwrap();
     model.discard(&[3, 4, 5, 118]).unwrap();
     assert_same(&log, &model);
+}
+
+/// Between the sync of the index and the mark that says so, the index holds more than the mark: the next start forgets that
+/// and replays it, so there is nothing that would have to be rebuilt.
+#[test]
+fn an_index_ahead_of_its_mark_is_nothing_to_rebuild() {
+    let (dir, mut source) = (scratch(), Source::default());
+    let log = open(dir.path(), &unmarked());
+    let first: Vec<Frame> = (0..3).map(|of| vec![source.entry(of + 1, None, 40)]).collect();
+    commit(&log, &first);
+    log.close().unwrap();
+    drop(log);
+    let log = open(dir.path(), &unmarked());
+    let behind: Vec<Frame> = (0..4).map(|of| vec![source.entry(of + 1, None, 40)]).collect();
+    commit(&log, &behind);
+    log.shared.index.settle().unwrap();
+    log.shared.index.flush().unwrap();
+    let (left, copies) = (killed(dir.path()), scratch());
+    let found = look(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
+    assert_eq!((found.size, found.rebuildable), (7, Vec::<String>::new()));
+    // What the index says to be durable still counts: an end that is cut off below it is no torn write.
+    change(&segment(left.path(), 0), |bytes| {
+        let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[written - 8] ^= 1;
+    });
+    let copies = scratch();
+    let found = look(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
+    assert_eq!((found.torn, found.damaged.len()), (None, 1));
+    EmbeddedLog::open(left.path(), unmarked()).map(|_| ()).unwrap_err();
 }
