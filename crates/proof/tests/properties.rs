@@ -220,7 +220,7 @@ mod json {
         }
         for field in of.fields().filter(|field| field.containing_oneof().is_none()) {
             let roll = dice.next().unwrap();
-            if roll % 3 == 0 {
+            if roll.is_multiple_of(3) {
                 continue;
             }
             let value = if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
@@ -256,7 +256,7 @@ mod json {
                 ["", "a", "\"\\\n\u{7f}\u{1}", "né", "\u{2028}😀"][usize::from(roll) % 5].into(),
             ),
             Kind::Bytes => Value::Bytes((0..roll % 5).map(|at| at ^ roll).collect::<Vec<u8>>().into()),
-            Kind::Enum(_) if roll % 5 == 0 => Value::EnumNumber(i32::from(roll) - 100),
+            Kind::Enum(_) if roll.is_multiple_of(5) => Value::EnumNumber(i32::from(roll) - 100),
             Kind::Enum(names) => Value::EnumNumber(
                 names.values().nth(usize::from(roll) % names.values().len()).unwrap().number(),
             ),
