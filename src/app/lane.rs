@@ -1,21 +1,34 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
-use super::error::AppError;
+use super::error::{AppError, Cause};
 use super::given_again::GivenLately;
 use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
-use crate::store::{LogStore, StoredEntry};
+use crate::store::{LogStore, StoreError, StoredEntry};
 use crate::vault::{STACK_WORD_BYTES, SubjectKeys, Vault, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
+
+/// Lanes loaded at once: each takes a thread, and a thread keeps memory of its own.
+const LOADING_MAX: usize = 16;
+
+/// Lanes in use that are passed over while others are let go, before the next one that comes tries again.
+const LOOKS_MAX: usize = 64;
+
+/// Events after which a lane is weighed again, at least.
+const WEIGH_AFTER: u64 = 4;
+
+/// What a lane takes beside the folded profile: keys, locks, its place in the map.
+const LANE_BYTES: usize = 1_536;
 
 /// What a cipher leaves on the stack is overwritten this deep.
 pub(super) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
@@ -29,6 +42,10 @@ pub(crate) struct Lane {
     now: RwLock<LaneNow>,
     /// Taken after `now`, where both are.
     given: Mutex<GivenLately>,
+    /// What it was found to take of memory, bytes.
+    weight: AtomicUsize,
+    /// The version from which on another look is worth it.
+    weigh_at: AtomicU64,
 }
 
 /// Where the subject stands.
@@ -45,7 +62,9 @@ impl Lane {
     /// A lane whose subject has no events.
     pub fn empty(keys: Arc<SubjectKeys>) -> Self {
         let now = LaneNow { state: SubjectState::default(), newest: None, erased: false };
-        Self { keys, gate: Arc::default(), now: RwLock::new(now), given: Mutex::default() }
+        let (weight, weigh_at) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let now = RwLock::new(now);
+        Self { keys, gate: Arc::default(), now, given: Mutex::default(), weight, weigh_at }
     }
 
     /// Folds everything that the log holds about the subject.
@@ -72,6 +91,18 @@ impl Lane {
         let mut now = self.write();
         (now.state, now.newest) = (state, newest);
         Ok(())
+    }
+
+    /// What it takes of memory now, bytes, if so much came since the last look that it may be another; a look takes as long
+    /// as the profile is large.
+    fn weigh_if_due(&self) -> Option<usize> {
+        let now = self.read();
+        let version = now.state.version;
+        if version < self.weigh_at.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.weigh_at.store(version.saturating_add(WEIGH_AFTER.max(version / 8)), Ordering::Relaxed);
+        Some(LANE_BYTES.saturating_add(now.state.memory_bytes()))
     }
 
     /// Lets go of everything that is known about an erased subject, for whoever still holds the lane.
@@ -114,14 +145,21 @@ pub(crate) fn for_each_event(
     let mut next = start;
     loop {
         let places = store.read_subject(keys.handle, next, READ_COUNT)?;
-        for (version, position) in &places {
-            let stored = store.read_entry(*position)?;
-            let leaf = stored.leaf_hash;
-            next = version.saturating_add(1);
-            match open(keys, stored) {
-                Ok(event) => each(event, leaf)?,
-                Err(AppError::Erased) => {}
-                Err(error) => return Err(error),
+        next = places.last().map_or(next, |(version, _)| version.saturating_add(1));
+        // What was written in one go lies together, and is read in one go.
+        for run in places.chunk_by(|(_, one), (_, other)| one.checked_add(1) == Some(*other)) {
+            let first = run.first().map_or(0, |(_, position)| *position);
+            let entries = store.read_entries(first, run.len())?;
+            if entries.len() != run.len() {
+                return Err(StoreError::Missing("entry").into());
+            }
+            for stored in entries {
+                let leaf = stored.leaf_hash;
+                match open(keys, stored) {
+                    Ok(event) => each(event, leaf)?,
+                    Err(AppError::Erased) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         if places.len() < READ_COUNT {
@@ -159,17 +197,40 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
 /// The lanes in memory: bounded, and never one that is in use twice.
 pub(crate) struct Lanes {
     cached: Mutex<LruCache<Handle, Arc<Lane>>>,
-    count_max: usize,
+    bounds: LaneBounds,
+    /// The weight of those that are cached; changed under their lock.
+    bytes: AtomicUsize,
+    /// For each that is being loaded.
+    loading: Semaphore,
+}
+
+/// How many lanes are kept; more only while more are in use at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneBounds {
+    /// Lanes.
+    pub count_max: usize,
+    /// What they take of memory, bytes.
+    pub bytes_max: usize,
 }
 
 impl Lanes {
-    /// Keeps about `count_max` lanes; more only while more are in use at once.
-    pub fn new(count_max: usize) -> Self {
-        Self { cached: Mutex::new(LruCache::unbounded()), count_max: count_max.max(1) }
+    /// Keeps about as many as `bounds` say.
+    pub fn new(bounds: LaneBounds) -> Self {
+        let bounds = LaneBounds { count_max: bounds.count_max.max(1), ..bounds };
+        let loading = Semaphore::new(LOADING_MAX);
+        Self { cached: Mutex::new(LruCache::unbounded()), bounds, bytes: AtomicUsize::new(0), loading }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until another lane may be loaded, for as long as what it gives is held.
+    ///
+    /// # Errors
+    /// Never: nobody closes what is waited for.
+    pub async fn turn_to_load(&self) -> Result<SemaphorePermit<'_>, AppError> {
+        self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
     /// The lane, if it is in memory.
@@ -194,27 +255,51 @@ impl Lanes {
         let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, store)? };
         let lane = Arc::new(lane);
         cached.put(handle, Arc::clone(&lane));
+        self.count(&lane, lane.weigh_if_due().unwrap_or_default());
         self.evict(&mut cached);
         Ok(lane)
     }
 
+    /// Looks again at what a lane takes after events were added to it.
+    pub fn grew(&self, lane: &Arc<Lane>) {
+        let Some(weight) = lane.weigh_if_due() else { return };
+        let mut cached = self.cached();
+        if cached.peek(&lane.keys.handle).is_some_and(|there| Arc::ptr_eq(there, lane)) {
+            self.count(lane, weight);
+            self.evict(&mut cached);
+        }
+    }
+
     /// Forgets a subject.
     pub fn remove(&self, handle: &Handle) {
-        self.cached().pop(handle);
+        let mut cached = self.cached();
+        if let Some(lane) = cached.pop(handle) {
+            self.count(&lane, 0);
+        }
+    }
+
+    /// Under the lock of those that are cached.
+    fn count(&self, lane: &Lane, weight: usize) {
+        let before = lane.weight.swap(weight, Ordering::Relaxed);
+        let others = self.bytes.load(Ordering::Relaxed).saturating_sub(before);
+        self.bytes.store(others.saturating_add(weight), Ordering::Relaxed);
+    }
+
+    fn is_over(&self, count: usize) -> bool {
+        count > self.bounds.count_max || self.bytes.load(Ordering::Relaxed) > self.bounds.bytes_max
     }
 
     /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
     /// only counted yet.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<Lane>>) {
-        let over = cached.len().saturating_sub(self.count_max);
-        for _ in 0..over.saturating_mul(2) {
-            if cached.len() <= self.count_max {
-                return;
-            }
-            if let Some((handle, lane)) = cached.pop_lru()
-                && (Arc::strong_count(&lane) > 1 || lane.given().is_unwritten())
-            {
+        let mut looks = LOOKS_MAX;
+        while looks > 0 && self.is_over(cached.len()) {
+            let Some((handle, lane)) = cached.pop_lru() else { return };
+            if Arc::strong_count(&lane) > 1 || lane.given().is_unwritten() {
                 cached.put(handle, lane);
+                looks -= 1;
+            } else {
+                self.count(&lane, 0);
             }
         }
     }

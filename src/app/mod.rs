@@ -224,6 +224,10 @@ impl App {
         if let Some(lane) = self.lanes.get(&keys.handle) {
             return Ok(lane);
         }
+        let _turn = self.lanes.turn_to_load().await?;
+        if let Some(lane) = self.lanes.get(&keys.handle) {
+            return Ok(lane);
+        }
         let app = Arc::clone(self);
         // Folding a long history takes a while: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {

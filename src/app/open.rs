@@ -1,7 +1,7 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
 use super::error::{AppError, Cause};
-use super::lane::Lanes;
+use super::lane::{LaneBounds, Lanes};
 use super::publish::Desk;
 use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub tier_keys: TierKeys,
     /// Folded profiles kept in memory.
     pub cached_subjects_max: usize,
+    /// What they may take of memory, bytes.
+    pub cached_subjects_bytes_max: usize,
     /// Who is answerable, as people are told.
     pub controller: crate::package::Controller,
     /// What was restored since the log was opened last, to be said in it.
@@ -117,7 +119,10 @@ impl App {
             ledger,
             vault,
             clock: settings.clock,
-            lanes: Lanes::new(settings.cached_subjects_max),
+            lanes: Lanes::new(LaneBounds {
+                count_max: settings.cached_subjects_max,
+                bytes_max: settings.cached_subjects_bytes_max,
+            }),
             known_grants: super::known_grants::KnownGrants::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),

@@ -345,6 +345,7 @@ impl App {
             }
             now.newest = previous;
         }
+        self.lanes.grew(&turn.lane);
         bells.iter().for_each(|bell| bell.ring());
         self.due.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);

@@ -88,6 +88,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
         clock,
         cached_subjects_max: limits.cached_subjects_max,
+        cached_subjects_bytes_max: limits.cached_subjects_bytes_max,
         controller: controller(config),
         rights: RightsSettings {
             jurisdiction: match config.rights.jurisdiction {

@@ -13,6 +13,8 @@ pub struct Limits {
     pub batch_events_max: usize,
     /// Folded profiles kept in memory. At least 1,024, so that requests under way are never crowded out.
     pub cached_subjects_max: usize,
+    /// What these profiles may take of memory, bytes; beyond it the oldest are let go. At least 1 MiB.
+    pub cached_subjects_bytes_max: usize,
     /// Cache of the index database, bytes.
     pub index_cache_bytes: u64,
     /// Largest gRPC message taken, bytes.
@@ -31,6 +33,7 @@ impl Default for Limits {
             queue_requests_max: 8_192,
             batch_events_max: 1_024,
             cached_subjects_max: 20_000,
+            cached_subjects_bytes_max: 96 << 20,
             index_cache_bytes: 64 << 20,
             message_bytes_max: 4 << 20,
             connections_max: 4_096,
@@ -50,6 +53,8 @@ impl Limits {
         bound(million.contains(&self.queue_requests_max), "limits.queue_requests_max", "1 to 1,000,000")?;
         bound((1..=65_536).contains(&self.batch_events_max), "limits.batch_events_max", "1 to 65,536")?;
         bound(self.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
+        let bytes = self.cached_subjects_bytes_max;
+        bound(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;
         let message = (1 << 16..=64 << 20).contains(&self.message_bytes_max);
         bound(message, "limits.message_bytes_max", "64 KiB to 64 MiB")
     }

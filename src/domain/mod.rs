@@ -12,6 +12,7 @@ pub mod ids;
 pub mod loops;
 pub mod person;
 pub mod profile;
+mod profile_bytes;
 pub mod request;
 pub mod retention;
 pub mod rights;

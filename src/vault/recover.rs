@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 /// Subjects whose keys stay in memory while nobody uses them.
-const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 /// Pages looked at in one piece while those that nothing leads to are removed.
 const SWEEP_COUNT: usize = 1_024;
 

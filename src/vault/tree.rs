@@ -18,6 +18,9 @@ pub const DEPTH: u8 = 32;
 /// Versions there are.
 pub const VERSIONS: u64 = 1 << DEPTH;
 
+/// Levels above a leaf that are kept on the way to the next one.
+const KEPT_LEVELS: u8 = 8;
+
 const CHILD_TAG: &[u8] = b"sayso tree v1";
 
 /// A node that is held: opens everything below it.
@@ -89,7 +92,8 @@ impl Node {
 pub struct Tree {
     /// Older first: of several nodes that cover a version, the last counts.
     cover: Vec<Node>,
-    /// From a node of the cover to the last leaf asked for: in order, a step costs about two hashes.
+    /// A node of the cover, and the last levels above the last leaf asked for: in order, a step costs about two hashes, and
+    /// every 256th all that lies between. Of everybody in memory the whole way would take several times as much.
     path: Vec<Node>,
     /// The first version that the path's node does not count for, because a renewal does.
     path_end: u64,
@@ -131,11 +135,14 @@ impl Tree {
             let (node, end) = self.newest_first().find(counts).map(|(node, end)| (node.clone(), end))?;
             self.path_end = end;
             // Never grown beyond: a vector that moves leaves its old bytes behind.
-            self.path.reserve_exact(usize::from(DEPTH) + 1);
+            self.path.reserve_exact(usize::from(KEPT_LEVELS) + 2);
             self.path.push(node);
         }
         while let Some(last) = self.path.last().filter(|node| node.depth < DEPTH) {
             let next = last.towards(version);
+            if self.path.len() > 1 && last.depth < DEPTH - KEPT_LEVELS {
+                self.path.pop();
+            }
             self.path.push(next);
         }
         self.path.last().map(|leaf| Zeroizing::new(leaf.key))

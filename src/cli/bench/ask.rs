@@ -6,6 +6,7 @@ use super::{Clients, Mode};
 use crate::api::Issuer;
 use crate::proto;
 use sayso_proof::event::Role;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
@@ -22,6 +23,8 @@ pub(super) struct Asker {
     /// Grants to check, by person.
     grants: Arc<Vec<String>>,
     issuer: Arc<Issuer>,
+    /// People's own tokens, once each has asked.
+    tokens: HashMap<u64, MetadataValue<Ascii>>,
 }
 
 impl Asker {
@@ -32,17 +35,26 @@ impl Asker {
         grants: Arc<Vec<String>>,
         issuer: Arc<Issuer>,
     ) -> Self {
-        Self { mode, people, clients, grants, issuer }
+        Self { mode, people, clients, grants, issuer, tokens: HashMap::new() }
     }
 
-    /// The person looks for themself, with a token minted for the call: a signature here and its check at the door are in
-    /// the figure. A steward's look would be a durable event, and the figure one of appends.
-    async fn rebuild(&mut self, person: u64) -> Result<(), Status> {
-        let subject = self.people.subject(person);
-        let token = self.issuer.mint(Role::Subject, &subject, TOKEN_SECONDS);
+    /// A person's own token, minted when they first ask.
+    fn own_token(&mut self, person: u64, subject: &str) -> Result<MetadataValue<Ascii>, Status> {
+        if let Some(bearer) = self.tokens.get(&person) {
+            return Ok(bearer.clone());
+        }
+        let token = self.issuer.mint(Role::Subject, subject, TOKEN_SECONDS);
         let token = token.map_err(|error| Status::internal(error.to_string()))?;
         let bearer = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
         let bearer = bearer.map_err(|_| Status::internal("a minted token is no header"))?;
+        self.tokens.insert(person, bearer.clone());
+        Ok(bearer)
+    }
+
+    /// The person looks for themself. A steward's look would be a durable event, and the figure one of appends.
+    async fn rebuild(&mut self, person: u64) -> Result<(), Status> {
+        let subject = self.people.subject(person);
+        let bearer = self.own_token(person, &subject)?;
         let mut request =
             Request::new(proto::GetProfileRequest { subject, rebuild: true, ..Default::default() });
         request.metadata_mut().insert("authorization", bearer);

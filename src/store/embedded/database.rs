@@ -4,6 +4,7 @@ use super::disk;
 use crate::store::{IndexRecord, StoreError};
 use sled::{Batch, Db, Tree};
 use std::fs::File;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -152,10 +153,16 @@ impl Database {
         })
     }
 
-    /// Looks at every record whose key starts with `prefix`.
-    pub fn for_each(&self, prefix: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+    /// Looks at every record whose key is at or behind `from` and before `to`.
+    pub fn for_each(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         unless_panicked(|| {
-            for item in self.tree.scan_prefix(prefix) {
+            for item in self.tree.range::<&[u8], _>((Bound::Included(from), to)) {
                 let (key, value) = item.map_err(failed)?;
                 each(&key, &value);
             }

@@ -50,6 +50,8 @@ pub struct RecordHeader {
     pub leaf_hash: Hash,
     /// CRC-32 of the bytes.
     pub bytes_checksum: u32,
+    /// The entry's position, so that whoever is led to another record notices. Older records do not say it.
+    pub position: Option<u64>,
 }
 
 /// Rounds up to the alignment.
@@ -74,13 +76,14 @@ pub fn put(bytes: &mut [u8], at: usize, source: &[u8]) {
 }
 
 impl RecordHeader {
-    fn new(entry: &NewEntry) -> Option<Self> {
+    fn new(position: u64, entry: &NewEntry) -> Option<Self> {
         Some(Self {
             length: u32::try_from(entry.bytes.len()).ok()?,
             state: State::Present,
             recorded_at_ms: entry.recorded_at_ms,
             leaf_hash: entry.leaf_hash,
             bytes_checksum: crc32fast::hash(&entry.bytes),
+            position: Some(position),
         })
     }
 
@@ -92,6 +95,8 @@ impl RecordHeader {
         put(&mut bytes, 8, &self.recorded_at_ms.to_le_bytes());
         put(&mut bytes, 16, &self.leaf_hash);
         put(&mut bytes, 48, &self.bytes_checksum.to_le_bytes());
+        let position = self.position.map_or(0, |position| position.saturating_add(1));
+        put(&mut bytes, 52, &position.to_le_bytes());
         let checksum = crc32fast::hash(bytes.split_at(60).0);
         put(&mut bytes, 60, &checksum.to_le_bytes());
         bytes
@@ -114,7 +119,13 @@ impl RecordHeader {
             recorded_at_ms: u64::from_le_bytes(field(bytes, 8)),
             leaf_hash: field(bytes, 16),
             bytes_checksum: u32::from_le_bytes(field(bytes, 48)),
+            position: u64::from_le_bytes(field(bytes, 52)).checked_sub(1),
         })
+    }
+
+    /// Whether it is this position's, as far as it says.
+    pub fn is_at(&self, position: u64) -> bool {
+        self.position.is_none_or(|own| own == position)
     }
 
     /// Bytes of the whole record on disk.
@@ -193,7 +204,8 @@ pub fn append(
     entries: &[NewEntry],
 ) -> Option<Vec<usize>> {
     let length = length(entries)?;
-    let records: Vec<RecordHeader> = entries.iter().map(RecordHeader::new).collect::<Option<_>>()?;
+    let headers = entries.iter().zip(first..).map(|(entry, position)| RecordHeader::new(position, entry));
+    let records: Vec<RecordHeader> = headers.collect::<Option<_>>()?;
     let count = u32::try_from(entries.len()).ok()?;
     let mut header = FrameHeader { commit_start, first, count, length, checksum: 0 };
     header.checksum = header.sum(records.iter());
@@ -243,8 +255,11 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed> {
     let frame = bytes.get(..header.length as usize)?;
     let mut records = Vec::with_capacity(header.count as usize);
     let mut offset = ALIGN;
-    for _ in 0..header.count {
+    for number in 0..header.count {
         let record = RecordHeader::decode(frame.get(offset..)?)?;
+        if !record.is_at(header.first.saturating_add(u64::from(number))) {
+            return None;
+        }
         let end = offset.saturating_add(record.span());
         let (data, padding) =
             frame.get(offset.saturating_add(ALIGN)..end)?.split_at_checked(record.length as usize)?;

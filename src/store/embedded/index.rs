@@ -12,6 +12,7 @@ use sayso_proof::merkle::Hash;
 use sled::Batch;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The index.
@@ -46,6 +47,36 @@ const CHUNKS_READ: usize = 16;
 
 /// A change of the sum, by the position of the entry that it belongs to: what was taken out.
 pub type Forgotten = (u64, u64);
+
+/// What was found of the records of some entries.
+#[derive(Default)]
+struct Summed {
+    sum: u64,
+    /// Records of entries behind those, with what is to be left of each.
+    behind: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Summed {
+    fn add(&mut self, key: &[u8], value: &[u8], size: u64) {
+        if records::is_chunk(key) {
+            let mut chunk = Chunk::decode(key, Some(value));
+            let (held, over): (Vec<_>, Vec<_>) = chunk.entries().partition(|(_, position)| *position < size);
+            for (version, position) in held {
+                self.sum = self.sum.wrapping_add(records::subject_sum(chunk.handle, version, position));
+            }
+            if !over.is_empty() {
+                over.iter().for_each(|(version, _)| chunk.set(*version, None));
+                self.behind.push((key.to_vec(), chunk.encode()));
+            }
+            return;
+        }
+        match records::position_of(key, value) {
+            Some(position) if position < size => self.sum = self.sum.wrapping_add(records::sum(key, value)),
+            Some(_) => self.behind.push((key.to_vec(), None)),
+            None => {}
+        }
+    }
+}
 
 /// A batch that is applied in pieces.
 struct Pieces<'a> {
@@ -198,34 +229,33 @@ impl Index {
     }
 
     /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
-    /// while nothing is pending.
+    /// while nothing is pending. All cores share in reading.
     pub fn holds(&self, extent: &Extent) -> Result<bool, StoreError> {
-        let mut sum = 0_u64;
-        let mut behind = Vec::new();
-        self.database.for_each(&[], |key, value| {
-            if records::is_chunk(key) {
-                let mut chunk = Chunk::decode(key, Some(value));
-                let (held, over): (Vec<_>, Vec<_>) =
-                    chunk.entries().partition(|(_, position)| *position < extent.size);
-                for (version, position) in held {
-                    sum = sum.wrapping_add(records::subject_sum(chunk.handle, version, position));
-                }
-                if !over.is_empty() {
-                    over.iter().for_each(|(version, _)| chunk.set(*version, None));
-                    behind.push((key.to_vec(), chunk.encode()));
-                }
-                return;
+        let parts = records::parts();
+        let next = AtomicUsize::new(0);
+        let some = || -> Result<Summed, StoreError> {
+            let mut summed = Summed::default();
+            while let Some((from, to)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let each = |key: &[u8], value: &[u8]| summed.add(key, value, extent.size);
+                self.database.for_each(from, to.as_deref(), each)?;
             }
-            match records::position_of(key, value) {
-                Some(position) if position < extent.size => sum = sum.wrapping_add(records::sum(key, value)),
-                Some(_) => behind.push((key.to_vec(), None)),
-                None => {}
-            }
+            Ok(summed)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let all = std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..cores).map(|_| scope.spawn(some)).collect();
+            let own = some();
+            let stopped =
+                |_| Err(StoreError::Damaged { what: "database", place: "while it was read".into() });
+            let others = workers.into_iter().map(|worker| worker.join().unwrap_or_else(stopped));
+            others.chain([own]).collect::<Result<Vec<_>, _>>()
         })?;
+        let sum = all.iter().fold(0_u64, |sum, part| sum.wrapping_add(part.sum));
         if sum != extent.sum {
             return Ok(false);
         }
         let mut pieces = self.pieces();
+        let behind = all.into_iter().flat_map(|part| part.behind);
         behind.into_iter().try_for_each(|(key, value)| pieces.change(key, value))?;
         pieces.apply()?;
         Ok(true)

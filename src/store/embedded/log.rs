@@ -234,8 +234,8 @@ impl LogStore for EmbeddedLog {
         let end = self.shared.readable.load(Ordering::Acquire).min(start.saturating_add(count as u64));
         let count = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
         let places = self.shared.locations.read(start, count)?;
-        let read = |(position, place)| self.shared.segments.read(position, Location::decode(place));
-        (start..).zip(places).map(read).collect()
+        let places: Vec<Location> = places.into_iter().map(Location::decode).collect();
+        self.shared.segments.read_run(start, &places)
     }
 
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {

@@ -160,6 +160,19 @@ pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     keys
 }
 
+/// A part of the index: its first key, and the first beyond.
+pub type Part = (Vec<u8>, Option<Vec<u8>>);
+
+/// Every key there may be, in parts of about the same size that can be read side by side: handles and hashes are random.
+pub fn parts() -> Vec<Part> {
+    let mut starts = vec![Vec::new()];
+    for tag in *b"insx" {
+        starts.extend((0..=u8::MAX).step_by(16).map(|byte| vec![tag, byte]));
+    }
+    let ends: Vec<Option<Vec<u8>>> = starts.iter().skip(1).cloned().map(Some).chain([None]).collect();
+    starts.into_iter().zip(ends).collect()
+}
+
 /// Whether a record is a subject's chunk.
 pub fn is_chunk(key: &[u8]) -> bool {
     key.first() == Some(&b's')

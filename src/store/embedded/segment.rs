@@ -11,6 +11,8 @@ const MAGIC: &[u8; 8] = b"SAYSOSEG";
 const VERSION: u32 = 1;
 /// Bytes read at once for one entry: more than most need, so that one read does.
 const READ: usize = 1024;
+/// How far apart records may lie that are read at once, bytes.
+const WINDOW: u64 = if cfg!(test) { 1 << 10 } else { 64 << 10 };
 /// Bytes read at once while looking for anything that is not zero.
 const SCAN: usize = 4 << 20;
 
@@ -167,6 +169,9 @@ impl Segments {
             let head = disk::read(&segment.file, location.offset, READ)?;
             let header =
                 RecordHeader::decode(&head).ok_or_else(|| damaged(location.segment, location.offset))?;
+            if !header.is_at(position) {
+                return Err(misplaced(position));
+            }
             let bytes = match header.state {
                 State::Discarded => None,
                 State::Present => {
@@ -181,6 +186,24 @@ impl Segments {
             return Ok(StoredEntry { position, recorded_at_ms, leaf_hash, bytes });
         }
         Err(StoreError::Damaged { what: "entry", place: format!("position {position}") })
+    }
+
+    /// Reads entries of consecutive positions: what lies together at once. Whatever is not whole there is read again by
+    /// itself, which tells why.
+    pub fn read_run(&self, first: u64, locations: &[Location]) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut entries = Vec::with_capacity(locations.len());
+        let mut window = Window::default();
+        for (at, (position, location)) in (first..).zip(locations).enumerate() {
+            if !window.reaches(*location) {
+                let rest = locations.get(at..).unwrap_or_default();
+                window = Window::read(&*self.get(location.segment)?, *location, rest)?;
+            }
+            entries.push(match window.entry(position, *location) {
+                Some(entry) => entry,
+                None => self.read(position, *location)?,
+            });
+        }
+        Ok(entries)
     }
 
     fn data(
@@ -221,6 +244,55 @@ impl Segments {
         sync_all(&touched)?;
         touched.iter().for_each(|(segment, at, length)| disk::punch(&segment.file, *at, *length));
         Ok(())
+    }
+}
+
+/// A piece of a segment in memory.
+#[derive(Default)]
+struct Window {
+    segment: u32,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// From the first of these records to the last that is near enough, and as much behind it as most need.
+    fn read(segment: &Segment, from: Location, records: &[Location]) -> Result<Self, StoreError> {
+        let near = |other: &&Location| {
+            let distance = other.offset.checked_sub(from.offset);
+            other.segment == from.segment && distance.is_some_and(|distance| distance < WINDOW)
+        };
+        let last = records.iter().take_while(near).last().map_or(0, |last| last.offset - from.offset);
+        let length = usize::try_from(last).unwrap_or_default().saturating_add(READ);
+        Ok(Self {
+            segment: from.segment,
+            start: from.offset,
+            bytes: disk::read(&segment.file, from.offset, length)?,
+        })
+    }
+
+    fn reaches(&self, location: Location) -> bool {
+        self.segment == location.segment && self.record(location).is_some()
+    }
+
+    fn record(&self, location: Location) -> Option<&[u8]> {
+        let offset = usize::try_from(location.offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(offset..).filter(|bytes| bytes.len() >= ALIGN)
+    }
+
+    /// An entry that is whole in here.
+    fn entry(&self, position: u64, location: Location) -> Option<StoredEntry> {
+        let record = self.record(location)?;
+        let header = RecordHeader::decode(record).filter(|header| header.is_at(position))?;
+        let bytes = match header.state {
+            State::Discarded => None,
+            State::Present => {
+                let bytes = record.get(ALIGN..ALIGN.saturating_add(header.length as usize))?;
+                (crc32fast::hash(bytes) == header.bytes_checksum).then(|| Some(bytes.to_vec()))?
+            }
+        };
+        let (recorded_at_ms, leaf_hash) = (header.recorded_at_ms, header.leaf_hash);
+        Some(StoredEntry { position, recorded_at_ms, leaf_hash, bytes })
     }
 }
 
@@ -269,6 +341,11 @@ fn encode_header(number: u32, first: u64) -> Vec<u8> {
 pub fn decode_header(bytes: &[u8], number: u32) -> Option<u64> {
     let first = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
     (encode_header(number, first) == bytes).then_some(first)
+}
+
+/// What leads to an entry led to another one.
+pub fn misplaced(position: u64) -> StoreError {
+    StoreError::Damaged { what: "location", place: format!("position {position}") }
 }
 
 fn damaged(segment: u32, offset: u64) -> StoreError {

@@ -103,6 +103,7 @@ impl World {
             clock: Arc::clone(&self.clock) as _,
             tier_keys: TierKeys::default(),
             cached_subjects_max: 2,
+            cached_subjects_bytes_max: 1 << 20,
             controller: sayso::package::Controller::default(),
             restored: self.restored.clone(),
             witnesses: Vec::new(),

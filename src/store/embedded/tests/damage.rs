@@ -192,3 +192,20 @@ fn an_entry_that_rots_is_not_read() {
     assert!(log.discard(&[0]).is_err());
     assert!(log.read_entry(1).is_ok());
 }
+
+#[test]
+fn a_location_that_leads_to_another_whole_entry_is_damage_and_no_answer() {
+    let (dir, mut source) = (scratch(), Source::default());
+    let log = open(dir.path(), &unmarked());
+    commit_each(&log, &source.singles(&[1, 2, 3]));
+    change(&dir.path().join("locations"), |bytes| {
+        let (first, rest) = bytes.split_at_mut(8);
+        first.swap_with_slice(&mut rest[..8]);
+    });
+    for position in 0..2 {
+        let read = log.read_entry(position);
+        assert!(matches!(read, Err(StoreError::Damaged { what: "location", .. })), "{position}: {read:?}");
+        assert!(log.read_entries(position, 1).is_err());
+    }
+    assert_eq!(log.read_entry(2).unwrap().position, 2);
+}

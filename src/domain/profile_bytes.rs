@@ -1,0 +1,69 @@
+//! What a folded profile takes of memory, about: so that caches can be bounded by bytes.
+
+use super::attribute::Attribute;
+use super::consent::ConsentRecord;
+use super::event::GrantIssued;
+use super::profile::{GrantState, HeldAttribute, SubjectState};
+use std::mem::size_of;
+
+/// What an allocation takes beside what is asked for, about, with the share of a map's node.
+const ALLOCATION_BYTES: usize = 24;
+/// Requests, holds, fences and artefacts, each: they are few and short.
+const RIGHT_BYTES: usize = 1_024;
+
+fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| text.len() + size_of::<String>() + ALLOCATION_BYTES).sum()
+}
+
+impl SubjectState {
+    /// Bytes of memory, about; takes a look at everything that is held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let attributes: usize = self.attributes.values().map(attribute).sum();
+        let consents: usize = self.consents.records().iter().map(consent).sum();
+        let grants: usize =
+            self.grants.values().map(|grant| size_of::<GrantState>() + issued(&grant.issued)).sum();
+        let rights = &self.rights;
+        let rights =
+            rights.requests.len() + rights.holds.len() + rights.fences.len() + rights.artifacts.len();
+        size_of::<Self>() + attributes + consents + grants + rights * RIGHT_BYTES
+    }
+}
+
+fn attribute(held: &HeldAttribute) -> usize {
+    let Attribute { key, value, category, evidence, derived_from, model, from_replies, .. } = &held.attribute;
+    // The key stands a second time in the map.
+    let short = [key, key, category, model, &held.actor.name];
+    let lists = texts(short) + texts(evidence) + texts(from_replies) + derived_from.len() * 16;
+    size_of::<HeldAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
+}
+
+fn consent(record: &ConsentRecord) -> usize {
+    let terms = &record.terms;
+    let lists = [&terms.purposes, &terms.categories, &terms.recipients, &terms.interactions];
+    size_of::<ConsentRecord>() + lists.into_iter().map(texts).sum::<usize>() + ALLOCATION_BYTES
+}
+
+fn issued(grant: &GrantIssued) -> usize {
+    let allowed = grant.allowed.iter().map(|allowed| {
+        size_of_val(allowed) + texts([&allowed.key, &allowed.category]) + 2 * (16 + ALLOCATION_BYTES)
+    });
+    let short = [&grant.purpose, &grant.recipient, &grant.interaction];
+    allowed.sum::<usize>() + texts(short) + texts(&grant.categories) + texts(&grant.keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::histories;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_never_less_than_the_values(history in histories()) {
+            let state = SubjectState::fold(&history);
+            let values: usize = state.attributes.values().map(|held| held.attribute.value.expose().len()).sum();
+            prop_assert!(state.memory_bytes() >= size_of::<SubjectState>() + values);
+        }
+    }
+}
