@@ -16,7 +16,7 @@ row() {
 	local title=$1 rounds=$2
 	shift 2
 	local began=$SECONDS
-	SAYSO_ROUNDS=$rounds cargo test --locked "$@" -- --nocapture >"$out" 2>&1 || { tail -40 "$out" >&2; exit 1; }
+	SAYSO_ROUNDS=$rounds cargo test --locked --workspace "$@" -- --nocapture >"$out" 2>&1 || { tail -40 "$out" >&2; exit 1; }
 	local passed tried
 	passed=$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$out" | awk '{sum += $1} END {print sum + 0}')
 	[ "$passed" -gt 0 ] || { echo "no test is called so: $*" >&2; exit 1; }
