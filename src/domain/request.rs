@@ -139,6 +139,7 @@ mod tests {
         assert_eq!(extended, ms("2027-02-28T10:00:00Z"));
         let california = due_at_ms(Jurisdiction::California, ms("2026-11-23T10:00:00Z"));
         assert_eq!(california, ms("2027-01-07T10:00:00Z"));
+        assert_eq!(due("2026-01-29T20:00:00Z"), ms("2026-02-28T20:00:00Z"), "of one due day, at its own time");
     }
 
     proptest! {
@@ -147,7 +148,9 @@ mod tests {
             let day = 86_400_000;
             for jurisdiction in [Jurisdiction::Gdpr, Jurisdiction::California] {
                 let (due, extended) = (due_at_ms(jurisdiction, at), extended_due_at_ms(jurisdiction, at));
-                prop_assert!(due <= due_at_ms(jurisdiction, at + later));
+                // By the day alone: where a month lacks the day, several days share one due day, and there the time of
+                // the day decides, which knows no order between them.
+                prop_assert!(due / day <= due_at_ms(jurisdiction, at + later) / day);
                 prop_assert!(due < extended);
                 let (days, most) = if jurisdiction == Jurisdiction::Gdpr { (28..=31, 92) } else { (45..=45, 90) };
                 prop_assert!(days.contains(&((due - at) / day)));
