@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Outcomes remembered; the memory is emptied when it is full.
 const REMEMBERED_MAX: usize = 65_536;
@@ -59,7 +59,7 @@ pub struct Denial {
 /// Bounds in force, compiled.
 pub struct Bounds {
     tiers: [(Tier, PolicySet); 3],
-    schema: Schema,
+    schema: &'static Schema,
     entities: Entities,
     authorizer: Authorizer,
     positions: Vec<u64>,
@@ -73,11 +73,9 @@ pub struct Bounds {
 /// the publisher's, schema and vocabulary, is made once.
 #[doc(hidden)]
 pub fn decode_policies(policies: String) {
-    static VALIDATOR: OnceLock<Option<Validator>> = OnceLock::new();
-    let validator = VALIDATOR.get_or_init(|| schema().ok().map(Validator::new));
     let pack = BoundsPublished { pack: "fuzz".into(), policies, ..BoundsPublished::default() };
     let _verdict =
-        validator.as_ref().map(|validator| pack::compile(&pack, Tier::Provider, validator).is_ok());
+        language().map(|language| pack::compile(&pack, Tier::Provider, &language.validator).is_ok());
 }
 
 type Remembered = HashMap<Circumstances, Option<Arc<Denial>>>;
@@ -95,31 +93,32 @@ impl Bounds {
     /// # Errors
     /// A pack does not parse or validate strictly, or a public one permits.
     pub fn compile(packs: &[(u64, BoundsPublished)], vocabulary: &Vocabulary) -> Result<Self, BoundsError> {
-        let schema = schema()?;
+        let Language { schema, validator, baseline } = language()?;
         let mut newest: Vec<&(u64, BoundsPublished)> = Vec::new();
         for pack in packs {
             newest.retain(|(_, held)| (held.tier, &held.pack) != (pack.1.tier, &pack.1.pack));
             newest.push(pack);
         }
-        let validator = Validator::new(schema.clone());
         let mut tiers = TIERS.map(|tier| (tier, PolicySet::new()));
         for (tier, policies) in &mut tiers {
             // These tiers only take away: what no rule of theirs forbids passes.
             if *tier != Tier::Provider {
-                add(policies, baseline()?).map_err(BoundsError::Schema)?;
+                add(policies, baseline.clone()).map_err(BoundsError::Schema)?;
             }
         }
+        let mut steps = Steps::default();
         for (_, pack) in &newest {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
-            for policy in pack::compile(pack, *tier, &validator)? {
-                add(policies, policy)
+            let compiled = pack::compiled(pack, *tier, validator)?;
+            steps = steps.and(&compiled.steps);
+            for policy in &compiled.policies {
+                add(policies, policy.clone())
                     .map_err(|problem| BoundsError::Pack { pack: pack.pack.clone(), problem })?;
             }
         }
-        let entities = entities(vocabulary, &schema)?;
+        let entities = entities(vocabulary, schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
-        let steps = Steps::of(tiers.iter().flat_map(|(_, policies)| policies.policies()));
         let (authorizer, remembered) = (Authorizer::new(), Mutex::default());
         let personal = Mutex::default();
         Ok(Self { tiers, schema, entities, authorizer, positions, steps, remembered, personal })
@@ -148,7 +147,7 @@ impl Bounds {
         if let Some(personal) = known.get(&pack.policies) {
             return Arc::clone(personal);
         }
-        let policies = self.compile_personal(&pack).ok();
+        let policies = Self::compile_personal(&pack).ok();
         let personal = Arc::new(Personal { policies, remembered: Mutex::default() });
         if known.len() >= PERSONAL_MAX {
             known.clear();
@@ -157,11 +156,11 @@ impl Bounds {
         personal
     }
 
-    fn compile_personal(&self, pack: &BoundsPublished) -> Result<PolicySet, BoundsError> {
+    fn compile_personal(pack: &BoundsPublished) -> Result<PolicySet, BoundsError> {
         let mut policies = PolicySet::new();
-        add(&mut policies, baseline()?).map_err(BoundsError::Schema)?;
-        let validator = Validator::new(self.schema.clone());
-        for policy in pack::compile(pack, Tier::Individual, &validator)? {
+        let Language { validator, baseline, .. } = language()?;
+        add(&mut policies, baseline.clone()).map_err(BoundsError::Schema)?;
+        for policy in pack::compile(pack, Tier::Individual, validator)? {
             add(&mut policies, policy).map_err(BoundsError::Schema)?;
         }
         Ok(policies)
@@ -172,7 +171,7 @@ impl Bounds {
         remember(&personal.remembered, PERSONAL_REMEMBERED_MAX, case, || {
             let failed = || error(Tier::Individual, super::personal::PERSONAL);
             let Some(policies) = &personal.policies else { return Some(failed()) };
-            match case.request(&self.schema) {
+            match case.request(self.schema) {
                 Ok(request) => self.evaluate_tier(Tier::Individual, policies, &request),
                 Err(_) => Some(failed()),
             }
@@ -180,7 +179,7 @@ impl Bounds {
     }
 
     fn evaluate(&self, case: &Circumstances) -> Option<Denial> {
-        let request = match case.request(&self.schema) {
+        let request = match case.request(self.schema) {
             Ok(request) => request,
             Err(_) => return Some(error(Tier::Public, "schema")),
         };
@@ -262,14 +261,25 @@ pub(super) fn schema_error(error: impl std::fmt::Display) -> BoundsError {
     BoundsError::Schema(error.to_string())
 }
 
-fn schema() -> Result<Schema, BoundsError> {
-    let (schema, _warnings) = Schema::from_cedarschema_str(packs::schema_text()).map_err(schema_error)?;
-    Ok(schema)
+/// What policies are written in, the same for every log; read once.
+struct Language {
+    schema: Schema,
+    validator: Validator,
+    /// Permits everything: of a tier that only takes away.
+    baseline: Policy,
 }
 
-fn baseline() -> Result<Policy, BoundsError> {
-    Policy::parse(Some(PolicyId::new("baseline")), "permit (principal, action, resource);")
-        .map_err(schema_error)
+fn language() -> Result<&'static Language, BoundsError> {
+    static LANGUAGE: LazyLock<Result<Language, String>> = LazyLock::new(|| {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let (schema, _warnings) =
+            Schema::from_cedarschema_str(packs::schema_text()).map_err(|error| text(&error))?;
+        let baseline = "permit (principal, action, resource);";
+        let baseline =
+            Policy::parse(Some(PolicyId::new("baseline")), baseline).map_err(|error| text(&error))?;
+        Ok(Language { validator: Validator::new(schema.clone()), schema, baseline })
+    });
+    LANGUAGE.as_ref().map_err(|problem| BoundsError::Schema(problem.clone()))
 }
 
 fn add(policies: &mut PolicySet, policy: Policy) -> Result<(), String> {

@@ -1,10 +1,48 @@
 //! One pack: from text to policies under their own names, or what is wrong with it and where.
 
 use super::engine::BoundsError;
+use super::steps::Steps;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use lru::LruCache;
 use sayso_proof::event::{BoundsPublished, Reason, Tier};
+use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// Packs that are kept compiled, for all logs of this process.
+const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+
+/// By tier, name and text, which are all that comes into it.
+type Known = LruCache<(Tier, String, String), Arc<Compiled>>;
+
+fn known() -> MutexGuard<'static, Known> {
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(|| Mutex::new(LruCache::new(KNOWN_MAX)));
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pack that is valid.
+pub(super) struct Compiled {
+    pub policies: Vec<Policy>,
+    /// How finely ages and confidences matter to them.
+    pub steps: Steps,
+}
+
+/// As [`compile`], which is asked once for each text: packs are few, and every preview and every log compiles them.
+pub(super) fn compiled(
+    pack: &BoundsPublished,
+    tier: Tier,
+    validator: &Validator,
+) -> Result<Arc<Compiled>, BoundsError> {
+    let name = (tier, pack.pack.clone(), pack.policies.clone());
+    if let Some(compiled) = known().get(&name) {
+        return Ok(Arc::clone(compiled));
+    }
+    let policies = compile(pack, tier, validator)?;
+    let compiled = Arc::new(Compiled { steps: Steps::of(policies.iter()), policies });
+    known().put(name, Arc::clone(&compiled));
+    Ok(compiled)
+}
 
 /// The policies of a pack, named `pack/id`, each validated strictly against the schema.
 ///

@@ -1,9 +1,9 @@
 //! Least right: which role may call which method, as Cedar policy (`src/bounds/roles.cedar`), evaluated once at start.
 
 use super::engine::BoundsError;
+use super::entities::uid;
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Request, Schema,
-    ValidationMode, Validator,
+    Authorizer, Context, Decision, Entities, PolicySet, Request, Schema, ValidationMode, Validator,
 };
 use sayso_proof::event::Role;
 use std::collections::{BTreeMap, HashMap};
@@ -129,11 +129,6 @@ fn is_permitted(
         Some(failed) => Err(problem(&failed)),
         None => Ok(answer.decision() == Decision::Allow),
     }
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, BoundsError> {
-    let kind = EntityTypeName::from_str(kind).map_err(|error| problem(&error))?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
 fn problem(what: &dyn std::fmt::Display) -> BoundsError {

@@ -38,6 +38,13 @@ impl Steps {
         steps
     }
 
+    /// Of these policies and of others.
+    pub fn and(mut self, others: &Self) -> Self {
+        self.age_days.and(&others.age_days);
+        self.confidence.and(&others.confidence);
+        self
+    }
+
     /// An age and a confidence that no policy in force tells apart from these.
     pub fn coarse(&self, age_days: u64, confidence: u8) -> (u64, u8) {
         let coarse = self.confidence.coarse(u64::from(confidence));
@@ -80,6 +87,13 @@ impl Steps {
 }
 
 impl Step {
+    fn and(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::At(numbers), Self::At(more)) => numbers.extend(more),
+            (Self::Exact, _) | (_, Self::Exact) => *self = Self::Exact,
+        }
+    }
+
     fn coarse(&self, number: u64) -> u64 {
         match self {
             Self::Exact => number,
@@ -133,6 +147,15 @@ mod tests {
         let per_cents: Vec<u8> =
             [0, 49, 50, 51, 100].map(|confidence| steps.coarse(0, confidence).1).to_vec();
         assert_eq!(per_cents, [0, 0, 50, 51, 51]);
+    }
+
+    #[test]
+    fn what_matters_to_any_pack_matters() {
+        let (one, other) = (steps("context.age_days > 30"), steps("context.age_days < 9"));
+        assert_eq!(one.clone().and(&other), steps("context.age_days > 30 || context.age_days < 9"));
+        let exact = steps("context.age_days * 2 > 30");
+        assert_eq!(one.clone().and(&exact).coarse(77, 0).0, 77);
+        assert_eq!(exact.and(&one).coarse(77, 0).0, 77);
     }
 
     #[test]

@@ -139,7 +139,11 @@ mod tests {
         assert_eq!(extended, ms("2027-02-28T10:00:00Z"));
         let california = due_at_ms(Jurisdiction::California, ms("2026-11-23T10:00:00Z"));
         assert_eq!(california, ms("2027-01-07T10:00:00Z"));
-        assert_eq!(due("2026-01-29T20:00:00Z"), ms("2026-02-28T20:00:00Z"), "of one due day, at its own time");
+        assert_eq!(
+            due("2026-01-29T20:00:00Z"),
+            ms("2026-02-28T20:00:00Z"),
+            "of one due day, at its own time"
+        );
     }
 
     proptest! {
