@@ -52,9 +52,17 @@ impl App {
         self.certificate_with(request, record.as_ref())
     }
 
-    /// The certificate of an erasure, without the person's own record.
-    pub(super) fn certificate(&self, request: &EventId) -> Result<Certificate, AppError> {
-        self.certificate_with(request, None)
+    /// What was said of an erasure when it was complete, where and when; nothing where none of this request is.
+    pub(super) fn completion_of(
+        &self,
+        request: &EventId,
+    ) -> Result<Option<(ErasureCompleted, u64, u64)>, AppError> {
+        let Some(position) = self.erasure_position(request)? else { return Ok(None) };
+        let event = open_plain(self.store().read_entry(position)?)?;
+        match event.event {
+            Event::ErasureCompleted(completed) => Ok(Some((completed, position, event.recorded_at_ms))),
+            _ => Err(AppError::Internal(Cause::Inconsistent("the index names another event"))),
+        }
     }
 
     /// The certificate of an erasure; of a partial one with what the person's own record says about it.
@@ -63,11 +71,8 @@ impl App {
         request: &EventId,
         record: Option<&RequestRecord>,
     ) -> Result<Certificate, AppError> {
-        let position = self.erasure_position(request)?.ok_or(AppError::NotFound("erasure"))?;
-        let event = open_plain(self.store().read_entry(position)?)?;
-        let Event::ErasureCompleted(completed) = event.event else {
-            return Err(AppError::Internal(Cause::Inconsistent("the index names another event")));
-        };
+        let found = self.completion_of(request)?;
+        let (completed, position, completed_at_ms) = found.ok_or(AppError::NotFound("erasure"))?;
         let mut acknowledged = Vec::new();
         for recipient in &completed.recipients {
             if self.has_acknowledged(&recipient.name, position)? {
@@ -82,7 +87,7 @@ impl App {
             completed,
             erased_by_category,
             position,
-            completed_at_ms: event.recorded_at_ms,
+            completed_at_ms,
             acknowledged,
             proof: self.ledger.proof_text(position)?,
             document: String::new(),

@@ -55,11 +55,7 @@ impl App {
 
     /// What is left of a request whose person is erased.
     fn erased_request(&self, id: &EventId) -> Result<Option<RequestRecord>, AppError> {
-        let certificate = match self.certificate(id) {
-            Ok(certificate) => certificate,
-            Err(AppError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some((completed, _, completed_at_ms)) = self.completion_of(id)? else { return Ok(None) };
         let event = RequestDecided {
             request: id.0.to_vec(),
             kind: RequestKind::Erasure.into(),
@@ -72,10 +68,10 @@ impl App {
             kind: RequestKind::Erasure,
             submitted: None,
             version: 0,
-            submitted_at_ms: certificate.completed.requested_at_ms,
+            submitted_at_ms: completed.requested_at_ms,
             due_at_ms: 0,
             extended_because: None,
-            decided: Some(Decided { event, by, at_ms: certificate.completed_at_ms }),
+            decided: Some(Decided { event, by, at_ms: completed_at_ms }),
         }))
     }
 
