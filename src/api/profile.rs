@@ -110,7 +110,12 @@ impl ProfileService for Api {
             recorded_at: Some(convert::time(known.recorded_at_ms)),
         });
         Ok(Response::new(proto::GetProfileResponse {
-            attributes: profile.state.attributes.values().map(convert::profile_attribute).collect(),
+            attributes: profile
+                .state
+                .attributes
+                .values()
+                .map(|held| convert::profile_attribute(held))
+                .collect(),
             signals: signals.collect(),
             version: profile.state.version,
             description,

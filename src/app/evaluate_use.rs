@@ -31,7 +31,7 @@ pub struct UseCase {
 #[derive(Clone, Debug)]
 pub struct Allowed {
     /// The attribute.
-    pub held: HeldAttribute,
+    pub held: Arc<HeldAttribute>,
     /// The consent event that allows it.
     pub consent: EventId,
 }
@@ -175,7 +175,7 @@ pub(super) fn decide(
 
 pub(super) fn with_values(decision: Decision, state: &SubjectState) -> Evaluation {
     let value = |allowed: crate::bounds::Allowed| {
-        let held = state.attributes.get(&allowed.key)?.clone();
+        let held = Arc::clone(state.attributes.get(&allowed.key)?);
         Some(Allowed { held, consent: allowed.consent })
     };
     Evaluation {

@@ -18,7 +18,7 @@ use crate::audit;
 use crate::domain::event::{AccessProvided, Event, Recorded};
 use crate::domain::explain;
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::SubjectState;
+use crate::domain::profile::{HeldAttribute, SubjectState};
 use crate::package::{self, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
 use crate::vault::VaultError;
 use sayso_proof::event::{PackageKind, Provenance};
@@ -312,10 +312,14 @@ impl Export {
     }
 
     /// What is held and belongs into a package of this kind: inferences are not the person's to take along (Art. 20).
-    fn held(&self) -> impl Iterator<Item = &crate::domain::profile::HeldAttribute> {
+    fn held(&self) -> impl Iterator<Item = &HeldAttribute> {
         let all = self.kind == Kind::Access;
         let goes = move |provenance: Provenance| all || provenance != Provenance::Inferred;
-        self.state.attributes.values().filter(move |held| goes(held.attribute.provenance))
+        self.state
+            .attributes
+            .values()
+            .map(AsRef::as_ref)
+            .filter(move |held: &&HeldAttribute| goes(held.attribute.provenance))
     }
 
     fn attributes(&self, survey: &Survey, sink: &mut impl Sink) -> Result<(), AppError> {

@@ -174,7 +174,7 @@ impl App {
         })?;
         let allowed = issued.allowed.iter().filter_map(|cited| {
             let held = recorded.remove(&EventId::from_slice(&cited.attribute)?)?;
-            Some(Allowed { held, consent: EventId::from_slice(&cited.consent)? })
+            Some(Allowed { held: Arc::new(held), consent: EventId::from_slice(&cited.consent)? })
         });
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),

@@ -155,7 +155,8 @@ impl Bounds {
             verdicts: HashMap::new(),
         };
         if state.attributes.values().any(|held| !held.attribute.derived_from.is_empty()) {
-            deciding.by_event = state.attributes.values().map(|held| (held.event_id, held)).collect();
+            deciding.by_event =
+                state.attributes.values().map(|held| (held.event_id, held.as_ref())).collect();
         }
         deciding.run()
     }
@@ -307,7 +308,7 @@ impl<'a> Deciding<'a> {
             return known.clone();
         }
         let circumstances = self.circumstances(class, ground);
-        let denial = self.bounds.against(&circumstances).or_else(|| self.against_own(circumstances));
+        let denial = self.bounds.against(&circumstances).or_else(|| self.against_own(class, circumstances));
         self.outcomes.insert(key, denial.clone());
         denial
     }
@@ -323,8 +324,10 @@ impl<'a> Deciding<'a> {
         Arc::new(facts)
     }
 
-    fn against_own(&self, mut circumstances: Circumstances) -> Option<Arc<Denial>> {
+    fn against_own(&self, class: &Class<'a>, mut circumstances: Circumstances) -> Option<Arc<Denial>> {
         let (personal, own) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
+        // What is alike to the bounds in force may not be so to a person.
+        class.category.clone_into(&mut circumstances.category);
         if !own.choices.paused_interactions.is_empty() {
             self.case.interaction.clone_into(&mut circumstances.conversation);
         }
@@ -366,7 +369,7 @@ impl<'a> Deciding<'a> {
         Circumstances {
             action: self.action,
             recipient: self.case.recipient.to_owned(),
-            category: class.category.to_owned(),
+            category: self.bounds.alike().place(class.category, &class.facts.sources).to_owned(),
             provenance: class.provenance,
             facts: class.facts.as_ref().clone(),
             person: self.person.clone(),

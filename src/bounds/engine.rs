@@ -1,5 +1,6 @@
 //! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
 
+use super::alike::{Alike, Told};
 use super::circumstances::Circumstances;
 use super::entities::entities;
 use super::pack::{self, order, reason};
@@ -64,6 +65,7 @@ pub struct Bounds {
     authorizer: Authorizer,
     positions: Vec<u64>,
     steps: Steps,
+    alike: Alike,
     remembered: Mutex<Remembered>,
     /// Bounds of persons' own, by their text.
     personal: Mutex<HashMap<String, Arc<Personal>>>,
@@ -106,12 +108,13 @@ impl Bounds {
                 add(policies, baseline.clone()).map_err(BoundsError::Schema)?;
             }
         }
-        let mut steps = Steps::default();
+        let (mut steps, mut told) = (Steps::default(), Told::default());
         for (_, pack) in &newest {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
             let compiled = pack::compiled(pack, *tier, validator)?;
             steps = steps.and(&compiled.steps);
+            told = told.and(&compiled.told);
             for policy in &compiled.policies {
                 add(policies, policy.clone())
                     .map_err(|problem| BoundsError::Pack { pack: pack.pack.clone(), problem })?;
@@ -120,13 +123,18 @@ impl Bounds {
         let entities = entities(vocabulary, schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
         let (authorizer, remembered) = (Authorizer::new(), Mutex::default());
-        let personal = Mutex::default();
-        Ok(Self { tiers, schema, entities, authorizer, positions, steps, remembered, personal })
+        let (alike, personal) = (Alike::new(vocabulary, &told), Mutex::default());
+        Ok(Self { tiers, schema, entities, authorizer, positions, steps, alike, remembered, personal })
     }
 
     /// How finely ages and confidences matter.
     pub(super) fn steps(&self) -> &Steps {
         &self.steps
+    }
+
+    /// Which categories may stand for one another.
+    pub(super) fn alike(&self) -> &Alike {
+        &self.alike
     }
 
     /// Positions of the bounds in force.

@@ -2,6 +2,7 @@
 //!
 //! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
 
+mod alike;
 mod circumstances;
 mod decide;
 mod engine;

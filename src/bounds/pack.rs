@@ -1,5 +1,6 @@
 //! One pack: from text to policies under their own names, or what is wrong with it and where.
 
+use super::alike::Told;
 use super::engine::BoundsError;
 use super::steps::Steps;
 use cedar_policy::ffi::DetailedError;
@@ -26,6 +27,8 @@ pub(super) struct Compiled {
     pub policies: Vec<Policy>,
     /// How finely ages and confidences matter to them.
     pub steps: Steps,
+    /// What they tell categories apart by.
+    pub told: Told,
 }
 
 /// As [`compile`], which is asked once for each text: packs are few, and every preview and every log compiles them.
@@ -39,7 +42,8 @@ pub(super) fn compiled(
         return Ok(Arc::clone(compiled));
     }
     let policies = compile(pack, tier, validator)?;
-    let compiled = Arc::new(Compiled { steps: Steps::of(policies.iter()), policies });
+    let compiled =
+        Arc::new(Compiled { steps: Steps::of(policies.iter()), told: Told::of(policies.iter()), policies });
     known().put(name, Arc::clone(&compiled));
     Ok(compiled)
 }

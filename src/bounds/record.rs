@@ -34,12 +34,13 @@ impl Bounds {
         let kinds: BTreeSet<(bool, bool)> =
             standing.iter().map(|yes| (yes.terms.explicit, yes.terms.guardian)).collect();
         let inferred = attribute.provenance == Provenance::Inferred;
+        let facts = self.facts(attribute, sources(state, vocabulary, attribute), now_ms);
         let mut case = Circumstances {
             action: if inferred { Action::Infer } else { Action::Record },
             recipient: service.unwrap_or_default().to_owned(),
-            category: category.to_owned(),
+            category: self.alike().place(category, &facts.sources).to_owned(),
             provenance: attribute.provenance,
-            facts: self.facts(attribute, sources(state, vocabulary, attribute), now_ms),
+            facts,
             person: Person::of(&state.description),
             consented: !kinds.is_empty(),
             explicit: false,

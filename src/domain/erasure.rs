@@ -313,7 +313,7 @@ impl<'a> Closure<'a> {
     fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
         let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(left);
-        let was = |held: &&HeldAttribute| {
+        let was = |held: &HeldAttribute| {
             let then = before.attributes.get(&held.attribute.key);
             then.is_some_and(|then| then.event_id == held.event_id && (held.contested || !then.contested))
         };

@@ -8,6 +8,7 @@ use super::person::Description;
 use super::rights::Rights;
 use sayso_proof::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Grants that have ended and may still be remembered where few are open.
 pub const ENDED_GRANTS_MAX: usize = 64;
@@ -101,8 +102,8 @@ impl GrantState {
 pub struct SubjectState {
     /// Events applied.
     pub version: u64,
-    /// By key.
-    pub attributes: BTreeMap<String, HeldAttribute>,
+    /// By key. Shared with whoever is just being told of one.
+    pub attributes: BTreeMap<String, Arc<HeldAttribute>>,
     /// Every decision.
     pub consents: ConsentLog,
     /// In the order recorded.
@@ -191,7 +192,7 @@ impl SubjectState {
     fn record(&mut self, event: &Recorded, attribute: &Attribute) {
         let inferred = attribute.provenance == Provenance::Inferred;
         let before = self.attributes.get(&attribute.key);
-        if inferred && before.is_some_and(HeldAttribute::is_declared) {
+        if inferred && before.is_some_and(|held| held.is_declared()) {
             return;
         }
         let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
@@ -218,12 +219,12 @@ impl SubjectState {
             contested,
             confirmed: false,
         };
-        self.attributes.insert(attribute.key.clone(), held);
+        self.attributes.insert(attribute.key.clone(), Arc::new(held));
     }
 
     fn with(&mut self, event: EventId, change: impl FnOnce(&mut HeldAttribute)) {
         if let Some(held) = self.attributes.values_mut().find(|held| held.event_id == event) {
-            change(held);
+            change(Arc::make_mut(held));
         }
     }
 

@@ -19,7 +19,7 @@ impl SubjectState {
     /// Bytes of memory, about; takes a look at everything that is held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let attributes: usize = self.attributes.values().map(attribute).sum();
+        let attributes: usize = self.attributes.values().map(|held| attribute(held)).sum();
         let consents: usize = self.consents.records().iter().map(consent).sum();
         let grants: usize =
             self.grants.values().map(|grant| size_of::<GrantState>() + issued(&grant.issued)).sum();

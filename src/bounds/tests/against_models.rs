@@ -198,7 +198,7 @@ proptest! {
         let granted: Vec<_> = decision
             .allowed
             .iter()
-            .map(|allowed| (&state.attributes[&allowed.key], allowed.consent))
+            .map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.consent))
             .collect();
         prop_assert_eq!(faults(&events, &case, granted), Vec::<Fault>::new());
         let keys: Vec<&String> = decision.allowed.iter().map(|allowed| &allowed.key).collect();

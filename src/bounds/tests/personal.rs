@@ -97,7 +97,7 @@ proptest! {
         without.personal = None;
         let decision = BOUNDS.decide(&state, &WORDS, &case);
         let granted =
-            decision.allowed.iter().map(|allowed| (&state.attributes[&allowed.key], allowed.consent)).collect();
+            decision.allowed.iter().map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.consent)).collect();
         prop_assert_eq!(faults(events, &case, granted), Vec::<Fault>::new());
         for allowed in BOUNDS.decide(&without, &WORDS, &case).allowed {
             if !decision.allowed.iter().any(|there| there.key == allowed.key) {
