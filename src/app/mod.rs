@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod backup;
+mod bells;
 mod caller;
 mod certificate;
 mod check_grant;
@@ -101,8 +102,8 @@ use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
 use crate::vault::Vault;
+use bells::Bells;
 use lane::{Lane, Lanes};
-use revocations::Bells;
 use rules::RulesHistory;
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,9 +1,9 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
+use super::bells::Bells;
 use super::error::{AppError, Cause};
 use super::lane::{LaneBounds, Lanes};
 use super::publish::Desk;
-use super::revocations::Bells;
 use super::rules::{self, RulesHistory};
 use super::transparency_report::ReportSettings;
 use super::{App, Restored, TierKeys, revocations, sweep};

@@ -1,7 +1,7 @@
 //! Events about nobody: words, notices, bounds, and what the ledger says of itself.
 
 use super::error::{AppError, Cause};
-use super::revocations::index_of;
+use super::revocations::{index_of, waited_at};
 use super::rules::is_rule;
 use super::write::{Begin, EventReceipt, Receipt, Stamp, receipt_of};
 use super::{App, Caller, WriteOptions};
@@ -162,7 +162,7 @@ impl App {
         new_key: Option<Arc<LogKey>>,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
-        let bells: Vec<_> = events.iter().flat_map(|each| self.bells.of(&each.index)).collect();
+        let waited_at: Vec<_> = events.iter().flat_map(|each| waited_at(&each.index)).collect();
         let (mut version, mut previous) = (desk.version, desk.newest);
         let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
@@ -217,8 +217,8 @@ impl App {
                 (event, receipt)
             })
             .unzip();
+        waited_at.iter().for_each(|key| self.bells.ring(key));
         self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
-        bells.iter().for_each(|bell| bell.ring());
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
     }

@@ -1,5 +1,6 @@
 //! What fell, told to its recipients: found again after any restart, and as it happens.
 
+use super::bells::Hearing;
 use super::error::AppError;
 use super::{App, Caller};
 use crate::domain::event::{Event, Reason};
@@ -8,8 +9,8 @@ use crate::telemetry::metrics;
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -118,40 +119,16 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// Wakes whoever watches.
-#[derive(Default)]
-pub(super) struct Bells {
-    bells: Mutex<HashMap<Vec<u8>, watch::Sender<()>>>,
-}
-
-/// Wakes the watches of one recipient.
-pub(super) struct Bell(watch::Sender<()>);
-
-impl Bell {
-    pub fn ring(&self) {
-        self.0.send_replace(());
-    }
-}
-
-impl Bells {
-    /// The bells that these index records will ring once they are durable.
-    pub fn of(&self, index: &[(Vec<u8>, Vec<u8>)]) -> Vec<Bell> {
-        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        index.iter().filter_map(|(key, _)| bells.get(key)).cloned().map(Bell).collect()
-    }
-
-    fn hear(&self, key: &[u8]) -> watch::Receiver<()> {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|_, bell| bell.receiver_count() > 0);
-        bells.entry(key.to_vec()).or_insert_with(|| watch::channel(()).0).subscribe()
-    }
+/// Of these index records, the keys that watches wait at.
+pub(super) fn waited_at(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
+    index.iter().filter(|(key, _)| key.starts_with(FALLS)).map(|(key, _)| key.clone())
 }
 
 /// A recipient's view of what falls.
 pub struct Watch {
     app: Arc<App>,
     key: Vec<u8>,
-    bell: watch::Receiver<()>,
+    hearing: Hearing,
     stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
@@ -180,14 +157,14 @@ impl Watch {
                 }
                 return Ok(next);
             }
-            self.bell.borrow_and_update();
-            self.ready = self.app.fallen_after(&self.key, self.cursor)?.into();
+            let fallen = self.hearing.look(self.cursor, || self.app.fallen_after(&self.key, self.cursor))?;
+            self.ready.extend(fallen.iter().cloned());
             if !self.ready.is_empty() {
                 continue;
             }
             self.is_live = true;
             tokio::select! {
-                rung = self.bell.changed() => rung.map_err(|_| AppError::Stopped)?,
+                rung = self.hearing.rung() => rung?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
             }
         }
@@ -198,10 +175,18 @@ impl App {
     /// Watches what falls of the caller's grants: after a cursor, or from now on.
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
         let key = falls_of(&caller.name);
-        let bell = self.bells.hear(&key);
+        let hearing = self.bells.hear(&key);
         let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
         let stopping = self.stopping.subscribe();
-        Watch { app: Arc::clone(self), key, bell, stopping, cursor, ready: VecDeque::new(), is_live: false }
+        Watch {
+            app: Arc::clone(self),
+            key,
+            hearing,
+            stopping,
+            cursor,
+            ready: VecDeque::new(),
+            is_live: false,
+        }
     }
 
     fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {

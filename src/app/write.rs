@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::error::{AppError, Cause};
 use super::falls::Fallen;
 use super::lane::{self, Lane};
-use super::revocations::index_of;
+use super::revocations::{index_of, waited_at};
 use super::{App, Rules};
 use crate::clock;
 use crate::domain::codec;
@@ -301,7 +301,7 @@ impl App {
             let now = turn.lane.read();
             (now.state.version, now.newest)
         };
-        let bells: Vec<_> = planned.iter().flat_map(|each| self.bells.of(&each.index)).collect();
+        let waited_at: Vec<_> = planned.iter().flat_map(|each| waited_at(&each.index)).collect();
         for each in planned {
             let header = Header {
                 event_id: each.event_id.0,
@@ -346,7 +346,7 @@ impl App {
             now.newest = previous;
         }
         self.lanes.grew(&turn.lane);
-        bells.iter().for_each(|bell| bell.ring());
+        waited_at.iter().for_each(|key| self.bells.ring(key));
         self.due.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);
         let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
