@@ -163,5 +163,9 @@ async fn killed_during_erasures_each_is_not_begun_or_completed() {
         assert_eq!(shown(&served, other), held[&other], "person {other}");
         served.kill();
     }
-    println!("told to be done, done, not begun: {outcomes:?}");
+    let [told, done, not_begun] = outcomes;
+    println!(
+        "{} kills during erasures, of {TOGETHER} people each: {told} told that it was done, {done} done, {not_begun} not begun",
+        rounds()
+    );
 }

@@ -267,5 +267,9 @@ async fn the_power_goes_at_every_step() {
         println!("seed {seed}");
         cuts += Round::new(seed).run().await;
     }
+    println!(
+        "{} seeds, the power cut {cuts} times in the key tree, each change whole or not there",
+        rounds()
+    );
     assert!(cuts as u64 > rounds(), "the power went {cuts} times while something was changed");
 }
