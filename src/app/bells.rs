@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
+/// Looks from different places that are kept until it is rung again: those before and behind what fell last, and a few who lag.
+const FOUND_MAX: usize = 8;
+
 /// Where watches wait, by recipient.
 #[derive(Default)]
 pub(super) struct Bells(Mutex<HashMap<Vec<u8>, Arc<Line>>>);
@@ -14,15 +17,16 @@ pub(super) struct Bells(Mutex<HashMap<Vec<u8>, Arc<Line>>>);
 struct Line {
     /// How often it was rung.
     rung: watch::Sender<u64>,
-    found: Mutex<Option<Found>>,
+    found: Mutex<Found>,
 }
 
-/// What one look has found.
+/// What looks have found since it was rung last.
+#[derive(Default)]
 struct Found {
-    /// How often it had been rung before that look.
+    /// How often it had been rung before those looks.
     rung: u64,
-    after: u64,
-    fallen: Arc<[Revocation]>,
+    /// What fell after a cursor.
+    looks: Vec<(u64, Arc<[Revocation]>)>,
 }
 
 /// A watch that waits.
@@ -67,11 +71,17 @@ impl Hearing {
         let rung = *self.rung.borrow_and_update();
         // Held while one looks: the others want the same.
         let mut found = self.line.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = found.as_ref().filter(|found| (found.rung, found.after) == (rung, after)) {
-            return Ok(Arc::clone(&same.fallen));
+        if found.rung != rung {
+            *found = Found { rung, looks: Vec::new() };
+        }
+        if let Some((_, fallen)) = found.looks.iter().find(|(from, _)| *from == after) {
+            return Ok(Arc::clone(fallen));
         }
         let fallen: Arc<[Revocation]> = find()?.into();
-        *found = Some(Found { rung, after, fallen: Arc::clone(&fallen) });
+        if found.looks.len() >= FOUND_MAX {
+            found.looks.remove(0);
+        }
+        found.looks.push((after, Arc::clone(&fallen)));
         Ok(fallen)
     }
 
@@ -109,7 +119,11 @@ mod tests {
         assert_eq!(one.look(3, || Ok(vec![fell(4)])).unwrap().len(), 1);
         assert_eq!(other.look(3, || Err(AppError::Stopped)).unwrap()[..], [fell(4)]);
         assert!(other.look(4, || Ok(Vec::new())).unwrap().is_empty(), "another place, another look");
-        assert_eq!(one.look(3, || Ok(vec![fell(4), fell(5)])).unwrap().len(), 2, "only the last is kept");
+        assert_eq!(one.look(3, || Err(AppError::Stopped)).unwrap().len(), 1, "who lags is told the same");
+        for after in 10..10 + FOUND_MAX as u64 {
+            assert!(one.look(after, || Ok(Vec::new())).unwrap().is_empty());
+        }
+        assert_eq!(one.look(3, || Ok(vec![fell(4), fell(5)])).unwrap().len(), 2, "only so many are kept");
         bells.ring(b"a");
         assert_eq!(one.look(3, || Ok(vec![fell(9)])).unwrap()[..], [fell(9)], "rung since: looked for anew");
     }

@@ -29,6 +29,8 @@ pub struct Standing {
     pub ready: bool,
     /// Erasures whose keys are gone and that are not yet complete.
     pub erasures_unfinished: u64,
+    /// A backup came back, and use waits until somebody confirms it.
+    pub restore_unconfirmed: bool,
 }
 
 /// How far an erasure came.
@@ -109,6 +111,7 @@ pub struct Metrics {
     revocation_seconds: Histogram,
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
+    restore_unconfirmed: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
     cut_off: Counter,
     panics: Counter,
@@ -152,6 +155,7 @@ impl Metrics {
             revocation_seconds: latency(),
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
+            restore_unconfirmed: Family::default(),
             handshakes_failed: Counter::default(),
             cut_off: Counter::default(),
             panics: Counter::default(),
@@ -215,6 +219,11 @@ impl Metrics {
             "erasures_unfinished",
             "Erasures whose keys are gone and that are not yet complete",
             self.erasures_unfinished.clone(),
+        );
+        to.register(
+            "restore_unconfirmed",
+            "1 where a backup came back and use waits until that is confirmed",
+            self.restore_unconfirmed.clone(),
         );
     }
 
@@ -393,6 +402,7 @@ impl Metrics {
             self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
             self.subjects.get_or_create(&of).set(whole(now.subjects));
             self.erasures_unfinished.get_or_create(&of).set(whole(now.erasures_unfinished));
+            self.restore_unconfirmed.get_or_create(&of).set(i64::from(now.restore_unconfirmed));
             self.ready.get_or_create(&of).set(i64::from(now.ready));
         }
         let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();

@@ -130,6 +130,7 @@ async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
             subjects: app.subject_count().unwrap_or_default(),
             ready: app.is_ready(),
             erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
+            restore_unconfirmed: app.waits_for_confirmation(),
         };
         (name.clone(), standing)
     };

@@ -3,6 +3,8 @@
 use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -255,6 +257,16 @@ fn consent(served: &Served, what: &str, subject: &str) {
     run(served, &["consent", what, subject, "--purpose", "content-relevance", "--notice", "n"]);
 }
 
+/// What `/metrics` says of this metric.
+fn number(served: &Served, metric: &str) -> String {
+    let mut stream = TcpStream::connect(&served.http).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let line = answer.lines().find(|line| line.starts_with(metric)).unwrap();
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
 #[test]
 fn after_a_restore_use_waits_until_the_operator_confirms_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -275,6 +287,7 @@ fn after_a_restore_use_waits_until_the_operator_confirms_it() {
 
     let served = Served::start(&data);
     assert!(run(&served, &["stats"]).contains("confirm-restore"));
+    assert_eq!(number(&served, "sayso_restore_unconfirmed"), "1");
     for subject in ["ada", "bob"] {
         let (id, allowed, reasons) = ask(&served, subject);
         assert_eq!((allowed, reasons), (0, vec!["REASON_RESTORE_UNCONFIRMED".to_owned()]), "{subject}");
@@ -287,6 +300,7 @@ fn after_a_restore_use_waits_until_the_operator_confirms_it() {
     let first = run(&served, &["--json", "confirm-restore", "--idempotency-key", "k"]);
     assert!(first.contains("position"), "{first}");
     run(&served, &["confirm-restore", "--idempotency-key", "k"]);
+    assert_eq!(number(&served, "sayso_restore_unconfirmed"), "0");
     assert_eq!(ask(&served, "ada").2, ["REASON_CONSENT_WITHDRAWN"]);
     let (granted, allowed, _) = ask(&served, "bob");
     assert_eq!(allowed, 1);

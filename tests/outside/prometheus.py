@@ -34,6 +34,7 @@ PROMISED = [
     "sayso_revocation_duration_seconds",
     "sayso_erasures_total",
     "sayso_erasures_unfinished",
+    "sayso_restore_unconfirmed",
     "sayso_log_size_bytes",
     "sayso_data_size_bytes",
     "sayso_data_free_bytes",
