@@ -37,7 +37,7 @@ row "The root key's file" "$ROUNDS" --lib vault::custody
 row "Key tree: the power at every step" "$ROUNDS" --lib vault::tests::crashes
 row "Killed engine" "$ROUNDS" --lib store::embedded::tests::kill
 row "Sequencer: failed commits, kept checkpoint, forks" "$ROUNDS" --lib ledger::tests
-row "Killed daemon under load" "$KILLS" --test it crash::killed
+row "Killed daemon under load" "$KILLS" --test it killed_in_the_middle
 row "Killed daemon during erasures" "$KILLS" --test it erasure_crash::
 row "Power cuts on ext4 under load" "$CUTS" --test it crash::the_power_cut
 row "Indexes lost" "$CUTS" --test it crash::an_import
