@@ -2,10 +2,12 @@
 //! They are carried out at the next start, and when the same request is made again.
 
 use super::App;
+use super::decide_request::scope_of;
 use super::erase_subject::Erasure;
 use super::error::{AppError, Cause};
 use super::lane::Lane;
 use super::write::Stamp;
+use crate::domain::erasure::Scope;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::request::{RequestKind, RequestRecord};
@@ -39,7 +41,6 @@ impl App {
 
     async fn resume(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
         let Some((lane, record)) = self.find_request(&id).await? else { return Ok(()) };
-        let Some(scope) = super::decide_request::scope_of(&record) else { return Ok(()) };
         let gate = lane.gate().await;
         // Whoever held the gate may have carried it out.
         let holds = {
@@ -51,6 +52,7 @@ impl App {
             now.state.rights.holds.clone()
         };
         let Some(begun) = self.beginning(&lane, id)? else { return Ok(()) };
+        let Some(scope) = self.scope_begun(&lane, &record)? else { return Ok(()) };
         // A hold that was placed since then is for a steward to weigh.
         if holds.iter().any(|hold| hold.is_whole()) {
             return Ok(());
@@ -68,6 +70,23 @@ impl App {
         let stamp = self.stamp_of(&begun)?;
         let _under_way = self.erasing.read().await;
         self.carry_out_whole(lane, gate, stamp, begun.sealed_at_ms, &erasure).await
+    }
+
+    /// What is to go. A request for one key does not name it, since the request stays; its hash tells which of the keys it is.
+    fn scope_begun(&self, lane: &Lane, record: &RequestRecord) -> Result<Option<Scope>, AppError> {
+        let named = scope_of(record);
+        let hash =
+            record.submitted.as_ref().map(|submitted| &submitted.key_hash).filter(|hash| !hash.is_empty());
+        let (None, Some(hash)) = (&named, hash) else { return Ok(named) };
+        let history = self.history(lane)?;
+        let keys = history.iter().filter_map(|event| match &event.event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                Some(&attribute.key)
+            }
+            _ => None,
+        });
+        let mut of_this_hash = keys.filter(|key| self.key_hash(lane.keys.handle, key) == *hash);
+        Ok(of_this_hash.next().map(|key| Scope::Key(key.clone())))
     }
 
     /// The event that says that the erasure begins.

@@ -67,6 +67,7 @@ impl Asked {
             purposes: self.new.purposes.clone(),
             details: if named { self.new.details.clone() } else { String::new() },
             subject: subject.as_str().to_owned(),
+            key_hash: Vec::new(),
         })
     }
 
@@ -155,7 +156,11 @@ impl App {
         let id = asked.id;
         let begun = self.erasure_or_refusal(&turn, id, &scope, holds)?;
         let whole = scope == Scope::All && matches!(&begun, Begun::Erase(holds, _) if holds.is_empty());
-        let mut planned = vec![self.plan(asked.event(subject, whole))];
+        let mut event = asked.event(subject, whole);
+        if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
+            submitted.key_hash = self.key_hash(turn.lane.keys.handle, key);
+        }
+        let mut planned = vec![self.plan(event)];
         match begun {
             Begun::Refused(refused) => {
                 let ground = refused.ground();

@@ -141,6 +141,13 @@ fn whatever_fails_nothing_acknowledged_is_lost_from_a_folder() {
     run_seeds(1, "in a folder", in_folder, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
 }
 
+/// The request for one key does not name it; after a second fault nobody knew any more what had begun, and the same request,
+/// made again, was answered as done.
+#[test]
+fn an_erasure_of_one_key_that_was_cut_off_is_carried_out() {
+    told(14, Stores::memory, Some((16, Fault::Crash)));
+}
+
 #[test]
 fn a_seed_says_everything() {
     for seed in [3, 5] {
