@@ -1,6 +1,7 @@
 //! Connections: TLS 1.3; who showed which certificate; how many there may be.
 
 mod certificates;
+mod gather;
 mod line;
 mod seats;
 mod shown;
@@ -10,12 +11,13 @@ pub use line::{Call, Line};
 pub use shown::Shown;
 
 use crate::telemetry::metrics;
+use gather::Gather;
 use seats::{Seat, Seats, whose};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,6 +65,7 @@ pub struct Connection {
     /// First, so that it is free before the peer sees the end.
     _place: Place,
     stream: Wire,
+    gather: Gather,
     peer: Peer,
     looks: Interval,
     bounds: ConnectionBounds,
@@ -76,7 +79,7 @@ impl Connection {
         let every = (bounds.idle_max.min(bounds.stall_max) / 4).clamp(LOOKS.0, LOOKS.1);
         let mut looks = tokio::time::interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { _place: place, stream, peer, looks, bounds }
+        Self { _place: place, stream, gather: Gather::default(), peer, looks, bounds }
     }
 
     /// Who is at the other end.
@@ -210,8 +213,8 @@ async fn accept(
 }
 
 macro_rules! on_wire {
-    ($self:ident, $stream:ident => $then:expr) => {
-        match &mut $self.get_mut().stream {
+    ($wire:expr, $stream:ident => $then:expr) => {
+        match &mut $wire {
             Wire::Plain($stream) => $then,
             Wire::Tls(boxed) => {
                 let $stream = boxed.as_mut();
@@ -228,7 +231,7 @@ impl AsyncRead for Connection {
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.look(context)?;
-        on_wire!(self, stream => Pin::new(stream).poll_read(context, to))
+        on_wire!(self.stream, stream => Pin::new(stream).poll_read(context, to))
     }
 }
 
@@ -239,30 +242,22 @@ impl AsyncWrite for Connection {
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.look(context)?;
-        on_wire!(self, stream => Pin::new(stream).poll_write(context, from))
+        let Self { stream, gather, .. } = &mut *self;
+        on_wire!(*stream, stream => gather.poll_write(Pin::new(stream), context, from))
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look(context)?;
-        on_wire!(self, stream => Pin::new(stream).poll_write_vectored(context, from))
+        let Self { stream, gather, .. } = &mut *self;
+        on_wire!(*stream, stream => gather.poll_flush(Pin::new(stream), context))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Wire::Plain(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_wire!(self, stream => Pin::new(stream).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_wire!(self, stream => Pin::new(stream).poll_shutdown(context))
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look(context)?;
+        let Self { stream, gather, .. } = &mut *self;
+        on_wire!(*stream, stream => {
+            ready!(gather.poll_drain(Pin::new(&mut *stream), context))?;
+            Pin::new(stream).poll_shutdown(context)
+        })
     }
 }
