@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Signatures checked at once: more make a batch hardly faster.
@@ -55,32 +56,45 @@ pub(super) struct Checking {
     /// Number of lines.
     pub count: u64,
     ends_whole: bool,
-    workers: Vec<JoinHandle<Vec<Verdict>>>,
+    workers: Vec<JoinHandle<Vec<(usize, Vec<Verdict>)>>>,
 }
 
 impl Checking {
     /// Begins; the first line has to be at position `first`.
     pub fn begin(first: u64, file: &Arc<Vec<u8>>, log: &Arc<Log>) -> Self {
-        let lines = lines(file);
+        let lines: Arc<[Range<usize>]> = lines(file).into();
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let each = lines.len().div_ceil(cores).max(1);
-        let worker = |(at, chunk): (usize, &[Range<usize>])| {
-            let (file, log, chunk) = (Arc::clone(file), Arc::clone(log), chunk.to_vec());
-            let first = first + (at * each) as u64;
-            thread::spawn(move || some(first, &file, &chunk, &log))
+        // Batch by batch, to whoever is free: the cores are not theirs alone, since the next file is read meanwhile.
+        let next = Arc::new(AtomicUsize::new(0));
+        let worker = || {
+            let (file, log, lines, next) =
+                (Arc::clone(file), Arc::clone(log), Arc::clone(&lines), Arc::clone(&next));
+            thread::spawn(move || {
+                let batches = || {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    lines.chunks(BATCH).nth(at).map(|batch| (at, batch))
+                };
+                let check = |(at, batch)| (at, some(first + (at * BATCH) as u64, &file, batch, &log));
+                std::iter::from_fn(batches).map(check).collect()
+            })
         };
         Self {
             count: lines.len() as u64,
             ends_whole: file.last() == Some(&b'\n'),
-            workers: lines.chunks(each).enumerate().map(worker).collect(),
+            workers: (0..cores).map(|_| worker()).collect(),
         }
     }
 
     /// Waits for the verdicts.
     pub fn wait(self) -> CheckedFile {
-        let verdicts =
-            self.workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|_| stopped()));
-        CheckedFile { verdicts: verdicts.collect(), ends_whole: self.ends_whole }
+        let joined: Result<Vec<_>, _> = self.workers.into_iter().map(JoinHandle::join).collect();
+        let verdicts = joined.map(|workers| {
+            let mut batches: Vec<_> = workers.into_iter().flatten().collect();
+            batches.sort_unstable_by_key(|(at, _)| *at);
+            batches.into_iter().flat_map(|(_, verdicts)| verdicts).collect()
+        });
+        let stopped = |_| vec![Err("the check itself failed".to_owned())];
+        CheckedFile { verdicts: verdicts.unwrap_or_else(stopped), ends_whole: self.ends_whole }
     }
 }
 
@@ -103,29 +117,23 @@ fn lines(file: &[u8]) -> Vec<Range<usize>> {
     file.strip_suffix(b"\n").unwrap_or(file).split(|byte| *byte == b'\n').map(line).collect()
 }
 
-fn stopped() -> Vec<Verdict> {
-    vec![Err("the check itself failed".to_owned())]
-}
-
-fn some(first: u64, file: &[u8], lines: &[Range<usize>], log: &Log) -> Vec<Verdict> {
-    let mut verdicts = Vec::with_capacity(lines.len());
-    let mut position = first;
-    for batch in lines.chunks(BATCH) {
-        let mut signed = Vec::with_capacity(batch.len());
-        for line in batch {
-            let line = file.get(line.clone()).unwrap_or_default();
-            let checked = one(position, line, log);
-            let key = log.keys.at(position).key;
-            verdicts.push(checked.map(|(checked, entry)| {
-                signed.extend(entry.map(|entry| (verdicts.len(), entry, key)));
-                checked
-            }));
-            position += 1;
-        }
-        for (at, reason) in forged(&signed) {
-            if let Some(verdict) = verdicts.get_mut(at) {
-                *verdict = Err(reason.to_string());
-            }
+/// One batch, the first line of which has to be at `position`.
+fn some(mut position: u64, file: &[u8], batch: &[Range<usize>], log: &Log) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(batch.len());
+    let mut signed = Vec::with_capacity(batch.len());
+    for line in batch {
+        let line = file.get(line.clone()).unwrap_or_default();
+        let checked = one(position, line, log);
+        let key = log.keys.at(position).key;
+        verdicts.push(checked.map(|(checked, entry)| {
+            signed.extend(entry.map(|entry| (verdicts.len(), entry, key)));
+            checked
+        }));
+        position += 1;
+    }
+    for (at, reason) in forged(&signed) {
+        if let Some(verdict) = verdicts.get_mut(at) {
+            *verdict = Err(reason.to_string());
         }
     }
     verdicts
