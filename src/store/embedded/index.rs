@@ -3,6 +3,7 @@
 //! lags, but for further records, which only their owner can give back.
 
 use super::database::{BATCH_OPERATIONS_MAX, Database};
+use super::lists::{self, Lists};
 use super::mark::Extent;
 use super::pending::{self, Generation, Pending};
 use super::records::{self, Chunk, DONE, Span};
@@ -11,6 +12,7 @@ use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
 use sled::Batch;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -70,6 +72,16 @@ impl Summed {
             }
             return;
         }
+        if lists::is_lists(key) {
+            let mut lists = Lists::decode(key, Some(value));
+            if lists.cut(size) {
+                self.behind.push((key.to_vec(), lists.encode()));
+            }
+            for (position, list) in lists.entries() {
+                self.sum = self.sum.wrapping_add(lists::sum(position, list));
+            }
+            return;
+        }
         match records::position_of(key, value) {
             Some(position) if position < size => self.sum = self.sum.wrapping_add(records::sum(key, value)),
             Some(_) => self.behind.push((key.to_vec(), None)),
@@ -106,6 +118,28 @@ impl Pieces<'_> {
     }
 }
 
+/// Lists of some entries that are about to change.
+#[derive(Default)]
+struct ListsOf(BTreeMap<Vec<u8>, Lists>);
+
+impl ListsOf {
+    /// Those that the list of this position is among.
+    fn of(&mut self, index: &Index, position: u64) -> Result<&mut Lists, StoreError> {
+        Ok(match self.0.entry(lists::key(position)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(free) => {
+                let lists = index.lists(free.key())?;
+                free.insert(lists)
+            }
+        })
+    }
+
+    /// Has them written.
+    fn change(self, pieces: &mut Pieces<'_>) -> Result<(), StoreError> {
+        self.0.into_iter().try_for_each(|(key, lists)| pieces.change(key, lists.encode()))
+    }
+}
+
 /// Frames on their way into the index, by whoever commits and by recovery alike.
 pub struct Adding<'a> {
     to: pending::Adding<'a>,
@@ -123,6 +157,9 @@ impl Adding<'_> {
             sum = sum.wrapping_add(fresh.put_subject(entry.handle, entry.version, position));
             if let Some(hash) = entry.idempotency {
                 spans.entry(hash).or_insert((position, position)).1 = position;
+            }
+            if !entry.further.is_empty() {
+                sum = sum.wrapping_add(fresh.put_list(position, records::encode_keys(entry.further)));
             }
             for (key, value) in further(position, entry.further) {
                 sum = sum.wrapping_add(fresh.put(key, value));
@@ -147,13 +184,9 @@ pub fn span(from: u64, to: u64) -> Span {
     (from, u32::try_from(to.saturating_sub(from).saturating_add(1)).unwrap_or(u32::MAX))
 }
 
-/// The list of keys before the records, so that whatever record is there can be found by its position.
+/// Further records as they stand in sled.
 fn further(position: u64, index: &[IndexRecord]) -> impl Iterator<Item = IndexRecord> {
-    let keys = (!index.is_empty()).then(|| (records::keys_of_key(position), records::encode_keys(index)));
-    let record = move |(key, value): &IndexRecord| {
-        (records::further_key(key), records::further_value(position, value))
-    };
-    keys.into_iter().chain(index.iter().map(record))
+    index.iter().map(move |(key, value)| (records::further_key(key), records::further_value(position, value)))
 }
 
 impl Index {
@@ -214,6 +247,16 @@ impl Index {
             }
             pieces.change(key, chunk.encode())?;
         }
+        let mut entries = leaving.lists.iter().peekable();
+        while let Some((position, _)) = entries.peek() {
+            let key = lists::key(**position);
+            let mut lists = self.lists(&key)?;
+            while let Some((position, list)) = entries.next_if(|(next, _)| lists.has_place_for(**next)) {
+                lists.set(*position, Some(list.clone()));
+            }
+            pieces.change(key, lists.encode())?;
+        }
+        // After the lists: whatever record is there can be found by its position.
         for (key, value) in &leaving.others {
             pieces.change(key.clone(), Some(value.clone()))?;
         }
@@ -226,6 +269,10 @@ impl Index {
 
     fn chunk(&self, key: &[u8]) -> Result<Chunk, StoreError> {
         Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
+    }
+
+    fn lists(&self, key: &[u8]) -> Result<Lists, StoreError> {
+        Ok(Lists::decode(key, self.database.get(key)?.as_deref()))
     }
 
     /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
@@ -265,6 +312,15 @@ impl Index {
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<Forgotten>, StoreError> {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
+        let mut lists = ListsOf::default();
+        for (position, index) in records.iter().filter(|(_, index)| !index.is_empty()) {
+            let list = records::encode_keys(index);
+            let added = lists::sum(*position, &list);
+            let before = lists.of(self, *position)?.set(*position, Some(list));
+            let taken_out = before.map_or(0, |before| lists::sum(*position, &before));
+            changed.push((*position, taken_out.wrapping_sub(added)));
+        }
+        lists.change(&mut pieces)?;
         for (position, index) in records {
             let mut taken_out = 0_u64;
             for (key, value) in further(*position, index) {
@@ -288,6 +344,7 @@ impl Index {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
         let mut chunks: BTreeMap<Vec<u8>, Chunk> = BTreeMap::new();
+        let mut lists = ListsOf::default();
         for (position, header) in entries {
             let key = records::chunk_key(header.handle, header.version);
             let chunk = match chunks.get_mut(&key) {
@@ -299,18 +356,19 @@ impl Index {
                 taken_out = records::subject_sum(header.handle, header.version, there);
                 chunk.set(header.version, None);
             }
-            let list = records::keys_of_key(*position);
-            let further = self.database.get(&list)?.unwrap_or_default();
-            let mut keys: Vec<Vec<u8>> =
-                records::decode_keys(&further).iter().map(|key| records::further_key(key)).collect();
-            // The list goes last: while any record is there, it is found.
-            keys.push(list);
-            for key in keys {
+            let list = lists.of(self, *position)?.set(*position, None).unwrap_or_default();
+            if !list.is_empty() {
+                taken_out = taken_out.wrapping_add(lists::sum(*position, &list));
+            }
+            for key in records::decode_keys(&list) {
+                let key = records::further_key(&key);
                 taken_out = taken_out.wrapping_add(self.sum_of(&key)?);
                 pieces.change(key, None)?;
             }
             changed.push((*position, taken_out));
         }
+        // Lists go last: while any record is there, it is found.
+        lists.change(&mut pieces)?;
         for (key, chunk) in chunks {
             pieces.change(key, chunk.encode())?;
         }

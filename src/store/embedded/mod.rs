@@ -10,6 +10,7 @@ mod frame;
 mod index;
 mod intent;
 mod keys;
+mod lists;
 mod log;
 mod look;
 mod mark;

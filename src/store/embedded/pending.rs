@@ -4,7 +4,7 @@
 //! A reader looks here first and in sled after that, so nothing is ever missed. None of it is lost in a crash: marks
 //! only say what sled holds, and recovery reads the segments from the mark on.
 
-use super::records;
+use super::{lists, records};
 use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub struct Generation {
     /// Positions by handle and version.
     pub subjects: BTreeMap<(Handle, u64), u64>,
+    /// By position the list of an entry's further keys.
+    pub lists: BTreeMap<u64, Vec<u8>>,
     /// All other records, as they will stand in sled.
     pub others: BTreeMap<Vec<u8>, Vec<u8>>,
     /// So many entries are indexed once it is in sled; 0 where it says nothing about that.
@@ -25,7 +27,7 @@ pub struct Generation {
 impl Generation {
     /// Records held.
     pub fn len(&self) -> usize {
-        self.subjects.len().saturating_add(self.others.len())
+        self.subjects.len().saturating_add(self.lists.len()).saturating_add(self.others.len())
     }
 
     /// Whether there is nothing to bring into sled.
@@ -37,6 +39,13 @@ impl Generation {
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> u64 {
         let sum = records::sum(&key, &value);
         self.others.insert(key, value);
+        sum
+    }
+
+    /// Takes the list of an entry's further keys, and gives its share of the sum.
+    pub fn put_list(&mut self, position: u64, list: Vec<u8>) -> u64 {
+        let sum = lists::sum(position, &list);
+        self.lists.insert(position, list);
         sum
     }
 

@@ -5,8 +5,8 @@
 //! | `s` handle chunk | positions of the subject's entries of these versions, in order; all ones where there is none |
 //! | `i` idempotency hash | position of the first entry of the request that is there, and how many up to the last |
 //! | `x` further key | position, further value |
-//! | `p` position | the further keys written with that entry |
-//! | `n` | entries indexed: not in the sum, it only says that so many had been durable |
+//! | `p` positions | the further keys written with each of these entries ([`super::lists`]) |
+//! | `o` | entries indexed: not in the sum, it only says that so many had been durable |
 //!
 //! Numbers are big-endian.
 
@@ -14,9 +14,9 @@ use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 
-/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`): an index of
-/// then counts as empty and is rebuilt.
-pub const DONE: &[u8] = b"n";
+/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`), or `p` for each
+/// position (`n`): an index of then counts as empty and is rebuilt.
+pub const DONE: &[u8] = b"o";
 
 /// Versions in one record of a subject: one look-up finds most people's whole history, and sled holds a record for so
 /// many entries.
@@ -134,11 +134,6 @@ pub fn further_record((key, value): IndexRecord) -> IndexRecord {
     (key.get(1..).unwrap_or_default().to_vec(), value.get(8..).unwrap_or_default().to_vec())
 }
 
-/// Key of the list of an entry's further keys.
-pub fn keys_of_key(position: u64) -> Vec<u8> {
-    [b"p".as_slice(), &position.to_be_bytes()].concat()
-}
-
 /// Keys as length-prefixed strings.
 pub fn encode_keys(records: &[IndexRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -166,7 +161,7 @@ pub type Part = (Vec<u8>, Option<Vec<u8>>);
 /// Every key there may be, in parts of about the same size that can be read side by side: handles and hashes are random.
 pub fn parts() -> Vec<Part> {
     let mut starts = vec![Vec::new()];
-    for tag in *b"insx" {
+    for tag in *b"iosx" {
         starts.extend((0..=u8::MAX).step_by(16).map(|byte| vec![tag, byte]));
     }
     let ends: Vec<Option<Vec<u8>>> = starts.iter().skip(1).cloned().map(Some).chain([None]).collect();
@@ -178,11 +173,10 @@ pub fn is_chunk(key: &[u8]) -> bool {
     key.first() == Some(&b's')
 }
 
-/// Position of the entry that a record other than a chunk belongs to; `None` for the index's own.
+/// Position of the entry that a record other than of chunks and lists belongs to; `None` for the index's own.
 pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
     match key.first() {
         Some(b'i' | b'x') => Some(number(value, 0)),
-        Some(b'p') => Some(number(key, 1)),
         _ => None,
     }
 }
