@@ -3,7 +3,7 @@
 
 use super::act::{Act, Fact};
 use super::machine::Stores;
-use super::model::{Model, Said, granted, name, observe};
+use super::model::{Model, Said, Taken, granted, name, observe};
 use super::restore::Backup;
 use super::world::World;
 use super::{PURPOSE, TTL_MS, number, operator, service, steward};
@@ -44,6 +44,8 @@ struct Pending {
     number: usize,
     /// The model knows its effect already.
     is_known: bool,
+    /// Of the erasure of a part that failed: what it would have taken then. Others may have gone on before anybody knows.
+    then: Option<Taken>,
 }
 
 /// One that is under way, and what it was answered.
@@ -78,7 +80,7 @@ impl History {
         self.world.clock.advance(1_000 + self.world.power.below(90_000));
         let pending = acts.into_iter().map(|act| {
             self.number += 1;
-            Pending { act, number: self.number, is_known: false }
+            Pending { act, number: self.number, is_known: false, then: None }
         });
         let pending = pending.collect();
         let mut left = self.attempt(pending, 0, recovery_faults).await;
@@ -133,26 +135,37 @@ impl History {
     async fn find_out(&mut self, person: u8, failed: &mut Vec<(Pending, AppError)>) {
         let found = observe(&self.world, person).await;
         let before = self.model.person(person).clone();
+        let app = self.world.app();
+        let is_gone = |position: &u64| app.raw_entry(*position).unwrap().bytes.is_none();
+        let took_then = |(Pending { act, is_known, then, .. }, _): &(Pending, AppError)| {
+            let Some(then) = then.as_ref().filter(|_| !*is_known && act.person() == Some(person)) else {
+                return false;
+            };
+            let since: BTreeSet<u64> = self.model.going(act).difference(&then.positions).copied().collect();
+            let took = !then.positions.is_empty() && then.positions.iter().all(is_gone);
+            took && !since.iter().any(is_gone) && found.is_as(&self.model.without(person, then))
+        };
         let is_done = |(Pending { act, is_known, .. }, _): &(Pending, AppError)| {
             if *is_known || act.person() != Some(person) {
                 return false;
             }
             // An erasure may take what nobody sees: then the log tells.
             let going = self.model.going(act);
-            let is_gone = |position: &u64| self.world.app().raw_entry(*position).unwrap().bytes.is_none();
             let after = act.on(&before);
             found.is_as(&after) && (going.iter().any(is_gone) || !found.is_as(&before))
         };
-        let done = failed.iter().position(is_done);
-        match done {
-            Some(place) => {
-                let (mut pending, error) = failed.remove(place);
-                self.done(&pending.act);
-                pending.is_known = true;
-                failed.insert(0, (pending, error));
-            }
-            None => assert!(found.is_as(&before), "half of something is there: {found:?}, not {before:?}"),
+        let (then, now) = (failed.iter().position(took_then), failed.iter().position(is_done));
+        let Some(place) = then.or(now) else {
+            assert!(found.is_as(&before), "half of something is there: {found:?}, not {before:?}");
+            return;
+        };
+        let (mut pending, error) = failed.remove(place);
+        match pending.then.as_ref().filter(|_| then.is_some()) {
+            Some(taken) => self.took(&pending.act, person, taken),
+            None => self.done(&pending.act),
         }
+        pending.is_known = true;
+        failed.insert(0, (pending, error));
     }
 
     /// Begins one after the other, each to where it waits, and has what waits written in an order that the seed says.
@@ -253,7 +266,11 @@ impl History {
         }
         match answer {
             Ok(done) => self.learn(&one.pending.clone(), done),
-            Err(error) => one.failed = Some(error),
+            Err(error) => {
+                let is_of_a_part = matches!(&one.pending.act, Act::Erase(_, scope) if *scope != Scope::All);
+                one.pending.then = is_of_a_part.then(|| self.model.taking(&one.pending.act));
+                one.failed = Some(error);
+            }
         }
     }
 
@@ -303,6 +320,14 @@ impl History {
         }
         if !is_known {
             self.done(act);
+        }
+    }
+
+    /// The model learns that an erasure had been done before others went on.
+    fn took(&mut self, act: &Act, person: u8, taken: &Taken) {
+        self.model.took(person, taken);
+        if let Some(backup) = &mut self.backup {
+            backup.note(act);
         }
     }
 

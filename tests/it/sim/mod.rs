@@ -148,6 +148,13 @@ fn an_erasure_of_one_key_that_was_cut_off_is_carried_out() {
     told(14, Stores::memory, Some((16, Fault::Crash)));
 }
 
+/// The keys of a part were gone, the answer was an error, and the same key was recorded again before the next start, which has
+/// to finish that erasure and leave what came after it.
+#[test]
+fn what_is_recorded_after_an_erasure_that_failed_stays() {
+    told(48, Stores::memory, Some((17, Fault::Persisted)));
+}
+
 #[test]
 fn a_seed_says_everything() {
     for seed in [3, 5] {

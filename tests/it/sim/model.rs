@@ -62,6 +62,14 @@ pub enum Said {
     Word,
 }
 
+/// What an erasure took, or would have taken, at some moment.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// Of what was acknowledged.
+    pub positions: BTreeSet<u64>,
+    grants: BTreeSet<GrantId>,
+}
+
 /// Everything that the world outside was told.
 #[derive(Clone, Default)]
 pub struct Model {
@@ -164,6 +172,36 @@ impl Model {
         };
         let going = self.owner.iter().filter(|(_, (owner, said))| owner == person && is_gone(said));
         going.map(|(position, _)| *position).collect()
+    }
+
+    /// What an erasure takes now.
+    pub fn taking(&self, act: &Act) -> Taken {
+        let person = act.person().and_then(|person| self.people.get(&person)).cloned().unwrap_or_default();
+        let after = act.on(&person);
+        let grants = person.grants.into_keys().filter(|id| !after.grants.contains_key(id));
+        Taken { positions: self.going(act), grants: grants.collect() }
+    }
+
+    /// What is left of a person where an erasure took this, and nothing that was said since.
+    pub fn without(&self, person: u8, taken: &Taken) -> Person {
+        let mut after = self.people.get(&person).cloned().unwrap_or_default();
+        let says = |said: &Said, key: &str| matches!(said, Said::Fact(about, _) if about == key);
+        let newest = |key: &str| {
+            let mut told = self.owner.iter().rev();
+            told.find(|(_, (owner, said))| *owner == person && says(said, key)).map(|(position, _)| *position)
+        };
+        after.attributes.retain(|key, _| newest(key).is_none_or(|at| !taken.positions.contains(&at)));
+        after.grants.retain(|id, _| !taken.grants.contains(id));
+        after
+    }
+
+    /// An erasure turns out to have taken this, before whatever else was said.
+    pub fn took(&mut self, person: u8, taken: &Taken) {
+        let after = self.without(person, taken);
+        self.gone.extend(&taken.positions);
+        self.owner.retain(|position, _| !taken.positions.contains(position));
+        self.gone_grants.extend(&taken.grants);
+        *self.person(person) = after;
     }
 
     /// Compares everything.
