@@ -7,6 +7,7 @@ use super::lists::{self, Lists};
 use super::mark::Extent;
 use super::pending::{self, Generation, Pending};
 use super::records::{self, Chunk, DONE, Span};
+use crate::clock::Stopwatch;
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
@@ -23,7 +24,14 @@ pub struct Index {
     pending: Pending,
     /// Held by whoever brings records into sled.
     settling: Mutex<()>,
+    /// How many wait for it to be done.
+    hurried: AtomicUsize,
 }
+
+/// After each piece, rests so many times as long as the piece took.
+const REST: u32 = 2;
+/// With more records waiting than this there is no rest.
+const RESTING_RECORDS_MAX: usize = 65_536;
 
 /// What of an entry is indexed.
 pub struct Clear<'a> {
@@ -92,11 +100,13 @@ impl Summed {
 
 /// A batch that is applied in pieces.
 struct Pieces<'a> {
-    database: &'a Database,
+    index: &'a Index,
     batch: Batch,
     operations: usize,
     /// Makes room before each piece, where nobody did for all of them.
     makes_room: bool,
+    /// Rests between pieces, unless somebody waits.
+    rests: bool,
 }
 
 impl Pieces<'_> {
@@ -106,15 +116,23 @@ impl Pieces<'_> {
             None => self.batch.remove(key),
         }
         self.operations = self.operations.saturating_add(1);
-        if self.operations < BATCH_OPERATIONS_MAX { Ok(()) } else { self.apply() }
+        if self.operations < BATCH_OPERATIONS_MAX {
+            return Ok(());
+        }
+        let watch = Stopwatch::start();
+        self.apply()?;
+        if self.rests && self.index.may_rest() {
+            std::thread::sleep(watch.elapsed().saturating_mul(REST));
+        }
+        Ok(())
     }
 
     fn apply(&mut self) -> Result<(), StoreError> {
         if self.makes_room {
-            self.database.make_room_or_use_held()?;
+            self.index.database.make_room_or_use_held()?;
         }
         self.operations = 0;
-        self.database.apply(std::mem::take(&mut self.batch))
+        self.index.database.apply(std::mem::take(&mut self.batch))
     }
 }
 
@@ -193,11 +211,16 @@ impl Index {
     /// Opens or makes the index.
     pub fn open(dir: &Path, cache_bytes: u64, step: u64) -> Result<Self, StoreError> {
         let database = Database::open(dir, cache_bytes, step)?;
-        Ok(Self { database, pending: Pending::default(), settling: Mutex::default() })
+        Ok(Self {
+            database,
+            pending: Pending::default(),
+            settling: Mutex::default(),
+            hurried: AtomicUsize::new(0),
+        })
     }
 
     fn pieces(&self) -> Pieces<'_> {
-        Pieces { database: &self.database, batch: Batch::default(), operations: 0, makes_room: false }
+        Pieces { index: self, batch: Batch::default(), operations: 0, makes_room: false, rests: false }
     }
 
     /// So many entries were indexed, thus durable, at least.
@@ -218,6 +241,22 @@ impl Index {
     /// Brings into sled what was added until now. Not durable before [`Index::flush`]. Where there is no room, what is
     /// not in sled yet stays where it is and goes on being found.
     pub fn settle(&self) -> Result<(), StoreError> {
+        self.hurried.fetch_add(1, Ordering::Relaxed);
+        let settled = self.bring_all(false);
+        self.hurried.fetch_sub(1, Ordering::Relaxed);
+        settled
+    }
+
+    /// As [`Index::settle`], where nobody waits for it: with rests, so that what others do meanwhile is not held up for long.
+    pub fn settle_at_leisure(&self) -> Result<(), StoreError> {
+        self.bring_all(true)
+    }
+
+    fn may_rest(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed) == 0 && self.waiting() < RESTING_RECORDS_MAX
+    }
+
+    fn bring_all(&self, rests: bool) -> Result<(), StoreError> {
         let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice: what an earlier attempt could not bring goes first.
         for _ in 0..2 {
@@ -225,14 +264,14 @@ impl Index {
             if leaving.is_empty() {
                 break;
             }
-            self.bring(&leaving)?;
+            self.bring(&leaving, rests)?;
             self.pending.arrived();
         }
         Ok(())
     }
 
-    fn bring(&self, leaving: &Generation) -> Result<(), StoreError> {
-        let mut pieces = Pieces { makes_room: true, ..self.pieces() };
+    fn bring(&self, leaving: &Generation, rests: bool) -> Result<(), StoreError> {
+        let mut pieces = Pieces { makes_room: true, rests, ..self.pieces() };
         let mut entries = leaving.subjects.iter().peekable();
         while let Some(((handle, version), position)) = entries.next() {
             let key = records::chunk_key(*handle, *version);

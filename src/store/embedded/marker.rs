@@ -75,7 +75,7 @@ impl Shared {
             }
             writer.pending = Some(writer.now);
         }
-        let synced = self.sync_derived();
+        let synced = self.index.settle_at_leisure().and_then(|()| self.sync_derived());
         if matches!(synced, Err(StoreError::Full)) {
             // Nothing is lost: what is not in sled stays in memory, and commits are refused for want of room as well.
             self.writer().pending = None;
@@ -94,7 +94,7 @@ impl Shared {
 
     /// Brings index records into sled; where that fails for more than want of room, the log stops.
     fn settle(&self) {
-        if let Err(error) = self.index.settle()
+        if let Err(error) = self.index.settle_at_leisure()
             && !matches!(error, StoreError::Full)
         {
             let _nobody_writes = self.writer();
