@@ -158,7 +158,10 @@ impl GrantService for Api {
         let mut watch = self.app.watch_revocations(&caller, request.into_inner().after_cursor);
         // One place more, for the last word to a watch that takes no other.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
-        let standing = proto::WatchRevocationsResponse { cursor: watch.cursor(), ..Default::default() };
+        let reason =
+            if self.app.waits_for_confirmation() { Reason::RestoreUnconfirmed } else { Reason::Unspecified };
+        let (cursor, reason) = (watch.cursor(), reason.into());
+        let standing = proto::WatchRevocationsResponse { cursor, reason, ..Default::default() };
         tokio::spawn(async move {
             let Ok(mut last_word) = sender.clone().reserve_owned().await.map(Some) else { return };
             let (mut next, mut told) = (Ok(standing), watch.cursor());

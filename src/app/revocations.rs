@@ -172,11 +172,13 @@ impl Watch {
 }
 
 impl App {
-    /// Watches what falls of the caller's grants: after a cursor, or from now on.
+    /// Watches what falls of the caller's grants: after a cursor, or from now on. A cursor of a part of the log that was lost
+    /// since goes back to where that began.
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
         let key = falls_of(&caller.name);
         let hearing = self.bells.hear(&key);
-        let cursor = after_cursor.unwrap_or_else(|| self.ledger.checkpoint().size);
+        let after = after_cursor.map(|cursor| self.rules().cursor_now(cursor));
+        let cursor = after.unwrap_or_else(|| self.ledger.checkpoint().size);
         let stopping = self.stopping.subscribe();
         Watch {
             app: Arc::clone(self),

@@ -9,6 +9,7 @@ use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use crate::store::StoredEntry;
+use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::entry::{Entry, EntryError};
 use sayso_proof::event::{BackupRestored, BoundsPublished, NoticePublished};
 use std::sync::Arc;
@@ -34,6 +35,27 @@ pub struct Rules {
     notices: Vec<(u64, NoticePublished)>,
     /// The log went back to a backup, and use waits until that is confirmed.
     unconfirmed: Option<BackupRestored>,
+    /// Every time that the log went back, oldest first.
+    lost: Vec<Lost>,
+}
+
+/// A part of the log that was lost: entries from the size of the backup on.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// Number of entries of the backup.
+    from: u64,
+    /// Number of entries that there had been; none: it is not known.
+    to: Option<u64>,
+}
+
+impl Lost {
+    fn of(restored: &BackupRestored) -> Option<Self> {
+        let size = |note: &str| {
+            let (text, _) = note.split_once("\n\n")?;
+            Some(Checkpoint::parse(&format!("{text}\n")).ok()?.size)
+        };
+        Some(Self { from: size(&restored.backup_checkpoint)?, to: size(&restored.last_checkpoint) })
+    }
 }
 
 /// A version of a pack, in force or not.
@@ -97,7 +119,7 @@ impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
         let mut vocabulary = Vocabulary::default();
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
-        let (mut newest_word, mut unconfirmed) = (None, None);
+        let (mut newest_word, mut unconfirmed, mut lost) = (None, None, Vec::new());
         for event in events {
             if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
                 (&event.event, event.actor.role() == Role::Ledger)
@@ -118,7 +140,11 @@ impl Rules {
                 }),
                 Event::NoticePublished(notice) => notices.push((event.recorded_at_ms, notice.clone())),
                 Event::RetentionDefined(rule) => retention.define(rule.clone(), event.recorded_at_ms),
-                Event::BackupRestored(restored) if restored.use_waits => unconfirmed = Some(restored.clone()),
+                Event::BackupRestored(restored) => {
+                    lost.extend(Lost::of(restored));
+                    unconfirmed =
+                        Some(restored.clone()).filter(|restored| restored.use_waits).or(unconfirmed);
+                }
                 Event::RestoreConfirmed(confirmed) => {
                     unconfirmed
                         .take_if(|restored: &mut BackupRestored| restored.restore == confirmed.restore);
@@ -145,7 +171,18 @@ impl Rules {
             span_ms,
             notices,
             unconfirmed,
+            lost,
         })
+    }
+
+    /// Where whoever had come to `cursor` goes on: what they were told of a part of the log that was lost since was of another
+    /// log, and what stands in its place they were not told. A cursor from since then may be told twice, never not at all.
+    pub(super) fn cursor_now(&self, cursor: u64) -> u64 {
+        let back = |cursor: u64, lost: &Lost| {
+            let is_of_it = cursor > lost.from && lost.to.is_none_or(|to| cursor <= to);
+            if is_of_it { lost.from } else { cursor }
+        };
+        self.lost.iter().fold(cursor, back)
     }
 
     /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.

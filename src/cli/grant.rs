@@ -228,14 +228,20 @@ impl Watch {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let request = proto::WatchRevocationsRequest { after_cursor: self.after };
         let mut fallen = client(at, "service").await?.watch_revocations(request).await?.into_inner();
+        let mut stands = false;
         while let Some(fell) = fallen.message().await? {
+            let is_first = !std::mem::replace(&mut stands, true);
             out.print("WatchRevocationsResponse", &fell, |fell| {
-                if fell.grant_ids.is_empty() {
-                    return format!("watching from cursor {}", fell.cursor);
+                let (cursor, why) = (fell.cursor, explain::reason(fell.reason()));
+                match fell.reason() {
+                    proto::Reason::Unspecified if is_first => format!("watching from cursor {cursor}"),
+                    _ if is_first => format!("watching from cursor {cursor}; nothing may be used: {why}"),
+                    _ => {
+                        let at = output::time(fell.recorded_at.as_ref());
+                        let what = [fell.grant_ids.as_slice(), &fell.artifact_ids].concat().join(", ");
+                        format!("{at}  cursor {cursor}  {what}: {why}")
+                    }
                 }
-                let at = output::time(fell.recorded_at.as_ref());
-                let why = explain::reason(fell.reason());
-                format!("{at}  cursor {}  {}: {why}", fell.cursor, fell.grant_ids.join(", "))
             })?;
         }
         Ok(())

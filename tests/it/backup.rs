@@ -3,9 +3,10 @@
 use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::json;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -265,6 +266,55 @@ fn number(served: &Served, metric: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     let line = answer.lines().find(|line| line.starts_with(metric)).unwrap();
     line.rsplit(' ').next().unwrap().to_owned()
+}
+
+/// The first messages of a watch of revocations after this cursor.
+fn watch(served: &Served, after: u64, count: usize) -> Vec<serde_json::Value> {
+    let mut command = served.run(&["--json", "watch", "--after", &after.to_string()]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let told = lines.take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    told
+}
+
+/// 64-bit numbers are text in JSON.
+fn cursor(told: &serde_json::Value) -> u64 {
+    told["cursor"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
+    let served = Served::start(&data);
+    run(&served, &["notice", "publish", "n", "--text", "May we?"]);
+    record(&served, "ada", "likes novels");
+    consent(&served, "give", "ada");
+    let (grant, allowed, _) = ask(&served, "ada");
+    assert_eq!(allowed, 1);
+    run(&served, &["backup", "-o", backup.to_str().unwrap()]);
+    for number in 0..12 {
+        record(&served, "bob", &format!("goes on {number}"));
+    }
+    consent(&served, "withdraw", "ada");
+    let told = watch(&served, 0, 2);
+    assert_eq!(told[0]["reason"], "REASON_UNSPECIFIED", "nothing waits");
+    assert_eq!(told[1]["grantIds"][0], grant.as_str());
+    let ahead = cursor(&told[1]);
+    lose_and_restore(dir.path(), served, &backup, "lost");
+
+    // It says that use waits; and what falls now, at a place that the watch had passed in the log that was lost, is told.
+    let served = Served::start(&data);
+    consent(&served, "withdraw", "ada");
+    let told = watch(&served, ahead, 2);
+    assert_eq!(told[0]["reason"], "REASON_RESTORE_UNCONFIRMED");
+    assert_eq!(told[1]["grantIds"][0], grant.as_str());
+    assert!(cursor(&told[0]) < cursor(&told[1]) && cursor(&told[1]) < ahead, "{told:?}, {ahead}");
+    run(&served, &["confirm-restore"]);
+    assert_eq!(watch(&served, ahead, 1)[0]["reason"], "REASON_UNSPECIFIED");
+    served.kill();
 }
 
 #[test]
