@@ -7,7 +7,6 @@ use super::lists::{self, Lists};
 use super::mark::Extent;
 use super::pending::{self, Generation, Pending};
 use super::records::{self, Chunk, DONE, Span};
-use crate::clock::Stopwatch;
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
@@ -17,6 +16,7 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The index.
 pub struct Index {
@@ -28,8 +28,8 @@ pub struct Index {
     hurried: AtomicUsize,
 }
 
-/// After each piece, rests so many times as long as the piece took.
-const REST: u32 = 2;
+/// Between two pieces, which take about a millisecond each: so others have most of the core.
+const REST: Duration = Duration::from_millis(3);
 /// With more records waiting than this there is no rest.
 const RESTING_RECORDS_MAX: usize = 65_536;
 
@@ -119,10 +119,9 @@ impl Pieces<'_> {
         if self.operations < BATCH_OPERATIONS_MAX {
             return Ok(());
         }
-        let watch = Stopwatch::start();
         self.apply()?;
         if self.rests && self.index.may_rest() {
-            std::thread::sleep(watch.elapsed().saturating_mul(REST));
+            std::thread::sleep(REST);
         }
         Ok(())
     }

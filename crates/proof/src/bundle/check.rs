@@ -51,12 +51,15 @@ impl Log {
     }
 }
 
+/// Which batch of a file it is, and a verdict on each of its lines.
+type Batch = (usize, Vec<Verdict>);
+
 /// A file of entries that is being checked on all cores, while the next one is read.
 pub(super) struct Checking {
     /// Number of lines.
     pub count: u64,
     ends_whole: bool,
-    workers: Vec<JoinHandle<Vec<(usize, Vec<Verdict>)>>>,
+    workers: Vec<JoinHandle<Vec<Batch>>>,
 }
 
 impl Checking {
