@@ -60,6 +60,8 @@ pub struct History {
     pub model: Model,
     pub backup: Option<Backup>,
     number: usize,
+    /// Erasures of a part that failed: whose, and what they took, if they were done after all.
+    in_doubt: Vec<(u8, Taken)>,
 }
 
 impl History {
@@ -72,7 +74,7 @@ impl History {
         let publish =
             async move { app.publish_notice(&steward(), notice, &WriteOptions::default()).await.map(|_| ()) };
         world.drive(publish).await.unwrap();
-        Self { world, model: Model::default(), backup: None, number: 0 }
+        Self { world, model: Model::default(), backup: None, number: 0, in_doubt: Vec::new() }
     }
 
     /// Does these at once, with whatever fault is planned, each until it is done; and looks after each fault.
@@ -102,6 +104,7 @@ impl History {
     /// Once; what failed is given back, the doubtful first.
     async fn attempt(&mut self, acts: Vec<Pending>, attempt: u64, recovery_faults: u64) -> Vec<Pending> {
         let mut failed = self.together(acts).await;
+        self.in_doubt.clear();
         if failed.is_empty() {
             return Vec::new();
         }
@@ -269,6 +272,7 @@ impl History {
             Err(error) => {
                 let is_of_a_part = matches!(&one.pending.act, Act::Erase(_, scope) if *scope != Scope::All);
                 one.pending.then = is_of_a_part.then(|| self.model.taking(&one.pending.act));
+                self.in_doubt.extend(one.pending.act.person().zip(one.pending.then.clone()));
                 one.failed = Some(error);
             }
         }
@@ -291,13 +295,17 @@ impl History {
             (_, Done::Granted(grant)) => {
                 let says = vec![Said::OfGrant(grant.id)];
                 self.model.receipt(&self.world, person, &grant.receipt, says);
-                let waits = self.model.waits;
-                let holder = self.model.person(person);
                 let granted = granted(&grant);
-                let allowed =
-                    holder.attributes.iter().filter(|(_, (category, _))| !waits && holder.allows(category));
-                let allowed = allowed.map(|(key, (category, _))| (key.clone(), *category)).collect();
-                assert_eq!(granted.cites, allowed, "what is granted is what may be");
+                let now = self.model.person(person).clone();
+                let of_person = self.in_doubt.iter().filter(|(whose, _)| *whose == person);
+                let may_be = of_person.map(|(_, taken)| self.model.without(person, taken));
+                let may_be: Vec<_> = may_be.chain([now]).collect();
+                let allowed: Vec<_> = may_be.iter().map(|person| self.model.allowed(person)).collect();
+                assert!(
+                    allowed.contains(&granted.cites),
+                    "{granted:?} is granted and may not be: {allowed:?}"
+                );
+                let holder = self.model.person(person);
                 holder.grants.insert(grant.id, granted);
                 // Where a log went back, somebody may have keys and no events.
                 holder.known = true;

@@ -153,6 +153,8 @@ fn an_erasure_of_one_key_that_was_cut_off_is_carried_out() {
 #[test]
 fn what_is_recorded_after_an_erasure_that_failed_stays() {
     told(48, Stores::memory, Some((17, Fault::Persisted)));
+    // And what is granted meanwhile does not have it.
+    told(62, Stores::memory, Some((5, Fault::Flush)));
 }
 
 #[test]

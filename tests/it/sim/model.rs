@@ -174,6 +174,13 @@ impl Model {
         going.map(|(position, _)| *position).collect()
     }
 
+    /// Key to category of what may be used of a person.
+    pub fn allowed(&self, person: &Person) -> BTreeMap<String, &'static str> {
+        let held = person.attributes.iter();
+        let allowed = held.filter(|(_, (category, _))| !self.waits && person.allows(category));
+        allowed.map(|(key, (category, _))| (key.clone(), *category)).collect()
+    }
+
     /// What an erasure takes now.
     pub fn taking(&self, act: &Act) -> Taken {
         let person = act.person().and_then(|person| self.people.get(&person)).cloned().unwrap_or_default();
