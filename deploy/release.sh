@@ -4,16 +4,26 @@
 #   deploy/release.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-sources=$PWD
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-target=${CARGO_TARGET_DIR:-$sources/target}
+target=${CARGO_TARGET_DIR:-$PWD/target}
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
 export SOURCE_DATE_EPOCH
-# Of several prefixes that fit, the last one counts. Cargo leaves them out of what it hashes into symbols.
-export RUSTFLAGS="--remap-path-prefix=$sources=/sayso --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$target=/target"
-# For what is compiled from C: aws-lc, zstd.
-map="-ffile-prefix-map=$sources=/sayso -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target=/target"
-export CFLAGS=$map CXXFLAGS=$map
+# Of several prefixes that fit, the last one counts. Cargo leaves them out of what it hashes into symbols. Each path goes as it was
+# given and as it is without links: the compiler sees either.
+remap="" map=""
+leave_out() {
+    local path
+    for path in "$1" "$(realpath -m "$1")"; do
+        remap+="--remap-path-prefix=$path=$2 "
+        # For what is compiled from C: aws-lc, zstd.
+        map+="-ffile-prefix-map=$path=$2 "
+    done
+}
+leave_out "$PWD" /sayso
+leave_out "$cargo_home" /cargo
+leave_out "$cargo_home/registry" /cargo/registry
+leave_out "$target" /target
+export RUSTFLAGS=$remap CFLAGS=$map CXXFLAGS=$map
 export CARGO_INCREMENTAL=0 LC_ALL=C.UTF-8 TZ=UTC
 cargo build --quiet --release --locked --bin sayso
 sha256sum "$target/release/sayso" | sed "s| .*| sayso|"

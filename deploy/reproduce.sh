@@ -18,17 +18,18 @@ build() {
     rm -rf "$1"
 }
 build "$work/one" "$home" "$work/first"
-# The same registry under another name.
+# The same registry under another name: a link, which the compiler follows.
 mkdir "$work/elsewhere"
 ln -s "$home/registry" "$work/elsewhere/registry"
 if [ -e "$home/config.toml" ]; then ln -s "$home/config.toml" "$work/elsewhere/"; fi
 build "$work/quite/another/folder" "$work/elsewhere" "$work/second"
 if ! cmp "$work/first" "$work/second"; then
-    echo "the builds differ; paths in them:" >&2
+    trap - EXIT
+    echo "the builds differ, and are kept as first and second in $work; paths in them:" >&2
     grep -aoE "$work[A-Za-z0-9/._-]{0,60}" "$work/first" "$work/second" | sort | uniq -c | sort -rn | head >&2
     exit 1
 fi
-for path in "$work" "$home"; do
+for path in "$work" "$home" "$(realpath "$home/registry")"; do
     if grep -aqF "$path" "$work/first"; then echo "the program holds the path $path" >&2; exit 1; fi
 done
 echo "the same twice: $(sha256sum < "$work/first" | cut -d' ' -f1), $(stat -c %s "$work/first") bytes, $(rustc --version)"
