@@ -153,18 +153,20 @@ impl Database {
         })
     }
 
-    /// Looks at every record whose key is at or behind `from` and before `to`.
-    pub fn for_each(
+    /// Looks at the records whose keys are at or behind `from` and before `to`, in order, for as long as it is told to go on.
+    pub fn for_each_while(
         &self,
         from: &[u8],
         to: Option<&[u8]>,
-        mut each: impl FnMut(&[u8], &[u8]),
+        mut goes_on: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         unless_panicked(|| {
             for item in self.tree.range::<&[u8], _>((Bound::Included(from), to)) {
                 let (key, value) = item.map_err(failed)?;
-                each(&key, &value);
+                if !goes_on(&key, &value) {
+                    break;
+                }
             }
             Ok(())
         })

@@ -7,12 +7,12 @@ use super::lists::{self, Lists};
 use super::mark::Extent;
 use super::pending::{self, Generation, Pending};
 use super::records::{self, Chunk, DONE, Span};
+use super::runs::{self, Run, Runs};
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
 use sled::Batch;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -90,6 +90,16 @@ impl Summed {
             }
             return;
         }
+        if runs::is_run(key) {
+            let mut run = Run::decode(value);
+            if run.cut(size) {
+                self.behind.push((key.to_vec(), run.encode()));
+            }
+            for (key, value) in run.items() {
+                self.sum = self.sum.wrapping_add(records::sum(key, value));
+            }
+            return;
+        }
         match records::position_of(key, value) {
             Some(position) if position < size => self.sum = self.sum.wrapping_add(records::sum(key, value)),
             Some(_) => self.behind.push((key.to_vec(), None)),
@@ -111,11 +121,18 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), StoreError> {
-        match value {
-            Some(value) => self.batch.insert(key, value),
-            None => self.batch.remove(key),
+        self.change_at_once(vec![(key, value)])
+    }
+
+    /// All of these in one piece.
+    fn change_at_once(&mut self, changes: Vec<runs::Change>) -> Result<(), StoreError> {
+        self.operations = self.operations.saturating_add(changes.len());
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.batch.insert(key, value),
+                None => self.batch.remove(key),
+            }
         }
-        self.operations = self.operations.saturating_add(1);
         if self.operations < BATCH_OPERATIONS_MAX {
             return Ok(());
         }
@@ -132,28 +149,6 @@ impl Pieces<'_> {
         }
         self.operations = 0;
         self.index.database.apply(std::mem::take(&mut self.batch))
-    }
-}
-
-/// Lists of some entries that are about to change.
-#[derive(Default)]
-struct ListsOf(BTreeMap<Vec<u8>, Lists>);
-
-impl ListsOf {
-    /// Those that the list of this position is among.
-    fn of(&mut self, index: &Index, position: u64) -> Result<&mut Lists, StoreError> {
-        Ok(match self.0.entry(lists::key(position)) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(free) => {
-                let lists = index.lists(free.key())?;
-                free.insert(lists)
-            }
-        })
-    }
-
-    /// Has them written.
-    fn change(self, pieces: &mut Pieces<'_>) -> Result<(), StoreError> {
-        self.0.into_iter().try_for_each(|(key, lists)| pieces.change(key, lists.encode()))
     }
 }
 
@@ -285,19 +280,21 @@ impl Index {
             }
             pieces.change(key, chunk.encode())?;
         }
-        let mut entries = leaving.lists.iter().peekable();
-        while let Some((position, _)) = entries.peek() {
-            let key = lists::key(**position);
-            let mut lists = self.lists(&key)?;
-            while let Some((position, list)) = entries.next_if(|(next, _)| lists.has_place_for(**next)) {
-                lists.set(*position, Some(list.clone()));
-            }
-            pieces.change(key, lists.encode())?;
+        let mut lists = lists::Touched::of(&self.database);
+        for (position, list) in &leaving.lists {
+            lists.set(*position, Some(list.clone()))?;
         }
+        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
         // After the lists: whatever record is there can be found by its position.
+        let mut runs = Runs::of(&self.database);
         for (key, value) in &leaving.others {
-            pieces.change(key.clone(), Some(value.clone()))?;
+            if runs::is_run(key) {
+                runs.set(key, Some(value.clone()))?;
+            } else {
+                pieces.change(key.clone(), Some(value.clone()))?;
+            }
         }
+        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
         // Last: it says that all of them are there.
         if leaving.entries > 0 {
             pieces.change(DONE.to_vec(), Some(leaving.entries.to_be_bytes().to_vec()))?;
@@ -309,20 +306,19 @@ impl Index {
         Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
     }
 
-    fn lists(&self, key: &[u8]) -> Result<Lists, StoreError> {
-        Ok(Lists::decode(key, self.database.get(key)?.as_deref()))
-    }
-
     /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
     /// while nothing is pending. All cores share in reading.
     pub fn holds(&self, extent: &Extent) -> Result<bool, StoreError> {
-        let parts = records::parts();
+        let parts = records::parts(extent.size);
         let next = AtomicUsize::new(0);
         let some = || -> Result<Summed, StoreError> {
             let mut summed = Summed::default();
             while let Some((from, to)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let each = |key: &[u8], value: &[u8]| summed.add(key, value, extent.size);
-                self.database.for_each(from, to.as_deref(), each)?;
+                let each = |key: &[u8], value: &[u8]| {
+                    summed.add(key, value, extent.size);
+                    true
+                };
+                self.database.for_each_while(from, to.as_deref(), each)?;
             }
             Ok(summed)
         };
@@ -350,24 +346,26 @@ impl Index {
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<Forgotten>, StoreError> {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
-        let mut lists = ListsOf::default();
+        let mut lists = lists::Touched::of(&self.database);
         for (position, index) in records.iter().filter(|(_, index)| !index.is_empty()) {
             let list = records::encode_keys(index);
             let added = lists::sum(*position, &list);
-            let before = lists.of(self, *position)?.set(*position, Some(list));
+            let before = lists.set(*position, Some(list))?;
             let taken_out = before.map_or(0, |before| lists::sum(*position, &before));
             changed.push((*position, taken_out.wrapping_sub(added)));
         }
-        lists.change(&mut pieces)?;
+        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
+        let mut runs = Runs::of(&self.database);
         for (position, index) in records {
             let mut taken_out = 0_u64;
             for (key, value) in further(*position, index) {
-                taken_out =
-                    taken_out.wrapping_add(self.sum_of(&key)?).wrapping_sub(records::sum(&key, &value));
-                pieces.change(key, Some(value))?;
+                let added = records::sum(&key, &value);
+                let before = runs.set(&key, Some(value))?.map_or(0, |before| records::sum(&key, &before));
+                taken_out = taken_out.wrapping_add(before).wrapping_sub(added);
             }
             changed.push((*position, taken_out));
         }
+        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
         pieces.apply()?;
         Ok(changed)
     }
@@ -382,7 +380,8 @@ impl Index {
         let mut pieces = self.pieces();
         let mut changed = Vec::new();
         let mut chunks: BTreeMap<Vec<u8>, Chunk> = BTreeMap::new();
-        let mut lists = ListsOf::default();
+        let mut lists = lists::Touched::of(&self.database);
+        let mut runs = Runs::of(&self.database);
         for (position, header) in entries {
             let key = records::chunk_key(header.handle, header.version);
             let chunk = match chunks.get_mut(&key) {
@@ -394,19 +393,20 @@ impl Index {
                 taken_out = records::subject_sum(header.handle, header.version, there);
                 chunk.set(header.version, None);
             }
-            let list = lists.of(self, *position)?.set(*position, None).unwrap_or_default();
+            let list = lists.set(*position, None)?.unwrap_or_default();
             if !list.is_empty() {
                 taken_out = taken_out.wrapping_add(lists::sum(*position, &list));
             }
             for key in records::decode_keys(&list) {
                 let key = records::further_key(&key);
-                taken_out = taken_out.wrapping_add(self.sum_of(&key)?);
-                pieces.change(key, None)?;
+                let there = runs.set(&key, None)?.map_or(0, |there| records::sum(&key, &there));
+                taken_out = taken_out.wrapping_add(there);
             }
             changed.push((*position, taken_out));
         }
+        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
         // Lists go last: while any record is there, it is found.
-        lists.change(&mut pieces)?;
+        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
         for (key, chunk) in chunks {
             pieces.change(key, chunk.encode())?;
         }
@@ -415,16 +415,13 @@ impl Index {
             let Some((first, _)) = self.idempotent(hash)? else { continue };
             let value = left.map(records::encode_span);
             let added = value.as_ref().map_or(0, |value| records::sum(&key, value));
-            changed.push((first, self.sum_of(&key)?.wrapping_sub(added)));
+            let there = self.database.get(&key)?.map_or(0, |there| records::sum(&key, &there));
+            changed.push((first, there.wrapping_sub(added)));
             pieces.change(key, value)?;
         }
         pieces.apply()?;
         self.database.flush()?;
         Ok(changed)
-    }
-
-    fn sum_of(&self, key: &[u8]) -> Result<u64, StoreError> {
-        Ok(self.database.get(key)?.map_or(0, |value| records::sum(key, &value)))
     }
 
     /// (version, position) of a subject's entries.
@@ -463,24 +460,23 @@ impl Index {
         Ok(chunk.and_then(|chunk| chunk.entries().next_back()))
     }
 
-    /// One record, pending or in sled.
-    fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.pending.get(key) {
-            Some(value) => Ok(Some(value)),
-            None => self.database.get(key),
-        }
-    }
-
     /// First position and count of a request.
     pub fn idempotent(&self, hash: &Hash) -> Result<Option<Span>, StoreError> {
-        let value = self.record(&records::idempotency_key(hash))?;
+        let key = records::idempotency_key(hash);
+        let value = match self.pending.get(&key) {
+            Some(value) => Some(value),
+            None => self.database.get(&key)?,
+        };
         Ok(value.as_deref().map(records::decode_span))
     }
 
     /// One further value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let key = records::further_key(key);
-        let value = self.record(&key)?;
+        let value = match self.pending.get(&key) {
+            Some(value) => Some(value),
+            None => runs::get(&self.database, &key)?,
+        };
         Ok(value.map(|value| records::further_record((key, value)).1))
     }
 
@@ -493,7 +489,7 @@ impl Index {
     ) -> Result<Vec<IndexRecord>, StoreError> {
         let (prefix, after) = (records::further_key(prefix), after.map(records::further_key));
         let mut found = self.pending.scan(&prefix, after.as_deref(), count);
-        found.extend(self.database.scan(&prefix, after.as_deref(), count)?);
+        found.extend(runs::scan(&self.database, &prefix, after.as_deref(), count)?);
         Ok(found.into_iter().take(count).map(records::further_record).collect())
     }
 

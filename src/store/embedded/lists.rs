@@ -1,8 +1,11 @@
 //! The further keys that were written with each entry, so that they are found when it is discarded: of consecutive positions
 //! together, for sled holds few large records better than many small ones.
 
+use super::database::Database;
 use super::records;
+use crate::store::StoreError;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Positions in one record.
 const POSITIONS: u64 = if cfg!(test) { 4 } else { 64 };
@@ -80,6 +83,37 @@ impl Lists {
     /// Takes those of this position and all behind it out; whether there were any.
     pub fn cut(&mut self, position: u64) -> bool {
         !self.lists.split_off(&position).is_empty()
+    }
+}
+
+/// Lists that are about to change, read when they are first touched.
+pub struct Touched<'a> {
+    database: &'a Database,
+    lists: BTreeMap<Vec<u8>, Lists>,
+}
+
+impl<'a> Touched<'a> {
+    /// Nothing has changed yet.
+    pub fn of(database: &'a Database) -> Self {
+        Self { database, lists: BTreeMap::new() }
+    }
+
+    /// Puts a position's list in, or takes it out, and gives what was there.
+    pub fn set(&mut self, position: u64, list: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
+        let lists = match self.lists.entry(key(position)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(free) => {
+                let value = self.database.get(free.key())?;
+                let lists = Lists::decode(free.key(), value.as_deref());
+                free.insert(lists)
+            }
+        };
+        Ok(lists.set(position, list))
+    }
+
+    /// What is to be written.
+    pub fn changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.lists.into_iter().map(|(key, lists)| (key, lists.encode()))
     }
 }
 

@@ -18,6 +18,7 @@ mod marker;
 mod pending;
 mod records;
 mod recovery;
+mod runs;
 mod scan;
 mod segment;
 #[cfg(test)]

@@ -4,19 +4,23 @@
 //! | --- | --- |
 //! | `s` handle chunk | positions of the subject's entries of these versions, in order; all ones where there is none |
 //! | `i` idempotency hash | position of the first entry of the request that is there, and how many up to the last |
-//! | `x` further key | position, further value |
+//! | `x` further key | position, further value: of this key and those that follow ([`super::runs`]) |
 //! | `p` positions | the further keys written with each of these entries ([`super::lists`]) |
-//! | `o` | entries indexed: not in the sum, it only says that so many had been durable |
+//! | `q` | entries indexed: not in the sum, it only says that so many had been durable |
 //!
 //! Numbers are big-endian.
 
+use super::lists;
 use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 
-/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`), or `p` for each
-/// position (`n`): an index of then counts as empty and is rebuilt.
-pub const DONE: &[u8] = b"o";
+/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`), `p` for each
+/// position (`n`), or `x` for each key (`o`): an index of then counts as empty and is rebuilt.
+pub const DONE: &[u8] = b"q";
+
+/// What keys of further records begin with.
+pub const FURTHER: u8 = b'x';
 
 /// Versions in one record of a subject: one look-up finds most people's whole history, and sled holds a record for so
 /// many entries.
@@ -121,7 +125,7 @@ pub fn decode_span(value: &[u8]) -> Span {
 
 /// Key of a further record.
 pub fn further_key(key: &[u8]) -> Vec<u8> {
-    [b"x", key].concat()
+    [&[FURTHER], key].concat()
 }
 
 /// Value of a further record.
@@ -158,14 +162,18 @@ pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 /// A part of the index: its first key, and the first beyond.
 pub type Part = (Vec<u8>, Option<Vec<u8>>);
 
-/// Every key there may be, in parts of about the same size that can be read side by side: handles and hashes are random.
-pub fn parts() -> Vec<Part> {
+/// Every key there may be for so many entries, in parts that can be read side by side, the largest first: handles and hashes
+/// are random, positions dense.
+pub fn parts(entries: u64) -> Vec<Part> {
     let mut starts = vec![Vec::new()];
-    for tag in *b"iosx" {
+    for tag in *b"is" {
         starts.extend((0..=u8::MAX).step_by(16).map(|byte| vec![tag, byte]));
     }
+    let lists = (0..16).map(|part| lists::key(entries / 16 * part));
+    starts.extend([DONE.to_vec(), vec![FURTHER]].into_iter().chain(lists));
+    starts.sort();
     let ends: Vec<Option<Vec<u8>>> = starts.iter().skip(1).cloned().map(Some).chain([None]).collect();
-    starts.into_iter().zip(ends).collect()
+    starts.into_iter().zip(ends).rev().collect()
 }
 
 /// Whether a record is a subject's chunk.
@@ -173,12 +181,9 @@ pub fn is_chunk(key: &[u8]) -> bool {
     key.first() == Some(&b's')
 }
 
-/// Position of the entry that a record other than of chunks and lists belongs to; `None` for the index's own.
+/// Position of the entry that the record of a request belongs to; `None` for the index's own.
 pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
-    match key.first() {
-        Some(b'i' | b'x') => Some(number(value, 0)),
-        _ => None,
-    }
+    key.starts_with(b"i").then(|| number(value, 0))
 }
 
 /// One record's share of the sum over all: FNV-1a over key and value, then spread, so that shares add up without order
