@@ -90,7 +90,7 @@ def grow(daemon, state, events):
         return
     measured = daemon.bench(
         "ingest", "--people", PEOPLE, "--first", first, "--subjects", people - first, "--connections", 4,
-        "--concurrency", 64, "--events-per-call", EVENTS_A_VISIT,
+        "--concurrency", 512, "--events-per-call", EVENTS_A_VISIT,
         "--calls", (people - first) * EVENTS_A_PERSON // EVENTS_A_VISIT,
     )
     stats = daemon.run("stats")

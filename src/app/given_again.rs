@@ -13,11 +13,14 @@ use crate::domain::event::{Event, GrantGivenAgain, GrantIssued};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::{GrantState, SubjectState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::task::JoinSet;
 
 /// Grants of one person that are remembered, the latest ones.
 const REMEMBERED_MAX: usize = 8;
 /// People with times that are not written down yet; a question about another one is answered anew.
 const UNWRITTEN_MAX: usize = 4_096;
+/// People whose times are written down side by side.
+const WRITTEN_AT_ONCE: usize = 64;
 /// How long a time may stay unwritten while the daemon runs, milliseconds.
 const UNWRITTEN_MS_MAX: u64 = 60_000;
 
@@ -193,17 +196,40 @@ impl App {
         self.write_down(0).await
     }
 
+    /// Waits until people who are only kept in memory for their counts take the room of others, and writes the counts down.
+    ///
+    /// # Errors
+    /// As [`App::write_down_due`].
+    pub async fn make_room(self: &Arc<Self>) -> Result<(), AppError> {
+        self.lanes.crowded().await;
+        self.write_down_all().await
+    }
+
     async fn write_down(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
-        let mut written = Ok(());
-        for lane in self.unwritten.take_due(self.now_ms(), waited_ms) {
-            // A lane that is gone is of somebody who was erased.
-            let Some(lane) = lane.upgrade() else { continue };
-            if let Err(error) = self.write_down_of(&lane).await {
-                self.unwritten.push(&lane, self.now_ms());
-                written = Err(error);
+        // A lane that is gone is of somebody who was erased.
+        let due = self.unwritten.take_due(self.now_ms(), waited_ms);
+        let mut due = due.into_iter().filter_map(|lane| lane.upgrade());
+        let (mut writing, mut written) = (JoinSet::new(), Ok(()));
+        loop {
+            while writing.len() < WRITTEN_AT_ONCE
+                && let Some(lane) = due.next()
+            {
+                let app = Arc::clone(self);
+                writing.spawn(async move {
+                    let written = app.write_down_of(&lane).await;
+                    if written.is_err() {
+                        app.unwritten.push(&lane, app.now_ms());
+                    }
+                    written
+                });
+            }
+            match writing.join_next().await {
+                Some(one) => {
+                    written = one.unwrap_or(Err(AppError::Internal(super::Cause::Task))).and(written)
+                }
+                None => return written,
             }
         }
-        written
     }
 
     /// As [`App::write_down_all`], of one person, for whoever is about to be shown them. A failure is logged and nothing

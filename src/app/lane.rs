@@ -13,7 +13,7 @@ use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 /// Entries read at once while a subject is rebuilt.
 const READ_COUNT: usize = 512;
@@ -202,6 +202,8 @@ pub(crate) struct Lanes {
     bytes: AtomicUsize,
     /// For each that is being loaded.
     loading: Semaphore,
+    /// Told when one that would have to go stays for what is only counted.
+    crowded: Notify,
 }
 
 /// How many lanes are kept; more only while more are in use at once.
@@ -218,7 +220,8 @@ impl Lanes {
     pub fn new(bounds: LaneBounds) -> Self {
         let bounds = LaneBounds { count_max: bounds.count_max.max(1), ..bounds };
         let loading = Semaphore::new(LOADING_MAX);
-        Self { cached: Mutex::new(LruCache::unbounded()), bounds, bytes: AtomicUsize::new(0), loading }
+        let (cached, bytes) = (Mutex::new(LruCache::unbounded()), AtomicUsize::new(0));
+        Self { cached, bounds, bytes, loading, crowded: Notify::new() }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
@@ -231,6 +234,11 @@ impl Lanes {
     /// Never: nobody closes what is waited for.
     pub async fn turn_to_load(&self) -> Result<SemaphorePermit<'_>, AppError> {
         self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
+    }
+
+    /// Waits until a lane takes the room of others for nothing but what is counted of it.
+    pub async fn crowded(&self) {
+        self.crowded.notified().await;
     }
 
     /// The lane, if it is in memory.
@@ -290,14 +298,18 @@ impl Lanes {
     }
 
     /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
-    /// only counted yet.
+    /// only counted yet, until [`Lanes::crowded`] has it written down.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<Lane>>) {
         let mut looks = LOOKS_MAX;
         while looks > 0 && self.is_over(cached.len()) {
             let Some((handle, lane)) = cached.pop_lru() else { return };
-            if Arc::strong_count(&lane) > 1 || lane.given().is_unwritten() {
+            let is_unwritten = lane.given().is_unwritten();
+            if is_unwritten || Arc::strong_count(&lane) > 1 {
                 cached.put(handle, lane);
                 looks -= 1;
+                if is_unwritten {
+                    self.crowded.notify_one();
+                }
             } else {
                 self.count(&lane, 0);
             }

@@ -206,8 +206,10 @@ impl Bench {
         let people = self.people();
         let grants = Arc::new(people::prepare(self, at, &clients, &people).await?);
         let issuer = Arc::new(issuer(at)?);
+        let tokens = ask::Tokens::default();
         let asker = |clients| {
-            Asker::new(self.mode, people.clone(), clients, Arc::clone(&grants), Arc::clone(&issuer))
+            let (grants, issuer, tokens) = (Arc::clone(&grants), Arc::clone(&issuer), Arc::clone(&tokens));
+            Asker::new(self.mode, people.clone(), clients, grants, issuer, tokens)
         };
         load::run(self.plan(self.concurrency), clients.into_iter().map(asker).collect()).await
     }

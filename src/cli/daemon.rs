@@ -215,6 +215,7 @@ impl Daemon {
             let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
             let ending = end_what_is_over(Arc::clone(&served.app), every, wait(stopped.clone()));
             self.tasks.push(tokio::spawn(ending));
+            self.tasks.push(tokio::spawn(make_room(Arc::clone(&served.app), wait(stopped.clone()))));
             let (settings, asking) = (config.clone(), Arc::clone(&served.app));
             let (time, until) = (Arc::clone(clock), wait(stopped.clone()));
             let asking = async move { witnessing::ask(&settings, asking, time, until).await };
@@ -285,6 +286,24 @@ async fn end_what_is_over(
         }
     }
 }
+
+/// Has people in memory make room for others, until the daemon stops.
+async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    tokio::pin!(stopped);
+    loop {
+        let made = tokio::select! {
+            () = &mut stopped => return Ok(()),
+            made = app.make_room() => made,
+        };
+        if let Err(error) = made {
+            tracing::warn!(%error, "how often grants were given again is not written down yet; it is tried again");
+            tokio::time::sleep(WRITTEN_AGAIN_AFTER).await;
+        }
+    }
+}
+
+/// How long writes that failed are left alone.
+const WRITTEN_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(at).await.map_err(|error| DaemonError::Listen(at, error))

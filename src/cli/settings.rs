@@ -10,6 +10,7 @@ use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::package::Controller;
+use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use std::sync::Arc;
@@ -65,7 +66,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
     let witnesses = witnessing::asked(config)?.iter().map(|one| one.key.to_string()).collect();
-    let log = EmbeddedLog::open(&layout.log(), options)?;
+    let (log, keys) = open_both(&layout, options)?;
     let found = log.recovery();
     if let Some(position) = found.rebuilt_from {
         tracing::info!(position, clean = found.clean, "indexes were brought up from the segments");
@@ -84,7 +85,7 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,
         log: Arc::new(log),
-        keys: Arc::new(EmbeddedKeys::open(&layout.keys())?),
+        keys: Arc::new(keys),
         tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
         clock,
         cached_subjects_max: limits.cached_subjects_max,
@@ -101,6 +102,16 @@ fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError
         inferences: inference_terms(config),
         witnesses,
         report: report_settings(config),
+    })
+}
+
+/// Side by side: each is read through, and neither needs the other.
+fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, EmbeddedKeys), StoreError> {
+    std::thread::scope(|scope| {
+        let keys = scope.spawn(|| EmbeddedKeys::open(&layout.keys()));
+        let log = EmbeddedLog::open(&layout.log(), options);
+        let keys = keys.join().unwrap_or(Err(StoreError::Stopped));
+        Ok((log?, keys?))
     })
 }
 

@@ -21,7 +21,10 @@ pub struct World {
 }
 
 pub async fn world() -> World {
-    let harness = Harness::start().await;
+    world_of(Harness::start().await).await
+}
+
+pub async fn world_of(harness: Harness) -> World {
     let service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     let authority = harness.as_role(Role::Authority, "regulator").await;

@@ -1,8 +1,8 @@
 //! The grant of a conversation given again: when it is, and everything that stops it at once. What is given again is never
 //! anything that a decision of now would not give.
 
-use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world};
-use crate::harness::{Harness, ask, choice, config, consent, publish_notice};
+use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
+use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice};
 use crate::rights::Ahead;
 use proptest::prelude::*;
 use sayso::cli::daemon::Daemon;
@@ -140,6 +140,35 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
     let anew = granted(&mut world, talk("ada")).await;
     assert_ne!(anew.grant_id, first.grant_id);
     assert_eq!(granted(&mut world, talk("ada")).await.grant_id, anew.grant_id);
+}
+
+/// Whoever is kept in memory only because of what is counted of them would keep everybody else out of it for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_take_the_room_of_others_are_written_down_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.limits.cached_subjects_bytes_max = 1 << 20;
+    let daemon = Daemon::start(&config).await.unwrap();
+    let mut world = world_of(Harness { dir, daemon }).await;
+    let person = |number: usize| format!("person-{number}");
+    for number in 0..100 {
+        let mut fact = fact(&person(number), "tone", "communication-style", "x");
+        fact.attributes[0].value_json = format!("\"{}\"", "x".repeat(15_000));
+        world.service.profile.record_attributes(fact).await.unwrap();
+        consented(&mut world, &person(number)).await;
+        assert!(!granted(&mut world, talk(&person(number))).await.receipt.unwrap().replayed);
+        assert!(granted(&mut world, talk(&person(number))).await.receipt.unwrap().replayed);
+    }
+    let before = size(&mut world).await;
+    let begun = std::time::Instant::now();
+    for number in (100..).take_while(|_| begun.elapsed().as_secs() < 20) {
+        // Somebody else, with one event: anything more was written down.
+        record(&mut world, &person(number), "tone", "communication-style").await;
+        if size(&mut world).await > before + (number - 99) as u64 {
+            return;
+        }
+    }
+    panic!("nothing was written down");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use crate::api::Issuer;
 use crate::proto;
 use sayso_proof::event::Role;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
@@ -23,9 +23,11 @@ pub(super) struct Asker {
     /// Grants to check, by person.
     grants: Arc<Vec<String>>,
     issuer: Arc<Issuer>,
-    /// People's own tokens, once each has asked.
-    tokens: HashMap<u64, MetadataValue<Ascii>>,
+    tokens: Tokens,
 }
+
+/// People's own tokens, once each has asked: whichever worker asks for them.
+pub(super) type Tokens = Arc<Mutex<HashMap<u64, MetadataValue<Ascii>>>>;
 
 impl Asker {
     pub fn new(
@@ -34,20 +36,22 @@ impl Asker {
         clients: Clients,
         grants: Arc<Vec<String>>,
         issuer: Arc<Issuer>,
+        tokens: Tokens,
     ) -> Self {
-        Self { mode, people, clients, grants, issuer, tokens: HashMap::new() }
+        Self { mode, people, clients, grants, issuer, tokens }
     }
 
     /// A person's own token, minted when they first ask.
-    fn own_token(&mut self, person: u64, subject: &str) -> Result<MetadataValue<Ascii>, Status> {
-        if let Some(bearer) = self.tokens.get(&person) {
+    fn own_token(&self, person: u64, subject: &str) -> Result<MetadataValue<Ascii>, Status> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bearer) = tokens.get(&person) {
             return Ok(bearer.clone());
         }
         let token = self.issuer.mint(Role::Subject, subject, TOKEN_SECONDS);
         let token = token.map_err(|error| Status::internal(error.to_string()))?;
         let bearer = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
         let bearer = bearer.map_err(|_| Status::internal("a minted token is no header"))?;
-        self.tokens.insert(person, bearer.clone());
+        tokens.insert(person, bearer.clone());
         Ok(bearer)
     }
 
