@@ -129,6 +129,11 @@ impl Database {
         unless_panicked(|| self.tree.apply_batch(batch).map_err(failed))
     }
 
+    /// Has the system read the file in order, for whoever reads all records by their keys.
+    pub fn read_ahead(&self) {
+        disk::read_ahead(&self.file);
+    }
+
     /// Makes everything applied so far durable.
     pub fn flush(&self) -> Result<(), StoreError> {
         unless_panicked(|| self.db.flush().map_err(failed))?;

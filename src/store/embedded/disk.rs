@@ -1,7 +1,7 @@
 //! Files that are written in place: room ahead, positioned reads and writes, syncs that are looked at.
 
 use crate::store::StoreError;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,6 +16,12 @@ pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
         _ => StoreError::Io { doing, source },
     }
+}
+
+/// Has the system begin to read all of a file, as far as it has memory for that. Takes about as long as reading.
+pub fn read_ahead(file: &File) {
+    // Whoever reads it reads it in any case.
+    let _as_well_as_it_can = fadvise(file, 0, None, Advice::WillNeed);
 }
 
 /// Opens a file for reading and writing; where it is missing it is made with mode 0600, its name durable.

@@ -80,32 +80,37 @@ impl Summed {
             }
             return;
         }
+        // By the million at a start: not taken apart unless something of it goes.
+        let (mut sum, mut over) = (0_u64, false);
+        let mut take = |position: u64, share: &dyn Fn() -> u64| {
+            if position < size { sum = sum.wrapping_add(share()) } else { over = true }
+        };
         if lists::is_lists(key) {
-            let mut lists = Lists::decode(key, Some(value));
-            if lists.cut(size) {
-                self.behind.push((key.to_vec(), lists.encode()));
-            }
-            for (position, list) in lists.entries() {
-                self.sum = self.sum.wrapping_add(lists::sum(position, list));
-            }
-            return;
+            lists::for_each(key, value, |position, list| take(position, &|| lists::sum(position, list)));
+        } else if runs::is_run(key) {
+            runs::for_each(value, |key, value| {
+                take(records::number(value, 0), &|| records::sum(key, value));
+            });
+        } else if let Some(position) = records::position_of(key, value) {
+            take(position, &|| records::sum(key, value));
         }
-        if runs::is_run(key) {
-            let mut run = Run::decode(value);
-            if run.cut(size) {
-                self.behind.push((key.to_vec(), run.encode()));
-            }
-            for (key, value) in run.items() {
-                self.sum = self.sum.wrapping_add(records::sum(key, value));
-            }
-            return;
-        }
-        match records::position_of(key, value) {
-            Some(position) if position < size => self.sum = self.sum.wrapping_add(records::sum(key, value)),
-            Some(_) => self.behind.push((key.to_vec(), None)),
-            None => {}
+        self.sum = self.sum.wrapping_add(sum);
+        if over {
+            self.behind.push((key.to_vec(), left_of(key, value, size)));
         }
     }
+}
+
+/// What is left of a record without what belongs to entries at position `size` and behind.
+fn left_of(key: &[u8], value: &[u8], size: u64) -> Option<Vec<u8>> {
+    if lists::is_lists(key) {
+        let mut lists = Lists::decode(key, Some(value));
+        lists.cut(size);
+        return lists.encode();
+    }
+    let mut run = Run::decode(if runs::is_run(key) { value } else { &[] });
+    run.cut(size);
+    run.encode()
 }
 
 /// A batch that is applied in pieces.
@@ -324,6 +329,7 @@ impl Index {
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let all = std::thread::scope(|scope| {
+            scope.spawn(|| self.database.read_ahead());
             let workers: Vec<_> = (1..cores).map(|_| scope.spawn(some)).collect();
             let own = some();
             let stopped =

@@ -47,7 +47,9 @@ pub fn subject_prefix(handle: Handle) -> Vec<u8> {
 
 /// The share of the sum of a subject's entry: as if it had a record of its own.
 pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
-    let key = [b"s".as_slice(), &handle.0, &version.to_be_bytes()].concat();
+    let mut key = *b"s........................";
+    key[1..17].copy_from_slice(&handle.0);
+    key[17..].copy_from_slice(&version.to_be_bytes());
     sum(&key, &position.to_be_bytes())
 }
 

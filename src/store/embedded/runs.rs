@@ -27,6 +27,20 @@ pub fn is_run(key: &[u8]) -> bool {
     key.first() == Some(&records::FURTHER)
 }
 
+/// Looks at each record of a run, as far as it can be read: what is missing shows in the sum over all.
+pub fn for_each(mut value: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
+    let mut key = Vec::new();
+    let mut next = || -> Option<()> {
+        let shared = usize::try_from(decode_varint(&mut value).ok()?).ok()?;
+        (shared <= key.len()).then_some(())?;
+        key.truncate(shared);
+        key.extend_from_slice(take(&mut value)?);
+        each(&key, take(&mut value)?);
+        Some(())
+    };
+    while next().is_some() {}
+}
+
 /// A length and so many bytes.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
@@ -41,18 +55,12 @@ fn put(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 impl Run {
-    /// As it is, as far as it can be read: what is missing shows in the sum over all.
-    pub fn decode(mut value: &[u8]) -> Self {
-        let (mut items, mut before) = (BTreeMap::new(), Vec::new());
-        let mut next = || -> Option<IndexRecord> {
-            let shared = usize::try_from(decode_varint(&mut value).ok()?).ok()?;
-            let key = [before.get(..shared)?, take(&mut value)?].concat();
-            before.clone_from(&key);
-            Some((key, take(&mut value)?.to_vec()))
-        };
-        while let Some((key, value)) = next() {
-            items.insert(key, value);
-        }
+    /// As it is, as far as it can be read.
+    pub fn decode(value: &[u8]) -> Self {
+        let mut items = BTreeMap::new();
+        for_each(value, |key, value| {
+            items.insert(key.to_vec(), value.to_vec());
+        });
         Self(items)
     }
 
@@ -69,16 +77,9 @@ impl Run {
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    /// Each record.
-    pub fn items(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
-    }
-
-    /// Takes out what belongs to entries at this position and behind; whether there was any.
-    pub fn cut(&mut self, position: u64) -> bool {
-        let before = self.0.len();
+    /// Takes out what belongs to entries at this position and behind.
+    pub fn cut(&mut self, position: u64) {
         self.0.retain(|_, value| records::number(value, 0) < position);
-        self.0.len() < before
     }
 
     /// What it has too much, once a record with this key came: what was appended, or its second half.
