@@ -13,8 +13,8 @@ use std::time::Duration;
 /// Operations in one batch; sled's memory follows batch size.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
-/// What a batch makes sled write, about, at most: as many of its pages.
-const BATCH_BYTES_MAX: u64 = 1 << 20;
+/// What a batch makes sled write, about, at most: as many of its pages, with 16 records of 2 KiB each.
+const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// How often, and how far apart, sled is asked for its lock again.
 const LOCK_TRIES_MAX: u32 = 100;
