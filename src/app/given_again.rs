@@ -196,12 +196,16 @@ impl App {
         self.write_down(0).await
     }
 
-    /// Waits until people who are only kept in memory for their counts take the room of others, and writes the counts down.
+    /// Waits until people who are only kept in memory to be counted take the room of others.
+    pub async fn crowded(&self) {
+        self.lanes.crowded().await;
+    }
+
+    /// Writes the counts down, so that whoever is only kept for them can go.
     ///
     /// # Errors
     /// As [`App::write_down_due`].
     pub async fn make_room(self: &Arc<Self>) -> Result<(), AppError> {
-        self.lanes.crowded().await;
         self.write_down_all().await
     }
 

@@ -291,11 +291,12 @@ async fn end_what_is_over(
 async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
     tokio::pin!(stopped);
     loop {
-        let made = tokio::select! {
+        tokio::select! {
             () = &mut stopped => return Ok(()),
-            made = app.make_room() => made,
-        };
-        if let Err(error) = made {
+            () = app.crowded() => {}
+        }
+        // To the end: what is taken to be written down would be lost halfway.
+        if let Err(error) = app.make_room().await {
             tracing::warn!(%error, "how often grants were given again is not written down yet; it is tried again");
             tokio::time::sleep(WRITTEN_AGAIN_AFTER).await;
         }
