@@ -62,8 +62,8 @@ pub type Forgotten = (u64, u64);
 #[derive(Default)]
 struct Summed {
     sum: u64,
-    /// Records of entries behind those, with what is to be left of each.
-    behind: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// For each record with something of entries behind those, how only the rest is left; each at once.
+    behind: Vec<Vec<runs::Change>>,
 }
 
 impl Summed {
@@ -76,7 +76,7 @@ impl Summed {
             }
             if !over.is_empty() {
                 over.iter().for_each(|(version, _)| chunk.set(*version, None));
-                self.behind.push((key.to_vec(), chunk.encode()));
+                self.behind.push(vec![(key.to_vec(), chunk.encode())]);
             }
             return;
         }
@@ -96,21 +96,24 @@ impl Summed {
         }
         self.sum = self.sum.wrapping_add(sum);
         if over {
-            self.behind.push((key.to_vec(), left_of(key, value, size)));
+            self.behind.push(rest_of(key, value, size));
         }
     }
 }
 
-/// What is left of a record without what belongs to entries at position `size` and behind.
-fn left_of(key: &[u8], value: &[u8], size: u64) -> Option<Vec<u8>> {
+/// Leaves of a record what does not belong to entries at position `size` and behind.
+fn rest_of(key: &[u8], value: &[u8], size: u64) -> Vec<runs::Change> {
     if lists::is_lists(key) {
         let mut lists = Lists::decode(key, Some(value));
         lists.cut(size);
-        return lists.encode();
+        return vec![(key.to_vec(), lists.encode())];
     }
-    let mut run = Run::decode(if runs::is_run(key) { value } else { &[] });
-    run.cut(size);
-    run.encode()
+    if runs::is_run(key) {
+        let mut run = Run::decode(value);
+        run.cut(size);
+        return run.changes(key.to_vec());
+    }
+    vec![(key.to_vec(), None)]
 }
 
 /// A batch that is applied in pieces.
@@ -343,7 +346,7 @@ impl Index {
         }
         let mut pieces = self.pieces();
         let behind = all.into_iter().flat_map(|part| part.behind);
-        behind.into_iter().try_for_each(|(key, value)| pieces.change(key, value))?;
+        behind.into_iter().try_for_each(|rest| pieces.change_at_once(rest))?;
         pieces.apply()?;
         Ok(true)
     }

@@ -2,8 +2,8 @@
 //! whatever their size, so one by one they were most of its pages.
 //!
 //! A run takes every key from the one that it is named after up to where the next run begins. One that is full begins a new one
-//! where it is appended to, and is divided in the middle otherwise; both halves are written at once. An empty one is removed,
-//! and the one before it takes its keys.
+//! where it is appended to, and is divided in the middle otherwise; both halves are written at once. Where the record that it
+//! is named after is taken out, it is named after the next; an empty one is removed. The one before it takes the keys between.
 
 use super::database::Database;
 use super::records;
@@ -80,6 +80,15 @@ impl Run {
     /// Takes out what belongs to entries at this position and behind.
     pub fn cut(&mut self, position: u64) {
         self.0.retain(|_, value| records::number(value, 0) < position);
+    }
+
+    /// How it is written in the place of the run of this name: by the name of its first record, so that the key of one that was
+    /// taken out stands nowhere.
+    pub fn changes(&self, name: Vec<u8>) -> Vec<Change> {
+        match self.0.first_key_value() {
+            Some((first, _)) if *first != name => vec![(name, None), (first.clone(), self.encode())],
+            _ => vec![(name, self.encode())],
+        }
     }
 
     /// What it has too much, once a record with this key came: what was appended, or its second half.
@@ -205,7 +214,7 @@ impl<'a> Runs<'a> {
     pub fn changes(self) -> impl Iterator<Item = Vec<Change>> {
         let mut families: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         for (name, Loaded { run, family, .. }) in self.loaded {
-            families.entry(family).or_default().push((name, run.encode()));
+            families.entry(family).or_default().extend(run.changes(name));
         }
         families.into_values()
     }
@@ -244,6 +253,7 @@ mod tests {
         let names: Vec<_> = runs.iter().skip(1).map(|(name, _)| Some(name.clone())).chain([None]).collect();
         for ((name, run), next) in runs.iter().zip(names) {
             assert!((1..=ITEMS_MAX).contains(&run.0.len()));
+            assert_eq!(run.0.keys().next(), Some(name), "what was taken out stands nowhere");
             assert!(run.0.keys().all(|key| key >= name && next.as_ref().is_none_or(|next| key < next)));
             assert_eq!(Run::decode(&run.encode().unwrap()), *run);
             all.extend(run.0.clone());
