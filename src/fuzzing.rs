@@ -135,7 +135,7 @@ fn set_checksums(tar: &mut [u8]) {
 #[must_use]
 pub fn bundle_holds(bytes: &[u8]) -> bool {
     let source = Source::Archive(Box::new(bytes));
-    bundle::verify(source, key(), &bundle::Options::default(), &mut |_, _| {}).is_ok()
+    bundle::verify(source, key(), &bundle::Options::default(), &mut |_| {}).is_ok()
 }
 
 /// A policy as somebody publishes it.

@@ -1,6 +1,7 @@
 //! Progress of long work, on standard error and only where a terminal looks on.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use sayso_proof::bundle::Progress;
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
@@ -22,4 +23,17 @@ pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
         }
         None => styled(ProgressBar::new_spinner().with_message(what), "{msg} {bytes} in {elapsed}"),
     }
+}
+
+/// Of a verification that began with [`entries`].
+pub(super) fn verification(bar: &ProgressBar, progress: Progress) {
+    let (done, total) = match progress {
+        Progress::Entries(done, total) => (done, total),
+        Progress::People(done, total) => {
+            bar.set_message("replaying, groups of people");
+            (done, total)
+        }
+    };
+    bar.set_length(total);
+    bar.set_position(done);
 }

@@ -24,6 +24,9 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
 /// thing that does not hold is named with its position and reason; the exit status is 4 then.
 ///
+/// Of a large bundle some 300 bytes an entry are put aside in temporary files (where TMPDIR says): no values of facts, but
+/// whose fact is of which category. They have no names, and are gone when the command ends, however it ends.
+///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Verify {
@@ -97,10 +100,7 @@ impl Verify {
         let witnesses = self.read_witnesses()?;
         let witnesses_min = self.witnesses_min.unwrap_or(witnesses.len());
         let options = Options { since, witnesses, witnesses_min };
-        let verified = verify(source, key, &options, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        });
+        let verified = verify(source, key, &options, &mut |told| progress::verification(&bar, told));
         bar.finish_and_clear();
         let report = verified.map_err(CliError::bundle)?;
         let value = serde_json::to_value(&report).map_err(CliError::failed)?;

@@ -88,7 +88,7 @@ impl Served {
         let key: VerifierKey =
             std::fs::read_to_string(self.data.join("dev/log.vkey")).unwrap().parse().unwrap();
         let source = Source::open(&bundle).unwrap();
-        bundle::verify(source, &key, &Options::default(), &mut |_, _| {}).unwrap();
+        bundle::verify(source, &key, &Options::default(), &mut |_| {}).unwrap();
     }
 }
 

@@ -232,7 +232,7 @@ fn import_late(harness: &Harness) -> Value {
 }
 
 fn verify(folder: &Path, key: &VerifierKey) -> Result<bundle::Report, VerifyFailure> {
-    bundle::verify(Source::Folder(folder.to_owned()), key, &Options::default(), &mut |_, _| {})
+    bundle::verify(Source::Folder(folder.to_owned()), key, &Options::default(), &mut |_| {})
 }
 
 fn entries_file(folder: &Path) -> PathBuf {
@@ -275,7 +275,7 @@ fn tamper(bundle_path: &Path, key: &VerifierKey, dir: &Path) {
         let mut changed = bytes.clone();
         changed[at] ^= 0x10;
         let source = Source::Archive(Box::new(changed.as_slice()));
-        let verdict = bundle::verify(source, key, &Options::default(), &mut |_, _| {});
+        let verdict = bundle::verify(source, key, &Options::default(), &mut |_| {});
         assert!(verdict.is_err(), "byte {at} of {}", bytes.len());
     }
 }

@@ -1,7 +1,8 @@
 //! Bits flip in a data folder at rest, one byte at a time: it is found at open, by `sayso fsck`, mended or rebuilt, or it is
 //! harmless by a rule that is written here. Nothing is lost in silence.
 //!
-//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1` tries every one.
+//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1/1` tries every one, and `SAYSO_EVERY_BYTE=i/n` the i-th of n
+//! shares of them, which n processes can try at once.
 
 use crate::harness::{self, Harness, NOTICE, choice, consent, fact, files_below, json, sayso};
 use sayso::app::Examined;
@@ -155,12 +156,19 @@ async fn filled() -> (Harness, PathBuf) {
     (harness, data)
 }
 
+/// Which share of every byte is to be tried, from 1, and of how many.
+fn every_byte() -> Option<(usize, usize)> {
+    let asked = std::env::var("SAYSO_EVERY_BYTE").ok()?;
+    let (share, shares) = asked.split_once('/').expect("SAYSO_EVERY_BYTE=i/n");
+    Some((share.parse().expect("i is a number"), shares.parse().expect("n is a number")))
+}
+
 /// Offsets to try: spread over what is written, and a few of what is not.
 fn offsets(bytes: &[u8]) -> Vec<usize> {
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let end = written.last().map_or(0, |last| last + 1);
-    if std::env::var_os("SAYSO_EVERY_BYTE").is_some() {
-        return (0..(end + 64).min(bytes.len())).collect();
+    if let Some((share, shares)) = every_byte() {
+        return (0..(end + 64).min(bytes.len())).skip(share - 1).step_by(shares).collect();
     }
     let few = crate::crash::rounds(FEW) as usize;
     let step = (written.len() / few).max(1);

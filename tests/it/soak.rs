@@ -150,7 +150,7 @@ fn all_are_there(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
     let mut export = command(&arguments);
     stdout(&export.env("SAYSO_ADDR", &daemon.grpc).env("SAYSO_DATA", &daemon.data).output().unwrap());
     let key = std::fs::read_to_string(daemon.data.join("dev/log.vkey")).unwrap().trim().parse().unwrap();
-    bundle::verify(Source::open(&bundle).unwrap(), &key, &Options::default(), &mut |_, _| {}).unwrap();
+    bundle::verify(Source::open(&bundle).unwrap(), &key, &Options::default(), &mut |_| {}).unwrap();
     let folder = dir.join("unpacked");
     bundle::unpack(Box::new(std::fs::File::open(&bundle).unwrap()), &key, &folder).unwrap();
     let leaves = std::fs::read(folder.join("leaf-hashes.bin")).unwrap();

@@ -6,7 +6,7 @@ mod log;
 use ed25519_dalek::SigningKey;
 use log::*;
 use proptest::prelude::*;
-use sayso_proof::bundle::{self, BundleWriter, Options, Report, Source, VerifyFailure};
+use sayso_proof::bundle::{self, BundleWriter, Options, Progress, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{ErasureCompleted, GrantIssued};
@@ -29,11 +29,11 @@ fn story() -> Log {
 }
 
 fn check(bytes: &[u8], log: &Log) -> Result<Report, VerifyFailure> {
-    bundle::verify(Source::Archive(Box::new(bytes)), &log.verifier(), &Options::default(), &mut |_, _| ())
+    bundle::verify(Source::Archive(Box::new(bytes)), &log.verifier(), &Options::default(), &mut |_| ())
 }
 
 fn check_folder(path: &Path, log: &Log) -> Result<Report, VerifyFailure> {
-    bundle::verify(Source::open(path).unwrap(), &log.verifier(), &Options::default(), &mut |_, _| ())
+    bundle::verify(Source::open(path).unwrap(), &log.verifier(), &Options::default(), &mut |_| ())
 }
 
 /// An unpacked bundle in a folder that goes when dropped.
@@ -218,13 +218,42 @@ fn chains_hold_across_erased_entries_and_nowhere_else() {
     assert_eq!(check(&log.bundle(), &log).unwrap_err().position, Some(position));
 }
 
+/// Chains are looked at after all entries, and are told of in order of position all the same.
+#[test]
+fn a_broken_chain_comes_before_what_is_wrong_further_on() {
+    let mut log = Log::new();
+    log.about(person(1), recorded(attribute("a", "food")));
+    let broken = log.size();
+    let header = Header { version: 2, ..entry::parse_header(&log.entries[1]).unwrap() };
+    let header = Header { previous: Some(log.leaves[1]), key_commitment: None, ..header };
+    log.seal(&header, recorded(attribute("b", "food")));
+    let lost = log.size();
+    log.about(person(2), recorded(attribute("a", "food")));
+    log.about(person(2), recorded(attribute("b", "food")));
+    let missing = |failure: &VerifyFailure| failure.reason.contains("missing, not erased");
+    // An entry gone without an erasure; then a line that is no entry; then no lines any more.
+    log.erase(&[lost], false);
+    let failure = check(&log.bundle(), &log).unwrap_err();
+    assert!(failure.position == Some(broken) && missing(&failure), "{failure}");
+    for line in ["{}", ""] {
+        let unpacked = Unpacked::new(&log, "order");
+        unpacked.lines(|lines| {
+            lines.truncate(lost as usize);
+            lines.extend(Some(line.to_owned()).filter(|line| !line.is_empty()));
+        });
+        let failure = check_folder(&unpacked.0, &log).unwrap_err();
+        assert!(failure.position == Some(broken) && missing(&failure), "{failure}");
+        assert_eq!(failure.place, "entries/000000.jsonl");
+    }
+}
+
 #[test]
 fn an_older_checkpoint_has_to_be_continued() {
     let log = story();
     let since = |note: String| {
         let options = Options { since: Some(note), ..Options::default() };
         let bytes = log.bundle();
-        bundle::verify(Source::Archive(Box::new(bytes.as_slice())), &log.verifier(), &options, &mut |_, _| ())
+        bundle::verify(Source::Archive(Box::new(bytes.as_slice())), &log.verifier(), &options, &mut |_| ())
     };
     for size in 0..=log.size() {
         assert_eq!(since(log.checkpoint(size)).unwrap().continues, Some(size));
@@ -297,10 +326,10 @@ fn many_entries_roll_over_several_files() {
     let mut told = Vec::new();
     let source = Source::Archive(Box::new(bytes.as_slice()));
     let report =
-        bundle::verify(source, &log.verifier(), &Options::default(), &mut |done, of| told.push((done, of)));
+        bundle::verify(source, &log.verifier(), &Options::default(), &mut |progress| told.push(progress));
     assert_eq!(report.unwrap().subjects, 3);
     assert!(told.len() > 2, "{told:?}");
-    assert_eq!(told.last(), Some(&(13, 13)));
+    assert_eq!(told[told.len() - 2..], [Progress::Entries(13, 13), Progress::People(1, 1)]);
 }
 
 /// Anybody can unpack a bundle with what is on their machine: its trailer stands in nobody's way.

@@ -15,7 +15,7 @@ type Id = [u8; 16];
 fn faults(log: &Log) -> Vec<Fault> {
     let bytes = log.bundle();
     let source = Source::Archive(Box::new(bytes.as_slice()));
-    let report = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_, _| ()).unwrap();
+    let report = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ()).unwrap();
     let wrong = report.grants.unjustified + report.grants.bounds_unsigned;
     assert_eq!(wrong > 0, !report.grants.findings.is_empty());
     assert_eq!(report.grants_hold(), report.grants.findings.is_empty());

@@ -25,7 +25,7 @@ fn vkey(seed: u8) -> VerifierKey {
 
 fn verify(bundle: &[u8], trusted: &VerifierKey) -> Result<Report, VerifyFailure> {
     let options = Options::default();
-    bundle::verify(Source::Archive(Box::new(bundle)), trusted, &options, &mut |_, _| {})
+    bundle::verify(Source::Archive(Box::new(bundle)), trusted, &options, &mut |_| {})
 }
 
 /// Three keys, with something said under each.

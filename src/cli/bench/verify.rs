@@ -83,10 +83,7 @@ fn verify_once(path: &Path, key: &VerifierKey) -> Result<Duration, CliError> {
     let begun = Instant::now();
     let source = Source::open(path).map_err(CliError::failed)?;
     let bar = progress::entries(0, "verifying");
-    let report = verify(source, key, &Options::default(), &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
+    let report = verify(source, key, &Options::default(), &mut |told| progress::verification(&bar, told));
     bar.finish_and_clear();
     if report.map_err(CliError::bundle)?.grants_hold() {
         return Ok(begun.elapsed());

@@ -1,31 +1,56 @@
-//! What can be checked of entries only together: recorded time, each subject's chain, erasure.
+//! What can be checked of entries only together: recorded time, nobody's chain, erasure. Everybody else's chain: `people`.
 
 use super::check::{Checked, Content};
+use super::erased::{Erased, Gap};
+use super::spool;
 use crate::entry::{Handle, Header};
-use crate::event::{ErasureCompleted, EventBody, event_body::Event};
+use crate::event::{EventBody, event_body::Event};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash};
-use std::collections::{BTreeMap, HashMap};
 
-/// The log as far as it was read. Memory follows the number of subjects and of erased entries.
-#[derive(Default)]
-pub(super) struct Chains {
-    tips: HashMap<Handle, Tip>,
-    /// Whether each erased position is covered by an `ErasureCompleted`.
-    erased: BTreeMap<u64, bool>,
-    /// Leaf hashes of erased entries that no entry has named as its previous one yet.
-    erased_leaves: HashMap<Hash, u64>,
-    /// Versions that chains skip: each has to be one of the erased.
-    skipped: u64,
-    recorded_at_ms: u64,
-}
-
-struct Tip {
+/// Where a chain ends.
+pub(super) struct Tip {
     version: u64,
     leaf: Hash,
 }
 
+impl Tip {
+    /// Takes the next entry of a chain with this tip, if it has one, and says what it skips.
+    pub fn link(
+        tip: Option<&Self>,
+        position: u64,
+        header: &Header,
+        leaf: Hash,
+    ) -> Result<(Self, Option<Gap>), String> {
+        let due = tip.map_or(0, |tip| tip.version.saturating_add(1));
+        let next = Self { version: header.version, leaf };
+        if header.version < due {
+            return Err(format!("version {} of its subject a second time", header.version));
+        }
+        if header.version == due {
+            if header.previous != tip.map(|tip| tip.leaf) {
+                return Err("the previous leaf hash is not that of its subject's entry before".to_owned());
+            }
+            return Ok((next, None));
+        }
+        let previous = header.previous.ok_or("an entry that names no previous leaf hash")?;
+        Ok((next, Some(Gap { position, previous, missing: header.version - due })))
+    }
+}
+
+/// The log as far as it was read.
+pub(super) struct Chains {
+    pub erased: Erased,
+    nobody: Option<Tip>,
+    recorded_at_ms: u64,
+}
+
 impl Chains {
+    /// Of a log of so many entries.
+    pub fn new(entries: u64) -> Self {
+        Self { erased: Erased::new(entries), nobody: None, recorded_at_ms: 0 }
+    }
+
     /// Takes the next entry.
     pub fn take(&mut self, next: &Checked, keys: &KeyChain) -> Result<(), String> {
         let (header, plain) = match &next.content {
@@ -40,7 +65,13 @@ impl Chains {
         if next.position == 0 {
             opens(plain, keys)?;
         }
-        self.link(header, next.leaf)?;
+        if header.handle == Handle::NOBODY {
+            let (tip, gap) = Tip::link(self.nobody.as_ref(), next.position, header, next.leaf)?;
+            if let Some(gap) = gap {
+                return Err(gap.reason());
+            }
+            self.nobody = Some(tip);
+        }
         let event = plain.and_then(|body| body.event.as_ref());
         let is_rotation = matches!(event, Some(Event::LogKeyRotated(_)));
         // A rotation that `keys.jsonl` passes over, or one that the log does not have.
@@ -50,7 +81,7 @@ impl Chains {
             return Err("`keys.jsonl` and the log disagree about a change of key here".to_owned());
         }
         match event {
-            Some(Event::ErasureCompleted(erasure)) => self.cover(next.position, erasure),
+            Some(Event::ErasureCompleted(erasure)) => self.erased.cover(next.position, erasure),
             _ => Ok(()),
         }
     }
@@ -63,62 +94,11 @@ impl Chains {
             return Err("the recorded time goes back".to_owned());
         }
         self.recorded_at_ms = next.recorded_at_ms;
-        self.erased.insert(next.position, false);
-        self.erased_leaves.insert(next.leaf, next.position);
-        Ok(())
-    }
-
-    fn link(&mut self, header: &Header, leaf: Hash) -> Result<(), String> {
-        let tip = self.tips.get(&header.handle);
-        let due = tip.map_or(0, |tip| tip.version + 1);
-        if header.version < due {
-            return Err(format!("version {} of its subject a second time", header.version));
-        }
-        if header.version == due {
-            if header.previous != tip.map(|tip| tip.leaf) {
-                return Err("the previous leaf hash is not that of its subject's entry before".to_owned());
-            }
-        } else {
-            let missing = header.version - due;
-            let known = header.previous.and_then(|previous| self.erased_leaves.remove(&previous));
-            self.skipped = self.skipped.saturating_add(missing);
-            let enough = self.skipped <= self.erased.len() as u64;
-            if known.is_none() || !enough || header.handle == Handle::NOBODY {
-                return Err(format!("{missing} version(s) of its subject before it are missing, not erased"));
-            }
-        }
-        self.tips.insert(header.handle, Tip { version: header.version, leaf });
-        Ok(())
-    }
-
-    fn cover(&mut self, position: u64, erasure: &ErasureCompleted) -> Result<(), String> {
-        for range in &erasure.discarded {
-            if range.first > range.last || range.last >= position {
-                return Err("an erasure of positions that are not before it".to_owned());
-            }
-            let mut here = 0;
-            for (_, covered) in self.erased.range_mut(range.first..=range.last) {
-                *covered = true;
-                here += 1;
-            }
-            if here != range.last - range.first + 1 {
-                return Err("an erasure of positions that are still there".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// The first erased position that no `ErasureCompleted` covers.
-    pub fn uncovered(&self) -> Option<u64> {
-        self.erased.iter().find(|(_, covered)| !**covered).map(|(position, _)| *position)
+        self.erased.insert(next.position, &next.leaf).map_err(|error| spool::failed(&error))
     }
 
     pub fn recorded_at_ms(&self) -> u64 {
         self.recorded_at_ms
-    }
-
-    pub fn subjects(&self) -> u64 {
-        self.tips.keys().filter(|handle| **handle != Handle::NOBODY).count() as u64
     }
 }
 

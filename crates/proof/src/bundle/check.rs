@@ -9,6 +9,7 @@ use crate::merkle::{self, Hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,17 +38,18 @@ pub(super) enum Content {
 /// A verdict on one line, with what is wrong.
 pub(super) type Verdict = Result<Checked, String>;
 
-/// The log that lines have to be of.
-pub(super) struct Log {
-    pub keys: KeyChain,
-    /// `leaf-hashes.bin`.
-    pub leaf_hashes: Arc<Vec<u8>>,
+/// What the lines of a file have to be of.
+struct Log {
+    keys: Arc<KeyChain>,
+    /// Position of the first line.
+    first: u64,
+    /// Leaf hashes of the file's entries, as far as the tree has them.
+    leaves: Vec<Hash>,
 }
 
 impl Log {
     fn leaf(&self, position: u64) -> Option<Hash> {
-        let at = usize::try_from(position).ok()?.checked_mul(32)?;
-        self.leaf_hashes.get(at..at.checked_add(32)?)?.try_into().ok()
+        self.leaves.get(usize::try_from(position.checked_sub(self.first)?).ok()?).copied()
     }
 }
 
@@ -63,15 +65,25 @@ pub(super) struct Checking {
 }
 
 impl Checking {
-    /// Begins; the first line has to be at position `first`.
-    pub fn begin(first: u64, file: &Arc<Vec<u8>>, log: &Arc<Log>) -> Self {
+    /// Begins; the first line has to be at position `first`, and `leaves` gives the leaf hashes of as many as there are.
+    ///
+    /// # Errors
+    /// What `leaves` fails with.
+    pub fn begin(
+        first: u64,
+        file: &Arc<Vec<u8>>,
+        keys: &Arc<KeyChain>,
+        leaves: impl FnOnce(u64) -> io::Result<Vec<Hash>>,
+    ) -> io::Result<Self> {
         let lines: Arc<[Range<usize>]> = lines(file).into();
+        let count = lines.len() as u64;
+        let log = Arc::new(Log { keys: Arc::clone(keys), first, leaves: leaves(count)? });
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // Batch by batch, to whoever is free: the cores are not theirs alone, since the next file is read meanwhile.
         let next = Arc::new(AtomicUsize::new(0));
         let worker = || {
             let (file, log, lines, next) =
-                (Arc::clone(file), Arc::clone(log), Arc::clone(&lines), Arc::clone(&next));
+                (Arc::clone(file), Arc::clone(&log), Arc::clone(&lines), Arc::clone(&next));
             thread::spawn(move || {
                 let batches = || {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -81,11 +93,8 @@ impl Checking {
                 std::iter::from_fn(batches).map(check).collect()
             })
         };
-        Self {
-            count: lines.len() as u64,
-            ends_whole: file.last() == Some(&b'\n'),
-            workers: (0..cores).map(|_| worker()).collect(),
-        }
+        let workers = (0..cores).map(|_| worker()).collect();
+        Ok(Self { count, ends_whole: file.last() == Some(&b'\n'), workers })
     }
 
     /// Waits for the verdicts.

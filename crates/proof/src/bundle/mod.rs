@@ -4,11 +4,17 @@
 
 mod chain;
 mod check;
+mod erased;
+mod leaves;
 mod line;
 mod manifest;
 mod member;
+mod people;
 mod report;
 mod source;
+mod spool;
+#[cfg(test)]
+mod tests;
 mod trailer;
 mod verify;
 mod writer;
@@ -18,5 +24,5 @@ pub use member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
 pub use report::{Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use trailer::TRAILER_BYTES;
-pub use verify::{Options, verify};
+pub use verify::{Options, Progress, verify};
 pub use writer::{BundleError, BundleWriter};

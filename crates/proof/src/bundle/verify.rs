@@ -1,21 +1,26 @@
 //! Checks a bundle from its first file to its last, recomputing everything and trusting nothing but the key.
 
 use super::chain::Chains;
-use super::check::{Checked, CheckedFile, Checking, Content, Log};
+use super::check::{Checked, CheckedFile, Checking, Content};
+use super::leaves::LeafHashes;
 use super::manifest::{self, Manifest, ManifestFile};
-use super::member::Member;
+use super::member::{MEMBER_BYTES_MAX, Member};
+use super::people::People;
 use super::report::{Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
+use super::spool;
 use crate::checkpoint::{Checkpoint, VerifierKey, open_note};
 use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
-use crate::replay::Replay;
 use crate::witness::{WitnessKey, cosignatures};
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
+
+/// How much of a file is read at once: a multiple of 32.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// What to check besides.
 #[derive(Clone, Debug, Default)]
@@ -28,10 +33,23 @@ pub struct Options {
     pub witnesses_min: usize,
 }
 
+/// How far verification is: done, of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Entries read, and checked one by one.
+    Entries(u64, u64),
+    /// Groups of people whose chains and grants were gone through, after the last entry.
+    People(u64, u64),
+}
+
 /// Verifies a bundle with a key of the log, the newest or an older one: needs no daemon, no network, no store.
 ///
-/// `progress` is told (entries done, entries in all) now and then. Memory follows the number of leaf hashes (32 bytes
-/// each), subjects and attributes. Grants that should not have been issued are no failure but part of the report.
+/// `progress` is told now and then. Grants that should not have been issued are no failure but part of the report.
+///
+/// Memory does not follow the number of entries or of people, but for two bits an entry: what is needed again later is
+/// put aside, without the values of facts, in temporary files that have no names (up to 400 bytes an entry or so, where
+/// the environment's `TMPDIR` says). It does follow the entries of one file (16 MiB at most), the number of definitions,
+/// versions of bounds and notices, and where entries were erased the number of chains that go on behind them (16 bytes).
 ///
 /// # Errors
 /// The first thing that does not hold; what is wrong with an entry comes before what is wrong with a digest of it.
@@ -39,11 +57,11 @@ pub fn verify(
     source: Source<'_>,
     key: &VerifierKey,
     options: &Options,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyFailure> {
     let mut verifier = Verifier {
         trusted: key,
-        keys: KeyChain::from(key),
+        keys: Arc::new(KeyChain::from(key)),
         options,
         progress,
         since: None,
@@ -52,19 +70,20 @@ pub fn verify(
         last: None,
         files: Vec::new(),
         manifest: Vec::new(),
-        log: Arc::new(Log { keys: KeyChain::from(key), leaf_hashes: Arc::default() }),
+        leaf_hashes: LeafHashes::default(),
         checking: None,
         given: 0,
         deferred: None,
         next: 0,
-        chains: Chains::default(),
-        replay: Replay::default(),
+        reading: None,
         documents: BTreeMap::new(),
         report: Report::default(),
     };
     let walked = source::walk(source, &mut verifier);
     let last = verifier.checked();
-    verifier.settle(last)?;
+    let walked = verifier.settle(last).and(walked);
+    // Whatever failed comes after the entries before it, whose chains are only looked at now.
+    verifier.go_through_people()?;
     verifier.finish(walked?)
 }
 
@@ -72,9 +91,9 @@ struct Verifier<'a> {
     /// What the user said to trust.
     trusted: &'a VerifierKey,
     /// What the log had, which that is one of.
-    keys: KeyChain,
+    keys: Arc<KeyChain>,
     options: &'a Options,
-    progress: &'a mut dyn FnMut(u64, u64),
+    progress: &'a mut dyn FnMut(Progress),
     since: Option<Checkpoint>,
     /// Believed once the keys are known.
     checkpoint_note: String,
@@ -83,7 +102,7 @@ struct Verifier<'a> {
     /// Digests as computed here, for comparison with the manifest.
     files: Vec<ManifestFile>,
     manifest: Vec<u8>,
-    log: Arc<Log>,
+    leaf_hashes: LeafHashes,
     /// The file of entries that was read last, while nobody has looked at what came out of it.
     checking: Option<(Member, Checking)>,
     /// Number of entries given out to be checked.
@@ -91,11 +110,19 @@ struct Verifier<'a> {
     /// A root that does not fit: told only if no single entry is to blame.
     deferred: Option<VerifyFailure>,
     next: u64,
-    chains: Chains,
-    replay: Replay,
+    /// From the first entry to the last.
+    reading: Option<Reading>,
     /// Digest of each file of bounds and notices that has to come.
     documents: BTreeMap<Member, Hash>,
     report: Report,
+}
+
+/// The log as far as its entries were read.
+struct Reading {
+    chains: Chains,
+    people: People,
+    /// Which file of entries each position is in, by the first: to name the one where a chain breaks.
+    files: Vec<(u64, Member)>,
 }
 
 impl Visitor for Verifier<'_> {
@@ -116,10 +143,18 @@ impl Verifier<'_> {
     /// Takes a file: it is read while the entries before it are still being checked, and if it has entries itself, checking
     /// them begins before a look at what came out of those.
     fn see(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
+        if member == Member::LeafHashes {
+            let before = self.checked();
+            self.settle(before)?;
+            self.in_order(member)?;
+            return self.leaf_hashes(length, data);
+        }
         let read = self.read(member, length, data).map(Arc::new);
         let before = self.checked();
         if let (Member::Entries(_), Ok(bytes)) = (member, &read) {
-            let checking = Checking::begin(self.given, bytes, &self.log);
+            let leaves = |count| self.leaf_hashes.next(count);
+            let checking =
+                Checking::begin(self.given, bytes, &self.keys, leaves).map_err(set_aside_failed)?;
             self.given += checking.count;
             self.checking = Some((member, checking));
         }
@@ -135,16 +170,16 @@ impl Verifier<'_> {
             Member::ManifestNote => return self.note(&bytes),
             Member::Entries(_) | Member::LeafHashes | Member::Report | Member::Manifest => {}
         }
-        if member != Member::Manifest {
-            let digest = Sha256::digest(bytes.as_slice()).into();
-            self.files.push(ManifestFile::of(member, bytes.len() as u64, &digest));
-        }
-        match member {
-            Member::LeafHashes => self.leaf_hashes(bytes),
-            Member::Manifest => self.manifest = bytes.to_vec(),
-            _ => {}
+        if member == Member::Manifest {
+            self.manifest = bytes.to_vec();
+        } else {
+            self.seen(member, bytes.len() as u64, Sha256::digest(bytes.as_slice()).into());
         }
         Ok(())
+    }
+
+    fn seen(&mut self, member: Member, length: u64, digest: Hash) {
+        self.files.push(ManifestFile::of(member, length, &digest));
     }
 
     /// The key that signed the checkpoint, and the bundle.
@@ -188,14 +223,38 @@ impl Verifier<'_> {
     }
 
     fn read(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(length.min(MEMBER_BYTES_MAX) as usize);
+        self.read_by(member, length, data, &mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Gives a file to `take` piece by piece; each but the last has a length that is a multiple of 32.
+    fn read_by(
+        &self,
+        member: Member,
+        length: u64,
+        data: &mut dyn Read,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
         let bound = member.bytes_max(self.checkpoint.size);
         if length > bound {
             return Err(format!("more than {bound} bytes"));
         }
-        let mut bytes = Vec::new();
-        let read = data.take(bound.saturating_add(1)).read_to_end(&mut bytes);
-        read.map_err(|error| format!("can't be read: {error}"))?;
-        if bytes.len() as u64 == length { Ok(bytes) } else { Err("not as long as it says".to_owned()) }
+        let mut data = data.take(length.saturating_add(1));
+        let (mut piece, mut read) = (Vec::new(), 0);
+        while read < length {
+            piece.clear();
+            let more = (&mut data).take(PIECE_BYTES).read_to_end(&mut piece);
+            read += more.map_err(|error| format!("can't be read: {error}"))? as u64;
+            if piece.is_empty() {
+                break;
+            }
+            take(&piece)?;
+        }
+        if read == length { Ok(()) } else { Err("not as long as it says".to_owned()) }
     }
 
     /// Only read here: which key has to have signed it stands in the next file.
@@ -209,10 +268,10 @@ impl Verifier<'_> {
     fn keys(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
         let failed = |reason: String| VerifyFailure::at(Member::Keys, reason);
         let text = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-        self.keys = KeyChain::parse(text, self.trusted).map_err(|error| failed(error.to_string()))?;
+        self.keys = Arc::new(KeyChain::parse(text, self.trusted).map_err(|error| failed(error.to_string()))?);
         let failed = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
         let checkpoint = self.keys.open(&self.checkpoint_note).map_err(|error| failed(error.to_string()))?;
-        if self.keys != self.keys.of_size(checkpoint.size) {
+        if *self.keys != self.keys.of_size(checkpoint.size) {
             return Err(VerifyFailure::at(Member::Keys, "a key from beyond the end of the log"));
         }
         self.checkpoint = checkpoint;
@@ -235,30 +294,41 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn leaf_hashes(&mut self, bytes: Arc<Vec<u8>>) {
-        let (leaves, rest) = bytes.as_chunks::<32>();
-        if leaves.len() as u64 != self.checkpoint.size || !rest.is_empty() {
-            let failure =
-                VerifyFailure::at(Member::LeafHashes, "not 32 bytes for each entry of the checkpoint");
-            self.deferred.get_or_insert(failure);
-        }
-        let mut tree = Frontier::new();
+    fn leaf_hashes(&mut self, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
+        let member = Member::LeafHashes;
+        let mut aside = std::mem::take(&mut self.leaf_hashes);
+        let (mut tree, mut digest) = (Frontier::new(), Sha256::new());
         let mut continues = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
-        for leaf in leaves {
-            tree.push(*leaf);
-            if self.since.as_ref().is_some_and(|since| since.size == tree.size()) {
-                continues = Some(tree.root());
+        let read = self.read_by(member, length, data, &mut |piece| {
+            digest.update(piece);
+            for leaf in piece.as_chunks::<32>().0 {
+                tree.push(*leaf);
+                if self.since.as_ref().is_some_and(|since| since.size == tree.size()) {
+                    continues = Some(tree.root());
+                }
             }
-        }
-        if tree.root() != self.checkpoint.root {
-            let failure = VerifyFailure::at(Member::LeafHashes, "the tree's root is not the checkpoint's");
-            self.deferred.get_or_insert(failure);
-        }
-        if self.since.as_ref().map(|since| since.root) != continues {
-            let failure = VerifyFailure::at("--since", "the log does not continue the older checkpoint");
-            self.deferred.get_or_insert(failure);
-        }
-        self.log = Arc::new(Log { keys: self.keys.clone(), leaf_hashes: bytes });
+            aside.push(piece).map_err(|error| spool::failed(&error))
+        });
+        read.map_err(|reason| VerifyFailure::at(member, reason))?;
+        aside.rewind().map_err(set_aside_failed)?;
+        self.leaf_hashes = aside;
+        self.seen(member, length, digest.finalize().into());
+        self.compare_tree(length, &tree, continues);
+        Ok(())
+    }
+
+    /// Leaves what is wrong with the tree to be told after the entries.
+    fn compare_tree(&mut self, length: u64, tree: &Frontier, continues: Option<Hash>) {
+        let wrong = if length != self.checkpoint.size.saturating_mul(32) {
+            Some((Member::LeafHashes.to_string(), "not 32 bytes for each entry of the checkpoint"))
+        } else if tree.root() != self.checkpoint.root {
+            Some((Member::LeafHashes.to_string(), "the tree's root is not the checkpoint's"))
+        } else if self.since.as_ref().map(|since| since.root) != continues {
+            Some(("--since".to_owned(), "the log does not continue the older checkpoint"))
+        } else {
+            None
+        };
+        self.deferred = wrong.map(|(place, reason)| VerifyFailure::at(place, reason));
     }
 
     /// What came out of the file of entries before, once it is there.
@@ -269,12 +339,14 @@ impl Verifier<'_> {
     /// Takes that in.
     fn settle(&mut self, before: Option<(Member, CheckedFile)>) -> Result<(), VerifyFailure> {
         let Some((member, file)) = before else { return Ok(()) };
+        let first = self.next;
+        self.reading().files.push((first, member));
         for verdict in file.verdicts {
-            let taken = verdict.and_then(|checked| self.take(&checked));
+            let taken = verdict.and_then(|checked| self.take(checked));
             taken.map_err(|reason| VerifyFailure::entry(self.next, member, reason))?;
             self.next += 1;
         }
-        (self.progress)(self.next, self.checkpoint.size);
+        (self.progress)(Progress::Entries(self.next, self.checkpoint.size));
         if file.ends_whole {
             Ok(())
         } else {
@@ -282,46 +354,66 @@ impl Verifier<'_> {
         }
     }
 
-    fn take(&mut self, checked: &Checked) -> Result<(), String> {
-        self.chains.take(checked, &self.keys)?;
+    fn reading(&mut self) -> &mut Reading {
+        let entries = self.checkpoint.size;
+        self.reading.get_or_insert_with(|| Reading {
+            chains: Chains::new(entries),
+            people: People::new(entries),
+            files: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, checked: Checked) -> Result<(), String> {
+        let keys = Arc::clone(&self.keys);
+        self.reading().chains.take(&checked, &keys)?;
         let report = &mut self.report;
-        let (header, body) = match &checked.content {
+        match &checked.content {
             Content::Erased => {
                 report.erased += 1;
                 return Ok(());
             }
-            Content::Withheld(header) => {
-                report.withheld += 1;
-                (header, None)
-            }
-            Content::Sealed(header, body) => {
-                report.opened += 1;
-                (header, Some(body))
-            }
-            Content::Plain(header, body) => {
+            Content::Withheld(_) => report.withheld += 1,
+            Content::Sealed(..) => report.opened += 1,
+            Content::Plain(_, body) => {
                 report.plain += 1;
                 if let Some(member) = manifest::document_member(checked.position, body) {
                     let document = manifest::document(body).map_err(|error| error.to_string())?;
                     self.documents.insert(member, Sha256::digest(document).into());
                 }
-                (header, Some(body))
             }
-        };
+        }
         report.entries += 1;
         report.signatures += 1;
-        self.replay.take(checked.position, header, body);
+        self.reading().people.take(checked).map_err(|error| spool::failed(&error))
+    }
+
+    /// Goes through everybody's chain and grants, as far as their entries were read; once.
+    fn go_through_people(&mut self) -> Result<(), VerifyFailure> {
+        let Some(Reading { chains, people, files }) = self.reading.take() else { return Ok(()) };
+        self.report.recorded_to_ms = chains.recorded_at_ms();
+        let uncovered = chains.erased.uncovered();
+        let outcome = people.go_through(chains.erased, self.progress).map_err(set_aside_failed)?;
+        if let Some((position, reason)) = outcome.broken {
+            let file = files.iter().rev().find(|(first, _)| *first <= position);
+            let member = file.map_or(Member::Entries(0), |(_, member)| *member);
+            return Err(VerifyFailure::entry(position, member, reason));
+        }
+        if let Some(position) = uncovered {
+            let reason = "the entry is gone and no erasure accounts for it";
+            self.deferred =
+                Some(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
+        }
+        self.report.subjects = outcome.subjects;
+        self.report.grants = outcome.replayed;
         Ok(())
     }
 
     /// After the last entry: none is missing, none was lost, and the tree is the one that was signed.
     fn entries_end(&mut self) -> Result<(), VerifyFailure> {
+        self.go_through_people()?;
         if self.next != self.checkpoint.size {
             let reason = "the entry is missing";
             return Err(VerifyFailure { position: Some(self.next), ..VerifyFailure::at("entries", reason) });
-        }
-        if let Some(position) = self.chains.uncovered() {
-            let reason = "the entry is gone and no erasure accounts for it";
-            return Err(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
         }
         self.deferred.take().map_or(Ok(()), Err)
     }
@@ -383,11 +475,12 @@ impl Verifier<'_> {
         self.report.tree_size = self.checkpoint.size;
         self.report.key_rotations = self.keys.rotations();
         self.report.root = hex::encode(self.checkpoint.root);
-        self.report.subjects = self.chains.subjects();
         self.report.signatures += outside;
         self.report.continues = self.since.map(|since| since.size);
-        self.report.recorded_to_ms = self.chains.recorded_at_ms();
-        self.report.grants = self.replay.finish();
         Ok(self.report)
     }
+}
+
+fn set_aside_failed(error: io::Error) -> VerifyFailure {
+    VerifyFailure::at("temporary file", spool::failed(&error))
 }

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod consent;
+mod essence;
 mod person;
 mod personal;
 mod vocabulary;
@@ -18,6 +19,8 @@ use person::Person;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
+
+pub(crate) use essence::essence;
 use vocabulary::Vocabulary;
 
 /// Findings that are kept in full; beyond, they are only counted.
@@ -143,7 +146,32 @@ pub struct Replayed {
     pub findings: Vec<Finding>,
 }
 
-/// The state of a log as far as it was read, in order of position.
+impl Replayed {
+    /// Notes a version of bounds that nobody signed who may publish it.
+    pub(crate) fn found_unsigned(&mut self, position: u64) {
+        self.bounds_unsigned += 1;
+        self.found(Finding { position, grant: String::new(), attribute: None, fault: Fault::UnsignedBounds });
+    }
+
+    fn found(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Adds what replaying other people of the same log showed.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.replayed += other.replayed;
+        self.not_replayable += other.not_replayable;
+        self.unjustified += other.unjustified;
+        self.bounds_unsigned += other.bounds_unsigned;
+        self.findings.extend(other.findings);
+        self.findings.sort_by_key(|finding| finding.position);
+        self.findings.truncate(FINDINGS_MAX);
+    }
+}
+
+/// The state of a log as far as it was read, in order of position: of everybody, or of some people.
 #[derive(Default)]
 pub struct Replay {
     vocabulary: Vocabulary,
@@ -158,31 +186,35 @@ impl Replay {
     /// Takes the next entry; no body where it is withheld. Erased entries are not taken: they show as missing versions.
     pub fn take(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
         let event = body.and_then(|body| body.event.as_ref());
-        if header.handle == Handle::NOBODY {
-            match event {
-                Some(event @ Event::BoundsPublished(published)) => {
-                    self.bounds.take(position, header.sealed_at_ms, published);
-                    // What a log begins with is the ledger's own word; the rest is signed by whoever published it.
-                    let signature = body.and_then(|body| body.writer_signature.as_ref());
-                    let begun = !self.people.is_empty();
-                    if (begun || signature.is_some()) && writer::verify(event, signature).is_err() {
-                        self.result.bounds_unsigned += 1;
-                        self.finding(position, String::new(), None, Fault::UnsignedBounds);
-                    }
-                }
-                Some(Event::BackupRestored(restored)) if restored.use_waits => {
-                    self.unconfirmed = Some(restored.restore.clone());
-                }
-                Some(Event::RestoreConfirmed(confirmed)) => {
-                    self.unconfirmed.take_if(|restore| *restore == confirmed.restore);
-                }
-                Some(event) => self.vocabulary.take(event),
-                None => {}
-            }
-            return;
+        if header.handle != Handle::NOBODY {
+            return self.person(position, header, body.is_some(), event);
         }
+        if body.is_some_and(|body| is_unsigned(body, !self.people.is_empty())) {
+            self.result.found_unsigned(position);
+        }
+        if let Some(event) = event {
+            self.publish(position, header.sealed_at_ms, event);
+        }
+    }
+
+    /// Takes an event about nobody. Who signed it is not asked here.
+    pub(crate) fn publish(&mut self, position: u64, moment: u64, event: &Event) {
+        match event {
+            Event::BoundsPublished(published) => self.bounds.take(position, moment, published),
+            Event::BackupRestored(restored) if restored.use_waits => {
+                self.unconfirmed = Some(restored.restore.clone());
+            }
+            Event::RestoreConfirmed(confirmed) => {
+                self.unconfirmed.take_if(|restore| *restore == confirmed.restore);
+            }
+            event => self.vocabulary.take(event),
+        }
+    }
+
+    /// Takes an entry about somebody, readable or not.
+    pub(crate) fn person(&mut self, position: u64, header: &Header, readable: bool, event: Option<&Event>) {
         let person = self.people.entry(header.handle).or_default();
-        person.arrives(header.version, body.is_some());
+        person.arrives(header.version, readable);
         match event {
             Some(Event::GrantIssued(grant)) if person.is_whole() => {
                 let mut faults = faults(grant, person, &self.vocabulary, &self.bounds, header.sealed_at_ms);
@@ -192,7 +224,8 @@ impl Replay {
                 self.result.replayed += 1;
                 self.result.unjustified += u64::from(!faults.is_empty());
                 for (attribute, fault) in faults {
-                    self.finding(position, hex::encode(header.event_id), attribute, fault);
+                    let grant = hex::encode(header.event_id);
+                    self.result.found(Finding { position, grant, attribute, fault });
                 }
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
@@ -201,17 +234,19 @@ impl Replay {
         }
     }
 
-    fn finding(&mut self, position: u64, grant: String, attribute: Option<String>, fault: Fault) {
-        if self.result.findings.len() < FINDINGS_MAX {
-            self.result.findings.push(Finding { position, grant, attribute, fault });
-        }
-    }
-
     /// The result.
     #[must_use]
     pub fn finish(self) -> Replayed {
         self.result
     }
+}
+
+/// Whether these are bounds that nobody signed who may publish them. What a log begins with, before it has an entry about
+/// anybody, is the ledger's own word; the rest is signed by whoever published it.
+pub(crate) fn is_unsigned(body: &EventBody, begun: bool) -> bool {
+    let Some(event @ Event::BoundsPublished(_)) = &body.event else { return false };
+    let signature = body.writer_signature.as_ref();
+    (begun || signature.is_some()) && writer::verify(event, signature).is_err()
 }
 
 /// Everything wrong with a grant issued at `moment`, by attribute.
