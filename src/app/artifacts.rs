@@ -4,8 +4,9 @@ use super::error::AppError;
 use super::write::{Begin, Pace, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ArtifactRegistered, Event, GrantIssued};
+use crate::domain::event::{ArtifactRegistered, Event};
 use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
 use sayso_proof::event::{ArtifactKind, Role};
 use std::sync::Arc;
@@ -110,7 +111,7 @@ impl App {
 }
 
 /// Event ids of the granted attributes with these keys; none named: all.
-fn sources(issued: &GrantIssued, keys: &[String]) -> Result<Vec<Vec<u8>>, AppError> {
+fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<Vec<u8>>, AppError> {
     let known = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
     if issued.allowed.is_empty() || !keys.iter().all(known) {
         return Err(AppError::invalid("sources", "must name keys that the grant allows"));

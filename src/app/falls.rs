@@ -100,7 +100,7 @@ pub(super) fn contradiction(
     now_ms: u64,
 ) -> Option<Contradiction> {
     let of = |reason| Some(Contradiction { reason, source: None });
-    for cited in &grant.issued.allowed {
+    for cited in grant.issued.allowed.iter() {
         if EventId::from_slice(&cited.attribute).is_some_and(|event| corrected.contains(&event)) {
             return of(Reason::AttributeCorrected);
         }

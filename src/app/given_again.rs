@@ -9,9 +9,9 @@ use super::request_grant::{Grant, GrantRequest};
 use super::write::{EventReceipt, Receipt, WriteOptions};
 use super::{App, AppError, Caller};
 use crate::bounds::Decision;
-use crate::domain::event::{Event, GrantGivenAgain, GrantIssued};
+use crate::domain::event::{Event, GrantGivenAgain};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::{GrantState, SubjectState};
+use crate::domain::profile::{GrantState, Issued, SubjectState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::task::JoinSet;
 
@@ -281,7 +281,7 @@ fn asks_each_time(state: &SubjectState) -> bool {
     state.personal.as_ref().is_some_and(|own| own.choices.ask_each_time)
 }
 
-fn is_for(issued: &GrantIssued, caller: &Caller, asked: &UseCase) -> bool {
+fn is_for(issued: &Issued, caller: &Caller, asked: &UseCase) -> bool {
     issued.recipient == caller.name
         && issued.purpose == asked.purpose
         && issued.interaction == asked.interaction
@@ -299,15 +299,15 @@ fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
 
 /// Whether a decision is the one that a grant was issued on: the same facts by the same consents, the same withheld for the
 /// same reasons, under the same bounds.
-fn is_same(decision: &Decision, issued: &GrantIssued) -> bool {
+fn is_same(decision: &Decision, issued: &Issued) -> bool {
     let alike = decision.allowed.len() == issued.allowed.len()
-        && decision.allowed.iter().zip(&issued.allowed).all(|(allowed, cited)| {
+        && decision.allowed.iter().zip(issued.allowed.iter()).all(|(allowed, cited)| {
             allowed.event_id.0 == cited.attribute[..]
                 && allowed.consent.0 == cited.consent[..]
                 && allowed.key == cited.key
                 && allowed.category == cited.category
         });
-    alike && decision.withheld == issued.withheld && decision.bounds == issued.bounds
+    alike && decision.withheld[..] == issued.withheld[..] && decision.bounds[..] == issued.bounds[..]
 }
 
 #[cfg(test)]
@@ -365,15 +365,15 @@ mod tests {
 
     #[test]
     fn a_grant_is_given_again_in_the_first_half_of_its_time_and_while_it_stands() {
-        let allowed = vec![sayso_proof::event::GrantedAttribute::default()];
-        let issued = GrantIssued { expires_at_ms: 1_101, allowed, ..GrantIssued::default() };
+        let allowed = [sayso_proof::event::GrantedAttribute::default()].into();
+        let issued = Issued { expires_at_ms: 1_101, allowed, ..Issued::default() };
         let id = GrantId { position: 0, token: [0; 8] };
         let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None };
         let half = |now_ms| has_half_left(&grant, now_ms);
         assert!(half(1_000) && half(1_050) && !half(1_051) && !half(1_101) && !half(5_000));
         let fallen = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };
         assert!(!has_half_left(&fallen, 1_002));
-        let issued = GrantIssued { allowed: Vec::new(), ..grant.issued.clone() };
+        let issued = Issued { allowed: Arc::default(), ..grant.issued.clone() };
         assert!(!has_half_left(&GrantState { issued, ..grant.clone() }, 1_002));
     }
 }

@@ -203,7 +203,7 @@ impl Rules {
     /// Whether a grant was decided under others: bounds that are in force, or a word, came after it.
     pub(super) fn came_after(&self, grant: &GrantState) -> bool {
         let word = self.words_at().is_some_and(|position| position > grant.id.position);
-        word || grant.issued.bounds != self.bounds.positions()
+        word || grant.issued.bounds[..] != *self.bounds.positions()
     }
 
     /// The newest of these rules that a grant did not see: the version or word with the highest position.

@@ -8,10 +8,10 @@ use super::ids::EventId;
 pub use sayso_proof::event::{
     AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
     BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
-    GrantGivenAgain, GrantIssued, GrantUsed, HoldLifted, HoldPlaced, LogKeyRotated, LogOpened,
-    NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged, RecordViewed,
-    RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed, RetentionDefined,
-    Role, SignalKind, SubjectDescribed, WitnessAdded, WitnessRemoved,
+    GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute, HoldLifted, HoldPlaced, LogKeyRotated,
+    LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
+    RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed,
+    RetentionDefined, Role, SignalKind, SubjectDescribed, WithheldClass, WitnessAdded, WitnessRemoved,
 };
 
 /// What a person decided.

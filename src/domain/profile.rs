@@ -2,7 +2,10 @@
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
-use super::event::{Actor, Event, GrantIssued, PersonalBoundsSet, Reason, Recorded, SignalKind};
+use super::event::{
+    Actor, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded, SignalKind,
+    WithheldClass,
+};
 use super::ids::{EventId, GrantId};
 use super::person::Description;
 use super::rights::Rights;
@@ -12,6 +15,9 @@ use std::sync::Arc;
 
 /// Grants that have ended and may still be remembered where few are open.
 pub const ENDED_GRANTS_MAX: usize = 64;
+
+/// In how many of the newest grants a list of allowed attributes is looked for, to be shared.
+const ALIKE_AMONG: usize = 4;
 
 /// An attribute as it is held.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +77,59 @@ pub struct GrantState {
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     /// As it was issued.
-    pub issued: GrantIssued,
+    pub issued: Issued,
     /// Why and when it fell, if it did.
     pub revoked: Option<(Reason, u64)>,
+}
+
+/// A [`GrantIssued`] as it is held: one person's grants mostly allow the same, and hold that together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Issued {
+    /// The caller's identity.
+    pub recipient: String,
+    /// For what.
+    pub purpose: String,
+    /// The caller's own name for the conversation.
+    pub interaction: String,
+    /// What it allows.
+    pub allowed: Arc<[GrantedAttribute]>,
+    /// What it does not.
+    pub withheld: Arc<[WithheldClass]>,
+    /// When it ends, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// The newest subject version that the decision saw.
+    pub profile_version: u64,
+    /// Positions of the bounds in force.
+    pub bounds: Arc<[u64]>,
+    /// The categories that were asked for; none: all.
+    pub categories: Vec<String>,
+    /// The keys that were asked for; none: all.
+    pub keys: Vec<String>,
+}
+
+impl Issued {
+    /// Holds a grant, sharing with `others` what is the same.
+    fn new<'a>(issued: &GrantIssued, others: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        Self {
+            recipient: issued.recipient.clone(),
+            purpose: issued.purpose.clone(),
+            interaction: issued.interaction.clone(),
+            allowed: shared(&issued.allowed, others.clone().map(|other| &other.allowed)),
+            withheld: shared(&issued.withheld, others.clone().map(|other| &other.withheld)),
+            expires_at_ms: issued.expires_at_ms,
+            profile_version: issued.profile_version,
+            bounds: shared(&issued.bounds, others.map(|other| &other.bounds)),
+            categories: issued.categories.clone(),
+            keys: issued.keys.clone(),
+        }
+    }
+}
+
+fn shared<'a, T: Clone + PartialEq + 'a>(
+    list: &[T],
+    mut others: impl Iterator<Item = &'a Arc<[T]>>,
+) -> Arc<[T]> {
+    others.find(|other| ***other == *list).map_or_else(|| list.into(), Arc::clone)
 }
 
 /// The person's own bounds, as they were set last.
@@ -260,10 +316,11 @@ impl SubjectState {
             self.grants.retain(|_, grant| grant.issued.expires_at_ms > now_ms);
             self.sweep_at = self.grants.len().saturating_mul(2);
         }
+        let newest = self.grants.values().rev().take(ALIKE_AMONG).map(|grant| &grant.issued);
         let grant = GrantState {
             id: GrantId::new(event.position, &event.event_id),
             recorded_at_ms: event.recorded_at_ms,
-            issued: issued.clone(),
+            issued: Issued::new(issued, newest),
             revoked: None,
         };
         self.grants.insert(event.event_id, grant);

@@ -2,9 +2,11 @@
 
 use super::attribute::Attribute;
 use super::consent::ConsentRecord;
-use super::event::GrantIssued;
-use super::profile::{GrantState, HeldAttribute, SubjectState};
+use super::event::{GrantedAttribute, WithheldClass};
+use super::profile::{GrantState, HeldAttribute, Issued, SubjectState};
+use std::collections::BTreeSet;
 use std::mem::size_of;
+use std::sync::Arc;
 
 /// What an allocation takes beside what is asked for, about, with the share of a map's node.
 const ALLOCATION_BYTES: usize = 24;
@@ -21,8 +23,10 @@ impl SubjectState {
     pub fn memory_bytes(&self) -> usize {
         let attributes: usize = self.attributes.values().map(|held| attribute(held)).sum();
         let consents: usize = self.consents.records().iter().map(consent).sum();
+        let mut lists = BTreeSet::new();
+        let grants = self.grants.values();
         let grants: usize =
-            self.grants.values().map(|grant| size_of::<GrantState>() + issued(&grant.issued)).sum();
+            grants.map(|grant| size_of::<GrantState>() + issued(&grant.issued, &mut lists)).sum();
         let rights = &self.rights;
         let rights =
             rights.requests.len() + rights.holds.len() + rights.fences.len() + rights.artifacts.len();
@@ -44,12 +48,23 @@ fn consent(record: &ConsentRecord) -> usize {
     size_of::<ConsentRecord>() + lists.into_iter().map(texts).sum::<usize>() + ALLOCATION_BYTES
 }
 
-fn issued(grant: &GrantIssued) -> usize {
-    let allowed = grant.allowed.iter().map(|allowed| {
-        size_of_val(allowed) + texts([&allowed.key, &allowed.category]) + 2 * (16 + ALLOCATION_BYTES)
+/// `lists` are those that were counted with another grant that has them too.
+fn issued<'a>(grant: &'a Issued, lists: &mut BTreeSet<*const ()>) -> usize {
+    let mut count = |list: *const (), bytes: &dyn Fn() -> usize| if lists.insert(list) { bytes() } else { 0 };
+    let allowed = count(Arc::as_ptr(&grant.allowed).cast(), &|| {
+        let one = |allowed: &'a GrantedAttribute| {
+            size_of_val(allowed) + texts([&allowed.key, &allowed.category]) + 2 * (16 + ALLOCATION_BYTES)
+        };
+        grant.allowed.iter().map(one).sum()
     });
+    let withheld = count(Arc::as_ptr(&grant.withheld).cast(), &|| {
+        let one =
+            |class: &'a WithheldClass| size_of_val(class) + texts([&class.category]) + 2 * ALLOCATION_BYTES;
+        grant.withheld.iter().map(one).sum()
+    });
+    let bounds = count(Arc::as_ptr(&grant.bounds).cast(), &|| size_of_val(&*grant.bounds));
     let short = [&grant.purpose, &grant.recipient, &grant.interaction];
-    allowed.sum::<usize>() + texts(short) + texts(&grant.categories) + texts(&grant.keys)
+    allowed + withheld + bounds + texts(short) + texts(&grant.categories) + texts(&grant.keys)
 }
 
 #[cfg(test)]

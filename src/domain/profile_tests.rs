@@ -105,6 +105,22 @@ fn grants_that_have_ended_do_not_pile_up() {
 }
 
 #[test]
+fn grants_that_allow_the_same_hold_it_together() {
+    let granted = |key: &str| GrantedAttribute { key: key.into(), ..Default::default() };
+    let grant = |keys: &[&str]| {
+        let allowed = keys.iter().map(|key| granted(key)).collect();
+        Event::GrantIssued(GrantIssued { expires_at_ms: 100, allowed, ..GrantIssued::default() })
+    };
+    let state = fold(vec![grant(&["a", "b"]), grant(&["a"]), grant(&["a", "b"])]);
+    let allowed: Vec<_> = state.grants.values().map(|grant| Arc::clone(&grant.issued.allowed)).collect();
+    assert!(Arc::ptr_eq(&allowed[0], &allowed[2]) && !Arc::ptr_eq(&allowed[0], &allowed[1]));
+    assert_eq!((allowed[1].len(), allowed[2][1].key.as_str()), (1, "b"));
+    let (two, three) = (fold(vec![grant(&["a"]), grant(&["a", "b"])]), state);
+    let another = three.memory_bytes() - two.memory_bytes();
+    assert!(another < 500, "{another} bytes for a grant that allows what another does");
+}
+
+#[test]
 fn the_first_revocation_counts() {
     let revoked = |reason| Event::GrantRevoked {
         grant: event_id(0),
