@@ -6,6 +6,8 @@ use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
 
 /// Why no line can be made of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,19 +37,19 @@ pub(super) enum State {
 
 /// An entry as a bundle carries it. Serialised by serde_json without spaces, it has one form only.
 #[derive(Clone, Serialize)]
-pub struct EntryLine {
+pub struct EntryLine<'a> {
     pub(super) position: u64,
     pub(super) state: State,
     pub(super) recorded_at_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    entry: Option<String>,
+    entry: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "in_json")]
     pub(super) body: Option<EventBody>,
 }
 
-impl EntryLine {
+impl<'a> EntryLine<'a> {
     /// A line for an entry that is there: present if its body is plain or `key` opens it, withheld without a key.
     ///
     /// # Errors
@@ -65,14 +67,14 @@ impl EntryLine {
             (None, Some(key)) => Some(parsed.open(key)?),
             (None, None) => None,
         };
-        Ok(Self::of(position, recorded_at_ms, bytes, key, body))
+        Ok(Self::of(position, recorded_at_ms, STANDARD.encode(bytes).into(), key, body))
     }
 
-    /// As [`EntryLine::new`], of parts that belong together.
+    /// As [`EntryLine::new`], of parts that belong together; `entry` in base64.
     pub(super) fn of(
         position: u64,
         recorded_at_ms: u64,
-        bytes: &[u8],
+        entry: Cow<'a, str>,
         key: Option<&EventKey>,
         body: Option<EventBody>,
     ) -> Self {
@@ -80,7 +82,7 @@ impl EntryLine {
             position,
             state: if body.is_some() { State::Present } else { State::Withheld },
             recorded_at_ms,
-            entry: Some(STANDARD.encode(bytes)),
+            entry: Some(entry),
             key: key.map(|key| STANDARD.encode(key.as_bytes())),
             body,
         }
@@ -100,6 +102,26 @@ impl EntryLine {
     pub fn to_bytes(&self) -> Result<Vec<u8>, LineError> {
         serde_json::to_vec(self).map_err(|error| LineError::Json(error.to_string()))
     }
+
+    /// Whether the line is these bytes.
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        let mut left = Left(bytes);
+        serde_json::to_writer(&mut left, self).is_ok() && left.0.is_empty()
+    }
+}
+
+/// What is left of bytes that are compared with what is written; it fails at the first that differs.
+struct Left<'a>(&'a [u8]);
+
+impl Write for Left<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn in_json<S: Serializer>(body: &Option<EventBody>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -109,14 +131,17 @@ fn in_json<S: Serializer>(body: &Option<EventBody>, serializer: S) -> Result<S::
     }
 }
 
-/// A line as read, before anything about it is believed. The body is not read: it is made again from the entry.
+/// A line as read, before anything about it is believed. The body is not read: it is made again from the entry. Base64 and
+/// hex need no escapes, so that strings can stay where they are.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawLine {
+pub(super) struct RawLine<'a> {
     pub position: u64,
     pub state: State,
     pub recorded_at_ms: u64,
-    pub entry: Option<String>,
-    pub key: Option<String>,
+    #[serde(borrow)]
+    pub entry: Option<&'a str>,
+    #[serde(borrow)]
+    pub key: Option<&'a str>,
     pub body: Option<serde::de::IgnoredAny>,
 }

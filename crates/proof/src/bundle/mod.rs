@@ -5,6 +5,7 @@
 mod chain;
 mod check;
 mod erased;
+mod files;
 mod leaves;
 mod line;
 mod manifest;

@@ -2,20 +2,19 @@
 
 use super::chain::Chains;
 use super::check::{Checked, CheckedFile, Checking, Content};
+use super::files::Files;
 use super::leaves::LeafHashes;
-use super::manifest::{self, Manifest, ManifestFile};
 use super::member::{MEMBER_BYTES_MAX, Member};
 use super::people::People;
 use super::report::{Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use super::spool;
-use crate::checkpoint::{Checkpoint, VerifierKey, open_note};
+use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
 use crate::witness::{WitnessKey, cosignatures};
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -68,15 +67,13 @@ pub fn verify(
         checkpoint_note: String::new(),
         checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
         last: None,
-        files: Vec::new(),
-        manifest: Vec::new(),
+        files: Files::default(),
         leaf_hashes: LeafHashes::default(),
         checking: None,
         given: 0,
         deferred: None,
         next: 0,
         reading: None,
-        documents: BTreeMap::new(),
         report: Report::default(),
     };
     let walked = source::walk(source, &mut verifier);
@@ -99,9 +96,7 @@ struct Verifier<'a> {
     checkpoint_note: String,
     checkpoint: Checkpoint,
     last: Option<Member>,
-    /// Digests as computed here, for comparison with the manifest.
-    files: Vec<ManifestFile>,
-    manifest: Vec<u8>,
+    files: Files,
     leaf_hashes: LeafHashes,
     /// The file of entries that was read last, while nobody has looked at what came out of it.
     checking: Option<(Member, Checking)>,
@@ -112,8 +107,6 @@ struct Verifier<'a> {
     next: u64,
     /// From the first entry to the last.
     reading: Option<Reading>,
-    /// Digest of each file of bounds and notices that has to come.
-    documents: BTreeMap<Member, Hash>,
     report: Report,
 }
 
@@ -165,21 +158,13 @@ impl Verifier<'_> {
             Member::Checkpoint => self.checkpoint(&bytes)?,
             Member::Keys => self.keys(&bytes)?,
             Member::Bounds(position) | Member::Notices(position) => {
-                self.document(member, position, &bytes)?;
+                self.files.document(member, position, &bytes)?;
             }
             Member::ManifestNote => return self.note(&bytes),
             Member::Entries(_) | Member::LeafHashes | Member::Report | Member::Manifest => {}
         }
-        if member == Member::Manifest {
-            self.manifest = bytes.to_vec();
-        } else {
-            self.seen(member, bytes.len() as u64, Sha256::digest(bytes.as_slice()).into());
-        }
+        self.files.take(member, &bytes);
         Ok(())
-    }
-
-    fn seen(&mut self, member: Member, length: u64, digest: Hash) {
-        self.files.push(ManifestFile::of(member, length, &digest));
     }
 
     /// The key that signed the checkpoint, and the bundle.
@@ -312,7 +297,7 @@ impl Verifier<'_> {
         read.map_err(|reason| VerifyFailure::at(member, reason))?;
         aside.rewind().map_err(set_aside_failed)?;
         self.leaf_hashes = aside;
-        self.seen(member, length, digest.finalize().into());
+        self.files.take_digest(member, length, &digest.finalize().into());
         self.compare_tree(length, &tree, continues);
         Ok(())
     }
@@ -376,10 +361,7 @@ impl Verifier<'_> {
             Content::Sealed(..) => report.opened += 1,
             Content::Plain(_, body) => {
                 report.plain += 1;
-                if let Some(member) = manifest::document_member(checked.position, body) {
-                    let document = manifest::document(body).map_err(|error| error.to_string())?;
-                    self.documents.insert(member, Sha256::digest(document).into());
-                }
+                self.files.expect(checked.position, body)?;
             }
         }
         report.entries += 1;
@@ -418,52 +400,12 @@ impl Verifier<'_> {
         self.deferred.take().map_or(Ok(()), Err)
     }
 
-    fn document(&mut self, member: Member, position: u64, bytes: &[u8]) -> Result<(), VerifyFailure> {
-        let digest: Hash = Sha256::digest(bytes).into();
-        match self.documents.remove(&member) {
-            Some(due) if due == digest => Ok(()),
-            Some(_) => {
-                Err(VerifyFailure::entry(position, member, "not what the entry at this position says"))
-            }
-            None => Err(VerifyFailure::entry(position, member, "no such event at this position")),
-        }
-    }
-
     fn note(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
-        let failed = |reason: String| VerifyFailure::at(Member::ManifestNote, reason);
-        if let Some((missing, _)) = self.documents.first_key_value() {
-            return Err(self.missing(*missing));
+        if let Some(member) = self.files.missing() {
+            return Err(self.missing(member));
         }
-        let note = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-        let text = open_note(note, self.key()).map_err(|error| failed(error.to_string()))?;
-        // A second signature would be bytes that nothing checks.
-        if note.lines().count() != text.lines().count() + 2 {
-            return Err(failed("more than one signature".to_owned()));
-        }
-        if text != manifest::note_text(self.keys.origin(), &self.manifest) {
-            return Err(failed("the manifest is not the one that was signed".to_owned()));
-        }
+        self.files.signed(bytes, self.key(), self.checkpoint.size)?;
         self.report.signatures += 1;
-        self.compare()
-    }
-
-    /// Each file against the signed manifest.
-    fn compare(&self) -> Result<(), VerifyFailure> {
-        let failed = |reason: String| VerifyFailure::at(Member::Manifest, reason);
-        let said: Manifest =
-            serde_json::from_slice(&self.manifest).map_err(|error| failed(error.to_string()))?;
-        for file in &self.files {
-            if !said.files.contains(file) {
-                return Err(VerifyFailure::at(&file.name, "its digest or length is not the manifest's"));
-            }
-        }
-        if let Some(file) = said.files.iter().find(|file| !self.files.contains(file)) {
-            return Err(VerifyFailure::at(&file.name, "in the manifest, but missing"));
-        }
-        let again = Manifest::new(self.keys.origin(), self.checkpoint.size, self.files.clone()).to_bytes();
-        if again.map_err(|error| failed(error.to_string()))? != self.manifest {
-            return Err(failed("not in the form of a manifest of this log".to_owned()));
-        }
         Ok(())
     }
 

@@ -118,7 +118,7 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// # Errors
     /// It is not the next one, its line is too large, or writing fails.
-    pub fn entry(&mut self, line: &EntryLine) -> Result<(), BundleError> {
+    pub fn entry(&mut self, line: &EntryLine<'_>) -> Result<(), BundleError> {
         if !self.hashes_written || line.position != self.next || self.next >= self.checkpoint.size {
             return Err(BundleError::Order("entries follow the leaf hashes, each position once"));
         }

@@ -92,3 +92,53 @@ fn terms(terms: ConsentTerms) -> ConsentTerms {
         ..ConsentTerms::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    const CANARY: &str = "canary";
+
+    fn said() -> Option<ConsentTerms> {
+        let text = || CANARY.to_owned();
+        let notice = NoticeRef { id: text(), version: text(), language: text(), digest: vec![0; 32] };
+        Some(ConsentTerms { channel: text(), notice: Some(notice), ..ConsentTerms::default() })
+    }
+
+    #[test]
+    fn values_and_what_they_rest_on_are_left_out() {
+        let text = || CANARY.to_owned();
+        let attribute = Some(Attribute {
+            key: "kept".to_owned(),
+            value_json: text(),
+            evidence: vec![text()],
+            model: text(),
+            from_replies: vec![text()],
+            ..Attribute::default()
+        });
+        let withheld = vec![WithheldClass { category: text(), policy: text(), ..WithheldClass::default() }];
+        let events = [
+            Event::AttributeRecorded(AttributeRecorded { attribute: attribute.clone() }),
+            Event::AttributeCorrected(AttributeCorrected { attribute, ..AttributeCorrected::default() }),
+            Event::AttributeRemoved(AttributeRemoved { reason: text(), ..AttributeRemoved::default() }),
+            Event::AttributeContested(AttributeContested { reason: text(), ..AttributeContested::default() }),
+            Event::ConsentGiven(ConsentGiven { terms: said() }),
+            Event::ConsentRenewed(ConsentRenewed { terms: said() }),
+            Event::ConsentRefused(ConsentRefused { terms: said() }),
+            Event::ConsentWithdrawn(ConsentWithdrawn { terms: said() }),
+            Event::GrantIssued(GrantIssued { withheld, ..GrantIssued::default() }),
+            Event::BoundsPublished(BoundsPublished { policies: text(), ..BoundsPublished::default() }),
+        ];
+        for event in events {
+            let body = |event| EventBody { event, ..EventBody::default() }.encode_to_vec();
+            let has =
+                |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+            let whole = body(Some(event.clone()));
+            assert!(has(&whole, CANARY), "{event:?}");
+            let left = body(essence(event.clone()));
+            assert!(!has(&left, CANARY) && has(&left, "kept") == has(&whole, "kept"), "{event:?}");
+        }
+        assert_eq!(essence(Event::GrantUsed(GrantUsed { reply: text(), ..GrantUsed::default() })), None);
+    }
+}

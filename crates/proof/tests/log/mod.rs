@@ -190,7 +190,7 @@ impl Log {
         Checkpoint { origin: ORIGIN.into(), size, root: tree.root() }.sign(&self.key)
     }
 
-    pub fn line(&self, position: u64) -> EntryLine {
+    pub fn line(&self, position: u64) -> EntryLine<'static> {
         let at = position as usize;
         if self.erased.contains(&position) {
             return EntryLine::erased(position, self.recorded[at]);
