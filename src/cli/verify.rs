@@ -24,7 +24,7 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
 /// thing that does not hold is named with its position and reason; the exit status is 4 then.
 ///
-/// Of a large bundle some 300 bytes an entry are put aside in temporary files (where TMPDIR says): no values of facts, but
+/// Of a large bundle some 250 bytes an entry are put aside in temporary files (where TMPDIR says): no values of facts, but
 /// whose fact is of which category. They have no names, and are gone when the command ends, however it ends.
 ///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`

@@ -46,7 +46,7 @@ pub enum Progress {
 /// `progress` is told now and then. Grants that should not have been issued are no failure but part of the report.
 ///
 /// Memory does not follow the number of entries or of people, but for two bits an entry: what is needed again later is
-/// put aside, without the values of facts, in temporary files that have no names (up to 400 bytes an entry or so, where
+/// put aside, without the values of facts, in temporary files that have no names (some 250 bytes an entry, where
 /// the environment's `TMPDIR` says). It does follow the entries of one file (16 MiB at most), the number of definitions,
 /// versions of bounds and notices, and where entries were erased the number of chains that go on behind them (16 bytes).
 ///
