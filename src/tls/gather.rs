@@ -11,13 +11,15 @@ use tokio::io::AsyncWrite;
 
 /// Bytes held back until the flush, at most; what is more is written at once.
 const HELD_BYTES_MAX: usize = 64 << 10;
-/// Room made for the first of them.
+/// Room made for the first of them, at least.
 const HELD_BYTES: usize = 4 << 10;
 
 /// What waits for the next flush of one connection.
 #[derive(Default)]
 pub struct Gather {
     held: Vec<u8>,
+    /// What the last flush took: growing to it step by step would copy, and overwrite, twice as much.
+    took: usize,
     /// Of `held`, so many were written.
     written: usize,
     /// Others had their turn since the last flush.
@@ -42,7 +44,7 @@ impl Gather {
             }
         }
         if self.held.capacity() == 0 {
-            self.held.reserve(HELD_BYTES);
+            self.held.reserve(self.took.max(HELD_BYTES));
         }
         self.held.extend_from_slice(from);
         Poll::Ready(Ok(from.len()))
@@ -81,8 +83,10 @@ impl Gather {
                 count => self.written = self.written.saturating_add(count),
             }
         }
-        // Freed and not kept: there are answers about people in it.
-        *self = Self { has_yielded: self.has_yielded, ..Self::default() };
+        if !self.held.is_empty() {
+            // Freed and not kept: there are answers about people in it.
+            *self = Self { took: self.held.len(), has_yielded: self.has_yielded, ..Self::default() };
+        }
         Poll::Ready(Ok(()))
     }
 }
