@@ -20,6 +20,9 @@ const BATCH_BYTES_MAX: u64 = 4 << 20;
 const LOCK_TRIES_MAX: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
+/// What sled calls its file.
+const FILE: &str = "db";
+
 /// One sled database with one tree.
 pub struct Database {
     db: Db,
@@ -82,7 +85,7 @@ impl Database {
             }
             opened.map_err(failed)
         })?;
-        let file = File::options().read(true).write(true).open(dir.join("db"));
+        let file = File::options().read(true).write(true).open(dir.join(FILE));
         let file = file.map_err(disk::io("opening a database's file"))?;
         disk::sync_dir(dir)?;
         let length = disk::length(&file)?;
@@ -129,9 +132,11 @@ impl Database {
         unless_panicked(|| self.tree.apply_batch(batch).map_err(failed))
     }
 
-    /// Has the system read the file in order, for whoever reads all records by their keys.
-    pub fn read_ahead(&self) {
-        disk::read_ahead(&self.file);
+    /// Has the system read the file of a database in order, for whoever opens it and reads all records by their keys.
+    pub fn read_ahead(dir: &Path) {
+        if let Ok(file) = File::open(dir.join(FILE)) {
+            disk::read_ahead(&file);
+        }
     }
 
     /// Makes everything applied so far durable.

@@ -2,21 +2,21 @@
 //! write to memory; [`Index::settle`] brings what came since into sled. All of it is rebuilt from the segments where it
 //! lags, but for further records, which only their owner can give back.
 
-use super::database::{BATCH_OPERATIONS_MAX, Database};
-use super::lists::{self, Lists};
-use super::mark::Extent;
+mod holds;
+mod pieces;
+
+use super::database::Database;
+use super::lists;
 use super::pending::{self, Generation, Pending};
 use super::records::{self, Chunk, DONE, Span};
-use super::runs::{self, Run, Runs};
+use super::runs::{self, Runs};
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
-use sled::Batch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// The index.
 pub struct Index {
@@ -27,11 +27,6 @@ pub struct Index {
     /// How many wait for it to be done.
     hurried: AtomicUsize,
 }
-
-/// Between two pieces, which take about a millisecond each: so others have most of the core.
-const REST: Duration = Duration::from_millis(3);
-/// With more records waiting than this there is no rest.
-const RESTING_RECORDS_MAX: usize = 65_536;
 
 /// What of an entry is indexed.
 pub struct Clear<'a> {
@@ -57,108 +52,6 @@ const CHUNKS_READ: usize = 16;
 
 /// A change of the sum, by the position of the entry that it belongs to: what was taken out.
 pub type Forgotten = (u64, u64);
-
-/// What was found of the records of some entries.
-#[derive(Default)]
-struct Summed {
-    sum: u64,
-    /// For each record with something of entries behind those, how only the rest is left; each at once.
-    behind: Vec<Vec<runs::Change>>,
-}
-
-impl Summed {
-    fn add(&mut self, key: &[u8], value: &[u8], size: u64) {
-        if records::is_chunk(key) {
-            let mut chunk = Chunk::decode(key, Some(value));
-            let (held, over): (Vec<_>, Vec<_>) = chunk.entries().partition(|(_, position)| *position < size);
-            for (version, position) in held {
-                self.sum = self.sum.wrapping_add(records::subject_sum(chunk.handle, version, position));
-            }
-            if !over.is_empty() {
-                over.iter().for_each(|(version, _)| chunk.set(*version, None));
-                self.behind.push(vec![(key.to_vec(), chunk.encode())]);
-            }
-            return;
-        }
-        // By the million at a start: not taken apart unless something of it goes.
-        let (mut sum, mut over) = (0_u64, false);
-        let mut take = |position: u64, share: &dyn Fn() -> u64| {
-            if position < size { sum = sum.wrapping_add(share()) } else { over = true }
-        };
-        if lists::is_lists(key) {
-            lists::for_each(key, value, |position, list| take(position, &|| lists::sum(position, list)));
-        } else if runs::is_run(key) {
-            runs::for_each(value, |key, value| {
-                take(records::number(value, 0), &|| records::sum(key, value));
-            });
-        } else if let Some(position) = records::position_of(key, value) {
-            take(position, &|| records::sum(key, value));
-        }
-        self.sum = self.sum.wrapping_add(sum);
-        if over {
-            self.behind.push(rest_of(key, value, size));
-        }
-    }
-}
-
-/// Leaves of a record what does not belong to entries at position `size` and behind.
-fn rest_of(key: &[u8], value: &[u8], size: u64) -> Vec<runs::Change> {
-    if lists::is_lists(key) {
-        let mut lists = Lists::decode(key, Some(value));
-        lists.cut(size);
-        return vec![(key.to_vec(), lists.encode())];
-    }
-    if runs::is_run(key) {
-        let mut run = Run::decode(value);
-        run.cut(size);
-        return run.changes(key.to_vec());
-    }
-    vec![(key.to_vec(), None)]
-}
-
-/// A batch that is applied in pieces.
-struct Pieces<'a> {
-    index: &'a Index,
-    batch: Batch,
-    operations: usize,
-    /// Makes room before each piece, where nobody did for all of them.
-    makes_room: bool,
-    /// Rests between pieces, unless somebody waits.
-    rests: bool,
-}
-
-impl Pieces<'_> {
-    fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), StoreError> {
-        self.change_at_once(vec![(key, value)])
-    }
-
-    /// All of these in one piece.
-    fn change_at_once(&mut self, changes: Vec<runs::Change>) -> Result<(), StoreError> {
-        self.operations = self.operations.saturating_add(changes.len());
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.batch.insert(key, value),
-                None => self.batch.remove(key),
-            }
-        }
-        if self.operations < BATCH_OPERATIONS_MAX {
-            return Ok(());
-        }
-        self.apply()?;
-        if self.rests && self.index.may_rest() {
-            std::thread::sleep(REST);
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self) -> Result<(), StoreError> {
-        if self.makes_room {
-            self.index.database.make_room_or_use_held()?;
-        }
-        self.operations = 0;
-        self.index.database.apply(std::mem::take(&mut self.batch))
-    }
-}
 
 /// Frames on their way into the index, by whoever commits and by recovery alike.
 pub struct Adding<'a> {
@@ -221,8 +114,9 @@ impl Index {
         })
     }
 
-    fn pieces(&self) -> Pieces<'_> {
-        Pieces { index: self, batch: Batch::default(), operations: 0, makes_room: false, rests: false }
+    /// Has the system read the index of this folder, for whoever opens it and reads it through.
+    pub fn read_ahead(dir: &Path) {
+        Database::read_ahead(dir);
     }
 
     /// So many entries were indexed, thus durable, at least.
@@ -254,10 +148,6 @@ impl Index {
         self.bring_all(true)
     }
 
-    fn may_rest(&self) -> bool {
-        self.hurried.load(Ordering::Relaxed) == 0 && self.waiting() < RESTING_RECORDS_MAX
-    }
-
     fn bring_all(&self, rests: bool) -> Result<(), StoreError> {
         let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice: what an earlier attempt could not bring goes first.
@@ -273,7 +163,7 @@ impl Index {
     }
 
     fn bring(&self, leaving: &Generation, rests: bool) -> Result<(), StoreError> {
-        let mut pieces = Pieces { makes_room: true, rests, ..self.pieces() };
+        let mut pieces = self.pieces_with_room(rests);
         let mut entries = leaving.subjects.iter().peekable();
         while let Some(((handle, version), position)) = entries.next() {
             let key = records::chunk_key(*handle, *version);
@@ -312,43 +202,6 @@ impl Index {
 
     fn chunk(&self, key: &[u8]) -> Result<Chunk, StoreError> {
         Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
-    }
-
-    /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
-    /// while nothing is pending. All cores share in reading.
-    pub fn holds(&self, extent: &Extent) -> Result<bool, StoreError> {
-        let parts = records::parts(extent.size);
-        let next = AtomicUsize::new(0);
-        let some = || -> Result<Summed, StoreError> {
-            let mut summed = Summed::default();
-            while let Some((from, to)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let each = |key: &[u8], value: &[u8]| {
-                    summed.add(key, value, extent.size);
-                    true
-                };
-                self.database.for_each_while(from, to.as_deref(), each)?;
-            }
-            Ok(summed)
-        };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let all = std::thread::scope(|scope| {
-            scope.spawn(|| self.database.read_ahead());
-            let workers: Vec<_> = (1..cores).map(|_| scope.spawn(some)).collect();
-            let own = some();
-            let stopped =
-                |_| Err(StoreError::Damaged { what: "database", place: "while it was read".into() });
-            let others = workers.into_iter().map(|worker| worker.join().unwrap_or_else(stopped));
-            others.chain([own]).collect::<Result<Vec<_>, _>>()
-        })?;
-        let sum = all.iter().fold(0_u64, |sum, part| sum.wrapping_add(part.sum));
-        if sum != extent.sum {
-            return Ok(false);
-        }
-        let mut pieces = self.pieces();
-        let behind = all.into_iter().flat_map(|part| part.behind);
-        behind.into_iter().try_for_each(|rest| pieces.change_at_once(rest))?;
-        pieces.apply()?;
-        Ok(true)
     }
 
     /// Gives further records back. Not durable yet. Only while nothing is pending.

@@ -56,7 +56,8 @@ pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundInd
     let path = dir.join("index");
     let open = || Index::open(&path, options.index_cache_bytes, options.room_bytes);
     let mut entries = 0;
-    let opened = open().and_then(|index| {
+    let mut look = || {
+        let index = open()?;
         entries = index.entries()?;
         let good = match (mark.clean, mark.extent.size) {
             (_, 0) => entries == 0,
@@ -64,6 +65,13 @@ pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundInd
             (false, _) => mark.indexed && entries > 0 && index.holds(&mark.extent)?,
         };
         Ok(good.then_some(index))
+    };
+    let opened = std::thread::scope(|scope| {
+        if !mark.clean && mark.extent.size > 0 {
+            // From the beginning: sled reads for seconds before its records can be looked at.
+            scope.spawn(|| Index::read_ahead(&path));
+        }
+        look()
     });
     match opened {
         Ok(Some(index)) => Ok(FoundIndex { index, state: IndexState { good: true, entries } }),
