@@ -7,7 +7,9 @@
 use super::LedgerError;
 use crate::clock::Clock;
 use crate::secret;
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use ed25519_dalek::ed25519::signature::{self, Keypair};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::entry::key_id;
 use sayso_proof::keys::KeyChain;
@@ -20,6 +22,8 @@ use zeroize::Zeroizing;
 /// An Ed25519 key; zeroized when dropped.
 pub struct LogKey {
     key: SigningKey,
+    /// The same key: makes the same signatures in less than half of the time. None where it finds another public key.
+    swift: Option<Ed25519KeyPair>,
     /// What entries name it by.
     id: [u8; 8],
 }
@@ -49,8 +53,9 @@ impl LogKey {
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
-        let id = key_id(&key.verifying_key());
-        Self { key, id }
+        let public = key.verifying_key();
+        let swift = Ed25519KeyPair::from_seed_and_public_key(seed, public.as_bytes()).ok();
+        Self { key, swift, id: key_id(&public) }
     }
 
     /// What entries name it by.
@@ -65,10 +70,25 @@ impl LogKey {
         self.key.verifying_key()
     }
 
-    /// What signs.
+    /// What signs where that is rare.
     #[must_use]
     pub fn signing(&self) -> &SigningKey {
         &self.key
+    }
+}
+
+impl Signer<Signature> for LogKey {
+    fn try_sign(&self, message: &[u8]) -> Result<Signature, signature::Error> {
+        let swiftly = self.swift.as_ref().and_then(|key| key.try_sign(message).ok());
+        swiftly.map_or_else(|| self.key.try_sign(message), |made| Signature::from_slice(made.as_ref()))
+    }
+}
+
+impl Keypair for LogKey {
+    type VerifyingKey = VerifyingKey;
+
+    fn verifying_key(&self) -> VerifyingKey {
+        self.verifying()
     }
 }
 
@@ -230,6 +250,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::clock::SystemClock;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Two implementations, one signature.
+        #[test]
+        fn both_make_the_same_signature(seed: [u8; 32], message in prop::collection::vec(any::<u8>(), 0..2_000)) {
+            let key = LogKey::from_seed(&seed);
+            let made = key.swift.as_ref().unwrap().sign(&message);
+            prop_assert_eq!(made.as_ref(), key.key.sign(&message).to_bytes());
+            prop_assert_eq!(key.sign(&message).to_bytes(), key.key.sign(&message).to_bytes());
+            prop_assert!(key.verifying().verify_strict(&message, &key.sign(&message)).is_ok());
+        }
+    }
 
     fn found(
         keys: &LogKeys,

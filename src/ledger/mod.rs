@@ -238,7 +238,7 @@ impl Ledger {
     /// The payload is not one that `sayso_proof::entry` made.
     pub fn sign(&self, payload: Vec<u8>) -> Result<SignedEntry, EntryError> {
         let key = Arc::clone(&self.signing().key);
-        let bytes = entry::sign(payload, &self.origin, key.signing())?;
+        let bytes = entry::sign(payload, &self.origin, &*key)?;
         let (leaf_hash, header) = (merkle::leaf_hash(&bytes), entry::parse_header(&bytes)?);
         Ok(SignedEntry { bytes, leaf_hash, header, key_id: key.id() })
     }
@@ -449,7 +449,7 @@ impl Ledger {
     /// A signed note under the log's name. The text must not be a checkpoint's.
     #[must_use]
     pub fn sign_note(&self, text: &str) -> String {
-        checkpoint::sign_note(text, &self.origin, self.signing().key.signing())
+        checkpoint::sign_note(text, &self.origin, &*self.signing().key)
     }
 
     /// Takes no more writes, finishes those that wait, and has everything durable.

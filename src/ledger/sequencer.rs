@@ -64,9 +64,9 @@ pub(super) fn sign_checkpoint(
 ) -> SignedCheckpoint {
     let (size, root) = (frontier.size(), frontier.root());
     let checkpoint = Checkpoint { origin: origin.to_owned(), size, root };
-    let mut note = checkpoint.sign(by.key.signing());
+    let mut note = checkpoint.sign(&*by.key);
     if let Some(before) = by.also_at(now_ms) {
-        note = cosign_note(&note, origin, before.signing());
+        note = cosign_note(&note, origin, before);
     }
     SignedCheckpoint { note, size, root }
 }

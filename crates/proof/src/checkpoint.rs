@@ -1,9 +1,10 @@
 //! Signed notes and checkpoints: C2SP signed-note and tlog-checkpoint, with Ed25519 keys.
 
 use crate::merkle::Hash;
+use crate::signer::LogSigner;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -113,7 +114,7 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains('+') && !name.chars().any(char::is_whitespace)
 }
 
-fn signature_line(text: &str, name: &str, key: &SigningKey) -> String {
+fn signature_line(text: &str, name: &str, key: &impl LogSigner) -> String {
     let verifier = VerifierKey { name: name.to_owned(), key: key.verifying_key() };
     let mut blob = verifier.id().to_vec();
     blob.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
@@ -122,13 +123,13 @@ fn signature_line(text: &str, name: &str, key: &SigningKey) -> String {
 
 /// A note of `text` (which ends in a newline) with one signature.
 #[must_use]
-pub fn sign_note(text: &str, name: &str, key: &SigningKey) -> String {
+pub fn sign_note(text: &str, name: &str, key: &impl LogSigner) -> String {
     format!("{text}\n{}", signature_line(text, name, key))
 }
 
 /// A note with one more signature, by another key over the same text. What is no note is given back as it is.
 #[must_use]
-pub fn cosign_note(note: &str, name: &str, key: &SigningKey) -> String {
+pub fn cosign_note(note: &str, name: &str, key: &impl LogSigner) -> String {
     let text = note.rsplit_once("\n\n").and_then(|(text, _)| note.get(..=text.len()));
     text.map_or_else(|| note.to_owned(), |text| format!("{note}{}", signature_line(text, name, key)))
 }
@@ -242,7 +243,7 @@ impl Checkpoint {
 
     /// The signed note.
     #[must_use]
-    pub fn sign(&self, key: &SigningKey) -> String {
+    pub fn sign(&self, key: &impl LogSigner) -> String {
         sign_note(&self.to_text(), &self.origin, key)
     }
 

@@ -3,9 +3,10 @@
 use crate::cose::{self, Envelope};
 use crate::event::EventBody;
 use crate::merkle::Hash;
+use crate::signer::LogSigner;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use hkdf::Hkdf;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -204,7 +205,7 @@ pub fn key_id(key: &VerifyingKey) -> [u8; 8] {
 ///
 /// # Errors
 /// The payload is not one that [`seal`] or [`plain`] made.
-pub fn sign(payload: Vec<u8>, origin: &str, key: &SigningKey) -> Result<Vec<u8>, EntryError> {
+pub fn sign(payload: Vec<u8>, origin: &str, key: &impl LogSigner) -> Result<Vec<u8>, EntryError> {
     let issued_at = parse_payload(&payload)?.header.sealed_at_ms / 1000;
     let key_id = key_id(&key.verifying_key());
     let mut envelope = Envelope { key_id, origin, issued_at, payload: &payload, signature: [0; 64] };

@@ -15,5 +15,8 @@ pub mod keys;
 pub mod merkle;
 pub mod proof;
 pub mod replay;
+mod signer;
 pub mod witness;
 pub mod writer;
+
+pub use signer::LogSigner;
