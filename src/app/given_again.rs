@@ -1,17 +1,21 @@
 //! The same question in the same conversation is answered by the grant that it was answered by before: from memory, without
 //! another event. That is no answer of its own: it is given only where a decision of this very moment allows the same
-//! facts, by the same consents, under the same bounds, and withholds the same; otherwise the question is answered anew. How
-//! often a grant was given again is counted, and written down with the person as `GrantGivenAgain`.
+//! facts, by the same consents, under the same bounds, and withholds the same; otherwise the question is answered anew. The
+//! decision itself is made again where anything has happened since that it may depend on. How often a grant was given again is
+//! counted, and written down with the person as `GrantGivenAgain`.
 
-use super::evaluate_use::{UseCase, decide, with_values};
+use super::evaluate_use::{Allowed, UseCase, decide};
 use super::lane::Lane;
 use super::request_grant::{Grant, GrantRequest};
+use super::rules::Rules;
 use super::write::{EventReceipt, Receipt, WriteOptions};
 use super::{App, AppError, Caller};
-use crate::bounds::Decision;
+use crate::bounds::{Decision, steady_until_ms};
 use crate::domain::event::{Event, GrantGivenAgain};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::{GrantState, Issued, SubjectState};
+use sayso_proof::event::GrantedAttribute;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::task::JoinSet;
 
@@ -35,6 +39,31 @@ struct Given {
     /// The lifetime that was asked for, milliseconds.
     ttl_ms: u64,
     unwritten: Option<Times>,
+    /// A decision that was the same as the grant's.
+    confirmed: Option<Confirmed>,
+}
+
+/// What a decision stood on, and while that is so it needs no making again.
+#[derive(Clone)]
+struct Confirmed {
+    /// As in [`SubjectState::decisive_version`].
+    decisive_version: u64,
+    rules: Weak<Rules>,
+    /// From then on, until before then: nothing ends meanwhile.
+    span_ms: Range<u64>,
+}
+
+impl Confirmed {
+    fn by(rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> Self {
+        let span_ms = now_ms..steady_until_ms(state, now_ms);
+        Self { decisive_version: state.decisive_version, rules: Arc::downgrade(rules), span_ms }
+    }
+
+    fn holds(&self, rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> bool {
+        self.decisive_version == state.decisive_version
+            && std::ptr::eq(self.rules.as_ptr(), Arc::as_ptr(rules))
+            && self.span_ms.contains(&now_ms)
+    }
 }
 
 /// How often, and when first and last, milliseconds since the Unix epoch.
@@ -64,13 +93,24 @@ impl GivenLately {
             let Some(oldest) = written else { return };
             self.0.remove(oldest);
         }
-        self.0.push(Given { event, receipt, ttl_ms, unwritten: None });
+        self.0.push(Given { event, receipt, ttl_ms, unwritten: None, confirmed: None });
     }
 
     fn note(&mut self, event: EventId, times: Times) {
         if let Some(given) = self.0.iter_mut().find(|given| given.event == event) {
             given.unwritten = Some(given.unwritten.map_or(times, |before| before.and(times)));
         }
+    }
+
+    fn confirm(&mut self, event: EventId, confirmed: Confirmed) {
+        if let Some(given) = self.0.iter_mut().find(|given| given.event == event) {
+            given.confirmed = Some(confirmed);
+        }
+    }
+
+    /// No decision of before counts.
+    pub fn decide_anew(&mut self) {
+        self.0.iter_mut().for_each(|given| given.confirmed = None);
     }
 
     fn take_unwritten(&mut self) -> Vec<(EventId, Times)> {
@@ -140,22 +180,26 @@ impl App {
             let alike = given.ttl_ms == ttl_ms && is_for(&grant.issued, caller, asked);
             (alike && has_half_left(grant, now_ms)).then_some(grant)
         };
-        let (event, receipt, was_unwritten) = {
+        let (event, receipt, confirmed, was_unwritten) = {
             let given = lane.given();
             let found = given.0.iter().rev().find(|given| open(given).is_some())?;
-            (found.event, found.receipt.clone(), given.is_unwritten())
+            (found.event, found.receipt.clone(), found.confirmed.clone(), given.is_unwritten())
         };
         if !was_unwritten && !self.unwritten.has_room() {
             return None;
         }
         let grant = now.state.grants.get(&event)?;
-        let decision = decide(&self.rules_at(now_ms), &now.state, &caller.name, asked, now_ms);
-        if !is_same(&decision, &grant.issued) {
+        let rules = self.rules_at(now_ms);
+        let known = confirmed.is_some_and(|confirmed| confirmed.holds(&rules, &now.state, now_ms));
+        if !known && !is_same(&decide(&rules, &now.state, &caller.name, asked, now_ms), &grant.issued) {
             return None;
         }
-        let evaluation = with_values(decision, &now.state);
+        let allowed = held(&grant.issued, &now.state)?;
         {
             let mut given = lane.given();
+            if !known {
+                given.confirm(event, Confirmed::by(&rules, &now.state, now_ms));
+            }
             if !given.is_unwritten() {
                 self.unwritten.push(lane, now_ms);
             }
@@ -164,8 +208,8 @@ impl App {
         let checkpoint = self.ledger.checkpoint().note.clone();
         Some(Grant {
             id: grant.id,
-            allowed: evaluation.allowed,
-            withheld: evaluation.withheld,
+            allowed,
+            withheld: grant.issued.withheld.to_vec(),
             expires_at_ms: grant.issued.expires_at_ms,
             profile_version: grant.issued.profile_version,
             receipt: Receipt { events: vec![receipt], checkpoint, replayed: true },
@@ -310,6 +354,15 @@ fn is_same(decision: &Decision, issued: &Issued) -> bool {
     alike && decision.withheld[..] == issued.withheld[..] && decision.bounds[..] == issued.bounds[..]
 }
 
+/// What a grant allows, as it is held; nothing where any of it is not held any more.
+fn held(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
+    let one = |cited: &GrantedAttribute| {
+        let held = state.attributes.get(&cited.key).filter(|held| held.event_id.0 == cited.attribute[..])?;
+        Some(Allowed { held: Arc::clone(held), consent: EventId::from_slice(&cited.consent)? })
+    };
+    issued.allowed.iter().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -365,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_given_again_in_the_first_half_of_its_time_and_while_it_stands() {
-        let allowed = [sayso_proof::event::GrantedAttribute::default()].into();
+        let allowed = [GrantedAttribute::default()].into();
         let issued = Issued { expires_at_ms: 1_101, allowed, ..Issued::default() };
         let id = GrantId { position: 0, token: [0; 8] };
         let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None };

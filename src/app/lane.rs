@@ -90,6 +90,8 @@ impl Lane {
         })?;
         let mut now = self.write();
         (now.state, now.newest) = (state, newest);
+        // Of the same version may now be less than there was: what was decided on it counts no more.
+        self.given().decide_anew();
         Ok(())
     }
 

@@ -119,7 +119,7 @@ struct Deciding<'a> {
     verdicts: HashMap<EventId, Verdict>,
 }
 
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// The purpose whose uses, with those below it, are asked for as the action `train`.
 const TRAINING: &str = "model-training";

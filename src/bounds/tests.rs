@@ -7,6 +7,7 @@ mod personal;
 mod plain;
 mod publishing;
 mod random_policies;
+mod steady;
 mod tables;
 
 use super::circumstances::{Action, Circumstances, Facts, Person};

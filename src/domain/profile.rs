@@ -132,6 +132,16 @@ fn shared<'a, T: Clone + PartialEq + 'a>(
     others.find(|other| ***other == *list).map_or_else(|| list.into(), Arc::clone)
 }
 
+/// Whether a decision may come out otherwise after it. That a recipient says that it is an AI is one of the things that bounds
+/// may ask for.
+fn is_decisive(event: &Event) -> bool {
+    match event {
+        Event::GrantIssued(_) | Event::GrantGivenAgain(_) | Event::GrantRevoked { .. } => false,
+        Event::GrantUsed(used) => used.ai_disclosure_shown,
+        _ => true,
+    }
+}
+
 /// The person's own bounds, as they were set last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PersonalBounds {
@@ -158,6 +168,9 @@ impl GrantState {
 pub struct SubjectState {
     /// Events applied.
     pub version: u64,
+    /// The version when something was written last that a decision may depend on: anything but what is written when grants are
+    /// issued, used, given again and fall.
+    pub decisive_version: u64,
     /// By key. Shared with whoever is just being told of one.
     pub attributes: BTreeMap<String, Arc<HeldAttribute>>,
     /// Every decision.
@@ -194,6 +207,9 @@ impl SubjectState {
     /// Takes the next event in.
     pub fn apply(&mut self, event: &Recorded) {
         self.version = event.version.saturating_add(1);
+        if is_decisive(&event.event) {
+            self.decisive_version = self.version;
+        }
         self.recorded_at_ms = event.recorded_at_ms;
         self.last_sealed_at_ms = event.sealed_at_ms;
         let now_ms = event.recorded_at_ms;
