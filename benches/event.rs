@@ -15,6 +15,7 @@ use sayso::domain::codec::{self, Place};
 use sayso::domain::event::{Actor, Draft, Event, Recorded};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
+use sayso::ledger::LogKey;
 use sayso::proto::{EventBody, Provenance, Role};
 use sayso::vault::tree::{Node, Tree};
 use sayso_proof::entry::{self, Entry, EventKey, Handle, Header};
@@ -107,8 +108,13 @@ fn sign(criterion: &mut Criterion) {
     let payload = entry::seal(&header(1), &body(1), &key).unwrap();
     let bytes = entry_of(1, &key, &log_key);
     let mut group = criterion.benchmark_group("sign");
+    let copy = || payload.clone();
     group.bench_function("sign", |bencher| {
-        let copy = || payload.clone();
+        let swift = LogKey::from_seed(&[2; 32]);
+        let sign = |payload| entry::sign(payload, ORIGIN, &swift).unwrap();
+        bencher.iter_batched(copy, sign, BatchSize::SmallInput);
+    });
+    group.bench_function("sign with dalek", |bencher| {
         let sign = |payload| entry::sign(payload, ORIGIN, &log_key).unwrap();
         bencher.iter_batched(copy, sign, BatchSize::SmallInput);
     });

@@ -88,7 +88,7 @@ impl App {
         };
         check_case(asked, &rules)?;
         let decision = decide(&rules, &state, recipient, asked, now_ms);
-        Ok(with_values(decision, &state))
+        Ok(with_values(&decision, &state))
     }
 
     /// What a grant of the person was decided on, decided again: their events before it, the rules that it stood on, its
@@ -129,7 +129,7 @@ impl App {
             keys: issued.keys,
             interaction: issued.interaction,
         };
-        Ok(with_values(decide(&rules, &state, &issued.recipient, &asked, now_ms), &state))
+        Ok(with_values(&decide(&rules, &state, &issued.recipient, &asked, now_ms), &state))
     }
 
     fn rules_as_of(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
@@ -173,14 +173,14 @@ pub(super) fn decide(
     if rules.unconfirmed().is_some() { confirm_restore::withhold(decision, state) } else { decision }
 }
 
-pub(super) fn with_values(decision: Decision, state: &SubjectState) -> Evaluation {
-    let value = |allowed: crate::bounds::Allowed| {
+pub(super) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluation {
+    let value = |allowed: &crate::bounds::Allowed| {
         let held = Arc::clone(state.attributes.get(&allowed.key)?);
         Some(Allowed { held, consent: allowed.consent })
     };
     Evaluation {
-        allowed: decision.allowed.into_iter().filter_map(value).collect(),
-        withheld: decision.withheld,
+        allowed: decision.allowed.iter().filter_map(value).collect(),
+        withheld: decision.withheld.clone(),
         profile_version: state.version,
         unknown_subject: false,
     }

@@ -98,7 +98,8 @@ impl App {
             let _timed = tracing::trace_span!("decide").entered();
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
-            (decision.clone(), with_values(decision, &now.state))
+            let evaluation = with_values(&decision, &now.state);
+            (decision, evaluation)
         };
         let latest = turn.now_ms.saturating_add(ttl_ms);
         let event = GrantIssued {
@@ -107,15 +108,15 @@ impl App {
             interaction: request.asked.interaction.clone(),
             allowed: decision
                 .allowed
-                .iter()
+                .into_iter()
                 .map(|allowed| GrantedAttribute {
                     attribute: allowed.event_id.0.to_vec(),
                     consent: allowed.consent.0.to_vec(),
-                    key: allowed.key.clone(),
-                    category: allowed.category.clone(),
+                    key: allowed.key,
+                    category: allowed.category,
                 })
                 .collect(),
-            withheld: decision.withheld.clone(),
+            withheld: decision.withheld,
             expires_at_ms: decision.ends_ms.map_or(latest, |end| end.min(latest)),
             profile_version: evaluation.profile_version,
             bounds: decision.bounds,

@@ -11,8 +11,7 @@ use sayso_proof::event::Reason;
 use std::sync::LazyLock;
 
 const DAY_MS: u64 = 86_400_000;
-const YOUNG_ONLY: &str =
-    "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };";
+const YOUNG_ONLY: &str = "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };";
 static AGES: LazyLock<Bounds> = LazyLock::new(|| {
     compile(defaults().into_iter().chain([pack(Tier::Provider, "young", YOUNG_ONLY)]).collect()).unwrap()
 });

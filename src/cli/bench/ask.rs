@@ -114,7 +114,7 @@ impl Ask for Asker {
                 let request = self.people.events(person, turn.pass, 1);
                 self.clients.profile.record_attributes(request).await?;
             }
-            Mode::Grant => self.grant(person, &turn.number.to_string()).await?,
+            Mode::Grant => self.grant(person, &self.people.new_conversation(turn.number)).await?,
             Mode::Again => self.grant(person, "bench").await?,
             Mode::Check => self.check(person).await?,
             Mode::Rebuild => self.rebuild(person).await?,

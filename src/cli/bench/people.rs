@@ -4,6 +4,7 @@ use super::super::connect::client;
 use super::{Bench, Clients, Connection, Mode};
 use crate::cli::error::CliError;
 use crate::cli::progress;
+use crate::clock::{Clock, SystemClock};
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use crate::proto::{self, ConsentDecision, Provenance};
 use tonic::Status;
@@ -25,12 +26,14 @@ pub(super) struct People {
     name: String,
     first: u64,
     value_bytes: usize,
+    /// When this run began, milliseconds since the Unix epoch: no conversation of an earlier one comes again.
+    run: u64,
 }
 
 impl People {
     /// Called by this name and a number, from `first` on.
     pub fn new(name: String, first: u64, value_bytes: usize) -> Self {
-        Self { name, first, value_bytes }
+        Self { name, first, value_bytes, run: SystemClock.now_ms() }
     }
 
     pub fn subject(&self, person: u64) -> String {
@@ -54,6 +57,11 @@ impl People {
             attributes: numbers.map(attribute).collect(),
             options: None,
         }
+    }
+
+    /// The name of a conversation that there never was.
+    pub fn new_conversation(&self, number: u64) -> String {
+        format!("{}-{number}", self.run)
     }
 
     /// Asks for a grant; for a conversation, one that may be had again.

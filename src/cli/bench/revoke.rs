@@ -85,7 +85,7 @@ async fn watch(
 async fn stand(clients: &mut Clients, people: &People, person: u64, number: u64) -> Result<String, CliError> {
     clients.profile.record_attributes(people.events(person, number, 1)).await?;
     clients.consent.record_consent(people.say(person, ConsentDecision::Given)).await?;
-    let request = people.lasting_grant(person, &number.to_string());
+    let request = people.lasting_grant(person, &people.new_conversation(number));
     Ok(clients.grant.request_grant(request).await?.into_inner().grant_id)
 }
 
