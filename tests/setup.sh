@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to
-# let flushes fail, Python for the outside check, Prometheus, Node.js for buf and an OpenID provider, cargo-deny. Does nothing that is
+# let flushes fail, libfaketime to let the clock jump, Python for the outside check, Prometheus, Node.js for buf and an OpenID provider, cargo-deny. Does nothing that is
 # done already.
 set -euo pipefail
 
@@ -12,6 +12,7 @@ command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
 command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
+command -v faketime >/dev/null || packages+=(faketime)
 command -v zstd >/dev/null || packages+=(zstd)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)

@@ -85,6 +85,9 @@ impl Door {
             _ => {}
         }
         let (number, caller, watched) = found.map_err(refused)?;
+        if !method.is_open_in_doubt && watched.is_in_doubt() {
+            return Err(refused(CredentialError::InDoubt));
+        }
         let behind = self.behind.get(number).filter(|_| method.permitted.to(caller.role));
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller)?;

@@ -5,7 +5,7 @@ use super::remembered::{Remembered, TokenDigest, Verified, digest_of};
 use super::tokens::Tokens;
 use super::validity::{Validity, Watched};
 use crate::app::Caller;
-use crate::clock::SharedClock;
+use crate::clock::{Clock, CredentialClock, SharedClock};
 use crate::domain::ids::SubjectId;
 use crate::secret;
 use crate::tls::Peer;
@@ -52,6 +52,11 @@ pub enum CredentialError {
     /// It was good, and is no longer.
     #[error("the credential counts no longer: {0}")]
     Lapsed(&'static str),
+    /// The machine's clock is not believed, and by the ledger's time it has ended.
+    #[error(
+        "the clock of the ledger's machine is in doubt, and the credential may have expired; only a no is taken with it"
+    )]
+    InDoubt,
     /// A good one, for a controller that is not here. Callers are told no more than whoever may not do something is.
     #[error("the credential is for another controller")]
     Elsewhere,
@@ -221,6 +226,8 @@ pub struct Trusted {
     pub issuer: Option<Arc<Issuer>>,
     /// Another one.
     pub tokens: Option<Arc<Tokens>>,
+    /// What its credentials are judged by.
+    pub clock: Arc<CredentialClock>,
 }
 
 impl Trusted {
@@ -270,7 +277,6 @@ impl Trusted {
 pub struct Credentials {
     /// The first part of every origin: what certificates must be for.
     ledger: String,
-    clock: SharedClock,
     refusals: Refusals,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
@@ -294,8 +300,8 @@ impl Credentials {
         refused_per_minute_max: u32,
         clock: SharedClock,
     ) -> Self {
-        let refusals = Refusals::new(refused_per_minute_max, Arc::clone(&clock));
-        Self { ledger, clock, refusals, trusted, numbers: Remembered::default() }
+        let refusals = Refusals::new(refused_per_minute_max, clock);
+        Self { ledger, refusals, trusted, numbers: Remembered::default() }
     }
 
     /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
@@ -308,15 +314,15 @@ impl Credentials {
         bearer: Option<&str>,
         connection: &Extensions,
     ) -> Result<(usize, Arc<Caller>, Watched), CredentialError> {
-        let watched = |validity| Watched::new(validity, Arc::clone(&self.clock));
         let peer = connection.get::<Peer>();
         let Some(token) = bearer.map(str::trim) else {
             let shown = peer.and_then(|peer| peer.shown.as_ref());
             let shown = shown.ok_or(CredentialError::Missing)?;
             let validity = Validity::Certificate(Arc::clone(shown));
-            validity.check(self.clock.now_ms())?;
             let (number, caller) = self.of_certificate(shown.names().iter())?;
-            return Ok((number, Arc::new(caller), watched(validity)));
+            let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
+            validity.check(trusted.clock.now_ms())?;
+            return Ok((number, Arc::new(caller), Watched::new(validity, Arc::clone(&trusted.clock))));
         };
         let digest = digest_of(token);
         let number = self.numbers.get(&digest);
@@ -328,7 +334,7 @@ impl Credentials {
         if number.is_none() {
             self.numbers.put(digest, claimed);
         }
-        Ok((claimed, caller, watched(validity)))
+        Ok((claimed, caller, Watched::new(validity, Arc::clone(&trusted.clock))))
     }
 
     /// Whose a token says that it is; that is not believed before it is checked with their keys.

@@ -17,11 +17,27 @@ pub struct Method {
     pub permitted: Permitted,
     /// Counts its calls.
     pub meter: CallMeter,
+    /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time, while the
+    /// machine's clock is not believed, is good for this alone.
+    pub is_open_in_doubt: bool,
 }
+
+/// What [`Method::is_open_in_doubt`].
+const OPEN_IN_DOUBT: [&str; 8] = [
+    "ConsentService/RecordConsent",
+    "ConsentService/RecordSignal",
+    "BoundsService/SetPersonalBounds",
+    "ProfileService/RemoveAttributes",
+    "ProfileService/ContestAttribute",
+    "RightsService/SubmitRequest",
+    "OperatorService/GetStats",
+    "OperatorService/AcceptClock",
+];
 
 impl Method {
     fn new(name: &str, permitted: Permitted) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), permitted, meter: metrics().meter(name) })
+        let (meter, is_open_in_doubt) = (metrics().meter(name), OPEN_IN_DOUBT.contains(&name));
+        Arc::new(Self { name: name.into(), permitted, meter, is_open_in_doubt })
     }
 }
 

@@ -55,11 +55,29 @@ impl OperatorService for Api {
         Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt)) }))
     }
 
+    async fn accept_clock(
+        &self,
+        request: Request<proto::AcceptClockRequest>,
+    ) -> Result<Response<proto::AcceptClockResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let request = request.into_inner();
+        let clock_ms = convert::maybe_millis(request.clock.as_ref(), "clock")?;
+        let clock_ms = clock_ms.ok_or_else(|| status::invalid("clock", "must say what time it is"))?;
+        let options = convert::options(request.options.as_ref(), &request)?;
+        let (receipt, ledger_ms) =
+            self.app.accept_clock(&caller, clock_ms, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::AcceptClockResponse {
+            receipt: Some(convert::receipt(receipt)),
+            ledger_time: Some(convert::time(ledger_ms)),
+        }))
+    }
+
     async fn get_stats(
         &self,
         _request: Request<proto::GetStatsRequest>,
     ) -> Result<Response<proto::GetStatsResponse>, Status> {
-        let ledger = self.app.ledger();
+        let (ledger, clock) = (self.app.ledger(), self.app.clock_reading());
+        let skew = clock.state.is_skewed().then(|| clock.state.to_string());
         Ok(Response::new(proto::GetStatsResponse {
             tree_size: ledger.checkpoint().size,
             subjects: self.app.subject_count().map_err(status::of)?,
@@ -67,6 +85,9 @@ impl OperatorService for Api {
             origin: ledger.origin().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             restore_unconfirmed: self.app.waits_for_confirmation(),
+            clock_skew: skew.unwrap_or_default(),
+            clock: Some(convert::time(clock.clock_ms)),
+            ledger_time: Some(convert::time(clock.ledger_ms)),
         }))
     }
 }

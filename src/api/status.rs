@@ -38,6 +38,7 @@ pub fn of(error: AppError) -> Status {
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
         AppError::Erased => precondition(&message, "ERASED"),
         AppError::Precondition(_) => precondition(&message, "PRECONDITION"),
+        AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
         AppError::RecordingRefused(refused) => {
             let mut details = reason("RECORDING_REFUSED");
             let said: Vec<String> = refused.iter().map(explain::recording_refused).collect();

@@ -117,7 +117,8 @@ impl Tokens {
     ) -> Result<Verified, CredentialError> {
         // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let verified = guard.verify(|| self.verify(token, &keys.1, self.now_s()))?;
+        let (now_s, latest_s) = (self.now_s(), self.clock.latest_ms() / 1000);
+        let verified = guard.verify(|| self.verify(token, &keys.1, (now_s, latest_s)))?;
         self.remembered.put(digest, verified.clone());
         Ok(verified)
     }
@@ -126,7 +127,12 @@ impl Tokens {
         self.clock.now_ms() / 1000
     }
 
-    fn verify(&self, token: &str, keys: &Keys, now_s: u64) -> Result<Verified, CredentialError> {
+    fn verify(
+        &self,
+        token: &str,
+        keys: &Keys,
+        (now_s, latest_s): (u64, u64),
+    ) -> Result<Verified, CredentialError> {
         let invalid = CredentialError::Invalid;
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("malformed"))?;
         let key = header.kid.and_then(|kid| keys.get(&kid));
@@ -143,7 +149,7 @@ impl Tokens {
         if claims.exp <= now_s {
             return Err(invalid("expired; get a new token"));
         }
-        if claims.nbf > now_s.saturating_add(LEEWAY_S) {
+        if claims.nbf > latest_s.saturating_add(LEEWAY_S) {
             return Err(invalid("not valid yet"));
         }
         if claims.controller != self.rules.controller {

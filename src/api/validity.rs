@@ -4,7 +4,7 @@
 use super::credential::CredentialError;
 use super::status;
 use super::tokens::{Tokens, TrustedKey};
-use crate::clock::SharedClock;
+use crate::clock::{Clock, CredentialClock};
 use crate::tls::Shown;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Validity {
 /// Looks whether a credential still counts, while what it let in goes on.
 pub struct Watched {
     validity: Validity,
-    clock: SharedClock,
+    clock: Arc<CredentialClock>,
     next_ms: u64,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -67,10 +67,16 @@ pub struct Watched {
 impl Watched {
     /// Of a credential that counted a moment ago.
     #[must_use]
-    pub fn new(validity: Validity, clock: SharedClock) -> Self {
+    pub fn new(validity: Validity, clock: Arc<CredentialClock>) -> Self {
         let mut watched = Self { validity, clock, next_ms: 0, timer: None };
         watched.set_next(watched.clock.now_ms());
         watched
+    }
+
+    /// Whether it may have ended, though it counts: while the machine's clock is not believed, by the ledger's time.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.clock.is_in_doubt() && self.validity.check(self.clock.strict_ms()).is_err()
     }
 
     /// Whether it still counts: exact about its own end, and within a second about what vouches for it.

@@ -4,7 +4,7 @@ use super::error::AppError;
 use super::write::{Begin, Pace, Receipt};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ArtifactRegistered, Event};
+use crate::domain::event::{ArtifactRegistered, Event, Reason};
 use crate::domain::ids::{GrantId, SubjectId};
 use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
@@ -65,7 +65,11 @@ impl App {
             }
         };
         // As it stands now that it is this write's turn: nothing is built on what has fallen.
-        if !self.standing(&found, &new.grant)?.0.stands {
+        let standing = self.standing(&found, &new.grant)?.0;
+        if standing.reason == Some(Reason::ClockSkewed) {
+            return Err(AppError::ClockSkewed);
+        }
+        if !standing.stands {
             return Err(AppError::Precondition("the grant does not stand"));
         }
         let issued = turn.lane.read().state.grants.get(&event).map(|grant| grant.issued.clone());

@@ -3,6 +3,7 @@
 use super::error::AppError;
 use super::lane::Lane;
 use super::{App, Caller};
+use crate::clock::ClockReading;
 use crate::domain::event::Reason;
 use crate::domain::ids::{EventId, GrantId, Handle};
 use sayso_proof::entry;
@@ -63,7 +64,7 @@ impl App {
     /// How a grant stands that may be open, and what `look` sees of its recipient; nothing where it is no longer among
     /// those.
     fn standing_now<T>(&self, found: &Found, look: impl FnOnce(&str) -> T) -> Option<(Standing, T)> {
-        let now_ms = self.now_ms();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
         let now = found.lane.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
         let expires_at_ms = state.issued.expires_at_ms;
@@ -71,6 +72,7 @@ impl App {
             Some((reason, _)) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
             None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
+            None if clock.is_skewed() => Some(Reason::ClockSkewed),
             None => self.contradicted_by_rules(&now.state, state, now_ms),
         };
         let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };

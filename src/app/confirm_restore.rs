@@ -39,7 +39,17 @@ impl App {
 }
 
 /// A decision while a restore waits to be confirmed: what would be allowed is withheld for that.
-pub(super) fn withhold(mut decision: Decision, state: &SubjectState) -> Decision {
+pub(super) fn withhold_until_confirmed(decision: Decision, state: &SubjectState) -> Decision {
+    // It shall be as easy to withdraw as to give consent: once has to be enough.
+    withhold(decision, state, (Reason::RestoreUnconfirmed, "built-in/restore", "GDPR Art. 7(3)"))
+}
+
+/// What would be allowed is withheld, for a reason that is not the person's: the reason, the policy's name, the article.
+pub(super) fn withhold(
+    mut decision: Decision,
+    state: &SubjectState,
+    (reason, policy, article): (Reason, &str, &str),
+) -> Decision {
     let mut classes: BTreeMap<(String, i32), u32> = BTreeMap::new();
     for allowed in std::mem::take(&mut decision.allowed) {
         let held = state.attributes.get(&allowed.key);
@@ -51,11 +61,10 @@ pub(super) fn withhold(mut decision: Decision, state: &SubjectState) -> Decision
         category,
         provenance,
         count,
-        reason: Reason::RestoreUnconfirmed.into(),
+        reason: reason.into(),
         decided_by: Tier::Provider.into(),
-        policy: "built-in/restore".into(),
-        // It shall be as easy to withdraw as to give consent: once has to be enough.
-        article: "GDPR Art. 7(3)".into(),
+        policy: policy.into(),
+        article: article.into(),
         ..WithheldClass::default()
     }));
     decision.withheld.sort_by_key(|class| (class.category.clone(), class.provenance, class.reason));

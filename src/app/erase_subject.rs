@@ -126,6 +126,7 @@ impl App {
             lane.write().erased = false;
             return Err(error.into());
         }
+        self.clock.pass(fence_ms);
         lane.forget();
         self.lanes.remove(&lane.keys.handle);
         drop(gate);
@@ -154,6 +155,7 @@ impl App {
         let handle = lane.keys.handle;
         let punctured =
             self.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
+        self.clock.pass(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
         lane.reload(self.store())?;
         punctured?;

@@ -38,6 +38,11 @@ pub enum AppError {
     /// What was asked does not fit the state of things.
     #[error("{0}")]
     Precondition(&'static str),
+    /// The machine's clock is not believed, so nothing may be used. Nothing was written.
+    #[error(
+        "the clock of the ledger's machine jumped or stands still; use is denied until it is right or accepted"
+    )]
+    ClockSkewed,
     /// Bounds forbid recording this. Nothing was recorded but the attempt.
     #[error("recording was refused by bounds")]
     RecordingRefused(Vec<RecordingRefused>),
@@ -129,7 +134,8 @@ impl From<SubmitError> for AppError {
             SubmitError::OtherKey => {
                 Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))
             }
-            SubmitError::Clock => Self::Internal(Cause::Inconsistent("an event was stamped out of bounds")),
+            // The clock jumped between the seal and its place in the log: another try is sealed anew.
+            SubmitError::Clock => Self::Unavailable,
         }
     }
 }

@@ -88,6 +88,8 @@ impl App {
         };
         check_case(asked, &rules)?;
         let decision = decide(&rules, &state, recipient, asked, now_ms);
+        let is_now = moment == Moment::Now;
+        let decision = if is_now { self.deny_in_doubt(decision, &state) } else { decision };
         Ok(with_values(&decision, &state))
     }
 
@@ -170,7 +172,11 @@ pub(super) fn decide(
         now_ms,
     };
     let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
-    if rules.unconfirmed().is_some() { confirm_restore::withhold(decision, state) } else { decision }
+    if rules.unconfirmed().is_some() {
+        confirm_restore::withhold_until_confirmed(decision, state)
+    } else {
+        decision
+    }
 }
 
 pub(super) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluation {

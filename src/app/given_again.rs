@@ -11,6 +11,7 @@ use super::rules::Rules;
 use super::write::{EventReceipt, Receipt, WriteOptions};
 use super::{App, AppError, Caller};
 use crate::bounds::{Decision, steady_until_ms};
+use crate::clock::ClockReading;
 use crate::domain::event::{Event, GrantGivenAgain};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::{GrantState, Issued, SubjectState};
@@ -170,9 +171,9 @@ impl App {
     }
 
     fn same_again(&self, lane: &Arc<Lane>, caller: &Caller, asked: &UseCase, ttl_ms: u64) -> Option<Grant> {
-        let now_ms = self.now_ms();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
         let now = lane.read();
-        if now.erased || asks_each_time(&now.state) {
+        if clock.is_skewed() || now.erased || asks_each_time(&now.state) {
             return None;
         }
         let open = |given: &Given| {

@@ -1,5 +1,6 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
+mod accept_clock;
 mod artifacts;
 mod backup;
 mod bells;
@@ -96,7 +97,7 @@ pub use write::{EventReceipt, Receipt, WriteOptions};
 /// Asked at every door; evaluated where Cedar is known.
 pub use crate::bounds::{Permitted, RoleTable};
 
-use crate::clock::SharedClock;
+use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::{Ledger, LogKeys};
@@ -111,7 +112,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct App {
     ledger: Ledger,
     vault: Arc<Vault>,
-    clock: SharedClock,
+    clock: Arc<LedgerClock>,
     lanes: Lanes,
     known_grants: known_grants::KnownGrants,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
@@ -170,7 +171,7 @@ impl App {
         self.ledger.store().as_ref()
     }
 
-    /// The ledger's clock, milliseconds since the Unix epoch.
+    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, restarts included.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()

@@ -6,9 +6,9 @@ use super::lane::{LaneBounds, Lanes};
 use super::publish::Desk;
 use super::rules::{self, RulesHistory};
 use super::transparency_report::ReportSettings;
-use super::{App, Restored, TierKeys, revocations, sweep};
+use super::{App, Restored, TierKeys, accept_clock, revocations, sweep};
 use crate::bounds;
-use crate::clock::SharedClock;
+use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
@@ -37,8 +37,8 @@ pub struct Settings {
     pub log: Arc<dyn LogStore>,
     /// Where keys are.
     pub keys: Arc<dyn KeyStore>,
-    /// Time and randomness.
-    pub clock: SharedClock,
+    /// Time, which has not begun yet, and randomness.
+    pub clock: Arc<LedgerClock>,
     /// What bounds of each tier must be signed with.
     pub tier_keys: TierKeys,
     /// Folded profiles kept in memory.
@@ -103,12 +103,12 @@ impl App {
         let vault = Arc::new(Vault::open(
             Arc::clone(&settings.keys),
             Arc::clone(&settings.custody),
-            Arc::clone(&settings.clock),
+            Arc::clone(&settings.clock) as _,
         )?);
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(settings.log.as_ref()).map_err(failed("reading the rules"))?;
-        let signing = find_keys(&settings, &plain)?;
-        let clock = Arc::clone(&settings.clock);
+        settings.clock.begin(settings.log.head().recorded_at_ms, accept_clock::accepted(&plain));
+        let (signing, clock) = (find_keys(&settings, &plain)?, Arc::clone(&settings.clock) as _);
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let said: Vec<Recorded> =
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
@@ -189,15 +189,25 @@ impl App {
         if let Err(error) = self.write_down_all().await {
             tracing::error!(%error, "how often grants were given again is lost in part");
         }
-        let ended = tokio::task::spawn_blocking(move || self.ledger.shutdown()).await;
+        let ending = move || {
+            self.ledger.shutdown();
+            self.clock.close();
+        };
+        let ended = tokio::task::spawn_blocking(ending).await;
         if ended.is_err() {
             tracing::error!("shutting down ended badly");
         }
     }
 
-    /// Whether writes are taken.
+    /// Whether writes are taken and the machine's clock is believed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.takes_writes() && !self.clock_state().is_skewed()
+    }
+
+    /// Whether writes are taken.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
         self.ledger.takes_writes() && self.vault.takes_writes()
     }
 

@@ -83,6 +83,8 @@ impl App {
         };
         match begun {
             Begin::Turn(turn) => self.issue(turn, &request, ttl_ms).await,
+            // Nobody can tell whether it has ended.
+            Begin::Replayed(..) if self.clock_state().is_skewed() => Err(AppError::ClockSkewed),
             Begin::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
         }
     }
@@ -98,6 +100,7 @@ impl App {
             let _timed = tracing::trace_span!("decide").entered();
             let now = turn.lane.read();
             let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
+            let decision = self.deny_in_doubt(decision, &now.state);
             let evaluation = with_values(&decision, &now.state);
             (decision, evaluation)
         };

@@ -316,7 +316,9 @@ impl App {
             let newest = self.store().subject_head(handle).map_err(AppError::from)?;
             Ok::<_, AppError>(newest.map_or(0, |(version, _)| version.saturating_add(1)))
         };
-        self.vault.renew(&in_part, self.now_ms(), next_version).await?;
+        let fence_ms = self.now_ms();
+        self.vault.renew(&in_part, fence_ms, next_version).await?;
+        self.clock.pass(fence_ms);
         let discarded: Vec<PositionRange> = restored
             .erased_again
             .iter()

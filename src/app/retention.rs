@@ -93,6 +93,10 @@ impl App {
     pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
         self.end_key_transition();
         self.write_down_due().await?;
+        // What ends is erased: not by a clock that is not believed.
+        if self.clock_state().is_skewed() {
+            return Ok(());
+        }
         let mut sweep = self.sweep.lock().await;
         let now_ms = self.now_ms();
         let ended = self.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;

@@ -10,6 +10,7 @@ use super::rules::open_plain;
 use super::write::Stamp;
 use super::{App, Caller};
 use crate::audit::transparency::{self as figures, DAY_MS, Making, Noise, Report, Tally, Walk, Window};
+use crate::clock::Clock;
 use crate::domain::event::{Event, FiguresReported, Recorded};
 use crate::domain::ids::Handle;
 use crate::store::StoredEntry;

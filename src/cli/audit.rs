@@ -3,7 +3,7 @@
 use super::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::Out;
+use super::output::{self, Out};
 use super::partial::Partial;
 use super::progress;
 use super::serve::interrupted;
@@ -127,8 +127,16 @@ impl Stats {
             } else {
                 ""
             };
+            let skew = match answer.clock_skew.as_str() {
+                "" => String::new(),
+                skew => format!(
+                    "\nuse is denied: {skew}\nclock {}\nledger time {}",
+                    output::time(answer.clock.as_ref()),
+                    output::time(answer.ledger_time.as_ref())
+                ),
+            };
             format!(
-                "log {}\nentries {}\npeople {}\nbytes of entries {}\nversion {}{waits}",
+                "log {}\nentries {}\npeople {}\nbytes of entries {}\nversion {}{waits}{skew}",
                 answer.origin, answer.tree_size, answer.subjects, answer.entry_bytes, answer.version
             )
         })

@@ -87,7 +87,9 @@ impl Restore {
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;
         // The log says it at once; where this fails, the daemon's next start does.
-        let opened = open_app(&config, Arc::new(SystemClock)).await.map_err(CliError::failed)?;
+        let clock = super::settings::ledger_clock(&config, &(Arc::new(SystemClock) as _))
+            .map_err(CliError::failed)?;
+        let opened = open_app(&config, clock).await.map_err(CliError::failed)?;
         let entries = opened.ledger().checkpoint().size;
         opened.shutdown().await;
         let again: u64 = restored

@@ -6,7 +6,7 @@ use super::{bounds_of_door as bounds, renew, witnessing};
 use crate::api::{self, Access, CredentialError, Credentials, Issuer, ServeError};
 use crate::app::{App, OpenError, RoleTable};
 use crate::bounds::BoundsError;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{ClockLimits, LedgerClock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::ledger::LedgerError;
 use crate::secret;
@@ -174,7 +174,7 @@ impl Daemon {
         let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
         daemon.serve_grpc(config, grpc, Arc::clone(&table), &clock, &stopped);
         daemon.serve_http(http, table, &stopped);
-        daemon.look_after(&each, &clock, &stopped);
+        daemon.look_after(&each, &stopped);
         renew::keep_certificates(config, certificates, stopped);
         Ok(daemon)
     }
@@ -192,7 +192,7 @@ impl Daemon {
             config.ledger.clone(),
             trusted,
             config.door.refused_per_minute_max,
-            Arc::clone(clock),
+            door_clock(clock),
         ));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
         let options = bounds::calls(config);
@@ -210,14 +210,15 @@ impl Daemon {
     }
 
     /// What goes on beside requests, for each controller.
-    fn look_after(&mut self, each: &[Config], clock: &SharedClock, stopped: &watch::Receiver<bool>) {
+    fn look_after(&mut self, each: &[Config], stopped: &watch::Receiver<bool>) {
         for (served, config) in self.served.iter().zip(each) {
             let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
             let ending = end_what_is_over(Arc::clone(&served.app), every, wait(stopped.clone()));
             self.tasks.push(tokio::spawn(ending));
             self.tasks.push(tokio::spawn(make_room(Arc::clone(&served.app), wait(stopped.clone()))));
             let (settings, asking) = (config.clone(), Arc::clone(&served.app));
-            let (time, until) = (Arc::clone(clock), wait(stopped.clone()));
+            self.tasks.push(tokio::spawn(keep_time(Arc::clone(&served.app), wait(stopped.clone()))));
+            let (time, until) = (Arc::clone(&served.time) as _, wait(stopped.clone()));
             let asking = async move { witnessing::ask(&settings, asking, time, until).await };
             self.tasks.push(tokio::spawn(asking));
             renew::keep_tokens(config, served.tokens.clone(), stopped.clone());
@@ -246,6 +247,13 @@ impl Daemon {
         served::close_each(self.served).await;
         ended
     }
+}
+
+/// What refusals are counted by: time that never goes back.
+fn door_clock(clock: &SharedClock) -> SharedClock {
+    let door = LedgerClock::new(Arc::clone(clock), ClockLimits::default());
+    door.begin(0, None);
+    Arc::new(door)
 }
 
 fn certificates(config: &Config) -> Result<Option<Certificates>, DaemonError> {
@@ -286,6 +294,24 @@ async fn end_what_is_over(
         }
     }
 }
+
+/// Keeps the ledger's time for the next start, until the daemon stops.
+async fn keep_time(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    tokio::pin!(stopped);
+    loop {
+        let keeping = Arc::clone(&app);
+        if tokio::task::spawn_blocking(move || keeping.keep_time()).await.is_err() {
+            tracing::error!("keeping the ledger's time ended badly; it is tried again");
+        }
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            () = tokio::time::sleep(KEPT_EVERY) => {}
+        }
+    }
+}
+
+/// How often the ledger's time is compared and kept.
+const KEPT_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Has people in memory make room for others, until the daemon stops.
 async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {

@@ -71,6 +71,11 @@ impl Layout {
         self.0.join("keys")
     }
 
+    /// The ledger's time, for the next start.
+    pub(super) fn clock(&self) -> PathBuf {
+        self.0.join("clock")
+    }
+
     pub(super) fn checkpoint(&self) -> PathBuf {
         self.0.join("checkpoint")
     }

@@ -1,5 +1,6 @@
 //! The commands: a file each. The composition root: the only room that may import every other.
 
+mod accept_clock;
 mod artifact;
 mod audit;
 mod backup;
@@ -125,6 +126,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     ConfirmRestore(backup::ConfirmRestore),
+    AcceptClock(accept_clock::AcceptClock),
     Verify(verify::Verify),
     Fsck(fsck::Fsck),
     Witness(witness::Witness),
@@ -225,6 +227,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Backup(command) => command.run(at, out).await,
         Command::Restore(command) => command.run(at, out).await,
         Command::ConfirmRestore(command) => command.run(at, out).await,
+        Command::AcceptClock(command) => command.run(at, out).await,
         Command::Verify(command) => command.run(out),
         Command::Fsck(command) => command.run(out),
         Command::Witness(command) => command.run(out).await,

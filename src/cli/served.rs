@@ -3,10 +3,10 @@
 use super::daemon::{DaemonError, issuer};
 use super::layout::make_private_dir;
 use super::renew;
-use super::settings::open_app;
+use super::settings::{ledger_clock, open_app};
 use crate::api::{Issuer, Tokens, Trusted};
 use crate::app::App;
-use crate::clock::SharedClock;
+use crate::clock::{CredentialClock, LedgerClock, SharedClock};
 use crate::config::Config;
 use crate::ledger::Signing;
 use std::path::PathBuf;
@@ -25,6 +25,10 @@ pub struct Served {
     pub vkey: String,
     pub(super) app: Arc<App>,
     pub(super) tokens: Option<Arc<Tokens>>,
+    /// Its ledger's.
+    pub(super) time: Arc<LedgerClock>,
+    /// What its credentials are judged by.
+    clock: Arc<CredentialClock>,
     built_in: bool,
 }
 
@@ -35,6 +39,7 @@ impl Served {
             controller: self.controller.clone(),
             issuer: self.built_in.then(|| Arc::clone(&self.issuer)),
             tokens: self.tokens.clone(),
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -45,9 +50,11 @@ impl Served {
 
     async fn open(config: &Config, clock: &SharedClock) -> Result<Self, DaemonError> {
         make_private_dir(&config.data)?;
-        let issuer = Arc::new(issuer(config, Arc::clone(clock))?);
-        let tokens = renew::tokens(config, Arc::clone(clock)).await?;
-        let app = open_app(config, Arc::clone(clock)).await?;
+        let time = ledger_clock(config, clock)?;
+        let clock = Arc::new(CredentialClock::of(&time));
+        let issuer = Arc::new(issuer(config, Arc::clone(&clock) as _)?);
+        let tokens = renew::tokens(config, Arc::clone(&clock) as _).await?;
+        let app = open_app(config, Arc::clone(&time)).await?;
         Ok(Self {
             controller: config.controller.clone(),
             data: config.data.clone(),
@@ -55,6 +62,8 @@ impl Served {
             vkey: app.ledger().verifier_key().to_string(),
             app,
             tokens,
+            time,
+            clock,
             built_in: config.tokens.as_ref().is_none_or(|tokens| tokens.built_in),
         })
     }

@@ -4,7 +4,7 @@ use super::daemon::DaemonError;
 use super::layout::Layout;
 use super::witnessing;
 use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys};
-use crate::clock::SharedClock;
+use crate::clock::{ClockLimits, LedgerClock, SharedClock};
 use crate::config::{Config, RequestRules};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::request::Jurisdiction;
@@ -19,10 +19,24 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Keys or stores can't be opened.
-pub(super) async fn open_app(config: &Config, clock: SharedClock) -> Result<Arc<App>, DaemonError> {
+pub(super) async fn open_app(config: &Config, clock: Arc<LedgerClock>) -> Result<Arc<App>, DaemonError> {
     let app = App::open(settings(config, clock)?).await?;
     Layout::new(&config.data).forget_restored()?;
     Ok(app)
+}
+
+/// The time of a controller's ledger, over the machine's clock.
+///
+/// # Errors
+/// The file that keeps it can't be opened.
+pub(super) fn ledger_clock(config: &Config, clock: &SharedClock) -> Result<Arc<LedgerClock>, DaemonError> {
+    let limits = ClockLimits {
+        behind_ms_max: config.limits.clock_skew_ms_max,
+        ahead_ms_max: config.limits.clock_ahead_ms_max,
+    };
+    let file = Layout::new(&config.data).clock();
+    let opened = LedgerClock::open(Arc::clone(clock), limits, &file);
+    opened.map(Arc::new).map_err(|error| DaemonError::File(file, error))
 }
 
 /// Who keeps the root key.
@@ -56,7 +70,7 @@ pub(super) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody
     Ok((Arc::new(custody), damage))
 }
 
-fn settings(config: &Config, clock: SharedClock) -> Result<Settings, DaemonError> {
+fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, DaemonError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
     let limits = &config.limits;

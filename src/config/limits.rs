@@ -23,8 +23,12 @@ pub struct Limits {
     pub connections_max: usize,
     /// A write whose event was sealed longer ago than this is refused, milliseconds.
     pub sealed_age_ms_max: u64,
-    /// How far an event's clock may be ahead of the sequencer's, milliseconds.
+    /// How far the machine's clock may be behind the ledger's time before use is denied, milliseconds; 5 seconds more
+    /// count as the time that is kept ahead for the next start. Also how far an event's time may be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
+    /// How far the machine's clock may run ahead of a clock that can't be set before use is denied, milliseconds. A machine
+    /// that was paused looks like that. At least 1,000.
+    pub clock_ahead_ms_max: u64,
 }
 
 impl Default for Limits {
@@ -39,6 +43,7 @@ impl Default for Limits {
             connections_max: 4_096,
             sealed_age_ms_max: 60_000,
             clock_skew_ms_max: 5_000,
+            clock_ahead_ms_max: 600_000,
         }
     }
 }
@@ -55,6 +60,7 @@ impl Limits {
         bound(self.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         let bytes = self.cached_subjects_bytes_max;
         bound(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;
+        bound(self.clock_ahead_ms_max >= 1_000, "limits.clock_ahead_ms_max", "at least 1,000")?;
         let message = (1 << 16..=64 << 20).contains(&self.message_bytes_max);
         bound(message, "limits.message_bytes_max", "64 KiB to 64 MiB")
     }

@@ -126,6 +126,7 @@ fn what_is_about_nobody_comes_back() {
         Event::WitnessRemoved(log::WitnessRemoved { vkey: "w".into() }),
         Event::BackupRestored(log::BackupRestored { use_waits: true, ..log::BackupRestored::default() }),
         Event::RestoreConfirmed(log::RestoreConfirmed { restore: vec![6; 16] }),
+        Event::ClockAccepted(log::ClockAccepted { clock_ms: 1, ledger_ms: 2 }),
         Event::FiguresReported(log::FiguresReported { epsilon: 0.5, ..log::FiguresReported::default() }),
     ];
     for event in events {

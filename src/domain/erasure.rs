@@ -101,6 +101,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)
         | Event::RestoreConfirmed(_)
+        | Event::ClockAccepted(_)
         | Event::LogKeyRotated(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)

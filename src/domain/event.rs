@@ -7,11 +7,12 @@ use super::consent::Terms;
 use super::ids::EventId;
 pub use sayso_proof::event::{
     AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
-    BoundsPublished, CategoryDefined, ErasureCompleted, ErasureRefused, ErasureRequested, FiguresReported,
-    GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute, HoldLifted, HoldPlaced, LogKeyRotated,
-    LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason, RecipientAcknowledged,
-    RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted, RestoreConfirmed,
-    RetentionDefined, Role, SignalKind, SubjectDescribed, WithheldClass, WitnessAdded, WitnessRemoved,
+    BoundsPublished, CategoryDefined, ClockAccepted, ErasureCompleted, ErasureRefused, ErasureRequested,
+    FiguresReported, GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute, HoldLifted, HoldPlaced,
+    LogKeyRotated, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason,
+    RecipientAcknowledged, RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted,
+    RestoreConfirmed, RetentionDefined, Role, SignalKind, SubjectDescribed, WithheldClass, WitnessAdded,
+    WitnessRemoved,
 };
 
 /// What a person decided.
@@ -171,6 +172,8 @@ pub enum Event {
     BackupRestored(BackupRestored),
     /// What was said since the backup is in the log again.
     RestoreConfirmed(RestoreConfirmed),
+    /// The machine's clock, accepted as it is.
+    ClockAccepted(ClockAccepted),
     /// The log has another key.
     LogKeyRotated(LogKeyRotated),
     /// Somebody is asked to cosign.

@@ -65,6 +65,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::RestoreUnconfirmed => {
             "the log went back to a backup, and a no that was given since may be missing from it"
         }
+        Reason::ClockSkewed => {
+            "the clock of the ledger's machine jumped or stands still, so it can't tell what has ended"
+        }
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -89,6 +92,9 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::AttributeExpired => "A fresh observation would change it.",
         Reason::SourceWithheld => "It follows its sources.",
         Reason::RestoreUnconfirmed => "`sayso confirm-restore` by the operator would change it.",
+        Reason::ClockSkewed => {
+            "A clock that is right, or `sayso accept-clock` by the operator, would change it."
+        }
         Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden => "Only what the rule asks for would change it, or whoever publishes it.",
         Reason::NotPermitted | Reason::PolicyError => "Only whoever publishes the rules can change it.",

@@ -31,6 +31,10 @@ pub struct Standing {
     pub erasures_unfinished: u64,
     /// A backup came back, and use waits until somebody confirms it.
     pub restore_unconfirmed: bool,
+    /// The machine's clock is not believed, and use is denied.
+    pub clock_skewed: bool,
+    /// How far it is off, milliseconds: positive where it is ahead.
+    pub clock_skew_ms: i64,
 }
 
 /// How far an erasure came.
@@ -112,6 +116,8 @@ pub struct Metrics {
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
     restore_unconfirmed: Family<[Label; 1], Gauge>,
+    clock_skewed: Family<[Label; 1], Gauge>,
+    clock_skew_seconds: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
     cut_off: Counter,
     panics: Counter,
@@ -156,6 +162,8 @@ impl Metrics {
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
             restore_unconfirmed: Family::default(),
+            clock_skewed: Family::default(),
+            clock_skew_seconds: Family::default(),
             handshakes_failed: Counter::default(),
             cut_off: Counter::default(),
             panics: Counter::default(),
@@ -224,6 +232,17 @@ impl Metrics {
             "restore_unconfirmed",
             "1 where a backup came back and use waits until that is confirmed",
             self.restore_unconfirmed.clone(),
+        );
+        to.register(
+            "clock_skewed",
+            "1 while the machine's clock is not believed and use is denied",
+            self.clock_skewed.clone(),
+        );
+        to.register_with_unit(
+            "clock_skew",
+            "How far the machine's clock is ahead of the ledger's time, negative where it is behind; 0 while it is believed",
+            Unit::Seconds,
+            self.clock_skew_seconds.clone(),
         );
     }
 
@@ -403,6 +422,8 @@ impl Metrics {
             self.subjects.get_or_create(&of).set(whole(now.subjects));
             self.erasures_unfinished.get_or_create(&of).set(whole(now.erasures_unfinished));
             self.restore_unconfirmed.get_or_create(&of).set(i64::from(now.restore_unconfirmed));
+            self.clock_skewed.get_or_create(&of).set(i64::from(now.clock_skewed));
+            self.clock_skew_seconds.get_or_create(&of).set(now.clock_skew_ms / 1_000);
             self.ready.get_or_create(&of).set(i64::from(now.ready));
         }
         let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();

@@ -112,13 +112,14 @@ fn router(logs: Logs, table: &RoleTable) -> Router {
     open.fold(Router::new(), |router, (path, handler)| router.route(path, handler)).with_state(logs)
 }
 
-/// Falls while a log takes no writes.
-async fn ready(State(logs): State<Logs>) -> (StatusCode, &'static str) {
+/// Falls while a log takes no writes, or denies use since the machine's clock is not believed.
+async fn ready(State(logs): State<Logs>) -> (StatusCode, String) {
     if logs.iter().all(|(_, app)| app.is_ready()) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        return (StatusCode::OK, "ready\n".into());
     }
+    let doubt = logs.iter().map(|(_, app)| app.clock_state()).find(|state| state.is_skewed());
+    let reason = doubt.map_or_else(String::new, |state| format!(": {state}"));
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready{reason}\n"))
 }
 
 /// For Prometheus: OpenMetrics for those that ask for it, else the older text format.
@@ -131,6 +132,8 @@ async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
             ready: app.is_ready(),
             erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
             restore_unconfirmed: app.waits_for_confirmation(),
+            clock_skewed: app.clock_state().is_skewed(),
+            clock_skew_ms: app.clock_state().skew_ms(),
         };
         (name.clone(), standing)
     };

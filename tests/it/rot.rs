@@ -25,7 +25,7 @@ use std::sync::Arc;
 const FEW: u64 = 8;
 
 /// Bytes that no check covers, and why nothing is lost with them.
-const HARMLESS: [(&str, &str); 7] = [
+const HARMLESS: [(&str, &str); 8] = [
     (
         "secrets/issuer.key",
         "signs credentials, which are no part of the ledger: tokens are refused, and made again",
@@ -38,6 +38,10 @@ const HARMLESS: [(&str, &str); 7] = [
     ("log/index/", "room that sled does not use; its records have checksums, and can be rebuilt"),
     ("log/tree/", "room made ahead, and what is behind the mark: rebuilt at open"),
     ("log/locations", "room made ahead, and what is behind the mark: rebuilt at open"),
+    (
+        "clock",
+        "a time with a checksum in each slot; where neither is whole, time goes on from the newest entry",
+    ),
     ("keys/writes", "a count with a checksum; where it is not whole it says nothing"),
 ];
 

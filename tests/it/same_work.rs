@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use sayso::api::{self, Access, ApiOptions, CallBounds, CallsOptions, Credentials, Issuer, ROLES, Trusted};
 use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys};
-use sayso::clock::SystemClock;
+use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys};
@@ -112,7 +112,7 @@ impl KeyStore for Counted<MemoryKeys> {
     }
 }
 
-fn settings(controller: &str, work: &Arc<AtomicU64>) -> Settings {
+fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>) -> Settings {
     Settings {
         ledger: LedgerOptions {
             origin: format!("sayso.example/{controller}"),
@@ -128,7 +128,7 @@ fn settings(controller: &str, work: &Arc<AtomicU64>) -> Settings {
         custody: Arc::<MemoryCustody>::default(),
         log: Arc::new(Counted { inner: MemoryLog::default(), work: Arc::clone(work) }),
         keys: Arc::new(Counted { inner: MemoryKeys::default(), work: Arc::clone(work) }),
-        clock: Arc::new(SystemClock),
+        clock: Arc::clone(time),
         tier_keys: TierKeys::default(),
         cached_subjects_max: 1_024,
         cached_subjects_bytes_max: 8 << 20,
@@ -178,15 +178,17 @@ impl Served {
             Arc::new(Issuer::load_or_create(&path, name, Arc::new(SystemClock)).unwrap())
         };
         let issuers = [issuer("dev"), issuer("acme")];
+        let time = Arc::new(LedgerClock::new(Arc::new(SystemClock), ClockLimits::default()));
         let trusted = |name: &str, issuer: &Arc<Issuer>| Trusted {
             controller: name.into(),
             issuer: Some(Arc::clone(issuer)),
             tokens: None,
+            clock: Arc::new(CredentialClock::of(&time)),
         };
         let trusted = vec![trusted("dev", &issuers[0]), trusted("acme", &issuers[1])];
         let mut apps = Vec::new();
         for (name, counted) in [("dev", &work), ("acme", &Arc::default())] {
-            apps.push(App::open(settings(name, counted)).await.unwrap());
+            apps.push(App::open(settings(name, counted, &time)).await.unwrap());
         }
         let methods = api::methods();
         let actions = methods.iter().map(String::as_str).chain(sayso::web::ROUTES);

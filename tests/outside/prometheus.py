@@ -35,6 +35,8 @@ PROMISED = [
     "sayso_erasures_total",
     "sayso_erasures_unfinished",
     "sayso_restore_unconfirmed",
+    "sayso_clock_skewed",
+    "sayso_clock_skew_seconds",
     "sayso_log_size_bytes",
     "sayso_data_size_bytes",
     "sayso_data_free_bytes",

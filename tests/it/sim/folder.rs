@@ -37,7 +37,7 @@ struct Disk {
     stopped: AtomicBool,
 }
 
-fn scratch() -> TempDir {
+pub fn scratch() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 

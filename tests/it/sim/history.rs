@@ -11,11 +11,12 @@ use sayso::app::{
     App, AppError, Caller, Choice, ConsentChanged, Grant, GrantRequest, Issued, NewAttributes, NewRequest,
     NewSignal, Notice, NoticeServed, Receipt, UseCase, WriteOptions,
 };
+use sayso::clock::Clock;
 use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::erasure::Scope;
 use sayso::domain::event::Decision;
 use sayso::domain::request::RequestKind;
-use sayso::proto::{Provenance, Role};
+use sayso::proto::{Provenance, Reason, Role};
 use sayso::store::faulty::Power;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ enum Done {
     Granted(Box<Grant>),
     /// Nothing is held of the person, or of what was to be erased.
     Nothing,
+    /// The clock is not believed: what had been granted is not said again.
+    InDoubt,
     Erased,
     Exported,
     Confirmed,
@@ -62,6 +65,10 @@ pub struct History {
     number: usize,
     /// Erasures of a part that failed: whose, and what they took, if they were done after all.
     in_doubt: Vec<(u8, Taken)>,
+    /// The clock was not believed when what is under way began.
+    was_skewed: bool,
+    /// No fault is planned: nothing but the erasure of somebody may refuse anything.
+    pub is_faultless: bool,
 }
 
 impl History {
@@ -74,7 +81,15 @@ impl History {
         let publish =
             async move { app.publish_notice(&steward(), notice, &WriteOptions::default()).await.map(|_| ()) };
         world.drive(publish).await.unwrap();
-        Self { world, model: Model::default(), backup: None, number: 0, in_doubt: Vec::new() }
+        Self {
+            world,
+            model: Model::default(),
+            backup: None,
+            number: 0,
+            in_doubt: Vec::new(),
+            was_skewed: false,
+            is_faultless: false,
+        }
     }
 
     /// Does these at once, with whatever fault is planned, each until it is done; and looks after each fault.
@@ -101,10 +116,38 @@ impl History {
         }
     }
 
+    /// Somebody looks after a clock that is not believed, or nobody does: it is set right, or the operator accepts it; or the
+    /// daemon starts anew under it.
+    pub async fn mend_clock(&mut self, dice: &Power, recovery_faults: u64) {
+        if !self.world.app().clock_state().is_skewed() {
+            return;
+        }
+        match dice.below(5) {
+            0 => self.world.clock.set_right(),
+            1 => {
+                let (app, clock_ms) = (self.world.app(), self.world.clock.now_ms());
+                let accept = async move {
+                    app.accept_clock(&operator(), clock_ms, &WriteOptions::default()).await.map(|_| ())
+                };
+                let accepted = self.world.drive(accept).await;
+                assert!(!self.is_faultless || accepted.is_ok(), "{accepted:?}");
+                if accepted.is_err() {
+                    self.world.start(recovery_faults).await;
+                }
+            }
+            2 => self.world.start(recovery_faults).await,
+            _ => return,
+        }
+        self.model.check(&self.world).await;
+    }
+
     /// Once; what failed is given back, the doubtful first.
     async fn attempt(&mut self, acts: Vec<Pending>, attempt: u64, recovery_faults: u64) -> Vec<Pending> {
+        self.was_skewed = self.world.app().clock_state().is_skewed();
         let mut failed = self.together(acts).await;
         self.in_doubt.clear();
+        let is_erased = |(_, error): &(Pending, AppError)| matches!(error, AppError::Erased);
+        assert!(!self.is_faultless || failed.iter().all(is_erased), "refused: {:?}", failed[0].1);
         if failed.is_empty() {
             return Vec::new();
         }
@@ -296,13 +339,16 @@ impl History {
                 let says = vec![Said::OfGrant(grant.id)];
                 self.model.receipt(&self.world, person, &grant.receipt, says);
                 let granted = granted(&grant);
+                let is_doubted = grant.withheld.iter().any(|class| class.reason() == Reason::ClockSkewed);
+                let may_be_doubted = is_doubted || self.was_skewed;
+                assert!(!may_be_doubted || granted.cites.is_empty(), "{granted:?} by a clock in doubt");
                 let now = self.model.person(person).clone();
                 let of_person = self.in_doubt.iter().filter(|(whose, _)| *whose == person);
                 let may_be = of_person.map(|(_, taken)| self.model.without(person, taken));
                 let may_be: Vec<_> = may_be.chain([now]).collect();
                 let allowed: Vec<_> = may_be.iter().map(|person| self.model.allowed(person)).collect();
                 assert!(
-                    allowed.contains(&granted.cites),
+                    is_doubted || allowed.contains(&granted.cites),
                     "{granted:?} is granted and may not be: {allowed:?}"
                 );
                 let holder = self.model.person(person);
@@ -320,6 +366,7 @@ impl History {
                 assert!(nothing || *is_known, "an erasure finds nothing of {holder:?}");
                 return;
             }
+            (Act::Grant(_), Done::InDoubt) => return,
             (Act::Grant(_), Done::Nothing) => {
                 assert!(!self.model.person(person).known, "a person is forgotten");
                 return;
@@ -377,9 +424,11 @@ async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Done, AppErro
         Act::Grant(person) => {
             let asked = UseCase { purpose: PURPOSE.into(), ..UseCase::default() };
             let request = GrantRequest { asked, ttl_ms: Some(TTL_MS) };
-            match app.request_grant(&service(), &name(person), request, &options).await? {
-                Issued::Grant(grant) => Done::Granted(grant),
-                Issued::UnknownSubject => Done::Nothing,
+            match app.request_grant(&service(), &name(person), request, &options).await {
+                Ok(Issued::Grant(grant)) => Done::Granted(grant),
+                Ok(Issued::UnknownSubject) => Done::Nothing,
+                Err(AppError::ClockSkewed) => Done::InDoubt,
+                Err(error) => return Err(error),
             }
         }
         Act::Erase(person, scope) => {

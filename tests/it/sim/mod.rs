@@ -21,6 +21,7 @@ use sayso::proto::Role;
 use sayso::store::faulty::{Fault, Power};
 use std::sync::Arc;
 use std::time::Instant;
+use world::Jump;
 
 const ORIGIN: &str = "sayso.example/sim";
 const PURPOSE: &str = "content-relevance";
@@ -56,8 +57,21 @@ struct Came {
     note: String,
 }
 
-/// One history; with a fault after so many durable steps, if one is named.
-async fn run(seed: u64, stores: MakeStores, fault: Option<(u64, Fault)>) -> Came {
+/// What goes wrong in a history, each after so many durable steps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrong {
+    fault: Option<(u64, Fault)>,
+    jump: Option<(u64, Jump)>,
+}
+
+impl From<Option<(u64, Fault)>> for Wrong {
+    fn from(fault: Option<(u64, Fault)>) -> Self {
+        Self { fault, jump: None }
+    }
+}
+
+/// One history, with what is to go wrong in it.
+async fn run(seed: u64, stores: MakeStores, Wrong { fault, jump }: Wrong) -> Came {
     let mut history = History::begin(seed, stores).await;
     for acts in Act::beginnings() {
         history.act(acts, 0).await;
@@ -66,7 +80,11 @@ async fn run(seed: u64, stores: MakeStores, fault: Option<(u64, Fault)>) -> Came
     if let Some((after, fault)) = fault {
         history.world.power.plan(after, fault);
     }
-    let dice = Power::new(seed ^ 0xac75);
+    if let Some((after, jump)) = jump {
+        history.world.clock.plan(after, jump);
+        history.is_faultless = fault.is_none();
+    }
+    let (dice, clock_dice) = (Power::new(seed ^ 0xac75), Power::new(seed ^ 0xc10c));
     let faults = if fault.is_some() { 4 } else { 0 };
     for number in 0..STEPS_A_HISTORY {
         match dice.below(12) {
@@ -79,6 +97,7 @@ async fn run(seed: u64, stores: MakeStores, fault: Option<(u64, Fault)>) -> Came
         if fault.is_none() {
             history.model.check(&history.world).await;
         }
+        history.mend_clock(&clock_dice, faults).await;
     }
     let steps = history.world.power.steps() - first;
     // Once more from the disk alone.
@@ -91,12 +110,13 @@ async fn run(seed: u64, stores: MakeStores, fault: Option<(u64, Fault)>) -> Came
     Came { steps, note }
 }
 
-fn told(seed: u64, stores: MakeStores, fault: Option<(u64, Fault)>) -> Came {
+fn told(seed: u64, stores: MakeStores, wrong: impl Into<Wrong>) -> Came {
+    let wrong = wrong.into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed, stores, fault)));
+    let told = std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed, stores, wrong)));
     std::panic::catch_unwind(told).unwrap_or_else(|_| {
         panic!(
-            "SAYSO_SEED={seed} fails with {fault:?}; SAYSO_SEED={seed} cargo test --test it sim:: replays it"
+            "SAYSO_SEED={seed} fails with {wrong:?}; SAYSO_SEED={seed} cargo test --test it sim:: replays it"
         )
     })
 }
@@ -139,6 +159,29 @@ fn whatever_fails_nothing_acknowledged_is_lost() {
 #[test]
 fn whatever_fails_nothing_acknowledged_is_lost_from_a_folder() {
     run_seeds(1, "in a folder", in_folder, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
+}
+
+/// The machine's clock goes an hour back, ten years ahead or stands still at each durable step of a seed's history, and with
+/// each a crash some steps later. Nobody is refused a no, an erasure or a yes; nothing is granted in doubt; what has
+/// expired never stands again; every start succeeds.
+#[test]
+fn whatever_the_clock_does_nothing_fails_open_and_nothing_locks() {
+    let seeds = match number("SAYSO_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..number("SAYSO_ROUNDS").unwrap_or(2) + 1,
+    };
+    let (mut histories, count) = (0, seeds.end - seeds.start);
+    for seed in seeds {
+        let steps = told(seed, Stores::memory, None).steps;
+        for (step, jump) in (0..steps).flat_map(|step| Jump::ALL.map(|jump| (step, jump))) {
+            let jump = Some((step, jump));
+            told(seed, Stores::memory, Wrong { fault: None, jump });
+            let fault = Some((step + (seed + step) % 5, Fault::ALL[((seed + step) % 5) as usize]));
+            told(seed, Stores::memory, Wrong { fault, jump });
+            histories += 2;
+        }
+    }
+    println!("{histories} histories with a clock that jumps, of {count} seeds, no failure");
 }
 
 /// The request for one key does not name it; after a second fault nobody knew any more what had begun, and the same request,

@@ -3,9 +3,11 @@
 use super::act::{Act, CATEGORIES, takes};
 use super::world::World;
 use sayso::app::{EventReceipt, Moment, Receipt};
+use sayso::clock::ClockReading;
 use sayso::domain::erasure::Scope;
 use sayso::domain::event::SignalKind;
 use sayso::domain::ids::{GrantId, SubjectId};
+use sayso::proto::Reason;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, Handle};
 use sayso_proof::merkle::{Frontier, Hash, leaf_hash};
@@ -85,6 +87,8 @@ pub struct Model {
     checkpoints: BTreeMap<u64, Hash>,
     /// The log went back to a backup, and use waits until that is confirmed.
     pub waits: bool,
+    /// Grants that were said to have expired.
+    ended: BTreeSet<GrantId>,
 }
 
 pub fn name(person: u8) -> SubjectId {
@@ -214,25 +218,34 @@ impl Model {
     /// Compares everything.
     pub async fn check(&mut self, world: &World) {
         self.check_log(world);
+        let mut ended = BTreeSet::new();
         for (number, person) in &self.people {
             let found = observe(world, *number).await;
             assert!(found.is_as(person), "person {number} is {found:?} and not {person:?}");
-            self.check_grants(world, person).await;
+            ended.extend(self.check_grants(world, person).await);
         }
+        self.ended.extend(ended);
         for grant in &self.gone_grants {
             let standing = world.app().check_grant(&super::service(), grant).await;
             assert!(!standing.is_ok_and(|standing| standing.stands), "a grant outlives the erasure");
         }
     }
 
-    async fn check_grants(&self, world: &World, person: &Person) {
-        let now_ms = world.app().now_ms();
+    async fn check_grants(&self, world: &World, person: &Person) -> BTreeSet<GrantId> {
+        let mut ended = BTreeSet::new();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = world.app().clock_reading();
         for (grant, granted) in &person.grants {
             let standing = world.app().check_grant(&super::service(), grant).await.unwrap();
-            let may = !granted.fallen && now_ms < granted.expires_at_ms && !self.waits;
+            let is_open = !granted.fallen && now_ms < granted.expires_at_ms;
+            let may = is_open && !self.waits && !clock.is_skewed();
+            assert!(!standing.stands || !self.ended.contains(grant), "a grant that had expired stands again");
+            if standing.reason == Some(Reason::GrantExpired) {
+                ended.insert(*grant);
+            }
             assert!(may || !standing.stands, "a grant stands that the model denies");
             assert!(!may || standing.stands, "a grant fell that nothing contradicts");
         }
+        ended
     }
 
     /// Frames, chains, leaves, checkpoints: the log alone, recomputed from its entries.

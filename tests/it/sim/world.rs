@@ -1,31 +1,87 @@
 //! A machine with the real application on it: injected time, randomness and stores, and power that goes.
 
+use super::folder::scratch;
 use super::machine::{FaultyCustody, Stores};
 use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys};
-use sayso::clock::Clock;
+use sayso::clock::{Clock, ClockLimits, LedgerClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys, Turns};
 use sayso::store::faulty::{Fault, Power};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
 
-/// Time that moves when it is told to, and randomness that a seed repeats.
+const BEGINNING_MS: u64 = 1_760_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
+
+/// How the machine's clock goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// An hour.
+    Back,
+    /// Ten years.
+    Ahead,
+    /// It stands still.
+    Frozen,
+}
+
+impl Jump {
+    pub const ALL: [Self; 3] = [Self::Back, Self::Ahead, Self::Frozen];
+}
+
+/// Time that moves when it is told to, a clock that may go wrong, and randomness that a seed repeats.
 pub struct Injected {
+    /// What the clock says.
     now_ms: AtomicU64,
+    passed_ms: AtomicU64,
+    is_frozen: AtomicBool,
+    /// After so many durable steps of the machine it goes wrong.
+    plan: Mutex<Option<(u64, Jump)>>,
+    power: Arc<Power>,
     dice: Power,
 }
 
 impl Injected {
     pub fn advance(&self, ms: u64) {
-        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+        self.passed_ms.fetch_add(ms, Ordering::SeqCst);
+        if !self.is_frozen.load(Ordering::SeqCst) {
+            self.now_ms.fetch_add(ms, Ordering::SeqCst);
+        }
+    }
+
+    pub fn plan(&self, steps: u64, jump: Jump) {
+        *self.plan.lock().unwrap() = Some((self.power.steps() + steps, jump));
+    }
+
+    /// Somebody sets the clock.
+    pub fn set_right(&self) {
+        self.is_frozen.store(false, Ordering::SeqCst);
+        self.now_ms.store(BEGINNING_MS + self.passed_ms.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    fn go_wrong(&self) {
+        let is_time = |(at, _): &mut (u64, Jump)| *at <= self.power.steps();
+        let jump = self.plan.lock().unwrap().take_if(is_time);
+        match jump {
+            Some((_, Jump::Back)) => drop(self.now_ms.fetch_sub(HOUR_MS, Ordering::SeqCst)),
+            Some((_, Jump::Ahead)) => drop(self.now_ms.fetch_add(10 * YEAR_MS, Ordering::SeqCst)),
+            Some((_, Jump::Frozen)) => self.is_frozen.store(true, Ordering::SeqCst),
+            None => {}
+        }
     }
 }
 
 impl Clock for Injected {
     fn now_ms(&self) -> u64 {
+        self.go_wrong();
         self.now_ms.load(Ordering::SeqCst)
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.passed_ms.load(Ordering::SeqCst)
     }
 
     fn fill(&self, bytes: &mut [u8]) {
@@ -41,6 +97,8 @@ pub struct World {
     pub custody: Arc<FaultyCustody>,
     /// Of a restore, until the log says it.
     pub restored: Option<Restored>,
+    /// Where the ledger's time is kept.
+    time: TempDir,
     running: Option<Arc<App>>,
     /// Of what is running: nothing is written but by these.
     pub turns: Arc<Turns>,
@@ -51,13 +109,20 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, stores: impl FnOnce(&Arc<Power>) -> Stores) -> Self {
         let power = Arc::new(Power::new(seed));
-        let clock =
-            Injected { now_ms: AtomicU64::new(1_760_000_000_000), dice: Power::new(seed ^ 0x005e_ed0f) };
+        let clock = Injected {
+            now_ms: AtomicU64::new(BEGINNING_MS),
+            passed_ms: AtomicU64::new(0),
+            is_frozen: AtomicBool::new(false),
+            plan: Mutex::new(None),
+            power: Arc::clone(&power),
+            dice: Power::new(seed ^ 0x005e_ed0f),
+        };
         Self {
             clock: Arc::new(clock),
             stores: Some(stores(&power)),
             custody: Arc::new(FaultyCustody::new(Arc::clone(&power))),
             restored: None,
+            time: scratch(),
             running: None,
             turns: Arc::default(),
             power,
@@ -84,6 +149,11 @@ impl World {
         task.await.unwrap()
     }
 
+    fn ledger_clock(&self) -> LedgerClock {
+        let file = self.time.path().join("clock");
+        LedgerClock::open(Arc::clone(&self.clock) as _, ClockLimits::default(), &file).unwrap()
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             ledger: LedgerOptions {
@@ -100,7 +170,7 @@ impl World {
             custody: Arc::clone(&self.custody) as _,
             log: self.stores().log(),
             keys: self.stores().keys(),
-            clock: Arc::clone(&self.clock) as _,
+            clock: Arc::new(self.ledger_clock()),
             tier_keys: TierKeys::default(),
             cached_subjects_max: 2,
             cached_subjects_bytes_max: 1 << 20,
@@ -148,7 +218,7 @@ impl World {
             let opened = self.drive(App::open(self.settings())).await;
             let struck = self.power.is_off();
             match opened {
-                Ok(app) if !struck && app.is_ready() => {
+                Ok(app) if !struck && app.takes_writes() => {
                     // The file that says so is removed a moment later, or not.
                     self.restored = self.restored.take().filter(|_| self.power.below(2) == 0);
                     self.running = Some(app);

@@ -1,0 +1,341 @@
+//! The ledger's time while the machine's clock jumps, stands still, and comes back after a restart.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+use super::{Accepted, ClockLimits, ClockState, CredentialClock, LedgerClock};
+use crate::clock::Clock;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const START: u64 = 1_760_000_000_000;
+const HOUR: u64 = 3_600_000;
+const YEAR: u64 = 365 * 24 * HOUR;
+
+/// A machine: a clock that can be set, and one that can't.
+struct Machine {
+    wall_ms: AtomicU64,
+    steady_ms: AtomicU64,
+}
+
+impl Machine {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { wall_ms: AtomicU64::new(START), steady_ms: AtomicU64::new(77) })
+    }
+
+    fn pass(&self, ms: u64) {
+        self.wall_ms.fetch_add(ms, Ordering::SeqCst);
+        self.steady_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn set(&self, ms: u64) {
+        self.wall_ms.store(ms, Ordering::SeqCst);
+    }
+
+    fn wall(&self) -> u64 {
+        self.wall_ms.load(Ordering::SeqCst)
+    }
+
+    fn clock(self: &Arc<Self>, recorded_ms: u64, accepted: Option<Accepted>) -> Arc<LedgerClock> {
+        let clock = LedgerClock::new(Arc::clone(self) as _, ClockLimits::default());
+        clock.begin(recorded_ms, accepted);
+        Arc::new(clock)
+    }
+
+    fn kept(self: &Arc<Self>, file: &Path) -> LedgerClock {
+        let clock = LedgerClock::open(Arc::clone(self) as _, ClockLimits::default(), file).unwrap();
+        clock.begin(0, None);
+        clock
+    }
+}
+
+impl Clock for Machine {
+    fn now_ms(&self) -> u64 {
+        self.wall()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.steady_ms.load(Ordering::SeqCst)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+#[test]
+fn a_clock_that_is_believed_is_the_time() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    for step in [0, 1, 999, 1_001, 60_000, 30 * 24 * HOUR] {
+        machine.pass(step);
+        assert_eq!(clock.now_ms(), machine.wall());
+        assert_eq!(clock.state(), ClockState::Steady);
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_moves_no_time_back_and_is_not_believed() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    machine.pass(HOUR);
+    let before = clock.now_ms();
+    machine.set(START);
+    assert_eq!(clock.look().ledger_ms, before);
+    assert_eq!(clock.state(), ClockState::Behind(HOUR));
+    machine.pass(5_000);
+    assert_eq!(clock.now_ms(), before + 5_000, "time goes on meanwhile");
+    machine.set(START + HOUR + 5_000);
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, before + 5_000));
+}
+
+#[test]
+fn a_clock_that_runs_ahead_is_not_believed_and_leaves_nothing() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    let before = clock.now_ms();
+    machine.set(START + 10 * YEAR);
+    assert_eq!(clock.now_ms(), before);
+    assert!(matches!(clock.state(), ClockState::Ahead(_)));
+    machine.pass(7_000);
+    assert_eq!(clock.now_ms(), before + 7_000);
+    machine.set(START + 7_000);
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, before + 7_000));
+}
+
+#[test]
+fn a_clock_that_creeps_ahead_is_found() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    // By less than any single look would mind, again and again.
+    for _ in 0..2_000 {
+        machine.set(machine.wall() + 900);
+        machine.pass(1);
+        let _read = clock.now_ms();
+    }
+    assert!(matches!(clock.state(), ClockState::Ahead(_)));
+    assert!(clock.now_ms() < START + 2_000 + 620_000, "{}", clock.now_ms() - START);
+}
+
+#[test]
+fn a_clock_that_stands_still_is_found_and_time_goes_on() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    machine.pass(60_000);
+    let before = clock.now_ms();
+    machine.steady_ms.fetch_add(30_000, Ordering::SeqCst);
+    assert_eq!(clock.state(), ClockState::Behind(30_000));
+    assert_eq!(clock.now_ms(), before + 30_000);
+}
+
+#[test]
+fn small_steps_and_a_paused_machine_are_believed_and_add_up_to_nothing() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    machine.set(START + 300_000);
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, START + 300_000));
+    // In a while it is as if it had always been so.
+    for _ in 0..60_000 {
+        machine.pass(1_000);
+        assert_eq!(clock.now_ms(), machine.wall());
+    }
+    machine.set(machine.wall() + 500_000);
+    assert_eq!(clock.state(), ClockState::Steady);
+}
+
+#[test]
+fn a_start_goes_on_from_the_log_and_denies_on_a_clock_before_it() {
+    let machine = Machine::new();
+    let clock = machine.clock(START + 10 * YEAR, None);
+    assert_eq!(clock.state(), ClockState::Behind(10 * YEAR));
+    assert_eq!(clock.now_ms(), START + 10 * YEAR);
+    machine.pass(4_000);
+    assert_eq!(clock.now_ms(), START + 10 * YEAR + 4_000);
+}
+
+#[test]
+fn a_start_doubts_a_clock_far_ahead_of_the_log_and_none_after_a_long_stop() {
+    let machine = Machine::new();
+    let stopped = machine.clock(START - YEAR, None);
+    assert_eq!((stopped.state(), stopped.now_ms()), (ClockState::Steady, START));
+    let wild = machine.clock(START - 10 * YEAR, None);
+    assert!(matches!(wild.state(), ClockState::Ahead(_)));
+    assert_eq!(wild.now_ms(), START - 10 * YEAR);
+    // Set right: nothing is left of it.
+    machine.set(START - 10 * YEAR + HOUR);
+    assert_eq!((wild.state(), wild.now_ms()), (ClockState::Steady, START - 10 * YEAR + HOUR));
+}
+
+#[test]
+fn what_was_given_out_is_kept_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clock");
+    let machine = Machine::new();
+    let clock = machine.kept(&file);
+    machine.pass(HOUR);
+    clock.keep();
+    let before = clock.now_ms();
+    // Killed, and the clock was set back meanwhile.
+    drop(clock);
+    machine.set(START);
+    let clock = machine.kept(&file);
+    assert!(clock.now_ms() >= before && clock.now_ms() <= before + 5_000);
+    assert!(matches!(clock.state(), ClockState::Behind(_)));
+    clock.close();
+    let before = clock.now_ms();
+    drop(clock);
+    assert_eq!(machine.kept(&file).now_ms(), before, "a stop keeps exactly what was given out");
+}
+
+#[test]
+fn a_kill_alone_makes_no_doubt() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clock");
+    let machine = Machine::new();
+    for _ in 0..20 {
+        let clock = machine.kept(&file);
+        let first = clock.now_ms();
+        machine.pass(1);
+        clock.keep();
+        assert_eq!(clock.state(), ClockState::Steady);
+        assert!((first..=machine.wall() + 5_000).contains(&clock.now_ms()));
+    }
+}
+
+#[test]
+fn a_damaged_file_keeps_nothing_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clock");
+    let machine = Machine::new();
+    machine.kept(&file).keep();
+    let whole = std::fs::read(&file).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(&file, bytes).unwrap();
+        let clock = machine.kept(&file);
+        assert_eq!(clock.state(), ClockState::Steady, "byte {at}");
+        assert!(clock.now_ms() <= START + 10_000, "byte {at}");
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_denies_use_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = Machine::new();
+    let clock = machine.kept(&dir.path().join("clock"));
+    clock.lose_file();
+    machine.pass(60_000);
+    assert_eq!(clock.state(), ClockState::Unkept);
+    assert_eq!(clock.now_ms(), machine.wall(), "and nothing stands still");
+    assert_eq!(clock.acceptable(), None, "there is nothing to accept");
+}
+
+#[test]
+fn an_accepted_clock_is_believed_and_the_difference_shrinks() {
+    let machine = Machine::new();
+    let clock = machine.clock(START + 10 * YEAR, None);
+    let accepted = clock.acceptable().unwrap();
+    assert_eq!(accepted, Accepted { clock_ms: START, ledger_ms: START + 10 * YEAR });
+    clock.accept(accepted);
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, START + 10 * YEAR));
+    let mut last = clock.now_ms();
+    for _ in 0..1_000 {
+        machine.pass(60_000);
+        let now = clock.now_ms();
+        let passed = now - last;
+        assert!((59_500..=60_000).contains(&passed), "{passed}");
+        last = now;
+        assert_eq!(clock.state(), ClockState::Steady);
+    }
+    // After a restart as before it.
+    let again = machine.clock(last, Some(accepted));
+    assert_eq!((again.state(), again.now_ms()), (ClockState::Steady, last));
+    // What was an hour is gone in a week.
+    let machine = Machine::new();
+    let clock = machine.clock(START + HOUR, None);
+    clock.accept(clock.acceptable().unwrap());
+    for _ in 0..7 * 24 * 60 {
+        machine.pass(60_000);
+        let _read = clock.now_ms();
+    }
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, machine.wall()));
+}
+
+#[test]
+fn a_clock_that_is_right_after_all_is_accepted_as_it_is() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    machine.set(START + 24 * HOUR);
+    assert!(clock.state().is_skewed());
+    let accepted = clock.acceptable().unwrap();
+    clock.accept(accepted);
+    assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, START + 24 * HOUR));
+    assert_eq!(clock.acceptable(), None);
+}
+
+#[test]
+fn credentials_are_judged_by_a_clock_that_locks_nobody_out() {
+    let machine = Machine::new();
+    let clock = machine.clock(0, None);
+    let credentials = CredentialClock::of(&clock);
+    assert_eq!(
+        (credentials.now_ms(), credentials.strict_ms(), credentials.latest_ms()),
+        (START, START, START)
+    );
+    // Ahead: what was good is good.
+    machine.set(START + 10 * YEAR);
+    let _seen = clock.state();
+    assert_eq!((credentials.now_ms(), credentials.strict_ms()), (START, START));
+    assert_eq!(credentials.latest_ms(), START + 10 * YEAR);
+    // Back: what has ended is known to have ended, and what is new may be good.
+    machine.set(START - HOUR);
+    let _seen = clock.state();
+    assert_eq!((credentials.now_ms(), credentials.strict_ms()), (START - HOUR, START));
+    // Accepted: judged by the clock, however far ahead the ledger's time is.
+    clock.accept(clock.acceptable().unwrap());
+    assert_eq!((clock.now_ms(), credentials.strict_ms()), (START, START - HOUR));
+    assert_eq!(credentials.now_ms(), START - HOUR);
+}
+
+#[test]
+fn time_never_goes_back_whatever_is_done() {
+    use proptest::prelude::*;
+    let step = prop_oneof![
+        (0_u64..3_000).prop_map(|ms| (0, ms)),
+        (0_u64..20 * YEAR).prop_map(|ms| (1, ms)),
+        (0_u64..100_000).prop_map(|ms| (2, ms)),
+        Just((3, 0)),
+        Just((4, 0)),
+    ];
+    proptest!(|(steps in proptest::collection::vec(step, 1..60))| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("clock");
+        let machine = Machine::new();
+        let (mut clock, mut accepted) = (machine.kept(&file), None);
+        let mut last = clock.now_ms();
+        for (kind, ms) in steps {
+            match kind {
+                0 => machine.pass(ms),
+                1 => machine.set(START - 10 * YEAR + ms),
+                2 => { machine.steady_ms.fetch_add(ms, Ordering::SeqCst); }
+                3 => {
+                    if let Some(found) = clock.acceptable() {
+                        clock.accept(found);
+                        accepted = Some(found);
+                        prop_assert_eq!(clock.state(), ClockState::Steady);
+                    }
+                }
+                _ => {
+                    drop(clock);
+                    clock = LedgerClock::open(Arc::clone(&machine) as _, ClockLimits::default(), &file).unwrap();
+                    clock.begin(0, accepted);
+                }
+            }
+            for now in [clock.now_ms(), clock.look().ledger_ms, clock.now_ms()] {
+                prop_assert!(now >= last, "{now} after {last}");
+                last = now;
+            }
+        }
+    });
+}

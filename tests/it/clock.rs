@@ -1,0 +1,514 @@
+//! The machine's clock jumps, stands still, comes back: use is denied, every no is taken, what has ended has ended, and the
+//! daemon starts.
+
+use crate::crash::Served;
+use crate::erasure::{erasure, history, record, verify};
+use crate::gate::http;
+use crate::harness::{self, Clients, Harness, ask, choice, config, consent, fact};
+use sayso::cli::daemon::Daemon;
+use sayso::clock::{Clock, SystemClock};
+use sayso::proto::{self, ConsentDecision, ErasureScope, Reason, Role, SignalKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// A machine whose clock somebody sets.
+#[derive(Default)]
+struct Machine {
+    /// How much time passed beside the real one.
+    passed_ms: AtomicI64,
+    /// How far the clock is off.
+    off_ms: AtomicI64,
+    /// It stands still; what it says then.
+    is_frozen: AtomicBool,
+    frozen_ms: AtomicI64,
+}
+
+impl Machine {
+    fn true_ms(&self) -> i64 {
+        i64::try_from(SystemClock.now_ms()).unwrap() + self.passed_ms.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self, ms: i64) {
+        self.passed_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn off_by(&self, ms: i64) {
+        self.is_frozen.store(false, Ordering::SeqCst);
+        self.off_ms.store(ms, Ordering::SeqCst);
+    }
+
+    fn freeze(&self) {
+        self.frozen_ms.store(self.true_ms(), Ordering::SeqCst);
+        self.is_frozen.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Machine {
+    fn now_ms(&self) -> u64 {
+        let now_ms = match self.is_frozen.load(Ordering::SeqCst) {
+            true => self.frozen_ms.load(Ordering::SeqCst),
+            false => self.true_ms() + self.off_ms.load(Ordering::SeqCst),
+        };
+        u64::try_from(now_ms).unwrap()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        SystemClock.steady_ms() + u64::try_from(self.passed_ms.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        SystemClock.fill(bytes);
+    }
+}
+
+async fn start(machine: &Arc<Machine>, dir: tempfile::TempDir) -> Harness {
+    let mut config = config(dir.path());
+    config.rights.expiry_interval_ms = 10;
+    let daemon = Daemon::start_with(&config, Arc::clone(machine) as _).await.unwrap();
+    Harness { dir, daemon }
+}
+
+async fn begin() -> (Arc<Machine>, Harness, Clients, Clients) {
+    let machine = Arc::new(Machine::default());
+    let harness = start(&machine, tempfile::tempdir().unwrap()).await;
+    let (service, mut steward) = clients(&harness).await;
+    harness::publish_notice(&mut steward).await;
+    (machine, harness, service, steward)
+}
+
+async fn clients(harness: &Harness) -> (Clients, Clients) {
+    // Good by every time that is tried here.
+    let of = |role, name| harness.daemon.issuer.mint(role, name, 20 * 365 * 86_400).unwrap();
+    let (service, steward) = (of(Role::Service, "tutor"), of(Role::Steward, "privacy-team"));
+    (harness.with_token(Some(&service)).await, harness.with_token(Some(&steward)).await)
+}
+
+/// Facts and a yes to all of them.
+async fn willing(service: &mut Clients, steward: &mut Clients, subject: &str) {
+    for key in ["job", "boss", "desk"] {
+        record(service, fact(subject, key, "work", "x")).await;
+    }
+    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
+}
+
+fn of_seconds(subject: &str, seconds: i64) -> proto::RequestGrantRequest {
+    proto::RequestGrantRequest { ttl: Some(prost_types::Duration { seconds, nanos: 0 }), ..ask(subject) }
+}
+
+async fn granted(service: &mut Clients, request: proto::RequestGrantRequest) -> proto::RequestGrantResponse {
+    service.grant.request_grant(request).await.unwrap().into_inner()
+}
+
+async fn standing(service: &mut Clients, grant: &proto::RequestGrantResponse) -> (bool, Reason) {
+    let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+    let answer = service.grant.check_grant(request).await.unwrap().into_inner();
+    (answer.stands, answer.reason())
+}
+
+fn told(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+async fn ready(harness: &Harness) -> String {
+    http(harness.daemon.http, "/readyz").await
+}
+
+/// Every way to say no works, and each is there afterwards; a look is taken, and seen.
+async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
+    let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    let refused = choice(ConsentDecision::Refused, "content-relevance", &[], false);
+    for no in [withdrawn, refused] {
+        service.consent.record_consent(consent(subject, vec![no])).await.unwrap();
+    }
+    for kind in [SignalKind::Restriction, SignalKind::Objection, SignalKind::Pause] {
+        let signal =
+            proto::RecordSignalRequest { subject: subject.into(), kind: kind.into(), ..Default::default() };
+        service.consent.record_signal(signal).await.unwrap();
+    }
+    let own = proto::PersonalBoundsSet { declared_only: true, ..Default::default() };
+    let bounds =
+        proto::SetPersonalBoundsRequest { subject: subject.into(), bounds: Some(own), options: None };
+    steward.bounds.set_personal_bounds(bounds).await.unwrap();
+    let wrong =
+        proto::ContestAttributeRequest { subject: subject.into(), key: "job".into(), ..Default::default() };
+    steward.profile.contest_attribute(wrong).await.unwrap();
+    // By somebody whose own clock is right, or is not.
+    let ahead = i64::try_from(SystemClock.now_ms() / 1_000).unwrap() + 20 * 365 * 86_400;
+    let about = Some(prost_types::Timestamp { seconds: ahead, nanos: 0 });
+    let remove = proto::RemoveAttributesRequest {
+        subject: subject.into(),
+        keys: vec!["boss".into()],
+        reason: "wrong".into(),
+        options: Some(proto::WriteOptions { about, ..Default::default() }),
+    };
+    steward.profile.remove_attributes(remove).await.unwrap();
+    steward.rights.submit_request(erasure(subject, ErasureScope::Key, "desk")).await.unwrap();
+    let look = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
+    steward.profile.get_profile(look).await.unwrap();
+    let seen = history(steward, subject).await;
+    for kind in [
+        "ConsentWithdrawn(",
+        "ConsentRefused(",
+        "SignalRecorded(",
+        "PersonalBoundsSet(",
+        "AttributeContested(",
+        "AttributeRemoved(",
+        "RecordViewed(",
+    ] {
+        assert!(seen.contains(kind), "{kind} in {seen}");
+    }
+}
+
+/// Nothing may be used, for that reason.
+async fn nothing_is_used(
+    service: &mut Clients,
+    steward: &mut Clients,
+    grant: &proto::RequestGrantResponse,
+    subject: &str,
+) {
+    assert_eq!(standing(service, grant).await, (false, Reason::ClockSkewed));
+    let asked = granted(service, ask(subject)).await;
+    let reasons: Vec<Reason> = asked.withheld.iter().map(proto::Withheld::reason).collect();
+    assert!(asked.allowed.is_empty() && reasons.contains(&Reason::ClockSkewed), "{asked:?}");
+    assert!(!standing(service, &asked).await.0);
+    let evaluate = proto::EvaluateUseRequest {
+        subject: subject.into(),
+        recipient: "tutor".into(),
+        purpose: "tone-adaptation".into(),
+        ..Default::default()
+    };
+    let evaluated = steward.grant.evaluate_use(evaluate).await.unwrap().into_inner();
+    assert!(evaluated.allowed.is_empty(), "{evaluated:?}");
+    let build = proto::RegisterArtifactRequest {
+        grant_id: grant.grant_id.clone(),
+        kind: proto::ArtifactKind::Embedding.into(),
+        name: "vectors".into(),
+        ..Default::default()
+    };
+    let refused = service.grant.register_artifact(build).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), told(&refused)),
+        (Code::FailedPrecondition, "CLOCK_SKEWED".into()),
+        "{refused:?}"
+    );
+}
+
+async fn stats(harness: &Harness) -> proto::GetStatsResponse {
+    let mut operator = harness.as_role(Role::Operator, "ops").await;
+    operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner()
+}
+
+fn moment(ms: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos: 0 }
+}
+
+async fn accept(harness: &Harness, ms: i64) -> Result<proto::AcceptClockResponse, Status> {
+    let mut operator = harness.as_role(Role::Operator, "ops").await;
+    let request = proto::AcceptClockRequest { clock: Some(moment(ms)), options: None };
+    Ok(operator.operator.accept_clock(request).await?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
+    let (machine, harness, mut service, mut steward) = begin().await;
+    for subject in ["ada", "ben"] {
+        willing(&mut service, &mut steward, subject).await;
+    }
+    let short = granted(&mut service, of_seconds("ben", 60)).await;
+    let long = granted(&mut service, of_seconds("ben", 86_400)).await;
+    assert_eq!(standing(&mut service, &long).await, (true, Reason::Unspecified));
+    machine.pass(10 * MINUTE);
+    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+
+    machine.off_by(-HOUR);
+    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    nothing_is_used(&mut service, &mut steward, &long, "ben").await;
+    let state = ready(&harness).await;
+    assert!(state.starts_with("HTTP/1.1 503") && state.contains("behind"), "{state}");
+    let numbers = http(harness.daemon.http, "/metrics").await;
+    assert!(numbers.contains("sayso_clock_skewed{controller=\"dev\"} 1"), "{numbers}");
+    assert!(numbers.contains("sayso_clock_skew_seconds{controller=\"dev\"} -36"), "{numbers}");
+    every_no(&mut service, &mut steward, "ada").await;
+
+    // The same after a restart under that clock.
+    drop((service, steward));
+    let harness = start(&machine, harness.stop().await).await;
+    let (mut service, mut steward) = clients(&harness).await;
+    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    nothing_is_used(&mut service, &mut steward, &long, "ben").await;
+    steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+
+    // Set right, all goes on by itself.
+    machine.off_by(0);
+    assert_eq!(standing(&mut service, &long).await, (true, Reason::Unspecified));
+    assert!(!granted(&mut service, ask("ben")).await.allowed.is_empty());
+    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(verify(&harness)["subjects"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_years_ahead_leave_nothing_in_the_log() {
+    let (machine, harness, mut service, mut steward) = begin().await;
+    for subject in ["ada", "ben"] {
+        willing(&mut service, &mut steward, subject).await;
+    }
+    let grant = granted(&mut service, of_seconds("ben", 86_400)).await;
+    machine.off_by(10 * YEAR);
+    nothing_is_used(&mut service, &mut steward, &grant, "ben").await;
+    every_no(&mut service, &mut steward, "ada").await;
+    // No credential has expired by that clock, and what others issue by it is taken.
+    let read = proto::GetProfileRequest { subject: "ben".into(), ..Default::default() };
+    assert_eq!(steward.profile.get_profile(read).await.unwrap().into_inner().attributes.len(), 3);
+    let now = stats(&harness).await;
+    let drift = now.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
+    assert!(drift.abs() < 10 && now.clock_skew.contains("ahead"), "{drift} {}", now.clock_skew);
+    machine.off_by(0);
+    assert_eq!(standing(&mut service, &grant).await, (true, Reason::Unspecified));
+    steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+    record(&mut service, fact("ada", "job", "work", "anew")).await;
+    drop((service, steward));
+    let harness = start(&machine, harness.stop().await).await;
+    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_stands_still_keeps_no_grant_alive() {
+    let (machine, harness, mut service, mut steward) = begin().await;
+    willing(&mut service, &mut steward, "ada").await;
+    let (short, long) = (
+        granted(&mut service, of_seconds("ada", 60)).await,
+        granted(&mut service, of_seconds("ada", 86_400)).await,
+    );
+    machine.freeze();
+    machine.pass(2 * MINUTE);
+    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    nothing_is_used(&mut service, &mut steward, &long, "ada").await;
+    assert!(ready(&harness).await.starts_with("HTTP/1.1 503"));
+    every_no(&mut service, &mut steward, "ada").await;
+}
+
+/// A folder in which a wild time is already: events were written while the clock was ten years ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_wild_time_in_the_log_the_operator_has_a_way_out() {
+    let machine = Arc::new(Machine::default());
+    machine.off_by(10 * YEAR);
+    let harness = start(&machine, tempfile::tempdir().unwrap()).await;
+    let (mut service, mut steward) = clients(&harness).await;
+    harness::publish_notice(&mut steward).await;
+    for subject in ["ada", "ben", "cleo"] {
+        willing(&mut service, &mut steward, subject).await;
+    }
+    let grant = granted(&mut service, of_seconds("ben", 86_400)).await;
+    steward.rights.submit_request(erasure("cleo", ErasureScope::All, "")).await.unwrap();
+    drop((service, steward));
+    let dir = harness.stop().await;
+    // Also where the file that keeps the time is not there, as in folders of before.
+    std::fs::remove_file(dir.path().join("clock")).unwrap();
+
+    machine.off_by(0);
+    let harness = start(&machine, dir).await;
+    let (mut service, mut steward) = clients(&harness).await;
+    nothing_is_used(&mut service, &mut steward, &grant, "ben").await;
+    every_no(&mut service, &mut steward, "ada").await;
+    steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+    // Who was erased under that clock may come again, and say no.
+    let signal = proto::RecordSignalRequest {
+        subject: "cleo".into(),
+        kind: SignalKind::Objection.into(),
+        ..Default::default()
+    };
+    harness.as_role(Role::Service, "speaker").await.consent.record_signal(signal).await.unwrap();
+
+    let wrong = accept(&harness, machine.true_ms() + 10 * YEAR).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::FailedPrecondition, "{wrong:?}");
+    let refused = steward.operator.accept_clock(proto::AcceptClockRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let accepted = accept(&harness, machine.true_ms()).await.unwrap();
+    let ahead = accepted.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
+    assert!((10 * YEAR / 1_000 - ahead).abs() < 120, "{ahead}");
+    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    let nothing = accept(&harness, machine.true_ms()).await.unwrap_err();
+    assert_eq!(nothing.code(), Code::FailedPrecondition, "there is nothing to accept: {nothing:?}");
+
+    // Use goes on, and what is granted now ends when it should.
+    let fresh = granted(&mut service, of_seconds("ben", 60)).await;
+    assert!(!fresh.allowed.is_empty() && standing(&mut service, &fresh).await.0);
+    machine.pass(2 * MINUTE);
+    assert_eq!(standing(&mut service, &fresh).await, (false, Reason::GrantExpired));
+    drop((service, steward));
+    let harness = start(&machine, harness.stop().await).await;
+    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    let (mut service, _) = clients(&harness).await;
+    assert_eq!(standing(&mut service, &fresh).await, (false, Reason::GrantExpired));
+    assert!(!granted(&mut service, of_seconds("ben", 60)).await.allowed.is_empty());
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_credential_is_good_for_a_no_alone_while_the_clock_is_in_doubt() {
+    let (machine, harness, mut service, mut steward) = begin().await;
+    willing(&mut service, &mut steward, "ada").await;
+    let token = harness.daemon.issuer.mint(Role::Subject, "ada", 60).unwrap();
+    let mut ada = harness.with_token(Some(&token)).await;
+    let read = || proto::GetProfileRequest::default();
+    ada.profile.get_profile(read()).await.unwrap();
+    machine.pass(2 * MINUTE);
+    let expired = ada.profile.get_profile(read()).await.unwrap_err();
+    assert_eq!(expired.code(), Code::Unauthenticated);
+    let pause = || proto::RecordSignalRequest { kind: SignalKind::Pause.into(), ..Default::default() };
+    assert_eq!(ada.consent.record_signal(pause()).await.unwrap_err().code(), Code::Unauthenticated);
+    machine.off_by(-HOUR);
+    let still = ada.profile.get_profile(read()).await.unwrap_err();
+    assert_eq!(still.code(), Code::Unauthenticated, "it does not come back: {still:?}");
+    // By the clock it may be good, and nobody is kept from saying no.
+    ada.consent.record_signal(pause()).await.unwrap();
+    // One that is good by both is good for everything.
+    steward
+        .profile
+        .get_profile(proto::GetProfileRequest { subject: "ada".into(), ..Default::default() })
+        .await
+        .unwrap();
+}
+
+/// libfaketime, which stands between the daemon and the C library (Debian: faketime).
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// The real binary under a clock that is read from a file.
+struct Faked {
+    file: tempfile::NamedTempFile,
+}
+
+impl Faked {
+    fn new() -> Self {
+        let architecture = std::env::consts::ARCH;
+        let library = FAKETIME.replace("x86_64", architecture);
+        assert!(
+            Path::new(&library).exists(),
+            "install faketime (Debian), or run tests/setup.sh: no {library}"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let faked = Self { file };
+        faked.set("+0");
+        faked
+    }
+
+    /// As libfaketime reads it: `-1h`, `+10y`.
+    fn set(&self, offset: &str) {
+        std::fs::write(self.file.path(), format!("{offset}\n")).unwrap();
+    }
+
+    fn start(&self, data: &Path) -> Served {
+        let library = FAKETIME.replace("x86_64", std::env::consts::ARCH);
+        let file = self.file.path().to_str().unwrap();
+        let environment = [
+            ("LD_PRELOAD", library.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        Served::start_in(data, &environment)
+    }
+}
+
+fn run(served: &Served, arguments: &[&str]) -> String {
+    let output = served.run(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn asked(served: &Served, subject: &str) -> serde_json::Value {
+    serde_json::from_str(&run(served, &["--json", "grant", subject, "--purpose", "tone-adaptation"])).unwrap()
+}
+
+async fn status_of(served: &Served) -> String {
+    http(served.http.parse().unwrap(), "/readyz").await
+}
+
+async fn until_ready(served: &Served, code: &str) {
+    for _ in 0..600 {
+        if status_of(served).await.starts_with(&format!("HTTP/1.1 {code}")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("readiness does not become {code}: {}", status_of(served).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_daemon_lives_with_a_clock_that_jumps() {
+    let (faked, dir) = (Faked::new(), tempfile::tempdir().unwrap());
+    let data = dir.path().join("data");
+    let served = faked.start(&data);
+    let notice = dir.path().join("notice.txt");
+    std::fs::write(&notice, "May we?").unwrap();
+    run(&served, &["notice", "publish", "n", "--version", "1", "--file", notice.to_str().unwrap()]);
+    for subject in ["ada", "bob"] {
+        run(&served, &["record", subject, "job", "baker", "--category", "work"]);
+        run(&served, &["consent", "give", subject, "--purpose", "tone-adaptation", "--notice", "n"]);
+    }
+    assert!(!asked(&served, "ada")["allowed"].as_array().unwrap().is_empty());
+    // Back, killed there, started there.
+    faked.set("-1h");
+    until_ready(&served, "503").await;
+    assert!(asked(&served, "ada")["allowed"].as_array().is_none_or(Vec::is_empty));
+    run(&served, &["consent", "withdraw", "ada", "--purpose", "tone-adaptation"]);
+    served.kill();
+    let served = faked.start(&data);
+    assert!(status_of(&served).await.contains("behind"));
+    run(&served, &["erase", "ada", "--scope", "all"]);
+    assert!(run(&served, &["stats"]).contains("use is denied"));
+    // Ten years ahead, with an event there, and back: nothing is left of it.
+    faked.set("+10y");
+    run(&served, &["signal", "pause", "bob"]);
+    run(&served, &["signal", "lift", "bob", "--what", "pause"]);
+    faked.set("+0");
+    until_ready(&served, "200").await;
+    assert!(!asked(&served, "bob")["allowed"].as_array().unwrap().is_empty());
+    served.verify(dir.path());
+    served.kill();
+    // Started ten years ahead of its log: it waits for a word, and takes a no.
+    faked.set("+10y");
+    let served = faked.start(&data);
+    assert!(status_of(&served).await.contains("ahead"));
+    run(&served, &["signal", "object", "bob"]);
+    let refused = served.run(&["accept-clock", "--now", "2020-01-01"]).output().unwrap();
+    assert!(!refused.status.success());
+    let there = run(&served, &["--json", "stats"]);
+    let clock =
+        serde_json::from_str::<serde_json::Value>(&there).unwrap()["clock"].as_str().unwrap().to_owned();
+    run(&served, &["accept-clock", "--now", &clock]);
+    until_ready(&served, "200").await;
+    // And that word was wrong: back again, with ten years in the log.
+    faked.set("+0");
+    until_ready(&served, "503").await;
+    run(&served, &["erase", "bob", "--scope", "all"]);
+    served.kill();
+    let served = faked.start(&data);
+    until_ready(&served, "503").await;
+    let now = jiff::Timestamp::now().to_string();
+    run(&served, &["accept-clock", "--now", &now]);
+    until_ready(&served, "200").await;
+    run(&served, &["record", "cleo", "job", "cook", "--category", "work"]);
+    run(&served, &["consent", "give", "cleo", "--purpose", "tone-adaptation", "--notice", "n"]);
+    assert!(!asked(&served, "cleo")["allowed"].as_array().unwrap().is_empty());
+    served.verify(dir.path());
+    served.kill();
+    served_again(&faked, &data).await;
+}
+
+async fn served_again(faked: &Faked, data: &Path) {
+    let served = faked.start(data);
+    until_ready(&served, "200").await;
+    served.kill();
+}
