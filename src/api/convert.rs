@@ -364,7 +364,7 @@ pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
 /// An artefact for the wire.
 #[must_use]
 pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
-    let app::ArtifactStanding { artifact, acknowledged } = of;
+    let app::ArtifactStanding { artifact, acknowledged, ended } = of;
     let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
     proto::Artifact {
         artifact_id: artifact.id.to_string(),
@@ -374,7 +374,8 @@ pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
         name: artifact.registered.name,
         purpose: artifact.registered.purpose,
         registered_at: Some(time(artifact.registered_at_ms)),
-        reason: artifact.invalidated.map(|(reason, _)| reason.into()).unwrap_or_default(),
+        reason: ended.map(Into::into).unwrap_or_default(),
+        expires_at: Some(artifact.registered.expires_at_ms).filter(|end| *end > 0).map(time),
         acknowledged,
     }
 }

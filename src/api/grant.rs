@@ -232,11 +232,14 @@ impl GrantService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let (kind, grant) = (request.kind(), grant_id(&request.grant_id)?);
-        let new = NewArtifact { grant, kind, name: request.name, sources: request.sources };
-        let registered = self.app.register_artifact(&caller, new, &options).await;
-        let (id, receipt) = registered.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt));
-        Ok(Response::new(proto::RegisterArtifactResponse { artifact_id: id.to_string(), receipt }))
+        let ttl_ms = convert::duration_ms(request.ttl.as_ref(), "ttl")?;
+        let new = NewArtifact { grant, kind, name: request.name, sources: request.sources, ttl_ms };
+        let registered = self.app.register_artifact(&caller, new, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::RegisterArtifactResponse {
+            artifact_id: registered.id.to_string(),
+            receipt: Some(convert::receipt(registered.receipt)),
+            expires_at: Some(registered.expires_at_ms).filter(|end| *end > 0).map(convert::time),
+        }))
     }
 
     async fn list_artifacts(

@@ -50,6 +50,12 @@ pub fn of(error: AppError) -> Status {
             Status::with_error_details(Code::FailedPrecondition, said.join(" "), details)
         }
         AppError::Overtaken => with(Code::Aborted, reason("OVERTAKEN_BY_ERASURE")),
+        AppError::LimitReached { what, open } => {
+            let found =
+                HashMap::from([("limit".to_owned(), what.to_owned()), ("open".to_owned(), open.to_string())]);
+            let details = ErrorDetails::with_error_info("LIMIT_REACHED", DOMAIN, found);
+            with(Code::ResourceExhausted, details)
+        }
         AppError::Overloaded => {
             let mut details = reason("OVERLOADED");
             details.set_retry_info(Some(RETRY_AFTER));

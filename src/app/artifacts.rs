@@ -1,10 +1,10 @@
 //! What services build from what they were granted: it may be used for what its sources may, and falls with them.
 
 use super::error::AppError;
-use super::write::{Begin, Pace, Receipt};
+use super::write::{Begin, Pace, Receipt, Turn};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ArtifactRegistered, Event, Reason};
+use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
 use crate::domain::ids::{GrantId, SubjectId};
 use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
@@ -12,6 +12,9 @@ use sayso_proof::event::{ArtifactKind, Role};
 use std::sync::Arc;
 
 const NAME_BYTES_MAX: usize = 128;
+const DAY_MS: u64 = 86_400_000;
+const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
+const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
 
 /// What a service built.
 #[derive(Clone, Debug)]
@@ -24,6 +27,19 @@ pub struct NewArtifact {
     pub name: String,
     /// Keys of granted attributes that went in; none: all of them.
     pub sources: Vec<String>,
+    /// How long it may be used, milliseconds: 1 minute to 400 days; none: 90 days.
+    pub ttl_ms: Option<u64>,
+}
+
+/// An artifact that was registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its id.
+    pub id: GrantId,
+    /// From then on it must not be used, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// The event.
+    pub receipt: Receipt,
 }
 
 /// An artefact and how it stands.
@@ -33,24 +49,31 @@ pub struct ArtifactStanding {
     pub artifact: Artifact,
     /// Its recipient has said that it is gone.
     pub acknowledged: bool,
+    /// Why it must not be used any more; none: it stands.
+    pub ended: Option<Reason>,
 }
 
 impl App {
-    /// Registers an artefact under a grant that stands; gives its id.
+    /// Registers an artifact under a grant that stands.
     ///
     /// # Errors
-    /// No such grant of the caller's, one that does not stand, a key that it does not hold, out of bounds; or the store.
+    /// No such grant of the caller's, one that does not stand, a key that it does not hold, out of bounds, as many artifacts as
+    /// the caller may have about this person; or the store.
     pub async fn register_artifact(
         self: &Arc<Self>,
         caller: &Caller,
         new: NewArtifact,
         options: &WriteOptions,
-    ) -> Result<(GrantId, Receipt), AppError> {
+    ) -> Result<Registered, AppError> {
         if new.kind == ArtifactKind::Unspecified {
             return Err(AppError::invalid("kind", "must be embedding, adapter, cache or summary"));
         }
         if !is_text(&new.name, 0, NAME_BYTES_MAX) {
             return Err(AppError::invalid("name", "must have at most 128 bytes"));
+        }
+        let ttl_ms = new.ttl_ms.unwrap_or(TTL_DEFAULT_MS);
+        if !TTL_MS.contains(&ttl_ms) {
+            return Err(AppError::invalid("ttl", "must be 1 minute to 400 days"));
         }
         let found = self.find_grant(caller, &new.grant).await?;
         if self.standing(&found, &new.grant)?.1 != caller.name {
@@ -60,8 +83,7 @@ impl App {
         let turn = match self.begin_in(lane, caller, options, about_ms, Pace::Shared).await? {
             Begin::Turn(turn) => turn,
             Begin::Replayed(receipt, events) => {
-                let first = events.first().ok_or(AppError::KeyReused)?;
-                return Ok((GrantId::new(first.position, &first.event_id), receipt));
+                return registered(events.first(), receipt);
             }
         };
         // As it stands now that it is this write's turn: nothing is built on what has fallen.
@@ -72,20 +94,34 @@ impl App {
         if !standing.stands {
             return Err(AppError::Precondition("the grant does not stand"));
         }
+        self.check_artifacts(&turn)?;
         let issued = turn.lane.read().state.grants.get(&event).map(|grant| grant.issued.clone());
         let issued = issued.ok_or(AppError::NotFound("grant"))?;
-        let registered = ArtifactRegistered {
+        let artifact = ArtifactRegistered {
             recipient: caller.name.clone(),
             kind: new.kind.into(),
             sources: sources(&issued, &new.sources)?,
             name: new.name,
             grant: event.0.to_vec(),
             purpose: issued.purpose,
+            expires_at_ms: turn.now_ms.saturating_add(ttl_ms),
         };
-        let planned = vec![self.plan(Event::ArtifactRegistered(registered))];
+        let planned = vec![self.plan(Event::ArtifactRegistered(artifact))];
         let written = self.commit(turn, planned).await?;
-        let first = written.events.first().ok_or(AppError::NotFound("grant"))?;
-        Ok((GrantId::new(first.position, &first.event_id), written.receipt))
+        registered(written.events.first(), written.receipt)
+    }
+
+    /// That the caller may have another artifact about this person.
+    fn check_artifacts(&self, turn: &Turn) -> Result<(), AppError> {
+        let now = turn.lane.read();
+        let own = now.state.rights.artifacts.values().filter(|artifact| {
+            artifact.registered.recipient == turn.caller.name && artifact.ended_at(turn.now_ms).is_none()
+        });
+        let open = own.count();
+        if open < self.use_limits.artifacts_max {
+            return Ok(());
+        }
+        Err(AppError::LimitReached { what: "artifacts", open })
     }
 
     /// Artefacts built from what is held about a person; a service sees its own.
@@ -102,16 +138,25 @@ impl App {
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
-        let mut standing = Vec::new();
+        let (mut standing, now_ms) = (Vec::new(), self.now_ms());
         for artifact in all.into_iter().filter(own) {
             let acknowledged = match artifact.invalidated {
                 Some((_, position)) => self.has_acknowledged(&artifact.registered.recipient, position)?,
                 None => false,
             };
-            standing.push(ArtifactStanding { artifact, acknowledged });
+            let ended = artifact.ended_at(now_ms);
+            standing.push(ArtifactStanding { artifact, acknowledged, ended });
         }
         Ok(standing)
     }
+}
+
+fn registered(event: Option<&Recorded>, receipt: Receipt) -> Result<Registered, AppError> {
+    let Some((event, Event::ArtifactRegistered(of))) = event.map(|event| (event, &event.event)) else {
+        return Err(AppError::KeyReused);
+    };
+    let id = GrantId::new(event.position, &event.event_id);
+    Ok(Registered { id, expires_at_ms: of.expires_at_ms, receipt })
 }
 
 /// Event ids of the granted attributes with these keys; none named: all.

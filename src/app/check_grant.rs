@@ -68,8 +68,8 @@ impl App {
         let now = found.lane.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
         let expires_at_ms = state.issued.expires_at_ms;
-        let reason = match state.revoked {
-            Some((reason, _)) => Some(reason),
+        let reason = match state.ended() {
+            Some(reason) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
             None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
             None if clock.is_skewed() => Some(Reason::ClockSkewed),

@@ -26,12 +26,15 @@ impl App {
         person::check(&said).map_err(AppError::Invalid)?;
         let turn = match self.begin(caller, subject, options, None, Pace::Shared).await? {
             Begin::Replayed(receipt, events) => {
-                return Ok(ConsentChanged { receipt, revoked_grants: revoked_ids(&events) });
+                return Ok(ConsentChanged {
+                    receipt,
+                    revoked_grants: revoked_ids(events.iter().map(|event| &event.event)),
+                });
             }
             Begin::Turn(turn) => turn,
         };
         let planned = self.with_falls(&turn, vec![self.plan(Event::SubjectDescribed(said))]);
         let written = self.commit(turn, planned).await?;
-        Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const REQUEST: &[u8] = b"rqst";
 const ATTRIBUTE_END: &[u8] = b"xpir";
 const CONSENT_END: &[u8] = b"cend";
+const ARTIFACT_END: &[u8] = b"aend";
 /// Records read at once.
 const READ_COUNT: usize = 1_024;
 
@@ -34,6 +35,9 @@ pub(super) fn index_of(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
         }
         Event::Consent { decision, terms } if decision.is_yes() => {
             terms.until_ms.map(|end_ms| ends(CONSENT_END, end_ms))
+        }
+        Event::ArtifactRegistered(built) if built.expires_at_ms > 0 => {
+            Some(ends(ARTIFACT_END, built.expires_at_ms))
         }
         _ => None,
     }
@@ -152,6 +156,16 @@ impl App {
         count: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
         self.ended(CONSENT_END, now_ms, after, count)
+    }
+
+    /// Positions of artifacts whose end has passed, likewise.
+    pub(super) fn ended_artifacts(
+        &self,
+        now_ms: u64,
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
+        self.ended(ARTIFACT_END, now_ms, after, count)
     }
 
     fn ended(

@@ -9,7 +9,7 @@ use super::App;
 use super::complete_erasures::Completion;
 use super::error::{AppError, Cause};
 use super::lane::{Lane, for_each_event};
-use super::write::{Planned, Stamp, Turn};
+use super::write::{Frame, Planned, Stamp, Turn};
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
@@ -19,6 +19,9 @@ use prost::Message;
 use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
+
+/// Facts set aside in one frame beside a decision.
+const SET_ASIDE_MAX: usize = 128;
 
 /// An erasure that nothing stands against.
 pub(super) struct Erasure {
@@ -77,6 +80,7 @@ impl App {
     ) -> Result<(), AppError> {
         let app = Arc::clone(self);
         let task = tokio::spawn(async move {
+            let (turn, planned) = app.set_aside_first(turn, planned).await?;
             let _under_way = app.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
             let erased = if erasure.is_whole() {
@@ -89,6 +93,27 @@ impl App {
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
+    /// Where more facts are set aside than fit beside the decision, they go ahead of it in frames of their own.
+    async fn set_aside_first(
+        &self,
+        mut turn: Turn,
+        planned: Vec<Planned>,
+    ) -> Result<(Turn, Vec<Planned>), AppError> {
+        if planned.len() <= SET_ASIDE_MAX {
+            return Ok((turn, planned));
+        }
+        let is_removal = |each: &Planned| matches!(each.event, Event::AttributeRemoved { .. });
+        let (mut removals, decision): (Vec<_>, Vec<_>) = planned.into_iter().partition(is_removal);
+        let stamp = std::mem::take(&mut turn.stamp);
+        while !removals.is_empty() {
+            let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
+            let frame = self.with_falls(&turn, std::mem::replace(&mut removals, rest));
+            self.commit_to_the_end(&turn, frame).await?;
+        }
+        turn.stamp = stamp;
+        Ok((turn, decision))
+    }
+
     async fn erase_whole(
         self: &Arc<Self>,
         turn: Turn,
@@ -97,7 +122,8 @@ impl App {
     ) -> Result<(), AppError> {
         let (lane, stamp, now_ms) = (Arc::clone(&turn.lane), turn.stamp.clone(), turn.now_ms);
         planned.push(self.plan(erasure.requested()));
-        let gate = self.commit_and_keep_gate(turn, planned).await?;
+        let frame = Frame { events: planned, is_decision: true, ..Frame::default() };
+        let gate = self.commit_and_keep_gate(turn, frame).await?;
         self.carry_out_whole(lane, gate, stamp, now_ms, erasure).await
     }
 
@@ -136,13 +162,14 @@ impl App {
     async fn erase_part(
         self: &Arc<Self>,
         turn: Turn,
-        mut planned: Vec<Planned>,
+        planned: Vec<Planned>,
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let (lane, now_ms) = (Arc::clone(&turn.lane), turn.now_ms);
         // Last, and never erased with a part: the subject's newest event stays, so that its versions go on from there.
-        planned.push(self.plan(erasure.requested()));
-        let gate = self.commit_and_keep_gate(turn, planned).await?;
+        let mut frame = self.with_falls(&turn, planned);
+        frame.events.push(self.plan(erasure.requested()));
+        let gate = self.commit_and_keep_gate(turn, frame).await?;
         let selection = self.select(&lane, &erasure.scope, &erasure.holds)?;
         let fence_at_ms = self.now_ms().max(now_ms);
         let intent = ErasureIntent {
@@ -157,7 +184,7 @@ impl App {
             self.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
         self.clock.pass(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
-        lane.reload(self.store())?;
+        lane.reload(self)?;
         punctured?;
         self.complete_erasure(erasure.request, intent, Some((lane, gate))).await
     }

@@ -49,6 +49,16 @@ pub enum AppError {
     /// An erasure overtook the export.
     #[error("an erasure was carried out meanwhile; start the export again")]
     Overtaken,
+    /// The caller has as much open about this person as it may have.
+    #[error(
+        "{open} of this service's {what} about this person are open, which is the limit; wait until one ends"
+    )]
+    LimitReached {
+        /// What is limited.
+        what: &'static str,
+        /// How many of the caller's are open.
+        open: usize,
+    },
     /// Queues are full.
     #[error("overloaded; try again shortly")]
     Overloaded,

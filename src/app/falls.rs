@@ -1,12 +1,13 @@
-//! Which open grants a change contradicts: they fall in the same frame as the change.
+//! Which open grants and artifacts a change contradicts. They end with the change: as many as fit are recorded in its frame, and
+//! the rest right after it (`pending`).
 
-use super::write::{Planned, Turn};
+use super::write::{Frame, Planned, Turn};
 use super::{App, Rules};
 use crate::bounds::Case;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A grant that does not stand any more.
 pub(super) struct Fallen {
@@ -19,6 +20,7 @@ pub(super) struct Fallen {
 }
 
 /// What stands against a grant.
+#[derive(Clone, Copy)]
 pub(super) struct Contradiction {
     pub reason: Reason,
     /// Where it is a source of something derived: the event that recorded the source.
@@ -40,46 +42,62 @@ impl Fallen {
 }
 
 impl App {
-    /// The planned events, and after them one for each open grant that they contradict.
-    pub(super) fn with_falls(&self, turn: &Turn, mut planned: Vec<Planned>) -> Vec<Planned> {
+    /// The planned events with everything that they revoke.
+    pub(super) fn with_falls(&self, turn: &Turn, planned: Vec<Planned>) -> Frame {
         let after = preview(turn, &planned);
-        let corrected: Vec<EventId> = planned
-            .iter()
-            .filter_map(|each| match &each.event {
-                Event::AttributeCorrected { corrects, .. } => Some(*corrects),
-                _ => None,
-            })
-            .collect();
-        let expired: Vec<EventId> = planned
-            .iter()
-            .filter_map(|each| match &each.event {
-                Event::AttributeExpired { attribute, .. } => Some(*attribute),
-                _ => None,
-            })
-            .collect();
-        let mut fallen = fallen(&after, &turn.rules, &corrected, turn.now_ms);
-        for fall in fallen.iter_mut().filter(|fall| fall.found.reason == Reason::AttributeRemoved) {
-            let grant = after.grants.get(&fall.event);
-            if grant.is_some_and(|grant| cites_any(grant, &expired)) {
-                fall.found.reason = Reason::AttributeExpired;
-            }
-        }
         let cause = planned.first().map(|first| first.event_id);
-        let built = fallen_artifacts(&after, &turn.rules, (&corrected, &expired), turn.now_ms);
-        planned.extend(self.plan_falls(fallen, cause));
-        planned.extend(built.into_iter().map(|fallen| {
-            let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
-            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
-        }));
-        planned
+        let revocations = {
+            let now = turn.lane.read();
+            let known = |event: &EventId| now.pending.has(event);
+            revocations(&after, &turn.rules, turn.now_ms, cause, &known)
+        };
+        let frame = self.frame(turn, planned, revocations);
+        Frame { is_decision: true, ..frame }
+    }
+
+    /// Planned events and the revocations that they imply, as far as these fit beside them; the rest is pending.
+    pub(super) fn frame(&self, turn: &Turn, mut events: Vec<Planned>, mut revocations: Vec<Event>) -> Frame {
+        let pending = revocations.split_off(revocations.len().min(self.use_limits.revocations_at_once_max));
+        events.extend(revocations.into_iter().map(|event| self.plan(event)));
+        if !pending.is_empty() {
+            let left = turn.lane.read().pending.len().saturating_add(pending.len());
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            events.push(self.plan(Event::RevocationsPending { left }));
+        }
+        Frame { events, pending, is_decision: false }
     }
 }
 
-/// Every open grant that does not stand in this state under these rules.
-pub(super) fn fallen(state: &SubjectState, rules: &Rules, corrected: &[EventId], now_ms: u64) -> Vec<Fallen> {
-    let open = state.grants.iter().filter(|(_, grant)| grant.is_open(now_ms));
+/// Events for everything that does not stand in this state under these rules, grants first. `known` are those that are to be
+/// recorded already.
+pub(super) fn revocations(
+    state: &SubjectState,
+    rules: &Rules,
+    now_ms: u64,
+    cause: Option<EventId>,
+    known: &dyn Fn(&EventId) -> bool,
+) -> Vec<Event> {
+    let grants = fallen(state, rules, now_ms, known).into_iter().map(|fallen| fallen.event(cause));
+    let built = fallen_artifacts(state, rules, now_ms, known).into_iter().map(|fallen| {
+        let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
+        Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen })
+    });
+    grants.chain(built).collect()
+}
+
+/// Every grant that has not expired, is not recorded as revoked, and does not stand in this state under these rules.
+pub(super) fn fallen(
+    state: &SubjectState,
+    rules: &Rules,
+    now_ms: u64,
+    known: &dyn Fn(&EventId) -> bool,
+) -> Vec<Fallen> {
+    let mut judge = Judge { state, rules, now_ms, found: HashMap::new(), named: conversations(state) };
+    let open = state.grants.iter().filter(|(event, grant)| {
+        grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !known(event)
+    });
     open.filter_map(|(event, grant)| {
-        let found = contradiction(state, grant, rules, corrected, now_ms)?;
+        let found = judge.contradiction(grant)?;
         Some(Fallen {
             grant: grant.id,
             event: *event,
@@ -91,22 +109,53 @@ pub(super) fn fallen(state: &SubjectState, rules: &Rules, corrected: &[EventId],
     .collect()
 }
 
+/// Judges many grants of one person: those that a decision can't tell apart are decided once.
+struct Judge<'a> {
+    state: &'a SubjectState,
+    rules: &'a Rules,
+    now_ms: u64,
+    found: HashMap<Alike<'a>, Option<Contradiction>>,
+    /// Conversations that a signal, a consent or the person's own bounds name.
+    named: HashSet<&'a str>,
+}
+
+/// What a decision about a grant depends on: recipient, purpose, what is allowed, and the conversation where anything names it.
+type Alike<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
+
+impl<'a> Judge<'a> {
+    fn contradiction(&mut self, grant: &'a GrantState) -> Option<Contradiction> {
+        if let Some(reason) = grant.implied {
+            return Some(Contradiction { reason, source: None });
+        }
+        let issued = &grant.issued;
+        let named = Some(issued.interaction.as_str()).filter(|name| self.named.contains(name));
+        let allowed = std::sync::Arc::as_ptr(&issued.allowed).cast();
+        let alike = (issued.recipient.as_str(), issued.purpose.as_str(), allowed, named);
+        let (state, rules, now_ms) = (self.state, self.rules, self.now_ms);
+        *self.found.entry(alike).or_insert_with(|| contradiction(state, grant, rules, now_ms))
+    }
+}
+
+fn conversations(state: &SubjectState) -> HashSet<&str> {
+    let signals = state.signals.iter().map(|signal| signal.interaction.as_str());
+    let consents = state.consents.records().iter().flat_map(|record| record.terms.interactions.iter());
+    let own = state.personal.iter().flat_map(|own| own.choices.paused_interactions.iter());
+    signals.chain(consents.chain(own).map(String::as_str)).collect()
+}
+
 /// Why a grant does not stand in this state; nothing where it does.
 pub(super) fn contradiction(
     state: &SubjectState,
     grant: &GrantState,
     rules: &Rules,
-    corrected: &[EventId],
     now_ms: u64,
 ) -> Option<Contradiction> {
     let of = |reason| Some(Contradiction { reason, source: None });
-    for cited in grant.issued.allowed.iter() {
-        if EventId::from_slice(&cited.attribute).is_some_and(|event| corrected.contains(&event)) {
-            return of(Reason::AttributeCorrected);
-        }
-        if !state.attributes.contains_key(&cited.key) {
-            return of(Reason::AttributeRemoved);
-        }
+    if let Some(reason) = grant.implied {
+        return of(reason);
+    }
+    if grant.issued.allowed.iter().any(|cited| !state.attributes.contains_key(&cited.key)) {
+        return of(Reason::AttributeRemoved);
     }
     let keys: Vec<String> = grant.issued.allowed.iter().map(|cited| cited.key.clone()).collect();
     if keys.is_empty() {
@@ -136,38 +185,30 @@ pub(super) fn contradiction(
     })
 }
 
-/// Artefacts that don't stand in this state under these rules, with why: one falls with the first of its sources.
+/// Artifacts that don't stand in this state under these rules, with why: one ends with the first of its sources. `known` are
+/// those that are to be recorded already.
 pub(super) fn fallen_artifacts(
     state: &SubjectState,
     rules: &Rules,
-    (corrected, expired): (&[EventId], &[EventId]),
     now_ms: u64,
+    known: &dyn Fn(&EventId) -> bool,
 ) -> Vec<ArtifactInvalidated> {
-    let standing = state.rights.artifacts.iter().filter(|(_, artifact)| artifact.invalidated.is_none());
+    let by_event: HashMap<EventId, &str> =
+        state.attributes.values().map(|held| (held.event_id, held.attribute.key.as_str())).collect();
+    let mut decided: HashMap<(&str, &str, &str), Option<Reason>> = HashMap::new();
+    let standing = state.rights.artifacts.iter().filter(|(event, artifact)| {
+        artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !known(event)
+    });
     let fallen = standing.filter_map(|(event, artifact)| {
         let registered = &artifact.registered;
+        let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
         let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
-        let reason = sources.into_iter().find_map(|source| {
-            if corrected.contains(&source) {
-                return Some(Reason::AttributeCorrected);
-            }
-            if expired.contains(&source) {
-                return Some(Reason::AttributeExpired);
-            }
-            let held = state.attributes.values().find(|held| held.event_id == source);
-            let Some(held) = held else { return Some(Reason::AttributeRemoved) };
-            let case = Case {
-                recipient: &registered.recipient,
-                purpose: &registered.purpose,
-                categories: &[],
-                keys: std::slice::from_ref(&held.attribute.key),
-                interaction: "",
-                now_ms,
-            };
-            let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
-            let withheld = decision.withheld.first()?;
-            Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
-        })?;
+        let mut of_source = |source: EventId| {
+            let Some(key) = by_event.get(&source) else { return Some(Reason::AttributeRemoved) };
+            let withheld = decided.entry((recipient, purpose, key));
+            *withheld.or_insert_with(|| withheld_source(state, rules, (recipient, purpose, key), now_ms))
+        };
+        let reason = artifact.implied.or_else(|| sources.into_iter().find_map(&mut of_source))?;
         Some(ArtifactInvalidated {
             artifact: event.0.to_vec(),
             reason: reason.into(),
@@ -179,9 +220,18 @@ pub(super) fn fallen_artifacts(
     fallen.collect()
 }
 
-fn cites_any(grant: &GrantState, attributes: &[EventId]) -> bool {
-    let cited = grant.issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.attribute));
-    cited.into_iter().any(|cited| attributes.contains(&cited))
+/// Why a recipient may not use a fact for a purpose, if it may not.
+fn withheld_source(
+    state: &SubjectState,
+    rules: &Rules,
+    (recipient, purpose, key): (&str, &str, &str),
+    now_ms: u64,
+) -> Option<Reason> {
+    let keys = [key.to_owned()];
+    let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction: "", now_ms };
+    let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
+    let withheld = decision.withheld.first()?;
+    Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
 }
 
 /// The subject as it will stand once the planned events are durable.
@@ -204,13 +254,11 @@ fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
     state
 }
 
-/// The ids of grants among recorded events that fell.
-pub(super) fn revoked_ids(events: &[Recorded]) -> Vec<String> {
-    events
-        .iter()
-        .filter_map(|event| match &event.event {
-            Event::GrantRevoked { grant_id, .. } => Some(grant_id.clone()),
-            _ => None,
-        })
-        .collect()
+/// The ids of grants that events revoke.
+pub(super) fn revoked_ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    let revoked = events.into_iter().filter_map(|event| match event {
+        Event::GrantRevoked { grant_id, .. } => Some(grant_id.clone()),
+        _ => None,
+    });
+    revoked.collect()
 }

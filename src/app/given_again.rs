@@ -339,7 +339,7 @@ fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
     let (issued_ms, expires_ms) = (grant.recorded_at_ms, grant.issued.expires_at_ms);
     let left_ms = expires_ms.saturating_sub(now_ms);
     let enough = left_ms > 0 && left_ms >= expires_ms.saturating_sub(issued_ms).div_ceil(2);
-    grant.revoked.is_none() && !grant.issued.allowed.is_empty() && enough
+    grant.ended().is_none() && !grant.issued.allowed.is_empty() && enough
 }
 
 /// Whether a decision is the one that a grant was issued on: the same facts by the same consents, the same withheld for the
@@ -422,7 +422,7 @@ mod tests {
         let allowed = [GrantedAttribute::default()].into();
         let issued = Issued { expires_at_ms: 1_101, allowed, ..Issued::default() };
         let id = GrantId { position: 0, token: [0; 8] };
-        let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None };
+        let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None, implied: None };
         let half = |now_ms| has_half_left(&grant, now_ms);
         assert!(half(1_000) && half(1_050) && !half(1_051) && !half(1_101) && !half(5_000));
         let fallen = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };

@@ -1,13 +1,15 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
+use super::App;
 use super::error::{AppError, Cause};
 use super::given_again::GivenLately;
+use super::pending::Pending;
 use crate::domain::codec;
-use crate::domain::event::Recorded;
+use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoreError, StoredEntry};
-use crate::vault::{STACK_WORD_BYTES, SubjectKeys, Vault, VaultError, clear_stack};
+use crate::vault::{STACK_WORD_BYTES, SubjectKeys, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -49,6 +51,7 @@ pub(crate) struct Lane {
 }
 
 /// Where the subject stands.
+#[derive(Default)]
 pub(crate) struct LaneNow {
     /// The fold of everything that is durable.
     pub state: SubjectState,
@@ -56,12 +59,25 @@ pub(crate) struct LaneNow {
     pub newest: Option<Hash>,
     /// Set at the start of an erasure, for whoever still holds the lane.
     pub erased: bool,
+    /// Revocations in effect that are still to be recorded; `state` knows of them.
+    pub pending: Pending,
+}
+
+impl LaneNow {
+    /// Takes in what is durable now, and what takes effect with it.
+    pub fn take_in(&mut self, events: &[Recorded], newest: Option<Hash>, revoked: Vec<Event>) {
+        for event in events {
+            self.state.apply(event);
+        }
+        self.pending.extend(&mut self.state, revoked);
+        self.newest = newest;
+    }
 }
 
 impl Lane {
     /// A lane whose subject has no events.
     pub fn empty(keys: Arc<SubjectKeys>) -> Self {
-        let now = LaneNow { state: SubjectState::default(), newest: None, erased: false };
+        let now = LaneNow::default();
         let (weight, weigh_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let now = RwLock::new(now);
         Self { keys, gate: Arc::default(), now, given: Mutex::default(), weight, weigh_at }
@@ -71,9 +87,9 @@ impl Lane {
     ///
     /// # Errors
     /// The log can't be read or opened.
-    pub fn load(keys: Arc<SubjectKeys>, store: &dyn LogStore) -> Result<Self, AppError> {
+    pub fn load(keys: Arc<SubjectKeys>, app: &App) -> Result<Self, AppError> {
         let lane = Self::empty(keys);
-        lane.reload(store)?;
+        lane.reload(app)?;
         Ok(lane)
     }
 
@@ -81,15 +97,17 @@ impl Lane {
     ///
     /// # Errors
     /// The log can't be read or opened.
-    pub fn reload(&self, store: &dyn LogStore) -> Result<(), AppError> {
+    pub fn reload(&self, app: &App) -> Result<(), AppError> {
         let (mut state, mut newest) = (SubjectState::default(), None);
-        for_each_event(&self.keys, store, 0, |event, leaf| {
+        for_each_event(&self.keys, app.store(), 0, |event, leaf| {
             state.apply(&event);
             newest = Some(leaf);
             Ok(())
         })?;
+        let (implied, mut pending) = (app.implied_by(&state), Pending::default());
+        pending.extend(&mut state, implied);
         let mut now = self.write();
-        (now.state, now.newest) = (state, newest);
+        (now.state, now.newest, now.pending) = (state, newest, pending);
         // Of the same version may now be less than there was: what was decided on it counts no more.
         self.given().decide_anew();
         Ok(())
@@ -109,8 +127,14 @@ impl Lane {
 
     /// Lets go of everything that is known about an erased subject, for whoever still holds the lane.
     pub fn forget(&self) {
-        *self.write() = LaneNow { state: SubjectState::default(), newest: None, erased: true };
+        *self.write() = LaneNow { erased: true, ..LaneNow::default() };
         *self.given() = GivenLately::default();
+    }
+
+    /// Whether revocations are in effect that are still to be recorded.
+    pub fn has_pending(&self) -> bool {
+        let now = self.read();
+        !now.erased && (now.state.revocations_pending > 0 || now.pending.len() > 0)
     }
 
     /// Waits for the write under way and takes its place.
@@ -252,17 +276,17 @@ impl Lanes {
     ///
     /// # Errors
     /// The log can't be read or opened, or the subject was erased while the lane was loading.
-    pub fn put(&self, lane: Lane, store: &dyn LogStore, vault: &Vault) -> Result<Arc<Lane>, AppError> {
+    pub fn put(&self, lane: Lane, app: &App) -> Result<Arc<Lane>, AppError> {
         let mut cached = self.cached();
         let handle = lane.keys.handle;
         if let Some(there) = cached.get(&handle) {
             return Ok(Arc::clone(there));
         }
         // An erasure destroys the keys first and then takes the lane out: a late one must not bring them back.
-        vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+        app.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         // Another lane may have come, written and gone while this one was loading. None can come now.
-        let count = store.subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
-        let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, store)? };
+        let count = app.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
+        let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, app)? };
         let lane = Arc::new(lane);
         cached.put(handle, Arc::clone(&lane));
         self.count(&lane, lane.weigh_if_due().unwrap_or_default());

@@ -31,6 +31,7 @@ mod known_grants;
 mod lane;
 mod list_events;
 mod open;
+mod pending;
 mod personal_bounds;
 mod preview_bounds;
 mod proofs;
@@ -59,7 +60,7 @@ mod write;
 pub use crate::audit::transparency::{
     Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
 };
-pub use artifacts::{ArtifactStanding, NewArtifact};
+pub use artifacts::{ArtifactStanding, NewArtifact, Registered};
 pub use caller::Caller;
 pub use certificate::Certificate;
 pub use check_grant::Standing;
@@ -74,7 +75,7 @@ pub use get_consents::Consents;
 pub use get_profile::Profile;
 pub use holds::NewHold;
 pub use list_events::Page;
-pub use open::{OpenError, RightsSettings, Settings};
+pub use open::{OpenError, RightsSettings, Settings, UseLimits};
 pub use personal_bounds::PersonalShown;
 pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
@@ -127,11 +128,14 @@ pub struct App {
     bells: Bells,
     looks: record_view::Looks,
     unwritten: given_again::Unwritten,
+    /// Streams with revocations in effect that could not be recorded yet.
+    unrecorded: pending::Unrecorded,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
     due: due::Due,
     rights: RightsSettings,
+    use_limits: UseLimits,
     /// When inferences end that do not say so.
     inferences: InferenceTerms,
     /// Held by the one search for endings under way.
@@ -233,8 +237,8 @@ impl App {
         let app = Arc::clone(self);
         // Folding a long history takes a while: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
-            let lane = Lane::load(keys, app.store())?;
-            app.lanes.put(lane, app.store(), &app.vault)
+            let lane = Lane::load(keys, &app)?;
+            app.lanes.put(lane, &app)
         })
         .await
         .map_err(|_| AppError::Internal(Cause::Task))?

@@ -53,6 +53,8 @@ pub struct Settings {
     pub witnesses: Vec<String>,
     /// How requests of people are dealt with.
     pub rights: RightsSettings,
+    /// What one recipient may have open about one person.
+    pub use_limits: UseLimits,
     /// When inferences end that do not say so.
     pub inferences: InferenceTerms,
     /// What reports may say.
@@ -66,6 +68,17 @@ pub struct RightsSettings {
     pub jurisdiction: Jurisdiction,
     /// A person's own erasure waits for a steward's decision.
     pub steward_decides_erasures: bool,
+}
+
+/// What one recipient may have open about one person at once.
+#[derive(Clone, Copy, Debug)]
+pub struct UseLimits {
+    /// Grants that are neither revoked nor expired.
+    pub open_grants_max: usize,
+    /// Artifacts that stand.
+    pub artifacts_max: usize,
+    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for everything that it ends.
+    pub revocations_at_once_max: usize,
 }
 
 /// Why the daemon can't start.
@@ -132,9 +145,11 @@ impl App {
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
             unwritten: super::given_again::Unwritten::default(),
+            unrecorded: super::pending::Unrecorded::default(),
             controller: Arc::new(settings.controller),
             due: super::due::Due::default(),
             rights: settings.rights,
+            use_limits: settings.use_limits,
             inferences: settings.inferences,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
@@ -149,9 +164,7 @@ impl App {
         if let Some(restored) = &settings.restored {
             app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
         }
-        app.load_due().map_err(failed("finding requests that are due"))?;
-        app.finish_erasures().await.map_err(failed("finishing erasures"))?;
-        app.resume_erasures().await.map_err(failed("carrying out erasures"))?;
+        app.finish_what_was_cut_short().await?;
         app.warn_of_unknown_categories();
         if app.waits_for_confirmation() {
             tracing::warn!(
@@ -164,6 +177,15 @@ impl App {
         app.end_key_transition();
         app.watch_bounds();
         Ok(app)
+    }
+
+    /// Takes up what the last stop left unfinished.
+    async fn finish_what_was_cut_short(self: &Arc<Self>) -> Result<(), OpenError> {
+        let failed = |what| move |error| OpenError::Start(what, error);
+        self.load_due().map_err(failed("finding requests that are due"))?;
+        self.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
+        self.finish_erasures().await.map_err(failed("finishing erasures"))?;
+        self.resume_erasures().await.map_err(failed("carrying out erasures"))
     }
 
     /// A category that nobody defined has no inferences: most likely it is misspelt.

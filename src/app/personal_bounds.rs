@@ -43,15 +43,15 @@ impl App {
         let policies = personal_policies(&choices);
         let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
             Begin::Replayed(receipt, events) => {
-                let revoked_grants = revoked_ids(&events);
+                let revoked_grants = revoked_ids(events.iter().map(|event| &event.event));
                 return Ok((ConsentChanged { receipt, revoked_grants }, policies));
             }
             Begin::Turn(turn) => turn,
         };
         let planned = self.with_falls(&turn, vec![self.plan(Event::PersonalBoundsSet(choices))]);
         let written = self.commit(turn, planned).await?;
-        let revoked_grants = revoked_ids(&written.events);
-        Ok((ConsentChanged { receipt: written.receipt, revoked_grants }, policies))
+        let changed = ConsentChanged { receipt: written.receipt, revoked_grants: written.revoked };
+        Ok((changed, policies))
     }
 
     /// A person's own bounds.

@@ -279,7 +279,7 @@ impl Comparing<'_> {
             return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
         }
         let Some(keys) = app.vault.by_handle(handle)? else { return Ok(()) };
-        match Lane::load(keys, app.store()) {
+        match Lane::load(keys, app) {
             Ok(lane) => self.compare(handle, &lane.read().state),
             // Erased meanwhile.
             Err(_) if app.vault.by_handle(handle)?.is_none() => Ok(()),
@@ -318,7 +318,7 @@ impl Comparing<'_> {
         let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(self.what.now_ms)).collect();
         let (now, then) = (&self.what.now, &self.what.then);
         let stands =
-            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, &[], self.what.now_ms).is_none();
+            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, self.what.now_ms).is_none();
         let falling = open.iter().filter(|grant| stands(grant, now) && !stands(grant, then)).count() as u64;
         let found = &mut self.found;
         found.grants_open = found.grants_open.saturating_add(open.len() as u64);

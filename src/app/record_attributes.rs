@@ -2,7 +2,7 @@
 
 use super::error::AppError;
 use super::lane::Lane;
-use super::write::{Begin, Pace, Planned, Receipt, Turn};
+use super::write::{Begin, Frame, Pace, Planned, Receipt, Turn};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
@@ -119,11 +119,12 @@ impl App {
         if !refused.is_empty() {
             return Err(self.refuse_recording(turn, refused).await?);
         }
-        if changes_grants {
-            planned = self.with_falls(&turn, planned);
-        }
+        let frame = match changes_grants {
+            true => Frame { is_decision: false, ..self.with_falls(&turn, planned) },
+            false => planned.into(),
+        };
         let lane = Arc::clone(&turn.lane);
-        let written = self.commit(turn, planned).await?;
+        let written = self.commit(turn, frame).await?;
         let not_held = not_held(&lane, &written.events);
         Ok(Recording { receipt: written.receipt, not_held })
     }

@@ -82,7 +82,10 @@ impl App {
         }
         let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
             Begin::Replayed(receipt, events) => {
-                return Ok(ConsentChanged { receipt, revoked_grants: revoked_ids(&events) });
+                return Ok(ConsentChanged {
+                    receipt,
+                    revoked_grants: revoked_ids(events.iter().map(|event| &event.event)),
+                });
             }
             Begin::Turn(turn) => turn,
         };
@@ -96,7 +99,7 @@ impl App {
             .collect();
         let planned = self.with_falls(&turn, planned);
         let written = self.commit(turn, planned).await?;
-        Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 
     /// Records that the person was asked.

@@ -54,7 +54,10 @@ impl App {
         }
         let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
             Begin::Replayed(receipt, events) => {
-                return Ok(ConsentChanged { receipt, revoked_grants: revoked_ids(&events) });
+                return Ok(ConsentChanged {
+                    receipt,
+                    revoked_grants: revoked_ids(events.iter().map(|event| &event.event)),
+                });
             }
             Begin::Turn(turn) => turn,
         };
@@ -62,6 +65,6 @@ impl App {
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let planned = self.with_falls(&turn, vec![self.plan(event)]);
         let written = self.commit(turn, planned).await?;
-        Ok(ConsentChanged { revoked_grants: revoked_ids(&written.events), receipt: written.receipt })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

@@ -42,7 +42,7 @@ impl App {
         let turn = self.as_attempt(turn);
         if !self.was_made_before(&turn)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
-            let planned = events.map(|event| self.plan(event)).collect();
+            let planned: Vec<_> = events.map(|event| self.plan(event)).collect();
             self.commit(turn, planned).await?;
         }
         Ok(AppError::RecordingRefused(refused))

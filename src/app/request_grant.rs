@@ -8,7 +8,7 @@ use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::{GrantState, HeldAttribute};
 use crate::telemetry::metrics;
 use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
 use std::collections::HashMap;
@@ -58,7 +58,8 @@ impl App {
     /// that it has, as long as the decision is the same and half of its time is left.
     ///
     /// # Errors
-    /// Out of bounds, stale, a reused key; or the store. What is not allowed is withheld, and no error.
+    /// Out of bounds, stale, a reused key, as many open grants as the caller may have about this person; or the store. What is
+    /// not allowed is withheld, and no error.
     pub async fn request_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -95,6 +96,7 @@ impl App {
         request: &GrantRequest,
         ttl_ms: u64,
     ) -> Result<Issued, AppError> {
+        self.check_open_grants(&turn)?;
         let rules = Arc::clone(&turn.rules);
         let (decision, evaluation) = {
             let _timed = tracing::trace_span!("decide").entered();
@@ -129,7 +131,7 @@ impl App {
         let expires_at_ms = event.expires_at_ms;
         let planned = vec![self.plan(Event::GrantIssued(event))];
         let lane = Arc::clone(&turn.lane);
-        let Written { receipt, events } = self.commit(turn, planned).await?;
+        let Written { receipt, events, .. } = self.commit(turn, planned).await?;
         count_withheld(&evaluation.withheld);
         metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
@@ -142,6 +144,21 @@ impl App {
             profile_version: evaluation.profile_version,
             receipt,
         })))
+    }
+
+    /// That the caller may have another grant about this person.
+    fn check_open_grants(&self, turn: &Turn) -> Result<(), AppError> {
+        let now = turn.lane.read();
+        if now.state.grants.len() < self.use_limits.open_grants_max {
+            return Ok(());
+        }
+        let is_own = |grant: &&GrantState| grant.issued.recipient == turn.caller.name;
+        let open =
+            now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(turn.now_ms)).count();
+        if open < self.use_limits.open_grants_max {
+            return Ok(());
+        }
+        Err(AppError::LimitReached { what: "grants", open })
     }
 
     /// The grant of a request that is made again, with the values of then.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// People looked at for each of the three kinds of endings, each time.
 const PEOPLE_MAX: usize = 64;
+/// Endings of one person that are recorded in one frame; the rest is found the next time.
+const ENDINGS_MAX: usize = 128;
 /// How long after its end a decision is looked for again, should it have been on its way when its end came.
 const SETTLED_MS: u64 = 120_000;
 
@@ -27,6 +29,7 @@ const SETTLED_MS: u64 = 120_000;
 pub(super) struct Sweep {
     attributes: Option<Vec<u8>>,
     decisions: Option<Vec<u8>>,
+    artifacts: Option<Vec<u8>>,
     people: Option<Handle>,
 }
 
@@ -92,6 +95,7 @@ impl App {
     /// The store. What was not ended is found again the next time.
     pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
         self.end_key_transition();
+        self.record_what_is_pending().await;
         self.write_down_due().await?;
         // What ends is erased: not by a clock that is not believed.
         if self.clock_state().is_skewed() {
@@ -114,6 +118,7 @@ impl App {
         if let Some((key, _)) = settled.last() {
             sweep.decisions = Some(key.clone());
         }
+        self.end_artifacts(&mut sweep, now_ms).await?;
         if self.rules().retention.is_empty() {
             return Ok(());
         }
@@ -123,6 +128,27 @@ impl App {
             if let Some(lane) = self.lane_by_handle(handle).await? {
                 self.end_in(lane).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Records that artifacts have reached their end, so that their recipients hear of it.
+    async fn end_artifacts(self: &Arc<Self>, sweep: &mut Sweep, now_ms: u64) -> Result<(), AppError> {
+        let ended = self.ended_artifacts(now_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        for lane in self.lanes_at(ended.iter().map(|(_, position)| *position)).await? {
+            let gate = lane.gate().await;
+            let ended = retention::ended_artifacts(&lane.read().state, now_ms);
+            if ended.is_empty() || lane.read().erased {
+                continue;
+            }
+            let turn = self.turn_of_ledger(lane, gate).await;
+            let frame = self.frame(&turn, Vec::new(), ended);
+            self.commit(turn, frame).await?;
+        }
+        let settled_ms = now_ms.saturating_sub(SETTLED_MS);
+        let settled = self.ended_artifacts(settled_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        if let Some((key, _)) = settled.last() {
+            sweep.artifacts = Some(key.clone());
         }
         Ok(())
     }
@@ -155,8 +181,11 @@ impl App {
         }
         let ended = retention::ended_consents(&lane.read().state, now_ms);
         let turn = self.turn_of_ledger(lane, gate).await;
-        let planned: Vec<Planned> =
-            ended.into_iter().map(|consent| self.plan(Event::ConsentExpired { consent })).collect();
+        let planned: Vec<Planned> = ended
+            .into_iter()
+            .take(ENDINGS_MAX)
+            .map(|consent| self.plan(Event::ConsentExpired { consent }))
+            .collect();
         let planned = self.with_falls(&turn, planned);
         self.commit(turn, planned).await.map(|_| ())
     }
@@ -180,7 +209,7 @@ impl App {
         if ended.versions.is_empty() {
             return Ok(());
         }
-        let mut scope = Scope::Versions(ended.versions);
+        let mut scope = Scope::Versions(ended.versions.into_iter().take(ENDINGS_MAX).collect());
         let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         if selection.versions.is_empty() {
             return Ok(());
@@ -200,7 +229,6 @@ impl App {
             });
         let planned: Vec<Planned> = expired.collect();
         let turn = self.turn_of_ledger(lane, gate).await;
-        let planned = self.with_falls(&turn, planned);
         let request = EventId(clock::event_id(self.clock.as_ref()));
         let (submitted_at_ms, due_at_ms) = (turn.now_ms, turn.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };

@@ -80,6 +80,7 @@ fn position_of(key: &[u8]) -> u64 {
 
 /// Further index records of an event: what finds it when it is asked for by recipient or request.
 pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let due = super::due::index_of(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
     let fall =
         |recipient: &str, kept: Kept| (falls_of(recipient), serde_json::to_vec(&kept).unwrap_or_default());
@@ -106,7 +107,7 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             }));
             records
         }
-        Event::ArtifactRegistered(_) => vec![(BUILT.to_vec(), Vec::new())],
+        Event::ArtifactRegistered(_) => [(BUILT.to_vec(), Vec::new())].into_iter().chain(due).collect(),
         Event::ArtifactInvalidated(fallen) => {
             let cause = id(&EventId::from_slice(&fallen.cause));
             let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
@@ -115,7 +116,7 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
         }
-        other => super::due::index_of(other).into_iter().collect(),
+        other => super::pending::index_of(other).into_iter().chain(due).collect(),
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::erase_subject::Erasure;
 use super::error::AppError;
-use super::falls::revoked_ids;
 use super::requests::Submitted;
 use super::rules::open_plain;
 use super::write::{Begin, Pace, Planned, Turn};
@@ -247,7 +246,7 @@ impl App {
         planned.push(self.plan(signal));
         let planned = self.with_falls(&turn, planned);
         let written = self.commit(turn, planned).await?;
-        self.submitted(asked.id, revoked_ids(&written.events)).await
+        self.submitted(asked.id, written.revoked).await
     }
 
     /// The request of an erasure of everything that was made with this idempotency key and left nothing else behind.

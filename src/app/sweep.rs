@@ -12,12 +12,13 @@ use super::error::AppError;
 use super::falls::{contradiction, fallen, fallen_artifacts};
 use super::lane::Lane;
 use super::revocations::{BUILT, OPEN};
-use super::write::{Begin, Pace, Planned, Turn, WriteOptions};
+use super::write::{Begin, Frame, Pace, Turn, WriteOptions};
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::{GrantState, SubjectState};
+use crate::telemetry::metrics;
 use sayso_proof::entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -37,6 +38,15 @@ struct Swept {
     under: Under,
     /// Grants that fell.
     fallen: u64,
+}
+
+/// How far a sweep came.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Grants that were revoked.
+    revoked: u64,
+    /// People whose streams could not be written. `CheckGrant` denies what the rules contradict all the same.
+    failed: u64,
 }
 
 /// What the sweeps know.
@@ -70,7 +80,7 @@ impl App {
         }
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
         drop(self.rules_gate.write().await);
-        let mut fallen: u64 = 0;
+        let mut progress = Progress::default();
         for (index, mut after) in [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
         {
             loop {
@@ -79,24 +89,46 @@ impl App {
                 after = Some(last.clone());
                 let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
                 let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
-                fallen = fallen.saturating_add(self.sweep_page(positions).await?);
+                self.sweep_page(positions, &mut progress).await?;
             }
         }
-        *done = Some(Swept { under, fallen });
-        Ok((true, fallen))
+        let Progress { revoked, failed } = progress;
+        if failed == 0 {
+            *done = Some(Swept { under, fallen: revoked });
+        } else {
+            tracing::warn!(
+                failed,
+                "new rules are not applied to the open grants of some people; it is tried again"
+            );
+        }
+        Ok((true, revoked))
     }
 
-    /// Sweeps the lanes of whomever the entries at these positions are about, each lane once.
-    async fn sweep_page(self: &Arc<Self>, positions: Vec<u64>) -> Result<u64, AppError> {
-        let (mut fallen, mut swept) = (0_u64, HashSet::new());
+    /// Sweeps the lanes of whomever the entries at these positions are about, each lane once. A person whose stream fails does
+    /// not keep the others waiting.
+    async fn sweep_page(
+        self: &Arc<Self>,
+        positions: Vec<u64>,
+        progress: &mut Progress,
+    ) -> Result<(), AppError> {
+        let mut swept = HashSet::new();
         for position in positions {
             let Some(bytes) = self.store().read_entry(position)?.bytes else { continue };
             let handle = entry::parse_header(&bytes)?.handle;
-            if handle != Handle::NOBODY && swept.insert(handle) {
-                fallen = fallen.saturating_add(self.sweep_handle(handle).await?);
+            if handle == Handle::NOBODY || !swept.insert(handle) {
+                continue;
+            }
+            match self.sweep_handle(handle).await {
+                Ok(revoked) => progress.revoked = progress.revoked.saturating_add(revoked),
+                Err(AppError::Stopped) => return Err(AppError::Stopped),
+                Err(error) => {
+                    metrics().sweep_failed();
+                    tracing::warn!(?error, "new rules could not be applied to one person's open grants");
+                    progress.failed = progress.failed.saturating_add(1);
+                }
             }
         }
-        Ok(fallen)
+        Ok(())
     }
 
     async fn sweep_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
@@ -124,32 +156,28 @@ impl App {
         let options = WriteOptions::default();
         let begun = self.begin_in(Arc::clone(lane), &caller, &options, now_ms, Pace::Shared);
         let Begin::Turn(turn) = begun.await? else { return Ok(0) };
-        let (planned, count) = self.contradicted(&turn);
-        if !planned.is_empty() {
-            self.commit(turn, planned).await?;
+        let (frame, count) = self.contradicted(&turn);
+        if !frame.events.is_empty() {
+            self.commit(turn, frame).await?;
         }
         Ok(count)
     }
 
     /// Events for everything that does not stand under the rules of a turn, and how many grants are among it.
-    fn contradicted(&self, turn: &Turn) -> (Vec<Planned>, u64) {
+    fn contradicted(&self, turn: &Turn) -> (Frame, u64) {
         let (fallen, built) = {
             let now = turn.lane.read();
-            let built = fallen_artifacts(&now.state, &turn.rules, (&[], &[]), turn.now_ms);
-            (fallen(&now.state, &turn.rules, &[], turn.now_ms), built)
+            let known = |event: &EventId| now.pending.has(event);
+            let built = fallen_artifacts(&now.state, &turn.rules, turn.now_ms, &known);
+            (fallen(&now.state, &turn.rules, turn.now_ms, &known), built)
         };
         let count = fallen.len() as u64;
-        let mut by_cause: BTreeMap<Option<EventId>, Vec<_>> = BTreeMap::new();
-        for fall in fallen {
-            by_cause.entry(fall.newer_rules).or_default().push(fall);
-        }
-        let grants = by_cause.into_iter().flat_map(|(cause, fallen)| self.plan_falls(fallen, cause));
         let cause = turn.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
-        let built = built.into_iter().map(|fallen| {
-            let cause = cause.clone();
-            self.plan(Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen }))
-        });
-        (grants.chain(built).collect(), count)
+        let grants = fallen.into_iter().map(|fallen| fallen.event(fallen.newer_rules));
+        let built = built
+            .into_iter()
+            .map(|fallen| Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..fallen }));
+        (self.frame(turn, Vec::new(), grants.chain(built).collect()), count)
     }
 
     /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
@@ -164,7 +192,7 @@ impl App {
         if !rules.came_after(grant) {
             return None;
         }
-        contradiction(state, grant, &rules, &[], now_ms).map(|found| found.reason)
+        contradiction(state, grant, &rules, now_ms).map(|found| found.reason)
     }
 
     /// Looks, as long as the daemon runs, whether a version came into force.
@@ -199,7 +227,7 @@ fn is_to_be_swept(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
     let mut grants = state.grants.values();
     let mut built = state.rights.artifacts.values();
     grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
-        || built.any(|artifact| artifact.invalidated.is_none())
+        || built.any(|artifact| artifact.ended_at(now_ms).is_none())
 }
 
 async fn watch(app: Weak<App>) {

@@ -2,10 +2,10 @@
 
 use super::caller::Caller;
 use super::error::{AppError, Cause};
-use super::falls::Fallen;
+use super::falls::revoked_ids;
 use super::lane::{self, Lane};
 use super::revocations::{index_of, waited_at};
-use super::{App, Rules};
+use super::{App, Rules, pending};
 use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -17,7 +17,7 @@ use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
-use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
 use tracing::Instrument;
 
 /// What comes with every write.
@@ -115,10 +115,45 @@ pub(super) struct Planned {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Events to be written together, and what takes effect with them.
+#[derive(Default)]
+pub(super) struct Frame {
+    pub events: Vec<Planned>,
+    /// Revocations that take effect with the events and are recorded in later frames.
+    pub pending: Vec<Event>,
+    /// Somebody decided about what may be used: it waits for room in the queue rather than be refused.
+    pub is_decision: bool,
+}
+
+impl From<Vec<Planned>> for Frame {
+    fn from(events: Vec<Planned>) -> Self {
+        Self { events, ..Self::default() }
+    }
+}
+
+/// Events on their way to the sequencer.
+struct Sealed {
+    prepared: Vec<Prepared>,
+    drafts: Vec<Draft>,
+    /// As in [`codec::kind`].
+    kinds: Vec<u32>,
+    /// Leaf hash of the last.
+    newest: Option<Hash>,
+}
+
 /// What is durable now.
 pub(super) struct Written {
     pub receipt: Receipt,
     pub events: Vec<Recorded>,
+    /// Ids of the grants that it revoked, recorded here or later.
+    pub revoked: Vec<String>,
+}
+
+impl Turn {
+    /// Ends the turn and goes on holding the gate.
+    pub fn into_gate(self) -> OwnedMutexGuard<()> {
+        self.gate
+    }
 }
 
 impl App {
@@ -126,11 +161,6 @@ impl App {
     pub(super) fn plan(&self, event: Event) -> Planned {
         let index = index_of(&event);
         Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
-    }
-
-    /// Events for the grants that fall, findable by their recipients.
-    pub(super) fn plan_falls(&self, fallen: Vec<Fallen>, cause: Option<EventId>) -> Vec<Planned> {
-        fallen.into_iter().map(|fall| self.plan(fall.event(cause))).collect()
     }
 
     /// Takes a turn in a person's lane.
@@ -166,7 +196,10 @@ impl App {
         pace: Pace,
     ) -> Result<Begin, AppError> {
         let stamp = self.stamp(caller, options)?;
-        let gate = lane.gate().await;
+        let mut gate = lane.gate().await;
+        if lane.has_pending() {
+            gate = self.record_pending_first(&lane, gate).await?;
+        }
         let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let (version, last_ms) = {
             let now = lane.read();
@@ -280,38 +313,101 @@ impl App {
     pub(super) async fn commit(
         self: &Arc<Self>,
         turn: Turn,
-        planned: Vec<Planned>,
+        frame: impl Into<Frame>,
     ) -> Result<Written, AppError> {
-        let app = Arc::clone(self);
-        let work = async move { app.commit_to_the_end(&turn, planned).await };
+        let (app, frame) = (Arc::clone(self), frame.into());
+        if !frame.pending.is_empty() {
+            return self.commit_in_parts(turn, frame).await;
+        }
+        let work = async move { app.commit_to_the_end(&turn, frame).await };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    /// As [`App::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
+    /// writes about the subject. The answer waits for that a little; the decision is durable and in effect before.
+    async fn commit_in_parts(self: &Arc<Self>, turn: Turn, frame: Frame) -> Result<Written, AppError> {
+        let app = Arc::clone(self);
+        let (answer, answered) = oneshot::channel();
+        let work = async move {
+            let written = app.commit_to_the_end(&turn, frame).await;
+            let _gone = answer.send(written);
+            let lane = Arc::clone(&turn.lane);
+            drop(app.record_pending(&lane, turn.into_gate()).await);
+        };
+        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
+        let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
+        let _in_effect_already = tokio::time::timeout(pending::WAIT_MAX, task).await;
+        written
     }
 
     /// As [`App::commit`], for a task of the caller's own; the lane stays its.
     pub(super) async fn commit_and_keep_gate(
         &self,
         turn: Turn,
-        planned: Vec<Planned>,
+        frame: impl Into<Frame>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        self.commit_to_the_end(&turn, planned).await?;
+        self.commit_to_the_end(&turn, frame.into()).await?;
         Ok(turn.gate)
     }
 
-    async fn commit_to_the_end(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Written, AppError> {
-        let mut sealed = Vec::with_capacity(planned.len());
-        let mut kinds = Vec::with_capacity(planned.len());
-        let (mut version, mut previous) = {
+    pub(super) async fn commit_to_the_end(&self, turn: &Turn, frame: Frame) -> Result<Written, AppError> {
+        let Frame { events: planned, pending, is_decision } = frame;
+        // What an earlier decision ended stays ended: its revocations are recorded before anything may allow more.
+        if turn.lane.has_pending() && !planned.iter().all(|each| each.event.only_narrows()) {
+            return Err(AppError::Overloaded);
+        }
+        let waited_at: Vec<_> = planned.iter().flat_map(|each| waited_at(&each.index)).collect();
+        let Sealed { prepared, drafts, kinds, newest } = self.seal(turn, planned)?;
+        let places: Vec<_> =
+            prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
+        let submitted = async {
+            if is_decision {
+                self.ledger.submit_patiently(prepared).await
+            } else {
+                self.ledger.submit(prepared).await
+            }
+        };
+        let committed = match submitted.instrument(tracing::trace_span!("submit")).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Whatever the reason, the next turn starts from what the log says.
+                turn.lane.reload(self)?;
+                return Err(error.into());
+            }
+        };
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
+        let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
+        let revoked = revoked_ids(recorded.iter().map(|event| &event.event).chain(&pending));
+        turn.lane.write().take_in(&recorded, newest, pending);
+        if turn.lane.has_pending() {
+            self.unrecorded.push(&turn.lane);
+        }
+        self.lanes.grew(&turn.lane);
+        waited_at.iter().for_each(|key| self.bells.ring(key));
+        self.due.note(&recorded);
+        let leaves = places.iter().map(|(_, leaf)| *leaf);
+        let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
+        let events = self.attach(receipts, turn.proofs)?;
+        let checkpoint = committed.checkpoint.note.clone();
+        Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })
+    }
+
+    /// Seals and signs planned events, each after the one before.
+    fn seal(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Sealed, AppError> {
+        let (mut version, mut newest) = {
             let now = turn.lane.read();
             (now.state.version, now.newest)
         };
-        let waited_at: Vec<_> = planned.iter().flat_map(|each| waited_at(&each.index)).collect();
+        let count = planned.len();
+        let (mut prepared, mut drafts) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut kinds = Vec::with_capacity(count);
         for each in planned {
             let header = Header {
                 event_id: each.event_id.0,
                 handle: turn.lane.keys.handle,
                 version,
-                previous,
+                previous: newest,
                 sealed_at_ms: turn.now_ms,
                 idempotency: turn.stamp.idempotency,
                 key_commitment: None,
@@ -324,39 +420,13 @@ impl App {
             drop(key);
             clear_stack::<{ lane::CIPHER_STACK_WORDS }>();
             let payload = payload?;
-            let prepared = self.prepare(payload, each.index)?;
-            previous = Some(prepared.entry.leaf_hash());
+            let entry = self.prepare(payload, each.index)?;
+            newest = Some(entry.entry.leaf_hash());
             version = version.saturating_add(1);
-            sealed.push((prepared, draft));
+            prepared.push(entry);
+            drafts.push(draft);
         }
-        let (prepared, drafts): (Vec<_>, Vec<_>) = sealed.into_iter().unzip();
-        let places: Vec<_> =
-            prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
-        let committed = match self.ledger.submit(prepared).instrument(tracing::trace_span!("submit")).await {
-            Ok(committed) => committed,
-            Err(error) => {
-                // Whatever the reason, the next turn starts from what the log says.
-                turn.lane.reload(self.store())?;
-                return Err(error.into());
-            }
-        };
-        kinds.into_iter().for_each(|kind| metrics().event(kind));
-        let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
-        {
-            let mut now = turn.lane.write();
-            for event in &recorded {
-                now.state.apply(event);
-            }
-            now.newest = previous;
-        }
-        self.lanes.grew(&turn.lane);
-        waited_at.iter().for_each(|key| self.bells.ring(key));
-        self.due.note(&recorded);
-        let leaves = places.iter().map(|(_, leaf)| *leaf);
-        let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
-        let events = self.attach(receipts, turn.proofs)?;
-        let checkpoint = committed.checkpoint.note.clone();
-        Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded })
+        Ok(Sealed { prepared, drafts, kinds, newest })
     }
 
     /// Signs a payload and makes it ready for the sequencer.

@@ -1,12 +1,13 @@
 //! `sayso artifact`
 
 use super::Connection;
-use super::connect::client;
+use super::connect::{client, parse_span};
 use super::error::CliError;
 use super::output::{self, Out, plain_name, table};
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
+use std::time::Duration;
 
 /// What a service built.
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,6 +44,9 @@ pub(super) struct Register {
     /// Keys that went in; may be repeated. None: all that the grant allows.
     #[arg(long)]
     source: Vec<String>,
+    /// How long it may be used: 1 minute to 400 days, as `30d`.
+    #[arg(long, default_value = "90d", value_parser = parse_span)]
+    ttl: Duration,
 }
 
 #[derive(Args)]
@@ -66,6 +70,7 @@ impl Artifact {
                     kind: kind.into(),
                     name: register.name,
                     sources: register.source,
+                    ttl: prost_types::Duration::try_from(register.ttl).ok(),
                     options: None,
                 };
                 let mut client = client!(GrantServiceClient, at.link("service").await?);

@@ -3,7 +3,7 @@
 use super::daemon::DaemonError;
 use super::layout::Layout;
 use super::witnessing;
-use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys};
+use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
 use crate::clock::{ClockLimits, LedgerClock, SharedClock};
 use crate::config::{Config, RequestRules};
 use crate::domain::attribute::InferenceTerms;
@@ -14,6 +14,9 @@ use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use std::sync::Arc;
+
+/// Revocations recorded in one frame: with a decision they stay below the least `limits.batch_events_max`.
+const REVOCATIONS_AT_ONCE_MAX: usize = 256;
 
 /// Opens the application; what a restore left to be said is said, and then forgotten.
 ///
@@ -113,6 +116,11 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             steward_decides_erasures: config.rights.steward_decides_erasures,
         },
         restored,
+        use_limits: UseLimits {
+            open_grants_max: limits.open_grants_max,
+            artifacts_max: limits.artifacts_max,
+            revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
+        },
         inferences: inference_terms(config),
         witnesses,
         report: report_settings(config),

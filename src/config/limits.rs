@@ -9,8 +9,13 @@ use serde::Deserialize;
 pub struct Limits {
     /// Writes that may wait for the sequencer; beyond it callers get `RESOURCE_EXHAUSTED`. 1 to 1,000,000.
     pub queue_requests_max: usize,
-    /// Events in one durable batch. 1 to 65,536.
+    /// Events in one durable batch. 512 to 65,536.
     pub batch_events_max: usize,
+    /// Grants that one recipient may have open about one person; beyond it a request for another gets `RESOURCE_EXHAUSTED`.
+    /// 1 to 100,000.
+    pub open_grants_max: usize,
+    /// Artifacts of one recipient that may stand about one person, likewise. 1 to 100,000.
+    pub artifacts_max: usize,
     /// Folded profiles kept in memory. At least 1,024, so that requests under way are never crowded out.
     pub cached_subjects_max: usize,
     /// What these profiles may take of memory, bytes; beyond it the oldest are let go. At least 1 MiB.
@@ -36,6 +41,8 @@ impl Default for Limits {
         Self {
             queue_requests_max: 8_192,
             batch_events_max: 1_024,
+            open_grants_max: 1_024,
+            artifacts_max: 1_024,
             cached_subjects_max: 20_000,
             cached_subjects_bytes_max: 96 << 20,
             index_cache_bytes: 64 << 20,
@@ -56,7 +63,12 @@ impl Limits {
         let million = 1..=1_000_000;
         bound(million.contains(&self.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         bound(million.contains(&self.queue_requests_max), "limits.queue_requests_max", "1 to 1,000,000")?;
-        bound((1..=65_536).contains(&self.batch_events_max), "limits.batch_events_max", "1 to 65,536")?;
+        let batch = (512..=65_536).contains(&self.batch_events_max);
+        bound(batch, "limits.batch_events_max", "512 to 65,536")?;
+        let open = (1..=100_000).contains(&self.open_grants_max);
+        bound(open, "limits.open_grants_max", "1 to 100,000")?;
+        let artifacts = (1..=100_000).contains(&self.artifacts_max);
+        bound(artifacts, "limits.artifacts_max", "1 to 100,000")?;
         bound(self.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         let bytes = self.cached_subjects_bytes_max;
         bound(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;

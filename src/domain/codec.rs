@@ -90,10 +90,10 @@ fn encode_event(event: &Event) -> Body {
         Event::AttributeConfirmed { attribute } => {
             Body::AttributeConfirmed(log::AttributeConfirmed { attribute: bytes(attribute) })
         }
-        Event::AttributeRemoved { attribute, reason } => Body::AttributeRemoved(log::AttributeRemoved {
-            attribute: bytes(attribute),
-            reason: reason.clone(),
-        }),
+        Event::AttributeRemoved { attribute, reason } => {
+            let (attribute, reason) = (bytes(attribute), reason.clone());
+            Body::AttributeRemoved(log::AttributeRemoved { attribute, reason })
+        }
         Event::ConsentRequested(terms) => {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
         }
@@ -110,6 +110,7 @@ fn encode_event(event: &Event) -> Body {
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
             encode_revoked((grant, *reason), (cause.as_ref(), source.as_ref()), grant_id, recipient)
         }
+        Event::RevocationsPending { left } => encode_pending(*left),
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
         Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
         Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
@@ -142,6 +143,10 @@ fn encode_event(event: &Event) -> Body {
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
+}
+
+fn encode_pending(left: u32) -> Body {
+    Body::RevocationsPending(log::RevocationsPending { left })
 }
 
 fn encode_expired(attribute: &EventId, by_retention: bool) -> Body {
@@ -227,6 +232,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::GrantUsed(used) => Event::GrantUsed(used),
         Body::GrantGivenAgain(again) => Event::GrantGivenAgain(again),
         Body::GrantRevoked(event) => revoked(event)?,
+        Body::RevocationsPending(event) => Event::RevocationsPending { left: event.left },
         Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
         Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),

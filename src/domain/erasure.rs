@@ -79,6 +79,7 @@ pub fn class(event: &Event) -> Class {
         | Event::GrantUsed(_)
         | Event::GrantGivenAgain(_)
         | Event::GrantRevoked { .. }
+        | Event::RevocationsPending { .. }
         | Event::ArtifactRegistered(_)
         | Event::ArtifactInvalidated(_) => Class::Uses,
         Event::ErasureRequested(_)

@@ -112,6 +112,11 @@ pub enum Event {
         /// Where something derived fell with it: the event of the source.
         source: Option<EventId>,
     },
+    /// Revocations took effect with the decision before and are recorded in later entries.
+    RevocationsPending {
+        /// How many are still to be recorded; 0: all are.
+        left: u32,
+    },
     /// A write was refused by bounds.
     RecordingRefused(RecordingRefused),
     /// A recipient carried something out.
@@ -180,6 +185,38 @@ pub enum Event {
     WitnessAdded(WitnessAdded),
     /// No longer.
     WitnessRemoved(WitnessRemoved),
+}
+
+impl Event {
+    /// Whether it can only narrow what may be used: it never makes a grant stand again that an earlier decision ended.
+    #[must_use]
+    pub fn only_narrows(&self) -> bool {
+        match self {
+            Self::Consent { decision, .. } => !decision.is_yes(),
+            Self::Signal { lifted, .. } => !lifted,
+            Self::AttributeContested { .. }
+            | Self::AttributeRemoved { .. }
+            | Self::AttributeExpired { .. }
+            | Self::ConsentExpired { .. }
+            | Self::GrantIssued(_)
+            | Self::GrantGivenAgain(_)
+            | Self::GrantRevoked { .. }
+            | Self::RevocationsPending { .. }
+            | Self::ArtifactInvalidated(_)
+            | Self::RecordingRefused(_)
+            | Self::RecordViewed(_)
+            | Self::RecipientAcknowledged(_)
+            | Self::ErasureRequested(_)
+            | Self::ErasureRefused(_)
+            | Self::RequestSubmitted(_)
+            | Self::RequestDecided(_)
+            | Self::RequestExtended(_)
+            | Self::HoldPlaced(_)
+            | Self::AccessProvided(_) => true,
+            // Other kinds may allow more, or it takes the state to tell.
+            _ => false,
+        }
+    }
 }
 
 /// An event before it has its place.

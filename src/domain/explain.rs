@@ -68,6 +68,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::ClockSkewed => {
             "the clock of the ledger's machine jumped or stands still, so it can't tell what has ended"
         }
+        Reason::ArtifactExpired => "the artifact reached its own end",
         Reason::Unspecified => "no reason was recorded",
     }
 }

@@ -78,8 +78,10 @@ pub struct GrantState {
     pub recorded_at_ms: u64,
     /// As it was issued.
     pub issued: Issued,
-    /// Why and when it fell, if it did.
+    /// Why and when it was revoked, if an event says so.
     pub revoked: Option<(Reason, u64)>,
+    /// Why it does not stand although no event says so yet: a later event implies it.
+    pub implied: Option<Reason>,
 }
 
 /// A [`GrantIssued`] as it is held: one person's grants mostly allow the same, and hold that together.
@@ -136,7 +138,10 @@ fn shared<'a, T: Clone + PartialEq + 'a>(
 /// may ask for.
 fn is_decisive(event: &Event) -> bool {
     match event {
-        Event::GrantIssued(_) | Event::GrantGivenAgain(_) | Event::GrantRevoked { .. } => false,
+        Event::GrantIssued(_)
+        | Event::GrantGivenAgain(_)
+        | Event::GrantRevoked { .. }
+        | Event::RevocationsPending { .. } => false,
         Event::GrantUsed(used) => used.ai_disclosure_shown,
         _ => true,
     }
@@ -156,10 +161,20 @@ pub struct PersonalBounds {
 }
 
 impl GrantState {
-    /// It has neither fallen nor expired.
+    /// It is neither revoked nor expired.
     #[must_use]
     pub fn is_open(&self, now_ms: u64) -> bool {
-        self.revoked.is_none() && self.issued.expires_at_ms > now_ms
+        self.ended().is_none() && self.issued.expires_at_ms > now_ms
+    }
+
+    /// Why it was revoked, whether that is recorded or implied by a later event.
+    #[must_use]
+    pub fn ended(&self) -> Option<Reason> {
+        self.revoked.map(|(reason, _)| reason).or(self.implied)
+    }
+
+    fn cites(&self, attribute: &EventId) -> bool {
+        self.issued.allowed.iter().any(|cited| cited.attribute == attribute.0)
     }
 }
 
@@ -188,6 +203,8 @@ pub struct SubjectState {
     pub grants: BTreeMap<EventId, GrantState>,
     /// Requests, holds, fences and artefacts.
     pub rights: Rights,
+    /// Revocations that took effect and are still to be recorded, as of the newest event about that.
+    pub revocations_pending: u32,
     /// Recorded time of the newest event.
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event.
@@ -222,8 +239,13 @@ impl SubjectState {
             Event::AttributeConfirmed { attribute } => {
                 self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
             }
-            Event::AttributeRemoved { attribute, .. } | Event::AttributeExpired { attribute, .. } => {
+            Event::AttributeRemoved { attribute, .. } => {
                 self.attributes.retain(|_, held| held.event_id != *attribute);
+                self.end_what_cites(attribute, Reason::AttributeRemoved);
+            }
+            Event::AttributeExpired { attribute, .. } => {
+                self.attributes.retain(|_, held| held.event_id != *attribute);
+                self.end_what_cites(attribute, Reason::AttributeExpired);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
                 event_id: event.event_id,
@@ -256,6 +278,7 @@ impl SubjectState {
                     grant.revoked.get_or_insert((*reason, now_ms));
                 }
             }
+            Event::RevocationsPending { left } => self.revocations_pending = *left,
             _ => self.rights.apply(event),
         }
     }
@@ -276,8 +299,23 @@ impl SubjectState {
         let before = self.attributes.values().find(|held| held.event_id == corrects);
         let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
         self.attributes.retain(|_, held| held.event_id != corrects);
+        self.end_what_cites(&corrects, Reason::AttributeCorrected);
         self.record(event, attribute);
         self.with(event.event_id, |held| held.contested |= contested);
+    }
+
+    /// Grants and artifacts that rest on an attribute end with it, whether or not their own events follow.
+    fn end_what_cites(&mut self, attribute: &EventId, reason: Reason) {
+        for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
+            if grant.cites(attribute) {
+                grant.implied = Some(reason);
+            }
+        }
+        for artifact in self.rights.artifacts.values_mut().filter(|artifact| artifact.ended().is_none()) {
+            if artifact.rests_on(attribute) {
+                artifact.implied = Some(reason);
+            }
+        }
     }
 
     fn hold(&mut self, event: &Recorded, attribute: &Attribute, contested: bool) {
@@ -338,6 +376,7 @@ impl SubjectState {
             recorded_at_ms: event.recorded_at_ms,
             issued: Issued::new(issued, newest),
             revoked: None,
+            implied: None,
         };
         self.grants.insert(event.event_id, grant);
     }

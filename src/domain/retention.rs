@@ -1,9 +1,10 @@
 //! How long what is kept, and what has come to its end.
 
-use super::event::{Event, HoldLifted, HoldPlaced, Recorded, RetentionDefined};
+use super::event::{ArtifactInvalidated, Event, HoldLifted, HoldPlaced, Reason, Recorded, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use super::request::RequestOutcome;
+use super::rights::Artifact;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, RetentionClass};
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,6 +189,23 @@ impl Ending<'_> {
         let until = record.terms.until_ms.filter(|until| *until <= self.now_ms);
         ended.into_iter().chain(until).min()
     }
+}
+
+/// Artifacts whose end has passed and was not recorded yet, as it is recorded.
+#[must_use]
+pub fn ended_artifacts(state: &SubjectState, now_ms: u64) -> Vec<Event> {
+    let ended = state.rights.artifacts.iter();
+    let ended = ended.filter(|(_, artifact)| artifact.ended().is_none() && artifact.is_expired(now_ms));
+    let event = |(event, artifact): (&EventId, &Artifact)| {
+        Event::ArtifactInvalidated(ArtifactInvalidated {
+            artifact: event.0.to_vec(),
+            reason: Reason::ArtifactExpired.into(),
+            cause: Vec::new(),
+            artifact_id: artifact.id.to_string(),
+            recipient: artifact.registered.recipient.clone(),
+        })
+    };
+    ended.map(event).collect()
 }
 
 /// Decisions whose end has passed and was not recorded yet.

@@ -72,6 +72,34 @@ pub struct Artifact {
     pub registered_at_ms: u64,
     /// Why it must not be used any more, and the position of the event that says so.
     pub invalidated: Option<(Reason, u64)>,
+    /// Why it must not be used any more although no event says so yet: a later event implies it.
+    pub implied: Option<Reason>,
+}
+
+impl Artifact {
+    /// Why it must not be used any more, whether that is recorded or implied by a later event; its own end aside.
+    #[must_use]
+    pub fn ended(&self) -> Option<Reason> {
+        self.invalidated.map(|(reason, _)| reason).or(self.implied)
+    }
+
+    /// Whether its own end has passed at `now_ms`, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        (1..=now_ms).contains(&self.registered.expires_at_ms)
+    }
+
+    /// Why it must not be used at `now_ms`; nothing where it may be used.
+    #[must_use]
+    pub fn ended_at(&self, now_ms: u64) -> Option<Reason> {
+        self.ended().or(self.is_expired(now_ms).then_some(Reason::ArtifactExpired))
+    }
+
+    /// Whether an attribute went into it.
+    #[must_use]
+    pub fn rests_on(&self, attribute: &EventId) -> bool {
+        self.registered.sources.iter().any(|source| *source == attribute.0)
+    }
 }
 
 /// Requests, holds, fences, artefacts.
@@ -130,6 +158,7 @@ impl Rights {
                     registered: registered.clone(),
                     registered_at_ms: event.recorded_at_ms,
                     invalidated: None,
+                    implied: None,
                 };
                 self.artifacts.insert(event.event_id, artifact);
             }

@@ -30,10 +30,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// How long readiness is down after the store took nothing, milliseconds.
 const REFUSED_MS: u64 = 5_000;
+/// How long a write that must not be refused waits before it looks again whether the queue has room.
+const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Settings of one log.
 #[derive(Clone, Debug)]
@@ -248,7 +251,15 @@ impl Ledger {
     /// # Errors
     /// See [`SubmitError`]; only after [`SubmitError::Stopped`] it is unknown what was written.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
-        self.send(entries, None).await
+        self.send(entries, None, false).await
+    }
+
+    /// As [`Ledger::submit`], for what must not be refused because others have filled the queue: waits until there is room.
+    ///
+    /// # Errors
+    /// See [`SubmitError`], but for [`SubmitError::Overloaded`].
+    pub async fn submit_patiently(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
+        self.send(entries, None, true).await
     }
 
     /// Has an entry written that changes the key: it and everything before is the old key's, the checkpoint over it and
@@ -268,13 +279,14 @@ impl Ledger {
             return Err(SubmitError::OtherKey);
         }
         let also = Some((Arc::clone(&now.key), until_ms));
-        self.send(vec![entry], Some(Arc::new(Signing { chain, key: new, also }))).await
+        self.send(vec![entry], Some(Arc::new(Signing { chain, key: new, also })), false).await
     }
 
     async fn send(
         &self,
         entries: Vec<Prepared>,
         rotation: Option<Arc<Signing>>,
+        is_patient: bool,
     ) -> Result<Committed, SubmitError> {
         let key_id = entries.first().map(|first| first.entry.key_id).unwrap_or_default();
         // Signed on both sides of a change of key: those from before it no longer count.
@@ -282,18 +294,27 @@ impl Ledger {
             return Err(SubmitError::OtherKey);
         }
         let (reply, answer) = oneshot::channel();
-        let sent = {
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
-            metrics().queued();
-            let sent = queue.try_send(Submission { entries, key_id, rotation, reply });
-            sent.inspect_err(|_| metrics().taken())
-        };
-        sent.map_err(|error| match error {
-            TrySendError::Full(_) => SubmitError::Overloaded,
-            TrySendError::Disconnected(_) => SubmitError::Stopped,
-        })?;
-        answer.await.map_err(|_| SubmitError::Stopped)?
+        let mut submission = Submission { entries, key_id, rotation, reply };
+        loop {
+            match self.queue(submission)? {
+                None => return answer.await.map_err(|_| SubmitError::Stopped)?,
+                Some(refused) if is_patient => submission = refused,
+                Some(_) => return Err(SubmitError::Overloaded),
+            }
+            tokio::time::sleep(QUEUE_PAUSE).await;
+        }
+    }
+
+    /// Hands a submission to the sequencer; gives it back where the queue is full.
+    fn queue(&self, submission: Submission) -> Result<Option<Submission>, SubmitError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
+        metrics().queued();
+        match queue.try_send(submission).inspect_err(|_| metrics().taken()) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(submission)) => Ok(Some(submission)),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
+        }
     }
 
     /// The newest checkpoint that was given out.

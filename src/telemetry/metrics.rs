@@ -113,6 +113,8 @@ pub struct Metrics {
     allowed: Counter,
     withheld: Family<[Label; 1], Counter>,
     revocation_seconds: Histogram,
+    revocations_delayed: Counter,
+    sweep_failures: Counter,
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
     restore_unconfirmed: Family<[Label; 1], Gauge>,
@@ -159,6 +161,8 @@ impl Metrics {
             allowed: Counter::default(),
             withheld: Family::default(),
             revocation_seconds: latency(),
+            revocations_delayed: Counter::default(),
+            sweep_failures: Counter::default(),
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
             restore_unconfirmed: Family::default(),
@@ -217,6 +221,16 @@ impl Metrics {
             "From the record that a grant fell until its recipient's stream has it",
             Unit::Seconds,
             self.revocation_seconds.clone(),
+        );
+        to.register(
+            "revocations_delayed",
+            "Times that revocations in effect could not be recorded at once",
+            self.revocations_delayed.clone(),
+        );
+        to.register(
+            "rules_delayed",
+            "Times that new rules could not be applied to one person's open grants at once",
+            self.sweep_failures.clone(),
         );
         to.register("erasures", "Erasures by how far they came", self.erasures.clone());
         // At 0 from the start, so that the first failure is a rise.
@@ -377,6 +391,16 @@ impl Metrics {
     /// A recipient's stream was given what fell, so long after it was recorded.
     pub fn revocation_told(&self, after: Duration) {
         self.revocation_seconds.observe(after.as_secs_f64());
+    }
+
+    /// Revocations that are in effect could not be recorded at once.
+    pub fn revocations_delayed(&self) {
+        self.revocations_delayed.inc();
+    }
+
+    /// New rules could not be applied to one person's open grants yet.
+    pub fn sweep_failed(&self) {
+        self.sweep_failures.inc();
     }
 
     /// An erasure came so far.

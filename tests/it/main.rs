@@ -31,6 +31,7 @@ mod isolation;
 mod lapsed;
 mod limits;
 mod new_rules;
+mod noes;
 mod outside_note;
 mod package;
 mod packs;

@@ -31,6 +31,7 @@ async fn register(service: &mut Clients, grant_id: &str, source: &str) -> String
         name: format!("vectors of {source}"),
         sources: vec![source.into()],
         options: None,
+        ttl: None,
     };
     service.grant.register_artifact(request).await.unwrap().into_inner().artifact_id
 }

@@ -251,6 +251,7 @@ async fn what_services_built_falls_with_what_it_was_built_from() {
             name: format!("vectors of {source}"),
             sources: vec![source.into()],
             options: None,
+            ttl: None,
         };
         built.push(service.grant.register_artifact(request).await.unwrap().into_inner().artifact_id);
     }

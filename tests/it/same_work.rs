@@ -6,7 +6,7 @@ use crate::isolation::{Words, exchange, filled, of_nobody, somebody};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use sayso::api::{self, Access, ApiOptions, CallBounds, CallsOptions, Credentials, Issuer, ROLES, Trusted};
-use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys};
+use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
@@ -114,6 +114,7 @@ impl KeyStore for Counted<MemoryKeys> {
 
 fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>) -> Settings {
     Settings {
+        use_limits: UseLimits { open_grants_max: 1_024, artifacts_max: 1_024, revocations_at_once_max: 256 },
         ledger: LedgerOptions {
             origin: format!("sayso.example/{controller}"),
             queue_max: 64,

@@ -155,6 +155,7 @@ async fn ask_and_use(service: &mut Clients, person: &str, purpose: &str, uses: u
                 name: format!("summary {number}"),
                 sources: keys.iter().rev().take(2).cloned().collect(),
                 options: None,
+                ttl: None,
             };
             service.grant.register_artifact(built).await.unwrap();
         }

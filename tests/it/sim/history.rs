@@ -331,7 +331,11 @@ impl History {
                 self.model.receipt(&self.world, person, &receipt, says);
             }
             (_, Done::Changed(changed)) => {
-                let fell = changed.revoked_grants.iter().map(|id| Said::OfGrant(id.parse().unwrap()));
+                // Beside the word, and the one that more follow, where they do.
+                let (fell, events) = (changed.revoked_grants.len(), changed.receipt.events.len());
+                let beside = if fell + 1 > events { events.saturating_sub(2) } else { fell };
+                let fell = changed.revoked_grants.iter().take(beside);
+                let fell = fell.map(|id| Said::OfGrant(id.parse().unwrap()));
                 let says = std::iter::once(Said::Word).chain(fell).collect();
                 self.model.receipt(&self.world, person, &changed.receipt, says);
             }

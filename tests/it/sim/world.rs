@@ -2,7 +2,7 @@
 
 use super::folder::scratch;
 use super::machine::{FaultyCustody, Stores};
-use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys};
+use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys, UseLimits};
 use sayso::clock::{Clock, ClockLimits, LedgerClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::request::Jurisdiction;
@@ -178,6 +178,11 @@ impl World {
             restored: self.restored.clone(),
             witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
+            use_limits: UseLimits {
+                open_grants_max: 1_024,
+                artifacts_max: 1_024,
+                revocations_at_once_max: 1,
+            },
             inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
             report: ReportSettings {
                 differences_allowed: false,

@@ -1,0 +1,403 @@
+//! A no is taken whatever else stands, and takes effect in the moment that it is acknowledged: beside more open grants and
+//! artifacts than fit into one frame, beside others' load, and through a restart.
+
+use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
+use crate::rights::Ahead;
+use sayso::cli::daemon::Daemon;
+use sayso::config::Config;
+use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role, SignalKind};
+use sayso_proof::event::event_body::Event;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt;
+
+const PURPOSE: &str = "tone-adaptation";
+const CATEGORY: &str = "communication-style";
+/// More than a decision's own frame holds.
+const CROWD: usize = 300;
+/// Longer than anything here should take, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    harness: Harness,
+    clock: Arc<Ahead>,
+    service: Clients,
+    steward: Clients,
+}
+
+async fn world(change: impl FnOnce(&mut Config)) -> World {
+    world_in(tempfile::tempdir().unwrap(), change).await
+}
+
+async fn world_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> World {
+    let mut config = config(dir.path());
+    config.rights.expiry_interval_ms = 10;
+    change(&mut config);
+    let clock = Arc::new(Ahead::default());
+    let daemon = Daemon::start_with(&config, clock.clone()).await.unwrap();
+    let harness = Harness { dir, daemon };
+    let service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy").await;
+    if steward
+        .bounds
+        .get_notice(proto::GetNoticeRequest { id: "welcome".into(), ..Default::default() })
+        .await
+        .is_err()
+    {
+        publish_notice(&mut steward).await;
+    }
+    World { harness, clock, service, steward }
+}
+
+/// A person who said yes and about whom one fact is held.
+async fn person(steward: &mut Clients, subject: &str) {
+    steward.profile.record_attributes(fact(subject, "tone", CATEGORY, "brief")).await.unwrap();
+    let yes = choice(ConsentDecision::Given, PURPOSE, &[], false);
+    steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
+}
+
+async fn grant(service: &mut Clients, subject: &str, interaction: usize) -> Result<String, Status> {
+    let request = proto::RequestGrantRequest {
+        subject: subject.into(),
+        purpose: PURPOSE.into(),
+        interaction: format!("chat-{interaction}"),
+        ttl: Some(prost_types::Duration { seconds: 86_400, nanos: 0 }),
+        ..Default::default()
+    };
+    let granted = service.grant.request_grant(request).await?.into_inner();
+    assert_eq!(granted.allowed.len(), 1, "the fact may be used");
+    Ok(granted.grant_id)
+}
+
+fn artifact(grant_id: &str, number: usize) -> proto::RegisterArtifactRequest {
+    proto::RegisterArtifactRequest {
+        grant_id: grant_id.into(),
+        kind: proto::ArtifactKind::Embedding.into(),
+        name: format!("vectors-{number}"),
+        ..Default::default()
+    }
+}
+
+/// Opens many grants on one person.
+async fn crowd(service: &Clients, subject: &str, count: usize) -> Vec<String> {
+    let mut opening = JoinSet::new();
+    for lane in 0..16 {
+        let (mut service, subject) = (service.clone(), subject.to_owned());
+        opening.spawn(async move {
+            let mut opened = Vec::new();
+            for number in (lane..count).step_by(16) {
+                opened.push(grant(&mut service, &subject, number).await.unwrap());
+            }
+            opened
+        });
+    }
+    let all: Vec<String> = opening.join_all().await.into_iter().flatten().collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), count);
+    all
+}
+
+async fn register(service: &Clients, grant_id: &str, count: usize) -> Vec<String> {
+    let mut registering = JoinSet::new();
+    for lane in 0..16 {
+        let (mut service, grant_id) = (service.clone(), grant_id.to_owned());
+        registering.spawn(async move {
+            let mut registered = Vec::new();
+            for number in (lane..count).step_by(16) {
+                let request = artifact(&grant_id, number);
+                registered
+                    .push(service.grant.register_artifact(request).await.unwrap().into_inner().artifact_id);
+            }
+            registered
+        });
+    }
+    registering.join_all().await.into_iter().flatten().collect()
+}
+
+async fn stands(service: &mut Clients, grant_id: &str) -> (bool, Reason) {
+    let request = proto::CheckGrantRequest { grant_id: grant_id.into() };
+    let standing = service.grant.check_grant(request).await.unwrap().into_inner();
+    (standing.stands, standing.reason())
+}
+
+async fn none_stands(service: &mut Clients, grants: &[String], reason: Reason) {
+    for grant in grants {
+        assert_eq!(stands(service, grant).await, (false, reason), "{grant}");
+    }
+}
+
+fn signal(subject: &str, kind: SignalKind, lift: bool) -> proto::RecordSignalRequest {
+    proto::RecordSignalRequest { subject: subject.into(), kind: kind.into(), lift, ..Default::default() }
+}
+
+/// How many revocations are recorded of a person's grants and artifacts, and how many are said to follow.
+async fn recorded(steward: &mut Clients, subject: &str) -> (usize, usize, u32) {
+    let (mut grants, mut artifacts, mut left) = (0, 0, 0);
+    let mut request =
+        proto::ListEventsRequest { subject: subject.into(), page_size: 1_000, ..Default::default() };
+    loop {
+        let page = steward.profile.list_events(request.clone()).await.unwrap().into_inner();
+        for event in page.events {
+            match event.body.and_then(|body| body.event) {
+                Some(Event::GrantRevoked(_)) => grants += 1,
+                Some(Event::ArtifactInvalidated(_)) => artifacts += 1,
+                Some(Event::RevocationsPending(pending)) => left = pending.left,
+                _ => {}
+            }
+        }
+        if page.next_page_token.is_empty() {
+            return (grants, artifacts, left);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// Until everything that is in effect is recorded.
+async fn all_recorded(steward: &mut Clients, subject: &str, grants: usize, artifacts: usize) {
+    let waited = async {
+        while recorded(steward, subject).await != (grants, artifacts, 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, waited).await.is_err() {
+        panic!("{:?} and not ({grants}, {artifacts}, 0)", recorded(steward, subject).await);
+    }
+}
+
+async fn told(watch: &mut Streaming<proto::WatchRevocationsResponse>, count: usize) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    while ids.len() < count {
+        let next = tokio::time::timeout(PATIENCE, watch.message()).await.expect("in time").unwrap().unwrap();
+        ids.extend(next.grant_ids.into_iter().chain(next.artifact_ids));
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_is_taken_beside_as_many_grants_and_artifacts_as_there_may_be() {
+    let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
+    person(&mut steward, "ada").await;
+    let grants = crowd(&service, "ada", 1_024).await;
+    let built = register(&service, &grants[0], 1_024).await;
+    let mut watch = service.grant.watch_revocations(proto::WatchRevocationsRequest::default()).await;
+    let watch = watch.as_mut().unwrap().get_mut();
+    let no = consent("ada", vec![choice(ConsentDecision::Withdrawn, PURPOSE, &[], false)]);
+    let changed = steward.consent.record_consent(no).await.unwrap().into_inner();
+    assert_eq!(changed.revoked_grants.len(), grants.len());
+    none_stands(&mut service, &grants, Reason::ConsentWithdrawn).await;
+    let all: BTreeSet<String> = grants.iter().chain(&built).cloned().collect();
+    assert_eq!(told(watch, all.len()).await, all);
+    all_recorded(&mut steward, "ada", grants.len(), built.len()).await;
+    // A later yes lets nothing of it stand again.
+    let yes = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &[], false)]);
+    steward.consent.record_consent(yes).await.unwrap();
+    none_stands(&mut service, &grants, Reason::ConsentWithdrawn).await;
+    grant(&mut service, "ada", 5_000).await.unwrap();
+    drop((service, steward));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_no_is_taken_beside_more_grants_than_fit_into_its_frame() {
+    let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
+    let kinds = [
+        ("refused", Reason::ConsentRefused),
+        ("restricted", Reason::Restricted),
+        ("objected", Reason::Objected),
+        ("paused", Reason::Paused),
+        ("own-bounds", Reason::Paused),
+        ("contested", Reason::Contested),
+        ("removed", Reason::AttributeRemoved),
+        ("child", Reason::GuardianNeeded),
+    ];
+    for (subject, reason) in kinds {
+        person(&mut steward, subject).await;
+        let grants = crowd(&service, subject, CROWD).await;
+        say_no(&mut steward, subject).await;
+        let (standing, why) = stands(&mut service, &grants[CROWD - 1]).await;
+        assert!(!standing, "{subject}");
+        if subject != "own-bounds" {
+            assert_eq!(why, reason, "{subject}");
+        }
+        for grant in &grants {
+            assert!(!stands(&mut service, grant).await.0, "{subject}: {grant}");
+        }
+        all_recorded(&mut steward, subject, CROWD, 0).await;
+    }
+    drop((service, steward));
+    harness.stop().await;
+}
+
+async fn say_no(steward: &mut Clients, subject: &str) {
+    match subject {
+        "refused" => {
+            let no = choice(ConsentDecision::Refused, PURPOSE, &[], false);
+            steward.consent.record_consent(consent(subject, vec![no])).await.unwrap();
+        }
+        "restricted" => {
+            steward.consent.record_signal(signal(subject, SignalKind::Restriction, false)).await.unwrap();
+        }
+        "objected" => {
+            steward.consent.record_signal(signal(subject, SignalKind::Objection, false)).await.unwrap();
+        }
+        "paused" => {
+            steward.consent.record_signal(signal(subject, SignalKind::Pause, false)).await.unwrap();
+        }
+        "own-bounds" => {
+            let bounds = proto::PersonalBoundsSet { paused: true, ..Default::default() };
+            let request = proto::SetPersonalBoundsRequest {
+                subject: subject.into(),
+                bounds: Some(bounds),
+                ..Default::default()
+            };
+            steward.bounds.set_personal_bounds(request).await.unwrap();
+        }
+        "contested" => {
+            let request = proto::ContestAttributeRequest {
+                subject: subject.into(),
+                key: "tone".into(),
+                ..Default::default()
+            };
+            steward.profile.contest_attribute(request).await.unwrap();
+        }
+        "removed" => {
+            let request = proto::RemoveAttributesRequest {
+                subject: subject.into(),
+                keys: vec!["tone".into()],
+                ..Default::default()
+            };
+            steward.profile.remove_attributes(request).await.unwrap();
+        }
+        "child" => {
+            let request = proto::DescribeSubjectRequest {
+                subject: subject.into(),
+                age_band: AgeBand::Child.into(),
+                jurisdiction: "DE".into(),
+                ..Default::default()
+            };
+            steward.profile.describe_subject(request).await.unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_rules_reach_everybody_though_one_person_has_more_grants_than_fit_into_a_frame() {
+    let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
+    for subject in ["ada", "ben"] {
+        person(&mut steward, subject).await;
+    }
+    let grants = crowd(&service, "ada", 1_024).await;
+    let his = grant(&mut service, "ben", 1).await.unwrap();
+    let special = proto::CategoryDefined {
+        id: CATEGORY.into(),
+        title: CATEGORY.into(),
+        special: true,
+        ..Default::default()
+    };
+    let define = proto::DefineCategoryRequest { category: Some(special), options: None };
+    steward.bounds.define_category(define).await.unwrap();
+    none_stands(&mut service, &grants, Reason::NotExplicit).await;
+    none_stands(&mut service, &[his], Reason::NotExplicit).await;
+    all_recorded(&mut steward, "ada", grants.len(), 0).await;
+    all_recorded(&mut steward, "ben", 1, 0).await;
+    drop((service, steward));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_recipient_has_so_many_open_grants_and_artifacts_about_one_person_and_others_go_on() {
+    let limit = |config: &mut Config| (config.limits.open_grants_max, config.limits.artifacts_max) = (5, 3);
+    let World { mut service, mut steward, harness, .. } = world(limit).await;
+    for subject in ["ada", "ben"] {
+        person(&mut steward, subject).await;
+    }
+    let grants = crowd(&service, "ada", 5).await;
+    let refused = grant(&mut service, "ada", 6).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "LIMIT_REACHED");
+    grant(&mut service, "ben", 1).await.unwrap();
+    let mut coach = harness.as_role(Role::Service, "coach").await;
+    grant(&mut coach, "ada", 1).await.unwrap();
+    register(&service, &grants[0], 3).await;
+    let refused = service.grant.register_artifact(artifact(&grants[0], 4)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    // What has ended leaves room.
+    steward.consent.record_signal(signal("ada", SignalKind::Pause, false)).await.unwrap();
+    steward.consent.record_signal(signal("ada", SignalKind::Pause, true)).await.unwrap();
+    let fresh = grant(&mut service, "ada", 7).await.unwrap();
+    register(&service, &fresh, 3).await;
+    drop((service, steward, coach));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_ends_by_itself_and_its_recipient_hears_of_it() {
+    let World { mut service, mut steward, harness, clock } = world(|_| {}).await;
+    person(&mut steward, "ada").await;
+    let grant = grant(&mut service, "ada", 1).await.unwrap();
+    let brief = prost_types::Duration { seconds: 600, nanos: 0 };
+    let request = proto::RegisterArtifactRequest { ttl: Some(brief), ..artifact(&grant, 1) };
+    let short = service.grant.register_artifact(request).await.unwrap().into_inner();
+    let long = service.grant.register_artifact(artifact(&grant, 2)).await.unwrap().into_inner();
+    assert!(short.expires_at.unwrap().seconds < long.expires_at.unwrap().seconds);
+    let too_long = prost_types::Duration { seconds: 86_400 * 401, nanos: 0 };
+    let request = proto::RegisterArtifactRequest { ttl: Some(too_long), ..artifact(&grant, 3) };
+    assert_eq!(service.grant.register_artifact(request).await.unwrap_err().code(), Code::InvalidArgument);
+    let watch = proto::WatchRevocationsRequest { after_cursor: Some(0) };
+    let mut watch = service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    clock.0.store(601_000, Ordering::SeqCst);
+    assert_eq!(told(&mut watch, 1).await, BTreeSet::from([short.artifact_id.clone()]));
+    let list = proto::ListArtifactsRequest { subject: "ada".into() };
+    let listed = steward.grant.list_artifacts(list).await.unwrap().into_inner().artifacts;
+    let reason = |id: &str| listed.iter().find(|each| each.artifact_id == id).unwrap().reason();
+    assert_eq!(reason(&short.artifact_id), Reason::ArtifactExpired);
+    assert_eq!(reason(&long.artifact_id), Reason::Unspecified);
+    all_recorded(&mut steward, "ada", 0, 1).await;
+    drop((service, steward, watch));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_waits_for_room_where_others_fill_the_queue() {
+    let full = |config: &mut Config| config.limits.queue_requests_max = 1;
+    let World { service, mut steward, harness, .. } = world(full).await;
+    let people: Vec<String> = (0..24).map(|number| format!("person-{number}")).collect();
+    for subject in &people {
+        person(&mut steward, subject).await;
+    }
+    let mut load = JoinSet::new();
+    for number in 0..24 {
+        let (mut service, people) = (service.clone(), people.clone());
+        load.spawn(async move {
+            let mut refused = 0_u32;
+            for round in 0..40 {
+                let ask = proto::RequestGrantRequest {
+                    subject: people[(number + round) % people.len()].clone(),
+                    purpose: PURPOSE.into(),
+                    ..Default::default()
+                };
+                refused += u32::from(service.grant.request_grant(ask).await.is_err());
+            }
+            refused
+        });
+    }
+    let mut saying = JoinSet::new();
+    for subject in people {
+        let mut steward = steward.clone();
+        saying.spawn(async move {
+            let no = choice(ConsentDecision::Withdrawn, PURPOSE, &[], false);
+            steward.consent.record_consent(consent(&subject, vec![no])).await.map(|_| ())
+        });
+    }
+    for answer in saying.join_all().await {
+        answer.unwrap();
+    }
+    let refused: u32 = load.join_all().await.into_iter().sum();
+    println!("{refused} requests for grants were refused meanwhile");
+    drop((service, steward));
+    harness.stop().await;
+}
