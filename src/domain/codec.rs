@@ -87,9 +87,7 @@ fn encode_event(event: &Event) -> Body {
             let (attribute, reason) = (bytes(attribute), reason.clone());
             Body::AttributeContested(log::AttributeContested { attribute, reason })
         }
-        Event::AttributeConfirmed { attribute } => {
-            Body::AttributeConfirmed(log::AttributeConfirmed { attribute: bytes(attribute) })
-        }
+        Event::AttributeConfirmed { attribute } => encode_confirmed(attribute),
         Event::AttributeRemoved { attribute, reason } => {
             let (attribute, reason) = (bytes(attribute), reason.clone());
             Body::AttributeRemoved(log::AttributeRemoved { attribute, reason })
@@ -143,6 +141,10 @@ fn encode_event(event: &Event) -> Body {
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
     }
+}
+
+fn encode_confirmed(attribute: &EventId) -> Body {
+    Body::AttributeConfirmed(log::AttributeConfirmed { attribute: attribute.0.to_vec() })
 }
 
 fn encode_pending(left: u32) -> Body {
