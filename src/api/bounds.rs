@@ -3,6 +3,7 @@
 use super::{Api, auth, convert, status};
 use crate::app::{AppError, Notice, PreviewAsked, PreviewStep};
 use crate::proto;
+use crate::proto::Role;
 use crate::proto::bounds_service_server::BoundsService;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -10,8 +11,12 @@ use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
 
-fn preview_step(step: PreviewStep) -> proto::PreviewBoundsResponse {
-    let handles = |handles: &[crate::domain::ids::Handle]| handles.iter().map(ToString::to_string).collect();
+/// A step for the wire. An authority is shown no handles: it publishes rules and sees no people.
+fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
+    let handles = |handles: &[crate::domain::ids::Handle]| match role {
+        Role::Authority => Vec::new(),
+        _ => handles.iter().map(ToString::to_string).collect(),
+    };
     let result = step.result.map(|found| proto::BoundsPreview {
         grants_open: found.grants_open,
         grants_falling: found.grants_falling,
@@ -73,7 +78,7 @@ impl BoundsService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let purpose = request.purpose.unwrap_or_default();
         let receipt = self.app.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::DefinePurposeResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::DefinePurposeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
     async fn list_purposes(
@@ -102,7 +107,7 @@ impl BoundsService for Api {
         };
         let published = self.app.publish_notice(&caller, notice, &options).await;
         let (receipt, notice) = published.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt));
+        let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::PublishNoticeResponse { receipt, notice: Some(notice) }))
     }
 
@@ -117,7 +122,7 @@ impl BoundsService for Api {
         let published = self.app.publish_bounds(&caller, bounds, request.signature, &options).await;
         let published = published.map_err(status::of)?;
         Ok(Response::new(proto::PublishBoundsResponse {
-            receipt: Some(convert::receipt(published.receipt)),
+            receipt: Some(convert::receipt(published.receipt, &caller)),
             grants_revoked: published.grants_revoked,
         }))
     }
@@ -135,11 +140,12 @@ impl BoundsService for Api {
             recipients: request.recipients,
             purposes: request.purposes,
         };
-        let mut steps = self.app.preview_bounds(&caller, asked).map_err(status::of)?;
+        let mut steps = self.app.preview_bounds(&caller, asked).await.map_err(status::of)?;
         let (sender, receiver) = mpsc::channel(1);
+        let role = caller.role;
         tokio::spawn(async move {
             while let Some(step) = steps.recv().await {
-                if sender.send(step.map(preview_step).map_err(status::of)).await.is_err() {
+                if sender.send(step.map(|step| preview_step(step, role)).map_err(status::of)).await.is_err() {
                     return;
                 }
             }
@@ -158,7 +164,7 @@ impl BoundsService for Api {
         let choices = request.bounds.unwrap_or_default();
         let set = self.app.set_personal_bounds(&caller, &subject, choices, &options).await;
         let (changed, policies) = set.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt));
+        let receipt = Some(convert::receipt(changed.receipt, &caller));
         let revoked_grants = changed.revoked_grants;
         Ok(Response::new(proto::SetPersonalBoundsResponse { receipt, revoked_grants, policies }))
     }
@@ -204,6 +210,6 @@ impl BoundsService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let category = request.category.unwrap_or_default();
         let receipt = self.app.define_category(&caller, category, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::DefineCategoryResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::DefineCategoryResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 }

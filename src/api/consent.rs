@@ -43,7 +43,7 @@ impl ConsentService for Api {
         let notice = convert::notice_served(request.notice);
         let served = (&notice, request.channel.as_str());
         let receipt = self.app.request_consent(&caller, &subject, asked, served, &options).await;
-        let receipt = Some(convert::receipt(receipt.map_err(status::of)?));
+        let receipt = Some(convert::receipt(receipt.map_err(status::of)?, &caller));
         Ok(Response::new(proto::RequestConsentResponse { receipt }))
     }
 
@@ -61,7 +61,7 @@ impl ConsentService for Api {
         let changed =
             self.app.record_consent(&caller, &subject, choices, served, request.guardian, &options).await;
         let changed = changed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt));
+        let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 
@@ -82,7 +82,7 @@ impl ConsentService for Api {
         };
         let changed = self.app.record_signal(&caller, &subject, signal, &options).await;
         let changed = changed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt));
+        let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 
@@ -94,8 +94,9 @@ impl ConsentService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
+        caller.may_ask_as_of(moment).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
-        let found = self.app.get_consents(&subject, moment).await.map_err(status::of)?;
+        let found = self.app.get_consents(&caller, &subject, moment).await.map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
             let decision = convert::decision_out(record.decision);
             proto::ConsentRecord {

@@ -1,7 +1,7 @@
 //! Between the wire's messages and the application's types.
 
 use super::status;
-use crate::app::{self, Moment, NewAttributes};
+use crate::app::{self, Caller, Moment, NewAttributes};
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::event::Decision;
 use crate::domain::explain;
@@ -12,7 +12,8 @@ use crate::domain::rights::Hold;
 use crate::proto;
 use prost::Message;
 use prost_types::Timestamp;
-use sayso_proof::event::{Provenance, Reason, Role, Tier, WithheldClass};
+use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use std::collections::BTreeSet;
 use tonic::Status;
 
 /// Milliseconds since the Unix epoch as the wire's time.
@@ -117,22 +118,66 @@ fn attribute(
     Ok((attribute, corrects))
 }
 
-/// A receipt for the wire.
+/// A receipt for the wire. A service is not told what fell of others', nor how many events the person has.
 #[must_use]
-pub fn receipt(receipt: app::Receipt) -> proto::Receipt {
+pub fn receipt(receipt: app::Receipt, caller: &Caller) -> proto::Receipt {
+    let told = receipt
+        .events
+        .into_iter()
+        .filter(|event| event.fell_for.as_deref().is_none_or(|recipient| caller.is_told_of(recipient)));
     let event = |event: app::EventReceipt| proto::EventReceipt {
         event_id: event.event_id.to_string(),
         position: event.position,
-        subject_version: event.version,
+        subject_version: if caller.sees_others() { event.version } else { 0 },
         leaf_hash: event.leaf_hash.to_vec(),
         recorded_at: Some(time(event.recorded_at_ms)),
-        proof: event.proof.unwrap_or_default(),
+        proof: proof(event.proof.unwrap_or_default(), caller),
     };
     proto::Receipt {
-        events: receipt.events.into_iter().map(event).collect(),
+        events: told.map(event).collect(),
         checkpoint: receipt.checkpoint,
         replayed: receipt.replayed,
     }
+}
+
+/// A proof for the wire. For a service without the entry, whose header says how many events the person had; the entry's leaf
+/// hash stands in the receipt.
+fn proof(text: String, caller: &Caller) -> String {
+    if caller.sees_others() {
+        return text;
+    }
+    let kept = text.split_inclusive('\n').filter(|line| !line.starts_with("extra "));
+    kept.collect()
+}
+
+/// What a use would get, for the wire: for a service whether anything, and for which reasons not all.
+#[must_use]
+pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseResponse {
+    let gaps = of.unknown_subject.then_some(proto::Gap::UnknownSubject.into()).into_iter().collect();
+    let any_allowed = !of.allowed.is_empty();
+    if caller.sees_others() {
+        return proto::EvaluateUseResponse {
+            allowed: of.allowed.iter().map(allowed).collect(),
+            withheld: of.withheld.iter().map(withheld).collect(),
+            profile_version: of.profile_version,
+            gaps,
+            any_allowed,
+        };
+    }
+    // A set: how many classes there are says something about the person.
+    let reasons: BTreeSet<(i32, i32)> =
+        of.withheld.iter().map(|class| (class.reason, class.decided_by)).collect();
+    let reason = |(reason, tier): (i32, i32)| {
+        let reason = Reason::try_from(reason).unwrap_or_default();
+        proto::Withheld {
+            reason: reason.into(),
+            decided_by: Tier::try_from(tier).unwrap_or_default().into(),
+            explanation: explain::reason(reason).into(),
+            ..Default::default()
+        }
+    };
+    let withheld = reasons.into_iter().map(reason).collect();
+    proto::EvaluateUseResponse { withheld, gaps, any_allowed, ..Default::default() }
 }
 
 /// A held attribute for the wire.
@@ -247,10 +292,10 @@ pub fn body(event: &crate::domain::event::Recorded) -> proto::EventBody {
 
 /// The lineage of a grant for the wire. A service had the values with the grant and gets them nowhere else.
 #[must_use]
-pub fn explanation(of: app::Explanation, role: Role) -> proto::ExplainGrantResponse {
-    let value = |held: &HeldAttribute| match role {
-        Role::Service => String::new(),
-        _ => held.attribute.value.expose().to_owned(),
+pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrantResponse {
+    let value = |held: &HeldAttribute| match caller.sees_others() {
+        true => held.attribute.value.expose().to_owned(),
+        false => String::new(),
     };
     let allowed = of.allowed.iter().map(|allowed| proto::ExplainedAttribute {
         event_id: allowed.held.event_id.to_string(),
@@ -297,7 +342,7 @@ pub fn explanation(of: app::Explanation, role: Role) -> proto::ExplainGrantRespo
         purpose: of.issued.purpose,
         interaction: of.issued.interaction,
         text: of.text,
-        proof: of.proof,
+        proof: proof(of.proof, caller),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `GrantService`.
 
 use super::{Api, auth, convert, status};
-use crate::app::{GrantRequest, Issued, NewArtifact, Revocation, Use, UseCase};
+use crate::app::{App, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
@@ -97,9 +97,8 @@ impl GrantService for Api {
                 allowed: grant.allowed.iter().map(convert::allowed).collect(),
                 withheld: grant.withheld.iter().map(convert::withheld).collect(),
                 expires_at: Some(convert::time(grant.expires_at_ms)),
-                profile_version: grant.profile_version,
-                receipt: Some(convert::receipt(grant.receipt)),
-                gaps: Vec::new(),
+                receipt: Some(convert::receipt(grant.receipt, &caller)),
+                gaps: grant.has_ended.then_some(proto::Gap::GrantEnded.into()).into_iter().collect(),
             },
         }))
     }
@@ -134,7 +133,7 @@ impl GrantService for Api {
             ai_disclosure_shown: request.ai_disclosure_shown,
         };
         let receipt = self.app.report_use(&caller, &grant, used, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::ReportUseResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::ReportUseResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
     async fn acknowledge(
@@ -145,7 +144,7 @@ impl GrantService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let receipt = self.app.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::AcknowledgeResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::AcknowledgeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
     type WatchRevocationsStream = ReceiverStream<WatchAnswer>;
@@ -186,7 +185,7 @@ impl GrantService for Api {
         let caller = auth::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
         let explanation = self.app.explain_grant(&caller, &grant).await.map_err(status::of)?;
-        Ok(Response::new(convert::explanation(explanation, caller.role)))
+        Ok(Response::new(convert::explanation(explanation, &caller)))
     }
 
     async fn evaluate_use(
@@ -203,8 +202,10 @@ impl GrantService for Api {
             keys: request.keys,
             interaction: request.interaction,
         };
-        self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
+        let is_of_now = moment == Moment::Now && bounds_as_of.is_none() && request.as_of_grant.is_empty();
+        App::may_evaluate(&caller, &request.recipient, &asked, is_of_now).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let found = if request.as_of_grant.is_empty() {
             let at = (moment, bounds_as_of);
             self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
@@ -215,13 +216,7 @@ impl GrantService for Api {
             self.app.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
         };
         let found = found.map_err(status::of)?;
-        let unknown = found.unknown_subject.then_some(proto::Gap::UnknownSubject.into());
-        Ok(Response::new(proto::EvaluateUseResponse {
-            allowed: found.allowed.iter().map(convert::allowed).collect(),
-            withheld: found.withheld.iter().map(convert::withheld).collect(),
-            profile_version: found.profile_version,
-            gaps: unknown.into_iter().collect(),
-        }))
+        Ok(Response::new(convert::evaluation(&found, &caller)))
     }
 
     async fn register_artifact(
@@ -237,7 +232,7 @@ impl GrantService for Api {
         let registered = self.app.register_artifact(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RegisterArtifactResponse {
             artifact_id: registered.id.to_string(),
-            receipt: Some(convert::receipt(registered.receipt)),
+            receipt: Some(convert::receipt(registered.receipt, &caller)),
             expires_at: Some(registered.expires_at_ms).filter(|end| *end > 0).map(convert::time),
         }))
     }

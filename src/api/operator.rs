@@ -38,7 +38,7 @@ impl OperatorService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let rotated = self.app.rotate_log_key(&caller, transition_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RotateLogKeyResponse {
-            receipt: Some(convert::receipt(rotated.receipt)),
+            receipt: Some(convert::receipt(rotated.receipt, &caller)),
             vkey: rotated.vkey,
             from_position: rotated.from_position,
         }))
@@ -52,7 +52,7 @@ impl OperatorService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let receipt = self.app.confirm_restore(&caller, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
     async fn accept_clock(
@@ -67,7 +67,7 @@ impl OperatorService for Api {
         let (receipt, ledger_ms) =
             self.app.accept_clock(&caller, clock_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::AcceptClockResponse {
-            receipt: Some(convert::receipt(receipt)),
+            receipt: Some(convert::receipt(receipt, &caller)),
             ledger_time: Some(convert::time(ledger_ms)),
         }))
     }

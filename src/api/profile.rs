@@ -30,7 +30,7 @@ impl ProfileService for Api {
         let new = convert::new_attributes(subject, request.attributes, self.app.now_ms())?;
         let recorded = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RecordAttributesResponse {
-            receipt: Some(convert::receipt(recorded.receipt)),
+            receipt: Some(convert::receipt(recorded.receipt, &caller)),
             not_held: recorded.not_held,
         }))
     }
@@ -162,7 +162,7 @@ impl ProfileService for Api {
         };
         let changed = self.app.describe_subject(&caller, &subject, said, &options).await;
         let changed = changed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt));
+        let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::DescribeSubjectResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 }
@@ -178,7 +178,7 @@ impl Api {
     ) -> Result<proto::Receipt, Status> {
         let subject = caller.subject_of(subject).map_err(status::of)?;
         let changed = self.app.change_attributes(caller, &subject, keys, change, options).await;
-        changed.map(convert::receipt).map_err(status::of)
+        changed.map(|receipt| convert::receipt(receipt, caller)).map_err(status::of)
     }
 }
 
@@ -209,7 +209,7 @@ async fn read_stream(
 
 async fn begin(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     record: proto::RecordAttributesRequest,
 ) -> JoinHandle<Result<proto::Receipt, Status>> {
     let begun = async {
@@ -219,9 +219,10 @@ async fn begin(
         app.record_in_order(caller, new, &options).await.map_err(status::of)
     };
     let begun = begun.await;
+    let caller = Arc::clone(caller);
     tokio::spawn(async move {
         let written = begun?.await.map_err(|_| Status::internal("internal error"))?;
-        written.map(convert::receipt).map_err(status::of)
+        written.map(|receipt| convert::receipt(receipt, &caller)).map_err(status::of)
     })
 }
 

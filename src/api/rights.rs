@@ -186,7 +186,7 @@ impl RightsService for Api {
         let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
         let placed = self.app.place_hold(&caller, &subject, hold, &options).await;
         let (id, receipt) = placed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt));
+        let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::PlaceHoldResponse { hold_id: id.to_string(), receipt }))
     }
 
@@ -197,7 +197,7 @@ impl RightsService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let id = uuid(&request.hold_id, "hold_id")?;
         let lifted = self.app.lift_hold(&caller, &subject, (&id, &request.reason), &options).await;
-        let receipt = Some(convert::receipt(lifted.map_err(status::of)?));
+        let receipt = Some(convert::receipt(lifted.map_err(status::of)?, &caller));
         Ok(Response::new(proto::LiftHoldResponse { receipt }))
     }
 
@@ -224,7 +224,7 @@ impl RightsService for Api {
         let keep_ms = convert::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
         let rule = RetentionDefined { class, category: request.category, purpose: request.purpose, keep_ms };
         let receipt = self.app.set_retention(&caller, rule, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::SetRetentionResponse { receipt: Some(convert::receipt(receipt)) }))
+        Ok(Response::new(proto::SetRetentionResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
     async fn list_retention(

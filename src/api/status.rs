@@ -35,6 +35,7 @@ pub fn of(error: AppError) -> Status {
             let current = HashMap::from([("current_version".to_owned(), actual.to_string())]);
             with(Code::Aborted, ErrorDetails::with_error_info("STALE_VERSION", DOMAIN, current))
         }
+        AppError::StaleDecisions => with(Code::Aborted, reason("STALE_VERSION")),
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
         AppError::Erased => precondition(&message, "ERASED"),
         AppError::Precondition(_) => precondition(&message, "PRECONDITION"),

@@ -1,7 +1,9 @@
 //! Who calls, and about whom.
 
+use super::Moment;
 use super::error::AppError;
 use crate::domain::ids::SubjectId;
+use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Actor, Role};
 
 /// The caller, as its credential says; never from a request field.
@@ -28,6 +30,53 @@ impl Caller {
                 SubjectId::new(named).map_err(|violation| AppError::invalid("subject", violation.problem))
             }
         }
+    }
+
+    /// Whether the caller is told of what is another's: others' grants, and how much is recorded about a person. A service
+    /// is told of its own alone.
+    #[must_use]
+    pub fn sees_others(&self) -> bool {
+        self.role != Role::Service
+    }
+
+    /// Whether the caller is told of what is this recipient's.
+    #[must_use]
+    pub fn is_told_of(&self, recipient: &str) -> bool {
+        self.sees_others() || self.name == recipient
+    }
+
+    /// The version of a person as the caller sees it: how many events there are. For a service: where the newest decision
+    /// stands that it is shown, as position plus one; 0: there is none. What others record does not move that.
+    pub(super) fn version_of(&self, state: &SubjectState) -> u64 {
+        if self.sees_others() {
+            return state.version;
+        }
+        let shown = state.consents.records().iter().rev().filter(|record| record.concerns(&self.name));
+        shown.map(|record| record.position.saturating_add(1)).max().unwrap_or(0)
+    }
+
+    /// Nothing is asked of the past, or the caller may ask for it.
+    ///
+    /// # Errors
+    /// A service asks for what was.
+    pub fn may_ask_as_of(&self, moment: Moment) -> Result<(), AppError> {
+        if self.sees_others() || moment == Moment::Now {
+            return Ok(());
+        }
+        Err(AppError::Denied("a service is told of now alone"))
+    }
+
+    /// What is wrong with the version that a write expects; nothing where it expects none, or this.
+    pub(super) fn stale(&self, expected: Option<u64>, state: &SubjectState) -> Option<AppError> {
+        let (expected, actual) = (expected?, self.version_of(state));
+        if expected == actual {
+            return None;
+        }
+        Some(if self.sees_others() {
+            AppError::StaleVersion { expected, actual }
+        } else {
+            AppError::StaleDecisions
+        })
     }
 
     /// As it is recorded in events.

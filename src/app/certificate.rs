@@ -48,6 +48,10 @@ impl App {
         {
             return Err(AppError::NotFound("erasure"));
         }
+        // Of a part: the person is there to be told who looked.
+        if let Some((lane, _)) = &found {
+            self.record_view_in(caller, Arc::clone(lane), "GetErasureCertificate").await?;
+        }
         let record = found.map(|(_, record)| record);
         self.certificate_with(request, record.as_ref())
     }

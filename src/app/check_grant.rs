@@ -63,7 +63,11 @@ impl App {
 
     /// How a grant stands that may be open, and what `look` sees of its recipient; nothing where it is no longer among
     /// those.
-    fn standing_now<T>(&self, found: &Found, look: impl FnOnce(&str) -> T) -> Option<(Standing, T)> {
+    pub(super) fn standing_now<T>(
+        &self,
+        found: &Found,
+        look: impl FnOnce(&str) -> T,
+    ) -> Option<(Standing, T)> {
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
         let now = found.lane.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;

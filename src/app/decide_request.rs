@@ -59,8 +59,12 @@ impl App {
         check(&verdict)?;
         let (lane, _) = self.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
         let about_ms = self.about(options)?;
-        let turn = match self.begin_in(lane, caller, options, about_ms, Pace::Distinct).await? {
-            Begin::Replayed(..) => return self.submitted(*id, Vec::new()).await,
+        let begun = self.begin_in(Arc::clone(&lane), caller, options, about_ms, Pace::Distinct).await?;
+        let turn = match begun {
+            Begin::Replayed(..) => {
+                self.record_view_in(caller, lane, "DecideRequest").await?;
+                return self.submitted(*id, Vec::new()).await;
+            }
             Begin::Turn(turn) => turn,
         };
         // As it stands now that it is this write's turn.

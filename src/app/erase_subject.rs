@@ -108,7 +108,7 @@ impl App {
         while !removals.is_empty() {
             let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
             let frame = self.with_falls(&turn, std::mem::replace(&mut removals, rest));
-            self.commit_to_the_end(&turn, frame).await?;
+            self.commit_arrived(&turn, frame).await?;
         }
         turn.stamp = stamp;
         Ok((turn, decision))

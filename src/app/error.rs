@@ -29,6 +29,9 @@ pub enum AppError {
         /// What is current.
         actual: u64,
     },
+    /// The person has decided since a service looked, which is not told how much else there is.
+    #[error("the person's decisions are not the expected ones; read them again")]
+    StaleDecisions,
     /// The idempotency key was used before, for another request.
     #[error("the idempotency key was already used for another request")]
     KeyReused,
@@ -118,6 +121,7 @@ impl AppError {
 impl<E: Into<Cause>> From<E> for AppError {
     fn from(error: E) -> Self {
         match error.into() {
+            Cause::Vault(VaultError::Overloaded) => Self::Overloaded,
             // No room: nothing was written, and it may be tried again.
             Cause::Store(StoreError::Full) | Cause::Vault(VaultError::Store(StoreError::Full)) => {
                 Self::Unavailable

@@ -9,7 +9,7 @@ use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::{HeldAttribute, SubjectState};
 use crate::domain::vocabulary;
 use crate::domain::{Violation, Violations};
-use sayso_proof::event::{Role, WithheldClass};
+use sayso_proof::event::WithheldClass;
 use std::sync::{Arc, PoisonError};
 
 const NAMES_MAX: usize = 128;
@@ -50,6 +50,34 @@ pub struct Evaluation {
 }
 
 impl App {
+    /// Whether a caller may evaluate a use so: a service its own, of now and as a whole. By key or by category it would learn
+    /// what is recorded about somebody, for which it asks for a grant.
+    ///
+    /// # Errors
+    /// A service asks for another recipient, for the past, or for a part.
+    pub fn may_evaluate(
+        caller: &Caller,
+        recipient: &str,
+        asked: &UseCase,
+        is_of_now: bool,
+    ) -> Result<(), AppError> {
+        if caller.sees_others() {
+            return Ok(());
+        }
+        if !recipient.is_empty() && recipient != caller.name {
+            return Err(AppError::Denied("a service evaluates its own use only"));
+        }
+        if !is_of_now {
+            return Err(AppError::Denied("a service is told of now alone"));
+        }
+        if !asked.categories.is_empty() || !asked.keys.is_empty() {
+            return Err(AppError::Denied(
+                "a service evaluates a use as a whole; a grant says what it may use",
+            ));
+        }
+        Ok(())
+    }
+
     /// What a recipient would be allowed, decided by what. Issues nothing.
     ///
     /// # Errors
@@ -62,13 +90,13 @@ impl App {
         asked: &UseCase,
         (moment, bounds_as_of_ms): (Moment, Option<u64>),
     ) -> Result<Evaluation, AppError> {
-        let recipient = match caller.role {
-            Role::Service if recipient.is_empty() || recipient == caller.name => &caller.name,
-            Role::Service => return Err(AppError::Denied("a service evaluates its own use only")),
-            _ if recipient.is_empty() => {
+        Self::may_evaluate(caller, recipient, asked, moment == Moment::Now && bounds_as_of_ms.is_none())?;
+        let recipient = match caller.sees_others() {
+            false => &caller.name,
+            true if recipient.is_empty() => {
                 return Err(AppError::invalid("recipient", "must name who would use it"));
             }
-            _ => recipient,
+            true => recipient,
         };
         let Some(lane) = self.lane(subject).await? else {
             return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
@@ -97,7 +125,7 @@ impl App {
     /// moment, and what it asked for. With `bounds_as_of_ms`, under the rules of then instead.
     ///
     /// # Errors
-    /// There is no such grant of this person, or of the caller's; or the store.
+    /// A service asks, there is no such grant of this person; or the store.
     pub async fn evaluate_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -106,6 +134,7 @@ impl App {
         bounds_as_of_ms: Option<u64>,
     ) -> Result<Evaluation, AppError> {
         let missing = || AppError::NotFound("grant");
+        Self::may_evaluate(caller, "", &UseCase::default(), false)?;
         let found = self.find_grant(caller, grant).await?;
         let own = self.vault.subject(subject)?;
         if own.is_none_or(|own| own.handle != found.lane.keys.handle) {
@@ -113,9 +142,6 @@ impl App {
         }
         let event = lane::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(missing()) };
-        if caller.role == Role::Service && issued.recipient != caller.name {
-            return Err(missing());
-        }
         let state = self.state_as_of(&found.lane, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
         let rules = match bounds_as_of_ms {

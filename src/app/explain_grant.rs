@@ -111,6 +111,9 @@ impl App {
             history.push(event);
             Ok(())
         })?;
+        if !caller.sees_others() {
+            history.iter_mut().for_each(|event| only_what_concerns(&caller.name, event));
+        }
         let event = history.iter().find(|event| event.event_id == found.event);
         let event = event.ok_or(AppError::NotFound("grant"))?;
         let Event::GrantIssued(issued) = &event.event else { return Err(AppError::NotFound("grant")) };
@@ -148,6 +151,23 @@ impl App {
             issued.withheld.iter().map(|class| refusal(class, &rules, before)).collect();
         explanation.text = in_plain_words(&explanation, &refusals);
         Ok(explanation)
+    }
+}
+
+/// A service is told of its own grant and no more: not who else recorded what, nor what it rests on, nor whom else a yes
+/// names.
+fn only_what_concerns(service: &str, event: &mut Recorded) {
+    if event.actor.name != service {
+        event.actor.name.clear();
+    }
+    match &mut event.event {
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            attribute.evidence.clear();
+        }
+        Event::Consent { terms, .. } if terms.recipients.iter().any(|named| named == service) => {
+            terms.recipients.retain(|named| named == service);
+        }
+        _ => {}
     }
 }
 

@@ -110,6 +110,9 @@ fn cited(class: &WithheldClass) -> String {
 /// Who did something, as a sentence names them.
 pub(super) fn who(actor: &Actor) -> String {
     match Role::try_from(actor.role).unwrap_or_default() {
+        Role::Service if actor.name.is_empty() => "a service".to_owned(),
+        Role::Steward if actor.name.is_empty() => "the controller's staff".to_owned(),
+        Role::Authority if actor.name.is_empty() => "an authority".to_owned(),
         Role::Service => format!("the service `{}`", actor.name),
         Role::Subject => "the person".to_owned(),
         Role::Steward => format!("the controller's staff (`{}`)", actor.name),

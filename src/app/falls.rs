@@ -2,7 +2,7 @@
 //! the rest right after it (`pending`).
 
 use super::write::{Frame, Planned, Turn};
-use super::{App, Rules};
+use super::{App, Caller, Rules};
 use crate::bounds::Case;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId};
@@ -254,11 +254,21 @@ fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
     state
 }
 
-/// The ids of grants that events revoke.
-pub(super) fn revoked_ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+/// Whose something was, of an event that says that it fell. That more follow is the ledger's own.
+pub(super) fn fell_for(event: &Event) -> Option<&str> {
+    match event {
+        Event::GrantRevoked { recipient, .. } => Some(recipient),
+        Event::ArtifactInvalidated(fallen) => Some(&fallen.recipient),
+        Event::RevocationsPending { .. } => Some(""),
+        _ => None,
+    }
+}
+
+/// The ids of grants that events revoke, as far as the caller is told of them: a service of its own.
+pub(super) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
     let revoked = events.into_iter().filter_map(|event| match event {
-        Event::GrantRevoked { grant_id, .. } => Some(grant_id.clone()),
+        Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),
         _ => None,
     });
-    revoked.collect()
+    revoked.filter(|(_, recipient)| caller.is_told_of(recipient)).map(|(id, _)| id.clone()).collect()
 }

@@ -1,7 +1,7 @@
 //! The person's decisions, and which of them are in force.
 
 use super::error::AppError;
-use super::{App, Moment};
+use super::{App, Caller, Moment};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;
 use std::sync::{Arc, PoisonError};
@@ -11,20 +11,22 @@ use std::sync::{Arc, PoisonError};
 pub struct Consents {
     /// The decisions.
     pub records: Vec<(ConsentRecord, bool)>,
-    /// How many events the subject had.
+    /// As [`Caller::version_of`].
     pub version: u64,
 }
 
 impl App {
-    /// Every decision that had been recorded by a moment.
+    /// Every decision that had been recorded by a moment; for a service those that concern it, of now.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is held about the person; a service asks for the past; or the store.
     pub async fn get_consents(
         self: &Arc<Self>,
+        caller: &Caller,
         subject: &SubjectId,
         moment: Moment,
     ) -> Result<Consents, AppError> {
+        caller.may_ask_as_of(moment)?;
         let state = self.get_profile(subject, moment, false).await?.state;
         let (rules, now_ms) = match moment {
             Moment::Now | Moment::Version(_) => (self.rules(), self.now_ms()),
@@ -33,7 +35,14 @@ impl App {
             }
         };
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);
-        let records = state.consents.records().iter().map(|record| (record.clone(), in_force(record)));
-        Ok(Consents { records: records.collect(), version: state.version })
+        let name = &caller.name;
+        let shown = state.consents.records().iter().filter_map(|record| {
+            let in_force = in_force(record);
+            match caller.sees_others() {
+                true => Some((record.clone(), in_force)),
+                false => record.concerns(name).then(|| (record.clone().shown_to(name), in_force)),
+            }
+        });
+        Ok(Consents { records: shown.collect(), version: caller.version_of(&state) })
     }
 }

@@ -212,7 +212,7 @@ impl App {
             allowed,
             withheld: grant.issued.withheld.to_vec(),
             expires_at_ms: grant.issued.expires_at_ms,
-            profile_version: grant.issued.profile_version,
+            has_ended: false,
             receipt: Receipt { events: vec![receipt], checkpoint, replayed: true },
         })
     }
@@ -357,11 +357,13 @@ fn is_same(decision: &Decision, issued: &Issued) -> bool {
 
 /// What a grant allows, as it is held; nothing where any of it is not held any more.
 fn held(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
-    let one = |cited: &GrantedAttribute| {
-        let held = state.attributes.get(&cited.key).filter(|held| held.event_id.0 == cited.attribute[..])?;
-        Some(Allowed { held: Arc::clone(held), consent: EventId::from_slice(&cited.consent)? })
-    };
-    issued.allowed.iter().map(one).collect()
+    issued.allowed.iter().map(|cited| cited_now(cited, state)).collect()
+}
+
+/// What a grant cites, where it is held still.
+pub(super) fn cited_now(cited: &GrantedAttribute, state: &SubjectState) -> Option<Allowed> {
+    let held = state.attributes.get(&cited.key).filter(|held| held.event_id.0 == cited.attribute[..])?;
+    Some(Allowed { held: Arc::clone(held), consent: EventId::from_slice(&cited.consent)? })
 }
 
 #[cfg(test)]
@@ -378,6 +380,7 @@ mod tests {
             version: 0,
             leaf_hash: [0; 32],
             recorded_at_ms: 0,
+            fell_for: None,
             proof: None,
         }
     }

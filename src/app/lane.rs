@@ -1,6 +1,7 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
 use super::App;
+use super::arrivals::Arrivals;
 use super::error::{AppError, Cause};
 use super::given_again::GivenLately;
 use super::pending::Pending;
@@ -9,7 +10,7 @@ use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::store::{LogStore, StoreError, StoredEntry};
-use crate::vault::{STACK_WORD_BYTES, SubjectKeys, VaultError, clear_stack};
+use crate::vault::{PendingSubject, STACK_WORD_BYTES, SubjectKeys, VaultError, clear_stack};
 use lru::LruCache;
 use sayso_proof::entry::Entry;
 use sayso_proof::merkle::Hash;
@@ -44,6 +45,9 @@ pub(crate) struct Lane {
     now: RwLock<LaneNow>,
     /// Taken after `now`, where both are.
     given: Mutex<GivenLately>,
+    /// Of a person about whom nothing is recorded yet: what becomes theirs with the first event, and what it waits under. Moved
+    /// on by the holder of the gate alone.
+    arrival: Mutex<Option<(Hash, PendingSubject)>>,
     /// What it was found to take of memory, bytes.
     weight: AtomicUsize,
     /// The version from which on another look is worth it.
@@ -80,7 +84,19 @@ impl Lane {
         let now = LaneNow::default();
         let (weight, weigh_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let now = RwLock::new(now);
-        Self { keys, gate: Arc::default(), now, given: Mutex::default(), weight, weigh_at }
+        let (given, arrival) = (Mutex::default(), Mutex::default());
+        Self { keys, gate: Arc::default(), now, given, arrival, weight, weigh_at }
+    }
+
+    /// A lane of a person about whom nothing is recorded yet.
+    pub fn arriving(waits_under: Hash, pending: PendingSubject) -> Self {
+        let keys = Arc::clone(&pending.keys);
+        Self { arrival: Mutex::new(Some((waits_under, pending))), ..Self::empty(keys) }
+    }
+
+    /// What is not the person's yet.
+    pub fn arrival(&self) -> MutexGuard<'_, Option<(Hash, PendingSubject)>> {
+        self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds everything that the log holds about the subject.
@@ -226,6 +242,8 @@ pub(crate) struct Lanes {
     bounds: LaneBounds,
     /// The weight of those that are cached; changed under their lock.
     bytes: AtomicUsize,
+    /// Of people about whom nothing is recorded yet.
+    pub arrivals: Arrivals,
     /// For each that is being loaded.
     loading: Semaphore,
     /// Told when one that would have to go stays for what is only counted.
@@ -247,7 +265,8 @@ impl Lanes {
         let bounds = LaneBounds { count_max: bounds.count_max.max(1), ..bounds };
         let loading = Semaphore::new(LOADING_MAX);
         let (cached, bytes) = (Mutex::new(LruCache::unbounded()), AtomicUsize::new(0));
-        Self { cached, bounds, bytes, loading, crowded: Notify::new() }
+        let arrivals = Arrivals::default();
+        Self { cached, bounds, bytes, arrivals, loading, crowded: Notify::new() }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
@@ -292,6 +311,14 @@ impl Lanes {
         self.count(&lane, lane.weigh_if_due().unwrap_or_default());
         self.evict(&mut cached);
         Ok(lane)
+    }
+
+    /// Puts in a lane that is about to get its first events. Nobody else has one of this subject.
+    pub fn adopt(&self, lane: &Arc<Lane>) {
+        let mut cached = self.cached();
+        cached.put(lane.keys.handle, Arc::clone(lane));
+        self.count(lane, lane.weigh_if_due().unwrap_or_default());
+        self.evict(&mut cached);
     }
 
     /// Looks again at what a lane takes after events were added to it.

@@ -1,6 +1,7 @@
 //! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
 
 mod accept_clock;
+mod arrivals;
 mod artifacts;
 mod backup;
 mod bells;
@@ -201,18 +202,12 @@ impl App {
         })
     }
 
-    /// The lane of a person that something is held about.
+    /// The lane of a person that something is held about: a handle without events is nobody.
     async fn lane(self: &Arc<Self>, subject: &SubjectId) -> Result<Option<Arc<Lane>>, AppError> {
-        match self.vault.subject(subject)? {
-            Some(keys) => self.lane_of(keys).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The lane of a person, who gets a handle and a key where there is none yet.
-    async fn lane_or_new(self: &Arc<Self>, subject: &SubjectId) -> Result<Arc<Lane>, AppError> {
-        let keys = self.vault.subject_or_create(subject).await?;
-        self.lane_of(keys).await
+        let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
+        let lane = self.lane_of(keys).await?;
+        let is_held = lane.read().state.version > 0;
+        Ok(is_held.then_some(lane))
     }
 
     /// The lane of whoever stands behind a handle.

@@ -43,7 +43,7 @@ impl App {
         let policies = personal_policies(&choices);
         let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
             Begin::Replayed(receipt, events) => {
-                let revoked_grants = revoked_ids(events.iter().map(|event| &event.event));
+                let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
                 return Ok((ConsentChanged { receipt, revoked_grants }, policies));
             }
             Begin::Turn(turn) => turn,

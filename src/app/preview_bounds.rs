@@ -121,11 +121,12 @@ struct Comparing<'a> {
 }
 
 impl App {
-    /// Begins a preview; steps come as it goes on. Whoever stops listening ends it.
+    /// Begins a preview, which is recorded before anybody is looked at; steps come as it goes on. Whoever stops listening ends
+    /// it.
     ///
     /// # Errors
-    /// Out of bounds, or policies that do not validate (with line and column).
-    pub fn preview_bounds(
+    /// Out of bounds, or policies that do not validate (with line and column); or it can't be recorded.
+    pub async fn preview_bounds(
         self: &Arc<Self>,
         caller: &Caller,
         asked: PreviewAsked,
@@ -143,9 +144,11 @@ impl App {
             let problem = crate::domain::vocabulary::unknown("purpose", &near);
             return Err(AppError::invalid("purposes", problem));
         }
-        let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        let then = history.instead(caller, &asked.bounds, now_ms)?;
-        drop(history);
+        let then = {
+            let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            history.instead(caller, &asked.bounds, now_ms)?
+        };
+        self.record_view_of_all(caller, "PreviewBounds").await?;
         let (sender, receiver) = mpsc::channel(4);
         let app = Arc::clone(self);
         let people_total = self.vault.subject_count();

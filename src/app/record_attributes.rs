@@ -1,13 +1,12 @@
 //! Records, corrects, removes, contests and confirms attributes.
 
 use super::error::AppError;
-use super::lane::Lane;
 use super::write::{Begin, Frame, Pace, Planned, Receipt, Turn};
-use super::{App, Caller, WriteOptions};
+use super::{App, Caller, Moment, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::rights::Fence;
+use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations};
 use sayso_proof::event::Provenance;
 use std::sync::Arc;
@@ -61,7 +60,10 @@ impl App {
         match self.begin_recording(caller, &new, options).await? {
             Begin::Replayed(receipt, events) => {
                 let lane = self.lane(&subject).await?.ok_or(AppError::Erased)?;
-                Ok(Recording { receipt, not_held: not_held(&lane, &events) })
+                // As it was then: what has been said since is not told by asking again.
+                let end = events.last().map_or(0, |last| last.version.saturating_add(1));
+                let state = self.state_as_of(&lane, Moment::Version(end))?;
+                Ok(Recording { receipt, not_held: not_held(&state, &events) })
             }
             Begin::Turn(turn) => self.finish_recording(turn, new).await,
         }
@@ -113,11 +115,15 @@ impl App {
         let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some() || replaces_a_source(&turn, attribute);
-            planned.push(self.plan(self.recorded_or_corrected(&turn, attribute.clone(), *corrects)?));
+            planned.push(self.plan(recorded_or_corrected(&turn, attribute.clone(), *corrects)?));
         }
         let refused = self.refused_at_the_door(&turn, new.attributes.iter().map(|(attribute, _)| attribute));
         if !refused.is_empty() {
             return Err(self.refuse_recording(turn, refused).await?);
+        }
+        // Last, so that only a write that would otherwise be made learns of an erasure.
+        if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&turn, attribute)) {
+            return Err(AppError::Erased);
         }
         let frame = match changes_grants {
             true => Frame { is_decision: false, ..self.with_falls(&turn, planned) },
@@ -125,12 +131,14 @@ impl App {
         };
         let lane = Arc::clone(&turn.lane);
         let written = self.commit(turn, frame).await?;
-        let not_held = not_held(&lane, &written.events);
+        let not_held = not_held(&lane.read().state, &written.events);
         Ok(Recording { receipt: written.receipt, not_held })
     }
 
     /// Whether an attribute is from before an erasure of the part that it belongs to.
-    fn is_fenced(&self, turn: &Turn, fences: &[Fence], attribute: &Attribute) -> bool {
+    fn is_fenced(&self, turn: &Turn, attribute: &Attribute) -> bool {
+        let now = turn.lane.read();
+        let fences = &now.state.rights.fences;
         if fences.is_empty() {
             return false;
         }
@@ -139,32 +147,6 @@ impl App {
         let key_hash = self.key_hash(turn.lane.keys.handle, &attribute.key);
         let oldest_ms = attribute.observed_at_ms.min(turn.about_ms);
         fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
-    }
-
-    fn recorded_or_corrected(
-        &self,
-        turn: &Turn,
-        attribute: Attribute,
-        corrects: Option<EventId>,
-    ) -> Result<Event, AppError> {
-        let now = turn.lane.read();
-        if self.is_fenced(turn, &now.state.rights.fences, &attribute) {
-            return Err(AppError::Erased);
-        }
-        let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
-        if !attribute.derived_from.iter().all(held) {
-            return Err(AppError::invalid(
-                "derived_from",
-                "must name attributes of the subject that are held",
-            ));
-        }
-        match corrects {
-            Some(corrects) if held(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
-            Some(_) => {
-                Err(AppError::invalid("corrects", "must name an attribute of the subject that is held"))
-            }
-            None => Ok(Event::AttributeRecorded(attribute)),
-        }
     }
 
     fn check_attributes(&self, new: &NewAttributes) -> Result<(), AppError> {
@@ -231,12 +213,27 @@ impl App {
         options: &WriteOptions,
         pace: Pace,
     ) -> Result<Begin, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let lane = self.lane_of_known(subject).await?;
         let about_ms = self.about(options)?;
-        if self.vault.fenced_at(subject)?.is_some_and(|erased_at| about_ms <= erased_at) {
-            return Err(AppError::Erased);
-        }
-        self.begin_in(lane, caller, options, about_ms, pace).await
+        let begun = self.begin_in(lane, caller, options, about_ms, pace).await?;
+        self.with_lateness(begun, subject, about_ms)
+    }
+}
+
+fn recorded_or_corrected(
+    turn: &Turn,
+    attribute: Attribute,
+    corrects: Option<EventId>,
+) -> Result<Event, AppError> {
+    let now = turn.lane.read();
+    let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
+    if !attribute.derived_from.iter().all(held) {
+        return Err(AppError::invalid("derived_from", "must name attributes of the subject that are held"));
+    }
+    match corrects {
+        Some(corrects) if held(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
+        Some(_) => Err(AppError::invalid("corrects", "must name an attribute of the subject that is held")),
+        None => Ok(Event::AttributeRecorded(attribute)),
     }
 }
 
@@ -248,8 +245,7 @@ fn replaces_a_source(turn: &Turn, attribute: &Attribute) -> bool {
 }
 
 /// Of recorded attributes, by index, the inferences that did not replace what the person declared.
-fn not_held(lane: &Lane, events: &[Recorded]) -> Vec<u32> {
-    let now = lane.read();
+fn not_held(state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
             Some((event.event_id, attribute))
@@ -257,7 +253,7 @@ fn not_held(lane: &Lane, events: &[Recorded]) -> Vec<u32> {
         _ => None,
     });
     let overruled = (0..).zip(attributes).filter(|(_, (event, attribute))| {
-        let held = now.state.attributes.get(&attribute.key);
+        let held = state.attributes.get(&attribute.key);
         let declared = held.is_some_and(|held| held.is_declared() && held.event_id != *event);
         declared && attribute.provenance == Provenance::Inferred
     });

@@ -56,7 +56,7 @@ impl App {
             Begin::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
-                    revoked_grants: revoked_ids(events.iter().map(|event| &event.event)),
+                    revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
                 });
             }
             Begin::Turn(turn) => turn,

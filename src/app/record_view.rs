@@ -1,10 +1,11 @@
-//! Whoever looks at a person on the controller's behalf leaves an event with that person: sealed with everything else
+//! Everybody who looks at a person but the person leaves an event with that person: sealed with everything else
 //! about them, shown to them, erased with them. They may know when and why their data was consulted, and the log shows
 //! by whom (GDPR Art. 15(1), read as in CJEU C-579/21, Pankki S, 22 June 2023).
 
 use super::error::AppError;
 use super::lane::Lane;
-use super::write::{Begin, Pace};
+use super::publish::PlainEvent;
+use super::write::{Begin, Pace, Stamp};
 use super::{App, Caller, WriteOptions};
 use crate::domain::event::{Event, RecordViewed, Role};
 use crate::domain::ids::{Handle, SubjectId};
@@ -36,7 +37,7 @@ impl Looks {
 
 impl App {
     /// Records that somebody is about to look at a person, and goes on only once that is durable: nobody looks unseen,
-    /// also not while the store takes no writes. The person themself and services, whose grants are events, leave none.
+    /// also not while the store takes no writes. The person themself leaves none.
     ///
     /// # Errors
     /// It can't be recorded.
@@ -53,6 +54,22 @@ impl App {
             Some(lane) => self.record_view_in(caller, lane, method).await,
             None => Ok(()),
         }
+    }
+
+    /// Records that somebody is about to count over everybody: an event about nobody.
+    ///
+    /// # Errors
+    /// It can't be recorded.
+    pub(super) async fn record_view_of_all(
+        self: &Arc<Self>,
+        caller: &Caller,
+        method: &'static str,
+    ) -> Result<(), AppError> {
+        let view =
+            RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
+        let plain = vec![PlainEvent::new(Event::RecordViewed(view))];
+        self.publish_as(caller.actor(), self.now_ms(), plain, Stamp::default()).await?;
+        Ok(())
     }
 
     /// As [`App::record_view`], of whoever stands behind a lane.
@@ -83,5 +100,5 @@ impl App {
 }
 
 fn leaves_views(caller: &Caller) -> bool {
-    !matches!(caller.role, Role::Service | Role::Subject)
+    caller.role != Role::Subject
 }

@@ -33,14 +33,16 @@ impl App {
     }
 
     /// Records the attempt, and gives the error that the caller gets. The same request made again is one attempt; made
-    /// when it may be recorded, it is recorded.
+    /// when it may be recorded, it is recorded. About a person of whom nothing is held the attempt is not recorded either:
+    /// a refused write brings nobody in.
     pub(super) async fn refuse_recording(
         self: &Arc<Self>,
         turn: Turn,
         refused: Vec<RecordingRefused>,
     ) -> Result<AppError, AppError> {
         let turn = self.as_attempt(turn);
-        if !self.was_made_before(&turn)? {
+        let is_held = turn.lane.read().state.version > 0;
+        if is_held && !self.was_made_before(&turn)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
             let planned: Vec<_> = events.map(|event| self.plan(event)).collect();
             self.commit(turn, planned).await?;

@@ -1,17 +1,17 @@
 //! Issues a grant: the decision, made durable before anybody may use it.
 
+use super::check_grant::Found;
 use super::error::{AppError, Cause};
 use super::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
-use super::lane::for_each_event;
+use super::given_again::cited_now;
 use super::write::{Begin, Pace, Receipt, Turn, Written};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
-use crate::domain::ids::{EventId, GrantId, SubjectId};
-use crate::domain::profile::{GrantState, HeldAttribute};
+use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::profile::GrantState;
 use crate::telemetry::metrics;
 use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 const TTL_DEFAULT_MS: u64 = 600_000;
@@ -38,8 +38,8 @@ pub struct Grant {
     pub withheld: Vec<WithheldClass>,
     /// Milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
-    /// Subject version that the decision saw.
-    pub profile_version: u64,
+    /// The same request was made before, and what it was granted does not stand any more.
+    pub has_ended: bool,
     /// The `GrantIssued` event.
     pub receipt: Receipt,
 }
@@ -141,7 +141,7 @@ impl App {
             allowed: evaluation.allowed,
             withheld: evaluation.withheld,
             expires_at_ms,
-            profile_version: evaluation.profile_version,
+            has_ended: false,
             receipt,
         })))
     }
@@ -161,7 +161,8 @@ impl App {
         Err(AppError::LimitReached { what: "grants", open })
     }
 
-    /// The grant of a request that is made again, with the values of then.
+    /// The grant of a request that is made again: what of it stands and is held now. Of one that does not stand nothing is given
+    /// again, neither values nor what was withheld.
     async fn issued_before(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -172,37 +173,16 @@ impl App {
         let first = events.first().ok_or_else(wrong)?;
         let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
         let lane = self.lane(subject).await?.ok_or(AppError::Erased)?;
-        let mut recorded: HashMap<EventId, HeldAttribute> = HashMap::new();
-        for_each_event(&lane.keys, self.store(), 0, |event, _| {
-            let attribute = match &event.event {
-                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                    attribute
-                }
-                _ => return Ok(()),
-            };
-            let held = HeldAttribute {
-                event_id: event.event_id,
-                position: event.position,
-                version: event.version,
-                recorded_at_ms: event.recorded_at_ms,
-                attribute: attribute.clone(),
-                actor: event.actor,
-                contested: false,
-                confirmed: false,
-            };
-            recorded.insert(held.event_id, held);
-            Ok(())
-        })?;
-        let allowed = issued.allowed.iter().filter_map(|cited| {
-            let held = recorded.remove(&EventId::from_slice(&cited.attribute)?)?;
-            Some(Allowed { held: Arc::new(held), consent: EventId::from_slice(&cited.consent)? })
-        });
+        let found = Found { lane, event: first.event_id };
+        let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
+        let state = &found.lane.read().state;
+        let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| cited_now(cited, state));
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: allowed.collect(),
-            withheld: issued.withheld.clone(),
+            withheld: if stands { issued.withheld.clone() } else { Vec::new() },
             expires_at_ms: issued.expires_at_ms,
-            profile_version: issued.profile_version,
+            has_ended: !stands,
             receipt,
         })))
     }

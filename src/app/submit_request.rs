@@ -106,6 +106,7 @@ impl App {
             Begin::Turn(turn) => turn,
             Begin::Replayed(_, events) => {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
+                self.record_view(caller, subject, "SubmitRequest").await?;
                 self.resume_erasure(id).await?;
                 return self.submitted_before(id).await;
             }

@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::error::{AppError, Cause};
-use super::falls::revoked_ids;
+use super::falls::{fell_for, revoked_ids};
 use super::lane::{self, Lane};
 use super::revocations::{index_of, waited_at};
 use super::{App, Rules, pending};
@@ -25,7 +25,7 @@ use tracing::Instrument;
 pub struct WriteOptions {
     /// Empty: none. At most 128 bytes.
     pub idempotency_key: String,
-    /// How many events the subject must have.
+    /// What [`Caller::version_of`] must be.
     pub expected_version: Option<u64>,
     /// Attach inclusion proofs.
     pub proofs: bool,
@@ -48,6 +48,8 @@ pub struct EventReceipt {
     pub leaf_hash: Hash,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// Of something that fell: whose it was.
+    pub fell_for: Option<String>,
     /// `c2sp.org/tlog-proof` text, where asked for.
     pub proof: Option<String>,
 }
@@ -74,6 +76,8 @@ pub(super) struct Turn {
     pub about_ms: u64,
     /// The ledger's clock, never behind the subject's newest event.
     pub now_ms: u64,
+    /// What it is about is from before the person's erasure: it will not be written.
+    pub is_late: bool,
     pub proofs: bool,
     /// What it decides under.
     pub rules: Arc<Rules>,
@@ -179,11 +183,22 @@ impl App {
     ) -> Result<Begin, AppError> {
         let about_ms = self.about(options)?;
         let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
-        if self.vault.fenced_at(subject)?.is_some_and(|erased_at| oldest_ms <= erased_at) {
-            return Err(AppError::Erased);
-        }
-        let lane = self.lane_or_new(subject).await?;
-        self.begin_in(lane, caller, options, about_ms, pace).await
+        let lane = self.lane_or_arriving(subject).await?;
+        let begun = self.begin_in(lane, caller, options, about_ms, pace).await?;
+        self.with_lateness(begun, subject, oldest_ms)
+    }
+
+    /// Notes whether what a turn is about is from before the person's erasure. Said at the end, by [`App::commit`]: whoever is
+    /// refused for another reason learns nothing of when somebody was erased.
+    pub(super) fn with_lateness(
+        &self,
+        begun: Begin,
+        subject: &SubjectId,
+        oldest_ms: u64,
+    ) -> Result<Begin, AppError> {
+        let Begin::Turn(turn) = begun else { return Ok(begun) };
+        let is_late = self.vault.fenced_at(subject)?.is_some_and(|erased_at| oldest_ms <= erased_at);
+        Ok(Begin::Turn(Turn { is_late, ..turn }))
     }
 
     /// Takes a turn in a lane that is already known.
@@ -201,24 +216,36 @@ impl App {
             gate = self.record_pending_first(&lane, gate).await?;
         }
         let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
-        let (version, last_ms) = {
+        let (stale, last_ms) = {
             let now = lane.read();
             if now.erased {
                 return Err(AppError::Erased);
             }
-            (now.state.version, now.state.last_sealed_at_ms)
+            (caller.stale(options.expected_version, &now.state), now.state.last_sealed_at_ms)
         };
         if let Some(replayed) = self.replay(&stamp, options.proofs)? {
             return Ok(replayed);
         }
-        if let Some(expected) = options.expected_version.filter(|expected| *expected != version) {
-            return Err(AppError::StaleVersion { expected, actual: version });
+        if let Some(stale) = stale {
+            return Err(stale);
         }
         let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
         let now_ms = self.now_ms().max(earliest_ms);
         let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
         let _rules_stay = rules_stay;
-        Ok(Begin::Turn(Turn { lane, caller, about_ms, now_ms, proofs, rules, stamp, gate, _rules_stay }))
+        let is_late = false;
+        Ok(Begin::Turn(Turn {
+            lane,
+            caller,
+            about_ms,
+            now_ms,
+            is_late,
+            proofs,
+            rules,
+            stamp,
+            gate,
+            _rules_stay,
+        }))
     }
 
     /// The ledger's own turn, for the holder of the gate.
@@ -227,7 +254,8 @@ impl App {
         let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
         let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
         let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
-        Turn { lane, caller, about_ms: now_ms, now_ms, proofs: false, rules, stamp, gate, _rules_stay }
+        let (is_late, proofs) = (false, false);
+        Turn { lane, caller, about_ms: now_ms, now_ms, is_late, proofs, rules, stamp, gate, _rules_stay }
     }
 
     /// The writer's own time of a write.
@@ -296,7 +324,8 @@ impl App {
     pub(super) fn as_attempt(&self, turn: Turn) -> Turn {
         let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
         let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
-        Turn { stamp, ..turn }
+        // It is of now, whatever it is about.
+        Turn { stamp, is_late: false, ..turn }
     }
 
     /// Whether what carries this turn's mark is in the log already.
@@ -319,7 +348,7 @@ impl App {
         if !frame.pending.is_empty() {
             return self.commit_in_parts(turn, frame).await;
         }
-        let work = async move { app.commit_to_the_end(&turn, frame).await };
+        let work = async move { app.commit_arrived(&turn, frame).await };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
@@ -330,7 +359,7 @@ impl App {
         let app = Arc::clone(self);
         let (answer, answered) = oneshot::channel();
         let work = async move {
-            let written = app.commit_to_the_end(&turn, frame).await;
+            let written = app.commit_arrived(&turn, frame).await;
             let _gone = answer.send(written);
             let lane = Arc::clone(&turn.lane);
             drop(app.record_pending(&lane, turn.into_gate()).await);
@@ -347,7 +376,7 @@ impl App {
         turn: Turn,
         frame: impl Into<Frame>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        self.commit_to_the_end(&turn, frame.into()).await?;
+        self.commit_arrived(&turn, frame.into()).await?;
         Ok(turn.gate)
     }
 
@@ -378,7 +407,7 @@ impl App {
         };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
         let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
-        let revoked = revoked_ids(recorded.iter().map(|event| &event.event).chain(&pending));
+        let revoked = revoked_ids(&turn.caller, recorded.iter().map(|event| &event.event).chain(&pending));
         turn.lane.write().take_in(&recorded, newest, pending);
         if turn.lane.has_pending() {
             self.unrecorded.push(&turn.lane);
@@ -483,6 +512,7 @@ pub(super) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
         version: event.version,
         leaf_hash,
         recorded_at_ms: event.recorded_at_ms,
+        fell_for: fell_for(&event.event).map(str::to_owned),
         proof: None,
     }
 }

@@ -1,6 +1,6 @@
 //! What the person decided, and what follows for one case.
 
-use super::event::{Actor, Decision};
+use super::event::{Actor, Decision, Role};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 pub use sayso_proof::event::{ConsentTerms as Terms, NoticeRef};
@@ -27,6 +27,29 @@ pub struct ConsentRecord {
 }
 
 impl ConsentRecord {
+    /// Whether a decision is a service's business: it may reach its use, or the service brought it.
+    #[must_use]
+    pub fn concerns(&self, service: &str) -> bool {
+        let recipients = &self.terms.recipients;
+        recipients.is_empty()
+            || recipients.iter().any(|named| named == service)
+            || self.is_brought_by(service)
+    }
+
+    /// As a service that did not bring it is shown it: not whom else it names, nor who brought it.
+    #[must_use]
+    pub fn shown_to(mut self, service: &str) -> Self {
+        if !self.is_brought_by(service) {
+            self.terms.recipients.retain(|named| named == service);
+            self.actor.name.clear();
+        }
+        self
+    }
+
+    fn is_brought_by(&self, service: &str) -> bool {
+        self.actor.role() == Role::Service && self.actor.name == service
+    }
+
     fn is_before_its_end(&self, now_ms: u64) -> bool {
         self.terms.until_ms.is_none_or(|until| now_ms < until)
     }

@@ -141,7 +141,8 @@ fn is_decisive(event: &Event) -> bool {
         Event::GrantIssued(_)
         | Event::GrantGivenAgain(_)
         | Event::GrantRevoked { .. }
-        | Event::RevocationsPending { .. } => false,
+        | Event::RevocationsPending { .. }
+        | Event::RecordViewed(_) => false,
         Event::GrantUsed(used) => used.ai_disclosure_shown,
         _ => true,
     }
@@ -184,7 +185,7 @@ pub struct SubjectState {
     /// Events applied.
     pub version: u64,
     /// The version when something was written last that a decision may depend on: anything but what is written when grants are
-    /// issued, used, given again and fall.
+    /// issued, used, given again and fall, and when somebody looks.
     pub decisive_version: u64,
     /// By key. Shared with whoever is just being told of one.
     pub attributes: BTreeMap<String, Arc<HeldAttribute>>,

@@ -30,10 +30,22 @@ pub struct Erasure {
     pub intent: Vec<u8>,
 }
 
+/// A handle and a key that were drawn for a subject.
+pub struct Creation {
+    /// Keyed hash of the subject's id.
+    pub subject: Hash,
+    /// What it will be known under.
+    pub handle: Handle,
+    /// The root of its tree.
+    pub key: Zeroizing<[u8; 32]>,
+}
+
 /// What the writer can be asked for.
 pub enum Work {
-    /// A handle and a key for a subject, unless it has them.
-    Create(Hash),
+    /// A handle and a key for a subject; where it has others, [`VaultError::Destroyed`].
+    Create(Box<Creation>),
+    /// Takes a creation back under which nothing was ever sealed.
+    TakeBack(Hash, Handle),
     /// A subject's end.
     Erase(Box<Erasure>),
     /// The end of some versions, and the intent that it belongs to.
@@ -89,7 +101,8 @@ impl<'a> Batch<'a> {
     /// not to be used any more.
     pub fn apply(&mut self, work: &Work) -> Result<(), VaultError> {
         match work {
-            Work::Create(subject) => self.create(subject),
+            Work::Create(creation) => self.create(creation),
+            Work::TakeBack(subject, handle) => self.take_back(subject, *handle),
             Work::Erase(erasure) => self.erase(erasure),
             Work::Puncture(handle, versions, intent) => self.puncture(*handle, versions, intent.as_ref()),
             Work::Complete(request) => {
@@ -100,20 +113,24 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn create(&mut self, subject: &Hash) -> Result<(), VaultError> {
+    fn create(&mut self, creation: &Creation) -> Result<(), VaultError> {
+        let Creation { subject, handle, key } = creation;
         if self.edit.get(Trie::Subjects, subject)?.is_some() {
-            return Ok(());
+            return self.held(subject, *handle).map(drop);
         }
-        let clock = self.shelf.clock.as_ref();
-        let mut handle = Handle([0; 16]);
-        clock.fill(&mut handle.0);
-        let mut key = Zeroizing::new([0; 32]);
-        clock.fill(key.as_mut());
-        let value = pages::encode_subject(handle, &[Node::root(&key)]);
+        let value = pages::encode_subject(*handle, &[Node::root(key)]);
         self.edit.insert(Trie::Subjects, Record { key: *subject, value })?;
         let value = Zeroizing::new(subject.to_vec());
-        self.edit.insert(Trie::Handles, Record { key: pages::handle_key(handle), value })?;
+        self.edit.insert(Trie::Handles, Record { key: pages::handle_key(*handle), value })?;
         self.subjects = self.subjects.saturating_add(1);
+        Ok(())
+    }
+
+    fn take_back(&mut self, subject: &Hash, handle: Handle) -> Result<(), VaultError> {
+        self.held(subject, handle)?;
+        self.edit.remove(Trie::Subjects, subject)?;
+        self.edit.remove(Trie::Handles, &pages::handle_key(handle))?;
+        self.subjects = self.subjects.saturating_sub(1);
         Ok(())
     }
 

@@ -107,6 +107,30 @@ impl Cache {
         Some(keys)
     }
 
+    /// Takes keys that this process made itself and that the store is about to hold, so that nobody reads a second set of
+    /// them. False where others are known of the same subject.
+    pub fn adopt(&self, keys: &Arc<SubjectKeys>) -> bool {
+        let mut inner = self.lock();
+        if let Some(there) = inner.get(&keys.subject) {
+            return Arc::ptr_eq(&there, keys);
+        }
+        inner.clear_away_dead();
+        inner.subjects.insert(keys.handle, keys.subject);
+        inner.known.insert(keys.subject, Arc::downgrade(keys));
+        inner.recent.put(keys.subject, Arc::clone(keys));
+        true
+    }
+
+    /// Forgets keys that the store does not hold after all.
+    pub fn forget(&self, keys: &Arc<SubjectKeys>) {
+        let mut inner = self.lock();
+        if inner.get(&keys.subject).is_some_and(|there| Arc::ptr_eq(&there, keys)) {
+            inner.recent.pop(&keys.subject);
+            inner.known.remove(&keys.subject);
+            inner.subjects.remove(&keys.handle);
+        }
+    }
+
     /// Lets the keys in memory follow what the store holds of a subject after a destruction: of `cover`, or nothing.
     pub fn follow(&self, subject: &Hash, handle: &Handle, cover: Option<Vec<Node>>) {
         let mut inner = self.lock();

@@ -139,6 +139,30 @@ impl<'a> Edit<'a> {
         Err(VaultError::Page)
     }
 
+    /// Removes a record that opens nothing; what was kept may be read as long as the page's key is there. Nothing happens
+    /// where there is none.
+    pub fn remove(&mut self, trie: Trie, key: &RecordKey) -> Result<(), VaultError> {
+        let shelf = self.shelf;
+        let mut slot = self.root(trie).as_mut();
+        for level in 0..=LEVELS_MAX {
+            let Some(branch) = slot else { return Ok(()) };
+            let twig = open(branch, shelf)?;
+            match &mut twig.content {
+                Content::Leaf(records) => {
+                    if let Ok((place, _)) = place(records, key) {
+                        drop(records.remove(place));
+                        twig.change = twig.change.max(Change::Rewritten);
+                    }
+                    return Ok(());
+                }
+                Content::Interior(children) => {
+                    slot = children.get_mut(nibble(key, level)).and_then(Option::as_mut);
+                }
+            }
+        }
+        Err(VaultError::Page)
+    }
+
     /// Removes a record (`None`) or replaces what is kept, for good. Nothing happens where there is none.
     pub fn destroy(
         &mut self,

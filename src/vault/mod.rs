@@ -29,4 +29,4 @@ pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
 pub use look::KeyCheck;
 pub use subject::SubjectKeys;
-pub use subjects::{PendingErasure, Vault};
+pub use subjects::{PendingErasure, PendingSubject, Vault};

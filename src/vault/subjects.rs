@@ -1,11 +1,12 @@
 //! The vault: finds, makes and destroys the keys of subjects.
 
-use super::batch::{Erasure, Renewal};
+use super::batch::{Creation, Erasure, Renewal};
 use super::custody::RootCustody;
 use super::node::Trie;
 use super::pages;
 use super::recover;
 use super::shelf::Shelf;
+use super::tree::Node;
 use super::writer::Writer;
 use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
@@ -27,6 +28,14 @@ const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
 /// An erasure that has begun: its request, and what its caller needs to finish it.
 pub type PendingErasure = ([u8; 16], Vec<u8>);
+
+/// Keys of a person about whom nothing is recorded yet. In memory alone: the store knows nothing of them before
+/// [`Vault::create`].
+pub struct PendingSubject {
+    /// The keys.
+    pub keys: Arc<SubjectKeys>,
+    key: Zeroizing<[u8; 32]>,
+}
 
 /// Keys of one controller's subjects.
 ///
@@ -87,16 +96,59 @@ impl Vault {
         self.shelf.by_handle(handle)
     }
 
-    /// The keys of a person; made, and durable, where there are none.
+    /// Draws a handle and a key for a person who has none. Nothing is written.
+    #[must_use]
+    pub fn prepare(&self, subject: &SubjectId) -> PendingSubject {
+        let clock = self.shelf.clock.as_ref();
+        let mut handle = Handle([0; 16]);
+        clock.fill(&mut handle.0);
+        let mut key = Zeroizing::new([0; 32]);
+        clock.fill(key.as_mut());
+        let keys = SubjectKeys::new(self.hash_of(subject), handle, vec![Node::root(&key)]);
+        PendingSubject { keys: Arc::new(keys), key }
+    }
+
+    /// Makes prepared keys the person's; durable when it returns.
     ///
     /// # Errors
-    /// The key store can't be read or written, too many wait, or the person was erased at the same moment.
+    /// The person has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't be read or
+    /// written.
+    pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
+        let PendingSubject { keys, key } = pending;
+        // Before the store holds them: whoever reads them there would have a second set.
+        if !self.shelf.cache.adopt(keys) {
+            return Err(VaultError::Destroyed);
+        }
+        let creation = Creation { subject: keys.subject, handle: keys.handle, key: key.clone() };
+        let created = self.writer.create(creation).await;
+        created.inspect_err(|_| self.shelf.cache.forget(keys))
+    }
+
+    /// Takes keys back that were created and under which nothing was sealed; durable when it returns.
+    ///
+    /// # Errors
+    /// They are not the person's, or the key store can't be written: then they stay.
+    pub async fn take_back(&self, pending: &PendingSubject) -> Result<(), VaultError> {
+        let keys = &pending.keys;
+        self.writer.take_back(keys.subject, keys.handle).await?;
+        self.shelf.cache.forget(keys);
+        Ok(())
+    }
+
+    /// The keys of a person; made, and durable, where there are none.
+    #[cfg(test)]
     pub async fn subject_or_create(&self, subject: &SubjectId) -> Result<Arc<SubjectKeys>, VaultError> {
         let hash = self.hash_of(subject);
         if let Some(keys) = self.shelf.by_subject(&hash)? {
             return Ok(keys);
         }
-        self.writer.create(hash).await?;
+        let PendingSubject { keys, key } = self.prepare(subject);
+        let creation = Creation { subject: hash, handle: keys.handle, key };
+        match self.writer.create(creation).await {
+            // Another task was faster.
+            Ok(()) | Err(VaultError::Destroyed) => {}
+            Err(error) => return Err(error),
+        }
         self.shelf.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 

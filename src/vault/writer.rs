@@ -1,7 +1,7 @@
 //! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
 
 use super::VaultError;
-use super::batch::{Batch, Erasure, Renewal, Work};
+use super::batch::{Batch, Creation, Erasure, Renewal, Work};
 use super::shelf::Shelf;
 use super::subjects::PendingErasure;
 use crate::secret;
@@ -46,9 +46,14 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Makes pages for a subject unless there are some; durable when it returns.
-    pub async fn create(&self, subject: Hash) -> Result<(), VaultError> {
-        self.done(Work::Create(subject)).await
+    /// Makes pages for a subject; durable when it returns. [`VaultError::Destroyed`] where it has others.
+    pub async fn create(&self, creation: Creation) -> Result<(), VaultError> {
+        self.done(Work::Create(Box::new(creation))).await
+    }
+
+    /// Takes a creation back under which nothing was sealed; durable when it returns.
+    pub async fn take_back(&self, subject: Hash, handle: Handle) -> Result<(), VaultError> {
+        self.done(Work::TakeBack(subject, handle)).await
     }
 
     /// Erases a subject; durable when it returns. Goes on where the caller does not wait for it.

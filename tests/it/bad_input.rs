@@ -117,9 +117,13 @@ async fn idempotency_and_expected_versions_hold() {
     second.profile.record_attributes(with("y", "one", None)).await.unwrap();
     let stale = service.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
+    assert_eq!(stale.get_details_error_info().unwrap().reason, "STALE_VERSION");
+    // Nobody has decided anything that concerns it.
+    service.profile.record_attributes(with("z", "", Some(0))).await.unwrap();
+    let stale = steward.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     let info = stale.get_details_error_info().unwrap();
-    assert_eq!((info.reason.as_str(), info.metadata["current_version"].as_str()), ("STALE_VERSION", "2"));
-    service.profile.record_attributes(with("z", "", Some(2))).await.unwrap();
+    assert_eq!((info.reason.as_str(), info.metadata["current_version"].as_str()), ("STALE_VERSION", "3"));
+    steward.profile.record_attributes(with("z", "", Some(3))).await.unwrap();
     // After a restart the same key still says the same.
     let harness = harness.restart().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;

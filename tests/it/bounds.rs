@@ -379,6 +379,7 @@ pub async fn events(world: &mut World, subject: &str) -> Vec<proto::RecordedEven
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_recorded_stays_outside_and_the_attempt_is_known() {
     let mut world = world().await;
+    record(&mut world, "ada", "hobby", "activity").await;
     let mut request = conclusion("ada", "sleep", "mental-health");
     request.attributes.push(fact("ada", "tone", "work", "x").attributes.remove(0));
     let refused = world.service.profile.record_attributes(request.clone()).await.unwrap_err();
@@ -390,9 +391,9 @@ async fn what_may_not_be_recorded_stays_outside_and_the_attempt_is_known() {
     // All or nothing, and one attempt however often the request is made.
     world.service.profile.record_attributes(request.clone()).await.unwrap_err();
     let held = events(&mut world, "ada").await;
-    // The steward's look at it is the second.
-    assert_eq!(held.len(), 2, "{held:?}");
-    let body = held[0].body.clone().unwrap();
+    // Behind what is known of her, and before the steward's look at it.
+    assert_eq!(held.len(), 3, "{held:?}");
+    let body = held[1].body.clone().unwrap();
     assert_eq!(body.actor.as_ref().unwrap().name, "tutor");
     let Some(Event::RecordingRefused(attempt)) = body.event.clone() else { panic!("{body:?}") };
     assert_eq!((attempt.category.as_str(), attempt.count), ("mental-health", 1));

@@ -1,5 +1,7 @@
 //! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health are true.
 
+mod left;
+
 use crate::harness::{Harness, fact, publish_notice};
 use sayso::api::{REQUEST_ID, methods};
 use sayso::app::RoleTable;

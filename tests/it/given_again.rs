@@ -34,9 +34,11 @@ async fn evaluated(world: &mut World, subject: &str) -> Vec<String> {
         subject: subject.into(),
         purpose: ask(subject).purpose,
         interaction: talk(subject).interaction,
+        recipient: "tutor".into(),
         ..Default::default()
     };
-    let found = world.service.grant.evaluate_use(request).await.unwrap().into_inner();
+    let mut own = world.harness.as_role(Role::Subject, subject).await;
+    let found = own.grant.evaluate_use(request).await.unwrap().into_inner();
     found.allowed.into_iter().map(|allowed| allowed.event_id).collect()
 }
 

@@ -287,7 +287,7 @@ async fn no_other_person_finds_anything_by_any_method() {
 }
 
 /// What staff may ask about a person that leaves `RecordViewed` with them.
-const LOOKS: [&str; 11] = [
+const LOOKS: [&str; 12] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/GetConsents",
@@ -295,13 +295,14 @@ const LOOKS: [&str; 11] = [
     "GrantService/ExplainGrant",
     "GrantService/EvaluateUse",
     "GrantService/ListArtifacts",
+    "RightsService/GetErasureCertificate",
     "RightsService/GetRequest",
     "RightsService/ListRequests",
     "RightsService/ListHolds",
     "BoundsService/GetPersonalBounds",
 ];
-/// What leaves another event with them; and certificates, which are about people who are erased.
-const OTHERS: [&str; 16] = [
+/// What leaves another event with them.
+const OTHERS: [&str; 15] = [
     "ProfileService/RecordAttributes",
     "ProfileService/RecordStream",
     "ProfileService/RemoveAttributes",
@@ -316,7 +317,6 @@ const OTHERS: [&str; 16] = [
     "RightsService/PlaceHold",
     "RightsService/LiftHold",
     "RightsService/ExportSubject",
-    "RightsService/GetErasureCertificate",
     "BoundsService/SetPersonalBounds",
 ];
 

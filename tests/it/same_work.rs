@@ -112,7 +112,7 @@ impl KeyStore for Counted<MemoryKeys> {
     }
 }
 
-fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>) -> Settings {
+pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>) -> Settings {
     Settings {
         use_limits: UseLimits { open_grants_max: 1_024, artifacts_max: 1_024, revocations_at_once_max: 256 },
         ledger: LedgerOptions {

@@ -4,7 +4,7 @@ use super::super::error::{AppError, Cause};
 use super::records::by;
 use crate::domain::codec;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Decision, Draft, Event, Recorded, SignalKind};
+use crate::domain::event::{Decision, Draft, Event, Recorded, Role, SignalKind};
 use crate::domain::explain;
 use crate::domain::ids::EventId;
 use crate::package::History;
@@ -140,6 +140,10 @@ fn in_words(event: &Event) -> Option<String> {
                 of.count, of.category
             )
         }
+        Event::RecordViewed(of) if of.role() == Role::Service => {
+            format!("“{}” looked at what concerns it ({})", of.name, of.method)
+        }
+        Event::RecordViewed(of) => format!("the controller's people looked at your record ({})", of.method),
         Event::AccessProvided(_) => "a package like this one was made".into(),
         _ => return None,
     })

@@ -1,13 +1,15 @@
 //! What an erasure costs, alone and together, by number of subjects. Not run by default: see `docs/erasure.md`.
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::store::KeyStore;
 use crate::store::embedded::EmbeddedKeys;
-use crate::vault::batch::{Batch, Work};
+use crate::vault::batch::{Batch, Creation, Work};
 use crate::vault::{FileCustody, SubjectKeys, Vault};
+use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 const ALONE: usize = 200;
 const TOGETHER: usize = 1_000;
@@ -29,7 +31,11 @@ fn fill(vault: &Vault, from: usize, to: usize) {
     for part in numbers.chunks(512) {
         let mut batch = Batch::new(&vault.shelf);
         for number in part {
-            batch.apply(&Work::Create(numbered(vault, *number))).unwrap();
+            let (mut handle, mut key) = (Handle([0; 16]), Zeroizing::new([0; 32]));
+            SystemClock.fill(&mut handle.0);
+            SystemClock.fill(key.as_mut());
+            let creation = Creation { subject: numbered(vault, *number), handle, key };
+            batch.apply(&Work::Create(Box::new(creation))).unwrap();
         }
         batch.commit().unwrap();
     }

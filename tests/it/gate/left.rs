@@ -1,0 +1,403 @@
+//! What each method leaves behind: nobody reaches a person's data without an event.
+
+use super::{path_of, reflected, table};
+use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
+use crate::isolation::{Words, exchange, filled, somebody};
+use prost_reflect::DescriptorPool;
+use prost_reflect::prost::Message;
+use sayso::proto::{self, ConsentDecision, Role};
+use std::collections::{BTreeMap, BTreeSet};
+use tonic::transport::Channel;
+
+/// What a call leaves in the log, whoever makes it but the person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Left {
+    /// An event of the person, by the caller.
+    WithPerson(&'static str),
+    /// An event about nobody, by the caller: what was looked at is of everybody, or of somebody who is not there any more.
+    WithNobody(&'static str),
+    /// Nothing new: it tells how something of the caller's own stands, whose event is with the person.
+    WithTheGrant(&'static str),
+    /// Nothing: its answer holds nothing about a person.
+    NothingTold,
+}
+use Left::{NothingTold, WithNobody, WithPerson, WithTheGrant};
+
+/// Every method. One that is new has to be put here.
+const LEFT: [(&str, Left); 53] = [
+    ("ProfileService/RecordAttributes", WithPerson("AttributeRecorded")),
+    ("ProfileService/RecordStream", WithPerson("AttributeRecorded")),
+    ("ProfileService/RemoveAttributes", WithPerson("AttributeRemoved")),
+    ("ProfileService/ContestAttribute", WithPerson("AttributeContested")),
+    ("ProfileService/ConfirmAttribute", WithPerson("AttributeConfirmed")),
+    ("ProfileService/GetProfile", WithPerson("RecordViewed")),
+    ("ProfileService/ListEvents", WithPerson("RecordViewed")),
+    ("ProfileService/DescribeSubject", WithPerson("SubjectDescribed")),
+    ("ConsentService/RequestConsent", WithPerson("ConsentRequested")),
+    ("ConsentService/RecordConsent", WithPerson("ConsentGiven")),
+    ("ConsentService/RecordSignal", WithPerson("SignalLifted")),
+    ("ConsentService/GetConsents", WithPerson("RecordViewed")),
+    ("ConsentService/GetConsentReceipt", WithPerson("RecordViewed")),
+    ("GrantService/RequestGrant", WithPerson("GrantIssued")),
+    ("GrantService/CheckGrant", WithTheGrant("GrantIssued")),
+    ("GrantService/ReportUse", WithPerson("GrantUsed")),
+    ("GrantService/Acknowledge", WithNobody("RecipientAcknowledged")),
+    ("GrantService/WatchRevocations", WithTheGrant("GrantRevoked")),
+    ("GrantService/ExplainGrant", WithPerson("RecordViewed")),
+    ("GrantService/EvaluateUse", WithPerson("RecordViewed")),
+    ("GrantService/RegisterArtifact", WithPerson("ArtifactRegistered")),
+    ("GrantService/ListArtifacts", WithPerson("RecordViewed")),
+    ("RightsService/SubmitRequest", WithPerson("RequestSubmitted")),
+    ("RightsService/GetErasureCertificate", WithPerson("RecordViewed")),
+    ("RightsService/ExportSubject", WithPerson("AccessProvided")),
+    ("RightsService/GetRequest", WithPerson("RecordViewed")),
+    ("RightsService/ListRequests", WithPerson("RecordViewed")),
+    ("RightsService/DecideRequest", WithPerson("RequestDecided")),
+    ("RightsService/PlaceHold", WithPerson("HoldPlaced")),
+    ("RightsService/LiftHold", WithPerson("HoldLifted")),
+    ("RightsService/ListHolds", WithPerson("RecordViewed")),
+    ("RightsService/SetRetention", NothingTold),
+    ("RightsService/ListRetention", NothingTold),
+    ("BoundsService/GetBounds", NothingTold),
+    ("BoundsService/DefinePurpose", NothingTold),
+    ("BoundsService/ListPurposes", NothingTold),
+    ("BoundsService/PublishNotice", NothingTold),
+    ("BoundsService/GetNotice", NothingTold),
+    ("BoundsService/PublishBounds", NothingTold),
+    ("BoundsService/PreviewBounds", WithNobody("RecordViewed")),
+    ("BoundsService/SetPersonalBounds", WithPerson("PersonalBoundsSet")),
+    ("BoundsService/GetPersonalBounds", WithPerson("RecordViewed")),
+    ("BoundsService/DefineCategory", NothingTold),
+    ("AuditService/GetCheckpoint", NothingTold),
+    ("AuditService/GetLogKeys", NothingTold),
+    ("AuditService/GetEntry", NothingTold),
+    ("AuditService/GetInclusionProof", NothingTold),
+    ("AuditService/GetConsistencyProof", NothingTold),
+    // The person finds these in their package.
+    ("AuditService/ExportAudit", WithNobody("AuditExported")),
+    ("AuditService/GetTransparencyReport", WithNobody("FiguresReported")),
+    // What is held of how many, and who received it: of everybody together.
+    ("AuditService/GetRecordOfProcessing", NothingTold),
+    ("OperatorService/GetStats", NothingTold),
+    // Sealed.
+    ("OperatorService/Backup", NothingTold),
+];
+/// Write about the log itself, by an operator.
+const OF_THE_LOG: [&str; 3] =
+    ["OperatorService/RotateLogKey", "OperatorService/ConfirmRestore", "OperatorService/AcceptClock"];
+
+const STAFF: [Role; 5] = [Role::Service, Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
+
+fn name_of(role: Role) -> String {
+    format!("looking-{}", role.as_str_name().to_lowercase())
+}
+
+/// Ada, and whoever looks at her.
+struct World {
+    harness: Harness,
+    channel: Channel,
+    words: Words,
+    ada: Clients,
+}
+
+impl World {
+    async fn start() -> Self {
+        let harness = Harness::start().await;
+        let at = format!("http://{}", harness.daemon.grpc);
+        let channel = Channel::from_shared(at).unwrap().connect().await.unwrap();
+        let words =
+            somebody(&channel, |role, name| harness.daemon.issuer.mint(role, name, 3_600).unwrap()).await;
+        let ada = harness.as_role(Role::Subject, &words["subject"]).await;
+        Self { harness, channel, words, ada }
+    }
+
+    async fn call(&self, role: Role, method: &str, body: Vec<u8>) -> Vec<u8> {
+        let token = self.harness.daemon.issuer.mint(role, &name_of(role), 600).unwrap();
+        let answer = exchange(&self.channel, &token, &path_of(method), body).await;
+        answer.unwrap_or_else(|status| panic!("{method} as {role:?}: {status:?}"))
+    }
+
+    /// Kind and text of ada's events by a caller.
+    async fn of_ada(&mut self, role: Role) -> Vec<(String, String)> {
+        let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
+        let events = self.ada.profile.list_events(request).await.unwrap().into_inner().events;
+        let bodies = events.into_iter().filter_map(|event| event.body);
+        of_caller(bodies, role)
+    }
+
+    /// Kind and text of events about nobody by a caller.
+    async fn of_nobody(&self, role: Role) -> Vec<(String, String)> {
+        let mut auditor = self.harness.as_role(Role::Auditor, "auditor").await;
+        let checkpoint = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap();
+        let mut bodies = Vec::new();
+        for position in 0..checkpoint.into_inner().tree_size {
+            let entry = auditor.audit.get_entry(proto::GetEntryRequest { position }).await.unwrap();
+            let entry = entry.into_inner();
+            if !entry.erased {
+                bodies.extend(sayso_proof::entry::Entry::parse(&entry.entry).unwrap().plain_body().unwrap());
+            }
+        }
+        of_caller(bodies.into_iter(), role)
+    }
+}
+
+fn of_caller(bodies: impl Iterator<Item = proto::EventBody>, role: Role) -> Vec<(String, String)> {
+    let own = bodies.filter(|body| body.actor.as_ref().is_some_and(|actor| actor.name == name_of(role)));
+    own.filter_map(|body| {
+        let text = format!("{:?}", body.event?);
+        Some((text.split('(').next().unwrap_or_default().to_owned(), text))
+    })
+    .collect()
+}
+
+/// Requests that are answered, in an order in which they are.
+struct Requests<'a> {
+    words: &'a Words,
+    role: Role,
+}
+
+impl Requests<'_> {
+    fn subject(&self) -> String {
+        self.words["subject"].clone()
+    }
+
+    /// About a fact of the caller's own.
+    fn key(&self) -> String {
+        format!("key-{}", name_of(self.role))
+    }
+
+    fn profile(&self, method: &str) -> Option<Vec<u8>> {
+        let (subject, key) = (self.subject(), self.key());
+        let record = fact(&subject, &key, "work", "x");
+        Some(match method {
+            "RecordAttributes" => record.encode_to_vec(),
+            "RecordStream" => {
+                proto::RecordStreamRequest { sequence: 1, record: Some(record) }.encode_to_vec()
+            }
+            "RemoveAttributes" => {
+                proto::RemoveAttributesRequest { subject, keys: vec![key], ..Default::default() }
+                    .encode_to_vec()
+            }
+            "ContestAttribute" => {
+                let key = "canary-key".into();
+                proto::ContestAttributeRequest { subject, key, ..Default::default() }.encode_to_vec()
+            }
+            "ConfirmAttribute" => {
+                let key = "canary-key".into();
+                proto::ConfirmAttributeRequest { subject, key, ..Default::default() }.encode_to_vec()
+            }
+            "DescribeSubject" => {
+                let age_band = proto::AgeBand::Adult.into();
+                proto::DescribeSubjectRequest { subject, age_band, ..Default::default() }.encode_to_vec()
+            }
+            _ => return None,
+        })
+    }
+
+    fn consent(&self, method: &str) -> Option<Vec<u8>> {
+        let subject = self.subject();
+        let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+        Some(match method {
+            "RequestConsent" => {
+                let asked = consent(&subject, vec![]);
+                let purposes = yes.purposes;
+                let notice = asked.notice;
+                proto::RequestConsentRequest { subject, notice, purposes, ..Default::default() }
+                    .encode_to_vec()
+            }
+            "RecordConsent" => consent(&subject, vec![yes]).encode_to_vec(),
+            "RecordSignal" => {
+                let kind = proto::SignalKind::Pause.into();
+                proto::RecordSignalRequest { subject, kind, lift: true, ..Default::default() }.encode_to_vec()
+            }
+            "EvaluateUse" => {
+                let recipient = if self.role == Role::Service { String::new() } else { "tutor".into() };
+                let purpose = "tone-adaptation".into();
+                proto::EvaluateUseRequest { subject, purpose, recipient, ..Default::default() }
+                    .encode_to_vec()
+            }
+            "RequestGrant" => ask(&subject).encode_to_vec(),
+            "GetConsents" => proto::GetConsentsRequest { subject, as_of: None }.encode_to_vec(),
+            "GetConsentReceipt" => {
+                proto::GetConsentReceiptRequest { subject, ..Default::default() }.encode_to_vec()
+            }
+            _ => return None,
+        })
+    }
+
+    fn rights(&self, method: &str) -> Option<Vec<u8>> {
+        let subject = self.subject();
+        let request_id = self.words["request_id"].clone();
+        Some(match method {
+            "SubmitRequest" => {
+                let kind = proto::RequestKind::Portability.into();
+                proto::SubmitRequestRequest { subject, kind, ..Default::default() }.encode_to_vec()
+            }
+            "DecideRequest" => {
+                let accept = proto::decide_request_request::Accept { reason: String::new() };
+                let decision = Some(proto::decide_request_request::Decision::Accept(accept));
+                proto::DecideRequestRequest { request_id, decision, options: None }.encode_to_vec()
+            }
+            "PlaceHold" => {
+                let (ground, code) = (1, "K-2".into());
+                proto::PlaceHoldRequest { subject, ground, code, ..Default::default() }.encode_to_vec()
+            }
+            "ExportSubject" => proto::ExportSubjectRequest { subject, ..Default::default() }.encode_to_vec(),
+            "SetPersonalBounds" => {
+                proto::SetPersonalBoundsRequest { subject, ..Default::default() }.encode_to_vec()
+            }
+            "ListRequests" => proto::ListRequestsRequest { subject, ..Default::default() }.encode_to_vec(),
+            "PreviewBounds" => {
+                let bounds = crate::bounds::version(proto::Tier::Public, "none", "1", "");
+                let bounds = vec![bounds];
+                proto::PreviewBoundsRequest { bounds, ..Default::default() }.encode_to_vec()
+            }
+            "GetTransparencyReport" => {
+                let day = |days: i64| Some(prost_types::Timestamp { seconds: days * 86_400, nanos: 0 });
+                proto::GetTransparencyReportRequest {
+                    from: day(19_000),
+                    to: day(19_001),
+                    ..Default::default()
+                }
+                .encode_to_vec()
+            }
+            _ => return None,
+        })
+    }
+
+    fn of(&self, method: &str) -> Option<Vec<u8>> {
+        let name = method.split('/').next_back()?;
+        self.profile(name).or_else(|| self.consent(name)).or_else(|| self.rights(name))
+    }
+}
+
+/// Any request, filled with the words of what is there.
+fn any_request(method: &str, words: &Words) -> Vec<u8> {
+    let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
+    let (service, method) = method.split_once('/').unwrap();
+    let service = pool.get_service_by_name(&format!("sayso.v1.{service}")).unwrap();
+    let input = service.methods().find(|each| each.name() == method).unwrap().input();
+    filled(&input, words, 3).encode_to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_says_what_it_leaves_and_leaves_it() {
+    let mut world = World::start().await;
+    let shown: BTreeSet<String> = reflected(&world.channel).await.into_iter().collect();
+    let ours = shown.iter().filter(|method| !method.starts_with("grpc."));
+    let said: BTreeMap<&str, Left> = LEFT.into_iter().collect();
+    for method in ours {
+        let is_said = said.contains_key(method.as_str()) || OF_THE_LOG.contains(&method.as_str());
+        assert!(is_said, "{method} leaves what?");
+    }
+    assert!(said.keys().all(|method| shown.contains(*method)), "of a method that is not there");
+    let table = table();
+    let mut words = world.words.clone();
+    for (method, left) in LEFT {
+        for role in STAFF.into_iter().filter(|role| table.may(*role, method)) {
+            let body = request(&mut world, &mut words, role, method).await;
+            match left {
+                WithPerson(kind) => {
+                    let before = world.of_ada(role).await.len();
+                    world.call(role, method, body).await;
+                    let left = world.of_ada(role).await.split_off(before);
+                    let of = method.split('/').next_back().unwrap();
+                    let is_there = left.iter().any(|(what, text)| {
+                        what == kind && (kind != "RecordViewed" || text.contains(&format!("{of:?}")))
+                    });
+                    assert!(is_there, "{method} as {role:?} leaves {left:?}");
+                }
+                WithNobody(kind) => {
+                    let before = world.of_nobody(role).await.len();
+                    world.call(role, method, body).await;
+                    let left = world.of_nobody(role).await.split_off(before);
+                    assert!(
+                        left.iter().any(|(what, _)| what == kind),
+                        "{method} as {role:?} leaves {left:?}"
+                    );
+                }
+                WithTheGrant(kind) => {
+                    let answer = world.call(role, method, body).await;
+                    assert!(!harness::contains(&answer, b"canary"), "{method} tells of ada");
+                    let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
+                    let events = world.ada.profile.list_events(request).await.unwrap().into_inner().events;
+                    let of = format!("recipient: {:?}", name_of(role));
+                    let stands = |text: String| text.contains(kind) && text.contains(&of);
+                    assert!(events.iter().any(|event| stands(format!("{event:?}"))), "{method} as {role:?}");
+                }
+                NothingTold => {
+                    let token = world.harness.daemon.issuer.mint(role, &name_of(role), 600).unwrap();
+                    let answer = exchange(&world.channel, &token, &path_of(method), body).await;
+                    let told = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
+                    assert!(!harness::contains(&told, b"canary"), "{method} as {role:?} tells of ada");
+                }
+            }
+        }
+    }
+}
+
+/// A request that is answered; what it needs is made first.
+async fn request(world: &mut World, words: &mut Words, role: Role, method: &str) -> Vec<u8> {
+    let ready = Requests { words, role }.of(method);
+    if let Some(body) = ready {
+        return body;
+    }
+    let mut own = world.harness.as_role(role, &name_of(role)).await;
+    let subject = words["subject"].clone();
+    let needs_grant = ["CheckGrant", "ReportUse", "RegisterArtifact", "Acknowledge", "WatchRevocations"];
+    let name = method.split('/').next_back().unwrap();
+    if role == Role::Service && (needs_grant.contains(&name) || name == "ExplainGrant") {
+        let grant = own.grant.request_grant(ask(&subject)).await.unwrap().into_inner();
+        words.insert("grant_id", grant.grant_id);
+        words.insert("keys", "canary-key".into());
+    }
+    if name == "Acknowledge" || name == "WatchRevocations" {
+        let watch = proto::WatchRevocationsRequest { after_cursor: Some(0) };
+        let mut fallen = own.grant.watch_revocations(watch).await.unwrap().into_inner();
+        fallen.message().await.unwrap();
+        let pause = |lift| proto::RecordSignalRequest {
+            kind: proto::SignalKind::Pause.into(),
+            lift,
+            ..Default::default()
+        };
+        world.ada.consent.record_signal(pause(false)).await.unwrap();
+        world.ada.consent.record_signal(pause(true)).await.unwrap();
+        let cursor = fallen.message().await.unwrap().unwrap().cursor;
+        return match name {
+            "Acknowledge" => proto::AcknowledgeRequest { cursor, options: None }.encode_to_vec(),
+            _ => watch.encode_to_vec(),
+        };
+    }
+    match name {
+        "ReportUse" => {
+            let (grant_id, reply) = (words["grant_id"].clone(), "r".into());
+            proto::ReportUseRequest { grant_id, reply, ..Default::default() }.encode_to_vec()
+        }
+        "RegisterArtifact" => {
+            let (grant_id, kind) = (words["grant_id"].clone(), proto::ArtifactKind::Cache.into());
+            proto::RegisterArtifactRequest { grant_id, kind, ..Default::default() }.encode_to_vec()
+        }
+        "GetErasureCertificate" => {
+            let mut steward = world.harness.as_role(Role::Steward, "mina").await;
+            steward.profile.record_attributes(fact(&subject, "gone", "activity", "x")).await.unwrap();
+            // Which would keep it.
+            let hold_id = words["hold_id"].clone();
+            let lift = proto::LiftHoldRequest { subject: subject.clone(), hold_id, ..Default::default() };
+            steward.rights.lift_hold(lift).await.unwrap();
+            let (ground, code) = (1, "K-3".into());
+            let hold =
+                proto::PlaceHoldRequest { subject: subject.clone(), ground, code, ..Default::default() };
+            let request = proto::SubmitRequestRequest {
+                subject,
+                kind: proto::RequestKind::Erasure.into(),
+                scope: proto::ErasureScope::Key.into(),
+                keys: vec!["gone".into()],
+                ..Default::default()
+            };
+            let request_id = steward.rights.submit_request(request).await.unwrap().into_inner().request_id;
+            words.insert("hold_id", steward.rights.place_hold(hold).await.unwrap().into_inner().hold_id);
+            proto::GetErasureCertificateRequest { request_id }.encode_to_vec()
+        }
+        _ => any_request(method, words),
+    }
+}

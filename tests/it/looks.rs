@@ -1,0 +1,219 @@
+//! What a service learns of a person: with a grant, what it was granted, now; otherwise what concerns it, and each look is
+//! an event with that person.
+
+use crate::bounds::{World, consented, events, granted, record, world};
+use crate::harness::{ask, choice, consent, fact};
+use sayso::proto::{self, ConsentDecision, EvaluateUseRequest, Gap, Reason, Role, WriteOptions};
+use sayso_proof::event::event_body::Event;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+fn evaluate(subject: &str) -> EvaluateUseRequest {
+    EvaluateUseRequest { subject: subject.into(), purpose: ask(subject).purpose, ..Default::default() }
+}
+
+/// Who looked at ada, by which method.
+async fn looked(world: &mut World) -> Vec<(String, String)> {
+    let seen = events(world, "ada").await.into_iter().filter_map(|event| match event.body?.event? {
+        Event::RecordViewed(look) => Some((look.name, look.method)),
+        _ => None,
+    });
+    seen.filter(|(name, _)| name != "privacy-team").collect()
+}
+
+/// What two requests tell, apart from who asks.
+fn same(one: &Status, other: &Status) -> bool {
+    (one.code(), one.message(), one.details()) == (other.code(), other.message(), other.details())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_evaluates_without_values_without_a_past_and_not_unseen() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    record(&mut world, "ada", "canary-illness", "health").await;
+    consented(&mut world, "ada").await;
+    let told = world.service.grant.evaluate_use(evaluate("ada")).await.unwrap().into_inner();
+    assert!(told.any_allowed && told.allowed.is_empty() && told.profile_version == 0, "{told:?}");
+    let [withheld] = told.withheld.as_slice() else { panic!("{told:?}") };
+    assert_eq!(withheld.reason(), Reason::NotExplicit);
+    let bare = proto::Withheld {
+        reason: withheld.reason,
+        decided_by: withheld.decided_by,
+        explanation: withheld.explanation.clone(),
+        ..Default::default()
+    };
+    assert_eq!(*withheld, bare, "a reason and a tier, and nothing of what it is about");
+    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "EvaluateUse".to_owned())]);
+
+    // Nothing by key, by category, of the past, or for somebody else; and none of it is a look.
+    let grant = granted(&mut world, "ada").await;
+    let now = Some(prost_types::Timestamp::default());
+    let version = |count| Some(proto::AsOf { moment: Some(proto::as_of::Moment::Version(count)) });
+    let before = events(&mut world, "ada").await.len();
+    for refused in [
+        EvaluateUseRequest { keys: vec!["canary-illness".into()], ..evaluate("ada") },
+        EvaluateUseRequest { categories: vec!["health".into()], ..evaluate("ada") },
+        EvaluateUseRequest { as_of: version(1), ..evaluate("ada") },
+        EvaluateUseRequest { bounds_as_of: now, ..evaluate("ada") },
+        EvaluateUseRequest { as_of_grant: grant.grant_id.clone(), ..evaluate("ada") },
+        EvaluateUseRequest { recipient: "other".into(), ..evaluate("ada") },
+    ] {
+        let status = world.service.grant.evaluate_use(refused.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{refused:?}");
+    }
+    assert_eq!(events(&mut world, "ada").await.len(), before);
+    // Staff and the person see all of it.
+    let request = EvaluateUseRequest { recipient: "tutor".into(), as_of: version(1), ..evaluate("ada") };
+    let staff = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
+    assert!(!staff.any_allowed && staff.withheld[0].category == "communication-style", "{staff:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_shown_the_decisions_that_concern_it_and_nothing_that_others_move() {
+    let mut world = world().await;
+    let mut therapist = world.harness.as_role(Role::Service, "therapist").await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    let to = |recipients: &[&str]| {
+        let mut yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+        yes.recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
+        consent("ada", vec![yes])
+    };
+    let request = || proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    world.steward.consent.record_consent(to(&["tutor", "therapist"])).await.unwrap();
+    let seen = world.service.consent.get_consents(request()).await.unwrap().into_inner();
+    let [shown] = seen.consents.as_slice() else { panic!("{seen:?}") };
+    assert_eq!(shown.recipients, ["tutor"], "nobody else is named");
+    assert_eq!(shown.actor.as_ref().unwrap().name, "", "nor who brought it");
+    assert_eq!(seen.version, shown.position + 1);
+
+    let _looked = events(&mut world, "ada").await;
+
+    // Whatever others do, its number stays.
+    world.steward.consent.record_consent(to(&["therapist"])).await.unwrap();
+    therapist.profile.record_attributes(fact("ada", "canary", "work", "x")).await.unwrap();
+    therapist.grant.request_grant(ask("ada")).await.unwrap();
+    let again = world.service.consent.get_consents(request()).await.unwrap().into_inner();
+    assert_eq!(again, seen);
+    let all = world.steward.consent.get_consents(request()).await.unwrap().into_inner();
+    assert_eq!((all.consents.len(), all.version), (2, events(&mut world, "ada").await.len() as u64));
+    let past = proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) };
+    let past = proto::GetConsentsRequest { as_of: Some(past), ..request() };
+    assert_eq!(world.service.consent.get_consents(past).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "GetConsents".to_owned())]);
+
+    // It is a number to write by, and what is wrong with another says no number.
+    let with = |version| proto::RequestGrantRequest {
+        options: Some(WriteOptions { expected_version: Some(version), ..Default::default() }),
+        ..ask("ada")
+    };
+    world.service.grant.request_grant(with(seen.version)).await.unwrap();
+    let stale = world.service.grant.request_grant(with(all.version)).await.unwrap_err();
+    assert_eq!(stale.code(), Code::Aborted);
+    let info = stale.get_details_error_info().unwrap();
+    assert!(info.reason == "STALE_VERSION" && info.metadata.is_empty(), "{info:?}");
+    assert!(!stale.message().contains(char::is_numeric), "{}", stale.message());
+    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
+    assert!(same(&stale, &world.service.grant.request_grant(with(seen.version)).await.unwrap_err()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_not_told_what_fell_of_others() {
+    let mut world = world().await;
+    let mut other = world.harness.as_role(Role::Service, "other").await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    consented(&mut world, "ada").await;
+    let own = granted(&mut world, "ada").await.grant_id;
+    let theirs = other.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
+    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    let options = Some(WriteOptions { proofs: true, idempotency_key: "no".into(), ..Default::default() });
+    let request = proto::RecordConsentRequest { options, ..consent("ada", vec![no]) };
+    let said = world.service.consent.record_consent(request.clone()).await.unwrap().into_inner();
+    let again = world.service.consent.record_consent(request).await.unwrap().into_inner();
+    for said in [said, again] {
+        assert_eq!(said.revoked_grants, std::slice::from_ref(&own));
+        let receipt = said.receipt.unwrap();
+        assert_eq!(receipt.events.len(), 2, "the decision, and what fell of its own: {receipt:?}");
+        for event in &receipt.events {
+            assert_eq!(event.subject_version, 0);
+            let proof: sayso_proof::proof::TlogProof = event.proof.parse().unwrap();
+            assert!(proof.extra.is_none() && proof.index == event.position);
+        }
+    }
+    assert!(
+        !world
+            .service
+            .grant
+            .check_grant(proto::CheckGrantRequest { grant_id: own })
+            .await
+            .unwrap()
+            .into_inner()
+            .stands
+    );
+    assert!(
+        !other
+            .grant
+            .check_grant(proto::CheckGrantRequest { grant_id: theirs })
+            .await
+            .unwrap()
+            .into_inner()
+            .stands
+    );
+    // The person is told of all of it.
+    let mut ada = world.harness.as_role(Role::Subject, "ada").await;
+    consented(&mut world, "ada").await;
+    granted(&mut world, "ada").await;
+    other.grant.request_grant(ask("ada")).await.unwrap();
+    let pause = proto::RecordSignalRequest { kind: proto::SignalKind::Pause.into(), ..Default::default() };
+    assert_eq!(ada.consent.record_signal(pause).await.unwrap().into_inner().revoked_grants.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_gives_nothing_of_a_grant_that_has_ended() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    consented(&mut world, "ada").await;
+    let options = Some(WriteOptions { idempotency_key: "one".into(), ..Default::default() });
+    let request = proto::RequestGrantRequest { options, ..ask("ada") };
+    let first = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
+    let again = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
+    assert_eq!((&again.grant_id, &again.allowed), (&first.grant_id, &first.allowed));
+    assert!(again.receipt.unwrap().replayed && again.gaps.is_empty());
+    // Recorded anew, the key has another value: what it was is not given again.
+    let newer = fact("ada", "tone", "communication-style", "newer");
+    world.steward.profile.record_attributes(newer).await.unwrap();
+    let again = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
+    assert!(again.allowed.is_empty(), "{again:?}");
+    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
+    let again = world.service.grant.request_grant(request).await.unwrap().into_inner();
+    assert_eq!(again.gaps, [i32::from(Gap::GrantEnded)]);
+    assert_eq!(again.grant_id, first.grant_id);
+    assert!(again.allowed.is_empty() && again.withheld.is_empty(), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_explains_its_grant_without_others_and_not_unseen() {
+    let mut world = world().await;
+    let mut spy = world.harness.as_role(Role::Service, "canary-other").await;
+    let mut request = fact("ada", "tone", "communication-style", "canary-value");
+    request.attributes[0].evidence = vec!["canary-message".into()];
+    spy.profile.record_attributes(request).await.unwrap();
+    let mut yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    yes.recipients = vec!["tutor".into(), "canary-third".into()];
+    world.steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let grant_id = granted(&mut world, "ada").await.grant_id;
+    let request = proto::ExplainGrantRequest { grant_id };
+    let told = world.service.grant.explain_grant(request.clone()).await.unwrap().into_inner();
+    let text = format!("{told:?}");
+    assert!(
+        told.text.contains("tone") && !text.contains("canary") && !text.contains("privacy-team"),
+        "{text}"
+    );
+    assert!(!told.proof.contains("extra "), "{}", told.proof);
+    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "ExplainGrant".to_owned())]);
+    let staff = format!("{:?}", world.steward.grant.explain_grant(request).await.unwrap().into_inner());
+    for word in ["canary-other", "canary-value", "canary-message", "canary-third", "privacy-team", "extra "] {
+        assert!(staff.contains(word), "{word} in {staff}");
+    }
+}
