@@ -244,7 +244,7 @@ async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("the metrics say so");
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("the metrics say so");
     every_no(&mut service, &mut steward, "ada").await;
 
     // The same after a restart under that clock.

@@ -51,12 +51,19 @@ async fn what_is_concluded_about_special_categories_waits_for_an_explicit_yes() 
     let is_special = |category: &str| SPECIAL.contains(&category);
     let refused = rows(&lines, |category| is_special(category).then(|| words(&["public", POLICY, category])));
     let stopped: u64 = refused.values().map(|(_, count)| count).sum();
+    let people: std::collections::BTreeSet<&String> = lines.iter().map(|(person, _)| person).collect();
+    // Attempts are recorded with people about whom something is held.
+    for person in &people {
+        let age_band = proto::AgeBand::Unknown.into();
+        let known =
+            proto::DescribeSubjectRequest { subject: (*person).clone(), age_band, ..Default::default() };
+        steward.profile.describe_subject(known).await.unwrap();
+    }
     let done = import(&harness);
     assert_eq!((&done["recorded"], &done["refused_count"]), (&(1_283 - stopped).into(), &0.into()), "{done}");
     assert_eq!(done["refused_by_policy_count"], stopped);
 
     // The attempts stand in each person's own history: what kind, how many, which rule; no key, no value.
-    let people: std::collections::BTreeSet<&String> = lines.iter().map(|(person, _)| person).collect();
     let mut found = Rows::new();
     for person in &people {
         for recorded in history(&mut steward, person).await {
