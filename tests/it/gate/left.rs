@@ -73,7 +73,7 @@ const LEFT: [(&str, Left); 53] = [
     ("AuditService/GetEntry", NothingTold),
     ("AuditService/GetInclusionProof", NothingTold),
     ("AuditService/GetConsistencyProof", NothingTold),
-    // The person finds these in their package.
+    // Over everybody: the person is not told (docs/threat-model.md, what is not protected).
     ("AuditService/ExportAudit", WithNobody("AuditExported")),
     ("AuditService/GetTransparencyReport", WithNobody("FiguresReported")),
     // What is held of how many, and who received it: of everybody together.
