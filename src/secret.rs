@@ -1,27 +1,72 @@
 //! Secrets in files, 32 bytes that nobody else may read; and no trace of secrets on stacks.
 
 use crate::clock::Clock;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
+
+/// Mode bits that let the group or others do anything.
+const OTHERS_MAY_ANYTHING: u32 = 0o077;
+/// Mode bits that let the group or others write.
+const OTHERS_MAY_WRITE: u32 = 0o022;
+/// The user who may read everything anyway.
+const ROOT: u32 = 0;
+
+/// Checks that a secret's file, or a folder of secrets, is closed to other users.
+///
+/// # Errors
+/// Its mode lets the group or others do anything with it, or it belongs neither to the user of this process nor to root.
+pub fn check_private(metadata: &Metadata) -> Result<(), Error> {
+    check_owner(metadata)?;
+    if metadata.mode() & OTHERS_MAY_ANYTHING == 0 {
+        return Ok(());
+    }
+    let wanted = "others may enter or read it; set its mode to 0700 (a folder) or 0600 (a file)";
+    Err(Error::new(ErrorKind::PermissionDenied, wanted))
+}
+
+/// Checks that a file or folder that the daemon relies on can be changed by no other user.
+///
+/// # Errors
+/// Its mode lets the group or others write to it, or it belongs neither to the user of this process nor to root.
+pub fn check_unchanged_by_others(metadata: &Metadata) -> Result<(), Error> {
+    check_owner(metadata)?;
+    if metadata.mode() & OTHERS_MAY_WRITE == 0 {
+        return Ok(());
+    }
+    let wanted = "others may write to it; set its mode to 0700 (a folder) or 0600 (a file)";
+    Err(Error::new(ErrorKind::PermissionDenied, wanted))
+}
+
+/// The owner of a file can widen its mode and replace its content, whatever its mode is now.
+fn check_owner(metadata: &Metadata) -> Result<(), Error> {
+    let own = rustix::process::geteuid().as_raw();
+    if is_trusted(metadata.uid(), own) {
+        return Ok(());
+    }
+    let message = format!(
+        "it belongs to user {}; give it to the user who runs this (user {own}) or to root",
+        metadata.uid()
+    );
+    Err(Error::new(ErrorKind::PermissionDenied, message))
+}
+
+fn is_trusted(owner: u32, own: u32) -> bool {
+    owner == own || owner == ROOT
+}
 
 /// Reads a secret; where there is none, makes one with mode 0600 and has it durable.
 ///
 /// # Errors
-/// The file can't be read or made, is not 32 bytes long, or others may read it.
+/// The file can't be read or made, is not 32 bytes long, others may read it, or it belongs to another user.
 pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut secret = Zeroizing::new([0; 32]);
     match File::open(path) {
         Ok(mut file) => {
             let metadata = file.metadata()?;
-            if metadata.permissions().mode() & 0o077 != 0 {
-                return Err(Error::new(
-                    ErrorKind::PermissionDenied,
-                    "others may read it; set its mode to 0600",
-                ));
-            }
+            check_private(&metadata)?;
             if metadata.len() != 32 {
                 return Err(Error::new(ErrorKind::InvalidData, "it must have 32 bytes"));
             }
@@ -64,4 +109,16 @@ fn make(path: &Path, secret: &[u8; 32]) -> Result<(), Error> {
     std::fs::remove_file(&unfinished)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_user_is_trusted_only_where_that_is_root() {
+        assert!(is_trusted(1_000, 1_000) && is_trusted(ROOT, 1_000) && is_trusted(ROOT, ROOT));
+        assert!(!is_trusted(1_001, 1_000));
+        assert!(!is_trusted(1_000, ROOT), "root reads it, and user 1000 may change it");
+    }
 }

@@ -4,6 +4,7 @@ use super::Connection;
 use super::connect::{Link, client};
 use super::daemon::DaemonError;
 use super::error::CliError;
+use super::harden::close_to_others;
 use super::layout::Layout;
 use super::output::Out;
 use super::partial::Partial;
@@ -80,6 +81,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        close_to_others();
         let config = at.settings(self.config.as_deref())?;
         config.check().map_err(CliError::usage)?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;

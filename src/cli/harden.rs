@@ -19,12 +19,17 @@ pub enum HardenError {
     Memory(&'static str),
 }
 
+/// What this process makes from now on is closed to other users: folders of a store that others may write to are refused.
+pub(super) fn close_to_others() {
+    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Before anything secret is read. With `may_attach` whoever runs the process may attach to it, as debuggers do.
 ///
 /// # Errors
 /// Core dumps can't be turned off; or memory has to be locked and can't be.
 pub(super) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenError> {
-    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    close_to_others();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
     // Under a filter that forbids setting limits, the limit that is there counts.

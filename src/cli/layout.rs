@@ -2,7 +2,7 @@
 
 use super::daemon::DaemonError;
 use crate::app::Restored;
-use std::io::Error;
+use crate::secret;
 use std::path::{Path, PathBuf};
 
 /// Where things lie in the data folder.
@@ -97,21 +97,30 @@ pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
     made.map_err(|error| DaemonError::File(path.to_owned(), error))
 }
 
-/// The folder of secrets, and every file in it, also one that is not read today, is its owner's alone.
+/// The folder of secrets, and every file in it, also one that is not read today, is closed to other users.
 pub(super) fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
-    use std::os::unix::fs::PermissionsExt;
     let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
     let mut paths = vec![secrets.to_owned()];
     for file in std::fs::read_dir(secrets).map_err(|error| failed(secrets, error))? {
         paths.push(file.map_err(|error| failed(secrets, error))?.path());
     }
     for path in paths {
-        let mode = std::fs::metadata(&path).map_err(|error| failed(&path, error))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let wide = std::io::ErrorKind::PermissionDenied;
-            let wanted = "others may enter or read it; set its mode to 0700 (a folder) or 0600 (a file)";
-            return Err(failed(&path, Error::new(wide, wanted)));
-        }
+        let metadata = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
+        secret::check_private(&metadata).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// The data folder and the folders in it that the daemon relies on can be changed by no other user.
+pub(super) fn check_folders(data: &Path) -> Result<(), DaemonError> {
+    let layout = Layout::new(data);
+    for path in [data.to_owned(), layout.log(), layout.keys()] {
+        let checked = match std::fs::metadata(&path) {
+            Ok(metadata) => secret::check_unchanged_by_others(&metadata),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        checked.map_err(|error| DaemonError::File(path, error))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a daemon serves: each controller's application, and whose word counts about its callers.
 
 use super::daemon::{DaemonError, issuer};
-use super::layout::make_private_dir;
+use super::layout::{check_folders, make_private_dir};
 use super::renew;
 use super::settings::{ledger_clock, open_app};
 use crate::api::{Issuer, Tokens, Trusted};
@@ -50,6 +50,7 @@ impl Served {
 
     async fn open(config: &Config, clock: &SharedClock) -> Result<Self, DaemonError> {
         make_private_dir(&config.data)?;
+        check_folders(&config.data)?;
         let time = ledger_clock(config, clock)?;
         let clock = Arc::new(CredentialClock::of(&time));
         let issuer = Arc::new(issuer(config, Arc::clone(&clock) as _)?);

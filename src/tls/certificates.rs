@@ -1,5 +1,6 @@
 //! TLS 1.3 with certificates and revocation lists read from files, again whenever they change.
 
+use crate::secret;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,12 +132,8 @@ fn bad(path: &Path) -> impl Fn(String) -> TlsError {
 
 /// The contents of all files: certificate, key, authority if there is one, revocation lists.
 fn read(files: &TlsFiles) -> Result<Vec<Vec<u8>>, TlsError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode =
-        std::fs::metadata(&files.key).map_err(|error| bad(&files.key)(error.to_string()))?.permissions();
-    if mode.mode() & 0o077 != 0 {
-        return Err(bad(&files.key)("others may read it; set its mode to 0600".into()));
-    }
+    let key = std::fs::metadata(&files.key).and_then(|metadata| secret::check_private(&metadata));
+    key.map_err(|error| bad(&files.key)(error.to_string()))?;
     let all = [&files.certificate, &files.key].into_iter().chain(&files.client_ca).chain(&files.client_crls);
     all.map(|path| std::fs::read(path).map_err(|error| bad(path)(error.to_string()))).collect()
 }

@@ -10,7 +10,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("secret", &["clock"]),
     ("telemetry", &[]),
-    ("tls", &["telemetry", "clock"]),
+    ("tls", &["telemetry", "clock", "secret"]),
     ("fetch", &[]),
     ("domain", &[]),
     ("bounds", &["domain"]),

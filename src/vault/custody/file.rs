@@ -10,9 +10,10 @@
 
 use super::{CustodyError, Generation, RootCustody, unwrap_in_software, wrap_in_software};
 use crate::clock::Clock;
+use crate::secret;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -42,7 +43,8 @@ impl FileCustody {
     /// Opens the file, or makes it, without a key in it, with mode 0600.
     ///
     /// # Errors
-    /// The file can't be read, written or made, has another length or form, or others may read it.
+    /// The file can't be read, written or made, has another length or form, others may read it, or it
+    /// belongs to another user.
     pub fn open(path: &Path) -> Result<Self, CustodyError> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -53,10 +55,7 @@ impl FileCustody {
             Err(error) => return Err(error.into()),
         };
         let metadata = file.metadata()?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            let message = "others may read it; set its mode to 0600";
-            return Err(Error::new(ErrorKind::PermissionDenied, message).into());
-        }
+        secret::check_private(&metadata)?;
         if metadata.len() != FILE_BYTES as u64 {
             return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());
         }
@@ -249,6 +248,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
     use super::*;
     use crate::clock::SystemClock;
+    use std::os::unix::fs::PermissionsExt;
 
     fn key_in(bytes: &[u8], slot: usize) -> [u8; 32] {
         bytes[slot * SLOT_BYTES + 16..slot * SLOT_BYTES + 48].try_into().unwrap()

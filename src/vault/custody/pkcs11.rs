@@ -6,14 +6,14 @@
 
 use super::{CustodyError, Generation, NONCE_BYTES, RootCustody};
 use crate::clock::Clock;
+use crate::secret;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
-use std::io::{Error, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Error;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
@@ -38,13 +38,11 @@ impl TokenCustody {
     /// Loads a module and opens a session with the token of this label, as its user.
     ///
     /// # Errors
-    /// The module can't be loaded, there is no such token, the PIN's file may be read by others, or the PIN is wrong.
+    /// The module can't be loaded, there is no such token, the PIN's file may be read by others or belongs to
+    /// another user, or the PIN is wrong.
     pub fn open(module: &Path, token: &str, pin_file: &Path) -> Result<Self, CustodyError> {
-        let metadata = std::fs::metadata(pin_file)?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            let message = "others may read the file of the PIN; set its mode to 0600";
-            return Err(Error::new(ErrorKind::PermissionDenied, message).into());
-        }
+        secret::check_private(&std::fs::metadata(pin_file)?)
+            .map_err(|error| Error::new(error.kind(), format!("the file of the PIN: {error}")))?;
         let pin = Zeroizing::new(std::fs::read_to_string(pin_file)?);
         let module = Pkcs11::new(module).map_err(refused)?;
         module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(refused)?;
