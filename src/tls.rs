@@ -12,7 +12,7 @@ pub use shown::Shown;
 
 use crate::telemetry::metrics;
 use gather::Gather;
-use seats::{Seat, Seats, whose};
+use seats::{Seat, Seats, Taken, whose};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::server::TlsStream;
@@ -48,8 +48,11 @@ pub struct Peer {
 /// What connections may be and do.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// At once; further ones wait outside.
+    /// At once. Further ones take the places of those that have shown no good credential; where all have, they wait outside.
     pub connections_max: usize,
+    /// So many of these are kept for addresses that have shown a good credential within a day, and for connections that have
+    /// shown one.
+    pub reserved: usize,
     /// At once from one address; further ones are closed.
     pub per_address_max: usize,
     /// How long a handshake may take.
@@ -63,7 +66,9 @@ pub struct ConnectionBounds {
 /// One connection, plain or TLS.
 pub struct Connection {
     /// First, so that it is free before the peer sees the end.
-    _place: Place,
+    _seat: Seat,
+    /// Says that the place has to be given up; none once it is not asked back any more.
+    ending: Option<oneshot::Receiver<()>>,
     stream: Wire,
     gather: Gather,
     peer: Peer,
@@ -71,15 +76,18 @@ pub struct Connection {
     bounds: ConnectionBounds,
 }
 
-/// What a connection takes from others.
-type Place = (OwnedSemaphorePermit, Seat);
-
 impl Connection {
-    fn new(stream: Wire, peer: Peer, bounds: ConnectionBounds, place: Place) -> Self {
+    fn new(
+        stream: Wire,
+        peer: Peer,
+        bounds: ConnectionBounds,
+        seat: Seat,
+        ending: oneshot::Receiver<()>,
+    ) -> Self {
         let every = (bounds.idle_max.min(bounds.stall_max) / 4).clamp(LOOKS.0, LOOKS.1);
         let mut looks = tokio::time::interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { _place: place, stream, gather: Gather::default(), peer, looks, bounds }
+        Self { _seat: seat, ending: Some(ending), stream, gather: Gather::default(), peer, looks, bounds }
     }
 
     /// Who is at the other end.
@@ -88,8 +96,18 @@ impl Connection {
         &self.peer
     }
 
-    /// Ends the connection where nothing goes on over it any more, or its reader holds up an answer.
+    /// Ends the connection where nothing goes on over it any more, its reader holds up an answer, or its place is needed for
+    /// another.
     fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Some(ending) = &mut self.ending
+            && let Poll::Ready(ended) = Pin::new(ending).poll(context)
+        {
+            self.ending = None;
+            if ended.is_ok() {
+                metrics().cut_off();
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
         while self.looks.poll_tick(context).is_ready() {
             if self.peer.line.is_over(self.bounds.idle_max, self.bounds.stall_max) {
                 metrics().cut_off();
@@ -166,24 +184,22 @@ async fn accept(
     bounds: ConnectionBounds,
     sender: mpsc::Sender<Connection>,
 ) {
-    let slots = Arc::new(Semaphore::new(bounds.connections_max));
-    let seats = Arc::new(Seats::new(bounds.per_address_max));
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    let seats = Arc::new(Seats::new(bounds.connections_max, bounds.reserved, bounds.per_address_max));
+    loop {
         let Ok((tcp, from)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Some(seat) = seats.take(from.ip()) else {
+        let Some((seat, ending)) = place(&seats, from.ip()).await else {
             metrics().cut_off();
             continue;
         };
-        let place = (slot, seat);
         // Without it small answers wait for the peer's delayed acknowledgement: 40 ms each.
         let _only_slower = tcp.set_nodelay(true);
-        let from = Some(whose(from.ip()));
+        let line = Arc::new(Line::of(seat.place()));
+        let peer = Peer { shown: None, from: Some(whose(from.ip())), line };
         let Some(certificates) = &certificates else {
-            let peer = Peer { from, ..Peer::default() };
-            let plain = Connection::new(Wire::Plain(tcp), peer, bounds, place);
+            let plain = Connection::new(Wire::Plain(tcp), peer, bounds, seat, ending);
             if sender.send(plain).await.is_err() {
                 return;
             }
@@ -192,24 +208,58 @@ async fn accept(
         let (certificates, sender) = (Arc::clone(certificates), sender.clone());
         // Beside each other: one peer that says nothing must not keep the others waiting.
         tokio::spawn(async move {
-            let handshake = certificates.acceptor().accept(tcp);
-            let tls = match tokio::time::timeout(bounds.handshake_max, handshake).await {
-                Ok(Ok(tls)) => tls,
-                failed => {
-                    metrics().handshake_failed();
-                    if let Ok(Err(error)) = failed {
-                        certificates.say_why(&error);
-                    }
-                    return;
-                }
-            };
-            let chain = tls.get_ref().1.peer_certificates();
-            let shown = chain.and_then(|chain| Shown::new(chain, certificates)).map(Arc::new);
-            let peer = Peer { shown, from, line: Arc::default() };
-            let connection = Connection::new(Wire::Tls(Box::new(tls)), peer, bounds, place);
-            let _gone = sender.send(connection).await;
+            if let Some(connection) = shake_hands(tcp, certificates, peer, bounds, seat, ending).await {
+                let _gone = sender.send(connection).await;
+            }
         });
     }
+}
+
+/// A place for a connection from an address; none where it has all that it may have.
+async fn place(seats: &Arc<Seats>, from: IpAddr) -> Option<(Seat, oneshot::Receiver<()>)> {
+    loop {
+        match seats.take(from) {
+            Taken::Seat(seat, ending) => return Some((seat, ending)),
+            Taken::Refused => return None,
+            Taken::Full => seats.freed().await,
+        }
+    }
+}
+
+/// The connection once its handshake is through; none where it fails, takes too long, or its place is needed for another.
+async fn shake_hands(
+    tcp: TcpStream,
+    certificates: Arc<Certificates>,
+    mut peer: Peer,
+    bounds: ConnectionBounds,
+    seat: Seat,
+    mut ending: oneshot::Receiver<()>,
+) -> Option<Connection> {
+    let handshake = tokio::time::timeout(bounds.handshake_max, certificates.acceptor().accept(tcp));
+    let done = tokio::select! {
+        done = handshake => done,
+        // Before there is a credential nothing else is said here.
+        _ = &mut ending => {
+            metrics().cut_off();
+            return None;
+        }
+    };
+    let tls = match done {
+        Ok(Ok(tls)) => tls,
+        failed => {
+            metrics().handshake_failed();
+            if let Ok(Err(error)) = failed {
+                certificates.say_why(&error);
+            }
+            return None;
+        }
+    };
+    let chain = tls.get_ref().1.peer_certificates();
+    peer.shown = chain.and_then(|chain| Shown::new(chain, certificates)).map(Arc::new);
+    if peer.shown.is_some() {
+        peer.line.keep_place();
+    }
+    Some(Connection::new(Wire::Tls(Box::new(tls)), peer, bounds, seat, ending))
 }
 
 macro_rules! on_wire {

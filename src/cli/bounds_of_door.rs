@@ -6,10 +6,20 @@ use crate::tls::ConnectionBounds;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+/// This part of the places for connections is kept for addresses that have shown a good credential.
+const RESERVED_PART: usize = 4;
+
+/// Of a listener over which nobody shows a credential.
+pub(super) fn open_connections(config: &Config) -> ConnectionBounds {
+    ConnectionBounds { reserved: 0, ..connections(config) }
+}
+
+/// Of a listener over which credentials are shown.
 pub(super) fn connections(config: &Config) -> ConnectionBounds {
     let door = &config.door;
     ConnectionBounds {
         connections_max: config.limits.connections_max,
+        reserved: config.limits.connections_max / RESERVED_PART,
         per_address_max: door.connections_per_address_max,
         handshake_max: Duration::from_secs(door.handshake_s_max),
         idle_max: Duration::from_secs(door.idle_s_max),

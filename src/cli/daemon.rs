@@ -167,11 +167,12 @@ impl Daemon {
             stop,
             tasks: Vec::new(),
         };
-        let incoming = |listener, at| {
-            let incoming = Incoming::new(listener, certificates.clone(), bounds::connections(config));
+        let incoming = |listener, at, bounds| {
+            let incoming = Incoming::new(listener, certificates.clone(), bounds);
             incoming.map_err(|error| DaemonError::Listen(at, error))
         };
-        let (grpc, http) = (incoming(grpc, config.listen)?, incoming(http, config.http)?);
+        let grpc = incoming(grpc, config.listen, bounds::connections(config))?;
+        let http = incoming(http, config.http, bounds::open_connections(config))?;
         daemon.serve_grpc(config, grpc, Arc::clone(&table), &clock, &stopped);
         daemon.serve_http(http, table, &stopped);
         daemon.look_after(&each, &stopped);

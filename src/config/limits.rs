@@ -24,7 +24,9 @@ pub struct Limits {
     pub index_cache_bytes: u64,
     /// Largest gRPC message taken, bytes.
     pub message_bytes_max: usize,
-    /// Connections at once, on each of the two addresses; further ones wait to be accepted. 1 to 1,000,000.
+    /// Connections at once, on each of the two addresses. Further ones take the places of connections that have shown no good
+    /// credential, the oldest of the address with the most of them; where all have shown one, they wait. A quarter of all
+    /// places is kept for addresses that have shown a good credential within a day. 1 to 1,000,000.
     pub connections_max: usize,
     /// A write whose event was sealed longer ago than this is refused, milliseconds.
     pub sealed_age_ms_max: u64,

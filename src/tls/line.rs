@@ -1,6 +1,7 @@
 //! What goes on over one connection: whoever serves it tells, the connection looks, and ends where nothing goes on or a
 //! reader holds up an answer.
 
+use super::seats::Place;
 use crate::clock::Stopwatch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub struct Line {
     is_good: AtomicBool,
     /// It brings nothing but what is refused.
     is_given_up: AtomicBool,
+    /// Its place among the connections, which it keeps once somebody was let in.
+    place: Option<Place>,
 }
 
 impl Default for Line {
@@ -33,11 +36,17 @@ impl Default for Line {
             reading: Mutex::default(),
             is_good: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
+            place: None,
         }
     }
 }
 
 impl Line {
+    /// Of the connection that has a place.
+    pub(super) fn of(place: Place) -> Self {
+        Self { place: Some(place), ..Self::default() }
+    }
+
     /// A call begins; it ends with what is returned.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Call {
@@ -48,8 +57,15 @@ impl Line {
 
     /// Somebody was let in over it.
     pub fn let_in(&self) {
-        if !self.is_good.load(Ordering::Relaxed) {
-            self.is_good.store(true, Ordering::Relaxed);
+        if !self.is_good.load(Ordering::Relaxed) && !self.is_good.swap(true, Ordering::Relaxed) {
+            self.keep_place();
+        }
+    }
+
+    /// Its peer has shown a credential that is good: others end before it when there is no room.
+    pub(super) fn keep_place(&self) {
+        if let Some(place) = &self.place {
+            place.is_good();
         }
     }
 

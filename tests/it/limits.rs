@@ -2,6 +2,7 @@
 //! Frames are written by hand (RFC 9113), since no client library sends such things.
 
 use crate::controllers::{channel, token};
+use crate::credentials;
 use crate::gate::{Raw, http};
 use crate::harness::{Clients, config, sayso};
 use crate::rights::Ahead;
@@ -27,6 +28,8 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The user that owns nothing.
+const NOBODY: u32 = 65_534;
 /// Longer than anything here should take, on any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -166,6 +169,104 @@ async fn an_address_has_so_many_connections_and_idle_ones_end() {
     let silent = tokio::time::timeout(Duration::from_secs(3), stream.message()).await;
     assert!(silent.is_err(), "{silent:?}");
     drop(stream);
+    daemon.stop().await.unwrap();
+}
+
+/// A connection from another address of this machine.
+async fn connect_from(last: u8, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
+    socket.connect(to).await
+}
+
+/// Four addresses that take all places and say nothing, and again whenever one is closed.
+struct Silent(Vec<tokio::task::JoinHandle<()>>);
+
+impl Silent {
+    async fn start(to: SocketAddr, connections_max: usize) -> Self {
+        let mut held = Vec::new();
+        for number in 0..connections_max {
+            let last = 2 + u8::try_from(number % 4).unwrap();
+            held.push((last, connect_from(last, to).await.unwrap()));
+        }
+        let again = |(last, mut stream): (u8, tokio::net::TcpStream)| async move {
+            loop {
+                let mut byte = [0];
+                // The daemon says things, too, until it closes.
+                while matches!(tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await, Ok(1)) {}
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if let Ok(next) = connect_from(last, to).await {
+                    stream = next;
+                }
+            }
+        };
+        Self(held.into_iter().map(|each| tokio::spawn(again(each))).collect())
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Whether somebody with a good token is answered over new connections, one after the other, and how fast.
+async fn answered_meanwhile<F: Future<Output = tonic::transport::Channel>>(
+    daemon: &Daemon,
+    connect: impl Fn() -> F,
+) {
+    let token = token(daemon, "dev", Role::Auditor, "a");
+    let over = async || Clients::over(&connect().await, Some(&token));
+    let mut first = over().await;
+    let mut took = Vec::new();
+    for _ in 0..11 {
+        let since = std::time::Instant::now();
+        let answered = async { checkpoint(&mut over().await).await.unwrap() };
+        tokio::time::timeout(PATIENCE, answered).await.expect("nobody is answered");
+        took.push(since.elapsed());
+        // Who has shown a credential stays.
+        checkpoint(&mut first).await.unwrap();
+    }
+    took.sort();
+    println!("answered over a new connection: median {:?}, slowest {:?}", took[5], took[10]);
+    assert!(took[5] < Duration::from_secs(1), "{took:?}");
+}
+
+/// Nothing but room that is made lets anybody in.
+fn crowded(config: &mut Config) {
+    config.limits.connections_max = 64;
+    config.door.connections_per_address_max = 16;
+    config.door.idle_s_max = 300;
+    config.door.handshake_s_max = 300;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_addresses_make_room_for_who_comes_with_a_credential() {
+    let (_dir, daemon) = start(crowded).await;
+    let silent = Silent::start(daemon.grpc, 64).await;
+    answered_meanwhile(&daemon, || channel(&daemon)).await;
+    // Nobody shows a credential to the other port, and everybody gets an answer.
+    let silent_web = Silent::start(daemon.http, 64).await;
+    let answer = tokio::time::timeout(PATIENCE, http(daemon.http, "/healthz")).await.unwrap();
+    assert!(answer.contains("200 OK"), "{answer}");
+    drop((silent, silent_web));
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_addresses_make_room_before_their_handshakes_too() {
+    let authority = credentials::Authority::new();
+    let certificates = tempfile::tempdir().unwrap();
+    let (_dir, daemon) = start(|config| {
+        crowded(config);
+        config.tls = Some(credentials::tls(certificates.path(), &authority, &authority));
+    })
+    .await;
+    let silent = Silent::start(daemon.grpc, 64).await;
+    let connect =
+        async || credentials::connect(&daemon, credentials::trusting(&authority)).await.expect("a handshake");
+    answered_meanwhile(&daemon, &connect).await;
+    drop(silent);
     daemon.stop().await.unwrap();
 }
 
@@ -446,8 +547,29 @@ fn the_process_leaves_no_core_and_says_whether_its_memory_is_locked() {
         std::fs::set_permissions(&path, narrow).unwrap();
         started
     };
-    for (path, mode) in [("secrets", 0o711), ("secrets/log.key", 0o640), ("secrets/root.key", 0o604)] {
+    for (path, mode) in [
+        ("secrets", 0o711),
+        ("secrets/log.key", 0o640),
+        ("secrets/root.key", 0o604),
+        (".", 0o720),
+        ("log", 0o770),
+        ("keys", 0o702),
+    ] {
         assert!(!widened(path, mode), "{path}");
+    }
+    // Nor what belongs to another user, who can change its mode at any time. Only root can give something away.
+    let given_away = |path: &str| {
+        let path = dir.path().join("data").join(path);
+        std::os::unix::fs::chown(&path, Some(NOBODY), None).ok()?;
+        let started = start("never").is_some();
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        Some(started)
+    };
+    for path in ["secrets", "secrets/log.key", "secrets/root.key", "secrets/issuer.key", ".", "log", "keys"] {
+        match given_away(path) {
+            Some(started) => assert!(!started, "{path}"),
+            None => println!("{path} can't be given to another user here"),
+        }
     }
     assert!(start("never").is_some());
 }

@@ -204,6 +204,7 @@ impl Served {
         };
         let bounds = ConnectionBounds {
             connections_max: 10,
+            reserved: 0,
             per_address_max: 10,
             handshake_max: SECOND,
             idle_max: 10 * MINUTE,
