@@ -20,7 +20,7 @@ const FAULTS_MAX: usize = 1_000;
 pub struct Examination<'a> {
     /// The log's folder.
     pub log: &'a Path,
-    /// An empty folder for copies of what can't be read without writing.
+    /// An empty folder for copies of what can't be read without writing; others may not enter it.
     pub copies: &'a Path,
     /// The log keys that are held: the one of now, and one that a rotation was about to bring in. What signs entries is what
     /// the log itself says where that can be read.

@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::layout::Layout;
 use super::output::Out;
 use super::progress;
+use super::scratch::Scratch;
 use super::settings::custody_to_look_at;
 use crate::app::{Examination, Examined, examine};
 use crate::clock::{SharedClock, SystemClock};
@@ -21,8 +22,8 @@ use std::sync::Arc;
 ///
 /// Checksums, leaf hashes, the tree against the last checkpoint that was given out, signatures, the chain of each person,
 /// the indexes, both copies of the key pages, and whether each person's key opens what is held. Changes nothing; the daemon
-/// must not run. Room for a copy of the index is needed in the system's folder for temporary files. Exit status 4: something
-/// is damaged.
+/// must not run. Room for a copy of the index is needed in the system's folder for temporary files; the copy has no name there,
+/// and goes with the command, also where it is killed. Exit status 4: something is damaged.
 ///
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]
@@ -66,7 +67,7 @@ impl Fsck {
 /// A daemon has the folder open, or something can't be read at all. Damage is no error: it is found.
 pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<Examined, DaemonError> {
     let layout = Layout::new(&config.data);
-    let copies = tempfile::tempdir().map_err(|error| DaemonError::File(std::env::temp_dir(), error))?;
+    let copies = Scratch::new().map_err(|error| DaemonError::File(std::env::temp_dir(), error))?;
     let mut beside = Examined::default();
     let kept = kept_checkpoint(&layout, &mut beside)?;
     let keys = open_keys(config, &layout, &mut beside);

@@ -34,6 +34,7 @@ mod report;
 mod request;
 mod retention;
 mod rights;
+mod scratch;
 mod serve;
 pub mod served;
 mod settings;

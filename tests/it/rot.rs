@@ -283,6 +283,61 @@ async fn no_flipped_byte_loses_anything_in_silence() {
     .unwrap();
 }
 
+/// What lies in a folder and in the folders below it, links not followed.
+fn left_in(dir: &Path) -> Vec<(PathBuf, std::fs::Metadata)> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(metadata) = std::fs::symlink_metadata(item.path()) else { continue };
+        if metadata.is_dir() {
+            found.extend(left_in(&item.path()));
+        }
+        found.push((item.path(), metadata));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fsck_that_is_killed_leaves_no_copy_behind() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Child, Stdio};
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    for number in 0..200 {
+        let fact = fact(&format!("person-{}", number % 20), "hobby", "work", &format!("value {number}"));
+        service.profile.record_attributes(fact).await.unwrap();
+    }
+    let (dir, temporary) = (harness.stop().await, tempfile::tempdir().unwrap());
+    let run = |dir: &tempfile::TempDir| -> Child {
+        let mut command = sayso(&["fsck", dir.path().to_str().unwrap()]);
+        let command = command.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let mut midway = 0;
+    for round in 0..30 {
+        let mut child = run(&dir);
+        while child.try_wait().unwrap().is_none() && left_in(temporary.path()).is_empty() {}
+        std::thread::sleep(std::time::Duration::from_millis(round * 3));
+        // It may have ended by itself.
+        let _ended = child.kill();
+        child.wait().unwrap();
+        let left = left_in(temporary.path());
+        midway += usize::from(!left.is_empty());
+        for (path, metadata) in left {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let is_entered_first = path.parent() == Some(temporary.path());
+            assert!(!is_entered_first || metadata.permissions().mode() & 0o077 == 0, "{path:?}");
+            // Of the index at most where its pages lay, and nothing of what was in them.
+            assert!(!metadata.is_file() || metadata.len() == 0 || name.starts_with("snap."), "{path:?}");
+        }
+    }
+    assert!(midway > 0, "it was never killed midway");
+    // The next one removes what is left, but not what another one works with.
+    let other = Harness::start().await.stop().await;
+    let (mut first, mut second) = (run(&dir), run(&other));
+    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
+    assert!(left_in(temporary.path()).is_empty(), "{:?}", left_in(temporary.path()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fsck_names_what_is_damaged_and_what_is_intact() {
     let (harness, _) = filled().await;

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 use sayso_proof::entry;
 use sayso_proof::merkle::Hash;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 const CACHE_BYTES: u64 = 16 << 20;
@@ -57,7 +58,7 @@ pub struct LogFound {
 }
 
 /// Looks at every position of the log in `dir`, in order. `known` says how many entries there must be at least; `copies` is
-/// an empty folder for a copy of the index.
+/// an empty folder for a copy of the index, which others may not enter.
 ///
 /// # Errors
 /// [`StoreError::Busy`] where a daemon has it open; something can't be read; or `each` fails.
@@ -73,7 +74,9 @@ pub fn look(
     if broken > 0 {
         found.rebuildable.push(format!("log/mark: {broken} of its 2 slots"));
     }
-    let (index, indexed) = copied_index(dir, copies, &mark, &mut found)?;
+    // Open until everything was looked at: what is copied is reached through these alone.
+    let mut unnamed = Vec::new();
+    let (index, indexed) = copied_index(dir, copies, &mut unnamed, &mark, &mut found)?;
     let mut walk = Walk {
         each: &mut each,
         known: known.max(mark.extent.size).max(indexed),
@@ -126,10 +129,11 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 fn copied_index(
     dir: &Path,
     copies: &Path,
+    unnamed: &mut Vec<File>,
     mark: &Mark,
     found: &mut LogFound,
 ) -> Result<(Option<(Index, u64)>, u64), StoreError> {
-    let copied = copy_dir(&dir.join("index"), &copies.join("index"));
+    let copied = copy_dir(&dir.join("index"), &copies.join("index"), unnamed);
     let mut durable = 0;
     let opened = copied.and_then(|()| {
         let index = Index::open(&copies.join("index"), CACHE_BYTES, 1)?;
@@ -155,19 +159,34 @@ fn copied_index(
     Ok((None, durable))
 }
 
-fn copy_dir(from: &Path, to: &Path) -> Result<(), StoreError> {
+/// Copies a folder. Its files have no names: each is reached through a link to what is open in `unnamed`, and is gone with
+/// the process, however that ends.
+fn copy_dir(from: &Path, to: &Path, unnamed: &mut Vec<File>) -> Result<(), StoreError> {
     let failed = || disk::io("copying the index");
     std::fs::create_dir_all(to).map_err(failed())?;
     for item in std::fs::read_dir(from).map_err(failed())? {
         let item = item.map_err(failed())?;
         let target = to.join(item.file_name());
         if item.file_type().map_err(failed())?.is_dir() {
-            copy_dir(&item.path(), &target)?;
+            copy_dir(&item.path(), &target, unnamed)?;
         } else {
-            std::fs::copy(item.path(), target).map_err(failed())?;
+            unnamed.push(copy_file(&item.path(), &target).map_err(failed())?);
         }
     }
     Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<File, std::io::Error> {
+    let mut copy = tempfile::tempfile_in(to.parent().unwrap_or(Path::new(".")))?;
+    std::io::copy(&mut File::open(from)?, &mut copy)?;
+    let link = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    if Path::new(&link).exists() {
+        std::os::unix::fs::symlink(link, to)?;
+    } else {
+        // Where there is no /proc the folder for copies is all that hides it.
+        std::fs::copy(from, to)?;
+    }
+    Ok(copy)
 }
 
 /// The way through the segments.

@@ -1,0 +1,97 @@
+//! A folder for the temporary files of one command. Where the command is killed, the next one that needs such a folder removes
+//! what is left of it.
+
+use crate::secret;
+use std::fs::{File, Permissions};
+use std::io::Error;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// How the names of these folders begin.
+const PREFIX: &str = "sayso-fsck-";
+/// How often another folder is made where somebody removed the one before.
+const TRIES_MAX: usize = 16;
+
+/// A folder in the system's folder for temporary files, closed to other users; removed when it is dropped.
+pub(super) struct Scratch {
+    dir: TempDir,
+    /// Locked as long as this lives: what is not locked belongs to a command that is gone.
+    _lock: File,
+}
+
+impl Scratch {
+    /// A new folder; what commands that were killed have left is removed first.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new() -> Result<Self, Error> {
+        let within = std::env::temp_dir();
+        remove_abandoned(&within);
+        for _ in 0..TRIES_MAX {
+            let mut builder = tempfile::Builder::new();
+            let dir =
+                builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&within)?;
+            let lock = File::open(dir.path())?;
+            // Another command may have taken it for abandoned before it was locked.
+            if lock.try_lock().is_ok() && is_same(&lock, dir.path()) {
+                return Ok(Self { dir, _lock: lock });
+            }
+        }
+        Err(Error::other("the folder for temporary files is removed again and again"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn is_same(opened: &File, path: &Path) -> bool {
+    let number = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let now = std::fs::symlink_metadata(path).map(number);
+    matches!((opened.metadata().map(number), now), (Ok(opened), Ok(now)) if opened == now)
+}
+
+/// Best effort: what can't be removed now is tried again by the next command.
+fn remove_abandoned(within: &Path) {
+    let Ok(items) = std::fs::read_dir(within) else { return };
+    for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let path = item.path();
+        let is_own = std::fs::symlink_metadata(&path)
+            .is_ok_and(|metadata| metadata.is_dir() && secret::check_private(&metadata).is_ok());
+        if is_own && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            let _tried_again = std::fs::remove_dir_all(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_is_abandoned_goes_and_what_is_in_use_or_anothers_stays() {
+        let within = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode: u32| {
+            let path = within.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("copy"), "x").unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (abandoned, used) = (make("sayso-fsck-a", 0o700), make("sayso-fsck-b", 0o700));
+        let (wide, other) = (make("sayso-fsck-c", 0o755), make("other", 0o700));
+        let link = within.path().join("sayso-fsck-d");
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let lock = File::open(&used).unwrap();
+        lock.try_lock().unwrap();
+        remove_abandoned(within.path());
+        assert!(!abandoned.exists());
+        assert!([&used, &wide, &other, &link].iter().all(|path| path.exists()));
+        drop(lock);
+        remove_abandoned(within.path());
+        assert!(!used.exists());
+    }
+}
