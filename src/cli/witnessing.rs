@@ -6,7 +6,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError};
 use crate::fetch;
 use crate::ledger::Ledger;
-use crate::witness::{Asked, Policy, Rounds};
+use crate::witness::{Asked, Policy, Question, Rounds};
 use std::sync::Arc;
 
 /// The daemon's log.
@@ -49,13 +49,21 @@ pub(super) async fn ask(
     let settings = &config.witnesses;
     let policy =
         Policy { enough: settings.enough, within_ms: settings.within_ms, interval_ms: settings.interval_ms };
-    let post = |witness: Asked, body: String| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
+    let ask = |witness: Asked, question: Question| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
         Box::pin(async move {
-            let url = format!("{}/add-checkpoint", witness.url.trim_end_matches('/'));
-            let answer = fetch::post(&url, witness.ca.as_deref(), body).await;
+            let (prefix, ca) = (witness.url.trim_end_matches('/'), witness.ca.as_deref());
+            let answer = match question {
+                Question::AddCheckpoint(body) => {
+                    fetch::post(&format!("{prefix}/add-checkpoint"), ca, body).await
+                }
+                Question::LastCheckpoint(log) => {
+                    let note = fetch::fetch(&format!("{prefix}/checkpoint/{log}"), ca).await;
+                    note.map(|note| (200, String::from_utf8_lossy(&note).into_owned()))
+                }
+            };
             answer.map_err(|error| error.to_string())
         })
     };
-    Rounds::new(OfApp(app), witnesses, policy, clock, Arc::new(post)).run(stopped).await;
+    Rounds::new(OfApp(app), witnesses, policy, clock, Arc::new(ask)).run(stopped).await;
     Ok(())
 }

@@ -1,13 +1,14 @@
-//! The HTTP side of `sayso witness`: C2SP tlog-witness.
+//! The HTTP side of `sayso witness`: C2SP tlog-witness, and the last checkpoint of each log, by which anybody can see what a
+//! refusal rests on.
 
 use crate::tls::Incoming;
 use crate::witness::{Refusal, Witness};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use sayso_proof::witness::REQUEST_BYTES_MAX;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub async fn serve_witness(
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
+        .route("/checkpoint/{log}", get(last_checkpoint))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(witness);
     axum::serve(incoming, router).with_graceful_shutdown(shutdown).await
@@ -33,6 +35,15 @@ async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Res
     match answer {
         Ok(Ok(lines)) => lines.into_response(),
         Ok(Err(refusal)) => refused(&refusal),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn last_checkpoint(State(witness): State<Arc<Witness>>, Path(log): Path<String>) -> Response {
+    let note = tokio::task::spawn_blocking(move || witness.last_note(&log)).await;
+    match note {
+        Ok(Some(note)) => note.into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

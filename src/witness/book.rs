@@ -114,7 +114,7 @@ impl Witness {
                 known.keys.push(log.clone());
                 continue;
             }
-            let file = witness.folder.join(format!("{}.checkpoint", hex::encode(Sha256::digest(&log.name))));
+            let file = witness.folder.join(format!("{}.checkpoint", name_of_log(&log.name)));
             let last = Mutex::new(witness.read(&file, &log.name)?);
             witness.logs.insert(log.name.clone(), Watched { keys: vec![log.clone()], file, last });
         }
@@ -182,6 +182,15 @@ impl Witness {
         Ok(line)
     }
 
+    /// The note that was cosigned last of the log with this name, as of [`name_of_log`]: signed by the log, and by this
+    /// witness.
+    #[must_use]
+    pub fn last_note(&self, name: &str) -> Option<String> {
+        let log = self.logs.iter().find(|(origin, _)| name_of_log(origin) == name).map(|(_, log)| log)?;
+        let last = log.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().and_then(|_| fs::read_to_string(&log.file).ok())
+    }
+
     /// Whole under its name, and durable.
     fn keep(&self, path: &Path, text: &str) -> Result<(), Error> {
         let unfinished = path.with_extension("unfinished");
@@ -208,6 +217,12 @@ impl Witness {
             tracing::error!(%error, "the evidence could not be kept");
         }
     }
+}
+
+/// What a log is called where its origin would need escapes: the SHA-256 of it, in hexadecimal.
+#[must_use]
+pub fn name_of_log(origin: &str) -> String {
+    hex::encode(Sha256::digest(origin))
 }
 
 #[cfg(test)]
@@ -274,6 +289,8 @@ mod tests {
         let line = ask(&witness, &first).unwrap();
         let cosigned = format!("{}{line}", first.checkpoint);
         assert_eq!(cosignatures(&cosigned, &[witness.verifier_key()]).unwrap().len(), 1);
+        assert_eq!(witness.last_note(&name_of_log(ORIGIN)), Some(cosigned));
+        assert_eq!(witness.last_note(&name_of_log("log.example/two")), None);
         assert!(ask(&witness, &log.request(3, 3, &key)).is_ok(), "the same again, for a newer time");
         assert!(ask(&witness, &log.request(3, 9, &key)).is_ok());
         assert!(matches!(ask(&witness, &log.request(3, 12, &key)), Err(Refusal::Conflict { cosigned: 9 })));

@@ -5,5 +5,5 @@
 mod book;
 mod rounds;
 
-pub use book::{OpenError, Refusal, Witness};
-pub use rounds::{Asked, Policy, Rounds};
+pub use book::{OpenError, Refusal, Witness, name_of_log};
+pub use rounds::{Ask, Asked, Policy, Question, Rounds};

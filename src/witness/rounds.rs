@@ -1,11 +1,14 @@
 //! Asking witnesses: round by round, the newest checkpoint is shown to each of them, and what they sign is put beneath it.
 //!
 //! Nobody waits for a witness: writes go on whether they answer or not. What their silence means is said in health and in
-//! metrics: so many of them, within so long.
+//! metrics: so many of them, within so long. A witness that refuses says that this log does not continue what it cosigned; that
+//! is believed once it shows the checkpoint, which only this log's own key can have signed.
 
+use super::book::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::ledger::{CosignedCheckpoint, Ledger, SignedCheckpoint};
 use crate::telemetry::metrics;
+use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::witness::{AddCheckpoint, WitnessKey};
 use std::future::Future;
 use std::path::PathBuf;
@@ -46,15 +49,26 @@ pub struct Policy {
 /// What a witness answered: status and body.
 pub type Answer = Result<(u16, String), String>;
 
-/// Sends a request body to a witness.
-pub type Post = dyn Fn(Asked, String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+/// What a witness is asked.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// To cosign: the body of `add-checkpoint`.
+    AddCheckpoint(String),
+    /// For the checkpoint that it cosigned last of a log, by [`super::name_of_log`].
+    LastCheckpoint(String),
+}
+
+/// Asks a witness.
+pub type Ask = dyn Fn(Asked, Question) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
 /// How a witness stands to a checkpoint.
 enum Said {
     /// Its line.
     Cosigned(String),
-    /// It has cosigned a tree that this log does not have.
-    Conflict,
+    /// It says that this log does not continue what it cosigned, and has not shown that.
+    Refused,
+    /// It has shown a checkpoint of this log that contradicts this log.
+    Conflict(Checkpoint),
     /// It does not answer, or not in the form of the protocol.
     Nothing(&'static str),
 }
@@ -67,22 +81,16 @@ pub struct Rounds<L> {
     sizes: Vec<u64>,
     policy: Policy,
     clock: SharedClock,
-    post: Arc<Post>,
+    ask: Arc<Ask>,
     last_round_ms: u64,
 }
 
 impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
     /// Of these witnesses.
-    pub fn new(
-        ledger: L,
-        witnesses: Vec<Asked>,
-        policy: Policy,
-        clock: SharedClock,
-        post: Arc<Post>,
-    ) -> Self {
+    pub fn new(ledger: L, witnesses: Vec<Asked>, policy: Policy, clock: SharedClock, ask: Arc<Ask>) -> Self {
         let sizes = vec![0; witnesses.len()];
         ledger.as_ref().cosigning().expect(policy.within_ms, clock.now_ms());
-        Self { ledger, witnesses, sizes, policy, clock, post, last_round_ms: 0 }
+        Self { ledger, witnesses, sizes, policy, clock, ask, last_round_ms: 0 }
     }
 
     /// Asks, until `stopped`.
@@ -126,8 +134,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         for (at, witness) in self.witnesses.iter().enumerate() {
             let size = self.sizes.get(at).copied().unwrap_or_default();
             let Some(requests) = self.requests(size, &target) else { continue };
-            let (witness, post, target) = (witness.clone(), Arc::clone(&self.post), Arc::clone(&target));
-            asked.spawn(async move { (at, first_answer(&witness, &*post, &target, requests).await) });
+            let (witness, ask, target) = (witness.clone(), Arc::clone(&self.ask), Arc::clone(&target));
+            asked.spawn(async move { (at, first_answer(&witness, &*ask, &target, requests).await) });
         }
         let mut lines: Vec<(String, String)> = Vec::new();
         let watch = Stopwatch::start();
@@ -139,6 +147,10 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
             let said = match answer {
                 Ok(said) => said,
                 Err(stands_at) => self.again(at, stands_at, &target).await,
+            };
+            let said = match said {
+                Said::Refused => self.why(at).await,
+                said => said,
             };
             if let Some(line) = self.take(at, said, &target) {
                 lines.push(line);
@@ -167,18 +179,31 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
                 *size = stands_at;
                 return Said::Nothing("ahead");
             }
-            return Said::Conflict;
+            return Said::Refused;
         }
         let Some((witness, request)) = self.witnesses.get(at).zip(self.requests(stands_at, target)) else {
             return Said::Nothing("failed");
         };
-        let answer = first_answer(witness, &*self.post, target, request);
+        let answer = first_answer(witness, &*self.ask, target, request);
         let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
         match answer {
             Ok(Ok(said)) => said,
             // From where it says that it stands, it says it again: what it has is another tree of this size.
-            Ok(Err(_)) => Said::Conflict,
+            Ok(Err(_)) => Said::Refused,
             Err(_) => Said::Nothing("unreachable"),
+        }
+    }
+
+    /// What a refusal rests on, as the witness shows it.
+    async fn why(&self, at: usize) -> Said {
+        let Some(witness) = self.witnesses.get(at) else { return Said::Refused };
+        let question = Question::LastCheckpoint(name_of_log(self.ledger.as_ref().origin()));
+        match tokio::time::timeout(ANSWER_MAX, (self.ask)(witness.clone(), question)).await {
+            Ok(Ok((200, note))) => match self.ledger.as_ref().contradicted_by(&note) {
+                Some(checkpoint) => Said::Conflict(checkpoint),
+                None => Said::Refused,
+            },
+            _ => Said::Refused,
         }
     }
 
@@ -186,7 +211,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         let name = self.witnesses.get(at)?.key.name.clone();
         let outcome = match &said {
             Said::Cosigned(_) => "cosigned",
-            Said::Conflict => "conflict",
+            Said::Refused => "refused",
+            Said::Conflict(_) => "conflict",
             Said::Nothing(why) => why,
         };
         metrics().witness_said(self.ledger.as_ref().origin(), &name, outcome);
@@ -197,9 +223,18 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
                 }
                 Some((name, line))
             }
-            Said::Conflict => {
+            Said::Refused => {
+                tracing::warn!(
+                    witness = name,
+                    "says that this log does not continue what it cosigned, and shows no checkpoint that proves it; it is asked again"
+                );
+                None
+            }
+            Said::Conflict(checkpoint) => {
                 tracing::error!(
                     witness = name,
+                    size = checkpoint.size,
+                    root = hex::encode(checkpoint.root),
                     "has cosigned a tree that this log does not continue: the log was forked, or went back; see docs/operations.md"
                 );
                 None
@@ -231,12 +266,12 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
 /// What a witness says to a request; or the size at which it says that it stands.
 async fn first_answer(
     witness: &Asked,
-    post: &Post,
+    ask: &Ask,
     target: &SignedCheckpoint,
     request: String,
 ) -> Result<Said, u64> {
     let text = target.note.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
-    Ok(match post(witness.clone(), request).await {
+    Ok(match ask(witness.clone(), Question::AddCheckpoint(request)).await {
         Ok((200, body)) => {
             let mut lines = body.lines().take(LINES_MAX);
             let own = lines.find(|line| matches!(witness.key.check(&text, line), Ok(Some(_))));
@@ -244,9 +279,9 @@ async fn first_answer(
         }
         Ok((409, body)) => match body.trim_end().parse() {
             Ok(size) => return Err(size),
-            Err(_) => Said::Conflict,
+            Err(_) => Said::Refused,
         },
-        Ok((422, _)) => Said::Conflict,
+        Ok((422, _)) => Said::Refused,
         Ok((403 | 404, _)) => Said::Nothing("unknown_here"),
         Ok(_) => Said::Nothing("failed"),
         Err(error) => {

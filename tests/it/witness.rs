@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// The real binary as a witness of one log.
 struct Running {
@@ -283,4 +284,78 @@ async fn a_log_that_is_forked_is_found_out() {
     };
     assert_eq!(verify(&harness, "true.tar.zst"), Some(0));
     assert_eq!(verify(&forked, "forked.tar.zst"), Some(4));
+}
+
+/// What a witness answers that does not keep to the truth: status and body to a request, and the checkpoint that it shows.
+type Lie = Arc<Mutex<(u16, String, Option<String>)>>;
+
+async fn lying(lie: Lie) -> std::net::SocketAddr {
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    let (asked, shown) = (Arc::clone(&lie), lie);
+    let answer = move || {
+        let (status, body, _) = asked.lock().unwrap().clone();
+        std::future::ready((StatusCode::from_u16(status).unwrap(), body))
+    };
+    let show = move || {
+        let note = shown.lock().unwrap().2.clone();
+        std::future::ready(note.ok_or(StatusCode::NOT_FOUND))
+    };
+    let router =
+        axum::Router::new().route("/add-checkpoint", post(answer)).route("/checkpoint/{log}", get(show));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    at
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_that_claims_a_fork_is_believed_when_it_shows_the_checkpoint() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let mut stopped = Running::start(&folders.path().join("liar"), &key.to_string(), "127.0.0.1:0");
+    stopped.kill();
+    let lie: Lie = Arc::new(Mutex::new((500, String::new(), None)));
+    let url = format!("http://{}", lying(Arc::clone(&lie)).await);
+    let harness = start(dir, 1, vec![WitnessConfig { url, ..stopped.asked() }]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "a").await;
+    let said = async |outcome: &str| {
+        let text = get(&harness, "/metrics").await;
+        let line = text.lines().find(|line| {
+            line.starts_with("sayso_witness_answers_total{")
+                && line.contains("witness=\"liar\"")
+                && line.contains(&format!("outcome=\"{outcome}\""))
+        });
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+    };
+    let more = async |outcome: &str| {
+        let before = said(outcome).await;
+        // One that was under way may still answer for what was said before.
+        until(|| async { said(outcome).await > before + 1 }).await;
+    };
+    let own = get(&harness, "/checkpoint").await;
+    let size = Checkpoint::open(&own, &key).unwrap().size;
+    let forged = |size: u64, seed: [u8; 32]| {
+        let signer = ed25519_dalek::SigningKey::from_bytes(&seed);
+        Checkpoint { origin: key.name.clone(), size, root: [7; 32] }.sign(&signer)
+    };
+    let shown =
+        [None, Some(own), Some(forged(1, [9; 32])), Some(forged(size + 1_000, [9; 32])), Some("x".into())];
+    for (status, body) in [(409, "1000000\n"), (409, "1\n"), (409, "x"), (422, "")] {
+        for shown in &shown {
+            *lie.lock().unwrap() = (status, body.to_owned(), shown.clone());
+            more("refused").await;
+            assert_eq!(said("conflict").await, 0, "{status} {body:?} {shown:?}");
+            write(&mut service, "ada", &format!("b{status}")).await;
+        }
+    }
+    // Other entries under the log's own key, or more than it has: that is proof.
+    let seed: [u8; 32] =
+        std::fs::read(harness.dir.path().join("secrets/log.key")).unwrap().try_into().unwrap();
+    for size in [1, 1_000_000] {
+        *lie.lock().unwrap() = (422, String::new(), Some(forged(size, seed)));
+        more("conflict").await;
+    }
+    write(&mut service, "ada", "c").await;
 }
