@@ -1,5 +1,6 @@
 //! Settings: typed, documented on their fields, validated once at start. Unknown keys are refused.
 
+mod addresses;
 mod controllers;
 mod credentials;
 mod door;
@@ -10,8 +11,9 @@ mod rights;
 mod telemetry;
 mod witnesses;
 
+pub use addresses::{has_userinfo, is_loopback, is_safe_url};
 pub use controllers::Another;
-pub use credentials::{Tls, Tokens};
+pub use credentials::{BuiltInTokens, Tls, Tokens};
 pub use door::{CallsConfig, DoorConfig};
 pub use limits::Limits;
 pub use organisation::Organisation;
@@ -43,6 +45,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// An issuer of bearer tokens beside, or instead of, the built-in one.
     pub tokens: Option<Tokens>,
+    /// Bearer tokens of the built-in issuer.
+    pub built_in_tokens: BuiltInTokens,
     /// Who the controller is, as people are told.
     pub organisation: Organisation,
     /// Whose bounds are taken.
@@ -146,6 +150,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7118)),
             tls: None,
             tokens: None,
+            built_in_tokens: BuiltInTokens::default(),
             organisation: Organisation::default(),
             bounds: TierKeyNames::default(),
             pkcs11: None,

@@ -16,7 +16,7 @@ use tonic::codegen::http::{Request, StatusCode, Uri};
 
 /// How long it may take.
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// How large it may be.
+/// How large it may be, unless less is said.
 const BYTES_MAX: usize = 1 << 20;
 
 /// Why there is no document.
@@ -35,7 +35,15 @@ impl FetchError {
 /// # Errors
 /// It can't be had, takes more than 10 seconds, or is larger than 1 MiB.
 pub async fn fetch(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> {
-    let fetching = exchange(url, ca, None);
+    fetch_at_most(url, ca, BYTES_MAX).await
+}
+
+/// As [`fetch`], of so many bytes at most.
+///
+/// # Errors
+/// It can't be had, takes more than 10 seconds, or is larger.
+pub async fn fetch_at_most(url: &str, ca: Option<&Path>, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+    let fetching = exchange(url, ca, None, bytes_max);
     let answer = tokio::time::timeout(TIME_MAX, fetching).await;
     let (status, body) = answer.map_err(|_| FetchError("took too long".into()))??;
     if status == StatusCode::OK { Ok(body) } else { Err(FetchError(format!("status {}", status.as_u16()))) }
@@ -46,7 +54,7 @@ pub async fn fetch(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> 
 /// # Errors
 /// There is no answer within 10 seconds, or it is larger than 1 MiB, or no text.
 pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, String), FetchError> {
-    let posting = exchange(url, ca, Some(body));
+    let posting = exchange(url, ca, Some(body), BYTES_MAX);
     let answer = tokio::time::timeout(TIME_MAX, posting).await;
     let (status, body) = answer.map_err(|_| FetchError("took too long".into()))??;
     Ok((status.as_u16(), String::from_utf8(body).map_err(FetchError::because)?))
@@ -54,7 +62,12 @@ pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, St
 
 type Answer = (StatusCode, Vec<u8>);
 
-async fn exchange(url: &str, ca: Option<&Path>, body: Option<String>) -> Result<Answer, FetchError> {
+async fn exchange(
+    url: &str,
+    ca: Option<&Path>,
+    body: Option<String>,
+    bytes_max: usize,
+) -> Result<Answer, FetchError> {
     let uri: Uri = url.parse().map_err(FetchError::because)?;
     let host = uri.host().ok_or_else(|| FetchError("no host".into()))?.trim_matches(['[', ']']).to_owned();
     let is_tls = uri.scheme_str() == Some("https");
@@ -63,14 +76,15 @@ async fn exchange(url: &str, ca: Option<&Path>, body: Option<String>) -> Result<
     if !is_tls {
         let local = tcp.peer_addr().map_err(FetchError::because)?.ip().is_loopback();
         return if local {
-            send(tcp, &uri, body).await
+            send(tcp, &uri, body, bytes_max).await
         } else {
             Err(FetchError("only https beyond this machine".into()))
         };
     }
     let name = ServerName::try_from(host).map_err(FetchError::because)?;
     let connector = TlsConnector::from(Arc::new(trusting(ca)?));
-    send(connector.connect(name, tcp).await.map_err(FetchError::because)?, &uri, body).await
+    let tls = connector.connect(name, tcp).await.map_err(FetchError::because)?;
+    send(tls, &uri, body, bytes_max).await
 }
 
 fn trusting(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
@@ -88,7 +102,7 @@ fn trusting(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn send<S>(stream: S, uri: &Uri, body: Option<String>) -> Result<Answer, FetchError>
+async fn send<S>(stream: S, uri: &Uri, body: Option<String>, bytes_max: usize) -> Result<Answer, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -105,7 +119,7 @@ where
     let request = request.header("host", host).body(body).map_err(FetchError::because)?;
     let answer = sender.send_request(request).await.map_err(FetchError::because)?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await.map_err(FetchError::because)?;
+    let body = Limited::new(answer.into_body(), bytes_max).collect().await.map_err(FetchError::because)?;
     connection.abort();
     Ok((status, body.to_bytes().to_vec()))
 }

@@ -146,14 +146,19 @@ pub fn policy(bytes: &[u8]) {
 /// A bearer token, for either kind of issuer.
 pub fn token(bytes: &[u8]) {
     static CHECKS: OnceLock<api::Tokens> = OnceLock::new();
-    let rules = || api::TokenRules { issuer: "i".into(), audience: "a".into(), controller: "dev".into() };
+    let rules = || api::TokenRules {
+        issuer: "i".into(),
+        audience: "a".into(),
+        controller: "dev".into(),
+        stale_ms_max: u64::MAX,
+    };
     let tokens = CHECKS.get_or_init(|| {
         let tokens = api::Tokens::new(rules(), Arc::new(SystemClock));
-        let _known = tokens.replace_keys(JWKS);
+        let _known = tokens.replace_keys(JWKS, 0);
         tokens
     });
     let _verdict = tokens.authenticate(&String::from_utf8_lossy(bytes)).is_ok();
-    let _other = api::Tokens::new(rules(), Arc::new(SystemClock)).replace_keys(bytes).is_ok();
+    let _other = api::Tokens::new(rules(), Arc::new(SystemClock)).replace_keys(bytes, 0).is_ok();
 }
 
 /// The example of RFC 8037, appendix A.2.

@@ -26,6 +26,12 @@ const ISSUER: &str = "sayso";
 /// Longest name of a caller.
 const NAME_BYTES_MAX: usize = 256;
 
+/// How far the clock of whoever made a token may be ahead of ours, seconds.
+pub(super) const LEEWAY_S: u64 = 60;
+
+/// How long a token of the built-in issuer may live unless configured, seconds: 90 days.
+const LIFE_S_MAX: u64 = 90 * 86_400;
+
 /// What a token says.
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -35,6 +41,11 @@ struct Claims {
     role: String,
     sub: String,
     exp: u64,
+    /// When it was made. Tokens of earlier versions don't say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
 }
 
 /// Why there is no caller. Carries nothing of the token.
@@ -82,6 +93,7 @@ pub struct Issuer {
     decoding: DecodingKey,
     controller: String,
     clock: SharedClock,
+    life_s_max: u64,
     /// Owned by `authenticate`.
     remembered: Remembered<Verified>,
 }
@@ -105,15 +117,28 @@ impl Issuer {
             decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
             controller: controller.to_owned(),
             clock,
+            life_s_max: LIFE_S_MAX,
             remembered: Remembered::default(),
         })
+    }
+
+    /// The same issuer, whose tokens live `seconds` at most instead of 90 days.
+    #[must_use]
+    pub fn with_longest_life(self, seconds: u64) -> Self {
+        Self { life_s_max: seconds, ..self }
     }
 
     /// A token for `role`, named `name` (for a subject: the controller's id of the person), for `seconds`.
     ///
     /// # Errors
-    /// The name is empty or the role can't be had by a credential.
+    /// The name is empty, the role can't be had by a credential, or the token would live longer than it may.
     pub fn mint(&self, role: Role, name: &str, seconds: u64) -> Result<String, CredentialError> {
+        if seconds > self.life_s_max {
+            return Err(CredentialError::Mint(
+                "it would live longer than `built_in_tokens.days_max` allows (90 days unless configured)",
+            ));
+        }
+        let now_s = self.now_s();
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(CredentialError::Mint("the name must have 1 to 256 bytes"));
         }
@@ -123,7 +148,9 @@ impl Issuer {
             controller: self.controller.clone(),
             role: role_name(role).ok_or(CredentialError::Mint("no such role"))?.into(),
             sub: name.into(),
-            exp: self.now_s().saturating_add(seconds),
+            exp: now_s.saturating_add(seconds),
+            iat: Some(now_s),
+            nbf: None,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.encoding)
             .map_err(|_| CredentialError::Mint("signing failed"))
@@ -132,7 +159,8 @@ impl Issuer {
     /// The caller behind a token.
     ///
     /// # Errors
-    /// The token is malformed, expired, from another issuer, for another controller, or its signature does not hold.
+    /// The token is malformed, expired, not valid yet, of a longer life than is allowed, from another issuer, for another
+    /// controller, or its signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
         let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
@@ -157,17 +185,29 @@ impl Issuer {
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, u64), CredentialError> {
+        header_of(token)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Expiry is checked below, against the injected clock.
+        // Times are checked below, against the injected clock.
         validation.validate_exp = false;
+        validation.validate_nbf = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
             .map_err(|_| CredentialError::Invalid("malformed, or not from this issuer"))?
             .claims;
-        if claims.exp <= self.now_s() {
+        let now_s = self.now_s();
+        if claims.exp <= now_s {
             return Err(CredentialError::Invalid("expired; get a new token"));
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > now_s.saturating_add(LEEWAY_S)) {
+            return Err(CredentialError::Invalid("not valid yet"));
+        }
+        // Of a token that does not say when it was made, or says a time to come, the rest of its life counts.
+        let since_s = claims.iat.unwrap_or(now_s).min(now_s);
+        if claims.exp.saturating_sub(since_s) > self.life_s_max {
+            let message = "it lives longer than `built_in_tokens.days_max` allows; get a new token";
+            return Err(CredentialError::Invalid(message));
         }
         if claims.controller != self.controller {
             return Err(CredentialError::Elsewhere);
@@ -179,6 +219,19 @@ impl Issuer {
     fn now_s(&self) -> u64 {
         self.clock.now_ms() / 1000
     }
+}
+
+/// The header of a token of any issuer.
+///
+/// # Errors
+/// It is malformed, or demands that extensions be understood (`crit`, RFC 7515, 4.1.11): none is understood here.
+pub(super) fn header_of(token: &str) -> Result<Header, CredentialError> {
+    let malformed = CredentialError::Invalid("malformed");
+    let header = jsonwebtoken::decode_header(token).map_err(|_| malformed)?;
+    if header.crit.is_some() {
+        return Err(CredentialError::Invalid("its header has `crit`, and no extension is understood here"));
+    }
+    Ok(header)
 }
 
 /// The caller of a role and a name; a subject's name is the controller's id of the person.
@@ -319,7 +372,7 @@ impl Credentials {
             let shown = peer.and_then(|peer| peer.shown.as_ref());
             let shown = shown.ok_or(CredentialError::Missing)?;
             let validity = Validity::Certificate(Arc::clone(shown));
-            let (number, caller) = self.of_certificate(shown.names().iter())?;
+            let (number, caller) = self.of_certificate(shown.names())?;
             let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
             validity.check(trusted.clock.now_ms())?;
             return Ok((number, Arc::new(caller), Watched::new(validity, Arc::clone(&trusted.clock))));
@@ -347,14 +400,13 @@ impl Credentials {
         self.trusted.iter().position(|trusted| trusted.controller == controller)
     }
 
-    /// `spiffe://<ledger>/<controller>/<role>/<name>`; of several such names none counts.
-    fn of_certificate<'a>(
-        &self,
-        names: impl Iterator<Item = &'a String>,
-    ) -> Result<(usize, Caller), CredentialError> {
-        let mut named = names.filter_map(|name| name.strip_prefix("spiffe://"));
-        let (name, None) = (named.next().ok_or(CredentialError::Missing)?, named.next()) else {
-            return Err(CredentialError::Invalid("the certificate has several names"));
+    /// `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the certificate (SPIFFE X.509-SVID, 2): of
+    /// several, nothing says which one is meant.
+    fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
+        let name = match names {
+            [] => return Err(CredentialError::Missing),
+            [name] => name.strip_prefix("spiffe://").ok_or(CredentialError::Missing)?,
+            _ => return Err(CredentialError::Invalid("the certificate has several URI names")),
         };
         let rest = name.strip_prefix(self.ledger.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let rest = rest.ok_or(CredentialError::Invalid("the certificate is for another ledger"))?;
@@ -426,6 +478,21 @@ mod tests {
         for token in [expired, foreign, elsewhere, tampered, String::new(), "a.b.c".into()] {
             assert!(ours.authenticate(&token).is_err());
         }
+    }
+
+    #[test]
+    fn a_token_lives_no_longer_than_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = issuer(dir.path(), "acme");
+        let long = ours.mint(Role::Service, "tutor", LIFE_S_MAX).unwrap();
+        assert!(ours.authenticate(&long).is_ok());
+        assert!(ours.mint(Role::Service, "tutor", LIFE_S_MAX + 1).is_err());
+        let short = issuer(dir.path(), "acme").with_longest_life(86_400);
+        assert!(short.authenticate(&long).is_err(), "it was made when more was allowed");
+        let longer = issuer(dir.path(), "acme").with_longest_life(2 * LIFE_S_MAX);
+        let very_long = longer.mint(Role::Service, "tutor", 2 * LIFE_S_MAX).unwrap();
+        assert!(longer.authenticate(&very_long).is_ok());
+        assert!(ours.authenticate(&very_long).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod convert;
 mod credential;
 mod grant;
 mod held;
+mod jwks;
 mod known;
 mod operator;
 mod profile;
@@ -25,6 +26,7 @@ mod validity;
 pub use auth::REQUEST_ID;
 pub use calls::{CallBounds, CallsOptions};
 pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
+pub use jwks::JWKS_BYTES_MAX;
 pub use roles::methods;
 pub use tokens::{TokenRules, Tokens};
 

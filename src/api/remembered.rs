@@ -1,6 +1,6 @@
 //! Verified tokens remembered, so that a signature is checked once and not at every call.
 
-use super::tokens::TrustedKey;
+use super::jwks::TrustedKey;
 use crate::app::Caller;
 use lru::LruCache;
 use sha2::{Digest, Sha256};

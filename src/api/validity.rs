@@ -2,8 +2,9 @@
 //! looks every so often.
 
 use super::credential::CredentialError;
+use super::jwks::TrustedKey;
 use super::status;
-use super::tokens::{Tokens, TrustedKey};
+use super::tokens::Tokens;
 use crate::clock::{Clock, CredentialClock};
 use crate::tls::Shown;
 use std::pin::Pin;
@@ -38,9 +39,7 @@ impl Validity {
             return Err(lapsed("the token has expired; get a new one and call again"));
         }
         match self {
-            Self::Key(_, tokens, key) if !tokens.trusts(key) => {
-                Err(lapsed("the key of the token is trusted no longer; get a new token and call again"))
-            }
+            Self::Key(_, tokens, key) => tokens.trusts(key),
             Self::Certificate(shown) if !shown.is_good(now_ms) => Err(lapsed(
                 "the certificate has expired or was taken back; get a new one, connect and call again",
             )),

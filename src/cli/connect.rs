@@ -2,9 +2,11 @@
 
 use super::error::CliError;
 use super::layout::Layout;
+use crate::config::{has_userinfo, is_loopback};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tonic::codegen::http::Uri;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -43,6 +45,9 @@ pub(super) struct Connection {
     /// Whether --data stands on the command line itself.
     #[arg(skip)]
     pub is_data_given: bool,
+    /// Send the token over an http:// address of another machine, where anybody on the way can read and use it.
+    #[arg(long, global = true)]
+    pub insecure: bool,
     /// Role to call as, with the tokens in --data. Default: whichever the command is for.
     #[arg(id = "as", long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
@@ -123,14 +128,26 @@ impl Connection {
             (Some(_), Some(_)) => Err(CliError::usage(
                 "--as picks a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
             )),
-            (Some(path), None) => read_token(path),
+            (Some(path), None) => self.token_in(path),
             (None, named) => self.dev_bearer(named.as_deref().unwrap_or(role)),
         }
     }
 
     /// The token of a role in the data folder of a `--dev` daemon.
     pub fn dev_bearer(&self, role: &str) -> Result<Bearer, CliError> {
-        read_token(&dev_token(&self.data, role))
+        self.token_in(&dev_token(&self.data, role))
+    }
+
+    /// The token in a file, unless it would be sent in clear beyond this machine.
+    fn token_in(&self, path: &Path) -> Result<Bearer, CliError> {
+        let uri: Uri = self.addr.parse().map_err(|_| not_a_url())?;
+        if !self.insecure && uri.scheme_str() == Some("http") && !is_loopback(&uri) {
+            return Err(CliError::usage(
+                "--addr is an http:// address of another machine: the token would be sent in clear; use https://, or --insecure to \
+                 send it all the same",
+            ));
+        }
+        read_token(path)
     }
 }
 
@@ -138,7 +155,11 @@ fn endpoint(addr: &str) -> Result<Endpoint, CliError> {
     let is_url = |addr: &&str| ["http://", "https://"].iter().any(|scheme| addr.starts_with(scheme));
     let endpoint = Some(addr).filter(is_url).map(str::to_owned);
     let endpoint = endpoint.and_then(|addr| Endpoint::from_shared(addr).ok());
-    endpoint.ok_or_else(|| CliError::usage("--addr must be a URL like http://127.0.0.1:7117"))
+    endpoint.filter(|endpoint| !has_userinfo(endpoint.uri())).ok_or_else(not_a_url)
+}
+
+fn not_a_url() -> CliError {
+    CliError::usage("--addr must be a URL like http://127.0.0.1:7117, without a user name or password")
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>, CliError> {
@@ -204,7 +225,7 @@ mod tests {
     #[test]
     fn addresses_are_urls() {
         assert!(endpoint("http://127.0.0.1:7117").is_ok() && endpoint("https://example.org").is_ok());
-        for bad in ["127.0.0.1:7117", "", "http://", "unix:/tmp/socket"] {
+        for bad in ["127.0.0.1:7117", "", "http://", "unix:/tmp/socket", "https://me:secret@example.org"] {
             assert!(endpoint(bad).is_err(), "{bad}");
         }
     }
@@ -218,13 +239,14 @@ mod tests {
         std::fs::write(&dev, "of-the-role\n").unwrap();
         std::fs::write(&path, "named\n").unwrap();
         let at = |token_file: Option<&PathBuf>, role: Option<&str>| Connection {
-            addr: String::new(),
+            addr: "http://127.0.0.1:7117".into(),
             ca: None,
             cert: None,
             tls_key: None,
             token_file: token_file.cloned(),
             data: folder.path().to_owned(),
             is_data_given: false,
+            insecure: false,
             role: role.map(str::to_owned),
         };
         let token = |at: &Connection| {
@@ -234,6 +256,14 @@ mod tests {
         assert_eq!(token(&at(Some(&path), None)).unwrap(), "Bearer named");
         assert!(token(&at(Some(&path), Some("steward"))).unwrap_err().to_string().contains("only one"));
         assert!(token(&at(None, Some("auditor"))).unwrap_err().to_string().contains("serve --dev"));
+        let far = |addr: &str, insecure| Connection { addr: addr.into(), insecure, ..at(Some(&path), None) };
+        for addr in ["http://10.0.0.1:7117", "http://sayso.example:7117", "http://127.0.0.1.example"] {
+            assert!(token(&far(addr, false)).unwrap_err().to_string().contains("--insecure"), "{addr}");
+            assert_eq!(token(&far(addr, true)).unwrap(), "Bearer named");
+        }
+        for addr in ["https://sayso.example:7117", "http://[::1]:7117", "http://localhost:7117"] {
+            assert_eq!(token(&far(addr, false)).unwrap(), "Bearer named");
+        }
         std::fs::write(&path, " \n").unwrap();
         assert!(token(&at(Some(&path), None)).unwrap_err().to_string().contains("holds no token"));
     }

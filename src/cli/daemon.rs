@@ -98,7 +98,8 @@ pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError
     let secrets = Layout::new(&config.data).secrets();
     make_private_dir(&secrets)?;
     check_secrets(&secrets)?;
-    Ok(Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?)
+    let issuer = Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?;
+    Ok(issuer.with_longest_life(u64::from(config.built_in_tokens.days_max).saturating_mul(86_400)))
 }
 
 /// Keys of the tiers of bounds for development: those that the configuration does not name are made, or found again, in
@@ -222,7 +223,7 @@ impl Daemon {
             let (time, until) = (Arc::clone(&served.time) as _, wait(stopped.clone()));
             let asking = async move { witnessing::ask(&settings, asking, time, until).await };
             self.tasks.push(tokio::spawn(asking));
-            renew::keep_tokens(config, served.tokens.clone(), stopped.clone());
+            renew::keep_tokens(config, served.tokens.clone(), Arc::clone(clock), stopped.clone());
         }
     }
 

@@ -76,6 +76,7 @@ impl Story<'_> {
             token_file: None,
             data: self.data.to_owned(),
             is_data_given: false,
+            insecure: false,
             role: None,
         }
     }

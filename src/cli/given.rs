@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Flags that say how a daemon is called, by their ids.
-const CALLING: [&str; 7] = ["addr", "ca", "cert", "tls_key", "token_file", "data", "as"];
+const CALLING: [&str; 8] = ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 /// Commands that call no daemon, and which of these flags they take all the same.
 const CALL_NOBODY: [(&str, &[&str]); 9] = [
     ("serve", &["data"]),
@@ -135,6 +135,7 @@ mod tests {
             ("--token-file a", "token_file"),
             ("--data a", "data"),
             ("--as steward", "as"),
+            ("--insecure", "insecure"),
         ] {
             for (line, command) in [
                 ("serve", "serve"),

@@ -80,6 +80,11 @@ impl Layout {
         self.0.join("checkpoint")
     }
 
+    /// The last keys that an issuer of tokens published.
+    pub(super) fn issuer_keys(&self) -> PathBuf {
+        self.0.join("issuer-keys.json")
+    }
+
     /// What `--dev` leaves for people: tokens and the verifier key.
     #[must_use]
     pub fn dev(&self) -> PathBuf {

@@ -21,6 +21,7 @@ mod grant;
 mod harden;
 mod hold;
 mod import;
+mod issuer_keys;
 mod keys;
 mod layout;
 mod output;

@@ -1,42 +1,80 @@
 //! Keeps up with certificates and keys that change while the daemon runs.
 
 use super::daemon::{DaemonError, wait};
+use super::issuer_keys::KeySource;
 use crate::api::{TokenRules, Tokens};
-use crate::clock::SharedClock;
-use crate::config::{self, Config};
-use crate::fetch::fetch;
+use crate::clock::{SharedClock, Stopwatch};
+use crate::config::Config;
+use crate::telemetry::metrics;
 use crate::tls::Certificates;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The checker of another issuer's tokens, with its keys.
+/// How far the clock may have been ahead when keys were kept, milliseconds.
+const CLOCK_LEEWAY_MS: u64 = 60_000;
+
+/// The checker of another issuer's tokens, with its keys: those that it publishes now, or where it can't be reached, the last
+/// ones that were kept.
 ///
 /// # Errors
-/// The keys can't be had: a daemon that lets nobody in should not look as if it ran.
+/// There are neither: a daemon that lets nobody in should not look as if it ran.
 pub(super) async fn tokens(config: &Config, clock: SharedClock) -> Result<Option<Arc<Tokens>>, DaemonError> {
-    let Some(from) = &config.tokens else { return Ok(None) };
+    let Some(source) = KeySource::of(config) else { return Ok(None) };
     let rules = TokenRules {
-        issuer: from.issuer.clone(),
-        audience: from.audience.clone(),
+        issuer: source.settings().issuer.clone(),
+        audience: source.settings().audience.clone(),
         controller: config.controller.clone(),
+        stale_ms_max: source.settings().stale_s_max.saturating_mul(1_000),
     };
-    let tokens = Tokens::new(rules, clock);
-    let keys = read_keys(from).await.map_err(DaemonError::Keys)?;
-    tokens.replace_keys(&keys)?;
+    let tokens = Tokens::new(rules, Arc::clone(&clock));
+    let now_ms = clock.now_ms();
+    let fetched = match source.read().await {
+        Ok(jwks) => tokens.replace_keys(&jwks, now_ms).map(|_| jwks).map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match fetched {
+        Ok(jwks) => {
+            keep(&source, &jwks, now_ms);
+            say_if_empty(&tokens);
+        }
+        Err(error) => start_from_kept(&source, &tokens, now_ms, error)?,
+    }
+    say_standing(&config.controller, &tokens);
     Ok(Some(Arc::new(tokens)))
 }
 
-async fn read_keys(from: &config::Tokens) -> Result<Vec<u8>, String> {
-    match (&from.jwks_file, &from.jwks_url) {
-        (Some(path), _) => {
-            tokio::fs::read(path).await.map_err(|error| format!("`{}`: {error}", path.display()))
-        }
-        (None, Some(url)) => {
-            fetch(url, from.jwks_ca.as_deref()).await.map_err(|error| format!("`{url}`: {error}"))
-        }
-        (None, None) => Err("neither `jwks_file` nor `jwks_url` is given".into()),
+/// Takes the keys that were kept; `error` says why there are no newer ones.
+fn start_from_kept(
+    source: &KeySource,
+    tokens: &Tokens,
+    now_ms: u64,
+    error: String,
+) -> Result<(), DaemonError> {
+    let kept = source.kept().map_err(|kept| DaemonError::Keys(format!("{error}; the kept keys: {kept}")))?;
+    // How old keys of a time to come are, nothing says.
+    let kept = kept.filter(|kept| kept.fetched_ms <= now_ms.saturating_add(CLOCK_LEEWAY_MS));
+    let kept = kept.ok_or(DaemonError::Keys(error.clone()))?;
+    tokens.replace_keys(kept.jwks.as_bytes(), kept.fetched_ms)?;
+    let (trusted, age_ms) = tokens.standing();
+    tracing::error!(
+        error,
+        trusted,
+        age_s = age_ms / 1_000,
+        "the issuer's keys can't be fetched; the daemon starts from the last ones that it kept"
+    );
+    Ok(())
+}
+
+fn keep(source: &KeySource, jwks: &[u8], fetched_ms: u64) {
+    if let Err(error) = source.keep(jwks, fetched_ms) {
+        tracing::error!(%error, "the issuer's keys can't be kept; without the issuer the daemon will not start");
     }
+}
+
+fn say_standing(controller: &str, tokens: &Tokens) {
+    let (trusted, age_ms) = tokens.standing();
+    metrics().issuer_keys(controller, trusted, Duration::from_millis(age_ms));
 }
 
 /// Looks at certificates again and again, until the daemon stops. What can't be used is said and the old is kept.
@@ -63,23 +101,65 @@ pub(super) fn keep_certificates(
 }
 
 /// As [`keep_certificates`], for the keys of an issuer of tokens.
-pub(super) fn keep_tokens(config: &Config, tokens: Option<Arc<Tokens>>, stopped: watch::Receiver<bool>) {
-    let (Some(tokens), Some(from)) = (tokens, config.tokens.clone()) else { return };
-    let every = Duration::from_secs(from.refresh_s);
+pub(super) fn keep_tokens(
+    config: &Config,
+    tokens: Option<Arc<Tokens>>,
+    clock: SharedClock,
+    stopped: watch::Receiver<bool>,
+) {
+    let (Some(tokens), Some(source)) = (tokens, KeySource::of(config)) else { return };
+    let controller = config.controller.clone();
+    let every = Duration::from_secs(source.settings().refresh_s);
+    // Often enough that a start from the kept keys takes them for hardly older than they are.
+    let keep_every = Duration::from_secs(source.settings().stale_s_max / 24);
     let renewing = async move {
+        let mut kept = Stopwatch::start();
         loop {
             tokio::time::sleep(every).await;
-            let read = read_keys(&from).await;
-            match read.and_then(|keys| tokens.replace_keys(&keys).map_err(|error| error.to_string())) {
-                Ok(true) => tracing::info!("new issuer keys are in use"),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(%error, "issuer keys can't be renewed; the old ones stay in use")
+            let fetched_ms = clock.now_ms();
+            let read = source.read().await;
+            let taken = read.and_then(|jwks| {
+                let is_new = tokens.replace_keys(&jwks, fetched_ms).map_err(|error| error.to_string())?;
+                Ok((is_new, jwks))
+            });
+            match taken {
+                Ok((is_new, jwks)) => {
+                    if is_new || kept.elapsed() >= keep_every {
+                        keep(&source, &jwks, fetched_ms);
+                        kept = Stopwatch::start();
+                    }
+                    if is_new {
+                        tracing::info!(trusted = tokens.standing().0, "new issuer keys are in use");
+                        say_if_empty(&tokens);
+                    }
                 }
+                Err(error) => say_old(&tokens, &error),
             }
+            say_standing(&controller, &tokens);
         }
     };
     tokio::spawn(until_stopped(renewing, stopped));
+}
+
+fn say_if_empty(tokens: &Tokens) {
+    if tokens.standing().0 == 0 {
+        tracing::error!("the issuer publishes no key that can be used; nobody with its tokens is let in");
+    }
+}
+
+fn say_old(tokens: &Tokens, error: &str) {
+    let (trusted, age_ms) = tokens.standing();
+    let age_s = age_ms / 1_000;
+    if trusted == 0 {
+        tracing::error!(error, age_s, "issuer keys can't be renewed; nobody with its tokens is let in");
+    } else {
+        tracing::error!(
+            error,
+            trusted,
+            age_s,
+            "issuer keys can't be renewed; the old ones stay in use for now"
+        );
+    }
 }
 
 async fn until_stopped(task: impl Future<Output = ()>, stopped: watch::Receiver<bool>) {

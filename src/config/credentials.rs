@@ -1,6 +1,6 @@
 //! Certificates, and issuers of tokens.
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, is_safe_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -45,6 +45,10 @@ pub struct Tokens {
     /// trusted for so long at most, unless the issuer can't be reached.
     #[serde(default = "refresh_s")]
     pub refresh_s: u64,
+    /// How long the last keys are trusted while no newer ones can be had, seconds since they were fetched, restarts of the
+    /// daemon included; then nobody with a token of this issuer is let in. `refresh_s` to 2,592,000; 86,400 by default.
+    #[serde(default = "stale_s_max")]
+    pub stale_s_max: u64,
     /// Whether tokens of the built-in issuer are still taken.
     #[serde(default)]
     pub built_in: bool,
@@ -52,6 +56,27 @@ pub struct Tokens {
 
 fn refresh_s() -> u64 {
     60
+}
+
+fn stale_s_max() -> u64 {
+    86_400
+}
+
+/// Longest time that keys may be trusted without being fetched again, seconds: 30 days.
+const STALE_S_MAX: u64 = 2_592_000;
+
+/// Bearer tokens of the built-in issuer, of each controller.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuiltInTokens {
+    /// How long a token may live, days: longer ones are neither made nor taken. 1 to 3,650; 90 by default.
+    pub days_max: u32,
+}
+
+impl Default for BuiltInTokens {
+    fn default() -> Self {
+        Self { days_max: 90 }
+    }
 }
 
 impl Config {
@@ -66,14 +91,20 @@ impl Config {
             let judged = tls.client_ca.is_some() || tls.client_crls.is_empty();
             bound(judged, "tls.client_crls", "given with `client_ca` only")?;
         }
+        let days = self.built_in_tokens.days_max;
+        bound((1..=3_650).contains(&days), "built_in_tokens.days_max", "1 to 3,650")?;
         let Some(tokens) = &self.tokens else { return Ok(()) };
         bound(seconds.contains(&tokens.refresh_s), "tokens.refresh_s", "1 to 86,400")?;
+        let stale = tokens.refresh_s..=STALE_S_MAX;
+        let bound_of_stale = "`tokens.refresh_s` to 2,592,000 (30 days)";
+        bound(stale.contains(&tokens.stale_s_max), "tokens.stale_s_max", bound_of_stale)?;
         bound(!tokens.issuer.is_empty(), "tokens.issuer", "what tokens have as `iss`")?;
         bound(!tokens.audience.is_empty(), "tokens.audience", "what tokens have as `aud`")?;
         let one = tokens.jwks_file.is_some() != tokens.jwks_url.is_some();
         bound(one, "tokens", "given either `jwks_file` or `jwks_url`")?;
-        let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        bound(tokens.jwks_url.as_ref().is_none_or(is_url), "tokens.jwks_url", "an https:// address")
+        let url = tokens.jwks_url.as_ref();
+        let bound_of_url = "an https:// address, or http:// on this machine, without a user name or password";
+        bound(url.is_none_or(|url| is_safe_url(url)), "tokens.jwks_url", bound_of_url)
     }
 }
 
@@ -95,6 +126,10 @@ mod tests {
             "jwks_file = 'a'\njwks_url = 'https://b'",
             "jwks_url = 'ftp://b'",
             "jwks_file = 'a'\nrefresh_s = 0",
+            "jwks_file = 'a'\nstale_s_max = 59",
+            "jwks_file = 'a'\nstale_s_max = 2_592_001",
+            "jwks_url = 'http://id.example/keys'",
+            "jwks_url = 'https://user:password@id.example/keys'",
         ] {
             assert!(with(bad).is_err(), "{bad}");
         }

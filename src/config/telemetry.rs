@@ -1,6 +1,6 @@
 //! Settings of what leaves for a collector.
 
-use super::ConfigError;
+use super::{ConfigError, is_safe_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// Where the collector takes OTLP over gRPC: `https://host:4317`, or `http://` on this machine.
+    /// Where the collector takes OTLP over gRPC: `https://host:4317`, or `http://` on this machine. No user name or
+    /// password in it.
     pub traces: Option<String>,
     /// Whom to trust there (PEM) instead of whom the system trusts.
     pub traces_ca: Option<PathBuf>,
@@ -29,10 +30,9 @@ impl TelemetryConfig {
         if !(0.0..=1.0).contains(&self.traces_ratio) {
             return wrong("telemetry.traces_ratio", "0 to 1");
         }
-        let at = self.traces.as_deref().unwrap_or("https://none");
-        let near = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"];
-        if !at.starts_with("https://") && !near.iter().any(|start| at.starts_with(start)) {
-            return wrong("telemetry.traces", "an https:// address, or http:// with a port on this machine");
+        if self.traces.as_deref().is_some_and(|traces| !is_safe_url(traces)) {
+            let bound = "an https:// address, or http:// on this machine, without a user name or password";
+            return wrong("telemetry.traces", bound);
         }
         Ok(())
     }
@@ -53,6 +53,9 @@ mod tests {
             "traces = 'http://collector.example:4317'",
             "traces = 'http://127.0.0.1.example:4317'",
             "traces = 'collector:4317'",
+            "traces = 'http://127.0.0.1:x@collector.example:4317'",
+            "traces = 'http://localhost:4317@collector.example'",
+            "traces = 'https://user:password@collector.example:4317'",
             "traces_ratio = 1.5",
             "traces_ratio = nan",
         ] {

@@ -1,6 +1,6 @@
 //! Who is asked to cosign checkpoints.
 
-use super::ConfigError;
+use super::{ConfigError, is_safe_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -47,8 +47,8 @@ impl Witnesses {
         bound((1..=count.max(1)).contains(&self.enough), "witnesses.enough", "1 to the number of witnesses")?;
         bound((1_000..=24 * hour).contains(&self.within_ms), "witnesses.within_ms", "1,000 to 86,400,000")?;
         bound((10..=hour).contains(&self.interval_ms), "witnesses.interval_ms", "10 to 3,600,000")?;
-        let is_url = |one: &WitnessConfig| one.url.starts_with("https://") || one.url.starts_with("http://");
-        bound(self.ask.iter().all(is_url), "witnesses.ask.url", "an http: or https: URL")?;
+        let bound_of_url = "an https:// address, or http:// on this machine, without a user name or password";
+        bound(self.ask.iter().all(|one| is_safe_url(&one.url)), "witnesses.ask.url", bound_of_url)?;
         let mut keys: Vec<&str> = self.ask.iter().map(|one| one.vkey.as_str()).collect();
         keys.sort_unstable();
         keys.dedup();

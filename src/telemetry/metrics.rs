@@ -128,6 +128,8 @@ pub struct Metrics {
     subjects: Family<[Label; 1], Gauge>,
     ready: Family<[Label; 1], Gauge>,
     witnesses: Witnessed,
+    issuer_keys: Family<[Label; 1], Gauge>,
+    issuer_keys_age: Family<[Label; 1], Gauge>,
     data_bytes: Gauge,
     free_bytes: Gauge,
     folder: OnceLock<PathBuf>,
@@ -176,6 +178,8 @@ impl Metrics {
             subjects: Family::default(),
             ready: Family::default(),
             witnesses: Witnessed::default(),
+            issuer_keys: Family::default(),
+            issuer_keys_age: Family::default(),
             data_bytes: Gauge::default(),
             free_bytes: Gauge::default(),
             folder: OnceLock::new(),
@@ -206,6 +210,17 @@ impl Metrics {
             self.cut_off.clone(),
         );
         to.register("handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
+        to.register(
+            "issuer_keys",
+            "Keys of the issuer of tokens that are trusted, of each controller that has another issuer",
+            self.issuer_keys.clone(),
+        );
+        to.register_with_unit(
+            "issuer_keys_age",
+            "Time since these keys were last fetched, as of the last attempt",
+            Unit::Seconds,
+            self.issuer_keys_age.clone(),
+        );
     }
 
     fn register_rights(&mut self) {
@@ -341,6 +356,13 @@ impl Metrics {
     /// A TLS handshake failed.
     pub fn handshake_failed(&self) {
         self.handshakes_failed.inc();
+    }
+
+    /// So many keys of a controller's issuer of tokens are trusted, and they were fetched so long ago.
+    pub fn issuer_keys(&self, controller: &str, trusted: usize, age: Duration) {
+        let of = [("controller", controller.to_owned())];
+        self.issuer_keys.get_or_create(&of).set(i64::try_from(trusted).unwrap_or(i64::MAX));
+        self.issuer_keys_age.get_or_create(&of).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// A connection was closed because of its bounds.

@@ -1,6 +1,7 @@
 //! TLS, certificates as credentials, and another issuer's tokens.
 
 use crate::harness::{config, sayso};
+use crate::rights::Ahead;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -12,6 +13,8 @@ use sayso::proto::{GetCheckpointRequest, GetStatsRequest, operator_service_clien
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
@@ -113,6 +116,11 @@ async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone(
         vec![format!("spiffe://{origin}/operator/a/b")],
         vec![format!("https://{origin}/operator/ops")],
         vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/steward/b")],
+        // Of two URI names none counts, whatever the other one is.
+        vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/operator/a")],
+        vec![format!("spiffe://{origin}/operator/a"), "spiffe://sayso.other/dev/steward/b".to_owned()],
+        vec![format!("spiffe://{origin}/operator/a"), format!("https://{origin}/operator/b")],
+        vec![format!("SPIFFE://{origin}/steward/b"), format!("spiffe://{origin}/operator/a")],
     ] {
         let channel = connect(&daemon, with(&clients, &names)).await.unwrap();
         assert_eq!(checkpoint(channel, None).await.unwrap_err().code(), Code::Unauthenticated, "{names:?}");
@@ -230,6 +238,7 @@ pub fn with_tokens(data: &Path, file: Option<PathBuf>, url: Option<String>) -> C
         jwks_url: url,
         jwks_ca: None,
         refresh_s: 1,
+        stale_s_max: 3_600,
         built_in: false,
     };
     Config { tokens: Some(tokens), ..config(data) }
@@ -298,22 +307,79 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
         }
     };
     tokio::time::timeout(Duration::from_secs(20), fallen).await.unwrap();
-    // What can't be used leaves the keys as they are.
-    std::fs::write(&file, r#"{"keys": []}"#).unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // What can't be read leaves the keys as they are: no set, too large, too deep, too many keys.
     let new = token(&keys[1].private, keys[1].algorithm, "ec", json!({}));
-    checkpoint(channel, Some(&new)).await.unwrap();
+    let deep = format!("{{\"keys\": [], \"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let many = json!({ "keys": vec![json!({}); 129] }).to_string();
+    for unreadable in ["{}".to_owned(), deep, many, format!("{{\"keys\": []}}{}", " ".repeat(256 << 10))] {
+        std::fs::write(&file, unreadable).unwrap();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        checkpoint(channel.clone(), Some(&new)).await.unwrap();
+    }
     daemon.stop().await.unwrap();
 }
 
+/// Waits until a token is let in, or is not.
+async fn until(channel: &Channel, token: &str, is_let_in: bool) {
+    let changed = async {
+        while checkpoint(channel.clone(), Some(token)).await.is_ok() != is_let_in {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
+}
+
+/// A moment that every clock of these tests is before.
+fn tomorrow() -> Value {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    json!({ "exp": now.as_secs() + 3 * 86_400 })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_come_from_a_url_too() {
+async fn an_issuer_that_is_silent_is_trusted_for_so_long_and_one_without_keys_not_at_all() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (keys, file) = (keys(), dir.path().join("jwks.json"));
+    let publish = |keys: &[&Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+    publish(&[&keys[0].public]);
+    let config = with_tokens(&dir.path().join("data"), Some(file.clone()), None);
+    let daemon = Daemon::start_with(&config, clock.clone()).await.unwrap();
+    let channel = plain(&daemon).await;
+    let known = token(&keys[0].private, keys[0].algorithm, "ed", tomorrow());
+    checkpoint(channel.clone(), Some(&known)).await.unwrap();
+    // It can't be reached: its keys count on, but not for longer than was set.
+    std::fs::remove_file(&file).unwrap();
+    clock.0.store(3_000_000, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    checkpoint(channel.clone(), Some(&known)).await.unwrap();
+    clock.0.store(3_700_000, Ordering::SeqCst);
+    let new =
+        token(&keys[0].private, keys[0].algorithm, "ed", json!({"sub": "new", "exp": tomorrow()["exp"]}));
+    for token in [&known, &new] {
+        let refused = checkpoint(channel.clone(), Some(token)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+        assert!(refused.message().contains("too old"), "{refused:?}");
+    }
+    // A set of keys that can't be read says nothing new.
+    std::fs::write(&file, "{}").unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(checkpoint(channel.clone(), Some(&known)).await.is_err());
+    publish(&[&keys[0].public]);
+    until(&channel, &known, true).await;
+    // No keys, or none that may verify: nobody.
+    for none in [vec![], vec![json!({"kty": "unheard-of"})]] {
+        publish(&none.iter().collect::<Vec<_>>());
+        until(&channel, &known, false).await;
+        publish(&[&keys[0].public]);
+        until(&channel, &known, true).await;
+    }
+    daemon.stop().await.unwrap();
+}
+
+/// Answers every request with the same body, as an issuer's server.
+async fn serve_keys(at: &str, body: String) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let dir = tempfile::tempdir().unwrap();
-    let keys = keys();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/keys?v=1", listener.local_addr().unwrap());
-    let body = json!({ "keys": [keys[1].public] }).to_string();
+    let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+    let at = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -321,15 +387,196 @@ async fn keys_come_from_a_url_too() {
             let count = stream.read(&mut asked).await.unwrap();
             assert!(String::from_utf8_lossy(&asked[..count]).starts_with("GET /keys?v=1 HTTP/1.1"));
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Who asked may be gone.
+            let _sent = stream.write_all(answer.as_bytes()).await;
         }
     });
+    (at, serving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_a_url_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = keys();
+    let (at, serving) = serve_keys("127.0.0.1:0", json!({ "keys": [keys[1].public] }).to_string()).await;
+    let url = format!("http://{at}/keys?v=1");
     let daemon = Daemon::start(&with_tokens(&dir.path().join("data"), None, Some(url))).await.unwrap();
     let good = token(&keys[1].private, keys[1].algorithm, "ec", json!({}));
     checkpoint(plain(&daemon).await, Some(&good)).await.unwrap();
     daemon.stop().await.unwrap();
     serving.abort();
-    // Nobody there: no daemon that lets nobody in.
+    // Nobody there, and no keys of before: no daemon that lets nobody in.
     let nowhere = with_tokens(&dir.path().join("other"), None, Some("http://127.0.0.1:1/keys".into()));
     assert!(Daemon::start(&nowhere).await.is_err());
+    // Nor where it answers with more than a set of keys can be.
+    let (at, serving) = serve_keys("127.0.0.1:0", format!("{{\"keys\": []}}{}", " ".repeat(256 << 10))).await;
+    let large = with_tokens(&dir.path().join("other"), None, Some(format!("http://{at}/keys?v=1")));
+    assert!(Daemon::start(&large).await.is_err());
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_starts_from_the_keys_that_it_kept_and_says_how_old_they_are() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let keys = keys();
+    let published = |key: &Key| json!({ "keys": [key.public] }).to_string();
+    let (at, serving) = serve_keys("127.0.0.1:0", published(&keys[1])).await;
+    let mut config = with_tokens(&dir.path().join("data"), None, Some(format!("http://{at}/keys?v=1")));
+    config.controller = "kept".into();
+    let claims = json!({"controller": "kept", "exp": tomorrow()["exp"]});
+    let good = token(&keys[1].private, keys[1].algorithm, "ec", claims.clone());
+    let start = async |config: &Config| Daemon::start_with(config, clock.clone()).await;
+    start(&config).await.unwrap().stop().await.unwrap();
+    // The identity provider goes down, and so does the daemon.
+    serving.abort();
+    let _ended = serving.await;
+    clock.0.store(1_800_000, Ordering::SeqCst);
+    let daemon = start(&config).await.unwrap();
+    let channel = plain(&daemon).await;
+    checkpoint(channel.clone(), Some(&good)).await.unwrap();
+    let metrics = crate::gate::http(daemon.http, "/metrics").await;
+    let age =
+        metrics.lines().find(|line| line.starts_with("sayso_issuer_keys_age_seconds{controller=\"kept\"}"));
+    let age: u64 = age.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((1_800..1_900).contains(&age), "{age}");
+    assert!(metrics.contains("sayso_issuer_keys{controller=\"kept\"} 1"));
+    // Restarts make no key younger.
+    clock.0.store(3_700_000, Ordering::SeqCst);
+    assert!(checkpoint(channel, Some(&good)).await.is_err());
+    daemon.stop().await.unwrap();
+    let daemon = start(&config).await.unwrap();
+    let channel = plain(&daemon).await;
+    assert_eq!(checkpoint(channel.clone(), Some(&good)).await.unwrap_err().code(), Code::Unauthenticated);
+    // It comes back with another key.
+    let (_, serving) = serve_keys(&at.to_string(), published(&keys[0])).await;
+    let new = token(&keys[0].private, keys[0].algorithm, "ed", claims.clone());
+    until(&channel, &new, true).await;
+    assert!(checkpoint(channel, Some(&good)).await.is_err());
+    // And goes down: what it has taken back stays taken back.
+    serving.abort();
+    let _ended = serving.await;
+    daemon.stop().await.unwrap();
+    let daemon = start(&config).await.unwrap();
+    let channel = plain(&daemon).await;
+    checkpoint(channel.clone(), Some(&new)).await.unwrap();
+    assert!(checkpoint(channel, Some(&good)).await.is_err());
+    daemon.stop().await.unwrap();
+    // Kept for one issuer and one source; and not where others may have changed them, or of a time to come.
+    let mut other = config.clone();
+    other.tokens.as_mut().unwrap().issuer = "https://other.example".into();
+    assert!(start(&other).await.is_err());
+    clock.0.store(0, Ordering::SeqCst);
+    assert!(start(&config).await.is_err());
+    clock.0.store(3_700_000, Ordering::SeqCst);
+    let file = config.data.join("issuer-keys.json");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(start(&config).await.is_err());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    start(&config).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_tokens_are_taken_for_what_they_say_that_they_are_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, file) = (keys(), dir.path().join("jwks.json"));
+    let publish = |keys: &[Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+    let saying = |key: &Key, kid: &str, change: Value| {
+        let mut public = key.public.clone();
+        public["kid"] = kid.into();
+        for (name, value) in change.as_object().unwrap() {
+            public[name] = value.clone();
+        }
+        public
+    };
+    let good = [json!({"alg": "EdDSA"}), json!({"use": "sig"}), json!({"key_ops": ["verify"]})];
+    let bad = [
+        json!({"alg": "ES256"}),
+        json!({"alg": "HS256"}),
+        json!({"use": "enc"}),
+        json!({"key_ops": ["sign"]}),
+        json!({"key_ops": []}),
+    ];
+    let named = good.iter().chain(&bad).enumerate();
+    let mut set: Vec<Value> =
+        named.map(|(at, change)| saying(&keys[0], &format!("k{at}"), change.clone())).collect();
+    // Two of one id: nothing says which one is meant.
+    set.extend([saying(&keys[0], "twice", json!({})), saying(&keys[1], "twice", json!({}))]);
+    publish(&set);
+    let mut config = with_tokens(&dir.path().join("data"), Some(file), None);
+    config.tokens.as_mut().unwrap().built_in = true;
+    let daemon = Daemon::start(&config).await.unwrap();
+    let channel = plain(&daemon).await;
+    let refused = async |token: &str, why: &str| {
+        let refused = checkpoint(channel.clone(), Some(token)).await.expect_err(why);
+        assert_eq!(refused.code(), Code::Unauthenticated, "{why}");
+    };
+    for at in 0..good.len() + bad.len() {
+        let token = token(&keys[0].private, Algorithm::EdDSA, &format!("k{at}"), json!({}));
+        if at < good.len() {
+            checkpoint(channel.clone(), Some(&token)).await.unwrap();
+        } else {
+            refused(&token, &bad[at - good.len()].to_string()).await;
+        }
+    }
+    refused(&token(&keys[0].private, Algorithm::EdDSA, "twice", json!({})), "two keys of one id").await;
+    // What a header demands to be understood is not understood (RFC 7515, 4.1.11).
+    let mut header = Header { kid: Some("k0".into()), ..Header::new(Algorithm::EdDSA) };
+    header.crit = Some(vec!["exp".into()]);
+    let claims = |change: Value| {
+        let mut claims = json!({"iss": "https://id.example", "aud": "sayso", "controller": "dev",
+            "role": "auditor", "sub": "mina", "exp": tomorrow()["exp"]});
+        for (name, value) in change.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let critical = jsonwebtoken::encode(&header, &claims(json!({})), &keys[0].private).unwrap();
+    refused(&critical, "crit").await;
+    built_in(&daemon, &channel, claims).await;
+    daemon.stop().await.unwrap();
+}
+
+/// The same of the built-in issuer, whose key is read as somebody who has it would.
+async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> Value) {
+    use ed25519_dalek::pkcs8::EncodePrivateKey;
+    let seed = std::fs::read(daemon.served[0].data.join("secrets/issuer.key")).unwrap();
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed.try_into().unwrap());
+    let key = EncodingKey::from_ed_der(key.to_pkcs8_der().unwrap().as_bytes());
+    let now = tomorrow()["exp"].as_u64().unwrap() - 3 * 86_400;
+    let (header, day) = (Header::new(Algorithm::EdDSA), 86_400);
+    let critical = Header { crit: Some(vec!["b64".into()]), ..header.clone() };
+    let sign = |header: &Header, change: Value| {
+        let mut claims = claims(change);
+        claims["iss"] = "sayso".into();
+        jsonwebtoken::encode(header, &claims, &key).unwrap()
+    };
+    let let_in = [
+        json!({}),
+        json!({"nbf": now - 10}),
+        json!({"exp": now + 89 * day}),
+        json!({"iat": now - 10 * day, "exp": now + 79 * day}),
+    ];
+    for change in let_in {
+        let answered = checkpoint(channel.clone(), Some(&sign(&header, change.clone()))).await;
+        assert!(answered.is_ok(), "{change}: {answered:?}");
+    }
+    let mut refused: Vec<(String, String)> = [
+        json!({"nbf": now + 3_600}),
+        json!({"exp": now + 91 * day}),
+        json!({"iat": now - 10 * day, "exp": now + 81 * day}),
+        json!({"iat": now + 400 * day, "exp": now + 401 * day}),
+    ]
+    .map(|change| (change.to_string(), sign(&header, change)))
+    .to_vec();
+    refused.push(("crit".into(), sign(&critical, json!({}))));
+    for (why, token) in refused {
+        let refused = checkpoint(channel.clone(), Some(&token)).await.expect_err(&why);
+        assert_eq!(refused.code(), Code::Unauthenticated, "{why}");
+    }
+    // The command that makes tokens keeps to it too.
+    let data = daemon.served[0].data.display().to_string();
+    let minted =
+        sayso(&["token", "--role", "operator", "--name", "ops", "--ttl", "91d", "--data", &data]).output();
+    let minted = tokio::task::spawn_blocking(move || minted).await.unwrap().unwrap();
+    assert!(!minted.status.success() && String::from_utf8_lossy(&minted.stderr).contains("days_max"));
 }

@@ -1,0 +1,66 @@
+//! Addresses of other services, as they may stand in the configuration and on the command line.
+
+use tonic::codegen::http::Uri;
+
+/// Whether what is sent to a URL stays readable for its receiver alone: `https://`, or `http://` to this machine. A URL with
+/// a user name or a password in it is refused too: it would be written into logs and errors.
+#[must_use]
+pub fn is_safe_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let is_safe = match uri.scheme_str() {
+        Some("https") => uri.host().is_some_and(|host| !host.is_empty()),
+        Some("http") => is_loopback(&uri),
+        _ => false,
+    };
+    is_safe && !has_userinfo(&uri)
+}
+
+/// Whether a URL leads to this machine: a loopback address, or `localhost`. No other name is resolved.
+#[must_use]
+pub fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a URL has a user name or a password in it.
+#[must_use]
+pub fn has_userinfo(uri: &Uri) -> bool {
+    uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_called_in_clear_and_no_url_has_a_password() {
+        for safe in [
+            "https://id.example/keys?v=1",
+            "https://127.0.0.1.example",
+            "http://127.0.0.1:4317",
+            "http://127.9.8.7",
+            "http://[::1]:80/x",
+            "http://localhost:1",
+            "http://LOCALHOST",
+        ] {
+            assert!(is_safe_url(safe), "{safe}");
+        }
+        for bad in [
+            "http://id.example",
+            "http://127.0.0.1.example:4317",
+            "http://localhost.example",
+            "http://10.0.0.1",
+            "http://127.0.0.1:pass@id.example:4317",
+            "http://127.0.0.1:4317@id.example",
+            "http://user@127.0.0.1",
+            "https://user:pass@id.example",
+            "https://",
+            "ftp://127.0.0.1",
+            "id.example:443",
+            "",
+        ] {
+            assert!(!is_safe_url(bad), "{bad}");
+        }
+    }
+}
