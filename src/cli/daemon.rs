@@ -223,7 +223,12 @@ impl Daemon {
             let (time, until) = (Arc::clone(&served.time) as _, wait(stopped.clone()));
             let asking = async move { witnessing::ask(&settings, asking, time, until).await };
             self.tasks.push(tokio::spawn(asking));
-            renew::keep_tokens(config, served.tokens.clone(), Arc::clone(clock), stopped.clone());
+            renew::keep_tokens(
+                config,
+                served.tokens.clone(),
+                Arc::clone(&served.clock) as _,
+                stopped.clone(),
+            );
         }
     }
 

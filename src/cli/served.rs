@@ -28,7 +28,7 @@ pub struct Served {
     /// Its ledger's.
     pub(super) time: Arc<LedgerClock>,
     /// What its credentials are judged by.
-    clock: Arc<CredentialClock>,
+    pub(super) clock: Arc<CredentialClock>,
     built_in: bool,
 }
 

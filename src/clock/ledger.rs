@@ -9,7 +9,7 @@ use super::mark::Mark;
 use super::{Clock, SharedClock};
 use std::io::Error;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How far ahead of the time that is given out a time is kept, milliseconds: it need not be written at each reading.
@@ -144,6 +144,8 @@ pub struct LedgerClock {
     /// [`Accepted`], for readings outside the lock; those that mix two of them are compared.
     ahead_ms: AtomicU64,
     accepted_at_ms: AtomicU64,
+    /// Set once the newest time of the log is known; nothing is judged before that.
+    is_begun: AtomicBool,
     compared: Mutex<Compared>,
 }
 
@@ -174,6 +176,7 @@ impl LedgerClock {
             offset_ms: AtomicI64::new(0),
             ahead_ms: AtomicU64::new(0),
             accepted_at_ms: AtomicU64::new(0),
+            is_begun: AtomicBool::new(false),
             compared: Mutex::new(compared),
         }
     }
@@ -191,6 +194,7 @@ impl LedgerClock {
         self.offset_ms.store(signed(start_ms).saturating_sub(signed(steady_ms)), Ordering::SeqCst);
         compared.is_anchored = false;
         compared.moved_at_ms = steady_ms;
+        self.is_begun.store(true, Ordering::SeqCst);
         let _from_here = self.compare(&mut compared);
     }
 
@@ -372,6 +376,9 @@ impl Clock for LedgerClock {
     fn now_ms(&self) -> u64 {
         let reading_ms = self.reading(self.clock.now_ms());
         let given_ms = self.given_ms.load(Ordering::SeqCst);
+        if !self.is_begun.load(Ordering::SeqCst) {
+            return reading_ms.max(given_ms);
+        }
         if !self.is_believed(reading_ms, given_ms) {
             return self.compare(&mut self.compared());
         }

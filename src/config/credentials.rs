@@ -69,7 +69,7 @@ const STALE_S_MAX: u64 = 2_592_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuiltInTokens {
-    /// How long a token may live, days: longer ones are neither made nor taken. 1 to 3,650; 90 by default.
+    /// How long a token may live, days: longer ones are neither made nor taken. 1 to 36,500; 90 by default.
     pub days_max: u32,
 }
 
@@ -92,7 +92,7 @@ impl Config {
             bound(judged, "tls.client_crls", "given with `client_ca` only")?;
         }
         let days = self.built_in_tokens.days_max;
-        bound((1..=3_650).contains(&days), "built_in_tokens.days_max", "1 to 3,650")?;
+        bound((1..=36_500).contains(&days), "built_in_tokens.days_max", "1 to 36,500")?;
         let Some(tokens) = &self.tokens else { return Ok(()) };
         bound(seconds.contains(&tokens.refresh_s), "tokens.refresh_s", "1 to 86,400")?;
         let stale = tokens.refresh_s..=STALE_S_MAX;

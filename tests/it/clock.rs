@@ -72,6 +72,7 @@ impl Clock for Machine {
 async fn start(machine: &Arc<Machine>, dir: tempfile::TempDir) -> Harness {
     let mut config = config(dir.path());
     config.rights.expiry_interval_ms = 10;
+    config.built_in_tokens.days_max = 36_500;
     let daemon = Daemon::start_with(&config, Arc::clone(machine) as _).await.unwrap();
     Harness { dir, daemon }
 }
