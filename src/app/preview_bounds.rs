@@ -12,7 +12,7 @@ use crate::bounds::{Case, Decision};
 use crate::domain::event::BoundsPublished;
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -368,7 +368,7 @@ impl Comparing<'_> {
         (purpose, recipient): (&str, &str),
         (now, then): (&Decision, &Decision),
     ) {
-        let keys = |decision: &Decision| -> HashSet<String> {
+        let keys = |decision: &Decision| -> BTreeSet<String> {
             decision.allowed.iter().map(|allowed| allowed.key.clone()).collect()
         };
         let (before, after) = (keys(now), keys(then));

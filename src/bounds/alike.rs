@@ -10,7 +10,7 @@ use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::Policy;
 use sayso_proof::event::Provenance;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What policies tell categories apart by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl<'a> Look<'a> {
 
 /// By category: the one that is decided about in its place.
 #[derive(Debug)]
-pub(super) struct Alike(HashMap<String, String>);
+pub(super) struct Alike(BTreeMap<String, String>);
 
 impl Alike {
     /// Of a vocabulary, under policies that tell categories apart by this.

@@ -8,7 +8,7 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What is asked.
@@ -86,12 +86,12 @@ struct Ground {
 }
 
 /// Attributes that are withheld alike.
-struct Withheld<'a> {
+pub(super) struct Withheld<'a> {
     /// One of them.
-    held: &'a HeldAttribute,
-    denial: Arc<Denial>,
-    cover: Cover,
-    count: u32,
+    pub held: &'a HeldAttribute,
+    pub denial: Arc<Denial>,
+    pub cover: Cover,
+    pub count: u32,
 }
 
 struct Deciding<'a> {
@@ -106,16 +106,20 @@ struct Deciding<'a> {
     signals: [Option<&'a ActiveSignal>; 5],
     conversation_pause: Option<&'a ActiveSignal>,
     /// By category: the grounds, newest first; one that says no where there is none.
-    grounds: HashMap<&'a str, Arc<[Ground]>>,
+    grounds: BTreeMap<&'a str, Arc<[Ground]>>,
     /// The person's own bounds.
     personal: Option<Arc<Personal>>,
     /// By class, and whether the ground is explicit, a guardian's, and names the conversation: what stands against it.
+    // Unordered: looked up, never walked.
     outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
     /// Of attributes that were derived from others: the categories of those, with all above them.
+    // Unordered: looked up, never walked.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
     /// All that is held; empty where nothing is derived.
+    // Unordered: looked up, never walked.
     by_event: HashMap<EventId, &'a HeldAttribute>,
     /// Of those that derivations led to, or that were asked for where there are any.
+    // Unordered: looked up, never walked.
     verdicts: HashMap<EventId, Verdict>,
 }
 
@@ -147,7 +151,7 @@ impl Bounds {
             ai_disclosed: state.ai_disclosed_by.contains(case.recipient),
             signals: SIGNALS.map(|kind| state.signal_against(kind, &line)),
             conversation_pause: state.pause_in(case.interaction, &line),
-            grounds: HashMap::new(),
+            grounds: BTreeMap::new(),
             personal: state.personal.as_ref().map(|own| self.personal(&own.choices)),
             sources: HashMap::new(),
             outcomes: HashMap::new(),
@@ -166,8 +170,11 @@ impl<'a> Deciding<'a> {
     fn run(mut self) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
-        // Attributes of a class are many, classes few: what the answer says is made once for each.
-        let mut no: HashMap<(&str, Provenance, *const Denial, Cover), Withheld<'a>> = HashMap::new();
+        // Attributes of a class are many, classes few: what the answer says is made once for each, from the first attribute
+        // of the class, in the order of the attributes: the answer depends on nothing but them.
+        let mut no: Vec<Withheld<'a>> = Vec::new();
+        // Unordered: looked up, never walked.
+        let mut places: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
         for held in state.attributes.values() {
             if !self.is_asked_for(held) {
                 continue;
@@ -187,16 +194,20 @@ impl<'a> Deciding<'a> {
                     let attribute = &held.attribute;
                     let same =
                         (attribute.category.as_str(), attribute.provenance, Arc::as_ptr(&denial), cover);
-                    no.entry(same).or_insert_with(|| Withheld { held, denial, cover, count: 0 }).count += 1;
+                    let place = *places.entry(same).or_insert(no.len());
+                    match no.get_mut(place) {
+                        Some(withheld) => withheld.count = withheld.count.saturating_add(1),
+                        None => no.push(Withheld { held, denial, cover, count: 1 }),
+                    }
                 }
             }
         }
-        decision.withheld = self.classes(no.into_values());
+        decision.withheld = self.classes(no);
         decision
     }
 
-    /// Sorted, and those that differ in nothing that the answer says put together.
-    fn classes(&self, withheld: impl Iterator<Item = Withheld<'a>>) -> Vec<WithheldClass> {
+    /// Sorted, and those put together that differ at most in the source that they name: the first one's is named.
+    fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
         let mut classes: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
         for Withheld { held, denial, cover, count } in withheld {
             let class = self.class_of(held, &denial, cover);
@@ -229,7 +240,7 @@ impl<'a> Deciding<'a> {
         if self.by_event.is_empty() {
             return self.judge(held, false, None);
         }
-        let mut entered = HashSet::new();
+        let mut entered = BTreeSet::new();
         let mut open = vec![held];
         while let Some(next) = open.last().copied() {
             if self.verdicts.contains_key(&next.event_id) {
@@ -457,7 +468,7 @@ impl<'a> Deciding<'a> {
     /// Of what a derived attribute rests on, that which may not be used by itself, or is gone.
     fn withheld_source(&self, held: &HeldAttribute) -> Option<EventId> {
         let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
-        let (mut found, mut seen) = (None, HashSet::new());
+        let (mut found, mut seen) = (None, BTreeSet::new());
         let mut next = Some(held);
         while let Some(held) = next {
             let source =

@@ -68,6 +68,7 @@ pub struct Bounds {
     alike: Alike,
     remembered: Mutex<Remembered>,
     /// Bounds of persons' own, by their text.
+    // Unordered: looked up and emptied, never walked.
     personal: Mutex<HashMap<String, Arc<Personal>>>,
 }
 
@@ -80,6 +81,7 @@ pub fn decode_policies(policies: String) {
         language().map(|language| pack::compile(&pack, Tier::Provider, &language.validator).is_ok());
 }
 
+// Unordered: looked up and emptied, never walked.
 type Remembered = HashMap<Circumstances, Option<Arc<Denial>>>;
 
 /// A person's own bounds, compiled; shared by all who chose the same.
@@ -196,9 +198,13 @@ impl Bounds {
 
     fn evaluate_tier(&self, tier: Tier, policies: &PolicySet, request: &Request) -> Option<Denial> {
         let answer = self.authorizer.is_authorized(request, policies, &self.entities);
-        if let Some(failed) = answer.diagnostics().errors().next() {
+        let failed = answer.diagnostics().errors().map(|failed| {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(failed) = failed;
-            return Some(error(tier, failed.policy_id().as_ref()));
+            failed.policy_id()
+        });
+        // Of several, the first by name: the engine promises no order.
+        if let Some(failed) = failed.min() {
+            return Some(error(tier, failed.as_ref()));
         }
         if answer.decision() == CedarDecision::Allow {
             return None;

@@ -5,12 +5,12 @@ use crate::domain::person::UNKNOWN;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use sayso_proof::event::Provenance;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// The types of the two schemas, read once: Cedar's parser takes longer over a name than over the rest of a request.
-static KINDS: LazyLock<HashMap<&str, EntityTypeName>> = LazyLock::new(|| {
+static KINDS: LazyLock<BTreeMap<&str, EntityTypeName>> = LazyLock::new(|| {
     let kinds =
         ["Action", "AttributeClass", "Category", "Jurisdiction", "Ledger", "Purpose", "Recipient", "Role"];
     kinds.into_iter().filter_map(|kind| Some((kind, EntityTypeName::from_str(kind).ok()?))).collect()
@@ -79,6 +79,7 @@ pub(super) fn entities(vocabulary: &Vocabulary, schema: &Schema) -> Result<Entit
             let name = RestrictedExpression::new_string(provenance_name(provenance).to_owned());
             let mut attributes = tags(&risks, &benefits);
             attributes.extend([("special".to_owned(), special), ("provenance".to_owned(), name)]);
+            // Unordered: the engine's own interface; one member.
             let above = HashSet::from([uid("Category", &category.id)?]);
             let id = uid("AttributeClass", &class(&category.id, provenance))?;
             all.push(Entity::new(id, attributes, above).map_err(schema_error)?);
@@ -87,16 +88,20 @@ pub(super) fn entities(vocabulary: &Vocabulary, schema: &Schema) -> Result<Entit
     Entities::from_entities(all, Some(schema)).map_err(schema_error)
 }
 
+// Unordered: the engine's own interface; at most one member.
 fn parents(kind: &str, parent: &str) -> Result<HashSet<EntityUid>, BoundsError> {
-    if parent.is_empty() { Ok(HashSet::new()) } else { uid(kind, parent).map(|uid| HashSet::from([uid])) }
+    let parent = if parent.is_empty() { None } else { Some(uid(kind, parent)?) };
+    Ok(parent.into_iter().collect())
 }
 
+// Unordered: the engine's own interface; attributes of an entity have no order.
 fn tags(risks: &BTreeSet<&str>, benefits: &BTreeSet<&str>) -> HashMap<String, RestrictedExpression> {
     let set = |tags: &BTreeSet<&str>| {
         RestrictedExpression::new_set(
             tags.iter().map(|tag| RestrictedExpression::new_string((*tag).to_owned())),
         )
     };
+    // Unordered: as above.
     HashMap::from([("risks".to_owned(), set(risks)), ("benefits".to_owned(), set(benefits))])
 }
 

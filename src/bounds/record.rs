@@ -8,7 +8,7 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const DAY_MS: u64 = 86_400_000;
@@ -99,9 +99,9 @@ fn sources(state: &SubjectState, vocabulary: &Vocabulary, attribute: &Attribute)
     if attribute.derived_from.is_empty() {
         return BTreeSet::new();
     }
-    let held: HashMap<EventId, &Attribute> =
+    let held: BTreeMap<EventId, &Attribute> =
         state.attributes.values().map(|held| (held.event_id, &held.attribute)).collect();
-    let (mut all, mut seen) = (BTreeSet::new(), HashSet::new());
+    let (mut all, mut seen) = (BTreeSet::new(), BTreeSet::new());
     let mut open: Vec<&EventId> = attribute.derived_from.iter().collect();
     while let Some(next) = open.pop() {
         if let Some(source) = held.get(next).filter(|_| seen.insert(*next)) {

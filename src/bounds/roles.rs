@@ -6,7 +6,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, PolicySet, Request, Schema, ValidationMode, Validator,
 };
 use sayso_proof::event::Role;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
@@ -43,7 +43,7 @@ impl Permitted {
 #[derive(Clone, Debug)]
 pub struct RoleTable {
     /// Whom each action is permitted to.
-    permitted: HashMap<String, Permitted>,
+    permitted: BTreeMap<String, Permitted>,
 }
 
 impl RoleTable {
@@ -61,7 +61,7 @@ impl RoleTable {
             let found: Vec<String> = verdict.validation_errors().map(ToString::to_string).collect();
             return Err(problem(&found.join("\n")));
         }
-        let mut permitted = HashMap::with_capacity(actions.len());
+        let mut permitted = BTreeMap::new();
         for action in actions {
             let mut roles = 0;
             for (number, (_, name)) in ROLES.iter().enumerate() {

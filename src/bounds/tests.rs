@@ -7,6 +7,7 @@ mod personal;
 mod plain;
 mod publishing;
 mod random_policies;
+mod same;
 mod steady;
 mod tables;
 
@@ -17,7 +18,14 @@ use crate::domain::histories::NOW_MS;
 use crate::domain::person::Description;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
+use proptest::prelude::ProptestConfig;
 use sayso_proof::event::{BoundsPublished, Provenance, Tier};
+
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(usual))
+}
 
 /// A provider that permits everything, so that another tier is seen alone.
 fn anything() -> BoundsPublished {

@@ -10,7 +10,7 @@ use super::profile::{HeldAttribute, SubjectState};
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,19 +159,19 @@ struct Closure<'a> {
     scope: &'a Scope,
     vocabulary: &'a Vocabulary,
     /// Versions that a hold keeps, and its ground.
-    kept: HashMap<u64, Ground>,
+    kept: BTreeMap<u64, Ground>,
     gone: BTreeSet<u64>,
     /// Event ids of what is gone.
-    ids: HashSet<EventId>,
+    ids: BTreeSet<EventId>,
     /// Events that correct another: by the one that they correct.
-    corrected_by: HashMap<EventId, EventId>,
+    corrected_by: BTreeMap<EventId, EventId>,
 }
 
 impl<'a> Closure<'a> {
     fn new(history: &'a [Recorded], scope: &'a Scope, holds: &[Hold], vocabulary: &'a Vocabulary) -> Self {
-        let mut kept = HashMap::new();
-        let mut kept_ids = HashMap::new();
-        let mut corrected_by = HashMap::new();
+        let mut kept = BTreeMap::new();
+        let mut kept_ids = BTreeMap::new();
+        let mut corrected_by = BTreeMap::new();
         for event in history {
             let ground = match &event.event {
                 Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => holds
@@ -189,7 +189,7 @@ impl<'a> Closure<'a> {
                 corrected_by.insert(*corrects, event.event_id);
             }
         }
-        let (gone, ids) = (BTreeSet::new(), HashSet::new());
+        let (gone, ids) = (BTreeSet::new(), BTreeSet::new());
         Self { history, scope, vocabulary, kept, gone, ids, corrected_by }
     }
 
@@ -300,7 +300,7 @@ impl<'a> Closure<'a> {
 
     /// A request that names a key of which nothing is left, or that may speak of it.
     fn asks_about_what_is_gone(&self, request: &RequestSubmitted) -> bool {
-        let mut gone_keys = HashSet::new();
+        let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
             if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } =
                 &event.event

@@ -4,7 +4,7 @@
 use super::event::{Event, Recorded};
 use super::ids::EventId;
 use sayso_proof::event::Provenance;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one person's events say about self-reinforcement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct Loops {
 /// Replies are matched by the names that services reported them under, and only those reported before the inference.
 pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut found = Loops::default();
-    let mut facts: HashMap<EventId, (&str, &[EventId])> = HashMap::new();
-    let mut shaped: HashMap<&str, HashSet<EventId>> = HashMap::new();
+    let mut facts: BTreeMap<EventId, (&str, &[EventId])> = BTreeMap::new();
+    let mut shaped: BTreeMap<&str, BTreeSet<EventId>> = BTreeMap::new();
     for event in events {
         match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
@@ -58,8 +58,8 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
 }
 
 /// Everything that something derives from, through any number of steps.
-fn ground(sources: &[EventId], facts: &HashMap<EventId, (&str, &[EventId])>) -> HashSet<EventId> {
-    let mut ground = HashSet::new();
+fn ground(sources: &[EventId], facts: &BTreeMap<EventId, (&str, &[EventId])>) -> BTreeSet<EventId> {
+    let mut ground = BTreeSet::new();
     let mut open: Vec<EventId> = sources.to_vec();
     while let Some(source) = open.pop() {
         if ground.insert(source) {

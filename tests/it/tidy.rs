@@ -75,6 +75,34 @@ fn every_room_is_in_the_table() {
     }
 }
 
+/// Rooms whose answers others recompute: nothing in them may depend on the order in which a hash map is walked, which is
+/// another in each process. Ordered maps are the rule; where one is hashed because it is looked up often, or because a
+/// library asks for it, the line or the one above says so.
+const ORDERED: &[&str] = &["src/bounds", "src/domain", "crates/proof/src/replay"];
+const UNORDERED_MARK: &str = "// Unordered: ";
+
+#[test]
+fn no_answer_depends_on_the_order_of_a_hash_map() {
+    let mut wrong = Vec::new();
+    let files = ORDERED.iter().flat_map(|room| sources(&root().join(room)));
+    for path in files.filter(|path| !path.components().any(|part| part.as_os_str() == "tests")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut above = "";
+        for (number, line) in shipped(&text).lines().enumerate() {
+            let names = ["HashMap", "HashSet"].iter().any(|name| line.contains(name));
+            // An import says nothing yet, and a field's type is marked where it is declared.
+            let plain = line.starts_with("use ") || line.trim_end().ends_with(": HashMap::new(),");
+            let marked = [line, above].iter().any(|line| line.contains(UNORDERED_MARK));
+            if names && !plain && !marked {
+                wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+            above = line;
+        }
+    }
+    let rule = format!("use a BTreeMap or BTreeSet, or say why with `{UNORDERED_MARK}REASON`");
+    assert!(wrong.is_empty(), "{rule}\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn functions_are_short() {
     let mut long = Vec::new();

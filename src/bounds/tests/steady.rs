@@ -36,7 +36,7 @@ fn about_grants(after: u64) -> impl Iterator<Item = Recorded> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn until_then_only_time_passes_and_nothing_changes(

@@ -176,6 +176,7 @@ impl Replayed {
 pub struct Replay {
     vocabulary: Vocabulary,
     bounds: Bounds,
+    // Unordered: looked up, never walked.
     people: HashMap<Handle, Person>,
     /// The restore that use waits for.
     unconfirmed: Option<Vec<u8>>,

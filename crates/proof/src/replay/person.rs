@@ -8,7 +8,7 @@ use crate::event::event_body::Event;
 use crate::event::{
     Attribute, ConsentTerms, GrantIssued, GrantedAttribute, PersonalBoundsSet, Provenance, SignalKind,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
@@ -16,8 +16,10 @@ type EventId = [u8; 16];
 pub(super) struct Person {
     due: u64,
     broken: bool,
+    // Unordered: looked up, never walked.
     facts: HashMap<EventId, Fact>,
     /// Facts that nothing has replaced, by key.
+    // Unordered: looked up, never walked.
     current: HashMap<String, Vec<EventId>>,
     decisions: Vec<Decision>,
     signals: Vec<Signal>,
@@ -276,7 +278,7 @@ impl Person {
         case: &Case<'_>,
         vocabulary: &Vocabulary,
     ) -> Result<(), Fault> {
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         let mut open: Vec<&Vec<u8>> = fact.derived_from.iter().collect();
         while let Some(id) = open.pop() {
             if !seen.insert(id) {

@@ -1,15 +1,15 @@
 //! Purposes and categories as defined so far, with their hierarchies.
 
 use crate::event::event_body::Event;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Deeper hierarchies are cut off, so that a circle ends.
 const DEPTH_MAX: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Vocabulary {
-    purposes: HashMap<String, String>,
-    categories: HashMap<String, Category>,
+    purposes: BTreeMap<String, String>,
+    categories: BTreeMap<String, Category>,
 }
 
 struct Category {
