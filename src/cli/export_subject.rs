@@ -24,7 +24,8 @@ enum Kind {
 /// Write everything that is held about a person into one ZIP file: a page to read, JSON for machines, receipts.
 ///
 /// It is written as FILE.partial, for its owner only, and gets its name once it is whole and durable; an interrupted
-/// export leaves nothing. That it was made is recorded. Another ledger takes it with `sayso import --package FILE`.
+/// export leaves nothing. That it was made is recorded. Another ledger takes it with
+/// `sayso import FILE --package --subject ID`.
 ///
 /// Example: `sayso export-subject ada -o ada.zip`
 #[derive(Args)]

@@ -41,9 +41,11 @@ const SHOWN_MAX: usize = 20;
 /// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
 ///
 /// With --package the file is what `sayso export-subject` of another ledger wrote: what was declared and observed is
-/// taken over, what a model inferred is not. Consents are not: nobody consented to anything here yet.
+/// taken over, what a model inferred is not. Consents are not: nobody consented to anything here yet. --subject says
+/// whose record it goes into: the id in the package is another controller's, and may be anybody's here.
 ///
-/// Example: `sayso import memories.jsonl`, or `zcat memories.gz | sayso import -`
+/// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
+/// `sayso import ada.zip --package --subject ada`
 #[derive(Args)]
 pub(super) struct Import {
     /// The file, or `-`.
@@ -52,9 +54,9 @@ pub(super) struct Import {
     #[arg(long)]
     strict: bool,
     /// The file is an access or portability package.
-    #[arg(long, conflicts_with = "strict")]
+    #[arg(long, conflicts_with = "strict", requires = "subject")]
     package: bool,
-    /// This controller's id of the person. Default: the one in the package.
+    /// With --package: this controller's id of the person.
     #[arg(long, requires = "package")]
     subject: Option<String>,
 }
@@ -110,8 +112,8 @@ enum Ended {
 
 impl Import {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        if self.package {
-            return package::run(&self.file, self.subject, at, out).await;
+        if let Some(subject) = &self.subject {
+            return package::run(&self.file, subject.clone(), at, out).await;
         }
         let (from, length) = open(&self.file)?;
         let mut client = client!(ProfileServiceClient, at.link("service").await?);

@@ -4,6 +4,7 @@
 //! A package is a ZIP file, because that is what opens with a double click on every system: `index.html` to read,
 //! `package.json` for machines, `receipts/` to keep. `docs/access-package.md` has every field and its law.
 
+mod guard;
 mod json;
 mod page;
 mod read;

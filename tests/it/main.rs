@@ -27,6 +27,7 @@ mod gate;
 mod given_again;
 mod harness;
 mod hostile;
+mod import;
 mod isolation;
 mod lapsed;
 mod limits;
