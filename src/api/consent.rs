@@ -95,8 +95,12 @@ impl ConsentService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
         caller.may_ask_as_of(moment).map_err(status::of)?;
+        let start = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| status::page_token())?,
+        };
         self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
-        let found = self.app.get_consents(&caller, &subject, moment).await.map_err(status::of)?;
+        let found = self.app.get_consents(&caller, &subject, moment, start).await.map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
             let decision = convert::decision_out(record.decision);
             proto::ConsentRecord {
@@ -118,7 +122,8 @@ impl ConsentService for Api {
             }
         };
         let consents = found.records.into_iter().map(record).collect();
-        Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version }))
+        let next_page_token = found.next.map(|next| next.to_string()).unwrap_or_default();
+        Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version, next_page_token }))
     }
 
     async fn get_consent_receipt(

@@ -242,11 +242,17 @@ impl GrantService for Api {
         request: Request<proto::ListArtifactsRequest>,
     ) -> Answer<proto::ListArtifactsResponse> {
         let caller = auth::caller(&request)?;
-        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(token.parse().map_err(|_| status::page_token())?),
+        };
         self.app.record_view(&caller, &subject, "ListArtifacts").await.map_err(status::of)?;
-        let found = self.app.list_artifacts(&caller, &subject).await.map_err(status::of)?;
-        let artifacts = found.into_iter().map(convert::artifact).collect();
-        Ok(Response::new(proto::ListArtifactsResponse { artifacts }))
+        let found = self.app.list_artifacts(&caller, &subject, after).await.map_err(status::of)?;
+        let artifacts = found.artifacts.into_iter().map(convert::artifact).collect();
+        let next_page_token = found.next.map(|last| last.to_string()).unwrap_or_default();
+        Ok(Response::new(proto::ListArtifactsResponse { artifacts, next_page_token }))
     }
 }
 

@@ -95,30 +95,27 @@ impl ProfileService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
         self.app.record_view(&caller, &subject, "GetProfile").await.map_err(status::of)?;
-        let profile = self.app.get_profile(&subject, moment, request.rebuild).await.map_err(status::of)?;
-        let signals = profile.state.signals.iter().map(|signal| proto::Signal {
+        let (rebuild, token) = (request.rebuild, request.page_token.as_str());
+        let page = self.app.profile_page(&subject, moment, rebuild, token).await.map_err(status::of)?;
+        let signals = page.signals.into_iter().map(|signal| proto::Signal {
             kind: signal.kind.into(),
-            purposes: signal.purposes.clone(),
+            purposes: signal.purposes,
             recorded_at: Some(convert::time(signal.recorded_at_ms)),
-            interaction: signal.interaction.clone(),
+            interaction: signal.interaction,
         });
-        let known = &profile.state.description;
+        let known = page.description;
         let description = (known.recorded_at_ms > 0).then(|| proto::Description {
             age_band: known.age_band.into(),
             age_years: known.age_years,
-            jurisdiction: known.jurisdiction.clone(),
+            jurisdiction: known.jurisdiction,
             recorded_at: Some(convert::time(known.recorded_at_ms)),
         });
         Ok(Response::new(proto::GetProfileResponse {
-            attributes: profile
-                .state
-                .attributes
-                .values()
-                .map(|held| convert::profile_attribute(held))
-                .collect(),
+            attributes: page.attributes.iter().map(|held| convert::profile_attribute(held)).collect(),
             signals: signals.collect(),
-            version: profile.state.version,
+            version: page.version,
             description,
+            next_page_token: page.next,
         }))
     }
 
@@ -131,7 +128,7 @@ impl ProfileService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let start = match request.page_token.as_str() {
             "" => 0,
-            token => token.parse().map_err(|_| status::invalid("page_token", "must come from an answer"))?,
+            token => token.parse().map_err(|_| status::page_token())?,
         };
         let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
         self.app.record_view(&caller, &subject, "ListEvents").await.map_err(status::of)?;

@@ -4,12 +4,15 @@
 use super::credential::CredentialError;
 use crate::app::AppError;
 use crate::domain::explain;
+use crate::domain::holdings::{Load, NoRoom};
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 const DOMAIN: &str = "sayso";
+/// Recorders that are named where there is no room.
+const RECORDERS_MAX: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 fn reason(name: &str) -> ErrorDetails {
@@ -50,6 +53,7 @@ pub fn of(error: AppError) -> Status {
             }
             Status::with_error_details(Code::FailedPrecondition, said.join(" "), details)
         }
+        AppError::NoRoom(full) => with(Code::ResourceExhausted, no_room(&full)),
         AppError::Overtaken => with(Code::Aborted, reason("OVERTAKEN_BY_ERASURE")),
         AppError::LimitReached { what, open } => {
             let found =
@@ -70,6 +74,33 @@ pub fn of(error: AppError) -> Status {
             with(Code::Internal, reason("INTERNAL"))
         }
     }
+}
+
+/// What used the room up, as far as its reader may know.
+fn no_room(full: &NoRoom) -> ErrorDetails {
+    let mut numbers = HashMap::new();
+    let mut tell = |name: &str, load: Load| {
+        numbers.insert(format!("{name}_facts"), load.facts.to_string());
+        numbers.insert(format!("{name}_bytes"), load.bytes.to_string());
+    };
+    match full {
+        NoRoom::OfService { held, max } => {
+            tell("own", *held);
+            tell("max", *max);
+        }
+        NoRoom::OfPerson { held } => tell("own", *held),
+        NoRoom::OfPersonBy { held, max, .. } => {
+            tell("held", *held);
+            tell("max", *max);
+        }
+    }
+    let mut details = ErrorDetails::with_error_info("NO_ROOM_FOR_FACTS", DOMAIN, numbers);
+    if let NoRoom::OfPersonBy { by, .. } = full {
+        for (recorder, load) in by.iter().take(RECORDERS_MAX) {
+            details.add_quota_failure_violation(recorder.to_string(), load.to_string());
+        }
+    }
+    details
 }
 
 fn precondition(message: &str, kind: &str) -> Status {
@@ -118,6 +149,12 @@ pub fn too_many(retry_after: Duration) -> Status {
     details.set_retry_info(Some(retry_after));
     let message = "too many calls with this credential; try again later";
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A page token that no answer gave.
+#[must_use]
+pub fn page_token() -> Status {
+    invalid("page_token", "must be the `next_page_token` of the answer before")
 }
 
 /// One field that is wrong on the wire already.

@@ -1,20 +1,25 @@
 //! What services build from what they were granted: it may be used for what its sources may, and falls with them.
 
 use super::error::AppError;
+use super::paging::Room;
 use super::write::{Begin, Pace, Receipt, Turn};
 use super::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
-use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
 use sayso_proof::event::{ArtifactKind, Role};
+use std::ops::Bound;
 use std::sync::Arc;
 
 const NAME_BYTES_MAX: usize = 128;
 const DAY_MS: u64 = 86_400_000;
 const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
 const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
+/// What an artefact takes in an answer beside its texts, and each of its sources, bytes.
+const ARTIFACT_BYTES: usize = 128;
+const SOURCE_BYTES: usize = 38;
 
 /// What a service built.
 #[derive(Clone, Debug)]
@@ -51,6 +56,15 @@ pub struct ArtifactStanding {
     pub acknowledged: bool,
     /// Why it must not be used any more; none: it stands.
     pub ended: Option<Reason>,
+}
+
+/// Some artefacts.
+#[derive(Clone, Debug, Default)]
+pub struct ArtifactPage {
+    /// The artefacts.
+    pub artifacts: Vec<ArtifactStanding>,
+    /// The last of them, to go on after; none at the end.
+    pub next: Option<EventId>,
 }
 
 impl App {
@@ -124,7 +138,8 @@ impl App {
         Err(AppError::LimitReached { what: "artifacts", open })
     }
 
-    /// Artefacts built from what is held about a person; a service sees its own.
+    /// Artefacts built from what is held about a person, those after one, no more than one answer holds; a service sees
+    /// its own.
     ///
     /// # Errors
     /// Nothing is held about the person; or the store.
@@ -132,22 +147,35 @@ impl App {
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-    ) -> Result<Vec<ArtifactStanding>, AppError> {
+        after: Option<EventId>,
+    ) -> Result<ArtifactPage, AppError> {
         let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        let all: Vec<Artifact> = lane.read().state.rights.artifacts.values().cloned().collect();
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
-        let (mut standing, now_ms) = (Vec::new(), self.now_ms());
-        for artifact in all.into_iter().filter(own) {
+        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.now_ms());
+        let mut shown = Vec::new();
+        {
+            let now = lane.read();
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let later = now.state.rights.artifacts.range((from, Bound::Unbounded));
+            for (event, artifact) in later.filter(|(_, artifact)| own(artifact)) {
+                if !room.take(bytes(artifact)) {
+                    page.next = shown.last().map(|(event, _)| *event);
+                    break;
+                }
+                shown.push((*event, artifact.clone()));
+            }
+        }
+        for (_, artifact) in shown {
             let acknowledged = match artifact.invalidated {
                 Some((_, position)) => self.has_acknowledged(&artifact.registered.recipient, position)?,
                 None => false,
             };
             let ended = artifact.ended_at(now_ms);
-            standing.push(ArtifactStanding { artifact, acknowledged, ended });
+            page.artifacts.push(ArtifactStanding { artifact, acknowledged, ended });
         }
-        Ok(standing)
+        Ok(page)
     }
 }
 
@@ -157,6 +185,14 @@ fn registered(event: Option<&Recorded>, receipt: Receipt) -> Result<Registered, 
     };
     let id = GrantId::new(event.position, &event.event_id);
     Ok(Registered { id, expires_at_ms: of.expires_at_ms, receipt })
+}
+
+/// What it takes in an answer, about.
+fn bytes(artifact: &Artifact) -> usize {
+    let of = &artifact.registered;
+    let texts = [of.recipient.len(), of.name.len(), of.purpose.len()];
+    let sources = of.sources.len().saturating_mul(SOURCE_BYTES);
+    texts.into_iter().chain([sources]).fold(ARTIFACT_BYTES, usize::saturating_add)
 }
 
 /// Event ids of the granted attributes with these keys; none named: all.

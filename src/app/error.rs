@@ -3,6 +3,7 @@
 use crate::bounds::BoundsError;
 use crate::domain::Violations;
 use crate::domain::codec::CodecError;
+use crate::domain::holdings::NoRoom;
 use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -49,6 +50,9 @@ pub enum AppError {
     /// Bounds forbid recording this. Nothing was recorded but the attempt.
     #[error("recording was refused by bounds")]
     RecordingRefused(Vec<RecordingRefused>),
+    /// There is no room for further facts about the person. Nothing was written.
+    #[error("{0}")]
+    NoRoom(NoRoom),
     /// An erasure overtook the export.
     #[error("an erasure was carried out meanwhile; start the export again")]
     Overtaken,

@@ -11,8 +11,13 @@ use crate::domain::explain;
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::HeldAttribute;
 use sayso_proof::event::{Provenance, Role, WithheldClass};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, PoisonError};
+
+/// Bytes of the reports that are shown, and what one takes beside its texts; in the answer and in its words.
+const USES_BYTES_MAX: usize = 256 << 10;
+const USE_BYTES: usize = 64;
 
 /// An attribute that a grant allowed, and what has become of it.
 #[derive(Clone, Debug)]
@@ -72,8 +77,10 @@ pub struct Explanation {
     pub withheld: Vec<WithheldClass>,
     /// What it rested on.
     pub consents: Vec<ExplainedConsent>,
-    /// What was reported.
+    /// What was reported: the newest, as many as one answer has room for.
     pub uses: Vec<ExplainedUse>,
+    /// Reports before those.
+    pub uses_before: u64,
     /// How often it was given again in its conversation.
     pub given_again: u32,
     /// All of it in plain words.
@@ -124,18 +131,19 @@ impl App {
             let record = state.consents.records().iter().find(|record| record.event_id == id);
             record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
         };
+        let held: BTreeSet<EventId> = state.attributes.values().map(|held| held.event_id).collect();
+        let (uses, uses_before) = uses(&history, issued, found.event);
         let mut explanation = Explanation {
             id: *grant,
             issued: issued.clone(),
             issued_at_ms: event.recorded_at_ms,
             standing,
             revoked_at_ms: revoked_at(&history, found.event),
-            allowed: allowed(&history, issued, &|id| {
-                state.attributes.values().any(|held| held.event_id == id)
-            }),
+            allowed: allowed(&history, issued, &|id| held.contains(&id)),
             withheld: issued.withheld.clone(),
             consents: consents(&history, issued, &in_force),
-            uses: uses(&history, issued, found.event),
+            uses,
+            uses_before,
             given_again: given_again(&history, found.event),
             text: String::new(),
             proof: self.ledger.proof_text(grant.position)?,
@@ -177,14 +185,59 @@ fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
     history.iter().find(revokes).map(|event| event.recorded_at_ms)
 }
 
+/// A person's history, gone through once, however many facts are asked about.
+struct Known<'a> {
+    by_id: BTreeMap<EventId, &'a Recorded>,
+    /// The newest of what happened to a fact, by the event that recorded it.
+    since: BTreeMap<EventId, (&'a Recorded, &'static str)>,
+    /// The last two that recorded something under a key, the newest first.
+    recorded: BTreeMap<&'a str, (&'a Recorded, Option<&'a Recorded>)>,
+}
+
+impl<'a> Known<'a> {
+    fn of(history: &'a [Recorded]) -> Self {
+        let mut known = Self { by_id: BTreeMap::new(), since: BTreeMap::new(), recorded: BTreeMap::new() };
+        for event in history {
+            known.by_id.insert(event.event_id, event);
+            let (of, what) = match &event.event {
+                Event::AttributeCorrected { corrects, .. } => (*corrects, "corrected"),
+                Event::AttributeContested { attribute, .. } => (*attribute, "contested by the person"),
+                Event::AttributeConfirmed { attribute } => (*attribute, "confirmed by the person"),
+                Event::AttributeRemoved { attribute, .. } => (*attribute, "removed"),
+                Event::AttributeRecorded(attribute) => {
+                    let before = known.recorded.get(attribute.key.as_str()).map(|(newest, _)| *newest);
+                    known.recorded.insert(&attribute.key, (event, before));
+                    continue;
+                }
+                _ => continue,
+            };
+            known.since.insert(of, (event, what));
+        }
+        known
+    }
+
+    /// What became of a fact last; empty where it stands.
+    fn since(&self, id: EventId, key: &str, held: bool) -> String {
+        let happened = self.since.get(&id).copied();
+        let recorded = self.recorded.get(key).filter(|_| !held);
+        let other =
+            recorded.and_then(|(newest, before)| if newest.event_id == id { *before } else { Some(*newest) });
+        let replaced = other.map(|event| (event, "replaced"));
+        let last = happened.into_iter().chain(replaced).max_by_key(|(event, _)| event.version);
+        last.map(|(event, what)| format!("{what} on {}", explain::time(event.recorded_at_ms)))
+            .unwrap_or_default()
+    }
+}
+
 fn allowed(
     history: &[Recorded],
     issued: &GrantIssued,
     is_held: &dyn Fn(EventId) -> bool,
 ) -> Vec<ExplainedAttribute> {
+    let known = Known::of(history);
     let explained = |cited: &sayso_proof::event::GrantedAttribute| {
         let id = EventId::from_slice(&cited.attribute)?;
-        let event = history.iter().find(|event| event.event_id == id)?;
+        let event = known.by_id.get(&id)?;
         let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
             &event.event
         else {
@@ -202,27 +255,10 @@ fn allowed(
                 confirmed: false,
             },
             consent: EventId::from_slice(&cited.consent)?,
-            since: attribute_since(history, id, &attribute.key, is_held(id)),
+            since: known.since(id, &attribute.key, is_held(id)),
         })
     };
     issued.allowed.iter().filter_map(explained).collect()
-}
-
-fn attribute_since(history: &[Recorded], id: EventId, key: &str, held: bool) -> String {
-    let last = history.iter().rev().find_map(|event| {
-        let what = match &event.event {
-            Event::AttributeCorrected { corrects, .. } if *corrects == id => "corrected",
-            Event::AttributeContested { attribute, .. } if *attribute == id => "contested by the person",
-            Event::AttributeConfirmed { attribute } if *attribute == id => "confirmed by the person",
-            Event::AttributeRemoved { attribute, .. } if *attribute == id => "removed",
-            Event::AttributeRecorded(newer) if newer.key == key && event.event_id != id && !held => {
-                "replaced"
-            }
-            _ => return None,
-        };
-        Some(format!("{what} on {}", explain::time(event.recorded_at_ms)))
-    });
-    last.unwrap_or_default()
 }
 
 fn consents(
@@ -270,21 +306,35 @@ fn given_again(history: &[Recorded], grant: EventId) -> u32 {
     counts.fold(0, u32::saturating_add)
 }
 
-fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> Vec<ExplainedUse> {
-    let key_of = |id: &Vec<u8>| {
-        let cited = issued.allowed.iter().find(|cited| cited.attribute == *id);
-        cited.map(|cited| cited.key.clone())
-    };
-    let used = |event: &Recorded| match &event.event {
-        Event::GrantUsed(used) if used.grant == grant.0 => Some(ExplainedUse {
+/// The newest reports that fit the answer, oldest first, and how many there are before them.
+fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> (Vec<ExplainedUse>, u64) {
+    let keys: BTreeMap<&[u8], &str> =
+        issued.allowed.iter().map(|cited| (cited.attribute.as_slice(), cited.key.as_str())).collect();
+    let (mut shown, mut earlier, mut left_bytes) = (Vec::new(), 0_u64, USES_BYTES_MAX);
+    for event in history.iter().rev() {
+        let Event::GrantUsed(used) = &event.event else { continue };
+        if used.grant != grant.0 {
+            continue;
+        }
+        let shaped_by: Vec<&str> =
+            used.shaped_by.iter().filter_map(|id| keys.get(id.as_slice()).copied()).collect();
+        let bytes =
+            shaped_by.iter().map(|key| key.len()).fold(USE_BYTES + used.reply.len(), usize::saturating_add);
+        let fits = left_bytes.checked_sub(bytes).filter(|_| earlier == 0);
+        let Some(left) = fits else {
+            earlier = earlier.saturating_add(1);
+            continue;
+        };
+        left_bytes = left;
+        shown.push(ExplainedUse {
             reply: used.reply.clone(),
             recorded_at_ms: event.recorded_at_ms,
             count: used.count,
-            shaped_by: used.shaped_by.iter().filter_map(key_of).collect(),
-        }),
-        _ => None,
-    };
-    history.iter().filter_map(used).collect()
+            shaped_by: shaped_by.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    shown.reverse();
+    (shown, earlier)
 }
 
 /// The lineage as a person would tell it. Names keys and categories, never values.
@@ -330,6 +380,9 @@ fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> st
     }
     if of.given_again > 0 {
         writeln!(text, "In the same conversation it was given {} times more.", of.given_again)?;
+    }
+    if of.uses_before > 0 {
+        writeln!(text, "{} earlier reports of use are not shown.", of.uses_before)?;
     }
     for used in &of.uses {
         let shaped =

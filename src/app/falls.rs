@@ -235,7 +235,7 @@ fn withheld_source(
 }
 
 /// The subject as it will stand once the planned events are durable.
-fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
+pub(super) fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
     let mut state = turn.lane.read().state.clone();
     for each in planned {
         let event = Recorded {

@@ -26,8 +26,11 @@ impl App {
         rebuild: bool,
     ) -> Result<Profile, AppError> {
         let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        if moment == Moment::Now && !rebuild {
-            return Ok(Profile { state: lane.read().state.clone() });
+        if !rebuild {
+            let now = lane.read();
+            if moment == Moment::Now || moment == Moment::Version(now.state.version) {
+                return Ok(Profile { state: now.state.clone() });
+            }
         }
         Ok(Profile { state: self.state_as_of(&lane, moment)? })
     }

@@ -3,6 +3,7 @@
 use super::App;
 use super::error::AppError;
 use super::lane::open;
+use super::paging::Room;
 use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub struct Page {
 }
 
 impl App {
-    /// Events from version `start` on; 0 as count: 100.
+    /// Events from version `start` on, at most so many, and no more than one answer holds; 0 as count: 100.
     ///
     /// # Errors
     /// Nothing is held about the person, the count is above 1,000; or the store.
@@ -37,10 +38,15 @@ impl App {
         let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
         self.write_down_before_reading(&lane).await;
         let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
-        let next = places.get(count).map(|(version, _)| *version);
-        let mut events = Vec::new();
-        for (_, position) in places.iter().take(count) {
-            match open(&lane.keys, self.store().read_entry(*position)?) {
+        let mut next = places.get(count).map(|(version, _)| *version);
+        let (mut events, mut room) = (Vec::new(), Room::new());
+        for (version, position) in places.iter().take(count) {
+            let stored = self.store().read_entry(*position)?;
+            if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {
+                next = Some(*version);
+                break;
+            }
+            match open(&lane.keys, stored) {
                 Ok(event) => events.push(event),
                 // Erased in part while this was read.
                 Err(AppError::Erased) => {}

@@ -32,6 +32,7 @@ mod known_grants;
 mod lane;
 mod list_events;
 mod open;
+mod paging;
 mod pending;
 mod personal_bounds;
 mod preview_bounds;
@@ -51,6 +52,7 @@ mod restore;
 mod resume_erasures;
 mod retention;
 mod revocations;
+mod room;
 mod rotate_log_key;
 mod rules;
 mod submit_request;
@@ -61,7 +63,7 @@ mod write;
 pub use crate::audit::transparency::{
     Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
 };
-pub use artifacts::{ArtifactStanding, NewArtifact, Registered};
+pub use artifacts::{ArtifactPage, ArtifactStanding, NewArtifact, Registered};
 pub use caller::Caller;
 pub use certificate::Certificate;
 pub use check_grant::Standing;
@@ -77,6 +79,7 @@ pub use get_profile::Profile;
 pub use holds::NewHold;
 pub use list_events::Page;
 pub use open::{OpenError, RightsSettings, Settings, UseLimits};
+pub use paging::ProfilePage;
 pub use personal_bounds::PersonalShown;
 pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use proofs::{Consistency, Inclusion, RawEntry};
@@ -101,6 +104,7 @@ pub use crate::bounds::{Permitted, RoleTable};
 
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
+use crate::domain::holdings::FactLimits;
 use crate::domain::ids::{Handle, SubjectId};
 use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
@@ -139,6 +143,8 @@ pub struct App {
     use_limits: UseLimits,
     /// When inferences end that do not say so.
     inferences: InferenceTerms,
+    /// How much may be held about one person.
+    facts: FactLimits,
     /// Held by the one search for endings under way.
     sweep: tokio::sync::Mutex<retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.

@@ -11,6 +11,7 @@ use crate::bounds;
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
+use crate::domain::holdings::FactLimits;
 use crate::domain::ids::Handle;
 use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub use_limits: UseLimits,
     /// When inferences end that do not say so.
     pub inferences: InferenceTerms,
+    /// How much may be held about one person.
+    pub facts: FactLimits,
     /// What reports may say.
     pub report: ReportSettings,
 }
@@ -121,7 +124,8 @@ impl App {
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, desk) = read_plain(settings.log.as_ref()).map_err(failed("reading the rules"))?;
         settings.clock.begin(settings.log.head().recorded_at_ms, accept_clock::accepted(&plain));
-        let (signing, clock) = (find_keys(&settings, &plain)?, Arc::clone(&settings.clock) as _);
+        let (signing, lanes) = (find_keys(&settings, &plain)?, Lanes::new(lane_bounds(&settings)));
+        let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let said: Vec<Recorded> =
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
@@ -132,10 +136,7 @@ impl App {
             ledger,
             vault,
             clock: settings.clock,
-            lanes: Lanes::new(LaneBounds {
-                count_max: settings.cached_subjects_max,
-                bytes_max: settings.cached_subjects_bytes_max,
-            }),
+            lanes,
             known_grants: super::known_grants::KnownGrants::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
@@ -151,6 +152,7 @@ impl App {
             rights: settings.rights,
             use_limits: settings.use_limits,
             inferences: settings.inferences,
+            facts: settings.facts,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
             completing: super::complete_erasures::Completing::default(),
@@ -298,6 +300,10 @@ fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
     let new = asked.iter().filter(|vkey| !named.contains(vkey));
     let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
     gone.chain(new).collect()
+}
+
+fn lane_bounds(settings: &Settings) -> LaneBounds {
+    LaneBounds { count_max: settings.cached_subjects_max, bytes_max: settings.cached_subjects_bytes_max }
 }
 
 /// What the log is signed with: every key that it says it had, and those of them that are held.

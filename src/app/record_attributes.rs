@@ -9,6 +9,7 @@ use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations};
 use sayso_proof::event::Provenance;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -49,7 +50,8 @@ impl App {
     /// Records attributes.
     ///
     /// # Errors
-    /// Out of bounds, refused by bounds, erased, stale, a reused key, a correction of what is not held; or the store.
+    /// Out of bounds, refused by bounds, no room, erased, stale, a reused key, a correction of what is not held; or the
+    /// store.
     pub async fn record_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -113,14 +115,17 @@ impl App {
         let mut planned = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.
         let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
+        let held = held_events(&turn, &new);
         for (attribute, corrects) in &new.attributes {
-            changes_grants |= corrects.is_some() || replaces_a_source(&turn, attribute);
-            planned.push(self.plan(recorded_or_corrected(&turn, attribute.clone(), *corrects)?));
+            changes_grants |= corrects.is_some();
+            planned.push(self.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
         }
+        changes_grants = changes_grants || replaces_a_source(&turn, &new);
         let refused = self.refused_at_the_door(&turn, new.attributes.iter().map(|(attribute, _)| attribute));
         if !refused.is_empty() {
             return Err(self.refuse_recording(turn, refused).await?);
         }
+        self.check_room(&turn, &planned)?;
         // Last, so that only a write that would otherwise be made learns of an erasure.
         if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&turn, attribute)) {
             return Err(AppError::Erased);
@@ -221,27 +226,40 @@ impl App {
 }
 
 fn recorded_or_corrected(
-    turn: &Turn,
+    held: &BTreeSet<EventId>,
     attribute: Attribute,
     corrects: Option<EventId>,
 ) -> Result<Event, AppError> {
-    let now = turn.lane.read();
-    let held = |event: &EventId| now.state.attributes.values().any(|held| held.event_id == *event);
-    if !attribute.derived_from.iter().all(held) {
+    if !attribute.derived_from.iter().all(|source| held.contains(source)) {
         return Err(AppError::invalid("derived_from", "must name attributes of the subject that are held"));
     }
     match corrects {
-        Some(corrects) if held(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
+        Some(corrects) if held.contains(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
         Some(_) => Err(AppError::invalid("corrects", "must name an attribute of the subject that is held")),
         None => Ok(Event::AttributeRecorded(attribute)),
     }
 }
 
-/// Whether something that is held was derived from what this attribute would replace.
-fn replaces_a_source(turn: &Turn, attribute: &Attribute) -> bool {
+/// Events of everything that is held; none where no attribute names one.
+fn held_events(turn: &Turn, new: &NewAttributes) -> BTreeSet<EventId> {
+    let named = |(attribute, corrects): &(Attribute, Option<EventId>)| {
+        corrects.is_some() || !attribute.derived_from.is_empty()
+    };
+    if !new.attributes.iter().any(named) {
+        return BTreeSet::new();
+    }
+    turn.lane.read().state.attributes.values().map(|held| held.event_id).collect()
+}
+
+/// Whether something that is held was derived from what these attributes would replace.
+fn replaces_a_source(turn: &Turn, new: &NewAttributes) -> bool {
     let now = turn.lane.read();
-    let Some(before) = now.state.attributes.get(&attribute.key) else { return false };
-    now.state.attributes.values().any(|held| held.attribute.derived_from.contains(&before.event_id))
+    let before = |(attribute, _): &(Attribute, Option<EventId>)| {
+        now.state.attributes.get(&attribute.key).map(|held| held.event_id)
+    };
+    let replaced: BTreeSet<EventId> = new.attributes.iter().filter_map(before).collect();
+    let mut sources = now.state.attributes.values().flat_map(|held| &held.attribute.derived_from);
+    !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
 /// Of recorded attributes, by index, the inferences that did not replace what the person declared.

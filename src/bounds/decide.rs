@@ -2,6 +2,7 @@
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::engine::{Bounds, Denial, Personal};
+use super::fit;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::{Role, SignalKind};
 use crate::domain::ids::EventId;
@@ -175,13 +176,14 @@ impl<'a> Deciding<'a> {
         let mut no: Vec<Withheld<'a>> = Vec::new();
         // Unordered: looked up, never walked.
         let mut places: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
+        let mut yes: Vec<&'a HeldAttribute> = Vec::new();
         for held in state.attributes.values() {
             if !self.is_asked_for(held) {
                 continue;
             }
             match self.verdict(held) {
                 Verdict::Yes { consent, ends_ms } => {
-                    decision.ends_ms = earlier(decision.ends_ms, ends_ms);
+                    yes.push(held);
                     decision.allowed.push(Allowed {
                         key: held.attribute.key.clone(),
                         event_id: held.event_id,
@@ -202,6 +204,8 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
+        fit::leave_out(&mut decision.allowed, &yes, &mut no);
+        decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         decision.withheld = self.classes(no);
         decision
     }

@@ -7,6 +7,7 @@ mod circumstances;
 mod decide;
 mod engine;
 mod entities;
+mod fit;
 mod pack;
 mod packs;
 mod personal;

@@ -80,9 +80,16 @@ impl Artifact {
                 })
             }
             Self::List(list) => {
-                let request = proto::ListArtifactsRequest { subject: list.subject };
+                let mut request =
+                    proto::ListArtifactsRequest { subject: list.subject, page_token: String::new() };
                 let mut client = client!(GrantServiceClient, at.link("steward").await?);
-                let answer = client.list_artifacts(request).await?.into_inner();
+                let mut answer = client.list_artifacts(request.clone()).await?.into_inner();
+                while !answer.next_page_token.is_empty() {
+                    request.page_token = std::mem::take(&mut answer.next_page_token);
+                    let page = client.list_artifacts(request.clone()).await?.into_inner();
+                    answer.artifacts.extend(page.artifacts);
+                    answer.next_page_token = page.next_page_token;
+                }
                 out.print("ListArtifactsResponse", &answer, |answer| {
                     let row = |artifact: &proto::Artifact| {
                         let state = match (artifact.reason(), artifact.acknowledged) {

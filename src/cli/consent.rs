@@ -134,8 +134,19 @@ pub(super) struct Consents {
 
 impl Consents {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let request = proto::GetConsentsRequest { subject: self.subject, as_of: as_of(self.as_of) };
-        let answer = client(at).await?.get_consents(request).await?.into_inner();
+        let mut request = proto::GetConsentsRequest {
+            subject: self.subject,
+            as_of: as_of(self.as_of),
+            page_token: String::new(),
+        };
+        let mut client = client(at).await?;
+        let mut answer = client.get_consents(request.clone()).await?.into_inner();
+        while !answer.next_page_token.is_empty() {
+            request.page_token = std::mem::take(&mut answer.next_page_token);
+            let page = client.get_consents(request.clone()).await?.into_inner();
+            answer.consents.extend(page.consents);
+            answer.next_page_token = page.next_page_token;
+        }
         out.print("GetConsentsResponse", &answer, |answer| {
             let all = |names: &[String]| if names.is_empty() { "*".to_owned() } else { names.join(",") };
             let row = |record: &proto::ConsentRecord| {

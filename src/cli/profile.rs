@@ -228,10 +228,27 @@ impl Profile {
             subject: self.subject,
             as_of: as_of(self.as_of),
             rebuild: self.rebuild,
+            page_token: String::new(),
         };
-        let answer = client(at, "steward").await?.get_profile(request).await?.into_inner();
+        let answer = whole_profile(client(at, "steward").await?, request).await?;
         out.print("GetProfileResponse", &answer, text_of)
     }
+}
+
+/// All pages of a profile as one answer.
+pub(super) async fn whole_profile(
+    mut client: ProfileServiceClient<Link>,
+    mut request: proto::GetProfileRequest,
+) -> Result<proto::GetProfileResponse, CliError> {
+    let mut whole = client.get_profile(request.clone()).await?.into_inner();
+    while !whole.next_page_token.is_empty() {
+        request.page_token = std::mem::take(&mut whole.next_page_token);
+        let page = client.get_profile(request.clone()).await?.into_inner();
+        whole.attributes.extend(page.attributes);
+        whole.signals.extend(page.signals);
+        whole.next_page_token = page.next_page_token;
+    }
+    Ok(whole)
 }
 
 fn text_of(profile: &proto::GetProfileResponse) -> String {

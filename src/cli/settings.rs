@@ -5,8 +5,9 @@ use super::layout::Layout;
 use super::witnessing;
 use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
 use crate::clock::{ClockLimits, LedgerClock, SharedClock};
-use crate::config::{Config, RequestRules};
+use crate::config::{Config, Limits, RequestRules};
 use crate::domain::attribute::InferenceTerms;
+use crate::domain::holdings::{FactLimits, Load};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::package::Controller;
@@ -122,6 +123,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
         },
         inferences: inference_terms(config),
+        facts: fact_limits(limits),
         witnesses,
         report: report_settings(config),
     })
@@ -135,6 +137,13 @@ fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, Embedded
         let keys = keys.join().unwrap_or(Err(StoreError::Stopped));
         Ok((log?, keys?))
     })
+}
+
+fn fact_limits(limits: &Limits) -> FactLimits {
+    FactLimits {
+        service: Load { facts: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
+        person: Load { facts: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
+    }
 }
 
 fn inference_terms(config: &Config) -> InferenceTerms {

@@ -5,6 +5,7 @@ use super::connect::{Link, client};
 use super::consent::changed;
 use super::error::CliError;
 use super::output::Out;
+use super::profile::whole_profile;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::{self, SignalKind};
@@ -150,7 +151,7 @@ impl Lift {
 /// What stands for one of the purposes, or for any where none is named.
 async fn standing(link: &Link, subject: &str, purposes: &[String]) -> Result<Vec<SignalKind>, CliError> {
     let request = proto::GetProfileRequest { subject: subject.to_owned(), ..Default::default() };
-    let profile = client!(ProfileServiceClient, link.clone()).get_profile(request).await?.into_inner();
+    let profile = whole_profile(client!(ProfileServiceClient, link.clone()), request).await?;
     let kinds = kinds_of(&profile.signals, purposes);
     if kinds.is_empty() {
         return Err(CliError::failed("there is nothing to lift: no such signal stands"));

@@ -24,6 +24,16 @@ pub struct Limits {
     pub index_cache_bytes: u64,
     /// Largest gRPC message taken, bytes.
     pub message_bytes_max: usize,
+    /// Facts that one service may have recorded about one person, of those that are held. 1 to 100,000.
+    pub facts_per_service_max: usize,
+    /// Their bytes. At least 64 KiB, which is more than one fact can have.
+    pub facts_per_service_bytes_max: usize,
+    /// Facts that may be held about one person. Services leave an eighth of it to the person and to stewards. As many as
+    /// one service may have at least, and at most 100,000.
+    pub facts_per_person_max: usize,
+    /// Their bytes. As many as one service may have at least, and at most 64 MiB; beyond 3 MiB, one grant does not hold
+    /// everything.
+    pub facts_per_person_bytes_max: usize,
     /// Connections at once, on each of the two addresses. Further ones take the places of connections that have shown no good
     /// credential, the oldest of the address with the most of them; where all have shown one, they wait. A quarter of all
     /// places is kept for addresses that have shown a good credential within a day. 1 to 1,000,000.
@@ -49,6 +59,10 @@ impl Default for Limits {
             cached_subjects_bytes_max: 96 << 20,
             index_cache_bytes: 64 << 20,
             message_bytes_max: 4 << 20,
+            facts_per_service_max: 4_000,
+            facts_per_service_bytes_max: 1 << 20,
+            facts_per_person_max: 10_000,
+            facts_per_person_bytes_max: 3 << 20,
             connections_max: 4_096,
             sealed_age_ms_max: 60_000,
             clock_skew_ms_max: 5_000,
@@ -75,7 +89,22 @@ impl Limits {
         let bytes = self.cached_subjects_bytes_max;
         bound(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;
         bound(self.clock_ahead_ms_max >= 1_000, "limits.clock_ahead_ms_max", "at least 1,000")?;
+        self.check_facts()?;
         let message = (1 << 16..=64 << 20).contains(&self.message_bytes_max);
         bound(message, "limits.message_bytes_max", "64 KiB to 64 MiB")
+    }
+
+    fn check_facts(&self) -> Result<(), ConfigError> {
+        let bound = |holds: bool, key, bound| {
+            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        };
+        let (facts, bytes) = (self.facts_per_service_max, self.facts_per_service_bytes_max);
+        bound((1..=100_000).contains(&facts), "limits.facts_per_service_max", "1 to 100,000")?;
+        bound(bytes >= 64 << 10, "limits.facts_per_service_bytes_max", "at least 64 KiB")?;
+        let person = (facts..=100_000).contains(&self.facts_per_person_max);
+        bound(person, "limits.facts_per_person_max", "`limits.facts_per_service_max` to 100,000")?;
+        let person = (bytes..=64 << 20).contains(&self.facts_per_person_bytes_max);
+        let allowed = "`limits.facts_per_service_bytes_max` to 64 MiB";
+        bound(person, "limits.facts_per_person_bytes_max", allowed)
     }
 }

@@ -25,6 +25,14 @@ pub const REPLY_BYTES_MAX: usize = 128;
 /// How far ahead of the ledger's clock a writer's may be, milliseconds.
 pub const AHEAD_MS_MAX: u64 = 300_000;
 
+/// What an attribute takes in the answer that grants it beside its texts, bytes: ids, times and marks.
+const GRANTED_BYTES: usize = 128;
+/// What it takes beside that where all of it is shown: further times, and who recorded it.
+const SHOWN_BYTES: usize = 128;
+/// What a text in a list takes beside itself, and what an id in one takes.
+const LINK_BYTES: usize = 3;
+const ID_BYTES: usize = 38;
+
 /// Personal text: zeroized when dropped, never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);
@@ -102,6 +110,24 @@ impl InferenceTerms {
 }
 
 impl Attribute {
+    /// Bytes that it takes in an answer, at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let lists = self.evidence.iter().chain(&self.from_replies);
+        let lists: usize = lists.map(|text| text.len().saturating_add(LINK_BYTES)).sum();
+        let sources = self.derived_from.len().saturating_mul(ID_BYTES);
+        [self.model.len(), lists, sources]
+            .into_iter()
+            .fold(self.granted_bytes().saturating_add(SHOWN_BYTES), usize::saturating_add)
+    }
+
+    /// Bytes that it takes in the answer that grants it, at most: without what it rests on.
+    #[must_use]
+    pub fn granted_bytes(&self) -> usize {
+        let texts = [self.key.len(), self.value.expose().len(), self.category.len()];
+        texts.into_iter().fold(GRANTED_BYTES, usize::saturating_add)
+    }
+
     /// Fills in what an inference does not say: the model is whoever records it, and when it ends.
     pub fn complete(&mut self, recorder: &str, terms: &InferenceTerms, vocabulary: &Vocabulary, now_ms: u64) {
         if self.provenance != Provenance::Inferred {

@@ -69,6 +69,7 @@ pub fn reason(reason: Reason) -> &'static str {
             "the clock of the ledger's machine jumped or stands still, so it can't tell what has ended"
         }
         Reason::ArtifactExpired => "the artifact reached its own end",
+        Reason::AnswerFull => "it does not fit one answer",
         Reason::Unspecified => "no reason was recorded",
     }
 }
@@ -96,6 +97,7 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::ClockSkewed => {
             "A clock that is right, or `sayso accept-clock` by the operator, would change it."
         }
+        Reason::AnswerFull => "A request for fewer categories or keys would bring it.",
         Reason::NotAsked => "Consent by the person that names this conversation would change it.",
         Reason::Forbidden => "Only what the rule asks for would change it, or whoever publishes it.",
         Reason::NotPermitted | Reason::PolicyError => "Only whoever publishes the rules can change it.",

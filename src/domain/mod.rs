@@ -8,6 +8,7 @@ pub mod event;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod histories;
+pub mod holdings;
 pub mod ids;
 pub mod loops;
 pub mod person;

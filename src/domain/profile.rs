@@ -6,6 +6,7 @@ use super::event::{
     Actor, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded, SignalKind,
     WithheldClass,
 };
+use super::holdings::Holdings;
 use super::ids::{EventId, GrantId};
 use super::person::Description;
 use super::rights::Rights;
@@ -189,6 +190,8 @@ pub struct SubjectState {
     pub decisive_version: u64,
     /// By key. Shared with whoever is just being told of one.
     pub attributes: BTreeMap<String, Arc<HeldAttribute>>,
+    /// The attributes, counted by who recorded them.
+    pub holdings: Holdings,
     /// Every decision.
     pub consents: ConsentLog,
     /// In the order recorded.
@@ -241,11 +244,11 @@ impl SubjectState {
                 self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
             }
             Event::AttributeRemoved { attribute, .. } => {
-                self.attributes.retain(|_, held| held.event_id != *attribute);
+                self.release(*attribute);
                 self.end_what_cites(attribute, Reason::AttributeRemoved);
             }
             Event::AttributeExpired { attribute, .. } => {
-                self.attributes.retain(|_, held| held.event_id != *attribute);
+                self.release(*attribute);
                 self.end_what_cites(attribute, Reason::AttributeExpired);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
@@ -299,7 +302,7 @@ impl SubjectState {
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
         let before = self.attributes.values().find(|held| held.event_id == corrects);
         let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
-        self.attributes.retain(|_, held| held.event_id != corrects);
+        self.release(corrects);
         self.end_what_cites(&corrects, Reason::AttributeCorrected);
         self.record(event, attribute);
         self.with(event.event_id, |held| held.contested |= contested);
@@ -330,7 +333,18 @@ impl SubjectState {
             contested,
             confirmed: false,
         };
-        self.attributes.insert(attribute.key.clone(), Arc::new(held));
+        self.holdings.take(&held);
+        if let Some(before) = self.attributes.insert(attribute.key.clone(), Arc::new(held)) {
+            self.holdings.release(&before);
+        }
+    }
+
+    fn release(&mut self, event: EventId) {
+        let held = self.attributes.values().find(|held| held.event_id == event);
+        let key = held.map(|held| held.attribute.key.clone());
+        if let Some(held) = key.and_then(|key| self.attributes.remove(&key)) {
+            self.holdings.release(&held);
+        }
     }
 
     fn with(&mut self, event: EventId, change: impl FnOnce(&mut HeldAttribute)) {

@@ -22,7 +22,7 @@ impl SubjectState {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let attributes: usize = self.attributes.values().map(|held| attribute(held)).sum();
-        let consents: usize = self.consents.records().iter().map(consent).sum();
+        let consents: usize = self.consents.records().iter().map(ConsentRecord::bytes).sum();
         let mut lists = BTreeSet::new();
         let grants = self.grants.values();
         let grants: usize =
@@ -42,10 +42,16 @@ fn attribute(held: &HeldAttribute) -> usize {
     size_of::<HeldAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
 }
 
-fn consent(record: &ConsentRecord) -> usize {
-    let terms = &record.terms;
-    let lists = [&terms.purposes, &terms.categories, &terms.recipients, &terms.interactions];
-    size_of::<ConsentRecord>() + lists.into_iter().map(texts).sum::<usize>() + ALLOCATION_BYTES
+impl ConsentRecord {
+    /// Bytes of memory, about; no fewer than it takes in an answer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let terms = &self.terms;
+        let lists = [&terms.purposes, &terms.categories, &terms.recipients, &terms.interactions];
+        let notice = terms.notice.iter().flat_map(|notice| [&notice.id, &notice.version, &notice.language]);
+        let short = texts(notice) + texts([&terms.channel, &self.actor.name]);
+        size_of::<Self>() + lists.into_iter().map(texts).sum::<usize>() + short + ALLOCATION_BYTES
+    }
 }
 
 /// `lists` are those that were counted with another grant that has them too.

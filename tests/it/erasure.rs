@@ -30,7 +30,12 @@ pub async fn record(service: &mut Clients, request: proto::RecordAttributesReque
 }
 
 async fn keys(steward: &mut Clients, subject: &str) -> Vec<String> {
-    let request = proto::GetProfileRequest { subject: subject.into(), as_of: None, rebuild: true };
+    let request = proto::GetProfileRequest {
+        subject: subject.into(),
+        as_of: None,
+        rebuild: true,
+        ..Default::default()
+    };
     let rebuilt = steward.profile.get_profile(request.clone()).await.unwrap().into_inner();
     let request = proto::GetProfileRequest { rebuild: false, ..request };
     assert_eq!(steward.profile.get_profile(request).await.unwrap().into_inner(), rebuilt);
@@ -151,7 +156,7 @@ async fn a_category_and_the_profile_go_and_consents_stay() {
     assert_eq!(certificate.scope(), ErasureScope::Profile);
     assert_eq!((certificate.recipients.len(), certificate.recipients[0].grants), (1, 1));
     assert!(keys(&mut steward, "ada").await.is_empty());
-    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
     let consents = steward.consent.get_consents(request).await.unwrap().into_inner().consents;
     assert_eq!(consents.len(), 2, "the evidence stays");
     let seen = history(&mut steward, "ada").await;
@@ -386,7 +391,8 @@ async fn an_erasure_during_a_burst_of_writes_takes_all_from_before_it() {
         }
     }
     // Exactly what was acknowledged after the erasure is held, under a new handle.
-    let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: true };
+    let request =
+        proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: true, ..Default::default() };
     let held = match steward.profile.get_profile(request).await {
         Ok(profile) => profile.into_inner().attributes.len(),
         Err(status) => {

@@ -78,7 +78,7 @@ async fn a_service_is_shown_the_decisions_that_concern_it_and_nothing_that_other
         yes.recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
         consent("ada", vec![yes])
     };
-    let request = || proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    let request = || proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
     world.steward.consent.record_consent(to(&["tutor", "therapist"])).await.unwrap();
     let seen = world.service.consent.get_consents(request()).await.unwrap().into_inner();
     let [shown] = seen.consents.as_slice() else { panic!("{seen:?}") };

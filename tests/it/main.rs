@@ -21,6 +21,7 @@ mod disk;
 mod documents;
 mod erasure;
 mod erasure_crash;
+mod flood;
 mod forensic_tool;
 mod forensics;
 mod gate;

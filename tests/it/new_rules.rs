@@ -70,7 +70,7 @@ async fn what_was_built_falls_with_new_bounds_though_no_grant_is_open() {
     assert_eq!((&fell.artifact_ids, fell.reason()), (&vec![of_sister], Reason::Forbidden));
     assert_eq!(fell.cause_event_id, done.receipt.unwrap().events[0].event_id);
     // Published again, nothing falls twice, and what rests on another fact still stands.
-    let listed = proto::ListArtifactsRequest { subject: "ada".into() };
+    let listed = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = world.steward.grant.list_artifacts(listed).await.unwrap().into_inner().artifacts;
     let standing: Vec<_> = listed
         .iter()
@@ -144,7 +144,8 @@ async fn an_inference_without_an_end_ends_as_the_controller_declared() {
     );
     named.attributes[0].expires_at = Some(at);
     service.profile.record_attributes(named).await.unwrap();
-    let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false };
+    let request =
+        proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false, ..Default::default() };
     let held = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
     let days: Vec<i64> = held
         .iter()
@@ -155,7 +156,12 @@ async fn an_inference_without_an_end_ends_as_the_controller_declared() {
     clock.0.store(6 * DAY_MS, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "dpo").await;
     let keys = async |steward: &mut Clients| {
-        let request = proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false };
+        let request = proto::GetProfileRequest {
+            subject: "ada".into(),
+            as_of: None,
+            rebuild: false,
+            ..Default::default()
+        };
         let held = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
         held.into_iter().map(|held| held.key).collect::<Vec<_>>()
     };

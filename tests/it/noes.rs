@@ -351,7 +351,7 @@ async fn an_artifact_ends_by_itself_and_its_recipient_hears_of_it() {
     let mut watch = service.grant.watch_revocations(watch).await.unwrap().into_inner();
     clock.0.store(601_000, Ordering::SeqCst);
     assert_eq!(told(&mut watch, 1).await, BTreeSet::from([short.artifact_id.clone()]));
-    let list = proto::ListArtifactsRequest { subject: "ada".into() };
+    let list = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = steward.grant.list_artifacts(list).await.unwrap().into_inner().artifacts;
     let reason = |id: &str| listed.iter().find(|each| each.artifact_id == id).unwrap().reason();
     assert_eq!(reason(&short.artifact_id), Reason::ArtifactExpired);

@@ -60,7 +60,7 @@ async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
     assert_eq!(keys, ["tone"]);
 
-    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None };
+    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
     let said = steward.consent.get_consents(request).await.unwrap().into_inner();
     assert_eq!(said.consents.iter().map(|each| each.guardian).collect::<Vec<_>>(), [false, true]);
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };

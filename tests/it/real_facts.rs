@@ -59,7 +59,8 @@ fn import(harness: &Harness) -> Value {
 }
 
 async fn profile(steward: &mut Clients, subject: &str, rebuild: bool) -> proto::GetProfileResponse {
-    let request = proto::GetProfileRequest { subject: subject.into(), as_of: None, rebuild };
+    let request =
+        proto::GetProfileRequest { subject: subject.into(), as_of: None, rebuild, ..Default::default() };
     steward.profile.get_profile(request).await.unwrap().into_inner()
 }
 
@@ -383,8 +384,12 @@ async fn profiles_are_what_their_events_say() {
         for moment in moments(&events) {
             let millis = moment.seconds as u64 * 1000 + moment.nanos as u64 / 1_000_000;
             let as_of = proto::AsOf { moment: Some(proto::as_of::Moment::Time(moment)) };
-            let request =
-                proto::GetProfileRequest { subject: person.clone(), as_of: Some(as_of), rebuild: false };
+            let request = proto::GetProfileRequest {
+                subject: person.clone(),
+                as_of: Some(as_of),
+                rebuild: false,
+                ..Default::default()
+            };
             let then = steward.profile.get_profile(request).await.unwrap().into_inner();
             let then: BTreeMap<String, (String, bool)> = then
                 .attributes

@@ -279,7 +279,7 @@ async fn what_services_built_falls_with_what_it_was_built_from() {
     // Replaced.
     record(&mut service, fact("ada", "boss", "work", "y")).await;
     assert_eq!(told().await.artifact_ids, [built[1].clone()]);
-    let list = || proto::ListArtifactsRequest { subject: "ada".into() };
+    let list = || proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = steward.grant.list_artifacts(list()).await.unwrap().into_inner().artifacts;
     let states: Vec<_> = listed.iter().map(|each| (each.reason(), each.acknowledged)).collect();
     assert_eq!(

@@ -9,6 +9,7 @@ use sayso::api::{self, Access, ApiOptions, CallBounds, CallsOptions, Credentials
 use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
+use sayso::domain::holdings::FactLimits;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::proto::{self, Role};
@@ -138,6 +139,7 @@ pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>
         witnesses: Vec::new(),
         rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
         inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
+        facts: FactLimits::default(),
         report: ReportSettings {
             differences_allowed: false,
             k_min: 10,

@@ -228,7 +228,12 @@ async fn take_back(steward: &mut Clients, person: &str, at: usize) {
 
 /// Contests two inferences; one of them is removed afterwards, or the contest is taken back.
 async fn speak_up(steward: &mut Clients, person: &str, at: usize) {
-    let request = proto::GetProfileRequest { subject: person.into(), as_of: None, rebuild: false };
+    let request = proto::GetProfileRequest {
+        subject: person.into(),
+        as_of: None,
+        rebuild: false,
+        ..Default::default()
+    };
     let profile = steward.profile.get_profile(request).await.unwrap().into_inner();
     let inferred = profile.attributes.iter().filter(|held| held.provenance() == proto::Provenance::Inferred);
     let keys: Vec<String> = inferred.map(|held| held.key.clone()).take(3).collect();

@@ -217,7 +217,7 @@ impl Requests<'_> {
                     .encode_to_vec()
             }
             "RequestGrant" => ask(&subject).encode_to_vec(),
-            "GetConsents" => proto::GetConsentsRequest { subject, as_of: None }.encode_to_vec(),
+            "GetConsents" => proto::GetConsentsRequest { subject, ..Default::default() }.encode_to_vec(),
             "GetConsentReceipt" => {
                 proto::GetConsentReceiptRequest { subject, ..Default::default() }.encode_to_vec()
             }
