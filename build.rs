@@ -1,22 +1,34 @@
 //! Compiles `proto/` without protoc. What `sayso-proof` already defines (events.proto) is taken from there.
 use std::error::Error;
 
+#[path = "build/limits.rs"]
+mod limits;
+
 const FILES: [&str; 8] = ["events", "common", "profile", "consent", "grant", "rights", "bounds", "audit"];
+const PACKAGE: &str = "sayso.v1";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files: Vec<String> =
-        FILES.iter().chain(["operator"].iter()).map(|name| format!("sayso/v1/{name}.proto")).collect();
-    let set = protox::compile(&files, ["proto"])?;
+    let names = FILES.iter().chain(["operator"].iter());
+    let files: Vec<String> = names.map(|name| format!("sayso/v1/{name}.proto")).collect();
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_files(&files)?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("sayso.bin"), prost::Message::encode_to_vec(&set))?;
+    // With the options of fields, which `prost_types` would leave out.
+    std::fs::write(out.join("sayso.bin"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join("limits.rs"), limits::source(&compiler.descriptor_pool(), PACKAGE)?)?;
 
+    // No code for the options themselves.
+    let mut set = compiler.file_descriptor_set();
+    set.file.retain(|file| {
+        !file.name().ends_with("/limits.proto") && !file.name().ends_with("/descriptor.proto")
+    });
     let mut builder = tonic_prost_build::configure();
     for file in set.file.iter().filter(|file| file.name().ends_with("events.proto")) {
         let messages = file.message_type.iter().map(|message| message.name());
         for name in messages.chain(file.enum_type.iter().map(|item| item.name())) {
             builder =
-                builder.extern_path(format!(".sayso.v1.{name}"), format!("::sayso_proof::event::{name}"));
+                builder.extern_path(format!(".{PACKAGE}.{name}"), format!("::sayso_proof::event::{name}"));
         }
     }
     builder.compile_fds(set)?;

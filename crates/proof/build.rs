@@ -6,10 +6,14 @@ use std::fmt::Write as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let proto = "../../proto";
-    println!("cargo:rerun-if-changed={proto}/sayso/v1/events.proto");
-    let set = protox::compile(["sayso/v1/events.proto"], [proto])?;
+    for file in ["events", "limits"] {
+        println!("cargo:rerun-if-changed={proto}/sayso/v1/{file}.proto");
+    }
+    let mut set = protox::compile(["sayso/v1/events.proto"], [proto])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("events.bin"), prost::Message::encode_to_vec(&set))?;
+    // What it imports are options of fields, for requests.
+    set.file.retain(|file| file.name().ends_with("/events.proto"));
     std::fs::write(out.join("json_table.rs"), json_table(&set)?)?;
     prost_build::Config::new().btree_map(["."]).compile_fds(set)?;
     Ok(())

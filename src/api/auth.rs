@@ -3,9 +3,10 @@
 
 use super::calls::{Admission, Calls};
 use super::credential::{CredentialError, Credentials};
-use super::held::{Counted, Held};
+use super::decompress::Encoding;
+use super::held::Held;
 use super::known::{Method, Methods};
-use super::roles::takes_a_stream;
+use super::request_body::{Intake, RequestBody, Terms};
 use super::validity::Watched;
 use super::{Access, ApiOptions, status};
 use crate::app::Caller;
@@ -13,6 +14,7 @@ use crate::clock::Stopwatch;
 use crate::telemetry::{CallName, InCall, end_call, join_trace, metrics};
 use crate::tls::Peer;
 use sayso_proof::event::Role;
+use std::any::Any;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +30,9 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Layer;
 use tracing::{Instrument, Span};
+
+/// How long a stream of requests may outlive its answer.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// The header that brings the request id back.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -45,13 +50,28 @@ pub struct Door {
     message_bytes_max: usize,
 }
 
-/// Who was let in, to which services.
+/// A call that was let in.
 struct Admitted {
+    admission: Admission,
+    /// What is kept of its request.
+    intake: Arc<Intake>,
+    /// None where nobody needs to say who they are.
+    known: Option<Known>,
+}
+
+/// Who was let in, to which services.
+struct Known {
     caller: Arc<Caller>,
     behind: Routes,
-    admission: Admission,
     /// Whether the credential still counts, where the call goes on.
     watched: Watched,
+}
+
+impl Admitted {
+    fn new(admission: Admission, known: Option<Known>) -> Self {
+        let intake = Intake::new(admission.counted());
+        Self { admission, intake, known }
+    }
 }
 
 impl Door {
@@ -65,9 +85,10 @@ impl Door {
     }
 
     /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
-    fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Option<Admitted>, Status> {
+    fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Admitted, Status> {
         if method.permitted.to(Role::Unspecified) {
-            return Ok(None);
+            let from = request.extensions().get::<Peer>().and_then(|peer| peer.from);
+            return Ok(Admitted::new(self.calls.enter_open(from)?, None));
         }
         let header = request.headers().get("authorization").map(HeaderValue::to_str);
         let bearer = match header {
@@ -91,7 +112,32 @@ impl Door {
         let behind = self.behind.get(number).filter(|_| method.permitted.to(caller.role));
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller)?;
-        Ok(Some(Admitted { caller, behind, admission, watched }))
+        Ok(Admitted::new(admission, Some(Known { caller, behind, watched })))
+    }
+
+    /// The request as the services see it: nothing of its body comes through that is not counted and within limits.
+    fn guard(
+        &self,
+        request: Request<Body>,
+        method: &Method,
+        intake: &Arc<Intake>,
+        watched: Option<Watched>,
+        ends: Option<Duration>,
+    ) -> Request<Body> {
+        let terms = Terms {
+            shape: method.shape,
+            message_bytes_max: self.message_bytes_max,
+            encoding: Encoding::of(request.headers()),
+            is_stream: method.takes_a_stream,
+            whole_within: self.answer_max,
+            watched,
+            ends: ends.map(|after| Box::pin(tokio::time::sleep(after))),
+        };
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, Arc::clone(intake), terms)));
+        if method.takes_a_stream {
+            request.extensions_mut().insert(Arc::clone(intake));
+        }
+        request
     }
 }
 
@@ -154,31 +200,38 @@ where
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
-        let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name) };
+        let admitted = self.door.admit(&request, &method);
+        // What is kept of one request counts until all work for it is done; of a stream, each message does by itself.
+        let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
+        let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
+        let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
+        let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name), kept };
         let door = self.door.clone();
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
-            let admitted = door.admit(&request, &method);
             let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
             let asked = deadline_of(request.headers());
             let last = asked.map_or(door.answer_max, |asked| asked.min(door.answer_max));
+            // Until when a stream may go on: until its caller's deadline, if there is one; without a credential, also
+            // until ours.
+            let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
+            let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
+            // The answer says so first.
+            let ends = until.filter(|_| method.takes_a_stream).map(|until| until.saturating_add(AFTERWARDS));
             let (answer, admission, watched) = match admitted {
                 Err(status) => (Ok(status.into_http()), None, None),
-                Ok(None) => {
-                    (Caught(pin!(within(last, async { inner.call(request).await }))).await, None, None)
+                Ok(Admitted { admission, intake, known: None }) => {
+                    let request = door.guard(request, &method, &intake, None, ends);
+                    let answer = pin!(within(last, async { inner.call(request).await }));
+                    (Caught(answer).await, Some(admission), None)
                 }
-                Ok(Some(Admitted { caller, mut behind, admission, watched })) => {
-                    let (reading, one_max) = (admission.reading(), door.message_bytes_max);
+                Ok(Admitted { admission, intake, known: Some(Known { caller, mut behind, watched }) }) => {
                     // Whoever reads a stream of requests answers what was taken before it ends.
-                    let (asking, answering) = if takes_a_stream(&method.name) {
-                        (Some(watched), None)
-                    } else {
-                        (None, Some(watched))
-                    };
-                    let mut request =
-                        request.map(|body| Body::new(Counted::new(body, reading, one_max, asking)));
+                    let (asking, answering) =
+                        if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
+                    let mut request = door.guard(request, &method, &intake, asking, ends);
                     request.extensions_mut().insert(caller);
                     let answer = pin!(within(last, async { behind.call(request).await }));
                     (Caught(answer).await, Some(admission), answering)
@@ -188,25 +241,35 @@ where
                 metrics().panicked();
                 Status::internal("internal error").into_http()
             });
-            if let Ok(mut id) = HeaderValue::from_str(&id) {
-                // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
-                id.set_sensitive(true);
-                answer.headers_mut().insert(REQUEST_ID, id);
-            }
-            let (code, took) = (code_of(&answer), watch.elapsed());
-            let span = Span::current();
-            if !span.is_disabled() {
-                end_call(&span, code.into(), is_our_fault(code));
-            }
-            let code = name_of(code);
-            method.meter.answered(code, took);
-            tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
-            // A stream that goes on has until its caller's deadline, if there is one; its call counts until then.
-            let rest = asked.map(|asked| Box::pin(tokio::time::sleep(asked.saturating_sub(took))));
-            Ok(answer.map(|body| Body::new(Held::new(body, admission, watched, call, rest))))
+            identify(&mut answer, &id);
+            let took = watch.elapsed();
+            note(&method, code_of(&answer), took);
+            // Its call counts until then.
+            let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
+            Ok(answer.map(|body| Body::new(Held::new(body, admission, intake, watched, call, rest))))
         };
         InCall::new(name, Box::pin(answering.instrument(span)))
     }
+}
+
+/// Puts the request id into an answer.
+fn identify(answer: &mut Response<Body>, id: &str) {
+    if let Ok(mut id) = HeaderValue::from_str(id) {
+        // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
+        id.set_sensitive(true);
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
+/// Tells traces, metrics and the log how a call was answered.
+fn note(method: &Method, code: Code, took: Duration) {
+    let span = Span::current();
+    if !span.is_disabled() {
+        end_call(&span, code.into(), is_our_fault(code));
+    }
+    let code = name_of(code);
+    method.meter.answered(code, took);
+    tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
 }
 
 /// Ends a call that has no answer in time. What it wrote, or is writing, is not undone.

@@ -1,6 +1,7 @@
 //! How many calls one credential may make: in a span of time, at once, and with how many bytes under way. What is counted
 //! is a number made of controller, role and name; the names themselves are not kept.
 
+use super::budget::{Budget, Counted, RETRY_AFTER};
 use super::status;
 use crate::app::Caller;
 use governor::clock::{Clock, DefaultClock};
@@ -8,17 +9,16 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use lru::LruCache;
 use sayso_proof::event::Role;
 use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 /// Credentials remembered. Whoever has more of them than this begins anew, with each as it comes back.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-/// When to try again where too much is under way.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Bytes under way of calls of one address that need no credential.
+const OPEN_BYTES_MAX: usize = 1 << 20;
 
 /// Bounds on the calls of one credential.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,12 @@ pub struct CallsOptions {
     pub subject: CallBounds,
     /// Of everybody else.
     pub staff: CallBounds,
-    /// Bytes of requests that are being read, of one credential.
+    /// Of one address, without a credential.
+    pub open: CallBounds,
+    /// Bytes of requests and large answers under way, of one credential.
     pub request_bytes_max: usize,
+    /// The same of everybody together.
+    pub all_request_bytes_max: usize,
 }
 
 /// What each credential has made use of.
@@ -50,20 +54,22 @@ pub struct Calls {
     clock: DefaultClock,
     hasher: RandomState,
     known: Mutex<LruCache<u64, Arc<Allowance>>>,
+    /// Bytes under way of everybody.
+    all: Arc<Budget>,
 }
 
 /// What one credential has made use of.
 struct Allowance {
     rate: DefaultDirectRateLimiter,
     at_once: Arc<Semaphore>,
-    /// Bytes of requests that are being read.
-    reading: AtomicUsize,
-    reading_max: usize,
+    /// Bytes under way.
+    bytes: Arc<Budget>,
 }
 
 /// A call that was let in; it counts until this is dropped.
 pub struct Admission {
-    allowance: Arc<Allowance>,
+    bytes: Arc<Budget>,
+    all: Arc<Budget>,
     _at_once: OwnedSemaphorePermit,
 }
 
@@ -72,7 +78,8 @@ impl Calls {
     #[must_use]
     pub fn new(options: CallsOptions) -> Self {
         let known = Mutex::new(LruCache::new(REMEMBERED_MAX));
-        Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known }
+        let all = Arc::new(Budget::new(options.all_request_bytes_max));
+        Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known, all }
     }
 
     /// One more call of a caller of the controller with this number.
@@ -80,31 +87,44 @@ impl Calls {
     /// # Errors
     /// `RESOURCE_EXHAUSTED`, with when to try again: it makes too many.
     pub fn enter(&self, controller: usize, caller: &Caller) -> Result<Admission, Status> {
-        let allowance = self.of(controller, caller);
+        let subject = caller.subject.as_ref().map(|subject| subject.as_str());
+        let number = self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject));
+        let bounds = match caller.role {
+            Role::Service => self.options.service,
+            Role::Subject => self.options.subject,
+            _ => self.options.staff,
+        };
+        self.enter_as(number, bounds, self.options.request_bytes_max)
+    }
+
+    /// One more call from an address that needs no credential.
+    ///
+    /// # Errors
+    /// As [`Calls::enter`].
+    pub fn enter_open(&self, from: Option<IpAddr>) -> Result<Admission, Status> {
+        let number = self.hasher.hash_one(from.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        self.enter_as(number, self.options.open, OPEN_BYTES_MAX)
+    }
+
+    fn enter_as(&self, number: u64, bounds: CallBounds, bytes_max: usize) -> Result<Admission, Status> {
+        let allowance = self.of(number, bounds, bytes_max);
         if let Err(early) = allowance.rate.check() {
             return Err(status::too_many(early.wait_time_from(self.clock.now())));
         }
         let at_once = Arc::clone(&allowance.at_once).try_acquire_owned();
         let at_once = at_once.map_err(|_| status::too_many(RETRY_AFTER))?;
-        Ok(Admission { allowance, _at_once: at_once })
+        let (bytes, all) = (Arc::clone(&allowance.bytes), Arc::clone(&self.all));
+        Ok(Admission { bytes, all, _at_once: at_once })
     }
 
-    fn of(&self, controller: usize, caller: &Caller) -> Arc<Allowance> {
-        let subject = caller.subject.as_ref().map(|subject| subject.as_str());
-        let number = self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject));
+    fn of(&self, number: u64, bounds: CallBounds, bytes_max: usize) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let allowance = known.get_or_insert(number, || {
-            let bounds = match caller.role {
-                Role::Service => self.options.service,
-                Role::Subject => self.options.subject,
-                _ => self.options.staff,
-            };
             let quota = Quota::per_second(bounds.per_second_max).allow_burst(bounds.burst_max);
             Arc::new(Allowance {
                 rate: DefaultDirectRateLimiter::direct_with_clock(quota, self.clock.clone()),
                 at_once: Arc::new(Semaphore::new(bounds.at_once_max)),
-                reading: AtomicUsize::new(0),
-                reading_max: self.options.request_bytes_max,
+                bytes: Arc::new(Budget::new(bytes_max)),
             })
         });
         Arc::clone(allowance)
@@ -112,37 +132,10 @@ impl Calls {
 }
 
 impl Admission {
-    /// For the bytes of this call's request.
-    pub fn reading(&self) -> Reading {
-        Reading { allowance: Arc::clone(&self.allowance), bytes: 0 }
-    }
-}
-
-/// Bytes of a request that was begun and is not answered yet.
-pub struct Reading {
-    allowance: Arc<Allowance>,
-    bytes: usize,
-}
-
-impl Reading {
-    /// More bytes of the request are here. A stream of requests counts as its largest one may be, at most: `one_max`.
-    ///
-    /// # Errors
-    /// `RESOURCE_EXHAUSTED`: all requests of the credential together have too many.
-    pub fn more(&mut self, bytes: usize, one_max: usize) -> Result<(), Status> {
-        let bytes = bytes.min(one_max.saturating_sub(self.bytes));
-        self.bytes = self.bytes.saturating_add(bytes);
-        let before = self.allowance.reading.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.allowance.reading_max {
-            return Err(status::too_many(RETRY_AFTER));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.allowance.reading.fetch_sub(self.bytes, Ordering::Relaxed);
+    /// For the bytes of this call's request, or of its answer.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        Counted::new(Arc::clone(&self.bytes), Arc::clone(&self.all))
     }
 }
 
@@ -150,6 +143,7 @@ impl Drop for Reading {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::time::Duration;
     use tonic::Code;
     use tonic_types::StatusExt;
 
@@ -161,7 +155,14 @@ mod tests {
         let one = NonZeroU32::new(1).unwrap();
         let bounds =
             CallBounds { per_second_max: one, burst_max: NonZeroU32::new(burst).unwrap(), at_once_max };
-        Calls::new(CallsOptions { service: bounds, subject: bounds, staff: bounds, request_bytes_max: 100 })
+        Calls::new(CallsOptions {
+            service: bounds,
+            subject: bounds,
+            staff: bounds,
+            open: bounds,
+            request_bytes_max: 100,
+            all_request_bytes_max: 1_000,
+        })
     }
 
     #[test]
@@ -187,17 +188,25 @@ mod tests {
         let tutor = caller(Role::Service, "tutor");
         let (first, second) = (calls.enter(0, &tutor).unwrap(), calls.enter(0, &tutor).unwrap());
         assert!(calls.enter(0, &tutor).is_err());
-        let (mut one, mut other) = (first.reading(), second.reading());
-        one.more(60, 80).unwrap();
-        other.more(40, 80).unwrap();
-        assert!(other.more(1, 80).is_err());
-        // A stream counts as one request.
-        let mut stream = first.reading();
+        let (mut one, mut other) = (first.counted(), second.counted());
+        one.add(60).unwrap();
+        other.add(40).unwrap();
+        assert!(other.add(1).is_err());
         drop((one, other));
-        for _ in 0..100 {
-            stream.more(50, 80).unwrap();
-        }
-        drop((first, stream));
+        first.counted().add(100).unwrap();
+        drop(first);
         assert!(calls.enter(0, &tutor).is_ok());
+    }
+
+    #[test]
+    fn an_address_has_a_few_calls_without_a_credential() {
+        let calls = calls(1_000, 2);
+        let from = |text: &str| Some(text.parse().unwrap());
+        let (first, _second) =
+            (calls.enter_open(from("10.0.0.1")).unwrap(), calls.enter_open(from("10.0.0.1")));
+        assert!(calls.enter_open(from("10.0.0.1")).is_err());
+        assert!(calls.enter_open(from("10.0.0.2")).is_ok() && calls.enter_open(None).is_ok());
+        drop(first);
+        assert!(calls.enter_open(from("10.0.0.1")).is_ok());
     }
 }

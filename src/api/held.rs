@@ -1,69 +1,40 @@
-//! Bodies that count while they live: a request's bytes, and an answer until it has gone out. What goes on ends with its
-//! caller's credential.
+//! Answers that count until they have gone out. What goes on ends with its caller's credential.
 
-use super::calls::{Admission, Reading};
+use super::budget::Counted;
+use super::calls::Admission;
+use super::request_body::Intake;
 use super::validity::Watched;
 use crate::tls;
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, http::HeaderMap};
 
-/// A request whose bytes are counted.
-pub struct Counted {
-    body: Body,
-    reading: Reading,
-    message_bytes_max: usize,
-    watched: Option<Watched>,
-}
+/// Pieces of an answer that are larger than this count as bytes under way while they are being sent. Smaller ones are
+/// bounded by how many calls there may be; refusing them would hide that a write was done.
+const LARGE_BYTES: usize = 64 << 10;
 
-impl Counted {
-    /// Counts what is read of `body`, up to what one message may have. Of a stream: as long as the caller's credential
-    /// counts.
-    pub fn new(body: Body, reading: Reading, message_bytes_max: usize, watched: Option<Watched>) -> Self {
-        Self { body, reading, message_bytes_max, watched }
-    }
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(Err(lapsed)) = self.watched.as_mut().map(|watched| watched.poll(context)) {
-            return Poll::Ready(Some(Err(lapsed)));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        let Poll::Ready(Some(Ok(frame))) = &polled else { return polled };
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        let one_max = self.message_bytes_max;
-        match self.reading.more(bytes, one_max) {
-            Ok(()) => polled,
-            Err(refused) => Poll::Ready(Some(Err(refused))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// Answers that are larger than this are handed over in pieces, of which the last is a byte: HTTP/2 takes a piece as a whole
+/// as soon as the reader has room for one byte, and nobody here would know then when it has gone out.
+const WHOLE_BYTES: usize = 4 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// An answer on its way: its call counts until it has gone out, and it ends at the caller's deadline, or with the caller's
 /// credential if it is one of many messages.
 pub struct Held {
     body: Body,
-    /// None where nobody needed to say who they are.
+    /// None where nobody was let in.
     _admission: Option<Admission>,
+    /// What is kept of the request, for an answer that goes on.
+    _intake: Option<Arc<Intake>>,
+    /// Bytes of the message that is being sent.
+    counted: Option<Counted>,
+    /// What of it was not handed over yet.
+    rest: Bytes,
     watched: Option<Watched>,
     /// It waits for more, or has had more than one message: what a single answer never does.
     goes_on: bool,
@@ -78,12 +49,46 @@ impl Held {
     pub fn new(
         body: Body,
         admission: Option<Admission>,
+        intake: Option<Arc<Intake>>,
         watched: Option<Watched>,
         call: Option<tls::Call>,
         deadline: Option<Pin<Box<Sleep>>>,
     ) -> Self {
         let (goes_on, has_begun, is_over) = (false, false, false);
-        Self { body, _admission: admission, watched, goes_on, has_begun, call, deadline, is_over }
+        let counted = admission.as_ref().map(Admission::counted);
+        let (_admission, _intake, rest) = (admission, intake, Bytes::new());
+        Self {
+            body,
+            _admission,
+            _intake,
+            counted,
+            rest,
+            watched,
+            goes_on,
+            has_begun,
+            call,
+            deadline,
+            is_over,
+        }
+    }
+
+    /// The message before has gone out, and this one is to be sent.
+    fn count(&mut self, bytes: usize) -> Result<(), Status> {
+        let Some(counted) = &mut self.counted else { return Ok(()) };
+        if counted.bytes() > 0 {
+            counted.subtract(counted.bytes());
+        }
+        if bytes > LARGE_BYTES { counted.add_whole(bytes) } else { Ok(()) }
+    }
+
+    /// The next piece of a message that has more.
+    fn piece(&mut self) -> Option<Bytes> {
+        match self.rest.len() {
+            0 => None,
+            // A copy: a slice would keep the memory of the whole message.
+            1 => Some(Bytes::copy_from_slice(&std::mem::take(&mut self.rest))),
+            more => Some(self.rest.split_to((more - 1).min(PIECE_BYTES))),
+        }
     }
 
     /// While nothing comes: the call's deadline has passed, or its credential counts no longer.
@@ -96,7 +101,8 @@ impl Held {
     }
 
     /// Once there is a message: whether it may still go out.
-    fn may_go_out(&mut self) -> Result<(), Status> {
+    fn may_go_out(&mut self, bytes: usize) -> Result<(), Status> {
+        self.count(bytes)?;
         self.goes_on |= self.has_begun;
         self.has_begun = true;
         match &mut self.watched {
@@ -128,10 +134,19 @@ impl HttpBody for Held {
         if let Some(call) = &mut self.call {
             call.went_out();
         }
+        if let Some(piece) = self.piece() {
+            if let Some(call) = &mut self.call {
+                call.handed_over();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let may_go_on = match &polled {
             Poll::Pending => self.ends_waiting(context),
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => self.may_go_out(),
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref().map(Bytes::len) {
+                Some(bytes) => self.may_go_out(bytes),
+                None => return polled,
+            },
             Poll::Ready(_) => return polled,
         };
         if let Err(why) = may_go_on {
@@ -140,11 +155,17 @@ impl HttpBody for Held {
         if let (true, Some(call)) = (polled.is_ready(), &mut self.call) {
             call.handed_over();
         }
-        polled
+        match polled {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.len() > WHOLE_BYTES) => {
+                self.rest = frame.into_data().unwrap_or_default();
+                Poll::Ready(self.piece().map(|piece| Ok(Frame::data(piece))))
+            }
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.body.is_end_stream()
+        self.is_over || (self.rest.is_empty() && self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,6 +1,7 @@
 //! What the door knows of each method, found once a call: its name, who may call it, what counts its calls.
 
-use super::roles::action_of;
+use super::limits::{self, Shape};
+use super::roles::{action_of, takes_a_stream};
 use crate::app::{Permitted, RoleTable};
 use crate::telemetry::{CallMeter, metrics};
 use std::collections::HashMap;
@@ -15,6 +16,10 @@ pub struct Method {
     pub name: Arc<str>,
     /// Who may call it.
     pub permitted: Permitted,
+    /// What its requests may hold.
+    pub shape: &'static Shape,
+    /// Whether a request is a stream.
+    pub takes_a_stream: bool,
     /// Counts its calls.
     pub meter: CallMeter,
     /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time, while the
@@ -36,8 +41,9 @@ const OPEN_IN_DOUBT: [&str; 8] = [
 
 impl Method {
     fn new(name: &str, permitted: Permitted) -> Arc<Self> {
-        let (meter, is_open_in_doubt) = (metrics().meter(name), OPEN_IN_DOUBT.contains(&name));
-        Arc::new(Self { name: name.into(), permitted, meter, is_open_in_doubt })
+        let (shape, takes_a_stream, meter) = (limits::of(name), takes_a_stream(name), metrics().meter(name));
+        let is_open_in_doubt = OPEN_IN_DOUBT.contains(&name);
+        Arc::new(Self { name: name.into(), permitted, shape, takes_a_stream, meter, is_open_in_doubt })
     }
 }
 

@@ -1,11 +1,13 @@
 //! `ProfileService`.
 
+use super::budget::Counted;
+use super::request_body::{Intake, Taken};
 use super::{Api, auth, convert, status};
-use crate::app::{App, Caller, Change};
+use crate::app::{App, AppError, Caller, Change, Receipt};
 use crate::proto::profile_service_server::ProfileService;
 use crate::proto::{self, record_stream_response::Outcome};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -13,6 +15,8 @@ use tonic_types::StatusExt;
 
 /// Messages of one stream that may be under way; beyond it the stream is not read on.
 const STREAM_MAX: usize = 256;
+/// Bytes of such messages, as far as more than one is under way.
+const STREAM_BYTES_MAX: u32 = 4 << 20;
 
 type Answer<T> = Result<Response<T>, Status>;
 type StreamAnswer = Result<proto::RecordStreamResponse, Status>;
@@ -44,7 +48,9 @@ impl ProfileService for Api {
         let caller = auth::caller(&request)?;
         let (under_way, answers) = mpsc::channel(STREAM_MAX);
         let (sender, receiver) = mpsc::channel(STREAM_MAX);
-        tokio::spawn(read_stream(Arc::clone(&self.app), caller, request.into_inner(), under_way));
+        let intake = request.extensions().get::<Arc<Intake>>().cloned().ok_or_else(status::forbidden)?;
+        let reader = Reader { app: Arc::clone(&self.app), caller, intake };
+        tokio::spawn(reader.read(request.into_inner(), under_way));
         tokio::spawn(answer_in_order(answers, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -182,45 +188,71 @@ impl Api {
 /// A message that was taken, or why no more are.
 type Waiting = Result<(u64, JoinHandle<Result<proto::Receipt, Status>>), Status>;
 
-/// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
-async fn read_stream(
+/// What is kept of a message until it is written: its bytes, and its part of what the stream may have under way.
+type Kept = (Option<Counted>, Option<OwnedSemaphorePermit>);
+
+/// Reads a stream of messages.
+struct Reader {
     app: Arc<App>,
     caller: Arc<Caller>,
-    mut messages: Streaming<proto::RecordStreamRequest>,
-    under_way: mpsc::Sender<Waiting>,
-) {
-    // What can't be read, or may be no longer, ends the stream; what was taken before is still answered.
-    while let Some(read) = messages.message().await.transpose() {
-        let waiting = match read {
-            Ok(message) => {
-                Ok((message.sequence, begin(&app, &caller, message.record.unwrap_or_default()).await))
-            }
-            Err(status) => Err(status),
-        };
-        let is_last = waiting.is_err();
-        if under_way.send(waiting).await.is_err() || is_last {
-            return;
-        }
-    }
+    intake: Arc<Intake>,
 }
 
-async fn begin(
-    app: &Arc<App>,
-    caller: &Arc<Caller>,
-    record: proto::RecordAttributesRequest,
-) -> JoinHandle<Result<proto::Receipt, Status>> {
-    let begun = async {
+impl Reader {
+    /// Takes messages in order, each up to its subject's turn; what follows goes on side by side.
+    async fn read(
+        self,
+        mut messages: Streaming<proto::RecordStreamRequest>,
+        under_way: mpsc::Sender<Waiting>,
+    ) {
+        let room = Arc::new(Semaphore::new(usize::try_from(STREAM_BYTES_MAX).unwrap_or(usize::MAX)));
+        // What can't be read, or may be no longer, ends the stream; what was taken before is still answered.
+        while let Some(read) = messages.message().await.transpose() {
+            let waiting = match read {
+                Ok(message) => Ok((message.sequence, self.begin(message, &room).await)),
+                Err(status) => Err(status),
+            };
+            let is_last = waiting.is_err();
+            if under_way.send(waiting).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        message: proto::RecordStreamRequest,
+        room: &Arc<Semaphore>,
+    ) -> JoinHandle<Result<proto::Receipt, Status>> {
+        let (counted, refused) = match self.intake.take() {
+            Some(Taken { counted, refused }) => (Some(counted), refused),
+            None => (None, None),
+        };
+        // Those before are written and make room, whatever their caller does.
+        let bytes = counted.as_ref().map_or(0, Counted::bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(STREAM_BYTES_MAX);
+        let kept: Kept = (counted, Arc::clone(room).acquire_many_owned(bytes).await.ok());
+        let begun = match refused {
+            Some(refused) => Err(refused),
+            None => self.record(message.record.unwrap_or_default()).await,
+        };
+        let caller = Arc::clone(&self.caller);
+        tokio::spawn(async move {
+            let _until_it_is_written = kept;
+            let written = begun?.await.map_err(|_| Status::internal("internal error"))?;
+            written.map(|receipt| convert::receipt(receipt, &caller)).map_err(status::of)
+        })
+    }
+
+    async fn record(
+        &self,
+        record: proto::RecordAttributesRequest,
+    ) -> Result<JoinHandle<Result<Receipt, AppError>>, Status> {
         let options = convert::options(record.options.as_ref(), &record)?;
-        let subject = caller.subject_of(&record.subject).map_err(status::of)?;
-        let new = convert::new_attributes(subject, record.attributes, app.now_ms())?;
-        app.record_in_order(caller, new, &options).await.map_err(status::of)
-    };
-    let begun = begun.await;
-    let caller = Arc::clone(caller);
-    tokio::spawn(async move {
-        let written = begun?.await.map_err(|_| Status::internal("internal error"))?;
-        written.map(|receipt| convert::receipt(receipt, &caller)).map_err(status::of)
-    })
+        let subject = self.caller.subject_of(&record.subject).map_err(status::of)?;
+        let new = convert::new_attributes(subject, record.attributes, self.app.now_ms())?;
+        self.app.record_in_order(&self.caller, new, &options).await.map_err(status::of)
+    }
 }
 
 async fn answer_in_order(mut waiting: mpsc::Receiver<Waiting>, sender: mpsc::Sender<StreamAnswer>) {

@@ -31,7 +31,10 @@ pub fn methods() -> Vec<String> {
 /// Whether a method's caller sends a stream, so that its request may go on for as long as its answer.
 #[must_use]
 pub fn takes_a_stream(action: &str) -> bool {
-    action == "ProfileService/RecordStream"
+    matches!(
+        action,
+        "ProfileService/RecordStream" | "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    )
 }
 
 /// The name of what an HTTP path calls: `/sayso.v1.ProfileService/GetProfile` → `ProfileService/GetProfile`.
@@ -48,11 +51,16 @@ mod tests {
 
     #[test]
     fn what_takes_a_stream_is_what_the_descriptors_say() {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
-        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-        for method in methods {
-            let action = format!("{}/{}", method.parent_service().name(), method.name());
-            assert_eq!(takes_a_stream(&action), method.is_client_streaming(), "{action}");
+        let sets = [
+            proto::DESCRIPTORS,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        ];
+        for pool in sets.map(|set| DescriptorPool::decode(set).unwrap()) {
+            for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+                let path = format!("{}/{}", method.parent_service().full_name(), method.name());
+                assert_eq!(takes_a_stream(action_of(&path)), method.is_client_streaming(), "{path}");
+            }
         }
     }
 }

@@ -157,6 +157,18 @@ pub fn page_token() -> Status {
     invalid("page_token", "must be the `next_page_token` of the answer before")
 }
 
+/// What a caller gets while the requests of everybody together have too many bytes.
+#[must_use]
+pub fn busy(retry_after: Duration) -> Status {
+    let mut details = reason("BUSY");
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(
+        Code::ResourceExhausted,
+        "too many bytes are under way; try again later",
+        details,
+    )
+}
+
 /// One field that is wrong on the wire already.
 #[must_use]
 pub fn invalid(field: &str, problem: &str) -> Status {

@@ -120,6 +120,15 @@ fn long(name: &str, value: impl TryInto<i64>) -> Pair {
 }
 
 impl Circumstances {
+    /// What they take of memory, about, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let texts =
+            [&self.recipient, &self.category, &self.person.jurisdiction, &self.purpose, &self.conversation];
+        let one = |text: &String| size_of::<String>().saturating_add(text.len());
+        let sources = self.facts.sources.iter();
+        size_of::<Self>().saturating_add(texts.into_iter().chain(sources).map(one).sum())
+    }
+
     /// The request, validated against the schema.
     ///
     /// # Errors

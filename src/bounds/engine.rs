@@ -7,19 +7,19 @@ use super::pack::{self, order, reason};
 use super::packs;
 use super::steps::Steps;
 use crate::domain::vocabulary::Vocabulary;
+use crate::domain::weighed::Weighed;
 use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
     Validator,
 };
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// Outcomes remembered; the memory is emptied when it is full.
-const REMEMBERED_MAX: usize = 65_536;
-/// Persons' own bounds that are kept compiled, and outcomes remembered of each; emptied when full.
-const PERSONAL_MAX: usize = 1_024;
-const PERSONAL_REMEMBERED_MAX: usize = 1_024;
+/// What outcomes that are remembered may take of memory, bytes.
+const REMEMBERED_BYTES_MAX: usize = 24 << 20;
+/// What persons' own bounds that are kept compiled may take of memory, bytes, and the outcomes remembered of each.
+const PERSONAL_BYTES_MAX: usize = 24 << 20;
+const PERSONAL_REMEMBERED_BYTES_MAX: usize = 32 << 10;
 const TIERS: [Tier; 3] = [Tier::Public, Tier::Provider, Tier::Individual];
 
 /// Why bounds can't be used.
@@ -57,6 +57,13 @@ pub struct Denial {
     pub reason: Option<Reason>,
 }
 
+impl Denial {
+    /// What it takes of memory, about.
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>().saturating_add(self.policy.len()).saturating_add(self.article.len())
+    }
+}
+
 /// Bounds in force, compiled.
 pub struct Bounds {
     tiers: [(Tier, PolicySet); 3],
@@ -68,8 +75,7 @@ pub struct Bounds {
     alike: Alike,
     remembered: Mutex<Remembered>,
     /// Bounds of persons' own, by their text.
-    // Unordered: looked up and emptied, never walked.
-    personal: Mutex<HashMap<String, Arc<Personal>>>,
+    personal: Mutex<Weighed<String, Arc<Personal>>>,
 }
 
 /// Reads and validates policies as those of a provider's pack are, for the fuzzers; what comes of it is nobody's. What is not
@@ -81,8 +87,7 @@ pub fn decode_policies(policies: String) {
         language().map(|language| pack::compile(&pack, Tier::Provider, &language.validator).is_ok());
 }
 
-// Unordered: looked up and emptied, never walked.
-type Remembered = HashMap<Circumstances, Option<Arc<Denial>>>;
+type Remembered = Weighed<Circumstances, Option<Arc<Denial>>>;
 
 /// A person's own bounds, compiled; shared by all who chose the same.
 pub(super) struct Personal {
@@ -124,8 +129,9 @@ impl Bounds {
         }
         let entities = entities(vocabulary, schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
-        let (authorizer, remembered) = (Authorizer::new(), Mutex::default());
-        let (alike, personal) = (Alike::new(vocabulary, &told), Mutex::default());
+        let (authorizer, remembered) = (Authorizer::new(), Mutex::new(Weighed::new(REMEMBERED_BYTES_MAX)));
+        let alike = Alike::new(vocabulary, &told);
+        let personal = Mutex::new(Weighed::new(PERSONAL_BYTES_MAX));
         Ok(Self { tiers, schema, entities, authorizer, positions, steps, alike, remembered, personal })
     }
 
@@ -147,7 +153,7 @@ impl Bounds {
 
     /// What stands against a use; nothing where every tier allows.
     pub(super) fn against(&self, case: &Circumstances) -> Option<Arc<Denial>> {
-        remember(&self.remembered, REMEMBERED_MAX, case, || self.evaluate(case))
+        remember(&self.remembered, case, || self.evaluate(case))
     }
 
     /// A person's own bounds, ready to be asked.
@@ -155,14 +161,13 @@ impl Bounds {
         let pack = super::personal::pack(choices);
         let mut known = self.personal.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(personal) = known.get(&pack.policies) {
-            return Arc::clone(personal);
+            return personal;
         }
         let policies = Self::compile_personal(&pack).ok();
-        let personal = Arc::new(Personal { policies, remembered: Mutex::default() });
-        if known.len() >= PERSONAL_MAX {
-            known.clear();
-        }
-        known.insert(pack.policies, Arc::clone(&personal));
+        let remembered = Mutex::new(Weighed::new(PERSONAL_REMEMBERED_BYTES_MAX));
+        let personal = Arc::new(Personal { policies, remembered });
+        let bytes = pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_REMEMBERED_BYTES_MAX);
+        known.put(pack.policies, Arc::clone(&personal), bytes);
         personal
     }
 
@@ -178,7 +183,7 @@ impl Bounds {
 
     /// What stands against a use in a person's own bounds, which are evaluated by themselves.
     pub(super) fn against_personal(&self, personal: &Personal, case: &Circumstances) -> Option<Arc<Denial>> {
-        remember(&personal.remembered, PERSONAL_REMEMBERED_MAX, case, || {
+        remember(&personal.remembered, case, || {
             let failed = || error(Tier::Individual, super::personal::PERSONAL);
             let Some(policies) = &personal.policies else { return Some(failed()) };
             match case.request(self.schema) {
@@ -249,21 +254,17 @@ impl Bounds {
 /// What was evaluated under the same circumstances before, or is now.
 fn remember(
     remembered: &Mutex<Remembered>,
-    count_max: usize,
     case: &Circumstances,
     evaluate: impl FnOnce() -> Option<Denial>,
 ) -> Option<Arc<Denial>> {
     let lock = || remembered.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().get(case) {
-        return known.clone();
+        return known;
     }
     // Not under the lock: others need not wait for an evaluation that is not theirs.
     let denial = evaluate().map(Arc::new);
-    let mut remembered = lock();
-    if remembered.len() >= count_max {
-        remembered.clear();
-    }
-    remembered.insert(case.clone(), denial.clone());
+    let own = denial.as_ref().map_or(0, |denial| denial.memory_bytes());
+    lock().put(case.clone(), denial.clone(), case.memory_bytes().saturating_add(own));
     denial
 }
 

@@ -3,22 +3,28 @@
 use super::alike::Told;
 use super::engine::BoundsError;
 use super::steps::Steps;
+use crate::domain::weighed::Weighed;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
-use lru::LruCache;
 use sayso_proof::event::{BoundsPublished, Reason, Tier};
-use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Packs that are kept compiled, for all logs of this process.
-const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// What packs that are kept compiled may take of memory, for all logs of this process, bytes.
+const KNOWN_BYTES_MAX: usize = 32 << 20;
+/// Bytes of memory for each byte of text, about, once it is compiled: measured, and rounded up.
+const COMPILED_BYTES_PER_BYTE: usize = 48;
 
 /// By tier, name and text, which are all that comes into it.
-type Known = LruCache<(Tier, String, String), Arc<Compiled>>;
+type Known = Weighed<(Tier, String, String), Arc<Compiled>>;
+
+/// What a text takes of memory once it is compiled, with the text, about.
+pub(super) fn compiled_bytes(policies: &str) -> usize {
+    policies.len().saturating_mul(COMPILED_BYTES_PER_BYTE)
+}
 
 fn known() -> MutexGuard<'static, Known> {
-    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(|| Mutex::new(LruCache::new(KNOWN_MAX)));
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(|| Mutex::new(Weighed::new(KNOWN_BYTES_MAX)));
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -39,12 +45,12 @@ pub(super) fn compiled(
 ) -> Result<Arc<Compiled>, BoundsError> {
     let name = (tier, pack.pack.clone(), pack.policies.clone());
     if let Some(compiled) = known().get(&name) {
-        return Ok(Arc::clone(compiled));
+        return Ok(compiled);
     }
     let policies = compile(pack, tier, validator)?;
     let compiled =
         Arc::new(Compiled { steps: Steps::of(policies.iter()), told: Told::of(policies.iter()), policies });
-    known().put(name, Arc::clone(&compiled));
+    known().put(name, Arc::clone(&compiled), compiled_bytes(&pack.policies));
     Ok(compiled)
 }
 

@@ -37,7 +37,9 @@ pub(super) fn calls(config: &Config) -> ApiOptions {
             service: of(door.service),
             subject: of(door.subject),
             staff: of(door.staff),
+            open: of(door.open),
             request_bytes_max: door.request_bytes_max,
+            all_request_bytes_max: door.all_request_bytes_max,
         },
     }
 }

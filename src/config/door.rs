@@ -14,6 +14,9 @@ pub struct DoorConfig {
     pub subject: CallsConfig,
     /// Calls of one steward, authority, auditor or operator. Default: 10,000 a second, 256 at once.
     pub staff: CallsConfig,
+    /// Calls from one address (IPv6: one /64) that need no credential: health and reflection. Default: 200 a second, 400 in
+    /// one go, 64 at once. Raise it behind a proxy.
+    pub open: CallsConfig,
     /// Connections at once from one address (IPv6: one /64), on each of the two ports; further ones are closed. 1 to
     /// 1,000,000. Raise it behind a proxy.
     pub connections_per_address_max: usize,
@@ -22,8 +25,11 @@ pub struct DoorConfig {
     pub refused_per_minute_max: u32,
     /// How long a handshake may take, seconds. 1 to 300.
     pub handshake_s_max: u64,
-    /// Requests of one credential that are being read, bytes; further ones are refused. 1 MiB to 64 GiB.
+    /// Requests of one credential under way, decompressed, with pieces of answers above 64 KiB; bytes. Further ones are
+    /// refused. 1 MiB to 64 GiB.
     pub request_bytes_max: usize,
+    /// The same of everybody together; the last quarter is for calls of at most 16 KiB. 1 MiB to 64 GiB.
+    pub all_request_bytes_max: usize,
     /// Calls at once over one connection. 1 to 100,000.
     pub calls_per_connection_max: u32,
     /// How long a connection may stay without a call under way, seconds; then it is closed. 1 to 86,400.
@@ -53,10 +59,12 @@ impl Default for DoorConfig {
             service: CallsConfig { per_second_max: 200_000, burst_max: 200_000, at_once_max: 1_024 },
             subject: CallsConfig { per_second_max: 50, burst_max: 200, at_once_max: 16 },
             staff: CallsConfig { per_second_max: 10_000, burst_max: 10_000, at_once_max: 256 },
+            open: CallsConfig { per_second_max: 200, burst_max: 400, at_once_max: 64 },
             connections_per_address_max: 1_024,
             refused_per_minute_max: 600,
             handshake_s_max: 10,
-            request_bytes_max: 256 << 20,
+            request_bytes_max: 16 << 20,
+            all_request_bytes_max: 32 << 20,
             calls_per_connection_max: 1_024,
             idle_s_max: 300,
             stall_s_max: 60,
@@ -71,7 +79,7 @@ impl DoorConfig {
             if range.contains(&value) { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
         };
         let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        for calls in [self.service, self.subject, self.staff] {
+        for calls in [self.service, self.subject, self.staff, self.open] {
             let million = 1..=1_000_000;
             within(calls.per_second_max.into(), million.clone(), "door.*.per_second_max", "1 to 1,000,000")?;
             within(calls.burst_max.into(), million, "door.*.burst_max", "1 to 1,000,000")?;
@@ -79,8 +87,9 @@ impl DoorConfig {
         }
         let connections = whole(self.connections_per_address_max);
         within(connections, 1..=1_000_000, "door.connections_per_address_max", "1 to 1,000,000")?;
-        let bytes = whole(self.request_bytes_max);
+        let (bytes, all) = (whole(self.request_bytes_max), whole(self.all_request_bytes_max));
         within(bytes, 1 << 20..=64 << 30, "door.request_bytes_max", "1 MiB to 64 GiB")?;
+        within(all, 1 << 20..=64 << 30, "door.all_request_bytes_max", "1 MiB to 64 GiB")?;
         let refused = self.refused_per_minute_max.into();
         within(refused, 1..=1_000_000, "door.refused_per_minute_max", "1 to 1,000,000")?;
         within(self.handshake_s_max, 1..=300, "door.handshake_s_max", "1 to 300")?;
@@ -102,6 +111,7 @@ mod tests {
         DoorConfig::default().check().unwrap();
         for bad in [
             "request_bytes_max",
+            "all_request_bytes_max",
             "handshake_s_max",
             "idle_s_max",
             "stall_s_max",

@@ -19,6 +19,7 @@ pub mod retention;
 pub mod rights;
 mod violation;
 pub mod vocabulary;
+pub(crate) mod weighed;
 mod words;
 
 pub use violation::{Violation, Violations};

@@ -1,6 +1,7 @@
 //! Which call a log line belongs to. A call tells its thread while it is worked for, and lines that are written meanwhile
 //! say so: a span would be made, formatted and thrown away at every call, for lines that hardly any call writes.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt::Result;
 use std::future::Future;
@@ -24,6 +25,8 @@ pub struct CallName {
     pub request: Arc<str>,
     /// Its method, as the role table calls it.
     pub method: Arc<str>,
+    /// What is kept until the work for it is done, in every task that has a part of it.
+    pub kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Work for a call.
@@ -85,7 +88,7 @@ where
         let mut line = String::new();
         self.0.format_event(of, Writer::new(&mut line), event)?;
         match (NOW.with_borrow(Clone::clone), line.trim_end().strip_suffix('}')) {
-            (Some(CallName { request, method }), Some(object)) => {
+            (Some(CallName { request, method, .. }), Some(object)) => {
                 // Both are words of ours, without a quote.
                 writeln!(to, "{object},\"request\":\"{request}\",\"method\":\"{method}\"}}")
             }
@@ -104,7 +107,7 @@ where
         let format = self.0.clone().with_ansi(to.has_ansi_escapes());
         format.format_event(of, Writer::new(&mut line), event)?;
         match NOW.with_borrow(Clone::clone) {
-            Some(CallName { request, method }) => {
+            Some(CallName { request, method, .. }) => {
                 writeln!(to, "{} request={request} method={method}", line.trim_end())
             }
             None => to.write_str(&line),
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn name(request: &str) -> CallName {
-        CallName { request: request.into(), method: "GrantService/CheckGrant".into() }
+        CallName { request: request.into(), method: "GrantService/CheckGrant".into(), kept: None }
     }
 
     /// Says a word at each of its polls.

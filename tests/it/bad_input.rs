@@ -71,6 +71,30 @@ async fn malformed_attributes_name_their_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bad_message_of_a_stream_is_answered_like_the_others() {
+    use proto::record_stream_response::Outcome;
+    let (_harness, mut service, _steward) = started().await;
+    let message = |sequence, key: &str| {
+        let record = Some(fact("ada", key, "work", "x"));
+        proto::RecordStreamRequest { sequence, record }
+    };
+    let messages = [message(7, "tone"), message(8, &"k".repeat(257)), message(9, "pace")];
+    let mut answers = service.profile.record_stream(tokio_stream::iter(messages)).await.unwrap().into_inner();
+    for sequence in 7..10 {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.sequence, sequence);
+        match answer.outcome.unwrap() {
+            Outcome::Receipt(_) => assert_ne!(sequence, 8),
+            Outcome::Error(error) => {
+                assert_eq!((sequence, error.reason.as_str()), (8, "INVALID"));
+                assert!(error.message.contains("`record.attributes[0].key`"), "{}", error.message);
+            }
+        }
+    }
+    assert!(answers.message().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn consent_needs_a_notice_and_known_words() {
     let (_harness, mut service, mut steward) = started().await;
     let yes = || choice(ConsentDecision::Given, "tone-adaptation", &[], false);

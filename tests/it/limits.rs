@@ -91,6 +91,38 @@ async fn a_stream_counts_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_without_a_credential_are_few_and_end() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let (_dir, daemon) = start(|config| {
+        config.door.answer_s_max = 1;
+        config.door.open.at_once_max = 3;
+    })
+    .await;
+    let channel = channel(&daemon).await;
+    let mut health = HealthClient::new(channel.clone());
+    let watched = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut reflection = ServerReflectionClient::new(channel);
+    // Its caller says nothing and sets no deadline.
+    let mut silent = async || reflection.server_reflection_info(tokio_stream::pending()).await;
+    let mut held = [silent().await.unwrap().into_inner(), silent().await.unwrap().into_inner()];
+    assert_eq!(silent().await.unwrap_err().code(), Code::ResourceExhausted);
+    let refused = health.check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    for each in &mut held {
+        let ended = tokio::time::timeout(PATIENCE, each.message()).await.unwrap().unwrap_err();
+        assert_eq!(ended.code(), Code::DeadlineExceeded);
+    }
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    let mut watched = watched.into_inner();
+    assert!(watched.message().await.unwrap().is_some(), "a watch goes on");
+    let long = HealthCheckRequest { service: "s".repeat(257) };
+    assert_eq!(health.check(long).await.unwrap_err().code(), Code::InvalidArgument);
+    daemon.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deadlines_are_kept_also_by_streams_and_the_daemon_has_its_own() {
     let (_dir, daemon) = start(|config| config.door.answer_s_max = 1).await;
     let channel = channel(&daemon).await;
@@ -385,14 +417,14 @@ async fn who_does_not_read_an_answer_loses_the_connection() {
 }
 
 /// The real binary, whose memory can be looked at.
-struct Served {
+pub struct Served {
     child: Child,
-    grpc: SocketAddr,
+    pub grpc: SocketAddr,
     data: tempfile::TempDir,
 }
 
 impl Served {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let arguments = ["serve", "--dev", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
         let mut command = sayso(&arguments);
@@ -404,20 +436,33 @@ impl Served {
         Self { child, grpc: ready["grpc"].as_str().unwrap().parse().unwrap(), data }
     }
 
-    fn token(&self, role: &str) -> String {
+    pub fn token(&self, role: &str) -> String {
         let path = self.data.path().join("dev").join(format!("{role}.token"));
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
     /// Resident memory, MiB.
-    fn memory_mib(&self) -> u64 {
+    pub fn memory_mib(&self) -> u64 {
+        self.mib("VmRSS:")
+    }
+
+    /// The most that it was since [`Served::forget_peak`], MiB.
+    pub fn peak_mib(&self) -> u64 {
+        self.mib("VmHWM:")
+    }
+
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    fn mib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
     /// Somebody else is answered.
-    fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         let mut command = sayso(&["checkpoint"]);
         let command =
             command.env("SAYSO_DATA", self.data.path()).env("SAYSO_ADDR", format!("http://{}", self.grpc));

@@ -33,6 +33,7 @@ mod isolation;
 mod lapsed;
 mod limits;
 mod looks;
+mod memory_floods;
 mod new_rules;
 mod noes;
 mod outside_note;

@@ -161,7 +161,14 @@ fn options() -> ApiOptions {
         message_bytes_max: 4 << 20,
         streams_max: 100,
         answer_max: MINUTE,
-        calls: CallsOptions { service: calls, subject: calls, staff: calls, request_bytes_max: 64 << 20 },
+        calls: CallsOptions {
+            service: calls,
+            subject: calls,
+            staff: calls,
+            open: calls,
+            request_bytes_max: 64 << 20,
+            all_request_bytes_max: 64 << 20,
+        },
     }
 }
 

@@ -73,8 +73,9 @@ impl Loud {
 
 fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
     Some(match field.kind() {
-        Kind::String => Value::String(format!("{CANARY}-{}", field.full_name())),
-        Kind::Bytes => Value::Bytes(format!("{CANARY}-{}", field.full_name()).into_bytes().into()),
+        // Short enough for every field's limit.
+        Kind::String => Value::String(format!("{CANARY}-{}", field.name())),
+        Kind::Bytes => Value::Bytes(format!("{CANARY}-{}", field.name()).into_bytes().into()),
         Kind::Message(_) if depth == 0 => return None,
         Kind::Message(message) => Value::Message(filled(&message, depth - 1)),
         Kind::Enum(_) => Value::EnumNumber(1),

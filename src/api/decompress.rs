@@ -1,0 +1,110 @@
+//! Compressed messages, decompressed here and not by tonic, so that every byte is counted before there is memory for it.
+
+use std::io::{self, Read};
+use tonic::Status;
+use tonic::codegen::http::HeaderMap;
+
+/// How far back a zstd frame may refer, as a power of two: 8 MiB, what its strongest ordinary level uses.
+const WINDOW_LOG_MAX: u32 = 23;
+/// Bytes that are decompressed between two looks at the limits.
+const STEP_BYTES: usize = 16 << 10;
+
+/// How the messages of a request are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Encoding {
+    /// As the headers say; none where they say nothing, or something that no service takes.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        match headers.get("grpc-encoding")?.as_bytes() {
+            b"gzip" => Some(Self::Gzip),
+            b"zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Appends a decompressed message to `to`. `add` is asked before each further piece is kept, with its size in bytes.
+    ///
+    /// # Errors
+    /// What `add` says; `INTERNAL` where the bytes are not what the header says, as gRPC demands.
+    pub fn decompress(
+        self,
+        message: &[u8],
+        to: &mut Vec<u8>,
+        mut add: impl FnMut(usize) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let mut reader = self.reader(message).map_err(|_| unreadable())?;
+        let mut piece = vec![0; STEP_BYTES];
+        loop {
+            let bytes = reader.read(&mut piece).map_err(|_| unreadable())?;
+            let Some(read) = piece.get(..bytes).filter(|read| !read.is_empty()) else { return Ok(()) };
+            add(bytes)?;
+            to.extend_from_slice(read);
+        }
+    }
+
+    fn reader(self, message: &[u8]) -> io::Result<Box<dyn Read + '_>> {
+        match self {
+            Self::Gzip => Ok(Box::new(flate2::bufread::GzDecoder::new(message))),
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(message)?;
+                decoder.window_log_max(WINDOW_LOG_MAX)?;
+                Ok(Box::new(decoder))
+            }
+        }
+    }
+}
+
+fn unreadable() -> Status {
+    Status::internal("the message can't be decompressed")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        let level = flate2::Compression::default();
+        flate2::bufread::GzEncoder::new(bytes, level).read_to_end(&mut packed).unwrap();
+        packed
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back_and_no_more_is_kept_than_is_allowed() {
+        let plain: Vec<u8> = (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
+        let packed =
+            [(Encoding::Gzip, gzip(&plain)), (Encoding::Zstd, zstd::encode_all(&plain[..], 3).unwrap())];
+        for (encoding, packed) in packed {
+            let mut whole = Vec::new();
+            encoding.decompress(&packed, &mut whole, |_| Ok(())).unwrap();
+            assert_eq!(whole, plain, "{encoding:?}");
+            let (mut left, mut kept) = (50_000_usize, Vec::new());
+            let refused = encoding.decompress(&packed, &mut kept, |bytes| {
+                left = left.checked_sub(bytes).ok_or_else(|| Status::resource_exhausted("too many"))?;
+                Ok(())
+            });
+            assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
+            assert!(kept.len() <= 50_000);
+            let torn = encoding.decompress(packed.get(..20).unwrap(), &mut Vec::new(), |_| Ok(()));
+            assert!(torn.is_err(), "{encoding:?}");
+            assert!(encoding.decompress(b"nothing of the kind", &mut Vec::new(), |_| Ok(())).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_wants_a_huge_window_gets_none() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(27).unwrap();
+        io::Write::write_all(&mut encoder, &[0; 100]).unwrap();
+        let packed = encoder.finish().unwrap();
+        assert!(Encoding::Zstd.decompress(&packed, &mut Vec::new(), |_| Ok(())).is_err());
+    }
+}

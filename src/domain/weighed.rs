@@ -1,0 +1,73 @@
+//! A cache that is bounded by what it holds, in bytes, and not by how much of it there is: what callers choose the size of
+//! can't make it larger.
+
+use lru::LruCache;
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+/// What an entry takes beside itself, about, bytes: its place in the table and in the order.
+const ENTRY_BYTES: usize = 96;
+
+/// Values by key, the ones used last, as many as have room.
+pub struct Weighed<K: Hash + Eq, V> {
+    entries: LruCache<K, (V, usize)>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl<K: Hash + Eq, V: Clone> Weighed<K, V> {
+    /// Room for so many bytes.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { entries: LruCache::unbounded(), bytes: 0, bytes_max }
+    }
+
+    /// The value of a key.
+    pub fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get(key).map(|(value, _)| value.clone())
+    }
+
+    /// Keeps a value that takes `bytes` with its key, about, in the place of those that were used longest ago. One that
+    /// would take half of the room by itself is not kept.
+    pub fn put(&mut self, key: K, value: V, bytes: usize) {
+        let bytes = bytes.saturating_add(ENTRY_BYTES);
+        if bytes > self.bytes_max / 2 {
+            return;
+        }
+        if let Some((_, (_, before))) = self.entries.push(key, (value, bytes)) {
+            self.bytes = self.bytes.saturating_sub(before);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        while self.bytes > self.bytes_max
+            && let Some((_, (_, oldest))) = self.entries.pop_lru()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_as_much_as_has_room_and_what_was_used_last() {
+        let mut cache = Weighed::new(10 * (ENTRY_BYTES + 100));
+        for number in 0..10 {
+            cache.put(number, number, 100);
+        }
+        assert_eq!(cache.get(&0), Some(0), "ten have room");
+        cache.put(10, 10, 100);
+        assert_eq!((cache.get(&0), cache.get(&1), cache.get(&10)), (Some(0), None, Some(10)));
+        cache.put(0, 7, 400);
+        assert_eq!(cache.get(&0), Some(7));
+        assert!(cache.entries.len() < 10 && cache.bytes <= cache.bytes_max);
+        cache.put(99, 99, cache.bytes_max);
+        assert_eq!(cache.get(&99), None, "too large by itself");
+        let counted: usize = cache.entries.iter().map(|(_, (_, bytes))| bytes).sum();
+        assert_eq!(counted, cache.bytes);
+    }
+}
