@@ -6,6 +6,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::codec;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
 use crate::proto;
 use ed25519_dalek::SigningKey;
 use prost_reflect::prost::Message;
@@ -21,6 +22,24 @@ pub const LOG_SEED: [u8; 32] = [7; 32];
 
 /// A decoder as a function of bytes.
 pub type Target = fn(&[u8]);
+
+/// Stack of the threads on which the daemon reads what others sent: tokio's default.
+pub const STACK_BYTES: usize = 2 << 20;
+
+/// Runs a target on a stack as the daemon has it: what recurses too deep for that ends the process here as it would there.
+///
+/// # Panics
+/// The target panics, or there is no thread.
+#[expect(clippy::expect_used, reason = "for fuzzers and tests: stopping is what they look for")]
+pub fn as_in_production(target: Target, bytes: &[u8]) {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let ended = std::thread::scope(|scope| {
+        thread.spawn_scoped(scope, || target(bytes)).expect("a thread starts").join()
+    });
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}
 
 /// Name and function of each target; corpora lie in `fuzz/corpus/<name>/`.
 pub const TARGETS: [(&str, Target); 11] = [
@@ -140,7 +159,9 @@ pub fn bundle_holds(bytes: &[u8]) -> bool {
 
 /// A policy as somebody publishes it.
 pub fn policy(bytes: &[u8]) {
-    crate::bounds::decode_policies(String::from_utf8_lossy(bytes).into_owned());
+    static WORDS: OnceLock<Vocabulary> = OnceLock::new();
+    let words = WORDS.get_or_init(default_vocabulary);
+    crate::bounds::decode_policies(String::from_utf8_lossy(bytes).into_owned(), words);
 }
 
 /// A bearer token, for either kind of issuer.

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sayso::fuzzing::sealed_entry(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sayso::fuzzing::as_in_production(sayso::fuzzing::sealed_entry, bytes));

@@ -61,6 +61,7 @@ pub fn of(error: AppError) -> Status {
             let details = ErrorDetails::with_error_info("LIMIT_REACHED", DOMAIN, found);
             with(Code::ResourceExhausted, details)
         }
+        AppError::TooLong(_) => with(Code::DeadlineExceeded, reason("TOO_LONG")),
         AppError::Overloaded => {
             let mut details = reason("OVERLOADED");
             details.set_retry_info(Some(RETRY_AFTER));

@@ -66,6 +66,9 @@ pub enum AppError {
         /// How many of the caller's are open.
         open: usize,
     },
+    /// It was given up: it takes longer than it may.
+    #[error("{0}")]
+    TooLong(&'static str),
     /// Queues are full.
     #[error("overloaded; try again shortly")]
     Overloaded,

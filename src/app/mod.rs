@@ -132,6 +132,8 @@ pub struct App {
     desk: tokio::sync::Mutex<publish::Desk>,
     bells: Bells,
     looks: record_view::Looks,
+    /// Previews under way.
+    previews: Arc<tokio::sync::Semaphore>,
     unwritten: given_again::Unwritten,
     /// Streams with revocations in effect that could not be recorded yet.
     unrecorded: pending::Unrecorded,

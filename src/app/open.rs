@@ -145,6 +145,7 @@ impl App {
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
             looks: super::record_view::Looks::default(),
+            previews: Arc::new(tokio::sync::Semaphore::new(super::preview_bounds::AT_ONCE_MAX)),
             unwritten: super::given_again::Unwritten::default(),
             unrecorded: super::pending::Unrecorded::default(),
             controller: Arc::new(settings.controller),

@@ -7,21 +7,33 @@
 use super::error::{AppError, Cause};
 use super::falls::contradiction;
 use super::lane::Lane;
+use super::publish_bounds::read_offered;
 use super::{App, Caller, Rules};
-use crate::bounds::{Case, Decision};
+use crate::bounds::{Case, Decision, POLICIES_BYTES_MAX};
+use crate::clock::Stopwatch;
 use crate::domain::event::BoundsPublished;
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
+use sayso_proof::event::Tier;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// People whom a thread takes at once, and between two messages of progress.
 const PAGE_PEOPLE: usize = 128;
 /// Threads at most: they share the machine with those that answer.
 const THREADS_MAX: usize = 8;
+/// Stack of each, as the threads that answer have it: what a policy may need to be evaluated fits, by a test.
+const STACK_BYTES: usize = 2 << 20;
+/// Previews of a controller at once.
+pub(super) const AT_ONCE_MAX: usize = 2;
+/// How long a preview may go on.
+const PREVIEW_MAX: Duration = Duration::from_secs(600);
 const PACKS_MAX: usize = 16;
+/// Bytes of the policies of all of them together.
+const PACKS_BYTES_MAX: usize = 4 * POLICIES_BYTES_MAX;
 const NAMES_MAX: usize = 16;
 /// Purposes × recipients that are decided for one person.
 const PAIRS_MAX: usize = 64;
@@ -103,6 +115,7 @@ struct Previewing {
     asked: PreviewAsked,
     now_ms: u64,
     people_total: u64,
+    running: Stopwatch,
 }
 
 /// Who comes next, for all threads.
@@ -121,29 +134,22 @@ struct Comparing<'a> {
 }
 
 impl App {
-    /// Begins a preview, which is recorded before anybody is looked at; steps come as it goes on. Whoever stops listening ends
-    /// it.
+    /// Begins a preview, which is recorded before it looks at people; steps come as it goes on. It ends when no caller listens,
+    /// or after ten minutes.
     ///
     /// # Errors
-    /// Out of bounds, or policies that do not validate (with line and column); or it can't be recorded.
+    /// Out of bounds, or policies that are beyond a limit or do not validate (with line and column); too many previews at once; or
+    /// it can't be recorded.
     pub async fn preview_bounds(
         self: &Arc<Self>,
         caller: &Caller,
         asked: PreviewAsked,
     ) -> Result<mpsc::Receiver<Result<PreviewStep, AppError>>, AppError> {
-        if !(1..=PACKS_MAX).contains(&asked.bounds.len()) {
-            return Err(AppError::invalid("bounds", "must have 1 to 16"));
-        }
-        if asked.recipients.len() > NAMES_MAX || asked.purposes.len() > NAMES_MAX {
-            return Err(AppError::invalid("recipients", "recipients and purposes must each have at most 16"));
-        }
+        self.check_preview(&asked)?;
+        let one_of = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
+        read_offered(asked.bounds.clone()).await?;
         let now_ms = self.now_ms();
         let now = self.rules_at(now_ms);
-        if let Some(unknown) = asked.purposes.iter().find(|id| !now.vocabulary.has_purpose(id)) {
-            let near = now.vocabulary.near_purposes(unknown);
-            let problem = crate::domain::vocabulary::unknown("purpose", &near);
-            return Err(AppError::invalid("purposes", problem));
-        }
         let then = {
             let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
             history.instead(caller, &asked.bounds, now_ms)?
@@ -152,7 +158,7 @@ impl App {
         let (sender, receiver) = mpsc::channel(4);
         let app = Arc::clone(self);
         let people_total = self.vault.subject_count();
-        let previewing = Previewing { now, then, asked, now_ms, people_total };
+        let previewing = Previewing { now, then, asked, now_ms, people_total, running: Stopwatch::start() };
         // It computes for seconds: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
             let _gone = match previewing.run(&app, &sender) {
@@ -160,8 +166,31 @@ impl App {
                 Ok(None) => Ok(()),
                 Err(error) => sender.blocking_send(Err(error)),
             };
+            drop(one_of);
         });
         Ok(receiver)
+    }
+
+    fn check_preview(&self, asked: &PreviewAsked) -> Result<(), AppError> {
+        if !(1..=PACKS_MAX).contains(&asked.bounds.len()) {
+            return Err(AppError::invalid("bounds", "must have 1 to 16"));
+        }
+        if asked.bounds.iter().map(|pack| pack.policies.len()).sum::<usize>() > PACKS_BYTES_MAX {
+            return Err(AppError::invalid("bounds", "must have at most 1 MiB of policies together"));
+        }
+        if asked.bounds.iter().any(|pack| !matches!(pack.tier(), Tier::Public | Tier::Provider)) {
+            return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)"));
+        }
+        if asked.recipients.len() > NAMES_MAX || asked.purposes.len() > NAMES_MAX {
+            return Err(AppError::invalid("recipients", "recipients and purposes must each have at most 16"));
+        }
+        let rules = self.rules();
+        if let Some(unknown) = asked.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
+            let near = rules.vocabulary.near_purposes(unknown);
+            let problem = crate::domain::vocabulary::unknown("purpose", &near);
+            return Err(AppError::invalid("purposes", problem));
+        }
+        Ok(())
     }
 }
 
@@ -174,10 +203,11 @@ impl Previewing {
             stopped: AtomicBool::new(false),
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let thread = || std::thread::Builder::new().name("preview".into()).stack_size(STACK_BYTES);
         let found: Vec<Result<Preview, AppError>> = std::thread::scope(|scope| {
-            let started: Vec<_> =
-                (0..threads).map(|_| scope.spawn(|| self.pages(app, &pages, steps))).collect();
-            let ended = started.into_iter().map(|thread| thread.join());
+            let start = |_| thread().spawn_scoped(scope, || self.pages(app, &pages, steps));
+            let started: Vec<_> = (0..threads).map(start).collect();
+            let ended = started.into_iter().map(|thread| thread.ok()?.join().ok());
             ended.map(|ended| ended.unwrap_or(Err(AppError::Internal(Cause::Task)))).collect()
         });
         let mut whole = Preview::default();
@@ -294,6 +324,10 @@ impl Comparing<'_> {
         self.grants(handle, state);
         let mut changed = false;
         for (purpose, recipient) in self.pairs(state) {
+            // Policies of a caller may take long over one person, too.
+            if self.what.running.elapsed() > PREVIEW_MAX {
+                return Err(AppError::TooLong("a preview may take at most ten minutes"));
+            }
             let decide = |rules: &Rules| {
                 let case = Case {
                     recipient: &recipient,

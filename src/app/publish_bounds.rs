@@ -6,7 +6,7 @@ use super::rules::RulesHistory;
 use super::sweep::under;
 use super::write::{Begin, Receipt};
 use super::{App, Caller, Version, WriteOptions};
-use crate::bounds::{BoundsError, schema_digest};
+use crate::bounds::{BoundsError, POLICIES_BYTES_MAX, UNRECORDED, check_offered, schema_digest};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{BoundsPublished, Event, Recorded, Role};
 use crate::domain::ids::EventId;
@@ -17,7 +17,6 @@ use sayso_proof::event::{Tier, WriterSignature};
 use sayso_proof::writer;
 use std::sync::{Arc, PoisonError};
 
-const POLICIES_BYTES_MAX: usize = 256 << 10;
 const NAME_BYTES_MAX: usize = 64;
 /// How far ahead a version may come into force: ten years.
 const AHEAD_MS_MAX: u64 = 3_652 * 86_400_000;
@@ -94,6 +93,7 @@ impl App {
     ) -> Result<Published, AppError> {
         let signature = self.signed_by_tier(caller, &bounds, signature)?;
         check_fields(&bounds)?;
+        read_offered(vec![bounds.clone()]).await?;
         let about_ms = self.about(options)?;
         let stamp = self.stamp(caller, options)?;
         let alone = self.rules_gate.write().await;
@@ -176,8 +176,8 @@ impl App {
 fn unrecorded(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
     Recorded {
         event_id: EventId::default(),
-        position: u64::MAX,
-        version: u64::MAX,
+        position: UNRECORDED,
+        version: UNRECORDED,
         recorded_at_ms: now_ms,
         sealed_at_ms: now_ms,
         about_ms: now_ms,
@@ -205,6 +205,16 @@ fn check_fields(bounds: &BoundsPublished) -> Result<(), AppError> {
     if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
 }
 
+/// Reads policies of a caller where it holds up nobody else, before any lock is taken; what compiles them then finds them known.
+///
+/// # Errors
+/// Policies are beyond a limit or do not validate (with line and column), take too long, or others are being read.
+pub(super) async fn read_offered(packs: Vec<BoundsPublished>) -> Result<(), AppError> {
+    let reading = tokio::task::spawn_blocking(move || check_offered(&packs));
+    let read = reading.await.map_err(|_| AppError::Internal(super::Cause::Task))?;
+    read.map_err(|error| of_bounds(error.into()))
+}
+
 /// What is wrong with policies is for whoever wrote them, each problem a violation with its line and column.
 pub(super) fn of_bounds(error: AppError) -> AppError {
     let AppError::Internal(super::Cause::Bounds(problem)) = error else { return error };
@@ -216,6 +226,7 @@ pub(super) fn of_bounds(error: AppError) -> AppError {
         BoundsError::PermitInPublic(_) => {
             AppError::invalid("bounds.policies", "public bounds may only forbid")
         }
+        BoundsError::Busy => AppError::Overloaded,
         problem => AppError::Internal(super::Cause::Bounds(problem)),
     }
 }

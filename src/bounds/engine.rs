@@ -5,6 +5,7 @@ use super::circumstances::Circumstances;
 use super::entities::entities;
 use super::pack::{self, order, reason};
 use super::packs;
+use super::parse::{self, Source};
 use super::steps::Steps;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::weighed::Weighed;
@@ -42,7 +43,16 @@ pub enum BoundsError {
     /// Of none of the three tiers, so that nothing would ever read it.
     #[error("pack `{0}`: its tier must be public, provider or individual")]
     Tier(String),
+    /// Policies of other callers are being read; it may be tried again.
+    #[error("other policies are being read")]
+    Busy,
+    /// The engine failed over them.
+    #[error("the policies can't be read")]
+    Unreadable,
 }
+
+/// The position of a pack that is in no log: a caller offers it, and it is read within limits.
+pub const UNRECORDED: u64 = u64::MAX;
 
 /// What stands against a use or a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +88,32 @@ pub struct Bounds {
     personal: Mutex<Weighed<String, Arc<Personal>>>,
 }
 
-/// Reads and validates policies as those of a provider's pack are, for the fuzzers; what comes of it is nobody's. What is not
-/// the publisher's, schema and vocabulary, is made once.
+/// Reads and validates policies as those of a provider's pack are that a caller offers, and decides once by them, for the fuzzers.
 #[doc(hidden)]
-pub fn decode_policies(policies: String) {
-    let pack = BoundsPublished { pack: "fuzz".into(), policies, ..BoundsPublished::default() };
-    let _verdict =
-        language().map(|language| pack::compile(&pack, Tier::Provider, &language.validator).is_ok());
+pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
+    let (pack, tier) = ("fuzz".into(), Tier::Provider.into());
+    let pack = BoundsPublished { pack, tier, policies, ..BoundsPublished::default() };
+    if let Ok(bounds) = Bounds::compile(&[(UNRECORDED, pack)], vocabulary) {
+        let case =
+            Circumstances { category: "work".into(), purpose: "memory".into(), ..Circumstances::default() };
+        let _denial = bounds.against(&case);
+    }
+}
+
+/// Reads and validates packs that a caller offers, so that what compiles them afterwards finds them known. Blocks for seconds where
+/// they are large.
+///
+/// # Errors
+/// A pack is beyond a limit, or does not parse or validate strictly; or other packs are being read.
+pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
+    let Language { validator, .. } = language()?;
+    let until = parse::deadline();
+    for pack in packs {
+        let tier = TIERS.into_iter().find(|tier| *tier == pack.tier());
+        let tier = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
+        pack::compiled(pack, tier, validator, Source::Caller, until)?;
+    }
+    Ok(())
 }
 
 type Remembered = Weighed<Circumstances, Option<Arc<Denial>>>;
@@ -97,10 +126,11 @@ pub(super) struct Personal {
 }
 
 impl Bounds {
-    /// Compiles packs (with their positions in the log) over a vocabulary. Of each tier and pack the last counts.
+    /// Compiles packs (with their positions in the log, or [`UNRECORDED`]) over a vocabulary. Of each tier and pack the last
+    /// counts. Blocks where a pack is not known yet; see [`check_offered`].
     ///
     /// # Errors
-    /// A pack does not parse or validate strictly, or a public one permits.
+    /// A pack does not parse or validate strictly, a public one permits, or one that is in no log is beyond a limit.
     pub fn compile(packs: &[(u64, BoundsPublished)], vocabulary: &Vocabulary) -> Result<Self, BoundsError> {
         let Language { schema, validator, baseline } = language()?;
         let mut newest: Vec<&(u64, BoundsPublished)> = Vec::new();
@@ -116,10 +146,12 @@ impl Bounds {
             }
         }
         let (mut steps, mut told) = (Steps::default(), Told::default());
-        for (_, pack) in &newest {
+        let until = parse::deadline();
+        for (position, pack) in &newest {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
-            let compiled = pack::compiled(pack, *tier, validator)?;
+            let source = if *position == UNRECORDED { Source::Caller } else { Source::Log };
+            let compiled = pack::compiled(pack, *tier, validator, source, until)?;
             steps = steps.and(&compiled.steps);
             told = told.and(&compiled.told);
             for policy in &compiled.policies {
@@ -175,7 +207,7 @@ impl Bounds {
         let mut policies = PolicySet::new();
         let Language { validator, baseline, .. } = language()?;
         add(&mut policies, baseline.clone()).map_err(BoundsError::Schema)?;
-        for policy in pack::compile(pack, Tier::Individual, validator)? {
+        for policy in pack::compile_own(pack, validator)? {
             add(&mut policies, policy).map_err(BoundsError::Schema)?;
         }
         Ok(policies)
@@ -287,11 +319,9 @@ struct Language {
 fn language() -> Result<&'static Language, BoundsError> {
     static LANGUAGE: LazyLock<Result<Language, String>> = LazyLock::new(|| {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let (schema, _warnings) =
-            Schema::from_cedarschema_str(packs::schema_text()).map_err(|error| text(&error))?;
+        let schema = parse::own_schema(packs::schema_text()).map_err(|error| text(&error))?;
         let baseline = "permit (principal, action, resource);";
-        let baseline =
-            Policy::parse(Some(PolicyId::new("baseline")), baseline).map_err(|error| text(&error))?;
+        let baseline = parse::own_policy("baseline", baseline).map_err(|error| text(&error))?;
         Ok(Language { validator: Validator::new(schema.clone()), schema, baseline })
     });
     LANGUAGE.as_ref().map_err(|problem| BoundsError::Schema(problem.clone()))

@@ -3,10 +3,9 @@
 //! Free text never reaches the engine: names are those of the vocabulary or of recipients and conversations, and stand in
 //! the policies as quoted strings. What is compiled is what the person is shown.
 
-use cedar_policy::PolicySet;
+use super::parse;
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Tier};
 use std::fmt::Write;
-use std::str::FromStr;
 
 /// The pack that personal bounds are shown as.
 pub const PERSONAL: &str = "personal";
@@ -59,7 +58,7 @@ pub fn personal_policies(choices: &PersonalBoundsSet) -> String {
 /// What one of a person's policies says of itself; the policy as `personal/id`.
 #[must_use]
 pub fn personal_title(choices: &PersonalBoundsSet, policy: &str) -> Option<String> {
-    let policies = PolicySet::from_str(&personal_policies(choices)).ok()?;
+    let policies = parse::own(&personal_policies(choices)).ok()?;
     let id = policy.strip_prefix(PERSONAL)?.strip_prefix('/')?;
     let named = policies.policies().find(|policy| policy.annotation("id") == Some(id))?;
     named.annotation("title").map(str::to_owned)

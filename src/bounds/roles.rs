@@ -2,13 +2,13 @@
 
 use super::engine::BoundsError;
 use super::entities::uid;
+use super::parse;
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, PolicySet, Request, Schema, ValidationMode, Validator,
 };
 use sayso_proof::event::Role;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::str::FromStr;
 
 const POLICIES: &str = include_str!("roles.cedar");
 const SCHEMA: &str = include_str!("roles.cedarschema");
@@ -55,7 +55,7 @@ impl RoleTable {
     pub fn compile<'a>(actions: impl IntoIterator<Item = &'a str>) -> Result<Self, BoundsError> {
         let actions: Vec<&str> = actions.into_iter().collect();
         let schema = schema(&actions)?;
-        let policies = PolicySet::from_str(POLICIES).map_err(|error| problem(&error))?;
+        let policies = parse::own(POLICIES).map_err(|error| problem(&error))?;
         let verdict = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
         if !verdict.validation_passed() {
             let found: Vec<String> = verdict.validation_errors().map(ToString::to_string).collect();
@@ -106,8 +106,7 @@ fn schema(actions: &[&str]) -> Result<Schema, BoundsError> {
         let _infallible =
             writeln!(text, "action \"{action}\" appliesTo {{ principal: [Role], resource: [Ledger] }};");
     }
-    let (schema, _warnings) = Schema::from_cedarschema_str(&text).map_err(|error| problem(&error))?;
-    Ok(schema)
+    parse::own_schema(&text).map_err(|error| problem(&error))
 }
 
 fn is_permitted(

@@ -3,6 +3,7 @@
 
 mod against_models;
 mod deciding;
+mod limits;
 mod personal;
 mod plain;
 mod publishing;

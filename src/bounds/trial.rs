@@ -2,7 +2,7 @@
 
 use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::decide::Case;
-use super::engine::{Bounds, BoundsError};
+use super::engine::{Bounds, BoundsError, UNRECORDED};
 use super::packs::{pack, shipped};
 use super::story::{Story, band};
 use super::table::{How, Recorder, Table, TableCase};
@@ -149,7 +149,7 @@ fn packs_of(tried: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, Bound
     if !case.own.is_empty() {
         packs.push(pack(Tier::Individual, "own", &case.own));
     }
-    Ok((0_u64..).zip(packs).collect())
+    Ok(packs.into_iter().map(|pack| (UNRECORDED, pack)).collect())
 }
 
 fn check_words(case: &TableCase, words: &Vocabulary) -> Result<(), TableError> {
@@ -296,6 +296,6 @@ fn role(recorder: Recorder) -> Role {
 fn untried(tried: &BoundsPublished, outcomes: &[Outcome]) -> Result<Vec<String>, TableError> {
     let found: BTreeSet<&str> =
         outcomes.iter().filter_map(|outcome| outcome.found.split(' ').next()).collect();
-    let bounds = Bounds::compile(&[(0, tried.clone())], &Vocabulary::default())?;
+    let bounds = Bounds::compile(&[(UNRECORDED, tried.clone())], &Vocabulary::default())?;
     Ok(bounds.forbids(&tried.pack).into_iter().filter(|id| !found.contains(id.as_str())).collect())
 }

@@ -3,7 +3,7 @@
 //! each gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
 
 use crate::harness::{Harness, fact};
-use sayso::fuzzing::{LOG_SEED, TARGETS, bundle_holds};
+use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_holds};
 use sayso::proto::{self, Role};
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,7 @@ fn no_decoder_panics() {
     {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has no corpus");
-        seeds.iter().for_each(|seed| target(seed));
+        seeds.iter().for_each(|seed| as_in_production(*target, seed));
         let started = std::time::Instant::now();
         // Policies are compiled, bundles verified whole: slower by orders of magnitude.
         let rounds = if ["policy", "bundle"].contains(name) { executions / 20 } else { executions };
@@ -89,10 +89,65 @@ fn no_decoder_panics() {
             // Any one round can be run again by itself.
             let mut dice = Dice((seed << 32 | round).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let input = mutate(&mut dice, &seeds);
-            let outcome = std::panic::catch_unwind(|| target(&input));
+            let outcome = std::panic::catch_unwind(|| as_in_production(*target, &input));
             assert!(outcome.is_ok(), "{name}, seed {seed}, round {round}: {}", hex::encode(&input));
         }
         println!("{name}: {done} executions in {:?}", started.elapsed());
+    }
+}
+
+/// What nests, in every language that a decoder reads, around nothing and around itself.
+fn nested(count: usize) -> Vec<Vec<u8>> {
+    let around = |open: &str, inner: &str, close: &str| {
+        format!("{}{inner}{}", open.repeat(count), close.repeat(count)).into_bytes()
+    };
+    let json = [
+        around("[", "", "]"),
+        around("{\"keys\":", "1", "}"),
+        around("[{\"a\":", "1", "}]"),
+        around("[", "", ""),
+    ];
+    let in_fields = ["value", "keys", "subject", "alg"]
+        .map(|field| [format!("{{\"{field}\":").into_bytes(), around("[", "", "]"), b"}".to_vec()].concat());
+    let tokens = [&json[..], &in_fields[..]].concat().into_iter().map(|header| {
+        use base64::Engine;
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
+        format!("{header}.e30.AAAA").into_bytes()
+    });
+    let toml =
+        [around("a.", "a = 1", ""), around("[", "a", "]"), [b"a = ".to_vec(), around("[", "", "]")].concat()];
+    let toml_tables = [[b"a = ".to_vec(), around("{a = ", "1", "}")].concat()];
+    // CBOR: arrays, maps, tags, of known and of unknown length.
+    let cbor = [&[0x81_u8][..], &[0xa1, 0x01], &[0xd2], &[0xd2, 0x84], &[0x9f], &[0xbf, 0x01], &[0x5f]]
+        .map(|each| each.repeat(count));
+    // Protocol buffers: groups, and messages in messages of the same number.
+    let groups = (1_u8..=15).map(|number| vec![number << 3 | 3; count]);
+    let messages = (1_u8..=15).map(|number| {
+        let (mut message, mut bytes) = (Vec::new(), 0);
+        for _ in 0..count {
+            let length = prost::length_delimiter_len(bytes);
+            let mut head = vec![number << 3 | 2];
+            prost::encode_length_delimiter(bytes, &mut head).unwrap();
+            bytes += 1 + length;
+            message.push(head);
+        }
+        message.into_iter().rev().flatten().collect()
+    });
+    let lines = around("", "", "").into_iter().chain(around("a\n", "", "")).collect();
+    let all = json.into_iter().chain(in_fields).chain(tokens).chain(toml).chain(toml_tables).chain(cbor);
+    all.chain(groups).chain(messages).chain([lines]).collect()
+}
+
+/// Every decoder that recurses has a depth, whatever nests.
+#[test]
+fn nothing_that_nests_exhausts_the_stack() {
+    let only = std::env::var("SAYSO_FUZZ_TARGET").ok();
+    for (_, target) in TARGETS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
+        for count in [100, 127, 128, 200, 256, 1_000, 100_000] {
+            for input in nested(count) {
+                as_in_production(*target, &input);
+            }
+        }
     }
 }
 

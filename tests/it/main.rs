@@ -26,6 +26,7 @@ mod forensic_tool;
 mod forensics;
 mod gate;
 mod given_again;
+mod grammar;
 mod harness;
 mod hostile;
 mod import;
