@@ -6,7 +6,7 @@ use super::rules::RulesHistory;
 use super::sweep::under;
 use super::write::{Begin, Receipt};
 use super::{App, Caller, Version, WriteOptions};
-use crate::bounds::{BoundsError, POLICIES_BYTES_MAX, UNRECORDED, check_offered, schema_digest};
+use crate::bounds::{BoundsError, UNRECORDED, check_offered, schema_digest};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{BoundsPublished, Event, Recorded, Role};
 use crate::domain::ids::EventId;
@@ -199,7 +199,6 @@ fn check_fields(bounds: &BoundsPublished) -> Result<(), AppError> {
     need(pack, "pack", "must have 1 to 64 of a-z, 0-9, `-`, `_`");
     need(bounds.pack != "built-in" && bounds.pack != "personal", "pack", "is a name of the ledger's own");
     need(is_text(&bounds.version, 1, NAME_BYTES_MAX), "version", "must have 1 to 64 bytes");
-    need(bounds.policies.len() <= POLICIES_BYTES_MAX, "policies", "must have at most 256 KiB");
     let schema = bounds.schema_digest == schema_digest();
     need(schema, "schema_digest", "must be the SHA-256 of the schema in force; `GetBounds` gives it");
     if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }

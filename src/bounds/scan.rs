@@ -132,43 +132,60 @@ enum Before {
 /// What stands within one bracket, as far as it was read.
 #[derive(Default)]
 struct Level {
-    /// Of the element that is being read, which ends at a comma or a colon: levels of the tree that operators make, ...
-    operators: usize,
-    /// ... levels of the deepest bracket in it, and how many `if` there are.
-    below: usize,
+    /// Of the element that is being read, which ends at a comma or a colon: levels of the tree that `&&`, `||` and `if` make, ...
+    chain: usize,
+    /// ... the most that one comparison makes, ...
+    comparison: usize,
+    /// ... levels of the deepest operand before the last, and how many `if` there are.
+    operands: usize,
     ifs: usize,
-    /// Levels of the deepest element.
+    /// Of the operand that is being read, since the last operator that binds less than `+`: levels that operators, members and
+    /// calls make, levels of the deepest bracket, tokens.
+    operators: usize,
+    below: usize,
+    operand: usize,
+    /// Levels of the deepest element before this one.
     deepest: usize,
     /// Tokens, but for those of the operand that is being read.
     tokens: usize,
-    /// Tokens since the last operator that binds less than `+`.
-    operand: usize,
     /// Tokens of what stands left of `is`, while an `in` may follow.
     is_target: Option<usize>,
 }
 
 impl Level {
-    /// An operator that binds less than `+`: what stands left and right of it are two operands.
     fn end_operand(&mut self) {
+        self.operands = self.operands.max(self.operators.saturating_add(self.below));
         self.tokens = self.tokens.saturating_add(self.operand);
-        (self.operand, self.is_target) = (0, None);
+        (self.operators, self.below, self.operand, self.is_target) = (0, 0, 0, None);
     }
 
     fn end_element(&mut self) {
         self.end_operand();
         self.deepest = self.deepest.max(self.depth());
-        (self.operators, self.below, self.ifs) = (0, 0, 0);
+        (self.chain, self.comparison, self.operands, self.ifs) = (0, 0, 0, 0);
     }
 
     /// Of the element that is being read.
     fn depth(&self) -> usize {
-        self.operators.saturating_add(self.below)
+        let operands = self.operands.max(self.operators.saturating_add(self.below));
+        self.chain.saturating_add(self.comparison).saturating_add(operands)
     }
 
     fn count(&self) -> usize {
         self.tokens.saturating_add(self.operand)
     }
 
+    fn chain(&mut self, levels: usize) {
+        self.chain = self.chain.saturating_add(levels);
+        self.end_operand();
+    }
+
+    fn compare(&mut self, levels: usize) {
+        self.comparison = self.comparison.max(levels);
+        self.end_operand();
+    }
+
+    /// Within the operand.
     fn operator(&mut self, levels: usize) {
         self.operators = self.operators.saturating_add(levels);
     }
@@ -188,26 +205,21 @@ impl Policy {
                 self.before = Before::Dot;
             }
             Kind::Arithmetic => self.inner.operator(1),
-            Kind::Comparison { levels } => {
-                self.inner.operator(levels);
-                self.inner.end_operand();
-            }
+            Kind::Chain => self.inner.chain(1),
+            Kind::Comparison { levels } => self.inner.compare(levels),
             Kind::In => self.is_in(),
             Kind::Is => {
-                self.inner.operator(1);
                 let target = self.inner.operand;
-                self.inner.end_operand();
+                self.inner.compare(1);
                 self.inner.is_target = Some(target);
             }
             Kind::Like => {
-                self.inner.operator(1);
-                self.inner.end_operand();
+                self.inner.compare(1);
                 self.before = Before::Like;
             }
             Kind::If if before != Before::Dot => {
-                self.inner.operator(1);
                 self.inner.ifs = self.inner.ifs.saturating_add(1);
-                self.inner.end_operand();
+                self.inner.chain(1);
             }
             Kind::If => self.before = Before::Operand,
             Kind::Branch => self.inner.end_operand(),
@@ -220,21 +232,19 @@ impl Policy {
 
     /// `a is T in b` is `a is T && a in b`.
     fn is_in(&mut self) {
-        self.inner.operator(1);
-        let again = self.inner.is_target.unwrap_or_default();
-        self.inner.end_operand();
-        self.inner.tokens = self.inner.tokens.saturating_add(again);
+        let again = self.inner.is_target;
+        self.inner.compare(if again.is_some() { 2 } else { 1 });
+        self.inner.tokens = self.inner.tokens.saturating_add(again.unwrap_or_default());
     }
 
     fn open(&mut self, token: &Token<'_>, before: Before) {
-        let levels = match token.text {
+        match token.text {
             // A condition: `&&`, and of `unless` a `!`.
-            "{" if self.open.is_empty() => 2,
+            "{" if self.open.is_empty() => self.inner.chain(2),
             // A call, or a member by its name.
-            "(" | "[" if before == Before::Operand && !self.open.is_empty() => 1,
-            _ => 0,
-        };
-        self.inner.operator(levels);
+            "(" | "[" if before == Before::Operand && !self.open.is_empty() => self.inner.operator(1),
+            _ => {}
+        }
         self.open.push(std::mem::take(&mut self.inner));
     }
 
@@ -256,7 +266,7 @@ impl Policy {
         }
         if self.inner.depth() > DEPTH_MAX || self.inner.deepest > DEPTH_MAX {
             let problem = format!(
-                "a policy may be at most {DEPTH_MAX} levels deep; operators, members, calls and brackets make one each"
+                "a policy may be at most {DEPTH_MAX} levels deep; `&&`, `||`, `if`, members, calls and brackets make one each"
             );
             return Err(beyond(token.at, problem));
         }

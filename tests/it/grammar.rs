@@ -39,7 +39,7 @@ const COSTLY: [(&str, Shape); 9] = [
     // Each level is evaluated twice.
     ("is in", |n| format!("{}context{}", "(".repeat(n.min(31)), " is Purpose in context)".repeat(n.min(31)))),
     ("patterns", |n| format!("\"{}\" like \"{}b\"", "a".repeat(n), "*a".repeat(n / 2))),
-    ("a set", |n| format!("[{}].isEmpty()", "1,".repeat(n))),
+    ("a set", |n| format!("[{}].isEmpty() && nope", "1,".repeat(n))),
     ("a name", |n| format!("{}::\"a\" == resource", "a".repeat(n))),
     ("a path", |n| format!("{}a::\"a\" == resource", "a::".repeat(n))),
     ("many problems", |n| format!("[{}] == 1", "nope,".repeat(n))),

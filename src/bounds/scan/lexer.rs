@@ -15,7 +15,9 @@ pub(super) enum Kind {
     Dot,
     /// `+ - * / % !`
     Arithmetic,
-    /// `&&`, `||`, `has`, and what compares; with the levels that it makes: `a > b` is `!(a <= b)`.
+    /// `&&`, `||`
+    Chain,
+    /// `has`, and what compares; with the levels that it makes: `a > b` is `!(a <= b)`.
     Comparison { levels: usize },
     /// `in`
     In,
@@ -127,7 +129,8 @@ fn kind(first: char, text: &str) -> Kind {
         ")" | "]" | "}" => Kind::Close,
         "." => Kind::Dot,
         "+" | "-" | "*" | "/" | "%" | "!" => Kind::Arithmetic,
-        "&&" | "||" | "==" | "=" | "<" | "<=" | "has" => Kind::Comparison { levels: 1 },
+        "&&" | "||" => Kind::Chain,
+        "==" | "=" | "<" | "<=" | "has" => Kind::Comparison { levels: 1 },
         "!=" | ">" | ">=" => Kind::Comparison { levels: 2 },
         "in" => Kind::In,
         "is" => Kind::Is,
