@@ -169,11 +169,7 @@ impl App {
         }
         app.finish_what_was_cut_short().await?;
         app.warn_of_unknown_categories();
-        if app.waits_for_confirmation() {
-            tracing::warn!(
-                "the log went back to a backup: nothing is allowed before `sayso confirm-restore`"
-            );
-        }
+        app.warn_of_unconfirmed_restore();
         if !witnesses.is_empty() {
             app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
         }
@@ -189,6 +185,14 @@ impl App {
         self.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
         self.finish_erasures().await.map_err(failed("finishing erasures"))?;
         self.resume_erasures().await.map_err(failed("carrying out erasures"))
+    }
+
+    fn warn_of_unconfirmed_restore(&self) {
+        if self.waits_for_confirmation() {
+            tracing::warn!(
+                "the log went back to a backup: nothing is allowed before `sayso confirm-restore`"
+            );
+        }
     }
 
     /// A category that nobody defined has no inferences: most likely it is misspelt.

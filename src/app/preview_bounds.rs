@@ -7,7 +7,6 @@
 use super::error::{AppError, Cause};
 use super::falls::contradiction;
 use super::lane::Lane;
-use super::publish_bounds::read_offered;
 use super::{App, Caller, Rules};
 use crate::bounds::{Case, Decision, POLICIES_BYTES_MAX};
 use crate::clock::Stopwatch;
@@ -147,13 +146,9 @@ impl App {
     ) -> Result<mpsc::Receiver<Result<PreviewStep, AppError>>, AppError> {
         self.check_preview(&asked)?;
         let one_of = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
-        read_offered(asked.bounds.clone()).await?;
         let now_ms = self.now_ms();
         let now = self.rules_at(now_ms);
-        let then = {
-            let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-            history.instead(caller, &asked.bounds, now_ms)?
-        };
+        let then = self.rules_instead(caller, &asked.bounds, now_ms).await?;
         self.record_view_of_all(caller, "PreviewBounds").await?;
         let (sender, receiver) = mpsc::channel(4);
         let app = Arc::clone(self);
@@ -169,6 +164,19 @@ impl App {
             drop(one_of);
         });
         Ok(receiver)
+    }
+
+    /// Policies of a caller take long to read: neither under the lock that decisions wait for, nor on a thread that answers.
+    async fn rules_instead(
+        &self,
+        caller: &Caller,
+        bounds: &[BoundsPublished],
+        now_ms: u64,
+    ) -> Result<Arc<Rules>, AppError> {
+        let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
+        let (caller, bounds) = (caller.clone(), bounds.to_vec());
+        let reading = tokio::task::spawn_blocking(move || history.instead(&caller, &bounds, now_ms));
+        reading.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
     fn check_preview(&self, asked: &PreviewAsked) -> Result<(), AppError> {

@@ -208,7 +208,7 @@ fn check_fields(bounds: &BoundsPublished) -> Result<(), AppError> {
 ///
 /// # Errors
 /// Policies are beyond a limit or do not validate (with line and column), take too long, or others are being read.
-pub(super) async fn read_offered(packs: Vec<BoundsPublished>) -> Result<(), AppError> {
+async fn read_offered(packs: Vec<BoundsPublished>) -> Result<(), AppError> {
     let reading = tokio::task::spawn_blocking(move || check_offered(&packs));
     let read = reading.await.map_err(|_| AppError::Internal(super::Cause::Task))?;
     read.map_err(|error| of_bounds(error.into()))

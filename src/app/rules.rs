@@ -291,6 +291,11 @@ impl RulesHistory {
         Ok(Self { events, now })
     }
 
+    /// The same, apart from what is recorded later.
+    pub fn copy(&self) -> Self {
+        Self { events: self.events.clone(), now: self.now() }
+    }
+
     /// In force now, as far as that was looked up.
     pub fn now(&self) -> Arc<Rules> {
         Arc::clone(&self.now)

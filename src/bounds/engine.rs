@@ -318,10 +318,8 @@ struct Language {
 
 fn language() -> Result<&'static Language, BoundsError> {
     static LANGUAGE: LazyLock<Result<Language, String>> = LazyLock::new(|| {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let schema = parse::own_schema(packs::schema_text()).map_err(|error| text(&error))?;
-        let baseline = "permit (principal, action, resource);";
-        let baseline = parse::own_policy("baseline", baseline).map_err(|error| text(&error))?;
+        let schema = parse::own_schema(packs::schema_text())?;
+        let baseline = parse::own_policy("baseline", "permit (principal, action, resource);")?;
         Ok(Language { validator: Validator::new(schema.clone()), schema, baseline })
     });
     LANGUAGE.as_ref().map_err(|problem| BoundsError::Schema(problem.clone()))

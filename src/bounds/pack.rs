@@ -269,7 +269,7 @@ fn place(text: &str, byte: usize) -> (usize, usize) {
 /// # Errors
 /// They do not validate.
 pub(super) fn compile_own(pack: &BoundsPublished, validator: &Validator) -> Result<Vec<Policy>, BoundsError> {
-    let parsed = super::parse::own(&pack.policies).map_err(|error| failed(pack, error.to_string()))?;
+    let parsed = super::parse::own(&pack.policies).map_err(|error| failed(pack, error))?;
     let (named, mut problems) = (named(pack, Tier::Individual, parsed)?, Problems::default());
     validate(pack, Tier::Individual, validator, &named, 0, &mut problems);
     match problems.located(&pack.policies) {

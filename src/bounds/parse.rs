@@ -7,7 +7,7 @@
 
 use super::engine::BoundsError;
 use super::scan;
-use cedar_policy::{ParseErrors, Policy, PolicyId, PolicySet, Schema, SchemaWarning};
+use cedar_policy::{ParseErrors, Policy, PolicyId, PolicySet, Schema};
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -41,7 +41,7 @@ impl<'a> Pieces<'a> {
     pub fn of(text: &'a str, source: Source) -> Result<Self, scan::Beyond> {
         let pieces = match source {
             Source::Caller => scan::pieces(text)?,
-            Source::Log => vec![0..text.len()],
+            Source::Log => std::iter::once(0..text.len()).collect(),
         };
         Ok(Self { text, pieces: pieces.into_iter() })
     }
@@ -58,19 +58,18 @@ impl Iterator for Pieces<'_> {
 }
 
 /// Policies that are ours: a constant, or what a person's choices are compiled to, in which nothing nests.
-pub(super) fn own(text: &str) -> Result<PolicySet, ParseErrors> {
-    PolicySet::from_str(text)
+pub(super) fn own(text: &str) -> Result<PolicySet, String> {
+    PolicySet::from_str(text).map_err(|error| error.to_string())
 }
 
 /// One policy that is ours.
-pub(super) fn own_policy(id: &str, text: &str) -> Result<Policy, ParseErrors> {
-    Policy::parse(Some(PolicyId::new(id)), text)
+pub(super) fn own_policy(id: &str, text: &str) -> Result<Policy, String> {
+    Policy::parse(Some(PolicyId::new(id)), text).map_err(|error| error.to_string())
 }
 
 /// A schema, which is always ours.
-pub(super) fn own_schema(text: &str) -> Result<Schema, cedar_policy::CedarSchemaError> {
-    let (schema, warnings) = Schema::from_cedarschema_str(text)?;
-    let _ours: Vec<SchemaWarning> = warnings.collect();
+pub(super) fn own_schema(text: &str) -> Result<Schema, String> {
+    let (schema, _warnings) = Schema::from_cedarschema_str(text).map_err(|error| error.to_string())?;
     Ok(schema)
 }
 

@@ -129,6 +129,29 @@ fn functions_are_short() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
+/// Whoever parses elsewhere parses what was not scanned, and on a stack that may not fit.
+#[test]
+fn policies_are_parsed_in_one_place() {
+    let parses = [
+        "PolicySet::from_",
+        "Policy::parse",
+        "Policy::from_",
+        "Template::",
+        "Schema::from_",
+        "Entities::from_json",
+    ];
+    let mut wrong = Vec::new();
+    for path in sources(&root().join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let apart =
+            path.ends_with("bounds/parse.rs") || path.components().any(|part| part.as_os_str() == "tests");
+        if !apart && parses.iter().any(|parses| shipped(&text).contains(parses)) {
+            wrong.push(path);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn the_verifier_can_reach_neither_runtime_nor_store_nor_policy_engine() {
     let manifest = std::fs::read_to_string(root().join("crates/proof/Cargo.toml")).unwrap();

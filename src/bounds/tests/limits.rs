@@ -78,11 +78,14 @@ fn ids(policies: &PolicySet) -> Vec<String> {
     ids
 }
 
+/// Policies; none where the text is wrong.
+type Parsed = Option<Vec<String>>;
+
 /// As the door parses a caller's text, and as Cedar parses it whole.
-fn both(text: &str) -> Option<(Option<Vec<String>>, Option<Vec<String>>)> {
+fn both(text: &str) -> Option<(Parsed, Parsed)> {
     let parsed: Vec<_> = Pieces::of(text, Source::Caller).ok()?.map(|(_, parsed)| parsed.ok()).collect();
     let pieces: Option<Vec<PolicySet>> = parsed.into_iter().collect();
-    let mut all: Option<Vec<String>> = pieces.map(|pieces| pieces.iter().flat_map(ids).collect());
+    let mut all: Parsed = pieces.map(|pieces| pieces.iter().flat_map(ids).collect());
     all.iter_mut().for_each(|all| all.sort());
     Some((all, PolicySet::from_str(text).ok().map(|whole| ids(&whole))))
 }
@@ -140,7 +143,7 @@ const PARTS: [&str; 16] = [
 fn tokens_are_those_of_cedar() {
     let text =
         "// ((((\n@id(\"((((\\\"((((\")permit(principal,action,resource)when{\"a\"like\"((((\"||context.if};";
-    assert_eq!(pieces(text).unwrap(), [8..text.len()]);
+    assert_eq!(pieces(text).unwrap(), std::iter::once(8..text.len()).collect::<Vec<_>>());
     let nested = |count: usize| policy(&format!("{}true{}", "(".repeat(count), ")".repeat(count)));
     assert!(pieces(&nested(NESTING_MAX - 1)).is_ok());
     let beyond = pieces(&nested(NESTING_MAX)).unwrap_err();
