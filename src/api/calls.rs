@@ -34,7 +34,7 @@ pub struct CallBounds {
 /// Bounds by role.
 #[derive(Clone, Copy, Debug)]
 pub struct CallsOptions {
-    /// Of a model service.
+    /// Of a model service or a channel.
     pub service: CallBounds,
     /// Of a person.
     pub subject: CallBounds,
@@ -90,7 +90,7 @@ impl Calls {
         let subject = caller.subject.as_ref().map(|subject| subject.as_str());
         let number = self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject));
         let bounds = match caller.role {
-            Role::Service => self.options.service,
+            Role::Service | Role::Channel => self.options.service,
             Role::Subject => self.options.subject,
             _ => self.options.staff,
         };
@@ -148,7 +148,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     fn caller(role: Role, name: &str) -> Caller {
-        Caller { role, name: name.into(), subject: None }
+        Caller { role, channel: false, name: name.into(), subject: None }
     }
 
     fn calls(burst: u32, at_once_max: usize) -> Calls {

@@ -128,11 +128,11 @@ impl Issuer {
         Self { life_s_max: seconds, ..self }
     }
 
-    /// A token for `role`, named `name` (for a subject: the controller's id of the person), for `seconds`.
+    /// A token for a role, named `name` (for a subject: the controller's id of the person), for `seconds`.
     ///
     /// # Errors
     /// The name is empty, the role can't be had by a credential, or the token would live longer than it may.
-    pub fn mint(&self, role: Role, name: &str, seconds: u64) -> Result<String, CredentialError> {
+    pub fn mint(&self, claim: impl Into<Claim>, name: &str, seconds: u64) -> Result<String, CredentialError> {
         if seconds > self.life_s_max {
             return Err(CredentialError::Mint(
                 "it would live longer than `built_in_tokens.days_max` allows (90 days unless configured)",
@@ -146,7 +146,7 @@ impl Issuer {
             iss: ISSUER.into(),
             aud: ISSUER.into(),
             controller: self.controller.clone(),
-            role: role_name(role).ok_or(CredentialError::Mint("no such role"))?.into(),
+            role: role_name(claim.into()).ok_or(CredentialError::Mint("no such role"))?.into(),
             sub: name.into(),
             exp: now_s.saturating_add(seconds),
             iat: Some(now_s),
@@ -212,8 +212,8 @@ impl Issuer {
         if claims.controller != self.controller {
             return Err(CredentialError::Elsewhere);
         }
-        let role = role_from_name(&claims.role).ok_or(CredentialError::Invalid("unknown role"))?;
-        Ok((caller_named(role, claims.sub)?, claims.exp))
+        let claim = role_from_name(&claims.role).ok_or(CredentialError::Invalid("unknown role"))?;
+        Ok((caller_named(claim, claims.sub)?, claims.exp))
     }
 
     fn now_s(&self) -> u64 {
@@ -238,15 +238,16 @@ pub(super) fn header_of(token: &str) -> Result<Header, CredentialError> {
 ///
 /// # Errors
 /// The name is empty or out of bounds.
-pub(super) fn caller_named(role: Role, name: String) -> Result<Caller, CredentialError> {
+pub(super) fn caller_named(claim: Claim, name: String) -> Result<Caller, CredentialError> {
+    let Claim { role, channel } = claim;
     if role == Role::Subject {
         let subject = SubjectId::new(&name).map_err(|_| CredentialError::Invalid("bad subject"))?;
-        return Ok(Caller { role, name: String::new(), subject: Some(subject) });
+        return Ok(Caller { role, channel, name: String::new(), subject: Some(subject) });
     }
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(CredentialError::Invalid("bad name"));
     }
-    Ok(Caller { role, name, subject: None })
+    Ok(Caller { role, channel, name, subject: None })
 }
 
 /// Stands before the work of verifying a token: of those who bring too many bad ones, no more are verified.
@@ -414,32 +415,59 @@ impl Credentials {
         let [controller, role, name] = parts.as_slice() else {
             return Err(CredentialError::Invalid("the certificate names no controller, role and name"));
         };
-        let role = role_from_name(role).ok_or(CredentialError::Invalid("unknown role"))?;
-        let caller = caller_named(role, (*name).to_owned())?;
+        let claim = role_from_name(role).ok_or(CredentialError::Invalid("unknown role"))?;
+        let caller = caller_named(claim, (*name).to_owned())?;
         Ok((self.number_of(controller).ok_or(CredentialError::Elsewhere)?, caller))
     }
 }
 
-/// Roles that a credential can have, as they are written in tokens.
-pub const ROLES: [(Role, &str); 6] = [
-    (Role::Service, "service"),
-    (Role::Subject, "subject"),
-    (Role::Steward, "steward"),
-    (Role::Authority, "authority"),
-    (Role::Auditor, "auditor"),
-    (Role::Operator, "operator"),
+/// What a credential may do: a role, and for a service whether it is a channel, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The role.
+    pub role: Role,
+    /// Of a service: people speak through it, too.
+    pub channel: bool,
+}
+
+impl Claim {
+    /// An application that people speak through and that asks for use.
+    pub const SERVICE_CHANNEL: Self = Self { role: Role::Service, channel: true };
+
+    const fn of(role: Role) -> Self {
+        Self { role, channel: false }
+    }
+}
+
+impl From<Role> for Claim {
+    fn from(role: Role) -> Self {
+        Self::of(role)
+    }
+}
+
+/// Roles that a credential can have, as they are written in tokens and certificates. Only letters and dashes: a SPIFFE id has no
+/// others.
+pub const ROLES: [(Claim, &str); 8] = [
+    (Claim::of(Role::Service), "service"),
+    (Claim::of(Role::Channel), "channel"),
+    (Claim::SERVICE_CHANNEL, "service-channel"),
+    (Claim::of(Role::Subject), "subject"),
+    (Claim::of(Role::Steward), "steward"),
+    (Claim::of(Role::Authority), "authority"),
+    (Claim::of(Role::Auditor), "auditor"),
+    (Claim::of(Role::Operator), "operator"),
 ];
 
 /// A role as it is written in tokens.
 #[must_use]
-pub fn role_name(role: Role) -> Option<&'static str> {
-    ROLES.iter().find(|(each, _)| *each == role).map(|(_, name)| *name)
+pub fn role_name(claim: Claim) -> Option<&'static str> {
+    ROLES.iter().find(|(each, _)| *each == claim).map(|(_, name)| *name)
 }
 
 /// The role that a token names.
 #[must_use]
-pub fn role_from_name(name: &str) -> Option<Role> {
-    ROLES.iter().find(|(_, each)| *each == name).map(|(role, _)| *role)
+pub fn role_from_name(name: &str) -> Option<Claim> {
+    ROLES.iter().find(|(_, each)| *each == name).map(|(claim, _)| *claim)
 }
 
 #[cfg(test)]
@@ -462,7 +490,19 @@ mod tests {
         for _ in 0..2 {
             let caller = again.authenticate(&token).unwrap();
             assert_eq!((caller.role, caller.name.as_str()), (Role::Service, "tutor"));
+            assert!(!caller.channel, "a service's token is no channel's");
         }
+    }
+
+    #[test]
+    fn a_token_says_whether_people_speak_through_a_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let issuer = issuer(dir.path(), "acme");
+        for (claim, _) in ROLES {
+            let caller = issuer.authenticate(&issuer.mint(claim, "x", 60).unwrap()).unwrap();
+            assert_eq!(Claim { role: caller.role, channel: caller.channel }, claim);
+        }
+        assert!(issuer.mint(Claim { role: Role::Steward, channel: true }, "x", 60).is_err());
     }
 
     #[test]

@@ -29,7 +29,9 @@ mod validity;
 
 pub use auth::REQUEST_ID;
 pub use calls::{CallBounds, CallsOptions};
-pub use credential::{CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name};
+pub use credential::{
+    Claim, CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name,
+};
 pub use jwks::JWKS_BYTES_MAX;
 pub use roles::methods;
 pub use tokens::{TokenRules, Tokens};

@@ -33,6 +33,7 @@ pub fn of(error: AppError) -> Status {
             with(Code::InvalidArgument, details)
         }
         AppError::Denied(_) => with(Code::PermissionDenied, reason("DENIED")),
+        AppError::Reserved { reason: rule, .. } => with(Code::PermissionDenied, reason(rule)),
         AppError::NotFound(_) => with(Code::NotFound, reason("NOT_FOUND")),
         AppError::StaleVersion { actual, .. } => {
             let current = HashMap::from([("current_version".to_owned(), actual.to_string())]);

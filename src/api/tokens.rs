@@ -201,8 +201,8 @@ impl Tokens {
         if claims.controller != self.rules.controller {
             return Err(CredentialError::Elsewhere);
         }
-        let role = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
-        let caller = Arc::new(caller_named(role, claims.sub)?);
+        let claim = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
+        let caller = Arc::new(caller_named(claim, claims.sub)?);
         Ok(Verified { caller, expires_s: claims.exp, key: Some(Arc::clone(key)) })
     }
 }

@@ -11,6 +11,8 @@ use sayso_proof::event::{Actor, Role};
 pub struct Caller {
     /// What it may do.
     pub role: Role,
+    /// Of a service: people speak through it, too, so it may do what a channel may.
+    pub channel: bool,
     /// The credential's name: the recipient, for a service. Empty for a subject.
     pub name: String,
     /// Whom a subject's credential is about.
@@ -33,10 +35,10 @@ impl Caller {
     }
 
     /// Whether the caller is told of what is another's: others' grants, and how much is recorded about a person. A service
-    /// is told of its own alone.
+    /// or channel is told of its own alone.
     #[must_use]
     pub fn sees_others(&self) -> bool {
-        self.role != Role::Service
+        !matches!(self.role, Role::Service | Role::Channel)
     }
 
     /// Whether the caller is told of what is this recipient's.
@@ -79,7 +81,7 @@ impl Caller {
         })
     }
 
-    /// As it is recorded in events.
+    /// As it is recorded where it does not speak for a person; see [`Caller::actor_of`].
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor { role: self.role.into(), name: self.name.clone() }

@@ -4,7 +4,7 @@ use super::error::AppError;
 use super::falls::revoked_ids;
 use super::record_consent::ConsentChanged;
 use super::write::{Begin, Pace};
-use super::{App, Caller, WriteOptions};
+use super::{App, Caller, WriteOptions, spoken};
 use crate::domain::event::{Event, SubjectDescribed};
 use crate::domain::ids::SubjectId;
 use crate::domain::person;
@@ -15,7 +15,7 @@ impl App {
     /// child may not have.
     ///
     /// # Errors
-    /// Out of bounds, erased, stale; or the store.
+    /// Out of bounds, not the caller's to say, erased, stale; or the store.
     pub async fn describe_subject(
         self: &Arc<Self>,
         caller: &Caller,
@@ -24,6 +24,7 @@ impl App {
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
         person::check(&said).map_err(AppError::Invalid)?;
+        spoken::description(caller, &said)?;
         let turn = match self.begin(caller, subject, options, None, Pace::Shared).await? {
             Begin::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
@@ -33,6 +34,7 @@ impl App {
             }
             Begin::Turn(turn) => turn,
         };
+        spoken::overrides_no_staff(caller, &turn.lane.read().state, &said)?;
         let planned = self.with_falls(&turn, vec![self.plan(Event::SubjectDescribed(said))]);
         let written = self.commit(turn, planned).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })

@@ -19,6 +19,14 @@ pub enum AppError {
     /// The caller's role may not do this, or not to this person. Never says whether the person exists.
     #[error("{0}")]
     Denied(&'static str),
+    /// Only others may say this, or take it back. Nothing was written, or only the noes of the request.
+    #[error("{why}")]
+    Reserved {
+        /// Which rule, for programs.
+        reason: &'static str,
+        /// Which word stands, and who may say or lift it.
+        why: String,
+    },
     /// Asked for something that is not there, or not the caller's.
     #[error("no such {0}")]
     NotFound(&'static str),

@@ -252,6 +252,7 @@ fn allowed(
                 actor: event.actor.clone(),
                 attribute: attribute.clone(),
                 contested: false,
+                contested_in_person: false,
                 confirmed: false,
             },
             consent: EventId::from_slice(&cited.consent)?,

@@ -114,6 +114,8 @@ pub(super) fn who(actor: &Actor) -> String {
         Role::Steward if actor.name.is_empty() => "the controller's staff".to_owned(),
         Role::Authority if actor.name.is_empty() => "an authority".to_owned(),
         Role::Service => format!("the service `{}`", actor.name),
+        Role::Channel if actor.name.is_empty() => "a channel".to_owned(),
+        Role::Channel => format!("the channel `{}`", actor.name),
         Role::Subject => "the person".to_owned(),
         Role::Steward => format!("the controller's staff (`{}`)", actor.name),
         Role::Authority => format!("the authority `{}`", actor.name),

@@ -245,7 +245,7 @@ pub(super) fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
             recorded_at_ms: turn.now_ms,
             sealed_at_ms: turn.now_ms,
             about_ms: turn.about_ms,
-            actor: turn.caller.actor(),
+            actor: turn.caller.actor_of(&each.event),
             request_digest: Vec::new(),
             event: each.event.clone(),
         };

@@ -55,6 +55,7 @@ mod revocations;
 mod room;
 mod rotate_log_key;
 mod rules;
+mod spoken;
 mod submit_request;
 mod sweep;
 mod transparency_report;

@@ -2,7 +2,7 @@
 
 use super::error::AppError;
 use super::write::{Begin, Frame, Pace, Planned, Receipt, Turn};
-use super::{App, Caller, Moment, WriteOptions};
+use super::{App, Caller, Moment, WriteOptions, spoken};
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
@@ -50,8 +50,8 @@ impl App {
     /// Records attributes.
     ///
     /// # Errors
-    /// Out of bounds, refused by bounds, no room, erased, stale, a reused key, a correction of what is not held; or the
-    /// store.
+    /// Out of bounds, refused by bounds, not the caller's to say, no room, erased, stale, a reused key, a correction of what is
+    /// not held; or the store.
     pub async fn record_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -99,6 +99,7 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Begin, AppError> {
         self.check_attributes(new)?;
+        spoken::provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
         let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
         self.begin(caller, &new.subject, options, oldest_ms, Pace::Shared).await
     }
@@ -112,6 +113,7 @@ impl App {
             let (terms, words) = (&self.inferences, &turn.rules.vocabulary);
             attribute.complete(&turn.caller.name, terms, words, turn.now_ms);
         }
+        spoken::displaces_no_word(&turn.caller, &turn.lane.read().state, &new.attributes)?;
         let mut planned = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.
         let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
@@ -171,7 +173,7 @@ impl App {
     /// Removes, contests or confirms attributes, by key. Naming none changes nothing and is an error.
     ///
     /// # Errors
-    /// A key that is not held, or as for recording.
+    /// A key that is not held, a fact that is not the caller's, or as for recording.
     pub async fn change_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -192,8 +194,10 @@ impl App {
         };
         let events = {
             let now = turn.lane.read();
-            let held = keys.iter().map(|key| now.state.attributes.get(key).map(|held| held.event_id));
-            held.collect::<Option<Vec<EventId>>>().ok_or(AppError::NotFound("attribute"))?
+            let held = keys.iter().map(|key| now.state.attributes.get(key));
+            let held = held.collect::<Option<Vec<_>>>().ok_or(AppError::NotFound("attribute"))?;
+            spoken::change(caller, &held, change.0)?;
+            held.iter().map(|held| held.event_id).collect::<Vec<EventId>>()
         };
         let planned: Vec<Planned> = events
             .into_iter()

@@ -2,8 +2,8 @@
 
 use super::error::AppError;
 use super::falls::revoked_ids;
-use super::write::{Begin, Pace, Receipt};
-use super::{App, Caller, WriteOptions};
+use super::write::{Begin, Pace, Planned, Receipt, Turn};
+use super::{App, Caller, WriteOptions, spoken};
 use crate::domain::attribute::is_text;
 use crate::domain::consent::{NoticeRef, Terms};
 use crate::domain::event::{Decision, Event, Role};
@@ -21,7 +21,7 @@ const CHANNEL_BYTES_MAX: usize = 64;
 pub struct Choice {
     /// What.
     pub decision: Decision,
-    /// 1 to 32 purposes.
+    /// 1 to 32 purposes; of a no at most 32, none: all.
     pub purposes: Vec<String>,
     /// At most 64; none: all, special ones never included in a yes.
     pub categories: Vec<String>,
@@ -59,26 +59,40 @@ pub struct ConsentChanged {
 
 impl App {
     /// Records choices, all or none, and revokes the grants that they contradict. `guardian`: the holder of parental
-    /// responsibility spoke (GDPR Art. 8(1)).
+    /// responsibility spoke (GDPR Art. 8(1)). Where a yes among them is not the caller's to record, the noes are recorded all
+    /// the same. What a no can't have, as an end, is left out, and so is a notice that is not there.
     ///
     /// # Errors
-    /// Out of bounds; a yes without a notice; an unknown or different notice; erased, stale; or the store.
+    /// Out of bounds; a yes without a notice, with an unknown or different one, or that is not the caller's to record;
+    /// erased, stale; or the store.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        choices: Vec<Choice>,
-        served: (&NoticeServed, &str),
+        mut choices: Vec<Choice>,
+        (notice, channel): (&NoticeServed, &str),
         guardian: bool,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
-        if guardian && caller.role == Role::Subject {
+        let yes = choices.iter().any(|choice| choice.decision.is_yes());
+        let only_yes = choices.iter().all(|choice| choice.decision.is_yes());
+        for no in choices.iter_mut().filter(|choice| !choice.decision.is_yes()) {
+            no.until_ms = None;
+        }
+        if yes && guardian && caller.role == Role::Subject {
             return Err(AppError::Denied("a guardian speaks through the controller, not as the person"));
         }
-        self.check_choices(&choices, served.1)?;
-        let notice = self.notice_served(served.0)?;
-        if notice.is_none() && choices.iter().any(|choice| choice.decision.is_yes()) {
+        let channel = if yes || is_text(channel, 0, CHANNEL_BYTES_MAX) { channel } else { "" };
+        self.check_choices(&choices, channel)?;
+        let notice = match self.notice_served(notice) {
+            Err(_) if !yes => None,
+            served => served?,
+        };
+        if yes && notice.is_none() {
             return Err(AppError::invalid("notice", "must name the notice that the person saw"));
+        }
+        if yes && only_yes {
+            spoken::yes(caller)?;
         }
         let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
             Begin::Replayed(receipt, events) => {
@@ -89,17 +103,52 @@ impl App {
             }
             Begin::Turn(turn) => turn,
         };
-        let planned = choices
-            .into_iter()
-            .map(|choice| {
-                let decision = choice.decision;
-                let terms = terms_of(choice, notice.clone(), served.1, guardian);
-                self.plan(Event::Consent { decision, terms })
-            })
-            .collect();
+        let said = Said { notice, channel, guardian: guardian && caller.role != Role::Subject };
+        let refused = yes.then(|| spoken::consent(caller, &turn, &choices).err()).flatten();
+        if let Some(refused) = refused {
+            choices.retain(|choice| !choice.decision.is_yes());
+            return Err(self.record_noes_alone(turn, choices, &said, refused).await?);
+        }
+        let planned = self.planned(choices, &said);
         let planned = self.with_falls(&turn, planned);
         let written = self.commit(turn, planned).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
+    }
+
+    fn planned(&self, choices: Vec<Choice>, said: &Said<'_>) -> Vec<Planned> {
+        let event = |choice: Choice| {
+            let decision = choice.decision;
+            let terms = terms_of(choice, said.notice.clone(), said.channel, said.guardian);
+            Event::Consent { decision, terms }
+        };
+        choices.into_iter().map(|choice| self.plan(event(choice))).collect()
+    }
+
+    /// Records the noes of a request whose yes is refused, and gives the error that the caller gets. The same request made
+    /// again is one attempt.
+    async fn record_noes_alone(
+        self: &Arc<Self>,
+        turn: Turn,
+        noes: Vec<Choice>,
+        said: &Said<'_>,
+        refused: AppError,
+    ) -> Result<AppError, AppError> {
+        if noes.is_empty() {
+            return Ok(refused);
+        }
+        let turn = self.as_attempt(turn);
+        if !self.was_made_before(&turn)? {
+            let planned = self.planned(noes, said);
+            let planned = self.with_falls(&turn, planned);
+            self.commit(turn, planned).await?;
+        }
+        Ok(match refused {
+            AppError::Reserved { reason, why } => AppError::Reserved {
+                reason,
+                why: format!("{why}. What was refused or withdrawn beside it is recorded"),
+            },
+            other => other,
+        })
     }
 
     /// Records that the person was asked.
@@ -170,7 +219,9 @@ impl App {
                 found.push(Violation::new(format!("{at}.{field}"), problem));
             }
         };
-        need((1..=PURPOSES_MAX).contains(&choice.purposes.len()), "purposes", "must have 1 to 32".into());
+        let yes = choice.decision.is_yes();
+        let named = choice.purposes.len() <= PURPOSES_MAX && !(yes && choice.purposes.is_empty());
+        need(named, "purposes", "must have 1 to 32; of a no, none stands for all".into());
         need(choice.categories.len() <= NAMES_MAX, "categories", "must have at most 64".into());
         need(choice.recipients.len() <= NAMES_MAX, "recipients", "must have at most 64".into());
         let named = choice.recipients.iter().all(|name| is_text(name, 1, 256));
@@ -188,8 +239,14 @@ impl App {
         }
         let ends = choice.until_ms;
         need(ends.is_none_or(|until| until > self.now_ms()), "until", "must be in the future".into());
-        need(choice.decision.is_yes() || ends.is_none(), "until", "is for given and renewed only".into());
     }
+}
+
+/// What goes for all choices of a request.
+struct Said<'a> {
+    notice: Option<NoticeRef>,
+    channel: &'a str,
+    guardian: bool,
 }
 
 fn terms_of(choice: Choice, notice: Option<NoticeRef>, channel: &str, guardian: bool) -> Terms {

@@ -4,7 +4,7 @@ use super::error::AppError;
 use super::falls::revoked_ids;
 use super::record_consent::ConsentChanged;
 use super::write::{Begin, Pace};
-use super::{App, Caller, WriteOptions};
+use super::{App, Caller, WriteOptions, spoken};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, SignalKind};
 use crate::domain::ids::SubjectId;
@@ -27,19 +27,24 @@ pub struct NewSignal {
 }
 
 impl App {
-    /// Records a signal and revokes the grants that it contradicts.
+    /// Records a signal and revokes the grants that it contradicts. A signal other than a pause that names a conversation is
+    /// recorded for all: a no is not refused for saying too much.
     ///
     /// # Errors
-    /// Out of bounds, erased, stale; or the store.
+    /// Out of bounds, a lifting that is not the caller's, erased, stale; or the store.
     pub async fn record_signal(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        signal: NewSignal,
+        mut signal: NewSignal,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
         if signal.kind == SignalKind::Unspecified {
             return Err(AppError::invalid("kind", "must say which signal"));
+        }
+        spoken::signal(caller, &signal)?;
+        if signal.kind != SignalKind::Pause && !signal.lift {
+            signal.interaction.clear();
         }
         if !is_text(&signal.interaction, 0, INTERACTION_BYTES_MAX) {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
@@ -61,6 +66,7 @@ impl App {
             }
             Begin::Turn(turn) => turn,
         };
+        spoken::lifts_no_signal(caller, &turn.lane.read().state, &signal)?;
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let planned = self.with_falls(&turn, vec![self.plan(event)]);

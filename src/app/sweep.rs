@@ -152,7 +152,7 @@ impl App {
         if !is_to_be_swept(&lane.read().state, &self.rules_at(now_ms), now_ms) {
             return Ok(0);
         }
-        let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
+        let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let options = WriteOptions::default();
         let begun = self.begin_in(Arc::clone(lane), &caller, &options, now_ms, Pace::Shared);
         let Begin::Turn(turn) = begun.await? else { return Ok(0) };

@@ -252,7 +252,7 @@ impl App {
     pub(super) async fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
         let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
-        let caller = Caller { role: Role::Ledger, name: String::new(), subject: None };
+        let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
         let (is_late, proofs) = (false, false);
         Turn { lane, caller, about_ms: now_ms, now_ms, is_late, proofs, rules, stamp, gate, _rules_stay }
@@ -441,7 +441,8 @@ impl App {
                 idempotency: turn.stamp.idempotency,
                 key_commitment: None,
             };
-            let draft = Draft { about_ms: turn.about_ms, actor: turn.caller.actor(), event: each.event };
+            let actor = turn.caller.actor_of(&each.event);
+            let draft = Draft { about_ms: turn.about_ms, actor, event: each.event };
             let body = codec::encode(&draft, &turn.stamp.digest);
             kinds.push(codec::kind(&body));
             let key = turn.lane.keys.event_key(version, &header.event_id)?;

@@ -185,7 +185,7 @@ impl Circumstances {
     fn of_recording(&self) -> Vec<Pair> {
         let recorder = match self.recorder {
             Role::Subject => "subject",
-            Role::Service => "service",
+            Role::Service | Role::Channel => "service",
             _ => "steward",
         };
         vec![text("recorder", recorder)]

@@ -29,6 +29,8 @@ impl Bounds {
     ) -> Result<(), Denial> {
         let role = recorder.role();
         let service = (role == Role::Service).then_some(recorder.name.as_str());
+        // Policies name an application by what it is called, whichever of the two it is; consents name those who use.
+        let application = matches!(role, Role::Service | Role::Channel).then_some(recorder.name.as_str());
         let category = attribute.category.as_str();
         let standing = state.consents.standing_for_any_purpose(vocabulary, category, service, now_ms);
         let kinds: BTreeSet<(bool, bool)> =
@@ -37,7 +39,7 @@ impl Bounds {
         let facts = self.facts(attribute, sources(state, vocabulary, attribute), now_ms);
         let mut case = Circumstances {
             action: if inferred { Action::Infer } else { Action::Record },
-            recipient: service.unwrap_or_default().to_owned(),
+            recipient: application.unwrap_or_default().to_owned(),
             category: self.alike().place(category, &facts.sources).to_owned(),
             provenance: attribute.provenance,
             facts,

@@ -13,9 +13,10 @@ use std::fmt::Write;
 const POLICIES: &str = include_str!("roles.cedar");
 const SCHEMA: &str = include_str!("roles.cedarschema");
 /// Whom the table knows. [`Role::Unspecified`] is whoever shows no credential; [`Role::Ledger`] has none to show.
-const ROLES: [(Role, &str); 7] = [
+const ROLES: [(Role, &str); 8] = [
     (Role::Unspecified, "anyone"),
     (Role::Service, "service"),
+    (Role::Channel, "channel"),
     (Role::Subject, "subject"),
     (Role::Steward, "steward"),
     (Role::Authority, "authority"),
@@ -27,7 +28,7 @@ const ROLES: [(Role, &str); 7] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permitted {
     /// One bit a role, in the order of [`ROLES`].
-    roles: u8,
+    roles: u16,
 }
 
 impl Permitted {

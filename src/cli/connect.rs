@@ -54,7 +54,8 @@ pub(super) struct Connection {
 }
 
 /// Roles that may have a token in the data folder.
-const ROLES_WITH_TOKENS: [&str; 6] = ["service", "steward", "auditor", "operator", "authority", "subject"];
+const ROLES_WITH_TOKENS: [&str; 8] =
+    ["service", "channel", "service-channel", "steward", "auditor", "operator", "authority", "subject"];
 
 /// Adds the token to every call.
 #[derive(Clone)]

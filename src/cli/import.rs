@@ -36,7 +36,8 @@ const SHOWN_MAX: usize = 20;
 ///
 /// A line: {"subject": "ada", "key": "tone", "value": "brief", "category": "communication-style", "provenance":
 /// "declared", "evidence": ["chat-3"], "observed_at": "2026-01-05T09:00:00Z"}; the value may be any JSON; `confidence`
-/// and `model` may be added to what is inferred. Every line is durable before it counts as recorded. Running it again
+/// and `model` may be added to what is inferred. Lines with what people declared need a credential that is a channel, too (role
+/// `service-channel`, or a steward's). Every line is durable before it counts as recorded. Running it again
 /// adds nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and is no failure:
 /// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
 ///
@@ -116,7 +117,7 @@ impl Import {
             return package::run(&self.file, subject.clone(), at, out).await;
         }
         let (from, length) = open(&self.file)?;
-        let mut client = client!(ProfileServiceClient, at.link("service").await?);
+        let mut client = client!(ProfileServiceClient, at.link("service-channel").await?);
         let bar = progress::bytes(length, "importing");
         let shared = Arc::new(Shared::default());
         let (lines, reading) = self.read(from, Arc::clone(&shared), bar.clone());

@@ -44,7 +44,8 @@ pub(super) fn json_text(value: &str) -> String {
     }
 }
 
-/// Record one attribute: something held about a person.
+/// Record one attribute: something held about a person. What they declared is recorded as a channel, everything else as a
+/// service.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]
@@ -95,6 +96,7 @@ pub(super) struct Record {
 
 impl Record {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let role = if matches!(self.provenance, Source::Declared) { "channel" } else { "service" };
         let attribute = proto::AttributeInput {
             key: self.key,
             value_json: json_text(&self.value),
@@ -119,7 +121,7 @@ impl Record {
             attributes: vec![attribute],
             options: Some(options),
         };
-        let answer = client(at, "service").await?.record_attributes(request).await?.into_inner();
+        let answer = client(at, role).await?.record_attributes(request).await?.into_inner();
         out.print("RecordAttributesResponse", &answer, |answer| {
             let event = answer.receipt.as_ref().and_then(|receipt| receipt.events.first());
             let event = event.map(|event| event.event_id.as_str()).unwrap_or_default();

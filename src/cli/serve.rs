@@ -136,8 +136,8 @@ pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     for served in &daemon.served {
         let dev = Layout::new(&served.data).dev();
         make_private_dir(&dev)?;
-        for (role, name) in ROLES.iter().filter(|(role, _)| *role != Role::Subject) {
-            let token = served.issuer.mint(*role, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
+        for (claim, name) in ROLES.iter().filter(|(claim, _)| claim.role != Role::Subject) {
+            let token = served.issuer.mint(*claim, &format!("dev-{name}"), DEV_TOKEN_SECONDS)?;
             write_private(&dev_token(&served.data, name), &token)?;
         }
         write_private(&dev.join("log.vkey"), &served.vkey)?;

@@ -18,7 +18,8 @@ use std::time::Duration;
 /// Example: `sayso token --role subject --subject ada > ada.token`
 #[derive(Args)]
 pub(super) struct Token {
-    /// service, subject, steward, authority, auditor or operator.
+    /// service (records what it observes and infers, asks for use), channel (carries what people say), service-channel (both),
+    /// subject, steward, authority, auditor or operator.
     #[arg(long)]
     role: String,
     /// Name of the caller: for a service, the recipient that grants will name.
@@ -42,13 +43,13 @@ impl Token {
     pub fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let config = at.settings(self.config.as_deref())?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
-        let role = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
-        if (role == Role::Subject) != self.subject.is_some() {
+        let claim = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
+        if (claim.role == Role::Subject) != self.subject.is_some() {
             return Err(CliError::usage("--subject goes with --role subject, --name with the others"));
         }
         let name = self.subject.or(self.name).unwrap_or_default();
         let issuer = daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)?;
-        let token = issuer.mint(role, &name, self.ttl.as_secs()).map_err(CliError::failed)?;
+        let token = issuer.mint(claim, &name, self.ttl.as_secs()).map_err(CliError::failed)?;
         out.print_value(&serde_json::json!({ "token": token }), &token)
     }
 }

@@ -47,7 +47,7 @@ impl ConsentRecord {
     }
 
     fn is_brought_by(&self, service: &str) -> bool {
-        self.actor.role() == Role::Service && self.actor.name == service
+        matches!(self.actor.role(), Role::Service | Role::Channel) && self.actor.name == service
     }
 
     fn is_before_its_end(&self, now_ms: u64) -> bool {
@@ -198,6 +198,35 @@ impl ConsentLog {
         self.newest(true).filter(stands).collect()
     }
 
+    /// The newest no among those that `is_kept` names which a yes with these terms would lift. A yes lifts a no of equal or
+    /// wider scope; it lifts nothing where, for each of its purposes, a later yes has lifted that no already.
+    #[must_use]
+    pub fn no_lifted_by(
+        &self,
+        yes: &Terms,
+        vocabulary: &Vocabulary,
+        is_kept: impl Fn(&ConsentRecord) -> bool,
+    ) -> Option<&ConsentRecord> {
+        let one = |purpose: &String| Terms { purposes: vec![purpose.clone()], ..yes.clone() };
+        let parts: Vec<Terms> = yes.purposes.iter().map(one).collect();
+        let mut later: Vec<&ConsentRecord> = Vec::new();
+        for record in self.records.iter().rev() {
+            if record.decision.is_yes() {
+                later.push(record);
+            } else if is_kept(record) && is_within(yes, &record.terms, vocabulary) {
+                let lifted = |part: &Terms| {
+                    later.iter().any(|yes| {
+                        !stands_against(record, yes, vocabulary) && includes(&yes.terms, part, vocabulary)
+                    })
+                };
+                if !parts.iter().all(lifted) {
+                    return Some(record);
+                }
+            }
+        }
+        None
+    }
+
     fn no_covering(&self, view: &View<'_>) -> Vec<&ConsentRecord> {
         self.newest(false).filter(|record| view.no_covers(&record.terms)).collect()
     }
@@ -296,6 +325,16 @@ fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
         && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_line(id))
         && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
         && axis(&narrow.interactions, &wide.interactions, |id| vec![id])
+}
+
+/// Whether a yes with the first terms says everything that one with the second would: special categories by their names and
+/// explicitly.
+fn includes(wide: &Terms, narrow: &Terms, vocabulary: &Vocabulary) -> bool {
+    let says = |category: &String| {
+        let special = vocabulary.special_line(category);
+        special.is_empty() || wide.explicit && names(&wide.categories, &special)
+    };
+    is_within(narrow, wide, vocabulary) && narrow.categories.iter().all(says)
 }
 
 fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {

@@ -234,6 +234,13 @@ fn plainly(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     yes.find(|yes| no.iter().all(|no| lifts(yes, no))).map(|yes| yes.event_id)
 }
 
+/// Every case of the few words.
+fn cases() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let of = |purpose| ["work", "family", "health", "mental-health"].map(move |category| (purpose, category));
+    let pairs = ["memory", "personalization", "safety"].into_iter().flat_map(of);
+    pairs.flat_map(|(purpose, category)| ["tutor", "other"].map(|recipient| (purpose, category, recipient)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -264,6 +271,39 @@ proptest! {
         let category = ["work", "health", "mental-health", "family"][category];
         log.push(record(99, 99, Decision::Withdrawn, terms(&["personalization"], &[], &[], false)));
         prop_assert!(!allowed(&log, "memory", category));
+    }
+
+    #[test]
+    fn what_the_person_refused_in_person_stands_where_no_yes_had_lifted_it(
+        mut log in histories(),
+        own in any::<u8>(),
+        mut yes in any_record(),
+    ) {
+        for (number, no) in (0..8_u32).zip(&mut log) {
+            let role = if own & (1 << number) == 0 { Role::Channel } else { Role::Subject };
+            no.actor.role = role.into();
+        }
+        if !yes.decision.is_yes() {
+            yes.decision = Decision::Given;
+        }
+        (yes.sealed_at_ms, yes.position) = (99, 99);
+        let vocabulary = default_vocabulary();
+        let own = |record: &ConsentRecord| record.actor.role() == Role::Subject;
+        let lifted = ConsentLog { records: log.clone() }.no_lifted_by(&yes.terms, &vocabulary, own).cloned();
+        let mut fresh = false;
+        for (purpose, category, recipient) in cases() {
+            let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 1_000 };
+            let view = View::new(&vocabulary, &case);
+            let lifts = |yes: &ConsentRecord, no: &ConsentRecord| {
+                yes.decision.is_yes() && view.yes_covers(&yes.terms) && !stands_against(no, yes, &vocabulary)
+            };
+            let noes = log.iter().filter(|no| own(no) && !no.decision.is_yes() && view.no_covers(&no.terms));
+            fresh |= noes.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
+        }
+        prop_assert!(!fresh || lifted.is_some(), "a yes lifts what only the person may");
+        // And where nothing of theirs would be lifted at all, nothing is refused.
+        let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && !stands_against(no, &yes, &vocabulary));
+        prop_assert!(any || lifted.is_none());
     }
 
     #[test]

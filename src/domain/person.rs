@@ -17,6 +17,8 @@ pub struct Description {
     pub age_years: Option<u32>,
     /// `DE`, `US-CA`, `EU`; empty: unknown.
     pub jurisdiction: String,
+    /// The fewest years that the person may be old by the newest word of the controller's staff; none: they said nothing.
+    pub staff_years_min: Option<u32>,
     /// The ledger's time of the newest word on it, milliseconds since the Unix epoch; 0: nothing was said.
     pub recorded_at_ms: u64,
 }
@@ -35,6 +37,28 @@ impl Description {
             place => place.clone_into(&mut self.jurisdiction),
         }
         self.recorded_at_ms = recorded_at_ms;
+    }
+
+    /// Takes in what the controller's staff said of the age; what is said of other things is not theirs alone.
+    pub fn note_staff(&mut self, said: &SubjectDescribed) {
+        self.staff_years_min = match said.age_band() {
+            AgeBand::Unspecified => self.staff_years_min,
+            AgeBand::Unknown => None,
+            _ => Some(self.age_years_min()),
+        };
+    }
+
+    /// Whether a description would make the person older than the controller's staff said, or take their word back.
+    #[must_use]
+    pub fn overrides_staff(&self, said: &SubjectDescribed) -> bool {
+        let Some(years_min) = self.staff_years_min else { return false };
+        let mut after = self.clone();
+        after.apply(said, self.recorded_at_ms);
+        match said.age_band() {
+            AgeBand::Unspecified => false,
+            AgeBand::Unknown => true,
+            _ => after.age_years_min() > years_min,
+        }
     }
 
     /// The age band as policies name it.

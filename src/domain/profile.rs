@@ -10,7 +10,7 @@ use super::holdings::Holdings;
 use super::ids::{EventId, GrantId};
 use super::person::Description;
 use super::rights::Rights;
-use sayso_proof::event::Provenance;
+use sayso_proof::event::{Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub struct HeldAttribute {
     pub attribute: Attribute,
     /// The person says it is wrong.
     pub contested: bool,
+    /// It is contested, and the person said so with their own credential.
+    pub contested_in_person: bool,
     /// The person says it is right.
     pub confirmed: bool,
 }
@@ -48,9 +50,20 @@ impl HeldAttribute {
         self.confirmed || self.attribute.provenance == Provenance::Declared
     }
 
+    fn contest(&mut self, in_person: bool) {
+        (self.contested, self.confirmed) = (true, false);
+        self.contested_in_person |= in_person;
+    }
+
+    fn confirm(&mut self) {
+        (self.contested, self.confirmed) = (false, true);
+        self.contested_in_person = false;
+    }
+
     /// Whether a new fact is the very conclusion that the person contested: it stays contested, however often a model
     /// comes to it.
-    fn is_contested_conclusion(&self, new: &Attribute) -> bool {
+    #[must_use]
+    pub fn is_contested_conclusion(&self, new: &Attribute) -> bool {
         self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value
     }
 }
@@ -68,6 +81,36 @@ pub struct ActiveSignal {
     pub event_id: EventId,
     /// Of a pause: the one conversation that it is for; empty: everywhere.
     pub interaction: String,
+    /// As what the caller recorded it.
+    pub by: Role,
+}
+
+impl ActiveSignal {
+    fn is_meant(&self, kind: SignalKind, interaction: &str) -> bool {
+        self.kind == kind && (interaction.is_empty() || self.interaction == interaction)
+    }
+
+    /// Whether lifting this kind for these purposes (none: all), in this conversation (empty: everywhere), takes anything of
+    /// it back.
+    #[must_use]
+    pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
+        let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
+        self.is_meant(kind, interaction) && (purposes.is_empty() || named())
+    }
+}
+
+/// What is left of a person's contest when a new fact takes the place of the contested one.
+#[derive(Clone, Copy)]
+struct Contest {
+    stands: bool,
+    in_person: bool,
+}
+
+impl Contest {
+    fn kept(before: Option<&HeldAttribute>, new: &Attribute) -> Self {
+        let before = before.filter(|held| held.is_contested_conclusion(new));
+        Self { stands: before.is_some(), in_person: before.is_some_and(|held| held.contested_in_person) }
+    }
 }
 
 /// A grant that may still be open.
@@ -238,10 +281,11 @@ impl SubjectState {
             Event::AttributeRecorded(attribute) => self.record(event, attribute),
             Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
-                self.with(*attribute, |held| (held.contested, held.confirmed) = (true, false));
+                let in_person = event.actor.role() == Role::Subject;
+                self.with(*attribute, |held| held.contest(in_person));
             }
             Event::AttributeConfirmed { attribute } => {
-                self.with(*attribute, |held| (held.contested, held.confirmed) = (false, true));
+                self.with(*attribute, HeldAttribute::confirm);
             }
             Event::AttributeRemoved { attribute, .. } => {
                 self.release(*attribute);
@@ -271,7 +315,12 @@ impl SubjectState {
             Event::Signal { kind, purposes, lifted, interaction } => {
                 self.signal(event, *kind, purposes, *lifted, interaction);
             }
-            Event::SubjectDescribed(said) => self.description.apply(said, now_ms),
+            Event::SubjectDescribed(said) => {
+                self.description.apply(said, now_ms);
+                if event.actor.role() == Role::Steward {
+                    self.description.note_staff(said);
+                }
+            }
             // The service itself says so, with its own credential.
             Event::GrantUsed(used) if used.ai_disclosure_shown => {
                 self.ai_disclosed_by.insert(event.actor.name.clone());
@@ -294,18 +343,21 @@ impl SubjectState {
         if inferred && before.is_some_and(|held| held.is_declared()) {
             return;
         }
-        let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
-        self.hold(event, attribute, contested);
+        let contest = Contest::kept(before.map(AsRef::as_ref), attribute);
+        self.hold(event, attribute, contest);
     }
 
     /// A correction replaces what it corrects. Under another key it is a fact like any other there.
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
         let before = self.attributes.values().find(|held| held.event_id == corrects);
-        let contested = before.is_some_and(|held| held.is_contested_conclusion(attribute));
+        let contest = Contest::kept(before.map(AsRef::as_ref), attribute);
         self.release(corrects);
         self.end_what_cites(&corrects, Reason::AttributeCorrected);
         self.record(event, attribute);
-        self.with(event.event_id, |held| held.contested |= contested);
+        self.with(event.event_id, |held| {
+            held.contested |= contest.stands;
+            held.contested_in_person |= contest.in_person;
+        });
     }
 
     /// Grants and artifacts that rest on an attribute end with it, whether or not their own events follow.
@@ -322,7 +374,7 @@ impl SubjectState {
         }
     }
 
-    fn hold(&mut self, event: &Recorded, attribute: &Attribute, contested: bool) {
+    fn hold(&mut self, event: &Recorded, attribute: &Attribute, contest: Contest) {
         let held = HeldAttribute {
             event_id: event.event_id,
             position: event.position,
@@ -330,7 +382,8 @@ impl SubjectState {
             recorded_at_ms: event.recorded_at_ms,
             actor: event.actor.clone(),
             attribute: attribute.clone(),
-            contested,
+            contested: contest.stands,
+            contested_in_person: contest.in_person,
             confirmed: false,
         };
         self.holdings.take(&held);
@@ -366,11 +419,12 @@ impl SubjectState {
         if !lifted {
             let (purposes, recorded_at_ms) = (purposes.to_vec(), event.recorded_at_ms);
             let (event_id, interaction) = (event.event_id, interaction.to_owned());
-            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id, interaction });
+            let by = event.actor.role();
+            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id, interaction, by });
             return;
         }
         self.signals.retain_mut(|signal| {
-            let meant = signal.kind == kind && (interaction.is_empty() || signal.interaction == interaction);
+            let meant = signal.is_meant(kind, interaction);
             if !meant || purposes.is_empty() {
                 return !meant;
             }

@@ -483,7 +483,7 @@ fn notice(terms: &Terms) -> Option<Value> {
 fn brought_by(actor: &Actor) -> Value {
     match actor.role() {
         Role::Subject => iri(PERSON),
-        Role::Service => {
+        Role::Service | Role::Channel => {
             json!({ "@type": "dpv:Entity", "dct:identifier": actor.name, "dpv:hasName": actor.name })
         }
         _ => iri(CONTROLLER),

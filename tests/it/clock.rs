@@ -87,7 +87,8 @@ async fn begin() -> (Arc<Machine>, Harness, Clients, Clients) {
 
 async fn clients(harness: &Harness) -> (Clients, Clients) {
     // Good by every time that is tried here.
-    let of = |role, name| harness.daemon.issuer.mint(role, name, 20 * 365 * 86_400).unwrap();
+    let of =
+        |role, name| harness.daemon.issuer.mint(harness::speaking(role), name, 20 * 365 * 86_400).unwrap();
     let (service, steward) = (of(Role::Service, "tutor"), of(Role::Steward, "privacy-team"));
     (harness.with_token(Some(&service)).await, harness.with_token(Some(&steward)).await)
 }

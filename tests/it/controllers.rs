@@ -2,6 +2,7 @@
 
 use crate::gate::http;
 use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};
+use sayso::api::Claim;
 use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
 use sayso::proto::{self, ConsentDecision, Role};
@@ -21,8 +22,12 @@ pub fn config(data: &Path, others: &[&str]) -> Config {
 
 /// A credential of one of the daemon's controllers.
 pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> String {
+    token_of(daemon, controller, harness::speaking(role), name)
+}
+
+pub fn token_of(daemon: &Daemon, controller: &str, claim: Claim, name: &str) -> String {
     let served = daemon.served.iter().find(|served| served.controller == controller).unwrap();
-    served.issuer.mint(role, name, 600).unwrap()
+    served.issuer.mint(claim, name, 600).unwrap()
 }
 
 pub async fn channel(daemon: &Daemon) -> Channel {

@@ -1,6 +1,6 @@
 //! TLS, certificates as credentials, and another issuer's tokens.
 
-use crate::harness::{config, sayso};
+use crate::harness::{config, fact, sayso};
 use crate::rights::Ahead;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,7 +9,11 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType}
 use sayso::cli::daemon::Daemon;
 use sayso::config::{Config, Tls, Tokens};
 use sayso::proto::audit_service_client::AuditServiceClient;
-use sayso::proto::{GetCheckpointRequest, GetStatsRequest, operator_service_client::OperatorServiceClient};
+use sayso::proto::profile_service_client::ProfileServiceClient;
+use sayso::proto::{
+    ContestAttributeRequest, GetCheckpointRequest, GetStatsRequest,
+    operator_service_client::OperatorServiceClient,
+};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -87,6 +91,10 @@ pub async fn checkpoint(channel: Channel, token: Option<&str>) -> Result<u64, to
     Ok(AuditServiceClient::new(channel).get_checkpoint(request).await?.into_inner().tree_size)
 }
 
+fn contest() -> ContestAttributeRequest {
+    ContestAttributeRequest { subject: "ada".into(), key: "tone".into(), ..Default::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,6 +116,22 @@ async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone(
         connect(&daemon, with(&clients, &[format!("spiffe://{origin}/service/tutor")])).await.unwrap();
     let denied = OperatorServiceClient::new(service).get_stats(GetStatsRequest {}).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
+    // An application that is a service and a channel has the rights of both, and no others.
+    let names = [format!("spiffe://{origin}/service-channel/tutor")];
+    let both = connect(&daemon, with(&clients, &names)).await.unwrap();
+    let mut profile = ProfileServiceClient::new(both.clone());
+    profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
+    profile.contest_attribute(contest()).await.unwrap();
+    let denied = OperatorServiceClient::new(both).get_stats(GetStatsRequest {}).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    let names = [format!("spiffe://{origin}/service/tutor")];
+    let mut profile = ProfileServiceClient::new(connect(&daemon, with(&clients, &names)).await.unwrap());
+    for denied in [
+        profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap_err(),
+        profile.contest_attribute(contest()).await.unwrap_err(),
+    ] {
+        assert_eq!(denied.code(), Code::PermissionDenied);
+    }
     for names in [
         vec![],
         vec!["spiffe://sayso.other/dev/operator/ops".to_owned()],

@@ -14,9 +14,10 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-const ROLES: [Role; 7] = [
+const ROLES: [Role; 8] = [
     Role::Unspecified,
     Role::Service,
+    Role::Channel,
     Role::Subject,
     Role::Steward,
     Role::Authority,
@@ -97,6 +98,82 @@ fn path_of(method: &str) -> String {
 fn table() -> RoleTable {
     let methods = methods();
     RoleTable::compile(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
+}
+
+/// Roles that the comment of a method names: `Roles: service (its own), subject.`, `Roles: all.`, `Roles: all but operator.`
+fn roles_said(comment: &str) -> Option<BTreeSet<&'static str>> {
+    let (_, rest) = comment.rsplit_once("Roles: ")?;
+    // What stands in brackets says more of a role, and may hold a full stop.
+    let mut depth = 0_usize;
+    let plain: String = rest
+        .chars()
+        .filter(|c| {
+            depth = depth + usize::from(*c == '(') - usize::from(*c == ')');
+            depth == 0 && *c != ')'
+        })
+        .collect();
+    let (list, _) = plain.split_once('.')?;
+    let roles = || sayso::api::ROLES.into_iter().filter(|(claim, _)| !claim.channel).map(|(_, name)| name);
+    let named = |list: &str| -> BTreeSet<&'static str> {
+        let words: Vec<&str> = list.split(',').map(str::trim).collect();
+        let known: BTreeSet<&str> = roles().filter(|name| words.contains(name)).collect();
+        assert_eq!(known.len(), words.len(), "a role that is not there: {list}");
+        known
+    };
+    Some(match list.strip_prefix("all") {
+        Some("") => roles().collect(),
+        Some(but) => {
+            let left_out = named(but.strip_prefix(" but ").expect("all but some"));
+            roles().filter(|name| !left_out.contains(name)).collect()
+        }
+        None => named(list),
+    })
+}
+
+/// Every method of the proto files with the comment above it.
+fn commented_methods() -> Vec<(String, String)> {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/sayso/v1");
+    let mut found = Vec::new();
+    for path in crate::harness::files_below(&dir) {
+        let text = std::fs::read_to_string(path).unwrap();
+        let (mut service, mut comment) = (String::new(), String::new());
+        for line in text.lines().map(str::trim) {
+            if let Some(said) = line.strip_prefix("//") {
+                comment.push_str(said);
+                continue;
+            }
+            if let Some(rest) = line.strip_prefix("service ") {
+                rest.split_whitespace().next().unwrap().clone_into(&mut service);
+            }
+            if let Some(rest) = line.strip_prefix("rpc ") {
+                let name = rest.split('(').next().unwrap().trim();
+                found.push((format!("{service}/{name}"), std::mem::take(&mut comment)));
+            }
+            comment.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn the_comments_of_methods_name_the_roles_of_the_table() {
+    let (table, found, served) = (table(), commented_methods(), methods());
+    let named: BTreeSet<&str> = found.iter().map(|(method, _)| method.as_str()).collect();
+    let ours = served.iter().map(String::as_str).filter(|name| !name.starts_with("grpc."));
+    assert_eq!(named, ours.collect(), "every method is read");
+    let mut wrong = Vec::new();
+    for (method, comment) in &found {
+        let said = roles_said(comment).unwrap_or_default();
+        let roles = sayso::api::ROLES.into_iter().filter(|(claim, _)| !claim.channel);
+        let may: BTreeSet<&str> =
+            roles.filter(|(claim, _)| table.may(claim.role, method)).map(|(_, name)| name).collect();
+        if said != may {
+            wrong.push(format!("{method}: the comment says {said:?}, the table {may:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(roles_said(" x. Roles: service (a. b), subject. More.").unwrap().len(), 2);
+    assert_eq!(roles_said(" Roles: all but operator.").unwrap().len(), 6);
 }
 
 /// Names of services and methods as the daemon's own reflection tells them.

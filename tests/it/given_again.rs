@@ -2,7 +2,7 @@
 //! anything that a decision of now would not give.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
-use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice};
+use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice, speaking};
 use crate::rights::Ahead;
 use proptest::prelude::*;
 use sayso::cli::daemon::Daemon;
@@ -375,7 +375,7 @@ async fn time_stops_it() {
     let (clock, dir) = (Arc::new(Ahead::default()), tempfile::tempdir().unwrap());
     let daemon = Daemon::start_with(&config(dir.path()), Arc::clone(&clock) as _).await.unwrap();
     let harness = Harness { dir, daemon };
-    let mint = |role, name| harness.daemon.issuer.mint(role, name, 40 * 86_400).unwrap();
+    let mint = |role, name| harness.daemon.issuer.mint(speaking(role), name, 40 * 86_400).unwrap();
     let (service, steward, authority) = (
         harness.with_token(Some(&mint(Role::Service, "tutor"))).await,
         harness.with_token(Some(&mint(Role::Steward, "privacy-team"))).await,

@@ -1,5 +1,6 @@
 //! The real daemon in this process, on port 0, and clients that speak gRPC to it.
 
+use sayso::api::Claim;
 use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
 use sayso::proto;
@@ -103,7 +104,12 @@ impl Harness {
     }
 
     pub async fn as_role(&self, role: Role, name: &str) -> Clients {
-        let token = self.daemon.issuer.mint(role, name, 3_600).unwrap();
+        self.as_claim(speaking(role), name).await
+    }
+
+    /// As a credential that says no more than it is given: a service that is no channel.
+    pub async fn as_claim(&self, claim: impl Into<Claim>, name: &str) -> Clients {
+        let token = self.daemon.issuer.mint(claim, name, 3_600).unwrap();
         self.with_token(Some(&token)).await
     }
 
@@ -114,7 +120,7 @@ impl Harness {
 
     /// Runs the real binary as `role` against this daemon.
     pub fn cli(&self, role: Role, name: &str, arguments: &[&str]) -> Output {
-        let token = self.daemon.issuer.mint(role, name, 3_600).unwrap();
+        let token = self.daemon.issuer.mint(speaking(role), name, 3_600).unwrap();
         let file = self.dir.path().join(format!("{name}.token"));
         std::fs::write(&file, token).unwrap();
         sayso(arguments)
@@ -123,6 +129,11 @@ impl Harness {
             .output()
             .unwrap()
     }
+}
+
+/// Services of most tests are applications that people speak through, too.
+pub fn speaking(role: Role) -> Claim {
+    if role == Role::Service { Claim::SERVICE_CHANNEL } else { role.into() }
 }
 
 /// The real binary.

@@ -1,7 +1,7 @@
 //! Nobody finds what is not theirs: every method that there is, by every role of another controller and by another
 //! person, about somebody who is there and about somebody who is not. The answers must be the same.
 
-use crate::controllers::{channel, config, token};
+use crate::controllers::{channel, config, token, token_of};
 use crate::gate::Raw;
 use crate::harness::{self, Clients, choice, consent, fact};
 use prost_reflect::prost::Message;
@@ -257,14 +257,16 @@ async fn no_role_of_another_controller_finds_anything_by_any_method() {
     world.nowhere.insert("id", unknown);
     let before = world.entries().await;
     let mut found = Vec::new();
-    for (role, name) in ROLES {
+    for (claim, name) in ROLES {
         // Of the same names as those who know the person, where they are.
+        let role = claim.role;
         let name = match role {
             Role::Service => "tutor",
             Role::Steward => "mina",
             _ => name,
         };
-        found.extend(world.found_by(&token(&world.daemon, "acme", role, name), role.as_str_name()).await);
+        let token = token_of(&world.daemon, "acme", claim, name);
+        found.extend(world.found_by(&token, role.as_str_name()).await);
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
     assert_eq!(before, world.entries().await, "nothing of theirs is in our log");

@@ -4,6 +4,7 @@ use crate::credentials::{Authority, checkpoint, connect, keys, plain, tls, token
 use crate::harness::{Clients, config, fact};
 use crate::rights::Ahead;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
+use sayso::api::Claim;
 use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
 use sayso::proto::grant_service_client::GrantServiceClient;
@@ -49,7 +50,7 @@ async fn end_of<T>(mut stream: Streaming<T>) -> Status {
 async fn streams_end_with_their_token_and_what_was_taken_is_answered() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let daemon = Daemon::start_with(&config(dir.path()), clock.clone()).await.unwrap();
-    let short = daemon.issuer.mint(Role::Service, "tutor", 1_800).unwrap();
+    let short = daemon.issuer.mint(Claim::SERVICE_CHANNEL, "tutor", 1_800).unwrap();
     let long = daemon.issuer.mint(Role::Service, "other", 7_200).unwrap();
     let channel = plain(&daemon).await;
     let (first, second) = (watch(&channel, Some(&short)).await, watch(&channel, Some(&long)).await);

@@ -53,6 +53,7 @@ mod silence;
 mod sim;
 mod soak;
 mod special_categories;
+mod spoken;
 mod tidy;
 mod token;
 mod traces;

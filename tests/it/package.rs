@@ -183,7 +183,8 @@ async fn the_package_holds_what_was_put_in_and_nobody_elses() {
     assert!(package.text("package.json").contains("12345678901234567890.12345678901234567890"));
     assert_eq!(of("guess")["model"], "guesser-2");
     assert_eq!((&of("guess")["confidence"], &of("wrong")["contested"]), (&0.75.into(), &true.into()));
-    assert_eq!(of("tone")["source"], serde_json::json!({"role": "service", "name": "tutor"}));
+    assert_eq!(of("tone")["source"], serde_json::json!({"role": "channel", "name": "tutor"}));
+    assert_eq!(of("guess")["source"], serde_json::json!({"role": "service", "name": "tutor"}));
     assert_eq!(of("tone")["evidence"], serde_json::json!(["chat about tone"]));
     assert_eq!(of("tone")["observed_at"], "2023-11-14T22:13:20Z");
 

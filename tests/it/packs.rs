@@ -121,11 +121,13 @@ async fn a_pause_holds_in_its_conversation_and_no_other() {
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     service.consent.record_signal(pause(true)).await.unwrap();
     assert_eq!(granted(&mut service, within("chat-1")).await.1, ["tone"]);
-    let objection = proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(false) };
-    assert_eq!(
-        service.consent.record_signal(objection).await.unwrap_err().code(),
-        tonic::Code::InvalidArgument
-    );
+    // Other signals hold everywhere: one that names a conversation is not refused, and its lifting can't be for one alone.
+    let objection =
+        |lift| proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(lift) };
+    service.consent.record_signal(objection(false)).await.unwrap();
+    assert!(granted(&mut service, within("chat-2")).await.1.is_empty());
+    let lifted = service.consent.record_signal(objection(true)).await.unwrap_err();
+    assert_eq!(lifted.code(), tonic::Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,14 @@ async fn the_tour_is_true() {
     let harness = Harness::start().await;
     let data = harness.dir.path().join("tour");
     std::fs::create_dir_all(data.join("sayso-data/dev")).unwrap();
-    for (role, name) in [(Role::Service, "service"), (Role::Steward, "steward"), (Role::Auditor, "auditor")] {
+    // What `sayso serve --dev` leaves, as far as the tour goes.
+    let roles = [
+        (Role::Service, "service"),
+        (Role::Channel, "channel"),
+        (Role::Steward, "steward"),
+        (Role::Auditor, "auditor"),
+    ];
+    for (role, name) in roles {
         let token = harness.daemon.issuer.mint(role, &format!("dev-{name}"), 600).unwrap();
         std::fs::write(data.join(format!("sayso-data/dev/{name}.token")), token).unwrap();
     }

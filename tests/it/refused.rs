@@ -280,7 +280,7 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         tokio::task::yield_now().await;
     }
     let app = opening.await.unwrap().unwrap();
-    let caller = Caller { role: Role::Service, name: "tutor".into(), subject: None };
+    let caller = Caller { role: Role::Service, channel: true, name: "tutor".into(), subject: None };
     let options = sayso::app::WriteOptions::default();
     let pages = || keys.count_pages(&[]).unwrap();
     let before = pages();

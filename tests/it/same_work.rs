@@ -2,10 +2,13 @@
 //! there or nobody. Counted, since times on a shared machine prove little.
 
 use crate::controllers::channel_to;
+use crate::harness::speaking;
 use crate::isolation::{Words, exchange, filled, of_nobody, somebody};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
-use sayso::api::{self, Access, ApiOptions, CallBounds, CallsOptions, Credentials, Issuer, ROLES, Trusted};
+use sayso::api::{
+    self, Access, ApiOptions, CallBounds, CallsOptions, Claim, Credentials, Issuer, ROLES, Trusted,
+};
 use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
@@ -226,8 +229,8 @@ impl Served {
         Self { channel: channel_to(at).await, issuers, apps, work }
     }
 
-    fn token(&self, controller: usize, role: Role, name: &str) -> String {
-        self.issuers[controller].mint(role, name, 3_600).unwrap()
+    fn token(&self, controller: usize, claim: Claim, name: &str) -> String {
+        self.issuers[controller].mint(claim, name, 3_600).unwrap()
     }
 
     /// How much is asked of the first controller's stores until they are quiet again.
@@ -276,22 +279,23 @@ const BY_ID: [&str; 3] =
 async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(dir.path()).await;
-    let there = somebody(&served.channel, |role, name| served.token(0, role, name)).await;
+    let there = somebody(&served.channel, |role, name| served.token(0, speaking(role), name)).await;
     let work = served.work.load(Ordering::SeqCst);
     assert!(work > 20, "what is done is counted: {work}");
     let (guessed, nothing) = (of_nobody(&there, true), of_nobody(&there, false));
-    for (role, name) in ROLES {
+    for (claim, name) in ROLES {
         // Of the same names as those who know the person, where they are.
+        let role = claim.role;
         let name = match role {
             Role::Service => "tutor",
             Role::Steward => "mina",
             _ => name,
         };
-        let elsewhere = served.token(1, role, name);
+        let elsewhere = served.token(1, claim, name);
         let found = served.differing("of another controller,", &elsewhere, &there, &nothing).await;
         assert!(found.is_empty(), "{role:?} of another controller: {found:?}");
     }
-    let eve = served.token(0, Role::Subject, "eve");
+    let eve = served.token(0, Role::Subject.into(), "eve");
     let found = served.differing("another person, guessing,", &eve, &there, &guessed).await;
     assert!(found.is_empty(), "another person, by words that can be guessed: {found:?}");
     let found = served.differing("another person, with ids,", &eve, &there, &nothing).await;

@@ -11,7 +11,8 @@ use std::process::{Child, Stdio};
 use tonic::transport::Channel;
 
 const CANARY: &str = "canary";
-const ROLES: [&str; 5] = ["service", "steward", "authority", "auditor", "operator"];
+const ROLES: [&str; 7] =
+    ["service", "channel", "service-channel", "steward", "authority", "auditor", "operator"];
 
 /// A daemon of its own, logging everything.
 struct Loud {
@@ -105,7 +106,7 @@ async fn live_through(loud: &Loud) {
         let channel = Channel::from_shared(format!("http://{}", loud.grpc)).unwrap().connect().await.unwrap();
         Clients::over(&channel, Some(&loud.token(role)))
     };
-    let (mut service, mut steward) = (clients("service").await, clients("steward").await);
+    let (mut service, mut steward) = (clients("service-channel").await, clients("steward").await);
     harness::publish_notice(&mut steward).await;
     let subject = "canary-subject";
     service.profile.record_attributes(fact(subject, "canary-key", "work", "canary-value")).await.unwrap();

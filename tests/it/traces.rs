@@ -127,7 +127,7 @@ async fn a_call_becomes_part_of_its_callers_trace() {
     let (collector, at) = Collector::start().await;
     let traced = tokio::task::spawn_blocking(move || Traced::start(at)).await.unwrap();
     let channel = traced.channel().await;
-    let mut service = Clients::over(&channel, Some(&traced.token("service")));
+    let mut service = Clients::over(&channel, Some(&traced.token("service-channel")));
     let mut steward = Clients::over(&channel, Some(&traced.token("steward")));
     harness::publish_notice(&mut steward).await;
     service.profile.record_attributes(fact("canary-subject", "tone", "work", "canary-value")).await.unwrap();

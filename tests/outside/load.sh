@@ -17,7 +17,7 @@ for _ in $(seq 50); do [ -s ready.json ] && break; sleep 0.2; done
 read -r grpc http < <(python3 -c 'import json; ready = json.load(open("ready.json")); print(ready["grpc"], ready["http"])')
 export SAYSO_ADDR=http://$grpc
 as() { SAYSO_TOKEN_FILE=$work/data/dev/$1.token "$program" "${@:2}"; }
-as service record ada tone brief --category communication-style >/dev/null
+as channel record ada tone brief --category communication-style >/dev/null
 as steward notice publish welcome --text 'We remember facts about you.' >/dev/null
 as steward consent give ada --purpose tone-adaptation --notice welcome --channel web >/dev/null
 as service --json grant ada --purpose tone-adaptation > grant.json

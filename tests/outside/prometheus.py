@@ -75,8 +75,8 @@ def story(sayso, grpc, data):
         if done.returncode:
             sys.exit(f"sayso {' '.join(arguments)}: {done.stderr}")
 
-    run("service", "record", "ada", "tone", "brief", "--category", "communication-style")
-    run("service", "record", "ada", "sleep", "badly", "--category", "health")
+    run("channel", "record", "ada", "tone", "brief", "--category", "communication-style")
+    run("channel", "record", "ada", "sleep", "badly", "--category", "health")
     run("steward", "notice", "publish", "welcome", "--text", "We remember facts about you.")
     give = ["consent", "give", "ada", "--purpose", "tone-adaptation", "--notice", "welcome", "--channel", "web"]
     run("steward", *give)

@@ -25,12 +25,13 @@ pub(super) fn receipt_path(event: &EventId) -> String {
     format!("receipts/{event}.jsonld")
 }
 
-/// Services by name; of the controller's own people only what they are (CJEU C-579/21).
+/// Services and channels by name; of the controller's own people only what they are (CJEU C-579/21).
 pub(super) fn by(actor: &Actor) -> By {
     let role = actor.role();
-    let name = (role == Role::Service).then(|| actor.name.clone());
+    let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());
     let role = match role {
         Role::Service => "service",
+        Role::Channel => "channel",
         Role::Subject => "subject",
         Role::Steward => "steward",
         Role::Authority => "authority",

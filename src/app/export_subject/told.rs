@@ -140,7 +140,7 @@ fn in_words(event: &Event) -> Option<String> {
                 of.count, of.category
             )
         }
-        Event::RecordViewed(of) if of.role() == Role::Service => {
+        Event::RecordViewed(of) if matches!(of.role(), Role::Service | Role::Channel) => {
             format!("“{}” looked at what concerns it ({})", of.name, of.method)
         }
         Event::RecordViewed(of) => format!("the controller's people looked at your record ({})", of.method),

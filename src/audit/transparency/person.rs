@@ -410,7 +410,10 @@ impl Walk {
             Decision::Withdrawn => "withdrawn",
         };
         if counts {
-            purposes.iter().for_each(|purpose| self.count(Base::Decision, &[label, purpose], 1));
+            // A no may be to everything.
+            let everything = ["all purposes".to_owned()];
+            let named = if purposes.is_empty() { everything.as_slice() } else { purposes };
+            named.iter().for_each(|purpose| self.count(Base::Decision, &[label, purpose], 1));
         }
     }
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// What became of a package.
 #[derive(Default)]
@@ -156,7 +157,7 @@ impl Taking {
         };
         let receipt = match self.client.record_attributes(request).await {
             Ok(answer) => answer.into_inner().receipt.unwrap_or_default(),
-            Err(status) if status.code() == Code::InvalidArgument => {
+            Err(status) if status.code() == Code::InvalidArgument || is_persons_word(&status) => {
                 self.tally.refused.push((of.key, status.message().to_owned()));
                 return Ok(());
             }
@@ -196,6 +197,11 @@ impl Taking {
         let idempotency_key = format!("package-{}", hex::encode(Sha256::digest(parts)));
         Some(proto::WriteOptions { idempotency_key, ..Default::default() })
     }
+}
+
+/// Whether what the person said here stands against an observation from there.
+fn is_persons_word(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "PERSONS_WORD")
 }
 
 fn is_past(time: &str) -> bool {

@@ -1,7 +1,7 @@
 //! What each method leaves behind: nobody reaches a person's data without an event.
 
 use super::{path_of, reflected, table};
-use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
+use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, speaking};
 use crate::isolation::{Words, exchange, filled, somebody};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
@@ -86,7 +86,8 @@ const LEFT: [(&str, Left); 53] = [
 const OF_THE_LOG: [&str; 3] =
     ["OperatorService/RotateLogKey", "OperatorService/ConfirmRestore", "OperatorService/AcceptClock"];
 
-const STAFF: [Role; 5] = [Role::Service, Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
+const STAFF: [Role; 6] =
+    [Role::Service, Role::Channel, Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
 
 fn name_of(role: Role) -> String {
     format!("looking-{}", role.as_str_name().to_lowercase())
@@ -106,13 +107,14 @@ impl World {
         let at = format!("http://{}", harness.daemon.grpc);
         let channel = Channel::from_shared(at).unwrap().connect().await.unwrap();
         let words =
-            somebody(&channel, |role, name| harness.daemon.issuer.mint(role, name, 3_600).unwrap()).await;
+            somebody(&channel, |role, name| harness.daemon.issuer.mint(speaking(role), name, 3_600).unwrap())
+                .await;
         let ada = harness.as_role(Role::Subject, &words["subject"]).await;
         Self { harness, channel, words, ada }
     }
 
     async fn call(&self, role: Role, method: &str, body: Vec<u8>) -> Vec<u8> {
-        let token = self.harness.daemon.issuer.mint(role, &name_of(role), 600).unwrap();
+        let token = self.harness.daemon.issuer.mint(speaking(role), &name_of(role), 600).unwrap();
         let answer = exchange(&self.channel, &token, &path_of(method), body).await;
         answer.unwrap_or_else(|status| panic!("{method} as {role:?}: {status:?}"))
     }
@@ -326,7 +328,8 @@ async fn every_method_says_what_it_leaves_and_leaves_it() {
                     assert!(events.iter().any(|event| stands(format!("{event:?}"))), "{method} as {role:?}");
                 }
                 NothingTold => {
-                    let token = world.harness.daemon.issuer.mint(role, &name_of(role), 600).unwrap();
+                    let token =
+                        world.harness.daemon.issuer.mint(speaking(role), &name_of(role), 600).unwrap();
                     let answer = exchange(&world.channel, &token, &path_of(method), body).await;
                     let told = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
                     assert!(!harness::contains(&told, b"canary"), "{method} as {role:?} tells of ada");

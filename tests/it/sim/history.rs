@@ -436,7 +436,8 @@ async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Done, AppErro
             }
         }
         Act::Erase(person, scope) => {
-            let caller = Caller { role: Role::Subject, name: String::new(), subject: Some(name(person)) };
+            let subject = Some(name(person));
+            let caller = Caller { role: Role::Subject, channel: false, name: String::new(), subject };
             let request = NewRequest {
                 kind: RequestKind::Erasure,
                 scope: Some(scope),

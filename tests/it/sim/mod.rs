@@ -31,15 +31,15 @@ const STEPS_A_HISTORY: usize = 10;
 const FAULTS_IN_A_FOLDER: u64 = 12;
 
 pub fn service() -> Caller {
-    Caller { role: Role::Service, name: "tutor".into(), subject: None }
+    Caller { role: Role::Service, channel: false, name: "tutor".into(), subject: None }
 }
 
 fn steward() -> Caller {
-    Caller { role: Role::Steward, name: "sim".into(), subject: None }
+    Caller { role: Role::Steward, channel: false, name: "sim".into(), subject: None }
 }
 
 fn operator() -> Caller {
-    Caller { role: Role::Operator, name: "sim".into(), subject: None }
+    Caller { role: Role::Operator, channel: false, name: "sim".into(), subject: None }
 }
 
 type MakeStores = fn(&Arc<Power>) -> Stores;
