@@ -260,7 +260,7 @@ async fn keys_that_are_asked_for_are_few_and_short() {
     let mut steward = Clients::over(&channel, Some(&served.token("steward")));
     let mut service = Clients::over(&channel, Some(&served.token("service")));
     publish_notice(&mut steward).await;
-    service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
+    steward.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
     let before = Before::of(&served);
@@ -289,9 +289,8 @@ async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
     let served = Served::start();
     let channel = connect(&served).await;
     let mut steward = Clients::over(&channel, Some(&served.token("steward")));
-    let mut service = Clients::over(&channel, Some(&served.token("service")));
     publish_notice(&mut steward).await;
-    service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
+    steward.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
     let before = Before::of(&served);
@@ -331,13 +330,13 @@ async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
 async fn answers_that_nobody_reads_have_a_budget() {
     let served = Served::start();
     let token = served.token("steward");
-    let mut service = Clients::over(&connect(&served).await, Some(&served.token("service")));
+    let mut steward = Clients::over(&connect(&served).await, Some(&token));
     let mut many = fact("ada", "k", "work", &"x".repeat(16_000));
     for number in 1..60 {
         let one = proto::AttributeInput { key: format!("k{number}"), ..many.attributes[0].clone() };
         many.attributes.push(one);
     }
-    service.profile.record_attributes(many).await.unwrap();
+    steward.profile.record_attributes(many).await.unwrap();
     let before = Before::of(&served);
     // A reader that takes almost nothing.
     let endpoint = Endpoint::from_shared(format!("http://{}", served.grpc)).unwrap();
