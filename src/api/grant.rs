@@ -97,6 +97,7 @@ impl GrantService for Api {
                 allowed: grant.allowed.iter().map(convert::allowed).collect(),
                 withheld: grant.withheld.iter().map(convert::withheld).collect(),
                 expires_at: Some(convert::time(grant.expires_at_ms)),
+                profile_version: 0,
                 receipt: Some(convert::receipt(grant.receipt, &caller)),
                 gaps: grant.has_ended.then_some(proto::Gap::GrantEnded.into()).into_iter().collect(),
             },
