@@ -2,6 +2,7 @@
 
 mod certificates;
 mod gather;
+mod handshake_time;
 mod line;
 mod seats;
 mod shown;
@@ -246,11 +247,8 @@ async fn shake_hands(
     };
     let tls = match done {
         Ok(Ok(tls)) => tls,
-        failed => {
+        _failed => {
             metrics().handshake_failed();
-            if let Ok(Err(error)) = failed {
-                certificates.say_why(&error);
-            }
             return None;
         }
     };

@@ -1,7 +1,7 @@
 //! TLS 1.3 with certificates and revocation lists read from files, again whenever they change.
 
+use super::handshake_time::AnyTime;
 use crate::secret;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -109,14 +109,13 @@ impl Certificates {
     }
 
     /// Says once for each edition that a revocation list is past its end: then no client certificate is good.
-    pub(super) fn say_why(&self, error: &io::Error) {
-        let why = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    pub(super) fn say_why(&self, error: &rustls::Error) {
         let is_old = matches!(
-            why,
-            Some(rustls::Error::InvalidCertificate(
+            error,
+            rustls::Error::InvalidCertificate(
                 CertificateError::ExpiredRevocationList
                     | CertificateError::ExpiredRevocationListContext { .. }
-            ))
+            )
         );
         if is_old && !self.told.swap(true, Ordering::Relaxed) {
             tracing::error!(
@@ -154,7 +153,7 @@ fn configure(files: &TlsFiles, bytes: &[Vec<u8>]) -> Result<Configured, TlsError
         _ => None,
     };
     let builder = match &clients {
-        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(AnyTime(Arc::clone(clients)))),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(wrong)?;

@@ -1,5 +1,5 @@
-//! The certificate that a client has shown, and whether it is still good: judged again while its connection lives, since
-//! it ends, may be taken back, and its authority may be dropped.
+//! The certificate that a client has shown, and whether it is still good: judged at each call by the time of the ledger that
+//! it goes to, since it ends, may be taken back, and its authority may be dropped.
 
 use super::Certificates;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
-/// What a client has shown in its handshake, which was good then.
+/// What a client has shown in its handshake, which was good at some time.
 pub struct Shown {
     chain: Vec<CertificateDer<'static>>,
     names: Vec<String>,
@@ -50,7 +50,11 @@ impl Shown {
         let (edition, Some(judge)) = self.by.judge() else { return false };
         let Some((own, above)) = self.chain.split_first() else { return false };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_s));
-        let is_good = judge.verify_client_cert(own, above, now).is_ok();
+        let judged = judge.verify_client_cert(own, above, now);
+        if let Err(error) = &judged {
+            self.by.say_why(error);
+        }
+        let is_good = judged.is_ok();
         *good = is_good.then_some((edition, now_s));
         is_good
     }

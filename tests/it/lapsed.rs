@@ -169,6 +169,35 @@ async fn a_connection_is_refused_once_its_certificate_has_ended() {
     daemon.stop().await.unwrap();
 }
 
+/// Certificates are judged by the ledger's time alone: where the machine's clock is wrong, a no that comes with one must not fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_judged_by_the_ledgers_time_and_not_by_the_handshake() {
+    let (dir, clock, authority) =
+        (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
+    clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
+    let (daemon, origin) = mutual(dir.path(), &authority, clock.clone(), None).await;
+    let name = format!("spiffe://{origin}/service/tutor");
+    // From and until, hours since an hour ago; by the ledger's time it is three.
+    for (from, until, is_good) in [(2, 4, true), (0, 2, false), (4, 5, false)] {
+        let (certificate, key) = authority.sign_with(&[&name], |params| {
+            let beginning = date_time_ymd(1970, 1, 1) - Duration::from_secs(3_600);
+            let at = |hours: u64| beginning + in_seconds(hours * 3_600);
+            (params.not_before, params.not_after) = (at(from), at(until));
+        });
+        let with = trusting(&authority).identity(Identity::from_pem(certificate, key));
+        let channel = connect(&daemon, with).await.expect("the handshake accepts it");
+        assert_eq!(checkpoint(channel, None).await.is_ok(), is_good, "{from} to {until}");
+    }
+    // A stranger's is no better for it.
+    let (certificate, key) = Authority::new().sign_with(&[&name], |_| {});
+    let with = trusting(&authority).identity(Identity::from_pem(certificate, key));
+    assert!(match connect(&daemon, with).await {
+        Ok(channel) => checkpoint(channel, None).await.is_err(),
+        Err(_) => true,
+    });
+    daemon.stop().await.unwrap();
+}
+
 /// A list of what `authority` takes back, good until `until` seconds from now.
 fn list(authority: &Authority, serials: &[u64], until: u64) -> String {
     let epoch = date_time_ymd(1970, 1, 1);
