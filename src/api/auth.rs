@@ -113,7 +113,7 @@ impl Door {
             method.permitted.to(caller.role) || caller.channel && method.permitted.to(Role::Channel);
         let behind = self.behind.get(number).filter(|_| permitted);
         let behind = behind.ok_or_else(status::forbidden)?.clone();
-        let admission = self.calls.enter(number, &caller)?;
+        let admission = self.calls.enter(number, &caller, method.purpose)?;
         Ok(Admitted::new(admission, Some(Known { caller, behind, watched })))
     }
 

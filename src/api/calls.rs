@@ -48,6 +48,15 @@ pub struct CallsOptions {
     pub all_request_bytes_max: usize,
 }
 
+/// What a call is for: each purpose has an allowance of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallPurpose {
+    /// A person may say no with it: other calls of the same credential must not use up its allowance.
+    Refusal,
+    /// Everything else.
+    Other,
+}
+
 /// What each credential has made use of.
 pub struct Calls {
     options: CallsOptions,
@@ -82,13 +91,20 @@ impl Calls {
         Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known, all }
     }
 
-    /// One more call of a caller of the controller with this number.
+    /// One more call of a caller of the controller with this number. Calls with which a person may say no are counted by
+    /// themselves, within the same limits.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED`, with when to try again: it makes too many.
-    pub fn enter(&self, controller: usize, caller: &Caller) -> Result<Admission, Status> {
+    pub fn enter(
+        &self,
+        controller: usize,
+        caller: &Caller,
+        purpose: CallPurpose,
+    ) -> Result<Admission, Status> {
         let subject = caller.subject.as_ref().map(|subject| subject.as_str());
-        let number = self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject));
+        let number =
+            self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject, purpose));
         let bounds = match caller.role {
             Role::Service | Role::Channel => self.options.service,
             Role::Subject => self.options.subject,
@@ -170,24 +186,29 @@ mod tests {
         let calls = calls(2, 10);
         let tutor = caller(Role::Service, "tutor");
         for _ in 0..2 {
-            drop(calls.enter(0, &tutor).unwrap());
+            drop(calls.enter(0, &tutor, CallPurpose::Other).unwrap());
         }
-        let Err(refused) = calls.enter(0, &tutor) else { unreachable!("let in") };
+        let Err(refused) = calls.enter(0, &tutor, CallPurpose::Other) else { unreachable!("let in") };
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+        // What a person refuses does not wait for what else was called.
+        assert!(calls.enter(0, &tutor, CallPurpose::Refusal).is_ok());
         // Of another name, role or controller.
-        assert!(calls.enter(0, &caller(Role::Service, "other")).is_ok());
-        assert!(calls.enter(0, &caller(Role::Steward, "tutor")).is_ok());
-        assert!(calls.enter(1, &tutor).is_ok());
+        assert!(calls.enter(0, &caller(Role::Service, "other"), CallPurpose::Other).is_ok());
+        assert!(calls.enter(0, &caller(Role::Steward, "tutor"), CallPurpose::Other).is_ok());
+        assert!(calls.enter(1, &tutor, CallPurpose::Other).is_ok());
     }
 
     #[test]
     fn calls_at_once_and_bytes_at_once_are_bounded_and_freed() {
         let calls = calls(1_000, 2);
         let tutor = caller(Role::Service, "tutor");
-        let (first, second) = (calls.enter(0, &tutor).unwrap(), calls.enter(0, &tutor).unwrap());
-        assert!(calls.enter(0, &tutor).is_err());
+        let (first, second) = (
+            calls.enter(0, &tutor, CallPurpose::Other).unwrap(),
+            calls.enter(0, &tutor, CallPurpose::Other).unwrap(),
+        );
+        assert!(calls.enter(0, &tutor, CallPurpose::Other).is_err());
         let (mut one, mut other) = (first.counted(), second.counted());
         one.add(60).unwrap();
         other.add(40).unwrap();
@@ -195,7 +216,7 @@ mod tests {
         drop((one, other));
         first.counted().add(100).unwrap();
         drop(first);
-        assert!(calls.enter(0, &tutor).is_ok());
+        assert!(calls.enter(0, &tutor, CallPurpose::Other).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the door knows of each method, found once a call: its name, who may call it, what counts its calls.
 
+use super::calls::CallPurpose;
 use super::limits::{self, Shape};
 use super::roles::{action_of, takes_a_stream};
 use crate::app::{Permitted, RoleTable};
@@ -25,25 +26,37 @@ pub struct Method {
     /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time, while the
     /// machine's clock is not believed, is good for this alone.
     pub is_open_in_doubt: bool,
+    /// Which allowance of the credential its calls count against.
+    pub purpose: CallPurpose,
 }
 
-/// What [`Method::is_open_in_doubt`].
-const OPEN_IN_DOUBT: [&str; 8] = [
+/// With which somebody says no.
+const REFUSALS: [&str; 6] = [
     "ConsentService/RecordConsent",
     "ConsentService/RecordSignal",
     "BoundsService/SetPersonalBounds",
     "ProfileService/RemoveAttributes",
     "ProfileService/ContestAttribute",
     "RightsService/SubmitRequest",
-    "OperatorService/GetStats",
-    "OperatorService/AcceptClock",
 ];
+/// With which an operator sees and ends the doubt about the clock.
+const ENDS_DOUBT: [&str; 2] = ["OperatorService/GetStats", "OperatorService/AcceptClock"];
 
 impl Method {
     fn new(name: &str, permitted: Permitted) -> Arc<Self> {
         let (shape, takes_a_stream, meter) = (limits::of(name), takes_a_stream(name), metrics().meter(name));
-        let is_open_in_doubt = OPEN_IN_DOUBT.contains(&name);
-        Arc::new(Self { name: name.into(), permitted, shape, takes_a_stream, meter, is_open_in_doubt })
+        let refuses = REFUSALS.contains(&name);
+        let is_open_in_doubt = refuses || ENDS_DOUBT.contains(&name);
+        let purpose = if refuses { CallPurpose::Refusal } else { CallPurpose::Other };
+        Arc::new(Self {
+            name: name.into(),
+            permitted,
+            shape,
+            takes_a_stream,
+            meter,
+            is_open_in_doubt,
+            purpose,
+        })
     }
 }
 
