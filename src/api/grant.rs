@@ -41,7 +41,7 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
         grant_ids: revocation.grant_ids,
         artifact_ids: revocation.artifact_ids,
         reason: revocation.reason.into(),
-        recorded_at: Some(convert::time(revocation.recorded_at_ms)),
+        recorded_at: (revocation.recorded_at_ms > 0).then(|| convert::time(revocation.recorded_at_ms)),
         cause_event_id: revocation.cause,
         source_event_id: revocation.source,
     }

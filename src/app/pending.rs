@@ -3,14 +3,15 @@
 
 use super::error::{AppError, Cause};
 use super::lane::Lane;
+use super::revocations::{Revocation, revocation_of};
 use super::write::Frame;
 use super::{App, falls};
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use crate::telemetry::metrics;
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
@@ -57,6 +58,11 @@ impl Pending {
         self.events.extend(events);
     }
 
+    /// Those that a recipient is told of, and where its watches wait.
+    fn revocations(&self) -> impl Iterator<Item = (Vec<u8>, Revocation)> {
+        self.events.iter().filter_map(revocation_of)
+    }
+
     fn first(&self, count: usize) -> Vec<Event> {
         self.events.iter().take(count).cloned().collect()
     }
@@ -80,18 +86,49 @@ fn revoked(event: &Event) -> Option<(EventId, Reason)> {
 
 /// Streams whose revocations could not be recorded yet; they stay in memory until they are.
 #[derive(Default)]
-pub(super) struct Unrecorded(Mutex<Vec<Arc<Lane>>>);
+pub(super) struct Unrecorded {
+    streams: Mutex<Vec<Arc<Lane>>>,
+    /// Those of them whose recipients are told before the revocations are recorded, since that takes too long or fails.
+    late: Mutex<Vec<Weak<Lane>>>,
+}
 
 impl Unrecorded {
     pub fn push(&self, lane: &Arc<Lane>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, lane)) {
             all.push(Arc::clone(lane));
         }
     }
 
     fn take(&self) -> Vec<Arc<Lane>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn push_late(&self, lane: &Arc<Lane>) {
+        let mut late = self.late();
+        late.retain(|other| other.upgrade().is_some_and(|other| other.has_pending()));
+        if late.len() < STREAMS_MAX
+            && !late.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(lane)))
+        {
+            late.push(Arc::downgrade(lane));
+        }
+    }
+
+    /// Revocations in effect, not recorded yet and late, of those who wait at this key.
+    pub fn late_at(&self, key: &[u8]) -> Vec<Revocation> {
+        let lanes: Vec<_> = self.late().iter().filter_map(Weak::upgrade).collect();
+        let mut found = Vec::new();
+        for lane in lanes {
+            let now = lane.read();
+            found.extend(
+                now.pending.revocations().filter(|(at, _)| at == key).map(|(_, revocation)| revocation),
+            );
+        }
+        found
+    }
+
+    fn late(&self) -> MutexGuard<'_, Vec<Weak<Lane>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,11 +184,19 @@ impl App {
                 metrics().revocations_delayed();
                 tracing::warn!(%error, "revocations are in effect and not recorded yet; it is tried again");
                 self.unrecorded.push(lane);
+                self.tell_before_recorded(lane);
                 return gate;
             }
             lane.write().pending.drop_first(count);
         }
         gate
+    }
+
+    /// Tells the recipients of what is pending before it is recorded.
+    pub(super) fn tell_before_recorded(&self, lane: &Arc<Lane>) {
+        self.unrecorded.push_late(lane);
+        let keys: BTreeSet<_> = lane.read().pending.revocations().map(|(key, _)| key).collect();
+        keys.iter().for_each(|key| self.bells.ring(key));
     }
 
     /// Tries again what could not be recorded.

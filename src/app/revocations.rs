@@ -9,7 +9,7 @@ use crate::telemetry::metrics;
 use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,7 +29,8 @@ const READ_COUNT: usize = 256;
 /// One or more grants of a recipient fell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Position plus one: where to resume.
+    /// Position plus one: where to resume. Of one that is in effect and not recorded yet, where the watch stands; it comes
+    /// again.
     pub cursor: u64,
     /// Which grants.
     pub grant_ids: Vec<String>,
@@ -37,7 +38,7 @@ pub struct Revocation {
     pub artifact_ids: Vec<String>,
     /// Why.
     pub reason: Reason,
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch; 0: it is in effect, and not recorded yet.
     pub recorded_at_ms: u64,
     /// Id of the event that they fell with; empty where that is erased.
     pub cause: String,
@@ -120,6 +121,24 @@ pub(super) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
 }
 
+/// The key where watches wait for a revocation, and what they are told before it is recorded.
+pub(super) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
+    let id = |event: Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
+    let (recipient, grant_ids, artifact_ids, reason, cause, source) = match event {
+        Event::GrantRevoked { grant_id, recipient, reason, cause, source, .. } => {
+            (recipient, vec![grant_id.clone()], Vec::new(), *reason, id(*cause), id(*source))
+        }
+        Event::ArtifactInvalidated(ended) => {
+            let (artifacts, cause) = (vec![ended.artifact_id.clone()], id(EventId::from_slice(&ended.cause)));
+            (&ended.recipient, Vec::new(), artifacts, ended.reason(), cause, String::new())
+        }
+        _ => return None,
+    };
+    let (cursor, recorded_at_ms) = (0, 0);
+    let told = Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source };
+    Some((falls_of(recipient), told))
+}
+
 /// Of these index records, the keys that watches wait at.
 pub(super) fn waited_at(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
     index.iter().filter(|(key, _)| key.starts_with(FALLS)).map(|(key, _)| key.clone())
@@ -135,6 +154,8 @@ pub struct Watch {
     ready: VecDeque<Revocation>,
     /// What is ready fell while this was waiting for it.
     is_live: bool,
+    /// Grants and artifacts that it told of before their revocation was recorded.
+    told_early: HashSet<String>,
 }
 
 impl Watch {
@@ -150,9 +171,13 @@ impl Watch {
     /// The index can't be read, or the daemon is being stopped.
     pub async fn next(&mut self) -> Result<Revocation, AppError> {
         loop {
-            if let Some(next) = self.ready.pop_front() {
-                self.cursor = next.cursor;
-                if self.is_live {
+            if let Some(mut next) = self.ready.pop_front() {
+                if next.recorded_at_ms > 0 {
+                    self.cursor = next.cursor;
+                } else {
+                    next.cursor = self.cursor;
+                }
+                if self.is_live && next.recorded_at_ms > 0 {
                     let after_ms = self.app.now_ms().saturating_sub(next.recorded_at_ms);
                     metrics().revocation_told(Duration::from_millis(after_ms));
                 }
@@ -160,6 +185,7 @@ impl Watch {
             }
             let fallen = self.hearing.look(self.cursor, || self.app.fallen_after(&self.key, self.cursor))?;
             self.ready.extend(fallen.iter().cloned());
+            self.tell_late();
             if !self.ready.is_empty() {
                 continue;
             }
@@ -167,6 +193,19 @@ impl Watch {
             tokio::select! {
                 rung = self.hearing.rung() => rung?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
+            }
+        }
+    }
+
+    /// Adds what is in effect and late in being recorded, once; it comes again with its cursor when it is recorded.
+    fn tell_late(&mut self) {
+        let late = self.app.unrecorded.late_at(&self.key);
+        let ids = |of: &Revocation| of.grant_ids.iter().chain(&of.artifact_ids).cloned().collect::<Vec<_>>();
+        let still: HashSet<_> = late.iter().flat_map(ids).collect();
+        self.told_early.retain(|id| still.contains(id));
+        for revocation in late {
+            if ids(&revocation).into_iter().any(|id| self.told_early.insert(id)) {
+                self.ready.push_back(revocation);
             }
         }
     }
@@ -189,6 +228,7 @@ impl App {
             cursor,
             ready: VecDeque::new(),
             is_live: false,
+            told_early: HashSet::new(),
         }
     }
 

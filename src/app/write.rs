@@ -356,7 +356,7 @@ impl App {
     /// As [`App::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
     /// writes about the subject. The answer waits for that a little; the decision is durable and in effect before.
     async fn commit_in_parts(self: &Arc<Self>, turn: Turn, frame: Frame) -> Result<Written, AppError> {
-        let app = Arc::clone(self);
+        let (app, stream) = (Arc::clone(self), Arc::clone(&turn.lane));
         let (answer, answered) = oneshot::channel();
         let work = async move {
             let written = app.commit_arrived(&turn, frame).await;
@@ -366,7 +366,9 @@ impl App {
         };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
-        let _in_effect_already = tokio::time::timeout(pending::WAIT_MAX, task).await;
+        if tokio::time::timeout(pending::WAIT_MAX, task).await.is_err() {
+            self.tell_before_recorded(&stream);
+        }
         written
     }
 

@@ -27,7 +27,7 @@ const SETTLED: usize = 64;
 
 /// What came of an act.
 #[derive(Debug)]
-enum Done {
+pub(super) enum Done {
     Recorded(Receipt),
     Changed(ConsentChanged),
     Granted(Box<Grant>),
@@ -404,7 +404,7 @@ fn follower(all: &[UnderWay], person: Option<u8>) -> Option<usize> {
     all.iter().position(|one| one.task.is_some() && one.pending.act.person() == person)
 }
 
-async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Done, AppError> {
+pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Done, AppError> {
     let options = WriteOptions {
         idempotency_key: format!("act-{number}"),
         request: format!("{act:?}").into_bytes(),

@@ -7,6 +7,7 @@
 mod act;
 mod folder;
 mod history;
+mod late;
 mod machine;
 mod model;
 mod restore;
