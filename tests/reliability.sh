@@ -43,6 +43,7 @@ row "Power cuts on ext4 under load" "$CUTS" --test it crash::the_power_cut
 row "Indexes lost" "$CUTS" --test it crash::an_import
 row "Full disk" "$CUTS" --test it disk::a_full
 row "Failed flushes" "$CUTS" --test it disk::after
+row "Refusals beside as many open grants and artifacts as there may be" 1 --test it noes::
 row "Clock jumps: back, ten years ahead, frozen, at every durable step" "$SEEDS" --test it sim::whatever_the_clock
 row "Clock jumps, through the front door and under the real binary" 1 --test it clock::
 row "The ledger's time: any jumps, restarts, a damaged file" 1 --lib clock::
