@@ -1,4 +1,4 @@
-//! Rust source for `src/api/limits.rs`: the limits of every message that a request can reach, from the options of its
+//! Rust source for `src/api/access/message_limits.rs`: the limits of every message that a request can reach, from the options of its
 //! fields. A text, bytes or repeated field without one fails the build.
 use protox::prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 const FRAMING_BYTES: u64 = 10;
 /// Room in a message for fields that this build does not know.
 const UNKNOWN_BYTES: u64 = 256;
-/// As in `src/api/limits.rs`, which counts in arrays of that length.
+/// As in `src/api/access/message_limits.rs`, which counts in arrays of that length.
 const FIELDS_MAX: usize = 16;
 
 /// A message that was written down: the name of its static and its largest size, bytes.
@@ -112,5 +112,5 @@ impl Limits {
 }
 
 fn teach(field: &FieldDescriptor, what: &str) -> Box<dyn std::error::Error> {
-    format!("{}: `src/api/limits.rs` does not know {what}: teach it", field.full_name()).into()
+    format!("{}: `src/api/access/message_limits.rs` does not know {what}: teach it", field.full_name()).into()
 }

@@ -24,6 +24,7 @@ pub mod bounds; // decisions
 pub mod cli; // commands
 pub mod clock; // time and randomness
 pub mod config; // settings
+pub mod daemon; // composition root of `serve`
 pub mod domain; // words, events, the fold
 pub mod fetch; // requests to others
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! `AuditService`.
 
-use super::{Api, auth, report, status};
+use crate::api::access::layer;
+use crate::api::{Api, report, status};
 use crate::proto;
 use crate::proto::audit_service_server::AuditService;
 use tokio_stream::StreamExt;
@@ -87,7 +88,7 @@ impl AuditService for Api {
         &self,
         request: Request<proto::ExportAuditRequest>,
     ) -> Answer<Self::ExportAuditStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let sealed = request.into_inner().sealed;
         let chunks = self.app.export_audit(&caller, sealed).await.map_err(status::of)?;
         let answers = ReceiverStream::new(chunks).map(|chunk| {
@@ -108,7 +109,7 @@ impl AuditService for Api {
         &self,
         request: Request<proto::GetTransparencyReportRequest>,
     ) -> Answer<Self::GetTransparencyReportStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = report::request(request.into_inner())?;
         let frames = self.app.transparency_report(&caller, request).await.map_err(status::of)?;
         let answers = ReceiverStream::new(frames).map(|frame| frame.map(report::frame).map_err(status::of));

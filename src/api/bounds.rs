@@ -1,6 +1,7 @@
 //! `BoundsService`.
 
-use super::{Api, auth, convert, status};
+use crate::api::access::layer;
+use crate::api::{Api, convert, status};
 use crate::app::{AppError, Notice, PreviewAsked, PreviewStep};
 use crate::proto;
 use crate::proto::Role;
@@ -73,7 +74,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::DefinePurposeRequest>,
     ) -> Answer<proto::DefinePurposeResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let purpose = request.purpose.unwrap_or_default();
@@ -96,7 +97,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::PublishNoticeRequest>,
     ) -> Answer<proto::PublishNoticeResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let notice = Notice {
@@ -115,7 +116,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::PublishBoundsRequest>,
     ) -> Answer<proto::PublishBoundsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let bounds = request.bounds.unwrap_or_default();
@@ -133,7 +134,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::PreviewBoundsRequest>,
     ) -> Answer<Self::PreviewBoundsStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let asked = PreviewAsked {
             bounds: request.bounds,
@@ -157,7 +158,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::SetPersonalBoundsRequest>,
     ) -> Answer<proto::SetPersonalBoundsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -173,7 +174,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::GetPersonalBoundsRequest>,
     ) -> Answer<proto::GetPersonalBoundsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "GetPersonalBounds").await.map_err(status::of)?;
         let shown = self.app.get_personal_bounds(&subject).await.map_err(status::of)?;
@@ -205,7 +206,7 @@ impl BoundsService for Api {
         &self,
         request: Request<proto::DefineCategoryRequest>,
     ) -> Answer<proto::DefineCategoryResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let category = request.category.unwrap_or_default();

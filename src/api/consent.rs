@@ -1,6 +1,7 @@
 //! `ConsentService`.
 
-use super::{Api, auth, convert, status};
+use crate::api::access::layer;
+use crate::api::{Api, convert, status};
 use crate::app::{Choice, NewSignal};
 use crate::domain::event::{Decision, SignalKind};
 use crate::proto;
@@ -27,7 +28,7 @@ impl ConsentService for Api {
         &self,
         request: Request<proto::RequestConsentRequest>,
     ) -> Answer<proto::RequestConsentResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -51,7 +52,7 @@ impl ConsentService for Api {
         &self,
         request: Request<proto::RecordConsentRequest>,
     ) -> Answer<proto::RecordConsentResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -69,7 +70,7 @@ impl ConsentService for Api {
         &self,
         request: Request<proto::RecordSignalRequest>,
     ) -> Answer<proto::RecordSignalResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -90,7 +91,7 @@ impl ConsentService for Api {
         &self,
         request: Request<proto::GetConsentsRequest>,
     ) -> Answer<proto::GetConsentsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
@@ -130,7 +131,7 @@ impl ConsentService for Api {
         &self,
         request: Request<proto::GetConsentReceiptRequest>,
     ) -> Answer<proto::GetConsentReceiptResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let event = match request.event_id.as_str() {

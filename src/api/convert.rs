@@ -4,11 +4,11 @@ use super::status;
 use crate::app::{self, Caller, Moment, NewAttributes};
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::event::Decision;
-use crate::domain::explain;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::HeldAttribute;
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
+use crate::domain::wording;
 use crate::proto;
 use prost::Message;
 use prost_types::Timestamp;
@@ -172,7 +172,7 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
         proto::Withheld {
             reason: reason.into(),
             decided_by: Tier::try_from(tier).unwrap_or_default().into(),
-            explanation: explain::reason(reason).into(),
+            explanation: wording::reason(reason).into(),
             ..Default::default()
         }
     };
@@ -235,7 +235,7 @@ pub fn withheld(class: &WithheldClass) -> proto::Withheld {
         decided_by_event: EventId::from_slice(&class.decided_by_event)
             .map(|id| id.to_string())
             .unwrap_or_default(),
-        explanation: explain::withheld(class),
+        explanation: wording::withheld(class),
         source_event_id: EventId::from_slice(&class.source).map(|id| id.to_string()).unwrap_or_default(),
     }
 }

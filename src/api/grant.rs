@@ -1,6 +1,7 @@
 //! `GrantService`.
 
-use super::{Api, auth, convert, status};
+use crate::api::access::layer;
+use crate::api::{Api, convert, status};
 use crate::app::{App, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
@@ -73,7 +74,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::RequestGrantRequest>,
     ) -> Answer<proto::RequestGrantResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -108,7 +109,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::CheckGrantRequest>,
     ) -> Answer<proto::CheckGrantResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
         let standing = self.app.check_grant(&caller, &grant).await.map_err(status::of)?;
         let known = standing.expires_at_ms > 0;
@@ -123,7 +124,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::ReportUseRequest>,
     ) -> Answer<proto::ReportUseResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let grant = grant_id(&request.grant_id)?;
@@ -141,7 +142,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::AcknowledgeRequest>,
     ) -> Answer<proto::AcknowledgeResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let receipt = self.app.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
@@ -154,7 +155,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::WatchRevocationsRequest>,
     ) -> Answer<Self::WatchRevocationsStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let mut watch = self.app.watch_revocations(&caller, request.into_inner().after_cursor);
         // One place more, for the last word to a watch that takes no other.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
@@ -183,7 +184,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::ExplainGrantRequest>,
     ) -> Answer<proto::ExplainGrantResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
         let explanation = self.app.explain_grant(&caller, &grant).await.map_err(status::of)?;
         Ok(Response::new(convert::explanation(explanation, &caller)))
@@ -193,7 +194,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::EvaluateUseRequest>,
     ) -> Answer<proto::EvaluateUseResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
@@ -224,7 +225,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::RegisterArtifactRequest>,
     ) -> Answer<proto::RegisterArtifactResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let (kind, grant) = (request.kind(), grant_id(&request.grant_id)?);
@@ -242,7 +243,7 @@ impl GrantService for Api {
         &self,
         request: Request<proto::ListArtifactsRequest>,
     ) -> Answer<proto::ListArtifactsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let after = match request.page_token.as_str() {

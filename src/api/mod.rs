@@ -1,45 +1,31 @@
 //! gRPC: the only room that knows tonic's services. A file a service; handlers convert, call the use case, convert
 //! back.
 
+mod access;
 mod audit;
-mod auth;
 mod bounds;
-mod budget;
-mod calls;
 mod consent;
 mod convert;
-mod credential;
-mod decompress;
 mod grant;
-mod held;
-mod jwks;
-mod known;
-mod limits;
 mod operator;
 mod profile;
-mod refusals;
-mod remembered;
 mod report;
-mod request_body;
 mod rights;
-mod roles;
 mod status;
-mod tokens;
-mod validity;
 
-pub use auth::REQUEST_ID;
-pub use calls::{CallBounds, CallsOptions};
-pub use credential::{
+pub use access::credential::{
     Claim, CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name,
 };
-pub use jwks::JWKS_BYTES_MAX;
-pub use roles::methods;
-pub use tokens::{TokenRules, Tokens};
+pub use access::issuer::{TokenRules, Tokens};
+pub use access::jwks::JWKS_BYTES_MAX;
+pub use access::layer::REQUEST_ID;
+pub use access::method_names::methods;
+pub use access::quota::{CallBounds, CallsOptions};
 
 use crate::app::{App, RoleTable};
 use crate::proto;
 use crate::tls::Incoming;
-use auth::Door;
+use access::layer::Door;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! `OperatorService`.
 
-use super::{Api, auth, convert, status};
+use crate::api::access::layer;
+use crate::api::{Api, convert, status};
 use crate::proto;
 use crate::proto::operator_service_server::OperatorService;
 use std::pin::Pin;
@@ -31,7 +32,7 @@ impl OperatorService for Api {
         &self,
         request: Request<proto::RotateLogKeyRequest>,
     ) -> Result<Response<proto::RotateLogKeyResponse>, Status> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let transition_ms = convert::duration_ms(request.transition.as_ref(), "transition")?;
         let transition_ms = transition_ms.unwrap_or(TRANSITION_MS);
@@ -48,7 +49,7 @@ impl OperatorService for Api {
         &self,
         request: Request<proto::ConfirmRestoreRequest>,
     ) -> Result<Response<proto::ConfirmRestoreResponse>, Status> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let receipt = self.app.confirm_restore(&caller, &options).await.map_err(status::of)?;
@@ -59,7 +60,7 @@ impl OperatorService for Api {
         &self,
         request: Request<proto::AcceptClockRequest>,
     ) -> Result<Response<proto::AcceptClockResponse>, Status> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let clock_ms = convert::maybe_millis(request.clock.as_ref(), "clock")?;
         let clock_ms = clock_ms.ok_or_else(|| status::invalid("clock", "must say what time it is"))?;

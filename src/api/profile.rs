@@ -1,8 +1,9 @@
 //! `ProfileService`.
 
-use super::budget::Counted;
-use super::request_body::{Intake, Taken};
-use super::{Api, auth, convert, status};
+use crate::api::access::byte_budget::Counted;
+use crate::api::access::layer;
+use crate::api::access::request_body::{Intake, Taken};
+use crate::api::{Api, convert, status};
 use crate::app::{App, AppError, Caller, Change, Receipt};
 use crate::proto::profile_service_server::ProfileService;
 use crate::proto::{self, record_stream_response::Outcome};
@@ -27,7 +28,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::RecordAttributesRequest>,
     ) -> Answer<proto::RecordAttributesResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -45,7 +46,7 @@ impl ProfileService for Api {
         &self,
         request: Request<Streaming<proto::RecordStreamRequest>>,
     ) -> Answer<Self::RecordStreamStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let (under_way, answers) = mpsc::channel(STREAM_MAX);
         let (sender, receiver) = mpsc::channel(STREAM_MAX);
         let intake = request.extensions().get::<Arc<Intake>>().cloned().ok_or_else(status::forbidden)?;
@@ -59,7 +60,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::RemoveAttributesRequest>,
     ) -> Answer<proto::RemoveAttributesResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let change = (Change::Remove, request.reason.as_str());
@@ -71,7 +72,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::ContestAttributeRequest>,
     ) -> Answer<proto::ContestAttributeResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let change = (Change::Contest, request.reason.as_str());
@@ -84,7 +85,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::ConfirmAttributeRequest>,
     ) -> Answer<proto::ConfirmAttributeResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let keys = [request.key.clone()];
@@ -96,7 +97,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::GetProfileRequest>,
     ) -> Answer<proto::GetProfileResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
@@ -129,7 +130,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::ListEventsRequest>,
     ) -> Answer<proto::ListEventsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let start = match request.page_token.as_str() {
@@ -154,7 +155,7 @@ impl ProfileService for Api {
         &self,
         request: Request<proto::DescribeSubjectRequest>,
     ) -> Answer<proto::DescribeSubjectResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;

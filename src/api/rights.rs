@@ -1,6 +1,7 @@
 //! `RightsService`.
 
-use super::{Api, auth, convert, status};
+use crate::api::access::layer;
+use crate::api::{Api, convert, status};
 use crate::app::{NewHold, NewRequest, Verdict};
 use crate::domain::erasure::Scope;
 use crate::domain::event::RetentionDefined;
@@ -66,7 +67,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::SubmitRequestRequest>,
     ) -> Answer<proto::SubmitRequestResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -93,7 +94,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::GetErasureCertificateRequest>,
     ) -> Answer<proto::GetErasureCertificateResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
         let certificate = self.app.get_certificate(&caller, &id).await.map_err(status::of)?;
         let certificate = Some(convert::certificate(certificate));
@@ -106,7 +107,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::ExportSubjectRequest>,
     ) -> Answer<Self::ExportSubjectStream> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let kind = match request.kind() {
@@ -133,7 +134,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::GetRequestRequest>,
     ) -> Answer<proto::GetRequestResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
         let found = self.app.get_request(&caller, &id).await.map_err(status::of)?;
         Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights_request(found)) }))
@@ -143,7 +144,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::ListRequestsRequest>,
     ) -> Answer<proto::ListRequestsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let everybody = caller.subject.is_none() && request.subject.is_empty();
         let subject =
@@ -162,7 +163,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::DecideRequestRequest>,
     ) -> Answer<proto::DecideRequestResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let id = uuid(&request.request_id, "request_id")?;
@@ -178,7 +179,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::PlaceHoldRequest>,
     ) -> Answer<proto::PlaceHoldResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -191,7 +192,7 @@ impl RightsService for Api {
     }
 
     async fn lift_hold(&self, request: Request<proto::LiftHoldRequest>) -> Answer<proto::LiftHoldResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -205,7 +206,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::ListHoldsRequest>,
     ) -> Answer<proto::ListHoldsResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "ListHolds").await.map_err(status::of)?;
         let holds = self.app.list_holds(&subject).await.map_err(status::of)?;
@@ -217,7 +218,7 @@ impl RightsService for Api {
         &self,
         request: Request<proto::SetRetentionRequest>,
     ) -> Answer<proto::SetRetentionResponse> {
-        let caller = auth::caller(&request)?;
+        let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let class = request.class;

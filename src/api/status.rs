@@ -1,10 +1,10 @@
 //! The only place that knows which failure is which gRPC code. Two messages a failure: the safe one goes out, the
 //! detailed one is logged here, once.
 
-use super::credential::CredentialError;
+use crate::api::access::credential::CredentialError;
 use crate::app::AppError;
-use crate::domain::explain;
-use crate::domain::holdings::{Load, NoRoom};
+use crate::domain::recorder_usage::{Load, NoRoom};
+use crate::domain::wording;
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -46,9 +46,9 @@ pub fn of(error: AppError) -> Status {
         AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
         AppError::RecordingRefused(refused) => {
             let mut details = reason("RECORDING_REFUSED");
-            let said: Vec<String> = refused.iter().map(explain::recording_refused).collect();
+            let said: Vec<String> = refused.iter().map(wording::recording_refused).collect();
             for (kind, said) in refused.iter().zip(&said) {
-                let source = explain::provenance(kind.provenance());
+                let source = wording::provenance(kind.provenance());
                 let of = format!("{source} {}", kind.category);
                 details.add_precondition_failure_violation("RECORDING_REFUSED", of, said);
             }

@@ -3,7 +3,7 @@
 use crate::bounds::BoundsError;
 use crate::domain::Violations;
 use crate::domain::codec::CodecError;
-use crate::domain::holdings::NoRoom;
+use crate::domain::recorder_usage::NoRoom;
 use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
 use crate::vault::VaultError;

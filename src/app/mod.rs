@@ -1,118 +1,70 @@
-//! One file per use case. Use cases know rooms, not wires: `api` and `web` convert at the edge.
+//! The use cases, a folder for each resource. They know the other rooms and not the wire: `api` and `web` convert at the edge.
 
-mod accept_clock;
-mod arrivals;
-mod artifacts;
-mod backup;
-mod bells;
-mod caller;
-mod certificate;
-mod check_grant;
-mod complete_erasures;
-mod confirm_restore;
-mod consent_receipt;
-mod decide_request;
-mod define;
-mod describe_subject;
-mod due;
-mod erase_subject;
+pub(crate) mod caller;
+mod consent;
+mod erasure;
 mod error;
-mod evaluate_use;
-mod examine;
-mod explain_grant;
-mod explain_refusal;
-mod export_audit;
-mod export_subject;
-mod falls;
-mod get_consents;
-mod get_profile;
-mod given_again;
-mod holds;
-mod known_grants;
-mod lane;
-mod list_events;
+mod grants;
+pub(crate) mod log;
 mod open;
-mod paging;
-mod pending;
-mod personal_bounds;
-mod preview_bounds;
-mod proofs;
-mod publish;
-mod publish_bounds;
-mod record_attributes;
-mod record_consent;
-mod record_of_processing;
-mod record_signal;
-mod record_view;
-mod refuse_recording;
-mod report_use;
-mod request_grant;
-mod requests;
-mod restore;
-mod resume_erasures;
-mod retention;
-mod revocations;
-mod room;
-mod rotate_log_key;
+mod operations;
+mod profile;
+mod reports;
+mod rights;
 mod rules;
-mod spoken;
-mod submit_request;
-mod sweep;
-mod transparency_report;
-mod write;
 
 pub use crate::audit::transparency::{
     Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
 };
-pub use artifacts::{ArtifactPage, ArtifactStanding, NewArtifact, Registered};
 pub use caller::Caller;
-pub use certificate::Certificate;
-pub use check_grant::Standing;
-pub use decide_request::Verdict;
+pub use consent::get_consents::Consents;
+pub use consent::record_consent::{Choice, ConsentChanged, NoticeServed};
+pub use consent::record_signal::NewSignal;
+pub use erasure::certificate::Certificate;
 pub use error::{AppError, Cause};
-pub use evaluate_use::{Allowed, Evaluation, UseCase};
-pub use examine::{Examination, Examined, Fault, examine};
-pub use explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
-pub use export_audit::ExportChunk;
-pub use export_subject::PackageChunk;
-pub use get_consents::Consents;
-pub use get_profile::Profile;
-pub use holds::NewHold;
-pub use list_events::Page;
+pub use grants::artifacts::{ArtifactPage, ArtifactStanding, NewArtifact, Registered};
+pub use grants::check_grant::Standing;
+pub use grants::evaluate_use::{Allowed, Evaluation, UseCase};
+pub use grants::explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
+pub use grants::report_use::Use;
+pub use grants::request_grant::{Grant, GrantRequest, Issued};
+pub use grants::watch_revocations::{Revocation, Watch};
+pub use log::append::{EventReceipt, Receipt, WriteOptions};
+pub use log::rulebook::{Rules, Version};
+pub use log::system_events::Notice;
 pub use open::{OpenError, RightsSettings, Settings, UseLimits};
-pub use paging::ProfilePage;
-pub use personal_bounds::PersonalShown;
-pub use preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
-pub use proofs::{Consistency, Inclusion, RawEntry};
-pub use publish::Notice;
-pub use publish_bounds::{Published, ShownVersion, TierKeys};
-pub use record_attributes::{Change, NewAttributes, Recording};
-pub use record_consent::{Choice, ConsentChanged, NoticeServed};
-pub use record_signal::NewSignal;
-pub use report_use::Use;
-pub use request_grant::{Grant, GrantRequest, Issued};
-pub use requests::{RequestPage, Submitted};
-pub use restore::{RestoreError, Restored, restore_log};
-pub use revocations::{Revocation, Watch};
-pub use rotate_log_key::Rotated;
-pub use rules::{Rules, Version};
-pub use submit_request::NewRequest;
-pub use transparency_report::{ReportFrame, ReportRequest, ReportSettings};
-pub use write::{EventReceipt, Receipt, WriteOptions};
+pub use operations::fsck::{Examination, Examined, Fault, examine};
+pub use operations::restore::{RestoreError, Restored, restore_log};
+pub use operations::rotate_log_key::Rotated;
+pub use profile::get_profile::Profile;
+pub use profile::list_events::Page;
+pub use profile::paging::ProfilePage;
+pub use profile::record_attributes::{Change, NewAttributes, Recording};
+pub use reports::export_audit::ExportChunk;
+pub use reports::proofs::{Consistency, Inclusion, RawEntry};
+pub use reports::transparency_report::{ReportFrame, ReportRequest, ReportSettings};
+pub use rights::decide_request::Verdict;
+pub use rights::export_subject::PackageChunk;
+pub use rights::holds::NewHold;
+pub use rights::list_requests::{RequestPage, Submitted};
+pub use rights::submit_request::NewRequest;
+pub use rules::personal_bounds::PersonalShown;
+pub use rules::preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
+pub use rules::publish_bounds::{Published, ShownVersion, TierKeys};
 
 /// Asked at every door; evaluated where Cedar is known.
 pub use crate::bounds::{Permitted, RoleTable};
 
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
-use crate::domain::holdings::FactLimits;
 use crate::domain::ids::{Handle, SubjectId};
+use crate::domain::recorder_usage::FactLimits;
 use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
 use crate::vault::Vault;
-use bells::Bells;
-use lane::{Lane, Lanes};
-use rules::RulesHistory;
+use grants::notifier::Bells;
+use log::rulebook::RulesHistory;
+use log::stream::{Lane, Lanes};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The daemon behind its doors: every use case is a method.
@@ -121,27 +73,27 @@ pub struct App {
     vault: Arc<Vault>,
     clock: Arc<LedgerClock>,
     lanes: Lanes,
-    known_grants: known_grants::KnownGrants,
+    known_grants: grants::grant_lookup::KnownGrants,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands
     /// behind rules that it did not see.
     rules_gate: Arc<tokio::sync::RwLock<()>>,
     tier_keys: TierKeys,
-    sweeping: sweep::Sweeping,
+    sweeping: rules::revoke_contradicted::Sweeping,
     /// Held by the one write about nobody under way.
-    desk: tokio::sync::Mutex<publish::Desk>,
+    desk: tokio::sync::Mutex<log::system_events::Desk>,
     bells: Bells,
-    looks: record_view::Looks,
+    looks: profile::record_view::Looks,
     /// Previews under way.
     previews: Arc<tokio::sync::Semaphore>,
-    unwritten: given_again::Unwritten,
+    unwritten: grants::reuse_grant::Unwritten,
     /// Streams with revocations in effect that could not be recorded yet.
-    unrecorded: pending::Unrecorded,
+    unrecorded: log::pending_revocations::Unrecorded,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
-    due: due::Due,
+    due: log::open_requests::Due,
     rights: RightsSettings,
     use_limits: UseLimits,
     /// When inferences end that do not say so.
@@ -149,11 +101,11 @@ pub struct App {
     /// How much may be held about one person.
     facts: FactLimits,
     /// Held by the one search for endings under way.
-    sweep: tokio::sync::Mutex<retention::Sweep>,
+    sweep: tokio::sync::Mutex<rights::retention::Sweep>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
     /// Erasures whose keys are gone and whose bytes and word wait to be dealt with together.
-    completing: complete_erasures::Completing,
+    completing: erasure::complete_erasures::Completing,
     /// Held from looking at a period's privacy budget to spending it.
     reporting: tokio::sync::Mutex<()>,
     log_keys: LogKeys,

@@ -1,18 +1,22 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
-use super::bells::Bells;
 use super::error::{AppError, Cause};
-use super::lane::{LaneBounds, Lanes};
-use super::publish::Desk;
-use super::rules::{self, RulesHistory};
-use super::transparency_report::ReportSettings;
-use super::{App, Restored, TierKeys, accept_clock, revocations, sweep};
+use crate::app::grants::notifier::Bells;
+use crate::app::grants::watch_revocations;
+use crate::app::log::rulebook;
+use crate::app::log::rulebook::RulesHistory;
+use crate::app::log::stream::{LaneBounds, Lanes};
+use crate::app::log::system_events::Desk;
+use crate::app::operations::accept_clock;
+use crate::app::reports::transparency_report::ReportSettings;
+use crate::app::rules::revoke_contradicted;
+use crate::app::{App, Restored, TierKeys};
 use crate::bounds;
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
-use crate::domain::holdings::FactLimits;
 use crate::domain::ids::Handle;
+use crate::domain::recorder_usage::FactLimits;
 use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
@@ -137,26 +141,26 @@ impl App {
             vault,
             clock: settings.clock,
             lanes,
-            known_grants: super::known_grants::KnownGrants::default(),
+            known_grants: crate::app::grants::grant_lookup::KnownGrants::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
             tier_keys: settings.tier_keys,
-            sweeping: sweep::Sweeping::default(),
+            sweeping: revoke_contradicted::Sweeping::default(),
             desk: tokio::sync::Mutex::new(desk),
             bells: Bells::default(),
-            looks: super::record_view::Looks::default(),
-            previews: Arc::new(tokio::sync::Semaphore::new(super::preview_bounds::AT_ONCE_MAX)),
-            unwritten: super::given_again::Unwritten::default(),
-            unrecorded: super::pending::Unrecorded::default(),
+            looks: crate::app::profile::record_view::Looks::default(),
+            previews: Arc::new(tokio::sync::Semaphore::new(crate::app::rules::preview_bounds::AT_ONCE_MAX)),
+            unwritten: crate::app::grants::reuse_grant::Unwritten::default(),
+            unrecorded: crate::app::log::pending_revocations::Unrecorded::default(),
             controller: Arc::new(settings.controller),
-            due: super::due::Due::default(),
+            due: crate::app::log::open_requests::Due::default(),
             rights: settings.rights,
             use_limits: settings.use_limits,
             inferences: settings.inferences,
             facts: settings.facts,
             sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
-            completing: super::complete_erasures::Completing::default(),
+            completing: crate::app::erasure::complete_erasures::Completing::default(),
             reporting: tokio::sync::Mutex::default(),
             report_settings: settings.report,
             log_keys: settings.log_keys,
@@ -274,7 +278,7 @@ impl App {
                 match self.open_any(stored) {
                     Ok(event) => {
                         let found =
-                            revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
+                            watch_revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
                                 key.extend_from_slice(&position.to_be_bytes());
                                 (key, value)
                             });
@@ -366,7 +370,7 @@ fn read_plain(store: &dyn LogStore) -> Result<(Vec<Recorded>, Desk), AppError> {
             let stored = store.read_entry(*position)?;
             desk.newest = Some(stored.leaf_hash);
             desk.version = version.saturating_add(1);
-            let event = rules::open_plain(stored)?;
+            let event = rulebook::open_plain(stored)?;
             desk.last_sealed_at_ms = event.sealed_at_ms;
             events.push(event);
         }

@@ -1,6 +1,6 @@
 //! The page for people in a bundle: what this file is and how to check it.
 
-use crate::domain::explain;
+use crate::domain::wording;
 
 /// What a bundle holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +55,7 @@ append-only log. Nothing here has to be believed: it can be checked without the 
         entries = counts.entries,
         erased = counts.erased,
         opened = counts.opened,
-        first = explain::time(counts.first_ms),
-        last = explain::time(counts.last_ms),
+        first = wording::time(counts.first_ms),
+        last = wording::time(counts.last_ms),
     )
 }

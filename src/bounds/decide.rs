@@ -1,8 +1,8 @@
 //! One function for every use: what this purpose may use of what is held, and who decided about the rest.
 
-use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::engine::{Bounds, Denial, Personal};
-use super::fit;
+use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::fit_answer;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::{Role, SignalKind};
 use crate::domain::ids::EventId;
@@ -204,7 +204,7 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
-        fit::leave_out(&mut decision.allowed, &yes, &mut no);
+        fit_answer::leave_out(&mut decision.allowed, &yes, &mut no);
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         decision.withheld = self.classes(no);
         decision

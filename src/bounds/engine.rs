@@ -1,14 +1,16 @@
 //! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
 
-use super::alike::{Alike, Told};
-use super::circumstances::Circumstances;
 use super::entities::entities;
-use super::pack::{self, order, reason};
-use super::packs;
-use super::parse::{self, Source};
-use super::steps::Steps;
+use crate::bounds::cedar_request::Circumstances;
+use crate::bounds::compile_pack;
+use crate::bounds::compile_pack::{order, reason};
+use crate::bounds::equivalent_categories::{Alike, Told};
+use crate::bounds::policy_text::parse;
+use crate::bounds::policy_text::parse::Source;
+use crate::bounds::shipped_packs;
+use crate::bounds::thresholds::Steps;
+use crate::domain::byte_cache::Weighed;
 use crate::domain::vocabulary::Vocabulary;
-use crate::domain::weighed::Weighed;
 use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
     Validator,
@@ -111,7 +113,7 @@ pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     for pack in packs {
         let tier = TIERS.into_iter().find(|tier| *tier == pack.tier());
         let tier = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
-        pack::compiled(pack, tier, validator, Source::Caller, until)?;
+        compile_pack::compiled(pack, tier, validator, Source::Caller, until)?;
     }
     Ok(())
 }
@@ -151,7 +153,7 @@ impl Bounds {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
             let source = if *position == UNRECORDED { Source::Caller } else { Source::Log };
-            let compiled = pack::compiled(pack, *tier, validator, source, until)?;
+            let compiled = compile_pack::compiled(pack, *tier, validator, source, until)?;
             steps = steps.and(&compiled.steps);
             told = told.and(&compiled.told);
             for policy in &compiled.policies {
@@ -190,7 +192,7 @@ impl Bounds {
 
     /// A person's own bounds, ready to be asked.
     pub(super) fn personal(&self, choices: &PersonalBoundsSet) -> Arc<Personal> {
-        let pack = super::personal::pack(choices);
+        let pack = crate::bounds::personal_bounds::pack(choices);
         let mut known = self.personal.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(personal) = known.get(&pack.policies) {
             return personal;
@@ -198,7 +200,8 @@ impl Bounds {
         let policies = Self::compile_personal(&pack).ok();
         let remembered = Mutex::new(Weighed::new(PERSONAL_REMEMBERED_BYTES_MAX));
         let personal = Arc::new(Personal { policies, remembered });
-        let bytes = pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_REMEMBERED_BYTES_MAX);
+        let bytes =
+            compile_pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_REMEMBERED_BYTES_MAX);
         known.put(pack.policies, Arc::clone(&personal), bytes);
         personal
     }
@@ -207,7 +210,7 @@ impl Bounds {
         let mut policies = PolicySet::new();
         let Language { validator, baseline, .. } = language()?;
         add(&mut policies, baseline.clone()).map_err(BoundsError::Schema)?;
-        for policy in pack::compile_own(pack, validator)? {
+        for policy in compile_pack::compile_own(pack, validator)? {
             add(&mut policies, policy).map_err(BoundsError::Schema)?;
         }
         Ok(policies)
@@ -216,7 +219,7 @@ impl Bounds {
     /// What stands against a use in a person's own bounds, which are evaluated by themselves.
     pub(super) fn against_personal(&self, personal: &Personal, case: &Circumstances) -> Option<Arc<Denial>> {
         remember(&personal.remembered, case, || {
-            let failed = || error(Tier::Individual, super::personal::PERSONAL);
+            let failed = || error(Tier::Individual, crate::bounds::personal_bounds::PERSONAL);
             let Some(policies) = &personal.policies else { return Some(failed()) };
             match case.request(self.schema) {
                 Ok(request) => self.evaluate_tier(Tier::Individual, policies, &request),
@@ -318,7 +321,7 @@ struct Language {
 
 fn language() -> Result<&'static Language, BoundsError> {
     static LANGUAGE: LazyLock<Result<Language, String>> = LazyLock::new(|| {
-        let schema = parse::own_schema(packs::schema_text())?;
+        let schema = parse::own_schema(shipped_packs::schema_text())?;
         let baseline = parse::own_policy("baseline", "permit (principal, action, resource);")?;
         Ok(Language { validator: Validator::new(schema.clone()), schema, baseline })
     });

@@ -2,33 +2,32 @@
 //!
 //! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
 
-mod alike;
-mod circumstances;
+mod cedar_request;
+mod compile_pack;
 mod decide;
+mod decide_recording;
 mod engine;
 mod entities;
-mod fit;
-mod pack;
-mod packs;
-mod parse;
-mod personal;
-mod record;
+mod equivalent_categories;
+mod fit_answer;
+mod pack_tests;
+mod personal_bounds;
+mod policy_text;
 mod roles;
-mod scan;
-mod steady;
-mod steps;
-mod story;
-mod table;
+mod shipped_packs;
 #[cfg(test)]
 mod tests;
-mod trial;
+mod thresholds;
+mod valid_until;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial, UNRECORDED, check_offered, decode_policies};
-pub use packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
-pub use personal::{PERSONAL, personal_policies, personal_title};
+pub use pack_tests::run::{Outcome, TableError, Trial, tier, try_pack};
+pub use pack_tests::table::{
+    FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep,
+};
+pub use personal_bounds::{PERSONAL, personal_policies, personal_title};
+pub use policy_text::scan::POLICIES_BYTES_MAX;
 pub use roles::{Permitted, RoleTable};
-pub use scan::POLICIES_BYTES_MAX;
-pub use steady::steady_until_ms;
-pub use table::{FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep};
-pub use trial::{Outcome, TableError, Trial, tier, try_pack};
+pub use shipped_packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
+pub use valid_until::steady_until_ms;

@@ -2,7 +2,7 @@
 
 use super::engine::BoundsError;
 use super::entities::uid;
-use super::parse;
+use crate::bounds::policy_text::parse;
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, PolicySet, Request, Schema, ValidationMode, Validator,
 };

@@ -9,14 +9,14 @@ mod plain;
 mod publishing;
 mod random_policies;
 mod same;
-mod steady;
 mod tables;
+mod valid_until;
 
-use super::circumstances::{Action, Circumstances, Facts, Person};
 use super::engine::{Bounds, BoundsError};
-use super::{Case, Decision, defaults, pack};
+use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::{Case, Decision, defaults, pack};
+use crate::domain::description::Description;
 use crate::domain::histories::NOW_MS;
-use crate::domain::person::Description;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
 use proptest::prelude::ProptestConfig;

@@ -2,17 +2,17 @@
 
 use super::Connection;
 use super::connect::{Link, client};
-use super::daemon::DaemonError;
 use super::error::CliError;
-use super::harden::close_to_others;
-use super::layout::Layout;
 use super::output::Out;
 use super::partial::Partial;
 use super::progress;
-use super::settings::{custody, open_app};
 use crate::app::{self, Restored};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::daemon::DaemonError;
+use crate::daemon::app_settings::{custody, open_app};
+use crate::daemon::data_dir::Layout;
+use crate::daemon::harden::close_to_others;
 use crate::ledger::{Ledger, LogKeys};
 use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
@@ -89,7 +89,7 @@ impl Restore {
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;
         // The log says it at once; where this fails, the daemon's next start does.
-        let clock = super::settings::ledger_clock(&config, &(Arc::new(SystemClock) as _))
+        let clock = crate::daemon::app_settings::ledger_clock(&config, &(Arc::new(SystemClock) as _))
             .map_err(CliError::failed)?;
         let opened = open_app(&config, clock).await.map_err(CliError::failed)?;
         let entries = opened.ledger().checkpoint().size;

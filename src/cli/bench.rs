@@ -11,12 +11,12 @@ mod verify;
 
 use super::Connection;
 use super::connect::{Bearer, Link, client, parse_span};
-use super::daemon;
 use super::error::CliError;
 use super::output::Out;
 use crate::api::Issuer;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::daemon;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;

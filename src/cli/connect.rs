@@ -1,8 +1,8 @@
 //! Where the daemon is, and with which credential it is called.
 
 use super::error::CliError;
-use super::layout::Layout;
 use crate::config::{has_userinfo, is_loopback};
+use crate::daemon::data_dir::Layout;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

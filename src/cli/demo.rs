@@ -2,13 +2,13 @@
 
 use super::Connection;
 use super::audit::Audit;
-use super::daemon::Daemon;
 use super::error::CliError;
-use super::layout::Layout;
 use super::output::Out;
 use super::serve::{interrupted, leave_dev_files};
 use super::{Cli, Command};
 use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::daemon::data_dir::Layout;
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::telemetry;
@@ -201,7 +201,7 @@ impl Story<'_> {
     ) -> Result<(), CliError> {
         println!("\n# The watch says at once:");
         while let Some(fell) = fallen.message().await? {
-            println!("{}: {}", fell.grant_ids.join(", "), crate::domain::explain::reason(fell.reason()));
+            println!("{}: {}", fell.grant_ids.join(", "), crate::domain::wording::reason(fell.reason()));
             if fell.grant_ids.iter().any(|id| id == grant) {
                 return Ok(());
             }

@@ -1,15 +1,16 @@
 //! `sayso fsck`
 
-use super::daemon::DaemonError;
 use super::error::CliError;
-use super::layout::Layout;
 use super::output::Out;
 use super::progress;
 use super::scratch::Scratch;
-use super::settings::custody_to_look_at;
-use crate::app::{Examination, Examined, examine};
+use crate::app::examine;
+use crate::app::{Examination, Examined};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
+use crate::daemon::DaemonError;
+use crate::daemon::app_settings::custody_to_look_at;
+use crate::daemon::data_dir::Layout;
 use crate::ledger::{KeptCheckpoint, Ledger, LogKey};
 use crate::store::embedded::EmbeddedKeys;
 use crate::vault::KeyCheck;

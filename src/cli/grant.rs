@@ -5,7 +5,7 @@ use super::connect::{Link, client, parse_span, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
-use crate::domain::explain;
+use crate::domain::wording;
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use clap::Args;
@@ -99,7 +99,7 @@ impl Check {
             if answer.stands {
                 format!("stands until {}", output::time(answer.expires_at.as_ref()))
             } else {
-                format!("does not stand: {}", explain::reason(answer.reason()))
+                format!("does not stand: {}", wording::reason(answer.reason()))
             }
         })
     }
@@ -232,7 +232,7 @@ impl Watch {
         while let Some(fell) = fallen.message().await? {
             let is_first = !std::mem::replace(&mut stands, true);
             out.print("WatchRevocationsResponse", &fell, |fell| {
-                let (cursor, why) = (fell.cursor, explain::reason(fell.reason()));
+                let (cursor, why) = (fell.cursor, wording::reason(fell.reason()));
                 match fell.reason() {
                     proto::Reason::Unspecified if is_first => format!("watching from cursor {cursor}"),
                     _ if is_first => format!("watching from cursor {cursor}; nothing may be used: {why}"),

@@ -1,7 +1,7 @@
 //! What commands print: JSON from any message by its descriptor, or text for people.
 
 use super::error::CliError;
-use crate::domain::explain;
+use crate::domain::wording;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -83,7 +83,7 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
         let seconds = u64::try_from(time.seconds).ok()?;
         Some(seconds.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).ok()? / 1_000_000))
     });
-    millis.map_or_else(|| "-".to_owned(), explain::time)
+    millis.map_or_else(|| "-".to_owned(), wording::time)
 }
 
 /// The name of an enum's value for people: without its prefix, in lower case, with hyphens as on the command line.

@@ -5,7 +5,7 @@ use super::connect::{Link, client, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::domain::event::Role;
-use crate::domain::explain;
+use crate::domain::wording;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::{self, Provenance};
 use clap::{Args, ValueEnum};
@@ -264,7 +264,7 @@ fn text_of(profile: &proto::GetProfileResponse) -> String {
         rows.push(vec![
             held.key.clone(),
             held.category.clone(),
-            explain::provenance(held.provenance()).to_owned(),
+            wording::provenance(held.provenance()).to_owned(),
             mark.to_owned(),
             held.value_json.clone(),
         ]);

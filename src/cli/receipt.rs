@@ -5,8 +5,8 @@ use super::connect::client;
 use super::error::CliError;
 use super::output::Out;
 use super::partial::Partial;
-use crate::domain::explain;
 use crate::domain::ids::EventId;
+use crate::domain::wording;
 use crate::proto::GetConsentReceiptRequest;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use clap::Args;
@@ -83,7 +83,7 @@ pub(super) fn verify(receipt: &Value, keys: &KeyChain, out: Out) -> Result<(), C
         _ => return Err(CliError::unverified("the entry is no decision of a person")),
     };
     let terms = terms.ok_or_else(|| CliError::unverified("the entry has no terms"))?;
-    let told = Told { status, at: explain::time(body.about_ms), terms };
+    let told = Told { status, at: wording::time(body.about_ms), terms };
     if let Some(field) = told.difference(receipt, &verified) {
         return Err(CliError::unverified(format!("the receipt's `{field}` is not what the log holds")));
     }
@@ -141,7 +141,7 @@ impl Told {
         });
         let own = own.unwrap_or(&Value::Null);
         let digest = terms.notice.as_ref().map(|notice| hex::encode(&notice.digest));
-        let until = terms.until_ms.filter(|_| self.status.ends_with("Given")).map(explain::time);
+        let until = terms.until_ms.filter(|_| self.status.ends_with("Given")).map(wording::time);
         let explicit = own.get("@type").is_some_and(|types| {
             types
                 .as_array()

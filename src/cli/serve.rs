@@ -1,13 +1,13 @@
 //! `sayso serve`
 
 use super::connect::dev_token;
-use super::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use super::error::CliError;
-use super::harden::harden;
-use super::layout::{Layout, make_private_dir};
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
+use crate::daemon::data_dir::{Layout, make_private_dir};
+use crate::daemon::harden::harden;
+use crate::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use crate::telemetry::{self, Export, Traces};
 use clap::Args;
 use sayso_proof::event::Role;

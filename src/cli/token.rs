@@ -2,11 +2,11 @@
 
 use super::Connection;
 use super::connect::parse_span;
-use super::daemon;
 use super::error::CliError;
 use super::output::Out;
 use crate::api::role_from_name;
 use crate::clock::SystemClock;
+use crate::daemon;
 use clap::Args;
 use sayso_proof::event::Role;
 use std::path::PathBuf;

@@ -4,8 +4,8 @@ use super::Connection;
 use super::error::CliError;
 use super::output::Out;
 use super::profile::each_event;
-use crate::domain::explain;
 use crate::domain::ids::{EventId, GrantId};
+use crate::domain::wording;
 use crate::proto::RecordedEvent;
 use clap::Args;
 use sayso_proof::event::event_body::Event;
@@ -97,7 +97,7 @@ fn take_in(grants: &mut Vec<GrantHistory>, event: &RecordedEvent) {
         }
         Event::GrantRevoked(revoked) => {
             if let Some(grant) = grants.iter_mut().find(|grant| grant.event == revoked.grant) {
-                grant.fell = Some(Fall { at, reason: explain::reason(revoked.reason()) });
+                grant.fell = Some(Fall { at, reason: wording::reason(revoked.reason()) });
             }
         }
         _ => {}
@@ -113,7 +113,7 @@ fn issue(event: &RecordedEvent, issued: &GrantIssued, issued_at: String) -> Opti
         purpose: issued.purpose.clone(),
         interaction: issued.interaction.clone(),
         issued_at,
-        expires_at: explain::time(issued.expires_at_ms),
+        expires_at: wording::time(issued.expires_at_ms),
         allowed: allowed.clone().map(|allowed| allowed.key.clone()).collect(),
         withheld: issued.withheld.iter().map(|class| class.count).fold(0, u32::saturating_add),
         uses: Vec::new(),

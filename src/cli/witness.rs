@@ -82,6 +82,6 @@ impl Witness {
 
 /// As those of the daemon's door; each of its own.
 fn connection_bounds() -> ConnectionBounds {
-    let bounds = super::bounds_of_door::open_connections(&Config::default());
+    let bounds = crate::daemon::limits::open_connections(&Config::default());
     ConnectionBounds { connections_max: CONNECTIONS_MAX, ..bounds }
 }

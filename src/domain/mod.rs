@@ -1,25 +1,25 @@
 //! Words, events and the fold: pure, sync, no clock, no wire.
 
 pub mod attribute;
+pub(crate) mod byte_cache;
 pub mod codec;
 pub mod consent;
+mod default_vocabulary;
+pub mod description;
 pub mod erasure;
 pub mod event;
-pub mod explain;
+pub mod feedback_loops;
 #[cfg(test)]
 pub(crate) mod histories;
-pub mod holdings;
 pub mod ids;
-pub mod loops;
-pub mod person;
 pub mod profile;
 mod profile_bytes;
+pub mod recorder_usage;
 pub mod request;
 pub mod retention;
 pub mod rights;
 mod violation;
 pub mod vocabulary;
-pub(crate) mod weighed;
-mod words;
+pub mod wording;
 
 pub use violation::{Violation, Violations};

@@ -6,10 +6,10 @@ use super::event::{
     Actor, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded, SignalKind,
     WithheldClass,
 };
-use super::holdings::Holdings;
 use super::ids::{EventId, GrantId};
-use super::person::Description;
 use super::rights::Rights;
+use crate::domain::description::Description;
+use crate::domain::recorder_usage::Holdings;
 use sayso_proof::event::{Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
 
-pub use super::words::{BENEFITS, RISKS, default_vocabulary, defaults};
+pub use crate::domain::default_vocabulary::{BENEFITS, RISKS, default_vocabulary, defaults};
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,9 +8,9 @@
 use super::Controller;
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::{Actor, Decision, Role};
-use crate::domain::explain;
 use crate::domain::ids::EventId;
 use crate::domain::vocabulary::Vocabulary;
+use crate::domain::wording;
 use serde_json::{Value, json};
 
 /// Events of a record that a receipt tells: the newest, so many.
@@ -101,7 +101,7 @@ fn iri(iri: &str) -> Value {
 }
 
 fn moment(ms: u64) -> Value {
-    json!({ "@type": "xsd:dateTime", "@value": explain::time(ms) })
+    json!({ "@type": "xsd:dateTime", "@value": wording::time(ms) })
 }
 
 /// An IRI that a steward gave, if it is one: anything else would be dropped, or worse, resolved against somewhere.

@@ -3,8 +3,8 @@
 use crate::gate::http;
 use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};
 use sayso::api::Claim;
-use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, ConsentDecision, Role};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use std::path::Path;
@@ -16,7 +16,7 @@ pub fn config(data: &Path, others: &[&str]) -> Config {
     let mut config = harness::config(data);
     let more: String = others.iter().map(|name| format!("[[controllers]]\nname = '{name}'\n")).collect();
     config.controllers = toml::from_str::<Config>(&more).unwrap().controllers;
-    sayso::cli::daemon::use_dev_tier_keys(&mut config).unwrap();
+    sayso::daemon::use_dev_tier_keys(&mut config).unwrap();
     config
 }
 

@@ -346,7 +346,7 @@ async fn a_second_daemon_is_refused_and_a_restart_goes_on() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     service.profile.record_attributes(crate::harness::fact("ada", "tone", "work", "x")).await.unwrap();
-    let second = sayso::cli::daemon::Daemon::start(&crate::harness::config(harness.dir.path())).await;
+    let second = sayso::daemon::Daemon::start(&crate::harness::config(harness.dir.path())).await;
     assert!(second.is_err());
     let before = harness
         .as_role(Role::Auditor, "auditor")

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
-use sayso::cli::daemon::Daemon;
 use sayso::config::{Config, Tls, Tokens};
+use sayso::daemon::Daemon;
 use sayso::proto::audit_service_client::AuditServiceClient;
 use sayso::proto::profile_service_client::ProfileServiceClient;
 use sayso::proto::{

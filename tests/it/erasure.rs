@@ -1,7 +1,7 @@
 //! Erasure through the front door: of everything and of parts, once and twice, held, interrupted, under load.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, contains, fact, files_below};
-use sayso::cli::daemon::Daemon;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, ConsentDecision, ErasureScope, Ground, Reason, RequestKind, RequestState, Role};
 use sayso_proof::checkpoint::VerifierKey;
 use std::path::Path;

@@ -3,8 +3,8 @@
 
 use crate::controllers::{channel, token};
 use crate::harness::{Clients, choice, config, consent, publish_notice};
-use sayso::cli::daemon::Daemon;
 use sayso::config::Limits;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, ConsentDecision, Provenance, Reason, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, Status};

@@ -5,7 +5,7 @@ use crate::bounds::{World, consented, events, keys, publish, record, standing, v
 use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice, speaking};
 use crate::rights::Ahead;
 use proptest::prelude::*;
-use sayso::cli::daemon::Daemon;
+use sayso::daemon::Daemon;
 use sayso::proto::{
     self, CategoryDefined, ConsentDecision, PersonalBoundsSet, Provenance, Role, SignalKind, Tier,
     WriteOptions,

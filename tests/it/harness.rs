@@ -1,8 +1,8 @@
 //! The real daemon in this process, on port 0, and clients that speak gRPC to it.
 
 use sayso::api::Claim;
-use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
+use sayso::daemon::Daemon;
 use sayso::proto;
 use sayso::proto::audit_service_client::AuditServiceClient;
 use sayso::proto::bounds_service_client::BoundsServiceClient;
@@ -79,7 +79,7 @@ pub struct Harness {
 pub fn config(data: &Path) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() };
-    sayso::cli::daemon::use_dev_tier_keys(&mut config).unwrap();
+    sayso::daemon::use_dev_tier_keys(&mut config).unwrap();
     config
 }
 

@@ -7,7 +7,7 @@ use crate::harness::{self, Clients, choice, consent, fact};
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use sayso::api::{REQUEST_ID, ROLES};
-use sayso::cli::daemon::Daemon;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, ConsentDecision, Role};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@ use crate::bounds::{
 };
 use crate::harness::{self, Clients, Harness, ask};
 use crate::rights::Ahead;
-use sayso::cli::daemon::Daemon;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, CategoryDefined, Reason, Role, Tier};
 use sayso_proof::event::event_body::Event;
 use std::sync::Arc;

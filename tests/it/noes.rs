@@ -3,8 +3,8 @@
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::Ahead;
-use sayso::cli::daemon::Daemon;
 use sayso::config::Config;
+use sayso::daemon::Daemon;
 use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role, SignalKind};
 use sayso_proof::event::event_body::Event;
 use std::collections::BTreeSet;

@@ -2,8 +2,8 @@
 
 use crate::erasure::{erasure, history, record, verify};
 use crate::harness::{self, Clients, Harness, ask, choice, config, consent, contains, fact, files_below};
-use sayso::cli::daemon::Daemon;
 use sayso::clock::{Clock, SystemClock};
+use sayso::daemon::Daemon;
 use sayso::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
 use sayso::proto::{
     self, ConsentDecision, ErasureScope, Ground, Reason, RequestKind, RequestState, RetentionClass, Role,

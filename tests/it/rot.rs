@@ -370,10 +370,7 @@ async fn fsck_names_what_is_damaged_and_what_is_intact() {
     assert_eq!(text.status.code(), Some(4));
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains(&format!("DAMAGED position {position}")), "{text}");
-    assert!(
-        sayso::cli::daemon::Daemon::start(&harness::config(dir.path())).await.is_err(),
-        "the daemon refuses"
-    );
+    assert!(sayso::daemon::Daemon::start(&harness::config(dir.path())).await.is_err(), "the daemon refuses");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use sayso::api::{
 use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
-use sayso::domain::holdings::FactLimits;
+use sayso::domain::recorder_usage::FactLimits;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::proto::{self, Role};

@@ -617,7 +617,7 @@ async fn bytes(harness: &Harness, histories: &Histories) -> Rows {
 pub async fn house(dir: tempfile::TempDir, differences_allowed: bool) -> Harness {
     let mut config = harness::config(dir.path());
     config.report.differences_allowed = differences_allowed;
-    let daemon = sayso::cli::daemon::Daemon::start(&config).await.unwrap();
+    let daemon = sayso::daemon::Daemon::start(&config).await.unwrap();
     Harness { dir, daemon }
 }
 
@@ -698,7 +698,7 @@ async fn shows_itself(harness: &Harness, report: &proto::TransparencyReport) {
 
 fn the_command_writes_pages(harness: &Harness) {
     let (from, to) = period();
-    let day = |time: prost_types::Timestamp| sayso::domain::explain::time(time.seconds as u64 * 1000);
+    let day = |time: prost_types::Timestamp| sayso::domain::wording::time(time.seconds as u64 * 1000);
     let page = harness.dir.path().join("report.html");
     let (from, to, file) = (day(from), day(to), page.to_str().unwrap());
     let command = ["--json", "report", "--from", &from, "--to", &to, "--k", "5", "-o", file];

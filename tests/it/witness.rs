@@ -2,8 +2,8 @@
 //! found out; and nobody waits for a witness that is down.
 
 use crate::harness::{self, Clients, Harness, fact, json, sayso, stdout};
-use sayso::cli::daemon::Daemon;
 use sayso::config::{Config, WitnessConfig};
+use sayso::daemon::Daemon;
 use sayso::proto::{self, Role};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::witness::{WitnessKey, cosignatures};

@@ -4,7 +4,7 @@ use super::catalogue::FIGURES;
 use super::chart::{self, Bar, escape, number, prose};
 use super::figures::{Figure, FigureTable, Report, Status};
 use super::person::NOT_SAID;
-use crate::domain::explain;
+use crate::domain::wording;
 use std::fmt::Write;
 
 /// Style of every page of this room.
@@ -25,12 +25,12 @@ pub(super) fn head(title: &str) -> String {
 
 /// A date of UTC.
 pub(super) fn date(ms: u64) -> String {
-    explain::time(ms).chars().take(10).collect()
+    wording::time(ms).chars().take(10).collect()
 }
 
 /// To the minute, UTC.
 pub(super) fn minute(ms: u64) -> String {
-    let time: String = explain::time(ms).chars().take(16).collect();
+    let time: String = wording::time(ms).chars().take(16).collect();
     format!("{} UTC", time.replace('T', " "))
 }
 

@@ -7,9 +7,9 @@ use super::requests;
 use super::table::{Base, Counts};
 use super::values::GroupName;
 use crate::domain::attribute::Attribute;
+use crate::domain::description::UNKNOWN;
 use crate::domain::event::{Decision, Event, GrantIssued, GrantUsed, Recorded};
 use crate::domain::ids::EventId;
-use crate::domain::person::UNKNOWN;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Provenance, Reason, SignalKind, Tier};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -233,7 +233,7 @@ pub fn word(name: &str, prefix: &str) -> String {
 /// How a fact came to be held.
 #[must_use]
 pub fn provenance(provenance: Provenance) -> &'static str {
-    crate::domain::explain::provenance(provenance)
+    crate::domain::wording::provenance(provenance)
 }
 
 impl Walk {

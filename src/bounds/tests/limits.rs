@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::bounds::UNRECORDED;
-use crate::bounds::parse::{Pieces, Source, deadline, on_deep_stack};
-use crate::bounds::scan::{DEPTH_MAX, NESTING_MAX, TOKENS_MAX, pieces};
+use crate::bounds::policy_text::parse::{Pieces, Source, deadline, on_deep_stack};
+use crate::bounds::policy_text::scan::{DEPTH_MAX, NESTING_MAX, TOKENS_MAX, pieces};
 use cedar_policy::{Policy, PolicySet};
 use proptest::prelude::*;
 use sayso_proof::event::Reason;

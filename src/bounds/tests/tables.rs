@@ -1,7 +1,7 @@
 //! Each pack against its own table, and tables that say what is wrong.
 
 use super::*;
-use crate::bounds::table::Table;
+use crate::bounds::pack_tests::table::Table;
 use crate::bounds::{Outcome, shipped, tier, try_pack};
 
 #[test]

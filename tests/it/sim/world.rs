@@ -5,7 +5,7 @@ use super::machine::{FaultyCustody, Stores};
 use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys, UseLimits};
 use sayso::clock::{Clock, ClockLimits, LedgerClock};
 use sayso::domain::attribute::InferenceTerms;
-use sayso::domain::holdings::FactLimits;
+use sayso::domain::recorder_usage::FactLimits;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys, Turns};
 use sayso::store::faulty::{Fault, Power};

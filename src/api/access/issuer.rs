@@ -1,0 +1,211 @@
+//! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
+
+use crate::api::access::credential::{
+    CredentialError, Guard, LEEWAY_S, caller_named, header_of, role_from_name,
+};
+use crate::api::access::jwks;
+use crate::api::access::jwks::{Keys, TrustedKey};
+use crate::api::access::token_cache::{Remembered, TokenDigest, Verified, digest_of};
+use crate::app::Caller;
+use crate::clock::{SharedClock, Stopwatch};
+use jsonwebtoken::Validation;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// What callers are told when the issuer has not been heard of for too long.
+const TOO_OLD: &str =
+    "the keys of the token's issuer are too old to be trusted; call again once the daemon has new ones";
+
+/// What a token must say.
+#[derive(Clone, Debug)]
+pub struct TokenRules {
+    /// Its `iss`.
+    pub issuer: String,
+    /// One of its `aud`.
+    pub audience: String,
+    /// Its `controller`.
+    pub controller: String,
+    /// How long the issuer's keys are trusted after they were fetched, milliseconds.
+    pub stale_ms_max: u64,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    controller: String,
+    role: String,
+    sub: String,
+    exp: u64,
+    #[serde(default)]
+    nbf: u64,
+}
+
+/// Checks tokens of one issuer.
+pub struct Tokens {
+    rules: TokenRules,
+    clock: SharedClock,
+    /// Owned by [`Tokens::replace_keys`]: digest of the JWKS, and its keys by id.
+    keys: RwLock<([u8; 32], Keys)>,
+    /// Owned by [`Tokens::replace_keys`].
+    fetched: Fetched,
+    /// Emptied when keys change.
+    remembered: Remembered<Verified>,
+}
+
+/// When the keys were fetched, by the clock and by what no change of the clock can move.
+struct Fetched {
+    at_ms: AtomicU64,
+    /// Milliseconds after `since`; before it where keys are older than this process.
+    steady_ms: AtomicI64,
+    since: Stopwatch,
+}
+
+impl Fetched {
+    fn steady_now_ms(&self) -> i64 {
+        i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn set(&self, at_ms: u64, age_ms: u64) {
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        self.at_ms.store(at_ms, Ordering::Relaxed);
+        self.steady_ms.store(self.steady_now_ms().saturating_sub(age_ms), Ordering::Relaxed);
+    }
+
+    /// The longer one: a clock that is set back makes no key younger.
+    fn age_ms(&self, now_ms: u64) -> u64 {
+        let by_clock = now_ms.saturating_sub(self.at_ms.load(Ordering::Relaxed));
+        let steady = self.steady_now_ms().saturating_sub(self.steady_ms.load(Ordering::Relaxed));
+        by_clock.max(u64::try_from(steady).unwrap_or(0))
+    }
+}
+
+impl Tokens {
+    /// An issuer without keys: nobody gets in until [`Tokens::replace_keys`].
+    #[must_use]
+    pub fn new(rules: TokenRules, clock: SharedClock) -> Self {
+        let fetched =
+            Fetched { at_ms: AtomicU64::new(0), steady_ms: AtomicI64::new(0), since: Stopwatch::start() };
+        Self { rules, clock, keys: RwLock::default(), fetched, remembered: Remembered::default() }
+    }
+
+    /// Takes a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix epoch, not in the future) as the issuer's
+    /// keys; what it no longer has is trusted no longer. True where it differs from the one before. A set without a key that
+    /// can be used trusts nobody. Keys for anything but EdDSA, ES256 and RS256 signatures are left out.
+    ///
+    /// # Errors
+    /// It is no JWKS, or beyond a limit: the keys before stay, as old as they are.
+    pub fn replace_keys(&self, jwks: &[u8], fetched_ms: u64) -> Result<bool, CredentialError> {
+        let digest: [u8; 32] = Sha256::digest(jwks).into();
+        let age_ms = self.clock.now_ms().saturating_sub(fetched_ms);
+        if self.current().0 == digest {
+            self.fetched.set(fetched_ms, age_ms);
+            return Ok(false);
+        }
+        let read = jwks::read(jwks)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *keys = (digest, read);
+        self.fetched.set(fetched_ms, age_ms);
+        self.remembered.clear();
+        Ok(true)
+    }
+
+    /// How many keys are trusted now, and how long ago they were fetched, milliseconds.
+    #[must_use]
+    pub fn standing(&self) -> (usize, u64) {
+        let now_ms = self.clock.now_ms();
+        let count = if self.are_fresh(now_ms) { self.current().1.len() } else { 0 };
+        (count, self.fetched.age_ms(now_ms))
+    }
+
+    /// Whether the issuer still stands by a key.
+    ///
+    /// # Errors
+    /// It does not, or has not been heard of for too long.
+    pub(crate) fn trusts(&self, key: &TrustedKey) -> Result<(), CredentialError> {
+        if !self.are_fresh(self.clock.now_ms()) {
+            return Err(CredentialError::Lapsed(TOO_OLD));
+        }
+        if self.current().1.get(&key.id).is_some_and(|now| now.thumbprint == key.thumbprint) {
+            return Ok(());
+        }
+        let message = "the key of the token is trusted no longer; get a new token and call again";
+        Err(CredentialError::Lapsed(message))
+    }
+
+    fn are_fresh(&self, now_ms: u64) -> bool {
+        self.fetched.age_ms(now_ms) <= self.rules.stale_ms_max
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, ([u8; 32], Keys)> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The caller behind a token.
+    ///
+    /// # Errors
+    /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another algorithm than
+    /// its key is for, or the signature does not hold.
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
+        let digest = digest_of(token);
+        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        known.map(|verified| verified.caller)
+    }
+
+    /// What is known of a token that was verified before, with a key that is trusted still, and has not expired.
+    pub(crate) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+        let now_ms = self.clock.now_ms();
+        self.remembered.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))
+    }
+
+    pub(crate) fn verified(
+        &self,
+        token: &str,
+        digest: TokenDigest,
+        guard: Guard<'_>,
+    ) -> Result<Verified, CredentialError> {
+        // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
+        let keys = self.current();
+        let (now_ms, latest_ms) = (self.clock.now_ms(), self.clock.latest_ms());
+        // No fault of the token's, so not counted as one.
+        if !self.are_fresh(now_ms) {
+            return Err(CredentialError::Lapsed(TOO_OLD));
+        }
+        let verified = guard.verify(|| self.verify(token, &keys.1, (now_ms / 1_000, latest_ms / 1_000)))?;
+        self.remembered.put(digest, verified.clone());
+        Ok(verified)
+    }
+
+    fn verify(
+        &self,
+        token: &str,
+        keys: &Keys,
+        (now_s, latest_s): (u64, u64),
+    ) -> Result<Verified, CredentialError> {
+        let invalid = CredentialError::Invalid;
+        let header = header_of(token)?;
+        let key = header.kid.and_then(|kid| keys.get(&kid));
+        let key = key.ok_or(invalid("its key is not known; get a new token"))?;
+        let mut validation = Validation::new(key.algorithm);
+        validation.set_issuer(&[&self.rules.issuer]);
+        validation.set_audience(&[&self.rules.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // Times are checked below, against the injected clock.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
+        let claims = claims.map_err(|_| invalid("malformed, or not from this issuer"))?.claims;
+        if claims.exp <= now_s {
+            return Err(invalid("expired; get a new token"));
+        }
+        if claims.nbf > latest_s.saturating_add(LEEWAY_S) {
+            return Err(invalid("not valid yet"));
+        }
+        if claims.controller != self.rules.controller {
+            return Err(CredentialError::Elsewhere);
+        }
+        let claim = role_from_name(&claims.role).ok_or(invalid("unknown role"))?;
+        let caller = Arc::new(caller_named(claim, claims.sub)?);
+        Ok(Verified { caller, expires_s: claims.exp, key: Some(Arc::clone(key)) })
+    }
+}

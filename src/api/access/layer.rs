@@ -1,0 +1,383 @@
+//! At the door of every call: who is it, and may this role call this method. Every answer carries a request id, which
+//! joins the log lines of the call.
+
+use crate::api::access::credential::{CredentialError, Credentials};
+use crate::api::access::decompress::Encoding;
+use crate::api::access::lifetime::Watched;
+use crate::api::access::methods::{Method, Methods};
+use crate::api::access::quota::{Admission, Calls};
+use crate::api::access::request_body::{Intake, RequestBody, Terms};
+use crate::api::access::response_body::Held;
+use crate::api::{Access, ApiOptions, status};
+use crate::app::Caller;
+use crate::clock::Stopwatch;
+use crate::telemetry::{CallName, InCall, end_call, join_trace, metrics};
+use crate::tls::Peer;
+use sayso_proof::event::Role;
+use std::any::Any;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::codegen::{BoxFuture, Service};
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower::Layer;
+use tracing::{Instrument, Span};
+
+/// How long a stream of requests may outlive its answer.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// The header that brings the request id back.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Stands in front of every service.
+#[derive(Clone)]
+pub struct Door {
+    credentials: Arc<Credentials>,
+    methods: Arc<Methods>,
+    ids: Arc<RequestIds>,
+    calls: Arc<Calls>,
+    /// The services of each controller, by its number.
+    behind: Arc<[Routes]>,
+    answer_max: Duration,
+    message_bytes_max: usize,
+}
+
+/// A call that was let in.
+struct Admitted {
+    admission: Admission,
+    /// What is kept of its request.
+    intake: Arc<Intake>,
+    /// None where nobody needs to say who they are.
+    known: Option<Known>,
+}
+
+/// Who was let in, to which services.
+struct Known {
+    caller: Arc<Caller>,
+    behind: Routes,
+    /// Whether the credential still counts, where the call goes on.
+    watched: Watched,
+}
+
+impl Admitted {
+    fn new(admission: Admission, known: Option<Known>) -> Self {
+        let intake = Intake::new(admission.counted());
+        Self { admission, intake, known }
+    }
+}
+
+impl Door {
+    /// A door that lets in whom the table says, each to their controller's services, and as often as is allowed.
+    pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
+        let Access { credentials, table } = access;
+        let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
+        let (calls, methods) = (Arc::new(Calls::new(options.calls)), Arc::new(Methods::new(&table)));
+        let ids = Arc::default();
+        Self { credentials, methods, ids, calls, behind, answer_max, message_bytes_max }
+    }
+
+    /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
+    fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Admitted, Status> {
+        if method.permitted.to(Role::Unspecified) {
+            let from = request.extensions().get::<Peer>().and_then(|peer| peer.from);
+            return Ok(Admitted::new(self.calls.enter_open(from)?, None));
+        }
+        let header = request.headers().get("authorization").map(HeaderValue::to_str);
+        let bearer = match header {
+            None => None,
+            Some(Ok(value)) => {
+                Some(value.strip_prefix("Bearer ").ok_or(CredentialError::Missing).map_err(refused)?)
+            }
+            Some(Err(_)) => return Err(refused(CredentialError::Missing)),
+        };
+        let line = request.extensions().get::<Peer>().map(|peer| &peer.line);
+        let found = self.credentials.caller(bearer, request.extensions());
+        match (line, &found) {
+            (Some(line), Ok(_)) => line.let_in(),
+            (Some(line), Err(CredentialError::TooMany(_))) => line.give_up(),
+            _ => {}
+        }
+        let (number, caller, watched) = found.map_err(refused)?;
+        if !method.is_open_in_doubt && watched.is_in_doubt() {
+            return Err(refused(CredentialError::InDoubt));
+        }
+        let permitted =
+            method.permitted.to(caller.role) || caller.channel && method.permitted.to(Role::Channel);
+        let behind = self.behind.get(number).filter(|_| permitted);
+        let behind = behind.ok_or_else(status::forbidden)?.clone();
+        let admission = self.calls.enter(number, &caller, method.purpose)?;
+        Ok(Admitted::new(admission, Some(Known { caller, behind, watched })))
+    }
+
+    /// The request as the services see it: nothing of its body comes through that is not counted and within limits.
+    fn guard(
+        &self,
+        request: Request<Body>,
+        method: &Method,
+        intake: &Arc<Intake>,
+        watched: Option<Watched>,
+        ends: Option<Duration>,
+    ) -> Request<Body> {
+        let terms = Terms {
+            shape: method.shape,
+            message_bytes_max: self.message_bytes_max,
+            encoding: Encoding::of(request.headers()),
+            is_stream: method.takes_a_stream,
+            whole_within: self.answer_max,
+            watched,
+            ends: ends.map(|after| Box::pin(tokio::time::sleep(after))),
+        };
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, Arc::clone(intake), terms)));
+        if method.takes_a_stream {
+            request.extensions_mut().insert(Arc::clone(intake));
+        }
+        request
+    }
+}
+
+/// Makes request ids: 64 bits in hexadecimal, that nobody can tell from random ones. Never the caller's: what callers send
+/// may be about somebody.
+#[derive(Default)]
+struct RequestIds {
+    /// With a key that the process drew at random: no call has to ask the system for randomness.
+    hasher: RandomState,
+    made: AtomicU64,
+}
+
+impl RequestIds {
+    fn next(&self) -> Arc<str> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; 16];
+        let id = self.hasher.hash_one(number).to_be_bytes();
+        let _always_fits = hex::encode_to_slice(id, &mut digits);
+        str::from_utf8(&digits).unwrap_or_default().into()
+    }
+}
+
+fn refused(error: CredentialError) -> Status {
+    status::of_credential(&error)
+}
+
+impl<S> Layer<S> for Door {
+    type Service = Behind<S>;
+    fn layer(&self, inner: S) -> Behind<S> {
+        Behind { inner, door: self.clone() }
+    }
+}
+
+/// What stands behind the door.
+#[derive(Clone)]
+pub struct Behind<S> {
+    inner: S,
+    door: Door,
+}
+
+impl<S> Service<Request<Body>> for Behind<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = InCall<BoxFuture<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let watch = Stopwatch::start();
+        let method = Arc::clone(self.door.methods.of_path(request.uri().path()));
+        let id = self.door.ids.next();
+        // For traces alone, so below every level that lines are written at: nothing is made where nobody collects them.
+        let span = tracing::trace_span!("call", request = %id, method = %method.name);
+        if !span.is_disabled() {
+            join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
+        }
+        let admitted = self.door.admit(&request, &method);
+        // What is kept of one request counts until all work for it is done; of a stream, each message does by itself.
+        let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
+        let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
+        let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
+        let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name), kept };
+        let door = self.door.clone();
+        // The one that said it was ready is the one to be called.
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let answering = async move {
+            let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
+            let asked = deadline_of(request.headers());
+            let last = asked.map_or(door.answer_max, |asked| asked.min(door.answer_max));
+            // Until when a stream may go on: until its caller's deadline, if there is one; without a credential, also
+            // until ours.
+            let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
+            let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
+            // The answer says so first.
+            let ends = until.filter(|_| method.takes_a_stream).map(|until| until.saturating_add(AFTERWARDS));
+            let (answer, admission, watched) = match admitted {
+                Err(status) => (Ok(status.into_http()), None, None),
+                Ok(Admitted { admission, intake, known: None }) => {
+                    let request = door.guard(request, &method, &intake, None, ends);
+                    let answer = pin!(within(last, async { inner.call(request).await }));
+                    (Caught(answer).await, Some(admission), None)
+                }
+                Ok(Admitted { admission, intake, known: Some(Known { caller, mut behind, watched }) }) => {
+                    // Whoever reads a stream of requests answers what was taken before it ends.
+                    let (asking, answering) =
+                        if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
+                    let mut request = door.guard(request, &method, &intake, asking, ends);
+                    request.extensions_mut().insert(caller);
+                    let answer = pin!(within(last, async { behind.call(request).await }));
+                    (Caught(answer).await, Some(admission), answering)
+                }
+            };
+            let mut answer = answer.unwrap_or_else(|Panicked| {
+                metrics().panicked();
+                Status::internal("internal error").into_http()
+            });
+            identify(&mut answer, &id);
+            let took = watch.elapsed();
+            note(&method, code_of(&answer), took);
+            // Its call counts until then.
+            let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
+            Ok(answer.map(|body| Body::new(Held::new(body, admission, intake, watched, call, rest))))
+        };
+        InCall::new(name, Box::pin(answering.instrument(span)))
+    }
+}
+
+/// Puts the request id into an answer.
+fn identify(answer: &mut Response<Body>, id: &str) {
+    if let Ok(mut id) = HeaderValue::from_str(id) {
+        // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
+        id.set_sensitive(true);
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
+/// Tells traces, metrics and the log how a call was answered.
+fn note(method: &Method, code: Code, took: Duration) {
+    let span = Span::current();
+    if !span.is_disabled() {
+        end_call(&span, code.into(), is_our_fault(code));
+    }
+    let code = name_of(code);
+    method.meter.answered(code, took);
+    tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
+}
+
+/// Ends a call that has no answer in time. What it wrote, or is writing, is not undone.
+async fn within<F>(last: Duration, answer: F) -> Result<Response<Body>, Infallible>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    let late =
+        |_| Ok(Status::deadline_exceeded("no answer in time; what was begun may still be done").into_http());
+    tokio::time::timeout(last, answer).await.unwrap_or_else(late)
+}
+
+/// What `grpc-timeout` says (gRPC over HTTP2, Requests): up to eight digits and a unit. Nothing where it says nothing that
+/// can be understood.
+fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let fits = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| fits)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3_600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// A call panicked; the hook has logged where.
+struct Panicked;
+
+/// Ends in [`Panicked`] where what it wraps panics, so that the connection and its other calls live on.
+struct Caught<'a, F>(Pin<&'a mut F>);
+
+impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<'_, F> {
+    type Output = Result<T, Panicked>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(Ok(answer)),
+            Ok(Poll::Ready(Err(never))) => match never {},
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}
+
+/// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
+fn code_of(answer: &Response<Body>) -> Code {
+    answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// Codes that make a server's span an error (OpenTelemetry semantic conventions for gRPC).
+fn is_our_fault(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
+}
+
+fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The caller that the door let in.
+///
+/// # Errors
+/// The service does not stand behind the door.
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Status> {
+    request.extensions().get::<Arc<Caller>>().cloned().ok_or_else(status::forbidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            deadline_of(&headers)
+        };
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!((read("7u"), read("1n")), (Some(Duration::from_micros(7)), Some(Duration::from_nanos(1))));
+        for bad in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Who may call: credentials, roles, quotas and limits on the bytes of each request, checked before a handler runs.
+
+pub(crate) mod byte_budget;
+pub(crate) mod credential;
+pub(crate) mod decompress;
+pub(crate) mod issuer;
+pub(crate) mod jwks;
+pub(crate) mod layer;
+pub(crate) mod lifetime;
+pub(crate) mod message_limits;
+pub(crate) mod method_names;
+pub(crate) mod methods;
+pub(crate) mod quota;
+pub(crate) mod request_body;
+pub(crate) mod response_body;
+pub(crate) mod throttle;
+pub(crate) mod token_cache;

@@ -1,0 +1,353 @@
+//! Bodies of requests: messages come out whole, decompressed, counted, and within the limits of their method, or the call
+//! ends here. Nothing is decoded, and no handler sees a byte, before that.
+
+use crate::api::access::byte_budget::Counted;
+use crate::api::access::decompress::Encoding;
+use crate::api::access::lifetime::Watched;
+use crate::api::access::message_limits;
+use crate::api::access::message_limits::Shape;
+use crate::api::status;
+use http_body::{Frame, SizeHint};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Body as HttpBody, Bytes};
+
+/// Of a message on the wire: whether it is compressed, and its length (gRPC over HTTP2, Length-Prefixed-Message).
+const HEADER_BYTES: usize = 5;
+
+/// Bytes of a message that are kept together while it comes.
+const PIECE_BYTES: usize = 16 << 10;
+/// How often a stream that waits for room looks for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is kept of a request: its bytes count until this is dropped. Shared by the body and whoever works on the request.
+#[derive(Debug)]
+pub struct Intake {
+    counted: Mutex<Counted>,
+    /// Of a stream: what each message is, in order, for whoever takes it.
+    messages: Mutex<VecDeque<Taken>>,
+}
+
+/// One message of a stream: its bytes count until this is dropped.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its bytes.
+    pub counted: Counted,
+    /// Why it was left out; only its numbers were handed on then.
+    pub refused: Option<Status>,
+}
+
+impl Intake {
+    /// For a request of which nothing is here yet.
+    #[must_use]
+    pub fn new(counted: Counted) -> Arc<Self> {
+        Arc::new(Self { counted: Mutex::new(counted), messages: Mutex::default() })
+    }
+
+    /// What goes with the next message of a stream.
+    pub fn take(&self) -> Option<Taken> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request has to keep to.
+pub struct Terms {
+    /// What its messages may hold.
+    pub shape: &'static Shape,
+    /// Bytes of one message, decompressed.
+    pub message_bytes_max: usize,
+    /// How its messages are compressed, where they are.
+    pub encoding: Option<Encoding>,
+    /// There are many, and a bad one among them is answered like the others.
+    pub is_stream: bool,
+    /// How long one message of a stream may take to come.
+    pub whole_within: Duration,
+    /// Of a stream: it ends with the caller's credential.
+    pub watched: Option<Watched>,
+    /// Of a stream: it ends then.
+    pub ends: Option<Pin<Box<Sleep>>>,
+}
+
+/// A request's body.
+pub struct RequestBody {
+    body: Body,
+    intake: Arc<Intake>,
+    terms: Terms,
+    /// The beginning of a message whose end is not here yet, and until when it has to be.
+    partial: Partial,
+    due: Option<Pin<Box<Sleep>>>,
+    /// What comes after it.
+    chunk: Bytes,
+    /// More than there is room for, and when to look again: nothing else is read meanwhile.
+    waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
+    has_begun: bool,
+    is_over: bool,
+}
+
+impl RequestBody {
+    /// Reads `body` and counts it with `intake`.
+    #[must_use]
+    pub fn new(body: Body, intake: Arc<Intake>, terms: Terms) -> Self {
+        let (partial, chunk, waiting, due) = (Partial::default(), Bytes::new(), None, None);
+        Self { body, intake, terms, partial, due, chunk, waiting, has_begun: false, is_over: false }
+    }
+
+    /// Whether the stream may go on.
+    fn may_go_on(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
+        if let Some(watched) = &mut self.terms.watched {
+            watched.poll(context)?;
+        }
+        let timers = [&mut self.terms.ends, &mut self.due];
+        let mut timers = timers.into_iter().flatten();
+        if timers.any(|timer| timer.as_mut().poll(context).is_ready()) {
+            return Err(Status::deadline_exceeded("the call's deadline has passed"));
+        }
+        Ok(())
+    }
+
+    /// The next message with its header, as the service is to see it; none where its end is not here yet.
+    fn message(&mut self) -> Result<Option<Bytes>, Status> {
+        self.gather(HEADER_BYTES);
+        let first = if self.partial.is_empty() { &self.chunk[..] } else { self.partial.first() };
+        let Some((header, _)) = first.split_first_chunk::<HEADER_BYTES>() else {
+            self.begin_partial(HEADER_BYTES);
+            return Ok(None);
+        };
+        let [flag, length @ ..] = *header;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if self.has_begun && !self.terms.is_stream {
+            return Err(status::invalid("request", "must be one message"));
+        }
+        let most = self.bytes_max();
+        // Before anything of it is kept.
+        if length > most {
+            return Err(status::invalid("request", &format!("must have at most {most} bytes")));
+        }
+        let whole = HEADER_BYTES.saturating_add(length);
+        self.gather(whole);
+        let framed = if self.partial.is_empty() {
+            if self.chunk.len() < whole {
+                self.begin_partial(whole);
+                return Ok(None);
+            }
+            self.chunk.split_to(whole)
+        } else if self.partial.bytes < whole {
+            return Ok(None);
+        } else {
+            self.due = None;
+            std::mem::take(&mut self.partial).join()
+        };
+        self.has_begun = true;
+        let framed = match flag {
+            0 => framed,
+            1 => self.decompress(&framed)?,
+            _ => return Err(Status::internal("a message's first byte must be 0 or 1")),
+        };
+        self.checked(framed).map(Some)
+    }
+
+    /// Adds to what is there of a message that came in pieces, up to so many bytes.
+    fn gather(&mut self, whole: usize) {
+        if !self.partial.is_empty() {
+            self.partial.take(&mut self.chunk, whole);
+        }
+    }
+
+    /// Keeps the beginning of a message whose end is to come.
+    fn begin_partial(&mut self, whole: usize) {
+        self.partial.take(&mut self.chunk, whole);
+        if self.terms.is_stream && self.due.is_none() && !self.partial.is_empty() {
+            self.due = Some(Box::pin(tokio::time::sleep(self.terms.whole_within)));
+        }
+    }
+
+    /// Whether there was room for what came. A stream waits between two messages until there is, since what is under way
+    /// becomes less; in the midst of one it would wait for others who wait for it.
+    fn take(&mut self, data: Bytes) -> Result<(), Status> {
+        match self.intake.counted().add(data.len()) {
+            Ok(()) => self.chunk = data,
+            Err(_) if self.terms.is_stream && self.partial.is_empty() => {
+                self.waiting = Some((data, Box::pin(tokio::time::sleep(LOOK_AGAIN))));
+            }
+            Err(refused) => return Err(refused),
+        }
+        Ok(())
+    }
+
+    fn bytes_max(&self) -> usize {
+        let of_method = usize::try_from(self.terms.shape.bytes_max).unwrap_or(usize::MAX);
+        of_method.min(self.terms.message_bytes_max)
+    }
+
+    fn decompress(&mut self, framed: &Bytes) -> Result<Bytes, Status> {
+        let Some(encoding) = self.terms.encoding else {
+            return Err(Status::internal("a compressed message without `grpc-encoding`"));
+        };
+        let most = self.bytes_max();
+        let mut plain = vec![0; HEADER_BYTES];
+        let mut left = most;
+        let packed = framed.get(HEADER_BYTES..).unwrap_or_default();
+        encoding.decompress(packed, &mut plain, |bytes| {
+            left = left.checked_sub(bytes).ok_or_else(|| {
+                status::invalid("request", &format!("must have at most {most} bytes when decompressed"))
+            })?;
+            self.intake.counted().add(bytes)
+        })?;
+        self.intake.counted().subtract(packed.len());
+        let length = u32::try_from(most.saturating_sub(left)).unwrap_or(u32::MAX).to_be_bytes();
+        if let Some(place) = plain.get_mut(1..HEADER_BYTES) {
+            place.copy_from_slice(&length);
+        }
+        Ok(plain.into())
+    }
+
+    /// The message if it keeps to its limits. Of a stream's one that does not only the numbers, with the reason beside.
+    fn checked(&self, framed: Bytes) -> Result<Bytes, Status> {
+        let message = framed.get(HEADER_BYTES..).unwrap_or_default();
+        let checked = self.terms.shape.check(message);
+        if !self.terms.is_stream {
+            return checked.map(|()| framed);
+        }
+        let mut counted = self.intake.counted().split(framed.len());
+        let handed_on = match &checked {
+            Ok(()) => framed,
+            Err(_) => {
+                let numbers = message_limits::numbers_of(message);
+                counted.subtract(counted.bytes());
+                let length = u32::try_from(numbers.len()).unwrap_or(u32::MAX).to_be_bytes();
+                [&[0], &length[..], &numbers].concat().into()
+            }
+        };
+        let taken = Taken { counted, refused: checked.err() };
+        self.intake.messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(taken);
+        Ok(handed_on)
+    }
+
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Err(lapsed) = self.may_go_on(context) {
+            return Poll::Ready(Some(Err(lapsed)));
+        }
+        loop {
+            match self.message() {
+                Ok(Some(message)) => return Poll::Ready(Some(Ok(Frame::data(message)))),
+                Ok(None) => {}
+                Err(refused) => return Poll::Ready(Some(Err(refused))),
+            }
+            let data = match ready!(self.data(context)) {
+                Some(Ok(data)) => data,
+                None if !self.partial.is_empty() => {
+                    let torn = Status::internal("the request ended in the midst of a message");
+                    return Poll::Ready(Some(Err(torn)));
+                }
+                ended => return Poll::Ready(ended.map(|failed| failed.map(Frame::data))),
+            };
+            if let Err(refused) = self.take(data) {
+                return Poll::Ready(Some(Err(refused)));
+            }
+        }
+    }
+
+    /// The next bytes: those that wait for room, or what comes. Trailers say nothing to any service.
+    fn data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        if let Some((_, look)) = &mut self.waiting {
+            ready!(look.as_mut().poll(context));
+        }
+        if let Some((data, _)) = self.waiting.take() {
+            return Poll::Ready(Some(Ok(data)));
+        }
+        loop {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(failed)) => return Poll::Ready(Some(Err(failed))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The beginning of a message, in pieces that never move: what it takes of memory is what came of it, and a little.
+#[derive(Default)]
+struct Partial {
+    pieces: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Partial {
+    fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The first piece, which has the header.
+    fn first(&self) -> &[u8] {
+        self.pieces.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// Moves bytes from `chunk` until there are `whole`.
+    fn take(&mut self, chunk: &mut Bytes, whole: usize) {
+        while self.bytes < whole && !chunk.is_empty() {
+            let missing = whole - self.bytes;
+            let room = |piece: &Vec<u8>| piece.capacity() - piece.len();
+            if self.pieces.last().is_none_or(|last| room(last) == 0) {
+                // The header may come in pieces, too, and has to be in the first.
+                let bytes = missing.clamp(HEADER_BYTES, PIECE_BYTES);
+                self.pieces.push(Vec::with_capacity(bytes));
+            }
+            let Some(last) = self.pieces.last_mut() else { return };
+            let bytes = missing.min(room(last)).min(chunk.len());
+            last.extend_from_slice(&chunk.split_to(bytes));
+            self.bytes += bytes;
+        }
+    }
+
+    fn join(self) -> Bytes {
+        let mut whole = Vec::with_capacity(self.bytes);
+        self.pieces.into_iter().for_each(|piece| whole.extend_from_slice(&piece));
+        whole.into()
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let next = self.next(context);
+        if let Poll::Ready(None | Some(Err(_))) = &next {
+            // What is kept of it goes at once, also where somebody keeps the body.
+            self.is_over = true;
+            (self.partial, self.chunk, self.body) = (Partial::default(), Bytes::new(), Body::empty());
+            self.waiting = None;
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let is_empty = self.partial.is_empty() && self.chunk.is_empty() && self.waiting.is_none();
+        self.is_over || (is_empty && self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Of what comes out, which may be decompressed, nothing is known.
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,92 @@
+//! The receipt of one decision, with what makes it verify without trusting the ledger.
+
+use crate::app::error::AppError;
+use crate::app::log::stream::{Lane, for_each_event};
+use crate::app::{App, Rules};
+use crate::domain::consent::ConsentRecord;
+use crate::domain::event::Event;
+use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::profile::SubjectState;
+use crate::package::{Asked, Receipt, Signed};
+use sayso_proof::entry;
+use std::sync::Arc;
+
+impl App {
+    /// The receipt of a decision, by its event, or of the newest one: JSON-LD per ISO/IEC TS 27560:2023.
+    ///
+    /// # Errors
+    /// Nothing is held about the person, or there is no such decision of theirs; or the store.
+    pub async fn consent_receipt(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        event: Option<EventId>,
+    ) -> Result<(EventId, serde_json::Value), AppError> {
+        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let app = Arc::clone(self);
+        let making = tokio::task::spawn_blocking(move || {
+            let state = lane.read().state.clone();
+            let records = state.consents.records();
+            let record = match event {
+                Some(event) => records.iter().find(|record| record.event_id == event),
+                None => records.last(),
+            };
+            let record = record.ok_or(AppError::NotFound("consent"))?;
+            let asked = app.asked(&lane)?;
+            let receipt = app.make_receipt(&lane, &app.rules(), &state, &asked, record)?;
+            Ok((record.event_id, receipt))
+        });
+        let made = making.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))?;
+        // Whoever was erased meanwhile is as if never held.
+        made.map_err(
+            |error| if matches!(error, AppError::Erased) { AppError::NotFound("subject") } else { error },
+        )
+    }
+
+    fn asked(&self, lane: &Lane) -> Result<Vec<Asked>, AppError> {
+        let mut asked = Vec::new();
+        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+            if let Event::ConsentRequested(terms) = event.event {
+                asked.push(Asked {
+                    event_id: event.event_id,
+                    recorded_at_ms: event.recorded_at_ms,
+                    about_ms: event.about_ms,
+                    terms,
+                    actor: event.actor,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(asked)
+    }
+
+    /// The receipt of one of the person's decisions.
+    pub(crate) fn make_receipt(
+        &self,
+        lane: &Lane,
+        rules: &Rules,
+        state: &SubjectState,
+        asked: &[Asked],
+        record: &ConsentRecord,
+    ) -> Result<serde_json::Value, AppError> {
+        let bytes = self.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
+        let header = entry::parse_header(&bytes)?;
+        let key = lane.keys.event_key(header.version, &header.event_id)?;
+        let signed = Signed {
+            verifier_key: self.ledger.verifier_key().to_string(),
+            position: record.position,
+            proof: self.ledger.proof_text(record.position)?,
+            event_key: hex::encode(key.as_bytes()),
+        };
+        let receipt = Receipt {
+            controller: &self.controller,
+            pseudonym: &lane.keys.handle.to_string(),
+            record,
+            decisions: state.consents.records(),
+            asked,
+            vocabulary: &rules.vocabulary,
+            now_ms: self.now_ms(),
+            signed: &signed,
+        };
+        Ok(receipt.to_json())
+    }
+}

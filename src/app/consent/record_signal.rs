@@ -1,0 +1,77 @@
+//! Records objection, restriction, opt-out and pause, and their lifting.
+
+use crate::app::consent::record_consent::ConsentChanged;
+use crate::app::error::AppError;
+use crate::app::grants::invalidate::revoked_ids;
+use crate::app::log::append::{Begin, Pace};
+use crate::app::log::statement_rules;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{Event, SignalKind};
+use crate::domain::ids::SubjectId;
+use crate::domain::vocabulary;
+use std::sync::Arc;
+
+const INTERACTION_BYTES_MAX: usize = 128;
+
+/// A signal by a person.
+#[derive(Clone, Debug)]
+pub struct NewSignal {
+    /// What.
+    pub kind: SignalKind,
+    /// For which purposes; none: all.
+    pub purposes: Vec<String>,
+    /// Takes an earlier one back.
+    pub lift: bool,
+    /// Only of a pause: the one conversation that it is for; empty: everywhere. At most 128 bytes.
+    pub interaction: String,
+}
+
+impl App {
+    /// Records a signal and revokes the grants that it contradicts. A signal other than a pause that names a conversation is
+    /// recorded for all: a no is not refused for saying too much.
+    ///
+    /// # Errors
+    /// Out of bounds, a lifting that is not the caller's, erased, stale; or the store.
+    pub async fn record_signal(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        mut signal: NewSignal,
+        options: &WriteOptions,
+    ) -> Result<ConsentChanged, AppError> {
+        if signal.kind == SignalKind::Unspecified {
+            return Err(AppError::invalid("kind", "must say which signal"));
+        }
+        statement_rules::signal(caller, &signal)?;
+        if signal.kind != SignalKind::Pause && !signal.lift {
+            signal.interaction.clear();
+        }
+        if !is_text(&signal.interaction, 0, INTERACTION_BYTES_MAX) {
+            return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
+        }
+        if !signal.interaction.is_empty() && signal.kind != SignalKind::Pause {
+            return Err(AppError::invalid("interaction", "is for a pause only"));
+        }
+        let rules = self.rules();
+        if let Some(purpose) = signal.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
+            let near = rules.vocabulary.near_purposes(purpose);
+            return Err(AppError::invalid("purposes", vocabulary::unknown("purpose", &near)));
+        }
+        let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
+            Begin::Replayed(receipt, events) => {
+                return Ok(ConsentChanged {
+                    receipt,
+                    revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
+                });
+            }
+            Begin::Turn(turn) => turn,
+        };
+        statement_rules::lifts_no_signal(caller, &turn.lane.read().state, &signal)?;
+        let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
+        let event = Event::Signal { kind, purposes, lifted, interaction };
+        let planned = self.with_falls(&turn, vec![self.plan(event)]);
+        let written = self.commit(turn, planned).await?;
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
+    }
+}

@@ -1,0 +1,206 @@
+//! What services build from what they were granted: it may be used for what its sources may, and falls with them.
+
+use crate::app::error::AppError;
+use crate::app::log::append::{Begin, Pace, Receipt, Turn};
+use crate::app::profile::paging::Room;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
+use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::profile::Issued;
+use crate::domain::rights::Artifact;
+use sayso_proof::event::{ArtifactKind, Role};
+use std::ops::Bound;
+use std::sync::Arc;
+
+const NAME_BYTES_MAX: usize = 128;
+const DAY_MS: u64 = 86_400_000;
+const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
+const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
+/// What an artefact takes in an answer beside its texts, and each of its sources, bytes.
+const ARTIFACT_BYTES: usize = 128;
+const SOURCE_BYTES: usize = 38;
+
+/// What a service built.
+#[derive(Clone, Debug)]
+pub struct NewArtifact {
+    /// The caller's grant that it was built under.
+    pub grant: GrantId,
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// The service's own name for it, at most 128 bytes.
+    pub name: String,
+    /// Keys of granted attributes that went in; none: all of them.
+    pub sources: Vec<String>,
+    /// How long it may be used, milliseconds: 1 minute to 400 days; none: 90 days.
+    pub ttl_ms: Option<u64>,
+}
+
+/// An artifact that was registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its id.
+    pub id: GrantId,
+    /// From then on it must not be used, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// The event.
+    pub receipt: Receipt,
+}
+
+/// An artefact and how it stands.
+#[derive(Clone, Debug)]
+pub struct ArtifactStanding {
+    /// As it was registered.
+    pub artifact: Artifact,
+    /// Its recipient has said that it is gone.
+    pub acknowledged: bool,
+    /// Why it must not be used any more; none: it stands.
+    pub ended: Option<Reason>,
+}
+
+/// Some artefacts.
+#[derive(Clone, Debug, Default)]
+pub struct ArtifactPage {
+    /// The artefacts.
+    pub artifacts: Vec<ArtifactStanding>,
+    /// The last of them, to go on after; none at the end.
+    pub next: Option<EventId>,
+}
+
+impl App {
+    /// Registers an artifact under a grant that stands.
+    ///
+    /// # Errors
+    /// No such grant of the caller's, one that does not stand, a key that it does not hold, out of bounds, as many artifacts as
+    /// the caller may have about this person; or the store.
+    pub async fn register_artifact(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewArtifact,
+        options: &WriteOptions,
+    ) -> Result<Registered, AppError> {
+        if new.kind == ArtifactKind::Unspecified {
+            return Err(AppError::invalid("kind", "must be embedding, adapter, cache or summary"));
+        }
+        if !is_text(&new.name, 0, NAME_BYTES_MAX) {
+            return Err(AppError::invalid("name", "must have at most 128 bytes"));
+        }
+        let ttl_ms = new.ttl_ms.unwrap_or(TTL_DEFAULT_MS);
+        if !TTL_MS.contains(&ttl_ms) {
+            return Err(AppError::invalid("ttl", "must be 1 minute to 400 days"));
+        }
+        let found = self.find_grant(caller, &new.grant).await?;
+        if self.standing(&found, &new.grant)?.1 != caller.name {
+            return Err(AppError::NotFound("grant"));
+        }
+        let (lane, event, about_ms) = (Arc::clone(&found.lane), found.event, self.about(options)?);
+        let turn = match self.begin_in(lane, caller, options, about_ms, Pace::Shared).await? {
+            Begin::Turn(turn) => turn,
+            Begin::Replayed(receipt, events) => {
+                return registered(events.first(), receipt);
+            }
+        };
+        // As it stands now that it is this write's turn: nothing is built on what has fallen.
+        let standing = self.standing(&found, &new.grant)?.0;
+        if standing.reason == Some(Reason::ClockSkewed) {
+            return Err(AppError::ClockSkewed);
+        }
+        if !standing.stands {
+            return Err(AppError::Precondition("the grant does not stand"));
+        }
+        self.check_artifacts(&turn)?;
+        let issued = turn.lane.read().state.grants.get(&event).map(|grant| grant.issued.clone());
+        let issued = issued.ok_or(AppError::NotFound("grant"))?;
+        let artifact = ArtifactRegistered {
+            recipient: caller.name.clone(),
+            kind: new.kind.into(),
+            sources: sources(&issued, &new.sources)?,
+            name: new.name,
+            grant: event.0.to_vec(),
+            purpose: issued.purpose,
+            expires_at_ms: turn.now_ms.saturating_add(ttl_ms),
+        };
+        let planned = vec![self.plan(Event::ArtifactRegistered(artifact))];
+        let written = self.commit(turn, planned).await?;
+        registered(written.events.first(), written.receipt)
+    }
+
+    /// That the caller may have another artifact about this person.
+    fn check_artifacts(&self, turn: &Turn) -> Result<(), AppError> {
+        let now = turn.lane.read();
+        let own = now.state.rights.artifacts.values().filter(|artifact| {
+            artifact.registered.recipient == turn.caller.name && artifact.ended_at(turn.now_ms).is_none()
+        });
+        let open = own.count();
+        if open < self.use_limits.artifacts_max {
+            return Ok(());
+        }
+        Err(AppError::LimitReached { what: "artifacts", open })
+    }
+
+    /// Artefacts built from what is held about a person, those after one, no more than one answer holds; a service sees
+    /// its own.
+    ///
+    /// # Errors
+    /// Nothing is held about the person; or the store.
+    pub async fn list_artifacts(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        after: Option<EventId>,
+    ) -> Result<ArtifactPage, AppError> {
+        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let own = |artifact: &Artifact| {
+            caller.role != Role::Service || artifact.registered.recipient == caller.name
+        };
+        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.now_ms());
+        let mut shown = Vec::new();
+        {
+            let now = lane.read();
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let later = now.state.rights.artifacts.range((from, Bound::Unbounded));
+            for (event, artifact) in later.filter(|(_, artifact)| own(artifact)) {
+                if !room.take(bytes(artifact)) {
+                    page.next = shown.last().map(|(event, _)| *event);
+                    break;
+                }
+                shown.push((*event, artifact.clone()));
+            }
+        }
+        for (_, artifact) in shown {
+            let acknowledged = match artifact.invalidated {
+                Some((_, position)) => self.has_acknowledged(&artifact.registered.recipient, position)?,
+                None => false,
+            };
+            let ended = artifact.ended_at(now_ms);
+            page.artifacts.push(ArtifactStanding { artifact, acknowledged, ended });
+        }
+        Ok(page)
+    }
+}
+
+fn registered(event: Option<&Recorded>, receipt: Receipt) -> Result<Registered, AppError> {
+    let Some((event, Event::ArtifactRegistered(of))) = event.map(|event| (event, &event.event)) else {
+        return Err(AppError::KeyReused);
+    };
+    let id = GrantId::new(event.position, &event.event_id);
+    Ok(Registered { id, expires_at_ms: of.expires_at_ms, receipt })
+}
+
+/// What it takes in an answer, about.
+fn bytes(artifact: &Artifact) -> usize {
+    let of = &artifact.registered;
+    let texts = [of.recipient.len(), of.name.len(), of.purpose.len()];
+    let sources = of.sources.len().saturating_mul(SOURCE_BYTES);
+    texts.into_iter().chain([sources]).fold(ARTIFACT_BYTES, usize::saturating_add)
+}
+
+/// Event ids of the granted attributes with these keys; none named: all.
+fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<Vec<u8>>, AppError> {
+    let known = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
+    if issued.allowed.is_empty() || !keys.iter().all(known) {
+        return Err(AppError::invalid("sources", "must name keys that the grant allows"));
+    }
+    let named = issued.allowed.iter().filter(|cited| keys.is_empty() || keys.contains(&cited.key));
+    Ok(named.map(|cited| cited.attribute.clone()).collect())
+}

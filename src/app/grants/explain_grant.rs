@@ -1,0 +1,434 @@
+//! The lineage of one personalised reply: on whose say-so the model knew this, and used it.
+
+use crate::app::error::AppError;
+use crate::app::grants::check_grant::Standing;
+use crate::app::grants::explain_refusal::{refusal, who};
+use crate::app::log::stream::for_each_event;
+use crate::app::{App, Caller};
+use crate::domain::consent::Terms;
+use crate::domain::event::{Actor, Decision, Event, GrantIssued, Recorded};
+use crate::domain::ids::{EventId, GrantId};
+use crate::domain::profile::HeldAttribute;
+use crate::domain::wording;
+use sayso_proof::event::{Provenance, Role, WithheldClass};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
+
+/// Bytes of the reports that are shown, and what one takes beside its texts; in the answer and in its words.
+const USES_BYTES_MAX: usize = 256 << 10;
+const USE_BYTES: usize = 64;
+
+/// An attribute that a grant allowed, and what has become of it.
+#[derive(Clone, Debug)]
+pub struct ExplainedAttribute {
+    /// As it was recorded.
+    pub held: HeldAttribute,
+    /// The consent event that allowed it.
+    pub consent: EventId,
+    /// What has become of it since; empty where it stands.
+    pub since: String,
+}
+
+/// A consent that a grant rested on, and what has become of it.
+#[derive(Clone, Debug)]
+pub struct ExplainedConsent {
+    /// Its event.
+    pub event_id: EventId,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// About what.
+    pub terms: Terms,
+    /// Who brought it.
+    pub actor: Actor,
+    /// What has become of it since; empty where it stands.
+    pub since: String,
+}
+
+/// A reported use.
+#[derive(Clone, Debug)]
+pub struct ExplainedUse {
+    /// The caller's own name for the reply.
+    pub reply: String,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// How often.
+    pub count: u32,
+    /// Keys of the attributes that shaped it.
+    pub shaped_by: Vec<String>,
+}
+
+/// The lineage.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The grant.
+    pub id: GrantId,
+    /// As it was issued.
+    pub issued: GrantIssued,
+    /// Milliseconds since the Unix epoch.
+    pub issued_at_ms: u64,
+    /// How it stands.
+    pub standing: Standing,
+    /// When it fell, if it did.
+    pub revoked_at_ms: Option<u64>,
+    /// What it allowed.
+    pub allowed: Vec<ExplainedAttribute>,
+    /// What it withheld.
+    pub withheld: Vec<WithheldClass>,
+    /// What it rested on.
+    pub consents: Vec<ExplainedConsent>,
+    /// What was reported: the newest, as many as one answer has room for.
+    pub uses: Vec<ExplainedUse>,
+    /// Reports before those.
+    pub uses_before: u64,
+    /// How often it was given again in its conversation.
+    pub given_again: u32,
+    /// All of it in plain words.
+    pub text: String,
+    /// `c2sp.org/tlog-proof` text of the grant's entry.
+    pub proof: String,
+}
+
+impl App {
+    /// Tells the lineage of a grant: what was known then, who allowed it, and what has become of it.
+    ///
+    /// # Errors
+    /// No such grant of the caller's (or, for a subject, about them), or it was erased and the caller may know that; or the
+    /// store.
+    pub async fn explain_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Explanation, AppError> {
+        let found = self.find_grant(caller, grant).await?;
+        if let Some(subject) = &caller.subject {
+            let own = self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.lane.keys.handle);
+            if !own {
+                return Err(AppError::NotFound("grant"));
+            }
+        }
+        let (standing, recipient) = self.standing(&found, grant)?;
+        if caller.role == Role::Service && recipient != caller.name {
+            return Err(AppError::NotFound("grant"));
+        }
+        self.record_view_in(caller, Arc::clone(&found.lane), "ExplainGrant").await?;
+        self.write_down_before_reading(&found.lane).await;
+        let mut history = Vec::new();
+        for_each_event(&found.lane.keys, self.store(), 0, |event, _| {
+            history.push(event);
+            Ok(())
+        })?;
+        if !caller.sees_others() {
+            history.iter_mut().for_each(|event| only_what_concerns(&caller.name, event));
+        }
+        let event = history.iter().find(|event| event.event_id == found.event);
+        let event = event.ok_or(AppError::NotFound("grant"))?;
+        let Event::GrantIssued(issued) = &event.event else { return Err(AppError::NotFound("grant")) };
+        let rules = self.rules();
+        let state = found.lane.read().state.clone();
+        let now_ms = self.now_ms();
+        let in_force = |id: EventId| {
+            let record = state.consents.records().iter().find(|record| record.event_id == id);
+            record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
+        };
+        let held: BTreeSet<EventId> = state.attributes.values().map(|held| held.event_id).collect();
+        let (uses, uses_before) = uses(&history, issued, found.event);
+        let mut explanation = Explanation {
+            id: *grant,
+            issued: issued.clone(),
+            issued_at_ms: event.recorded_at_ms,
+            standing,
+            revoked_at_ms: revoked_at(&history, found.event),
+            allowed: allowed(&history, issued, &|id| held.contains(&id)),
+            withheld: issued.withheld.clone(),
+            consents: consents(&history, issued, &in_force),
+            uses,
+            uses_before,
+            given_again: given_again(&history, found.event),
+            text: String::new(),
+            proof: self.ledger.proof_text(grant.position)?,
+        };
+        let at = |event: &Recorded| {
+            let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            history.before(event.position, event.sealed_at_ms)
+        };
+        let rules = at(event)?;
+        // What was said afterwards explains nothing.
+        let (before, _) = history.split_at(history.partition_point(|other| other.version < event.version));
+        let refusals: Vec<String> =
+            issued.withheld.iter().map(|class| refusal(class, &rules, before)).collect();
+        explanation.text = in_plain_words(&explanation, &refusals);
+        Ok(explanation)
+    }
+}
+
+/// A service is told of its own grant and no more: not who else recorded what, nor what it rests on, nor whom else a yes
+/// names.
+fn only_what_concerns(service: &str, event: &mut Recorded) {
+    if event.actor.name != service {
+        event.actor.name.clear();
+    }
+    match &mut event.event {
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            attribute.evidence.clear();
+        }
+        Event::Consent { terms, .. } if terms.recipients.iter().any(|named| named == service) => {
+            terms.recipients.retain(|named| named == service);
+        }
+        _ => {}
+    }
+}
+
+fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
+    let revokes =
+        |event: &&Recorded| matches!(&event.event, Event::GrantRevoked { grant: of, .. } if *of == grant);
+    history.iter().find(revokes).map(|event| event.recorded_at_ms)
+}
+
+/// A person's history, gone through once, however many facts are asked about.
+struct Known<'a> {
+    by_id: BTreeMap<EventId, &'a Recorded>,
+    /// The newest of what happened to a fact, by the event that recorded it.
+    since: BTreeMap<EventId, (&'a Recorded, &'static str)>,
+    /// The last two that recorded something under a key, the newest first.
+    recorded: BTreeMap<&'a str, (&'a Recorded, Option<&'a Recorded>)>,
+}
+
+impl<'a> Known<'a> {
+    fn of(history: &'a [Recorded]) -> Self {
+        let mut known = Self { by_id: BTreeMap::new(), since: BTreeMap::new(), recorded: BTreeMap::new() };
+        for event in history {
+            known.by_id.insert(event.event_id, event);
+            let (of, what) = match &event.event {
+                Event::AttributeCorrected { corrects, .. } => (*corrects, "corrected"),
+                Event::AttributeContested { attribute, .. } => (*attribute, "contested by the person"),
+                Event::AttributeConfirmed { attribute } => (*attribute, "confirmed by the person"),
+                Event::AttributeRemoved { attribute, .. } => (*attribute, "removed"),
+                Event::AttributeRecorded(attribute) => {
+                    let before = known.recorded.get(attribute.key.as_str()).map(|(newest, _)| *newest);
+                    known.recorded.insert(&attribute.key, (event, before));
+                    continue;
+                }
+                _ => continue,
+            };
+            known.since.insert(of, (event, what));
+        }
+        known
+    }
+
+    /// What became of a fact last; empty where it stands.
+    fn since(&self, id: EventId, key: &str, held: bool) -> String {
+        let happened = self.since.get(&id).copied();
+        let recorded = self.recorded.get(key).filter(|_| !held);
+        let other =
+            recorded.and_then(|(newest, before)| if newest.event_id == id { *before } else { Some(*newest) });
+        let replaced = other.map(|event| (event, "replaced"));
+        let last = happened.into_iter().chain(replaced).max_by_key(|(event, _)| event.version);
+        last.map(|(event, what)| format!("{what} on {}", wording::time(event.recorded_at_ms)))
+            .unwrap_or_default()
+    }
+}
+
+fn allowed(
+    history: &[Recorded],
+    issued: &GrantIssued,
+    is_held: &dyn Fn(EventId) -> bool,
+) -> Vec<ExplainedAttribute> {
+    let known = Known::of(history);
+    let explained = |cited: &sayso_proof::event::GrantedAttribute| {
+        let id = EventId::from_slice(&cited.attribute)?;
+        let event = known.by_id.get(&id)?;
+        let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
+            &event.event
+        else {
+            return None;
+        };
+        Some(ExplainedAttribute {
+            held: HeldAttribute {
+                event_id: id,
+                position: event.position,
+                version: event.version,
+                recorded_at_ms: event.recorded_at_ms,
+                actor: event.actor.clone(),
+                attribute: attribute.clone(),
+                contested: false,
+                contested_in_person: false,
+                confirmed: false,
+            },
+            consent: EventId::from_slice(&cited.consent)?,
+            since: known.since(id, &attribute.key, is_held(id)),
+        })
+    };
+    issued.allowed.iter().filter_map(explained).collect()
+}
+
+fn consents(
+    history: &[Recorded],
+    issued: &GrantIssued,
+    in_force: &dyn Fn(EventId) -> bool,
+) -> Vec<ExplainedConsent> {
+    let mut relied: Vec<EventId> =
+        issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.consent)).collect();
+    relied.sort();
+    relied.dedup();
+    let mut explained = Vec::new();
+    for event in history.iter().filter(|event| relied.contains(&event.event_id)) {
+        let Event::Consent { terms, .. } = &event.event else { continue };
+        let later = history.iter().find(|later| {
+            let ends = matches!(
+                later.event,
+                Event::Consent { decision: Decision::Withdrawn | Decision::Refused, .. }
+            );
+            ends && later.version > event.version
+        });
+        let since = match (in_force(event.event_id), later) {
+            (true, None) => String::new(),
+            (true, Some(later)) => format!("narrowed on {}", wording::time(later.recorded_at_ms)),
+            (false, Some(later)) => format!("withdrawn on {}", wording::time(later.recorded_at_ms)),
+            (false, None) => "ended since".to_owned(),
+        };
+        explained.push(ExplainedConsent {
+            event_id: event.event_id,
+            recorded_at_ms: event.recorded_at_ms,
+            terms: terms.clone(),
+            actor: event.actor.clone(),
+            since,
+        });
+    }
+    explained
+}
+
+/// How often a grant was given again, as far as that is written down.
+fn given_again(history: &[Recorded], grant: EventId) -> u32 {
+    let counts = history.iter().filter_map(|event| match &event.event {
+        Event::GrantGivenAgain(again) if again.grant == grant.0 => Some(again.count),
+        _ => None,
+    });
+    counts.fold(0, u32::saturating_add)
+}
+
+/// The newest reports that fit the answer, oldest first, and how many there are before them.
+fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> (Vec<ExplainedUse>, u64) {
+    let keys: BTreeMap<&[u8], &str> =
+        issued.allowed.iter().map(|cited| (cited.attribute.as_slice(), cited.key.as_str())).collect();
+    let (mut shown, mut earlier, mut left_bytes) = (Vec::new(), 0_u64, USES_BYTES_MAX);
+    for event in history.iter().rev() {
+        let Event::GrantUsed(used) = &event.event else { continue };
+        if used.grant != grant.0 {
+            continue;
+        }
+        let shaped_by: Vec<&str> =
+            used.shaped_by.iter().filter_map(|id| keys.get(id.as_slice()).copied()).collect();
+        let bytes =
+            shaped_by.iter().map(|key| key.len()).fold(USE_BYTES + used.reply.len(), usize::saturating_add);
+        let fits = left_bytes.checked_sub(bytes).filter(|_| earlier == 0);
+        let Some(left) = fits else {
+            earlier = earlier.saturating_add(1);
+            continue;
+        };
+        left_bytes = left;
+        shown.push(ExplainedUse {
+            reply: used.reply.clone(),
+            recorded_at_ms: event.recorded_at_ms,
+            count: used.count,
+            shaped_by: shaped_by.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    shown.reverse();
+    (shown, earlier)
+}
+
+/// The lineage as a person would tell it. Names keys and categories, never values.
+fn in_plain_words(of: &Explanation, refusals: &[String]) -> String {
+    let mut text = String::new();
+    let _infallible = write_lineage(&mut text, of, refusals);
+    text
+}
+
+fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
+    let issued = &of.issued;
+    writeln!(
+        text,
+        "On {} `{}` asked what it may use for `{}` and was granted {} of {} facts, until {}.",
+        wording::time(of.issued_at_ms),
+        issued.recipient,
+        issued.purpose,
+        of.allowed.len(),
+        of.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>(),
+        wording::time(issued.expires_at_ms),
+    )?;
+    for consent in &of.consents {
+        write_consent(text, consent)?;
+    }
+    for allowed in &of.allowed {
+        let attribute = &allowed.held.attribute;
+        write!(
+            text,
+            "- `{}` ({}, {}), recorded on {} by {}",
+            attribute.key,
+            attribute.category,
+            wording::provenance(attribute.provenance),
+            wording::time(allowed.held.recorded_at_ms),
+            who(&allowed.held.actor),
+        )?;
+        if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
+            write!(text, ", from {}", attribute.evidence.join(", "))?;
+        }
+        ended(text, &allowed.since)?;
+    }
+    for refusal in refusals {
+        writeln!(text, "- {refusal}")?;
+    }
+    if of.given_again > 0 {
+        writeln!(text, "In the same conversation it was given {} times more.", of.given_again)?;
+    }
+    if of.uses_before > 0 {
+        writeln!(text, "{} earlier reports of use are not shown.", of.uses_before)?;
+    }
+    for used in &of.uses {
+        let shaped =
+            if used.shaped_by.is_empty() { "nothing named".to_owned() } else { used.shaped_by.join(", ") };
+        let at = wording::time(used.recorded_at_ms);
+        writeln!(text, "Reply `{}` was reported on {at}, shaped by: {shaped}.", used.reply)?;
+    }
+    match (of.standing.stands, of.revoked_at_ms, of.standing.reason) {
+        (true, ..) => writeln!(text, "The grant stands."),
+        (false, Some(at), Some(reason)) => {
+            writeln!(text, "The grant fell on {}: {}.", wording::time(at), wording::reason(reason))
+        }
+        (false, _, reason) => {
+            writeln!(text, "The grant does not stand: {}.", wording::reason(reason.unwrap_or_default()))
+        }
+    }
+}
+
+fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Result {
+    let all =
+        |names: &[String], none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
+    let terms = &consent.terms;
+    let explicit = if terms.explicit { "explicitly " } else { "" };
+    write!(
+        text,
+        "{} had {explicit}consented to {} for {}, to be used by {}, on {}",
+        explain_person(&consent.actor),
+        all(&terms.purposes, "nothing"),
+        all(&terms.categories, "all but special categories"),
+        all(&terms.recipients, "any service"),
+        wording::time(consent.recorded_at_ms),
+    )?;
+    if let Some(notice) = &terms.notice {
+        write!(text, ", having seen notice `{}` version {}", notice.id, notice.version)?;
+    }
+    ended(text, &consent.since)
+}
+
+fn ended(text: &mut String, since: &str) -> std::fmt::Result {
+    if since.is_empty() { writeln!(text, ".") } else { writeln!(text, "; {since}.") }
+}
+
+fn explain_person(actor: &Actor) -> String {
+    match Role::try_from(actor.role).unwrap_or_default() {
+        Role::Subject => "The person".to_owned(),
+        _ => format!("The person (through {})", who(actor)),
+    }
+}

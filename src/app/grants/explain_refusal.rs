@@ -1,0 +1,126 @@
+//! Why a class of facts was refused, as an answer a person would accept: what, under which rule, set by whom, since when,
+//! and what would change it.
+
+use crate::app::log::rulebook::Rules;
+use crate::bounds::personal_title;
+use crate::domain::event::{Actor, Event, Recorded, Role};
+use crate::domain::ids::EventId;
+use crate::domain::wording;
+use sayso_proof::event::{Reason, Tier, WithheldClass};
+
+/// A refused class in plain words, under the rules of its moment and the person's own history. Names no values.
+pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]) -> String {
+    let reason = Reason::try_from(class.reason).unwrap_or_default();
+    let mut text = format!("{} withheld: {}.", wording::what(class), wording::reason(reason));
+    let by = EventId::from_slice(&class.decided_by_event);
+    let word = by.and_then(|by| history.iter().find(|event| event.event_id == by));
+    let word = word.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
+    match word {
+        Some(event) => text.push_str(&own_word(event, class)),
+        None => text.push_str(&rule(class, rules)),
+    }
+    if let Some(source) = EventId::from_slice(&class.source) {
+        text.push_str(&source_of(source, history));
+    }
+    let said = rules.bounds.annotation(&class.policy, "remedy").filter(|_| word.is_none());
+    let remedy = said.unwrap_or_else(|| wording::remedy_of(class));
+    if !remedy.is_empty() {
+        text.push(' ');
+        text.push_str(remedy);
+    }
+    text
+}
+
+/// The newest contest of a fact of a class.
+fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a Recorded> {
+    let is_of_class = |id: EventId| {
+        let recorded = history.iter().find(|event| event.event_id == id);
+        recorded.is_some_and(|event| match &event.event {
+            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                attribute.category == class.category && i32::from(attribute.provenance) == class.provenance
+            }
+            _ => false,
+        })
+    };
+    let contests = |event: &&Recorded| matches!(&event.event, Event::AttributeContested { attribute, .. } if is_of_class(*attribute));
+    history.iter().rev().find(contests)
+}
+
+/// The person's own decision, signal or choice.
+fn own_word(event: &Recorded, class: &WithheldClass) -> String {
+    let at = wording::time(event.recorded_at_ms);
+    let through = match Role::try_from(event.actor.role).unwrap_or_default() {
+        Role::Subject => String::new(),
+        _ => format!(", through {}", who(&event.actor)),
+    };
+    match &event.event {
+        Event::PersonalBoundsSet(choices) => {
+            let title = personal_title(choices, &class.policy);
+            let title = title.map(|title| format!(": \"{title}\"")).unwrap_or_default();
+            format!(" The person's own rule `{}`{title}, set on {at}{through}.", class.policy)
+        }
+        _ => format!(" The person said so on {at}{through} (`{}`).", cited(class)),
+    }
+}
+
+/// The rule, who set it, and since when.
+fn rule(class: &WithheldClass, rules: &Rules) -> String {
+    let tier = Tier::try_from(class.decided_by).unwrap_or_default();
+    let title = rules.bounds.annotation(&class.policy, "title").unwrap_or_default();
+    let named = match title {
+        "" => format!(" The rule is `{}`.", cited(class)),
+        title => format!(" The rule is \"{title}\" (`{}`).", cited(class)),
+    };
+    let pack = class.policy.split('/').next().unwrap_or_default();
+    let of =
+        |version: &&crate::app::Version| version.pack.tier == class.decided_by && version.pack.pack == pack;
+    let in_force = rules.packs().iter().filter_map(|(position, _)| rules.version_at(*position));
+    let Some(version) = in_force.into_iter().find(of) else {
+        return format!("{named} It was set by {}.", wording::tier(tier));
+    };
+    let by = match Role::try_from(version.actor.role).unwrap_or_default() {
+        Role::Ledger => "with which this ledger began".to_owned(),
+        _ => format!("published by {}", who(&version.actor)),
+    };
+    format!(
+        "{named} It was set by {}, in pack `{pack}` version {}, {by}, and is in force here since {}.",
+        wording::tier(tier),
+        version.pack.version,
+        wording::time(version.starts_ms()),
+    )
+}
+
+fn source_of(source: EventId, history: &[Recorded]) -> String {
+    let recorded = history.iter().find(|event| event.event_id == source);
+    recorded
+        .map(|event| {
+            let at = wording::time(event.recorded_at_ms);
+            format!(" It was derived from what was recorded on {at} (event {source}), which may not be used.")
+        })
+        .unwrap_or_default()
+}
+
+/// The policy, and the article that it comes from.
+fn cited(class: &WithheldClass) -> String {
+    match class.article.as_str() {
+        "" => class.policy.clone(),
+        article => format!("{}, {article}", class.policy),
+    }
+}
+
+/// Who did something, as a sentence names them.
+pub(crate) fn who(actor: &Actor) -> String {
+    match Role::try_from(actor.role).unwrap_or_default() {
+        Role::Service if actor.name.is_empty() => "a service".to_owned(),
+        Role::Steward if actor.name.is_empty() => "the controller's staff".to_owned(),
+        Role::Authority if actor.name.is_empty() => "an authority".to_owned(),
+        Role::Service => format!("the service `{}`", actor.name),
+        Role::Channel if actor.name.is_empty() => "a channel".to_owned(),
+        Role::Channel => format!("the channel `{}`", actor.name),
+        Role::Subject => "the person".to_owned(),
+        Role::Steward => format!("the controller's staff (`{}`)", actor.name),
+        Role::Authority => format!("the authority `{}`", actor.name),
+        Role::Ledger => "the ledger".to_owned(),
+        _ => format!("`{}`", actor.name),
+    }
+}

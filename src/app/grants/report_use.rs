@@ -1,0 +1,97 @@
+//! What recipients report: that a grant was used, that a revocation was carried out.
+
+use crate::app::error::AppError;
+use crate::app::log::append::{Begin, Pace, Receipt};
+use crate::app::log::system_events::PlainEvent;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{Event, GrantUsed, RecipientAcknowledged};
+use crate::domain::ids::GrantId;
+use sayso_proof::event::GrantedAttribute;
+use std::sync::Arc;
+
+const REPLY_BYTES_MAX: usize = 128;
+
+/// A use of a grant.
+#[derive(Clone, Debug, Default)]
+pub struct Use {
+    /// The caller's own name for the reply.
+    pub reply: String,
+    /// Keys of granted attributes that shaped it.
+    pub shaped_by: Vec<String>,
+    /// How often; 0: once.
+    pub count: u32,
+    /// The person was told that they talk to a machine.
+    pub ai_disclosure_shown: bool,
+}
+
+impl App {
+    /// Records that a grant of the caller's was used. One that has fallen can still be reported on: what happened,
+    /// happened.
+    ///
+    /// # Errors
+    /// No such grant of the caller's, a key that it does not hold, out of bounds; or the store.
+    pub async fn report_use(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+        used: Use,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        if !is_text(&used.reply, 1, REPLY_BYTES_MAX) {
+            return Err(AppError::invalid("reply", "must have 1 to 128 bytes"));
+        }
+        let found = self.find_grant(caller, grant).await?;
+        let event =
+            crate::app::log::stream::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
+        let Event::GrantIssued(issued) = event.event else { return Err(AppError::NotFound("grant")) };
+        if issued.recipient != caller.name {
+            return Err(AppError::NotFound("grant"));
+        }
+        let cited = |key: &String| {
+            let found = issued.allowed.iter().find(|cited: &&GrantedAttribute| cited.key == *key);
+            found.map(|cited| cited.attribute.clone())
+        };
+        let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
+        let shaped_by = shaped_by
+            .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
+        let about_ms = self.about(options)?;
+        match self.begin_in(found.lane, caller, options, about_ms, Pace::Shared).await? {
+            Begin::Replayed(receipt, _) => Ok(receipt),
+            Begin::Turn(turn) => {
+                let planned = vec![self.plan(Event::GrantUsed(GrantUsed {
+                    grant: found.event.0.to_vec(),
+                    reply: used.reply,
+                    shaped_by,
+                    count: used.count.max(1),
+                    ai_disclosure_shown: used.ai_disclosure_shown,
+                }))];
+                Ok(self.commit(turn, planned).await?.receipt)
+            }
+        }
+    }
+
+    /// Records that the caller carried out what fell at a cursor of its revocation stream.
+    ///
+    /// # Errors
+    /// Nothing of the caller's fell there; or the store.
+    pub async fn acknowledge(
+        self: &Arc<Self>,
+        caller: &Caller,
+        cursor: u64,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let position = cursor.checked_sub(1).ok_or(AppError::NotFound("revocation"))?;
+        if !self.fell_for(&caller.name, position)? {
+            return Err(AppError::NotFound("revocation"));
+        }
+        let event =
+            Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
+        let about_ms = self.about(options)?;
+        let stamp = self.stamp(caller, options)?;
+        let plain = vec![PlainEvent::new(event)];
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        receipt.events = self.attach(receipt.events, options.proofs)?;
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,201 @@
+//! Issues a grant: the decision, made durable before anybody may use it.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::grants::check_grant::Found;
+use crate::app::grants::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
+use crate::app::grants::reuse_grant::cited_now;
+use crate::app::log::append::{Begin, Pace, Receipt, Turn, Written};
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{Event, GrantIssued, Recorded};
+use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::profile::GrantState;
+use crate::telemetry::metrics;
+use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
+use std::sync::Arc;
+
+const TTL_DEFAULT_MS: u64 = 600_000;
+const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
+const INTERACTION_BYTES_MAX: usize = 128;
+
+/// What a service asks for.
+#[derive(Clone, Debug, Default)]
+pub struct GrantRequest {
+    /// Purpose, categories, keys.
+    pub asked: UseCase,
+    /// How long, milliseconds: 1 second to 24 hours; none: 10 minutes.
+    pub ttl_ms: Option<u64>,
+}
+
+/// A grant.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// What may be used.
+    pub allowed: Vec<Allowed>,
+    /// What may not.
+    pub withheld: Vec<WithheldClass>,
+    /// Milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// The same request was made before, and what it was granted does not stand any more.
+    pub has_ended: bool,
+    /// The `GrantIssued` event.
+    pub receipt: Receipt,
+}
+
+/// What asking gave.
+#[derive(Clone, Debug)]
+pub enum Issued {
+    /// A grant, perhaps with nothing in it.
+    Grant(Box<Grant>),
+    /// Nothing is held about the person: there is nothing to grant.
+    UnknownSubject,
+}
+
+impl App {
+    /// Decides for the caller as recipient and issues a grant; the same request in the same conversation is given the one
+    /// that it has, as long as the decision is the same and half of its time is left.
+    ///
+    /// # Errors
+    /// Out of bounds, stale, a reused key, as many open grants as the caller may have about this person; or the store. What is
+    /// not allowed is withheld, and no error.
+    pub async fn request_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        request: GrantRequest,
+        options: &WriteOptions,
+    ) -> Result<Issued, AppError> {
+        let ttl_ms = request.ttl_ms.unwrap_or(TTL_DEFAULT_MS);
+        if !TTL_MS.contains(&ttl_ms) {
+            return Err(AppError::invalid("ttl", "must be 1 second to 24 hours"));
+        }
+        if !is_text(&request.asked.interaction, 0, INTERACTION_BYTES_MAX) {
+            return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
+        }
+        check_case(&request.asked, &self.rules())?;
+        if let Some(grant) = self.give_again(caller, subject, &request, ttl_ms, options).await? {
+            return Ok(Issued::Grant(Box::new(grant)));
+        }
+        let begun = match self.begin_known(caller, subject, options, Pace::Shared).await {
+            Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
+            begun => begun?,
+        };
+        match begun {
+            Begin::Turn(turn) => self.issue(turn, &request, ttl_ms).await,
+            // Nobody can tell whether it has ended.
+            Begin::Replayed(..) if self.clock_state().is_skewed() => Err(AppError::ClockSkewed),
+            Begin::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
+        }
+    }
+
+    async fn issue(
+        self: &Arc<Self>,
+        turn: Turn,
+        request: &GrantRequest,
+        ttl_ms: u64,
+    ) -> Result<Issued, AppError> {
+        self.check_open_grants(&turn)?;
+        let rules = Arc::clone(&turn.rules);
+        let (decision, evaluation) = {
+            let _timed = tracing::trace_span!("decide").entered();
+            let now = turn.lane.read();
+            let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
+            let decision = self.deny_in_doubt(decision, &now.state);
+            let evaluation = with_values(&decision, &now.state);
+            (decision, evaluation)
+        };
+        let latest = turn.now_ms.saturating_add(ttl_ms);
+        let event = GrantIssued {
+            recipient: turn.caller.name.clone(),
+            purpose: request.asked.purpose.clone(),
+            interaction: request.asked.interaction.clone(),
+            allowed: decision
+                .allowed
+                .into_iter()
+                .map(|allowed| GrantedAttribute {
+                    attribute: allowed.event_id.0.to_vec(),
+                    consent: allowed.consent.0.to_vec(),
+                    key: allowed.key,
+                    category: allowed.category,
+                })
+                .collect(),
+            withheld: decision.withheld,
+            expires_at_ms: decision.ends_ms.map_or(latest, |end| end.min(latest)),
+            profile_version: evaluation.profile_version,
+            bounds: decision.bounds,
+            categories: request.asked.categories.clone(),
+            keys: request.asked.keys.clone(),
+        };
+        let expires_at_ms = event.expires_at_ms;
+        let planned = vec![self.plan(Event::GrantIssued(event))];
+        let lane = Arc::clone(&turn.lane);
+        let Written { receipt, events, .. } = self.commit(turn, planned).await?;
+        count_withheld(&evaluation.withheld);
+        metrics().allowed(evaluation.allowed.len());
+        let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
+        Self::note_issued(&lane, first.event_id, &receipt, ttl_ms);
+        Ok(Issued::Grant(Box::new(Grant {
+            id: GrantId::new(first.position, &first.event_id),
+            allowed: evaluation.allowed,
+            withheld: evaluation.withheld,
+            expires_at_ms,
+            has_ended: false,
+            receipt,
+        })))
+    }
+
+    /// That the caller may have another grant about this person.
+    fn check_open_grants(&self, turn: &Turn) -> Result<(), AppError> {
+        let now = turn.lane.read();
+        if now.state.grants.len() < self.use_limits.open_grants_max {
+            return Ok(());
+        }
+        let is_own = |grant: &&GrantState| grant.issued.recipient == turn.caller.name;
+        let open =
+            now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(turn.now_ms)).count();
+        if open < self.use_limits.open_grants_max {
+            return Ok(());
+        }
+        Err(AppError::LimitReached { what: "grants", open })
+    }
+
+    /// The grant of a request that is made again: what of it stands and is held now. Of one that does not stand nothing is given
+    /// again, neither values nor what was withheld.
+    async fn issued_before(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        receipt: Receipt,
+        events: Vec<Recorded>,
+    ) -> Result<Issued, AppError> {
+        let wrong = || AppError::Internal(Cause::Inconsistent("the key's event is no grant"));
+        let first = events.first().ok_or_else(wrong)?;
+        let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
+        let lane = self.lane(subject).await?.ok_or(AppError::Erased)?;
+        let found = Found { lane, event: first.event_id };
+        let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
+        let state = &found.lane.read().state;
+        let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| cited_now(cited, state));
+        Ok(Issued::Grant(Box::new(Grant {
+            id: GrantId::new(first.position, &first.event_id),
+            allowed: allowed.collect(),
+            withheld: if stands { issued.withheld.clone() } else { Vec::new() },
+            expires_at_ms: issued.expires_at_ms,
+            has_ended: !stands,
+            receipt,
+        })))
+    }
+}
+
+fn count_withheld(classes: &[WithheldClass]) {
+    for class in classes {
+        let tier = match class.decided_by() {
+            Tier::Public => "public",
+            Tier::Provider => "provider",
+            Tier::Individual => "individual",
+            Tier::Unspecified => "unspecified",
+        };
+        metrics().withheld(tier, class.count);
+    }
+}

@@ -1,0 +1,523 @@
+//! The way of every write: one turn in the subject's lane, sealed, signed, durable, then told.
+
+use crate::app::caller::Caller;
+use crate::app::error::{AppError, Cause};
+use crate::app::grants::invalidate::{fell_for, revoked_ids};
+use crate::app::grants::watch_revocations::{index_of, waited_at};
+use crate::app::log::pending_revocations;
+use crate::app::log::stream;
+use crate::app::log::stream::Lane;
+use crate::app::{App, Rules};
+use crate::clock;
+use crate::domain::codec;
+use crate::domain::event::{Draft, Event, Recorded};
+use crate::domain::ids::{EventId, Handle, SubjectId};
+use crate::ledger::{Committed, Prepared};
+use crate::telemetry::{InCall, metrics};
+use crate::vault::clear_stack;
+use sayso_proof::entry::{self, Header};
+use sayso_proof::event::Role;
+use sayso_proof::merkle::Hash;
+use std::sync::Arc;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
+use tracing::Instrument;
+
+/// What comes with every write.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Empty: none. At most 128 bytes.
+    pub idempotency_key: String,
+    /// What [`Caller::version_of`] must be.
+    pub expected_version: Option<u64>,
+    /// Attach inclusion proofs.
+    pub proofs: bool,
+    /// When it is about, milliseconds since the Unix epoch; none: now.
+    pub about_ms: Option<u64>,
+    /// The request, encoded, without what does not change its meaning: what a reused key is told apart by.
+    pub request: Vec<u8>,
+}
+
+/// One event as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct EventReceipt {
+    /// Its id.
+    pub event_id: EventId,
+    /// 0-based position in the log.
+    pub position: u64,
+    /// 0-based version within the subject.
+    pub version: u64,
+    /// RFC 6962 leaf hash.
+    pub leaf_hash: Hash,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// Of something that fell: whose it was.
+    pub fell_for: Option<String>,
+    /// `c2sp.org/tlog-proof` text, where asked for.
+    pub proof: Option<String>,
+}
+
+/// What one write caused.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// In order.
+    pub events: Vec<EventReceipt>,
+    /// A signed checkpoint of a tree that holds all of them.
+    pub checkpoint: String,
+    /// It had been done before.
+    pub replayed: bool,
+}
+
+/// How far an event's own time may be ahead of the ledger's clock.
+const AHEAD_MS_MAX: u64 = 300_000;
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// A write that has its place in the lane.
+pub(crate) struct Turn {
+    pub lane: Arc<Lane>,
+    pub caller: Caller,
+    pub about_ms: u64,
+    /// The ledger's clock, never behind the subject's newest event.
+    pub now_ms: u64,
+    /// What it is about is from before the person's erasure: it will not be written.
+    pub is_late: bool,
+    pub proofs: bool,
+    /// What it decides under.
+    pub rules: Arc<Rules>,
+    pub stamp: Stamp,
+    gate: OwnedMutexGuard<()>,
+    /// The rules stay as they are until it is durable.
+    _rules_stay: OwnedRwLockReadGuard<()>,
+}
+
+/// What ties an event to the request that caused it.
+#[derive(Clone, Default)]
+pub(crate) struct Stamp {
+    pub idempotency: Option<Hash>,
+    pub digest: Vec<u8>,
+}
+
+/// How a turn begins.
+pub(crate) enum Begin {
+    /// It is this write's turn.
+    Turn(Turn),
+    /// The same request had been made before: what it did then.
+    Replayed(Receipt, Vec<Recorded>),
+}
+
+/// Whether decisions of the same person must be told apart by their moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Events of one millisecond may share it.
+    Shared,
+    /// A new moment: consents and signals are weighed by it, and at equal moments no wins.
+    Distinct,
+}
+
+/// An event on its way.
+pub(crate) struct Planned {
+    pub event_id: EventId,
+    pub event: Event,
+    /// Further index records: key prefix and value.
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Events to be written together, and what takes effect with them.
+#[derive(Default)]
+pub(crate) struct Frame {
+    pub events: Vec<Planned>,
+    /// Revocations that take effect with the events and are recorded in later frames.
+    pub pending: Vec<Event>,
+    /// Somebody decided about what may be used: it waits for room in the queue rather than be refused.
+    pub is_decision: bool,
+}
+
+impl From<Vec<Planned>> for Frame {
+    fn from(events: Vec<Planned>) -> Self {
+        Self { events, ..Self::default() }
+    }
+}
+
+/// Events on their way to the sequencer.
+struct Sealed {
+    prepared: Vec<Prepared>,
+    drafts: Vec<Draft>,
+    /// As in [`codec::kind`].
+    kinds: Vec<u32>,
+    /// Leaf hash of the last.
+    newest: Option<Hash>,
+}
+
+/// What is durable now.
+pub(crate) struct Written {
+    pub receipt: Receipt,
+    pub events: Vec<Recorded>,
+    /// Ids of the grants that it revoked, recorded here or later.
+    pub revoked: Vec<String>,
+}
+
+impl Turn {
+    /// Ends the turn and goes on holding the gate.
+    pub fn into_gate(self) -> OwnedMutexGuard<()> {
+        self.gate
+    }
+}
+
+impl App {
+    /// An event with a fresh id and what finds it again.
+    pub(crate) fn plan(&self, event: Event) -> Planned {
+        let index = index_of(&event);
+        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
+    }
+
+    /// Takes a turn in a person's lane.
+    ///
+    /// `oldest_ms` is the earliest time that the write is about: what is from before an erasure is refused.
+    ///
+    /// # Errors
+    /// Out of bounds, erased, stale, a reused key, or the store can't be read.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+        oldest_ms: Option<u64>,
+        pace: Pace,
+    ) -> Result<Begin, AppError> {
+        let about_ms = self.about(options)?;
+        let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
+        let lane = self.lane_or_arriving(subject).await?;
+        let begun = self.begin_in(lane, caller, options, about_ms, pace).await?;
+        self.with_lateness(begun, subject, oldest_ms)
+    }
+
+    /// Notes whether what a turn is about is from before the person's erasure. Said at the end, by [`App::commit`]: whoever is
+    /// refused for another reason learns nothing of when somebody was erased.
+    pub(crate) fn with_lateness(
+        &self,
+        begun: Begin,
+        subject: &SubjectId,
+        oldest_ms: u64,
+    ) -> Result<Begin, AppError> {
+        let Begin::Turn(turn) = begun else { return Ok(begun) };
+        let is_late = self.vault.fenced_at(subject)?.is_some_and(|erased_at| oldest_ms <= erased_at);
+        Ok(Begin::Turn(Turn { is_late, ..turn }))
+    }
+
+    /// Takes a turn in a lane that is already known.
+    pub(crate) async fn begin_in(
+        self: &Arc<Self>,
+        lane: Arc<Lane>,
+        caller: &Caller,
+        options: &WriteOptions,
+        about_ms: u64,
+        pace: Pace,
+    ) -> Result<Begin, AppError> {
+        let stamp = self.stamp(caller, options)?;
+        let mut gate = lane.gate().await;
+        if lane.has_pending() {
+            gate = self.record_pending_first(&lane, gate).await?;
+        }
+        let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
+        let (stale, last_ms) = {
+            let now = lane.read();
+            if now.erased {
+                return Err(AppError::Erased);
+            }
+            (caller.stale(options.expected_version, &now.state), now.state.last_sealed_at_ms)
+        };
+        if let Some(replayed) = self.replay(&stamp, options.proofs)? {
+            return Ok(replayed);
+        }
+        if let Some(stale) = stale {
+            return Err(stale);
+        }
+        let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
+        let now_ms = self.now_ms().max(earliest_ms);
+        let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
+        let _rules_stay = rules_stay;
+        let is_late = false;
+        Ok(Begin::Turn(Turn {
+            lane,
+            caller,
+            about_ms,
+            now_ms,
+            is_late,
+            proofs,
+            rules,
+            stamp,
+            gate,
+            _rules_stay,
+        }))
+    }
+
+    /// The ledger's own turn, for the holder of the gate.
+    pub(crate) async fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+        let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
+        let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
+        let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
+        let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
+        let (is_late, proofs) = (false, false);
+        Turn { lane, caller, about_ms: now_ms, now_ms, is_late, proofs, rules, stamp, gate, _rules_stay }
+    }
+
+    /// The writer's own time of a write.
+    pub(crate) fn about(&self, options: &WriteOptions) -> Result<u64, AppError> {
+        let now_ms = self.now_ms();
+        let about_ms = options.about_ms.unwrap_or(now_ms);
+        // Whoever says it may be right and the clock wrong: no ground to refuse a no.
+        if about_ms > now_ms && self.clock_state().is_skewed() {
+            return Ok(now_ms);
+        }
+        if about_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(AppError::invalid("options.about", "must not be in the future"));
+        }
+        Ok(about_ms)
+    }
+
+    pub(crate) fn stamp(&self, caller: &Caller, options: &WriteOptions) -> Result<Stamp, AppError> {
+        let key = options.idempotency_key.as_bytes();
+        if key.is_empty() {
+            return Ok(Stamp::default());
+        }
+        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            return Err(AppError::invalid("options.idempotency_key", "must have at most 128 bytes"));
+        }
+        let role = (caller.role as i32).to_be_bytes();
+        let own = caller.subject.as_ref().map_or("", SubjectId::as_str);
+        let parts: [&[u8]; 4] = [&role, caller.name.as_bytes(), own.as_bytes(), key];
+        Ok(Stamp {
+            idempotency: Some(self.vault.keyed_hash("idempotency", &parts)),
+            digest: self.vault.keyed_hash("request", &[&options.request]).to_vec(),
+        })
+    }
+
+    /// What the same request did before, if it was made before.
+    pub(crate) fn replay(&self, stamp: &Stamp, proofs: bool) -> Result<Option<Begin>, AppError> {
+        let Some(hash) = &stamp.idempotency else { return Ok(None) };
+        let Some((first, count)) = self.store().find_idempotent(hash)? else { return Ok(None) };
+        let mut events = Vec::new();
+        let mut receipts = Vec::new();
+        for stored in self.store().read_entries(first, usize::try_from(count).unwrap_or(usize::MAX))? {
+            let leaf_hash = stored.leaf_hash;
+            let recorded = self.open_any(stored)?;
+            if recorded.request_digest != stamp.digest {
+                return Err(AppError::KeyReused);
+            }
+            receipts.push(receipt_of(&recorded, leaf_hash));
+            events.push(recorded);
+        }
+        let checkpoint = self.ledger.checkpoint().note.clone();
+        let receipts = self.attach(receipts, proofs)?;
+        Ok(Some(Begin::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
+    }
+
+    /// Opens any entry: a subject's or one about nobody.
+    pub(crate) fn open_any(&self, stored: crate::store::StoredEntry) -> Result<Recorded, AppError> {
+        let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
+        let handle = entry::parse_header(bytes)?.handle;
+        if handle == Handle::NOBODY {
+            return crate::app::log::rulebook::open_plain(stored);
+        }
+        let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+        stream::open(&keys, stored)
+    }
+
+    /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
+    pub(crate) fn as_attempt(&self, turn: Turn) -> Turn {
+        let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
+        let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
+        // It is of now, whatever it is about.
+        Turn { stamp, is_late: false, ..turn }
+    }
+
+    /// Whether what carries this turn's mark is in the log already.
+    pub(crate) fn was_made_before(&self, turn: &Turn) -> Result<bool, AppError> {
+        let Some(hash) = &turn.stamp.idempotency else { return Ok(false) };
+        Ok(self.store().find_idempotent(hash)?.is_some())
+    }
+
+    /// Makes the planned events durable and lets everybody know. Goes on to the end even where the caller goes away:
+    /// the lane must learn what the log holds.
+    ///
+    /// # Errors
+    /// Nothing was written, or nobody knows: see [`AppError`].
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        turn: Turn,
+        frame: impl Into<Frame>,
+    ) -> Result<Written, AppError> {
+        let (app, frame) = (Arc::clone(self), frame.into());
+        if !frame.pending.is_empty() {
+            return self.commit_in_parts(turn, frame).await;
+        }
+        let work = async move { app.commit_arrived(&turn, frame).await };
+        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    /// As [`App::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
+    /// writes about the subject. The answer waits for that a little; the decision is durable and in effect before.
+    async fn commit_in_parts(self: &Arc<Self>, turn: Turn, frame: Frame) -> Result<Written, AppError> {
+        let (app, stream) = (Arc::clone(self), Arc::clone(&turn.lane));
+        let (answer, answered) = oneshot::channel();
+        let work = async move {
+            let written = app.commit_arrived(&turn, frame).await;
+            let _gone = answer.send(written);
+            let lane = Arc::clone(&turn.lane);
+            drop(app.record_pending(&lane, turn.into_gate()).await);
+        };
+        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
+        let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
+        if tokio::time::timeout(pending_revocations::WAIT_MAX, task).await.is_err() {
+            self.tell_before_recorded(&stream);
+        }
+        written
+    }
+
+    /// As [`App::commit`], for a task of the caller's own; the lane stays its.
+    pub(crate) async fn commit_and_keep_gate(
+        &self,
+        turn: Turn,
+        frame: impl Into<Frame>,
+    ) -> Result<OwnedMutexGuard<()>, AppError> {
+        self.commit_arrived(&turn, frame.into()).await?;
+        Ok(turn.gate)
+    }
+
+    pub(crate) async fn commit_to_the_end(&self, turn: &Turn, frame: Frame) -> Result<Written, AppError> {
+        let Frame { events: planned, pending, is_decision } = frame;
+        // What an earlier decision ended stays ended: its revocations are recorded before anything may allow more.
+        if turn.lane.has_pending() && !planned.iter().all(|each| each.event.only_narrows()) {
+            return Err(AppError::Overloaded);
+        }
+        let waited_at: Vec<_> = planned.iter().flat_map(|each| waited_at(&each.index)).collect();
+        let Sealed { prepared, drafts, kinds, newest } = self.seal(turn, planned)?;
+        let places: Vec<_> =
+            prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
+        let submitted = async {
+            if is_decision {
+                self.ledger.submit_patiently(prepared).await
+            } else {
+                self.ledger.submit(prepared).await
+            }
+        };
+        let committed = match submitted.instrument(tracing::trace_span!("submit")).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Whatever the reason, the next turn starts from what the log says.
+                turn.lane.reload(self)?;
+                return Err(error.into());
+            }
+        };
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
+        let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
+        let revoked = revoked_ids(&turn.caller, recorded.iter().map(|event| &event.event).chain(&pending));
+        turn.lane.write().take_in(&recorded, newest, pending);
+        if turn.lane.has_pending() {
+            self.unrecorded.push(&turn.lane);
+        }
+        self.lanes.grew(&turn.lane);
+        waited_at.iter().for_each(|key| self.bells.ring(key));
+        self.due.note(&recorded);
+        let leaves = places.iter().map(|(_, leaf)| *leaf);
+        let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
+        let events = self.attach(receipts, turn.proofs)?;
+        let checkpoint = committed.checkpoint.note.clone();
+        Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })
+    }
+
+    /// Seals and signs planned events, each after the one before.
+    fn seal(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Sealed, AppError> {
+        let (mut version, mut newest) = {
+            let now = turn.lane.read();
+            (now.state.version, now.newest)
+        };
+        let count = planned.len();
+        let (mut prepared, mut drafts) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut kinds = Vec::with_capacity(count);
+        for each in planned {
+            let header = Header {
+                event_id: each.event_id.0,
+                handle: turn.lane.keys.handle,
+                version,
+                previous: newest,
+                sealed_at_ms: turn.now_ms,
+                idempotency: turn.stamp.idempotency,
+                key_commitment: None,
+            };
+            let actor = turn.caller.actor_of(&each.event);
+            let draft = Draft { about_ms: turn.about_ms, actor, event: each.event };
+            let body = codec::encode(&draft, &turn.stamp.digest);
+            kinds.push(codec::kind(&body));
+            let key = turn.lane.keys.event_key(version, &header.event_id)?;
+            let payload = entry::seal(&header, &body, &key);
+            drop(key);
+            clear_stack::<{ stream::CIPHER_STACK_WORDS }>();
+            let payload = payload?;
+            let entry = self.prepare(payload, each.index)?;
+            newest = Some(entry.entry.leaf_hash());
+            version = version.saturating_add(1);
+            prepared.push(entry);
+            drafts.push(draft);
+        }
+        Ok(Sealed { prepared, drafts, kinds, newest })
+    }
+
+    /// Signs a payload and makes it ready for the sequencer.
+    pub(crate) fn prepare(
+        &self,
+        payload: Vec<u8>,
+        index: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Prepared, AppError> {
+        Ok(Prepared { entry: self.ledger.sign(payload)?, index })
+    }
+
+    pub(crate) fn attach(
+        &self,
+        mut events: Vec<EventReceipt>,
+        proofs: bool,
+    ) -> Result<Vec<EventReceipt>, AppError> {
+        if proofs {
+            for event in &mut events {
+                event.proof = Some(self.ledger.proof_text(event.position)?);
+            }
+        }
+        Ok(events)
+    }
+}
+
+/// What the log holds now of these drafts.
+fn record(
+    places: &[(Header, Hash)],
+    drafts: Vec<Draft>,
+    digest: &[u8],
+    committed: &Committed,
+) -> Vec<Recorded> {
+    let places = places.iter().zip(&committed.entries);
+    places
+        .zip(drafts)
+        .map(|(((header, _), place), draft)| Recorded {
+            event_id: EventId(header.event_id),
+            position: place.position,
+            version: header.version,
+            recorded_at_ms: place.recorded_at_ms,
+            sealed_at_ms: header.sealed_at_ms,
+            about_ms: draft.about_ms,
+            actor: draft.actor,
+            request_digest: digest.to_vec(),
+            event: draft.event,
+        })
+        .collect()
+}
+
+pub(crate) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
+    EventReceipt {
+        event_id: event.event_id,
+        position: event.position,
+        version: event.version,
+        leaf_hash,
+        recorded_at_ms: event.recorded_at_ms,
+        fell_for: fell_for(&event.event).map(str::to_owned),
+        proof: None,
+    }
+}

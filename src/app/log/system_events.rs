@@ -1,0 +1,237 @@
+//! Events about nobody: words, notices, bounds, and what the ledger says of itself.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::grants::watch_revocations::{index_of, waited_at};
+use crate::app::log::append::{Begin, EventReceipt, Receipt, Stamp, receipt_of};
+use crate::app::log::rulebook::is_rule;
+use crate::app::{App, Caller, WriteOptions};
+use crate::clock;
+use crate::domain::attribute::is_text;
+use crate::domain::codec;
+use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
+use crate::domain::ids::{EventId, Handle};
+use crate::ledger::LogKey;
+use crate::telemetry::metrics;
+use sayso_proof::entry::{self, Header};
+use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
+use sayso_proof::merkle::Hash;
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, PoisonError};
+
+const NOTICE_BYTES_MAX: usize = 64 << 10;
+
+/// Where events about nobody are written: they have a lane of their own.
+#[derive(Default)]
+pub(crate) struct Desk {
+    /// Events so far.
+    pub version: u64,
+    /// Leaf hash of the newest.
+    pub newest: Option<Hash>,
+    /// Sealing time of the newest.
+    pub last_sealed_at_ms: u64,
+}
+
+/// A notice to be published.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// 1 to 128 bytes.
+    pub id: String,
+    /// 1 to 64 bytes; a version is published once.
+    pub version: String,
+    /// BCP 47; empty: `en`.
+    pub language: String,
+    /// 1 byte to 64 KiB.
+    pub text: String,
+}
+
+/// An event about nobody, with its further index records.
+pub(crate) struct PlainEvent {
+    pub event: Event,
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+    /// By its writer.
+    pub signature: Option<WriterSignature>,
+    /// Of a request of its own; none: the frame's.
+    pub stamp: Option<Stamp>,
+}
+
+impl PlainEvent {
+    pub fn new(event: Event) -> Self {
+        let index = index_of(&event);
+        Self { event, index, signature: None, stamp: None }
+    }
+}
+
+impl App {
+    /// Publishes a notice.
+    ///
+    /// # Errors
+    /// A field is out of bounds, or this version was published with another text.
+    pub async fn publish_notice(
+        self: &Arc<Self>,
+        caller: &Caller,
+        notice: Notice,
+        options: &WriteOptions,
+    ) -> Result<(Receipt, NoticeRef), AppError> {
+        if !is_text(&notice.id, 1, 128) || !is_text(&notice.version, 1, 64) {
+            return Err(AppError::invalid("id", "id and version must have 1 to 128 and 1 to 64 bytes"));
+        }
+        if !is_text(&notice.language, 0, 35) {
+            return Err(AppError::invalid("language", "must be a BCP 47 tag"));
+        }
+        if notice.text.is_empty() || notice.text.len() > NOTICE_BYTES_MAX {
+            return Err(AppError::invalid("text", "must have 1 byte to 64 KiB"));
+        }
+        let named = NoticeRef {
+            id: notice.id,
+            version: notice.version,
+            language: if notice.language.is_empty() { "en".into() } else { notice.language },
+            digest: Sha256::digest(&notice.text).to_vec(),
+        };
+        let rules = self.rules();
+        if let Some((_, there)) = rules.notice(&named.id, &named.version)
+            && (there.text != notice.text || options.idempotency_key.is_empty())
+        {
+            return Err(AppError::Precondition("this version of the notice was already published"));
+        }
+        let event = NoticePublished { notice: Some(named.clone()), text: notice.text };
+        let receipt = self.publish(caller, vec![Event::NoticePublished(event)], options).await?;
+        Ok((receipt, named))
+    }
+
+    pub(crate) async fn publish(
+        self: &Arc<Self>,
+        caller: &Caller,
+        events: Vec<Event>,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let about_ms = self.about(options)?;
+        let _alone = match events.iter().any(is_rule) {
+            true => Some(self.rules_gate.write().await),
+            false => None,
+        };
+        let plain = events.into_iter().map(PlainEvent::new).collect();
+        let stamp = self.stamp(caller, options)?;
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        receipt.events = self.attach(receipt.events, options.proofs)?;
+        Ok(receipt)
+    }
+
+    /// What the ledger itself says.
+    pub(crate) async fn publish_own(self: &Arc<Self>, events: Vec<Event>) -> Result<Receipt, AppError> {
+        let plain = events.into_iter().map(PlainEvent::new).collect();
+        let actor = Actor { role: Role::Ledger.into(), name: String::new() };
+        let written = self.publish_as(actor, self.now_ms(), plain, Stamp::default()).await?;
+        Ok(written.0)
+    }
+
+    /// Writes events about nobody as one frame. Goes on to the end even where the caller goes away.
+    pub(crate) async fn publish_as(
+        self: &Arc<Self>,
+        actor: Actor,
+        about_ms: u64,
+        events: Vec<PlainEvent>,
+        stamp: Stamp,
+    ) -> Result<(Receipt, Vec<Recorded>), AppError> {
+        let app = Arc::clone(self);
+        let task = tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, stamp).await });
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    async fn publish_to_the_end(
+        &self,
+        actor: Actor,
+        about_ms: u64,
+        events: Vec<PlainEvent>,
+        stamp: Stamp,
+    ) -> Result<(Receipt, Vec<Recorded>), AppError> {
+        let mut desk = self.desk.lock().await;
+        if let Some(Begin::Replayed(receipt, events)) = self.replay(&stamp, false)? {
+            return Ok((receipt, events));
+        }
+        self.publish_at(&mut desk, actor, about_ms, events, stamp, None).await
+    }
+
+    /// For the holder of the desk. With a new key, the one event is what brings it in.
+    pub(crate) async fn publish_at(
+        &self,
+        desk: &mut Desk,
+        actor: Actor,
+        about_ms: u64,
+        events: Vec<PlainEvent>,
+        stamp: Stamp,
+        new_key: Option<Arc<LogKey>>,
+    ) -> Result<(Receipt, Vec<Recorded>), AppError> {
+        let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
+        let waited_at: Vec<_> = events.iter().flat_map(|each| waited_at(&each.index)).collect();
+        let (mut version, mut previous) = (desk.version, desk.newest);
+        let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+        for each in events {
+            let stamp = each.stamp.unwrap_or_else(|| stamp.clone());
+            let header = Header {
+                event_id: clock::event_id(self.clock.as_ref()),
+                handle: Handle::NOBODY,
+                version,
+                previous,
+                sealed_at_ms,
+                idempotency: stamp.idempotency,
+                key_commitment: None,
+            };
+            let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
+            let body = codec::encode(&draft, &stamp.digest);
+            kinds.push(codec::kind(&body));
+            let body = EventBody { writer_signature: each.signature, ..body };
+            let payload = entry::plain(&header, &body)?;
+            let ready = self.prepare(payload, each.index)?;
+            (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
+            drafts.push((header, ready.entry.leaf_hash(), draft, stamp.digest));
+            prepared.push(ready);
+        }
+        let committed = match (new_key, prepared.pop()) {
+            (Some(new), Some(entry)) if prepared.is_empty() => {
+                self.ledger.submit_rotation(entry, new).await?
+            }
+            (_, last) => {
+                prepared.extend(last);
+                self.ledger.submit(prepared).await?
+            }
+        };
+        kinds.into_iter().for_each(|kind| metrics().event(kind));
+        *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
+        let places = committed.entries.iter();
+        let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
+            .into_iter()
+            .zip(places)
+            .map(|((header, leaf, draft, request_digest), place)| {
+                let event = Recorded {
+                    event_id: EventId(header.event_id),
+                    position: place.position,
+                    version: header.version,
+                    recorded_at_ms: place.recorded_at_ms,
+                    sealed_at_ms,
+                    about_ms,
+                    actor: draft.actor,
+                    request_digest,
+                    event: draft.event,
+                };
+                let receipt = receipt_of(&event, leaf);
+                (event, receipt)
+            })
+            .unzip();
+        waited_at.iter().for_each(|key| self.bells.ring(key));
+        self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
+        let checkpoint = committed.checkpoint.note.clone();
+        Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
+    }
+
+    /// The rules in force, for whoever shows them.
+    #[must_use]
+    pub fn rules_in_force(&self) -> Arc<crate::app::Rules> {
+        self.rules()
+    }
+
+    /// The schema that bounds are validated against: Cedar, human syntax.
+    #[must_use]
+    pub fn bounds_schema(&self) -> &'static str {
+        crate::bounds::schema_text()
+    }
+}

@@ -1,0 +1,38 @@
+//! Whether there is room for what is to be recorded about a person.
+
+use crate::app::App;
+use crate::app::error::AppError;
+use crate::app::grants::invalidate::preview;
+use crate::app::log::append::{Planned, Turn};
+use crate::domain::event::Event;
+use crate::domain::recorder_usage::{Load, Recorder};
+
+impl App {
+    /// Nothing is written before this.
+    ///
+    /// # Errors
+    /// One service would have more on the person than it may, or more would be held about them than may be.
+    pub(crate) fn check_room(&self, turn: &Turn, planned: &[Planned]) -> Result<(), AppError> {
+        let recorder = Recorder::of(&turn.caller.actor());
+        let more = planned.iter().filter_map(load).fold(Load::default(), Load::and);
+        let before = {
+            let now = turn.lane.read();
+            if self.facts.has_room(&recorder, &now.state.holdings, more) {
+                return Ok(());
+            }
+            now.state.holdings.clone()
+        };
+        // Near a limit it matters what is replaced.
+        let after = preview(turn, planned).holdings;
+        self.facts.check(&recorder, &before, &after).map_err(AppError::NoRoom)
+    }
+}
+
+fn load(planned: &Planned) -> Option<Load> {
+    match &planned.event {
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            Some(Load { facts: 1, bytes: attribute.bytes() })
+        }
+        _ => None,
+    }
+}

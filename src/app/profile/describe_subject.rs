@@ -1,0 +1,43 @@
+//! Records what the bounds need to know of a person.
+
+use crate::app::consent::record_consent::ConsentChanged;
+use crate::app::error::AppError;
+use crate::app::grants::invalidate::revoked_ids;
+use crate::app::log::append::{Begin, Pace};
+use crate::app::log::statement_rules;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::description;
+use crate::domain::event::{Event, SubjectDescribed};
+use crate::domain::ids::SubjectId;
+use std::sync::Arc;
+
+impl App {
+    /// Records a description and revokes the grants that it contradicts: who turns out to be a child keeps none that a
+    /// child may not have.
+    ///
+    /// # Errors
+    /// Out of bounds, not the caller's to say, erased, stale; or the store.
+    pub async fn describe_subject(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        said: SubjectDescribed,
+        options: &WriteOptions,
+    ) -> Result<ConsentChanged, AppError> {
+        description::check(&said).map_err(AppError::Invalid)?;
+        statement_rules::description(caller, &said)?;
+        let turn = match self.begin(caller, subject, options, None, Pace::Shared).await? {
+            Begin::Replayed(receipt, events) => {
+                return Ok(ConsentChanged {
+                    receipt,
+                    revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
+                });
+            }
+            Begin::Turn(turn) => turn,
+        };
+        statement_rules::overrides_no_staff(caller, &turn.lane.read().state, &said)?;
+        let planned = self.with_falls(&turn, vec![self.plan(Event::SubjectDescribed(said))]);
+        let written = self.commit(turn, planned).await?;
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
+    }
+}

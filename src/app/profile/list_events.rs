@@ -1,0 +1,58 @@
+//! Everything that was recorded about a person, as it was recorded.
+
+use crate::app::App;
+use crate::app::error::AppError;
+use crate::app::log::stream::open;
+use crate::app::profile::paging::Room;
+use crate::domain::event::Recorded;
+use crate::domain::ids::SubjectId;
+use std::sync::Arc;
+
+const PAGE_MAX: usize = 1_000;
+const PAGE_DEFAULT: usize = 100;
+
+/// Some events, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The events.
+    pub events: Vec<Recorded>,
+    /// The version to go on from; none at the end.
+    pub next: Option<u64>,
+}
+
+impl App {
+    /// Events from version `start` on, at most so many, and no more than one answer holds; 0 as count: 100.
+    ///
+    /// # Errors
+    /// Nothing is held about the person, the count is above 1,000; or the store.
+    pub async fn list_events(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        start: u64,
+        count: usize,
+    ) -> Result<Page, AppError> {
+        if count > PAGE_MAX {
+            return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
+        }
+        let count = if count == 0 { PAGE_DEFAULT } else { count };
+        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        self.write_down_before_reading(&lane).await;
+        let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
+        let mut next = places.get(count).map(|(version, _)| *version);
+        let (mut events, mut room) = (Vec::new(), Room::new());
+        for (version, position) in places.iter().take(count) {
+            let stored = self.store().read_entry(*position)?;
+            if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {
+                next = Some(*version);
+                break;
+            }
+            match open(&lane.keys, stored) {
+                Ok(event) => events.push(event),
+                // Erased in part while this was read.
+                Err(AppError::Erased) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Page { events, next })
+    }
+}

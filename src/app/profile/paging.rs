@@ -1,0 +1,163 @@
+//! Answers in pages: whatever was recorded about a person, each answer can be read by its client.
+
+use crate::app::App;
+use crate::app::Moment;
+use crate::app::error::AppError;
+use crate::app::profile::get_profile::Profile;
+use crate::domain::description::Description;
+use crate::domain::ids::SubjectId;
+use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Bytes of the items of one page, about: half of what clients of gRPC take where nobody says otherwise. One item may be
+/// larger; it is then alone.
+pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
+/// What a signal takes beside its texts, bytes.
+const SIGNAL_BYTES: usize = 64;
+
+/// Room on one page.
+pub(crate) struct Room(Option<usize>);
+
+impl Room {
+    pub fn new() -> Self {
+        Self(None)
+    }
+
+    /// Whether another item fits; the first always does.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let used = self.0.unwrap_or(0).saturating_add(bytes);
+        let fits = self.0.is_none() || used <= PAGE_BYTES_MAX;
+        if fits {
+            self.0 = Some(used);
+        }
+        fits
+    }
+}
+
+/// Some of what is held about a person.
+#[derive(Clone, Debug, Default)]
+pub struct ProfilePage {
+    /// By key.
+    pub attributes: Vec<Arc<HeldAttribute>>,
+    /// In the order recorded; after the last attribute.
+    pub signals: Vec<ActiveSignal>,
+    /// How many events the subject had.
+    pub version: u64,
+    /// What the bounds know of the person.
+    pub description: Description,
+    /// What gives the next page; empty at the end.
+    pub next: String,
+}
+
+/// Where a page begins.
+enum Start {
+    /// After this key.
+    Facts(String),
+    /// At this one of the signals.
+    Signals(usize),
+}
+
+impl App {
+    /// The profile at a moment, page by page: those after the first are of the version that the first one was of, whatever
+    /// was recorded since. `rebuild` goes past every cache.
+    ///
+    /// # Errors
+    /// Nothing is held about the person, the token is none of an answer's; or the store.
+    pub async fn profile_page(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        moment: Moment,
+        rebuild: bool,
+        page_token: &str,
+    ) -> Result<ProfilePage, AppError> {
+        let start = parse(page_token)?;
+        let moment = start.as_ref().map_or(moment, |(version, _)| Moment::Version(*version));
+        let Profile { state } = self.get_profile(subject, moment, rebuild).await?;
+        let mut page = ProfilePage {
+            version: state.version,
+            description: state.description.clone(),
+            ..Default::default()
+        };
+        page.fill(&state, start.map(|(_, start)| start));
+        Ok(page)
+    }
+}
+
+impl ProfilePage {
+    fn fill(&mut self, state: &SubjectState, start: Option<Start>) {
+        let mut room = Room::new();
+        let (after, first_signal) = match start {
+            None => (Some(Bound::Unbounded), 0),
+            Some(Start::Facts(key)) => (Some(Bound::Excluded(key)), 0),
+            Some(Start::Signals(first)) => (None, first),
+        };
+        let facts = after.map(|after| range(&state.attributes, after));
+        for held in facts.into_iter().flatten() {
+            if !room.take(held.attribute.bytes().saturating_add(held.actor.name.len())) {
+                let last = self.attributes.last().map_or("", |held| held.attribute.key.as_str());
+                self.next = format!("{}:f:{last}", state.version);
+                return;
+            }
+            self.attributes.push(Arc::clone(held));
+        }
+        for (number, signal) in state.signals.iter().enumerate().skip(first_signal) {
+            let texts = signal.purposes.iter().chain([&signal.interaction]).map(String::len);
+            if !room.take(texts.fold(SIGNAL_BYTES, usize::saturating_add)) {
+                self.next = format!("{}:s:{number}", state.version);
+                return;
+            }
+            self.signals.push(signal.clone());
+        }
+    }
+}
+
+fn range(
+    attributes: &BTreeMap<String, Arc<HeldAttribute>>,
+    after: Bound<String>,
+) -> impl Iterator<Item = &Arc<HeldAttribute>> {
+    attributes.range((after, Bound::Unbounded)).map(|(_, held)| held)
+}
+
+fn parse(token: &str) -> Result<Option<(u64, Start)>, AppError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts: Vec<&str> = token.splitn(3, ':').collect();
+    let parsed = match parts.as_slice() {
+        [version, "f", key] => version.parse().ok().map(|version| (version, Start::Facts((*key).to_owned()))),
+        [version, "s", number] => version
+            .parse()
+            .ok()
+            .zip(number.parse().ok())
+            .map(|(version, number)| (version, Start::Signals(number))),
+        _ => None,
+    };
+    let wrong = || AppError::invalid("page_token", "must be the `next_page_token` of the answer before");
+    parsed.map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_page_has_room_for_so_much_and_for_its_first_item_in_any_case() {
+        let mut room = Room::new();
+        assert!(room.take(PAGE_BYTES_MAX * 2) && !room.take(1));
+        let mut room = Room::new();
+        assert!(room.take(PAGE_BYTES_MAX - 1) && room.take(1) && !room.take(1));
+    }
+
+    #[test]
+    fn tokens_come_from_answers() {
+        assert!(parse("").unwrap().is_none());
+        assert!(matches!(parse("7:f:a:b").unwrap(), Some((7, Start::Facts(key))) if key == "a:b"));
+        assert!(matches!(parse("7:s:3").unwrap(), Some((7, Start::Signals(3)))));
+        for wrong in ["7", "7:f", "x:f:k", "7:s:x", "7:t:3", ":"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

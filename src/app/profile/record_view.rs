@@ -1,0 +1,104 @@
+//! Everybody who looks at a person but the person leaves an event with that person: sealed with everything else
+//! about them, shown to them, erased with them. They may know when and why their data was consulted, and the log shows
+//! by whom (GDPR Art. 15(1), read as in CJEU C-579/21, Pankki S, 22 June 2023).
+
+use crate::app::error::AppError;
+use crate::app::log::append::{Begin, Pace, Stamp};
+use crate::app::log::stream::Lane;
+use crate::app::log::system_events::PlainEvent;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::event::{Event, RecordViewed, Role};
+use crate::domain::ids::{Handle, SubjectId};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Looks of one caller at one person by one method that count as one, milliseconds.
+const WINDOW_MS: u64 = 5 * 60_000;
+/// Looks remembered; beyond it the oldest is forgotten, and looking again is recorded again.
+const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+type Look = (Handle, i32, String, &'static str);
+
+/// Looks of the last minutes.
+pub(crate) struct Looks(Mutex<LruCache<Look, u64>>);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
+    }
+}
+
+impl Looks {
+    fn seen(&self) -> std::sync::MutexGuard<'_, LruCache<Look, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// Records that somebody is about to look at a person, and goes on only once that is durable: nobody looks unseen,
+    /// also not while the store takes no writes. The person themself leaves none.
+    ///
+    /// # Errors
+    /// It can't be recorded.
+    pub async fn record_view(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        method: &'static str,
+    ) -> Result<(), AppError> {
+        if !leaves_views(caller) {
+            return Ok(());
+        }
+        match self.lane(subject).await? {
+            Some(lane) => self.record_view_in(caller, lane, method).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Records that somebody is about to count over everybody: an event about nobody.
+    ///
+    /// # Errors
+    /// It can't be recorded.
+    pub(crate) async fn record_view_of_all(
+        self: &Arc<Self>,
+        caller: &Caller,
+        method: &'static str,
+    ) -> Result<(), AppError> {
+        let view =
+            RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
+        let plain = vec![PlainEvent::new(Event::RecordViewed(view))];
+        self.publish_as(caller.actor(), self.now_ms(), plain, Stamp::default()).await?;
+        Ok(())
+    }
+
+    /// As [`App::record_view`], of whoever stands behind a lane.
+    pub(crate) async fn record_view_in(
+        self: &Arc<Self>,
+        caller: &Caller,
+        lane: Arc<Lane>,
+        method: &'static str,
+    ) -> Result<(), AppError> {
+        if !leaves_views(caller) {
+            return Ok(());
+        }
+        let look: Look = (lane.keys.handle, caller.role.into(), caller.name.clone(), method);
+        let now_ms = self.now_ms();
+        if self.looks.seen().get(&look).is_some_and(|last_ms| now_ms.saturating_sub(*last_ms) < WINDOW_MS) {
+            return Ok(());
+        }
+        let options = WriteOptions::default();
+        let begun = self.begin_in(lane, caller, &options, now_ms, Pace::Shared).await?;
+        let Begin::Turn(turn) = begun else { return Ok(()) };
+        let event =
+            RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
+        self.commit(turn, vec![self.plan(Event::RecordViewed(event))]).await?;
+        // Only what is durable counts.
+        self.looks.seen().put(look, now_ms);
+        Ok(())
+    }
+}
+
+fn leaves_views(caller: &Caller) -> bool {
+    caller.role != Role::Subject
+}

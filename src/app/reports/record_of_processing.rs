@@ -1,0 +1,49 @@
+//! The record of processing activities (GDPR Art. 30(1)), from what is in force, was granted and is held now.
+
+use crate::app::App;
+use crate::app::error::{AppError, Cause};
+use crate::audit::transparency::{self, Processing, Recipients};
+use crate::domain::event::Event;
+use crate::domain::profile::SubjectState;
+use std::sync::Arc;
+
+impl App {
+    /// The record, and where it is asked for, its page. Names purposes, categories and recipients, and no person.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn record_of_processing(
+        self: &Arc<Self>,
+        html: bool,
+    ) -> Result<(Processing, String), AppError> {
+        let app = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let record = app.make_record()?;
+            let page =
+                if html { transparency::record_page(app.ledger.origin(), &record) } else { String::new() };
+            Ok((record, page))
+        });
+        task.await.map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    fn make_record(&self) -> Result<Processing, AppError> {
+        let tree_size = self.ledger.checkpoint().size;
+        let mut found = Recipients::default();
+        self.for_each_person(|_, keys| {
+            let mut state = SubjectState::default();
+            self.for_each_entry(keys, |event, _| {
+                state.apply(event);
+                if let Event::GrantIssued(issued) = &event.event {
+                    let (purposes, last) = found.granted.entry(issued.recipient.clone()).or_default();
+                    purposes.insert(issued.purpose.clone());
+                    *last = event.recorded_at_ms.max(*last);
+                }
+            })?;
+            found.held.extend(state.attributes.into_values().map(|held| held.attribute.category.clone()));
+            Ok(true)
+        })?;
+        let declared = self.report_settings.processing.clone();
+        let rules = self.rules();
+        Ok(transparency::record(&rules.vocabulary, &found, declared, self.now_ms(), tree_size))
+    }
+}

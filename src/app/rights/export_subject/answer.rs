@@ -1,0 +1,75 @@
+//! The request that a package answers: completed once the whole of it was handed over.
+
+use crate::app::error::AppError;
+use crate::app::log::append::{Begin, Pace};
+use crate::app::log::stream::Lane;
+use crate::app::rights::export_subject::{Export, PackageChunk, WAITING_MAX};
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::ids::EventId;
+use crate::domain::request::{Ground, RequestKind, RequestOutcome, RequestRecord};
+use crate::package::Kind;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What a package of this kind answers.
+fn answers(kind: Kind) -> RequestKind {
+    match kind {
+        Kind::Access => RequestKind::Access,
+        Kind::Portability => RequestKind::Portability,
+    }
+}
+
+/// The request is this person's, of this kind, and to be answered.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn check(lane: &Lane, kind: Kind, request: &EventId) -> Result<(), AppError> {
+    let now = lane.read();
+    let record = now.state.rights.requests.get(request).ok_or(AppError::NotFound("request"))?;
+    if record.kind != answers(kind) {
+        let problem = "must be of the package's kind: of an access request, or of one for portability";
+        return Err(AppError::invalid("request_id", problem));
+    }
+    if !record.is_due() {
+        return Err(AppError::Precondition("the request was decided already; export without naming it"));
+    }
+    Ok(())
+}
+
+impl Export {
+    /// Completes the request, if there is one and whoever asked took everything.
+    ///
+    /// # Errors
+    /// The person was erased meanwhile; or the store.
+    pub(crate) async fn answer(
+        &self,
+        sender: &mpsc::Sender<Result<PackageChunk, AppError>>,
+    ) -> Result<(), AppError> {
+        let Some(request) = &self.request else { return Ok(()) };
+        // All places free: the last piece was taken. Who went away before has not been answered.
+        if sender.reserve_many(WAITING_MAX).await.is_err() {
+            return Ok(());
+        }
+        self.app.complete_request(&self.caller, &self.lane, request).await
+    }
+}
+
+impl App {
+    async fn complete_request(
+        self: &Arc<Self>,
+        caller: &Caller,
+        lane: &Arc<Lane>,
+        request: &EventId,
+    ) -> Result<(), AppError> {
+        let options = WriteOptions::default();
+        let about_ms = self.about(&options)?;
+        let begun = self.begin_in(Arc::clone(lane), caller, &options, about_ms, Pace::Shared).await?;
+        let Begin::Turn(turn) = begun else { return Ok(()) };
+        let record = turn.lane.read().state.rights.requests.get(request).cloned();
+        // Decided meanwhile by somebody: that stands.
+        let Some(record) = record.filter(RequestRecord::is_due) else { return Ok(()) };
+        let planned =
+            vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, String::new())];
+        self.commit(turn, planned).await.map(|_| ())
+    }
+}

@@ -1,0 +1,168 @@
+//! The history of a package: every event as the log has it, and in words.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::rights::export_subject::records::by;
+use crate::domain::codec;
+use crate::domain::consent::Terms;
+use crate::domain::event::{Decision, Draft, Event, Recorded, Role, SignalKind};
+use crate::domain::ids::EventId;
+use crate::domain::wording;
+use crate::package::History;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// Fields of events that hold event ids.
+const IDS: [&str; 14] = [
+    "attribute",
+    "cause",
+    "consent",
+    "corrects",
+    "decidedByEvent",
+    "derivedFrom",
+    "grant",
+    "request",
+    "shapedBy",
+    "artifact",
+    "hold",
+    "holds",
+    "source",
+    "sources",
+];
+
+/// The record of an event.
+pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
+    let actor = event.actor.clone();
+    let draft = Draft { about_ms: event.about_ms, actor, event: event.event.clone() };
+    let malformed = |_| AppError::Internal(Cause::Inconsistent("an event does not fit its descriptor"));
+    let body = sayso_proof::event::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
+    let Value::Object(mut fields) = body else { return Err(malformed(String::new())) };
+    // Who and when stand beside it; staff are not named there, and not here.
+    for known in ["actor", "aboutMs", "requestDigest", "writerSignature"] {
+        fields.remove(known);
+    }
+    let (kind, mut of) = fields.into_iter().next().unwrap_or_default();
+    ids_as_uuids(&mut of);
+    let what = snake_case(&kind);
+    Ok(History {
+        event_id: event.event_id.to_string(),
+        position: event.position,
+        version: event.version,
+        recorded_at: wording::time(event.recorded_at_ms),
+        about: wording::time(event.about_ms),
+        by: by(&event.actor),
+        explanation: in_words(&event.event).unwrap_or_else(|| what.replace('_', " ")),
+        what,
+        event: of,
+    })
+}
+
+fn snake_case(camel: &str) -> String {
+    let mut out = String::with_capacity(camel.len().saturating_add(4));
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Proto3 JSON has bytes as base64; people and other records name events by UUID.
+fn ids_as_uuids(value: &mut Value) {
+    fn one(value: &mut Value) {
+        let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+        if let Some(id) = bytes.and_then(|bytes| EventId::from_slice(&bytes)) {
+            *value = id.to_string().into();
+        }
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut() {
+                match value {
+                    Value::String(_) if IDS.contains(&name.as_str()) => one(value),
+                    Value::Array(items) if IDS.contains(&name.as_str()) => items.iter_mut().for_each(one),
+                    _ => ids_as_uuids(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(ids_as_uuids),
+        _ => {}
+    }
+}
+
+/// What happened, in words; none where a kind has no words of its own.
+fn in_words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::AttributeRecorded(of) => {
+            format!("“{}” was recorded ({})", of.key, wording::provenance(of.provenance))
+        }
+        Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),
+        Event::AttributeContested { reason, .. } => with_reason("you said that a fact is wrong", reason),
+        Event::AttributeConfirmed { .. } => "you said that a fact is right".into(),
+        Event::AttributeRemoved { reason, .. } => with_reason("a fact was removed", reason),
+        Event::ConsentRequested(terms) => format!("you were asked for {}", purposes(&terms.purposes)),
+        Event::Consent { decision, terms } => decided(*decision, terms),
+        Event::Signal { kind, purposes: named, lifted, .. } => {
+            let what = match kind {
+                SignalKind::Objection => "an objection",
+                SignalKind::Restriction => "a restriction",
+                SignalKind::OptOut => "an opt-out",
+                SignalKind::LimitSensitive => "a limit on sensitive data",
+                SignalKind::Pause => "a pause",
+                SignalKind::Unspecified => "a signal",
+            };
+            let verb = if *lifted { "was lifted" } else { "was recorded" };
+            format!("{what} {verb} for {}", purposes(named))
+        }
+        Event::GrantIssued(of) => {
+            let count = of.allowed.len();
+            format!("“{}” asked what it may use for {} and was given {count} facts", of.recipient, of.purpose)
+        }
+        Event::GrantUsed(of) => {
+            format!("a reply (“{}”) was reported as shaped by {} facts", of.reply, of.shaped_by.len())
+        }
+        Event::GrantGivenAgain(of) => format!(
+            "“{}” asked the same {} times more in the same conversation, until {}, and was given the same",
+            of.recipient,
+            of.count,
+            wording::time(of.last_ms)
+        ),
+        Event::GrantRevoked { recipient, reason, .. } => {
+            format!("a permission of “{recipient}” was taken back: {}", wording::reason(*reason))
+        }
+        Event::ErasureRequested(_) => "an erasure was asked for".into(),
+        Event::SubjectDescribed(_) => "your age or place was recorded, as far as the rules need it".into(),
+        Event::PersonalBoundsSet(_) => "you set your own rules".into(),
+        Event::RecordingRefused(of) => {
+            format!(
+                "somebody tried to record {} facts of kind {}, and a rule forbade it",
+                of.count, of.category
+            )
+        }
+        Event::RecordViewed(of) if matches!(of.role(), Role::Service | Role::Channel) => {
+            format!("“{}” looked at what concerns it ({})", of.name, of.method)
+        }
+        Event::RecordViewed(of) => format!("the controller's people looked at your record ({})", of.method),
+        Event::AccessProvided(_) => "a package like this one was made".into(),
+        _ => return None,
+    })
+}
+
+fn with_reason(what: &str, reason: &str) -> String {
+    if reason.is_empty() { what.to_owned() } else { format!("{what}: {reason}") }
+}
+
+fn purposes(named: &[String]) -> String {
+    if named.is_empty() { "everything".to_owned() } else { named.join(", ") }
+}
+
+fn decided(decision: Decision, terms: &Terms) -> String {
+    let what = match decision {
+        Decision::Given => "you said yes to",
+        Decision::Refused => "you said no to",
+        Decision::Renewed => "you said yes again to",
+        Decision::Withdrawn => "you took back your yes to",
+    };
+    format!("{what} {}", purposes(&terms.purposes))
+}

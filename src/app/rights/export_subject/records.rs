@@ -1,0 +1,286 @@
+//! From the domain's types to the records of a package.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::log::stream::open;
+use crate::app::rights::export_subject::Export;
+use crate::app::rights::export_subject::survey::Survey;
+use crate::bounds::Decision as Decided;
+use crate::domain::consent::{ConsentRecord, NoticeRef};
+use crate::domain::event::{
+    Actor, Decision, Event, GrantIssued, GrantUsed, Reason, Recorded, Role, SignalKind,
+};
+use crate::domain::ids::{EventId, GrantId};
+use crate::domain::profile::{ActiveSignal, HeldAttribute};
+use crate::domain::wording;
+use crate::package::{
+    Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
+    Signal, Subject, Use, Withheld,
+};
+use sayso_proof::event::{AgeBand, GrantedAttribute, Provenance};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+
+/// Where the receipt of a decision lies in the package.
+pub(crate) fn receipt_path(event: &EventId) -> String {
+    format!("receipts/{event}.jsonld")
+}
+
+/// Services and channels by name; of the controller's own people only what they are (CJEU C-579/21).
+pub(crate) fn by(actor: &Actor) -> By {
+    let role = actor.role();
+    let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());
+    let role = match role {
+        Role::Service => "service",
+        Role::Channel => "channel",
+        Role::Subject => "subject",
+        Role::Steward => "steward",
+        Role::Authority => "authority",
+        Role::Auditor => "auditor",
+        Role::Operator => "operator",
+        Role::Ledger => "ledger",
+        Role::Unspecified => "unknown",
+    };
+    By { role, name }
+}
+
+fn event_id(bytes: &[u8]) -> String {
+    EventId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
+}
+
+fn named(of: &GrantedAttribute) -> NamedAttribute {
+    NamedAttribute {
+        event_id: event_id(&of.attribute),
+        key: of.key.clone(),
+        category: of.category.clone(),
+        consent: Some(event_id(&of.consent)),
+    }
+}
+
+fn consents<'a>(of: impl Iterator<Item = &'a GrantedAttribute>) -> Vec<String> {
+    let ids: BTreeSet<String> = of.map(|allowed| event_id(&allowed.consent)).collect();
+    ids.into_iter().collect()
+}
+
+fn served(notice: &NoticeRef) -> NoticeServed {
+    NoticeServed {
+        id: notice.id.clone(),
+        version: notice.version.clone(),
+        language: notice.language.clone(),
+        digest: hex::encode(&notice.digest),
+    }
+}
+
+pub(crate) fn fall(event: &Recorded) -> Option<Fall> {
+    let Event::GrantRevoked { reason, cause, grant_id, recipient, .. } = &event.event else { return None };
+    Some(Fall {
+        at: wording::time(event.recorded_at_ms),
+        recipient: recipient.clone(),
+        grant_id: grant_id.clone(),
+        reason: reason.as_str_name(),
+        explanation: wording::reason(*reason),
+        cause: cause.map(|id| id.to_string()),
+    })
+}
+
+pub(crate) fn signal(of: &ActiveSignal) -> Signal {
+    Signal {
+        event_id: of.event_id.to_string(),
+        kind: match of.kind {
+            SignalKind::Objection => "objection",
+            SignalKind::Restriction => "restriction",
+            SignalKind::OptOut => "opt_out",
+            SignalKind::LimitSensitive => "limit_sensitive",
+            SignalKind::Pause => "pause",
+            SignalKind::Unspecified => "unknown",
+        },
+        purposes: of.purposes.clone(),
+        interaction: (!of.interaction.is_empty()).then(|| of.interaction.clone()),
+        recorded_at: wording::time(of.recorded_at_ms),
+    }
+}
+
+impl Export {
+    pub(crate) fn subject(&self) -> Subject {
+        let of = &self.state.description;
+        Subject {
+            id: self.subject.as_str().to_owned(),
+            pseudonym: self.lane.keys.handle.to_string(),
+            age_band: match of.age_band {
+                AgeBand::Child => Some("child"),
+                AgeBand::Teen => Some("teen"),
+                AgeBand::Adult => Some("adult"),
+                AgeBand::Unspecified | AgeBand::Unknown => None,
+            },
+            age_years: of.age_years,
+            jurisdiction: (!of.jurisdiction.is_empty()).then(|| of.jurisdiction.clone()),
+        }
+    }
+
+    pub(crate) fn attribute(
+        &self,
+        held: &HeldAttribute,
+        may_be_used_for: Option<Vec<String>>,
+    ) -> Result<Attribute, AppError> {
+        let of = &held.attribute;
+        let value = RawValue::from_string(of.value.expose().to_owned());
+        let value = value.map_err(|_| AppError::Internal(Cause::Inconsistent("a value is not JSON")))?;
+        let category = self.category(&of.category);
+        Ok(Attribute {
+            event_id: held.event_id.to_string(),
+            key: of.key.clone(),
+            value,
+            category: category.id,
+            category_title: category.title,
+            category_iri: category.iri,
+            special_category: self.rules.vocabulary.is_special(&of.category),
+            provenance: wording::provenance(of.provenance),
+            source: by(&held.actor),
+            recorded_at: wording::time(held.recorded_at_ms),
+            observed_at: wording::time(of.observed_at_ms),
+            expires_at: of.expires_at_ms.map(wording::time),
+            evidence: of.evidence.clone(),
+            derived_from: of.derived_from.iter().map(EventId::to_string).collect(),
+            confidence: of.confidence,
+            model: (!of.model.is_empty()).then(|| of.model.clone()),
+            contested: held.contested,
+            confirmed: held.confirmed,
+            retention: match of.expires_at_ms {
+                Some(_) => "not used after its expiry; kept until it is removed or erased".into(),
+                None => "until it is removed or erased".into(),
+            },
+            may_be_used_for,
+        })
+    }
+
+    fn category(&self, id: &str) -> Cover {
+        let found = self.rules.vocabulary.categories().find(|category| category.id == id);
+        let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
+        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+    }
+
+    fn purpose(&self, id: &str) -> Cover {
+        let found = self.rules.vocabulary.purposes().find(|purpose| purpose.id == id);
+        let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
+        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+    }
+
+    pub(crate) fn permitted_use(
+        &self,
+        purpose: &str,
+        recipient: Option<String>,
+        decision: Decided,
+    ) -> PermittedUse {
+        let purpose = self.purpose(purpose);
+        let allowed = decision.allowed.into_iter().map(|allowed| NamedAttribute {
+            event_id: allowed.event_id.to_string(),
+            key: allowed.key,
+            category: allowed.category,
+            consent: Some(allowed.consent.to_string()),
+        });
+        let withheld = decision.withheld.iter().map(|class| Withheld {
+            category: class.category.clone(),
+            provenance: wording::provenance(Provenance::try_from(class.provenance).unwrap_or_default()),
+            count: class.count,
+            reason: Reason::try_from(class.reason).unwrap_or_default().as_str_name(),
+            explanation: wording::withheld(class),
+        });
+        PermittedUse {
+            purpose: purpose.id,
+            purpose_title: purpose.title,
+            purpose_iri: purpose.iri,
+            recipient,
+            allowed: allowed.collect(),
+            withheld: withheld.collect(),
+        }
+    }
+
+    pub(crate) fn disclosure(&self, event: &Recorded, issued: &GrantIssued) -> Disclosure {
+        Disclosure {
+            at: wording::time(event.recorded_at_ms),
+            recipient: issued.recipient.clone(),
+            attributes: issued.allowed.iter().map(named).collect(),
+            purpose_title: self.purpose(&issued.purpose).title,
+            purpose: issued.purpose.clone(),
+            consents: consents(issued.allowed.iter()),
+            interaction: issued.interaction.clone(),
+            grant_id: GrantId::new(event.position, &event.event_id).to_string(),
+            expires_at: wording::time(issued.expires_at_ms),
+            profile_version: issued.profile_version,
+        }
+    }
+
+    /// A reported use with what its grant says of it; none where the grant is not there any more.
+    pub(crate) fn reported(
+        &self,
+        event: &Recorded,
+        used: &GrantUsed,
+        survey: &Survey,
+    ) -> Result<Option<Use>, AppError> {
+        let id = EventId::from_slice(&used.grant);
+        let place = id.and_then(|id| survey.grant(&id).map(|position| (id, position)));
+        let Some((id, position)) = place else { return Ok(None) };
+        let grant = open(&self.lane.keys, self.app.store().read_entry(position)?)?;
+        let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
+        let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
+        Ok(Some(Use {
+            at: wording::time(event.recorded_at_ms),
+            recipient: issued.recipient.clone(),
+            attributes: shaped().map(named).collect(),
+            purpose_title: self.purpose(&issued.purpose).title,
+            purpose: issued.purpose.clone(),
+            consents: consents(shaped()),
+            reply: used.reply.clone(),
+            count: used.count,
+            ai_disclosure_shown: used.ai_disclosure_shown,
+            grant_id: GrantId::new(position, &id).to_string(),
+        }))
+    }
+
+    pub(crate) fn consent(&self, record: &ConsentRecord) -> Consent {
+        let terms = &record.terms;
+        let vocabulary = &self.rules.vocabulary;
+        Consent {
+            event_id: record.event_id.to_string(),
+            decision: match record.decision {
+                Decision::Given => "given",
+                Decision::Refused => "refused",
+                Decision::Renewed => "renewed",
+                Decision::Withdrawn => "withdrawn",
+            },
+            recorded_at: wording::time(record.recorded_at_ms),
+            decided_at: wording::time(record.about_ms),
+            purposes: terms.purposes.iter().map(|id| self.purpose(id)).collect(),
+            categories: terms.categories.iter().map(|id| self.category(id)).collect(),
+            recipients: terms.recipients.clone(),
+            explicit: terms.explicit,
+            until: terms.until_ms.map(wording::time),
+            in_force: self.state.consents.in_force(record, vocabulary, self.now_ms),
+            channel: terms.channel.clone(),
+            brought_by: by(&record.actor),
+            notice: terms.notice.as_ref().map(served),
+            receipt: receipt_path(&record.event_id),
+        }
+    }
+
+    /// Every text that the person was served, once.
+    pub(crate) fn notices(&self, survey: &Survey) -> Vec<Notice> {
+        let decided = self.state.consents.records().iter().filter_map(|record| record.terms.notice.as_ref());
+        let asked = survey.asked.iter().filter_map(|asked| asked.terms.notice.as_ref());
+        let served: BTreeSet<NoticeServed> = asked.chain(decided).map(served).collect();
+        let with_text = |served: NoticeServed| {
+            let found = self.rules.notices().iter().find(|(_, published)| {
+                let of = published.notice.as_ref();
+                let same = |of: &NoticeRef| {
+                    of.id == served.id
+                        && of.version == served.version
+                        && hex::encode(&of.digest) == served.digest
+                };
+                of.is_some_and(same)
+            });
+            let published_at = found.map(|(at_ms, _)| wording::time(*at_ms));
+            let text = found.map(|(_, published)| published.text.clone());
+            Notice { served, published_at, text }
+        };
+        served.into_iter().map(with_text).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! The first pass: who received data, who may ask, and where each grant stands.
+
+use crate::app::error::AppError;
+use crate::app::rights::export_subject::Export;
+use crate::domain::event::{Event, GrantIssued, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::vocabulary::Vocabulary;
+use crate::domain::wording;
+use crate::package::{Asked, Recipient};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What one pass over the events tells.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// Who received data, by name.
+    pub recipients: BTreeMap<String, Recipient>,
+    /// Every time that the person was asked.
+    pub asked: Vec<Asked>,
+    /// Whose use is decided on; none: whoever no consent names.
+    pub asking: BTreeSet<Option<String>>,
+    /// Purposes that a yes or a grant names.
+    named: BTreeSet<String>,
+    /// Position of each grant by its event, sorted.
+    grants: Vec<(EventId, u64)>,
+}
+
+impl Survey {
+    pub fn of(export: &Export) -> Result<Self, AppError> {
+        let mut survey = Self::default();
+        export.each(|event| {
+            survey.take(event);
+            Ok(())
+        })?;
+        survey.grants.sort_unstable();
+        Ok(survey)
+    }
+
+    fn take(&mut self, event: &Recorded) {
+        match &event.event {
+            Event::GrantIssued(issued) => {
+                self.grants.push((event.event_id, event.position));
+                self.asking.insert(Some(issued.recipient.clone()));
+                self.named.insert(issued.purpose.clone());
+                if !issued.allowed.is_empty() {
+                    self.received(event.recorded_at_ms, issued);
+                }
+            }
+            Event::GrantGivenAgain(again) => {
+                if let Some(recipient) = self.recipients.get_mut(&again.recipient) {
+                    recipient.disclosures = recipient.disclosures.saturating_add(again.count.into());
+                    recipient.last_received_at = wording::time(again.last_ms);
+                }
+            }
+            Event::GrantUsed(used) => {
+                if let Some(recipient) = self.recipients.get_mut(&event.actor.name) {
+                    recipient.uses = recipient.uses.saturating_add(u64::from(used.count));
+                }
+            }
+            Event::Consent { decision, terms } if decision.is_yes() => {
+                self.named.extend(terms.purposes.iter().cloned());
+                match terms.recipients.as_slice() {
+                    [] => drop(self.asking.insert(None)),
+                    names => self.asking.extend(names.iter().cloned().map(Some)),
+                }
+            }
+            Event::ConsentRequested(terms) => self.asked.push(Asked {
+                event_id: event.event_id,
+                recorded_at_ms: event.recorded_at_ms,
+                about_ms: event.about_ms,
+                terms: terms.clone(),
+                actor: event.actor.clone(),
+            }),
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, at_ms: u64, issued: &GrantIssued) {
+        let at = wording::time(at_ms);
+        let recipient = self.recipients.entry(issued.recipient.clone()).or_insert_with(|| Recipient {
+            name: issued.recipient.clone(),
+            first_received_at: at.clone(),
+            last_received_at: String::new(),
+            disclosures: 0,
+            uses: 0,
+            purposes: Vec::new(),
+            categories: Vec::new(),
+        });
+        recipient.last_received_at = at;
+        recipient.disclosures = recipient.disclosures.saturating_add(1);
+        insert(&mut recipient.purposes, &issued.purpose);
+        issued.allowed.iter().for_each(|allowed| insert(&mut recipient.categories, &allowed.category));
+    }
+
+    /// Purposes to decide on: those named, and what is below them.
+    pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
+        let within = |id: &str| vocabulary.purpose_line(id).iter().any(|above| self.named.contains(*above));
+        vocabulary
+            .purposes()
+            .filter(|purpose| within(&purpose.id))
+            .map(|purpose| purpose.id.clone())
+            .collect()
+    }
+
+    /// Where a grant stands.
+    pub fn grant(&self, event: &EventId) -> Option<u64> {
+        let found = self.grants.binary_search_by_key(event, |(id, _)| *id).ok()?;
+        self.grants.get(found).map(|(_, position)| *position)
+    }
+}
+
+/// Keeps a short list sorted and without repetition.
+fn insert(list: &mut Vec<String>, name: &str) {
+    if let Err(place) = list.binary_search_by(|there| there.as_str().cmp(name)) {
+        list.insert(place, name.to_owned());
+    }
+}

@@ -1,0 +1,119 @@
+//! Defines the words: purposes and categories.
+
+use crate::app::error::AppError;
+use crate::app::log::append::Receipt;
+use crate::app::{App, Caller, WriteOptions};
+use crate::domain::attribute::is_text;
+use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
+use crate::domain::vocabulary::{BENEFITS, RISKS, near_tags, unknown};
+use sayso_proof::event::Rung;
+use std::sync::Arc;
+
+impl App {
+    /// Adds a purpose or replaces its definition, and revokes what that contradicts before it answers.
+    ///
+    /// # Errors
+    /// A field is out of bounds, a tag is none of the taxonomy, or the parent is not defined or below the purpose
+    /// itself.
+    pub async fn define_purpose(
+        self: &Arc<Self>,
+        caller: &Caller,
+        purpose: PurposeDefined,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let rules = self.rules();
+        check_word("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
+        check_tags("purpose", &purpose.risks, &purpose.benefits)?;
+        if Rung::try_from(purpose.rung).is_err() {
+            return Err(AppError::invalid("purpose.rung", "must be one of the ladder's six, or none"));
+        }
+        let parent = &purpose.parent;
+        if !parent.is_empty() && !rules.vocabulary.has_purpose(parent) {
+            let near = rules.vocabulary.near_purposes(parent);
+            return Err(AppError::invalid("purpose.parent", unknown("purpose", &near)));
+        }
+        if rules.vocabulary.purpose_line(parent).contains(&purpose.id.as_str()) {
+            return Err(AppError::invalid("purpose.parent", "must not be below the purpose itself"));
+        }
+        if purpose.rung < rules.vocabulary.rung(&purpose.id) && rules.vocabulary.has_purpose(&purpose.id) {
+            return Err(AppError::invalid(
+                "purpose.rung",
+                "must not be lower than it was: consents rest on it",
+            ));
+        }
+        if !rules.vocabulary.can_take_purpose(&purpose) {
+            return Err(AppError::invalid("purpose.parent", "must leave every purpose at most 32 deep"));
+        }
+        self.define(caller, Event::PurposeDefined(purpose), options).await
+    }
+
+    async fn define(
+        self: &Arc<Self>,
+        caller: &Caller,
+        word: Event,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let receipt = self.publish(caller, vec![word], options).await?;
+        self.sweep().await?;
+        Ok(receipt)
+    }
+
+    /// Adds a category or replaces its definition, and revokes what that contradicts before it answers.
+    ///
+    /// # Errors
+    /// A field is out of bounds, a tag is none of the taxonomy, or the parent is not defined or below the category
+    /// itself.
+    pub async fn define_category(
+        self: &Arc<Self>,
+        caller: &Caller,
+        category: CategoryDefined,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let rules = self.rules();
+        check_word("category", &category.id, &category.title, &category.iri)?;
+        check_tags("category", &category.risks, &category.benefits)?;
+        let parent = &category.parent;
+        if !parent.is_empty() && !rules.vocabulary.has_category(parent) {
+            let near = rules.vocabulary.near_categories(parent);
+            return Err(AppError::invalid("category.parent", unknown("category", &near)));
+        }
+        if rules.vocabulary.category_line(parent).contains(&category.id.as_str()) {
+            return Err(AppError::invalid("category.parent", "must not be below the category itself"));
+        }
+        // Otherwise a word of the provider's would lift what the law forbids (GDPR Art. 9).
+        if rules.vocabulary.is_special(&category.id) && !category.special {
+            return Err(AppError::invalid("category.special", "must stay: a special category remains one"));
+        }
+        if !rules.vocabulary.can_take_category(&category) {
+            return Err(AppError::invalid("category.parent", "must leave every category at most 32 deep"));
+        }
+        self.define(caller, Event::CategoryDefined(category), options).await
+    }
+}
+
+fn check_word(what: &str, id: &str, title: &str, iri: &str) -> Result<(), AppError> {
+    if !is_text(id, 1, 64) || id.chars().any(char::is_whitespace) {
+        return Err(AppError::invalid(&format!("{what}.id"), "must have 1 to 64 bytes and no spaces"));
+    }
+    if !is_text(title, 1, 256) || !is_text(iri, 0, 256) {
+        return Err(AppError::invalid(what, "title and iri must have at most 256 bytes"));
+    }
+    Ok(())
+}
+
+/// A tag that nothing counts and no policy knows would protect nobody.
+fn check_tags(what: &str, risks: &[String], benefits: &[String]) -> Result<(), AppError> {
+    let lists = [("risks", risks, &RISKS[..]), ("benefits", benefits, &BENEFITS[..])];
+    for (field, tags, known) in lists {
+        let mut strange = tags.iter().filter(|tag| !known.contains(&tag.as_str()));
+        if let Some(tag) = strange.next() {
+            let field = format!("{what}.{field}");
+            let problem = match near_tags(tag, known).as_slice() {
+                [] => format!("must be of: {}", known.join(", ")),
+                near => format!("must be of the taxonomy; near: {}", near.join(", ")),
+            };
+            return Err(AppError::invalid(&field, problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Bounds and words that changed reach the grants that are open and what services built: at once when they are
+//! published, and by itself when a version comes into force later or a sweep was cut short.
+//!
+//! `CheckGrant` does not wait for it: it holds a grant that was issued under others against those of now. A sweep takes
+//! open grants from an index by expiry, and artefacts from one by position, a page at a time, so that its memory does not
+//! grow with the people held.
+
+use crate::app::App;
+use crate::app::Rules;
+use crate::app::caller::Caller;
+use crate::app::error::AppError;
+use crate::app::grants::invalidate::{contradiction, fallen, fallen_artifacts};
+use crate::app::grants::watch_revocations::{BUILT, OPEN};
+use crate::app::log::append::{Begin, Frame, Pace, Turn, WriteOptions};
+use crate::app::log::stream::Lane;
+use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
+use crate::domain::ids::{EventId, Handle};
+use crate::domain::profile::{GrantState, SubjectState};
+use crate::telemetry::metrics;
+use sayso_proof::entry;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Index records read at once.
+const READ_COUNT: usize = 256;
+/// How often it is looked whether a version came into force.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a write that found the ledger overloaded waits before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Positions of bounds in force, and of the newest word.
+pub(crate) type Under = (Vec<u64>, Option<u64>);
+
+/// A whole sweep.
+struct Swept {
+    under: Under,
+    /// Grants that fell.
+    fallen: u64,
+}
+
+/// How far a sweep came.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Grants that were revoked.
+    revoked: u64,
+    /// People whose streams could not be written. `CheckGrant` denies what the rules contradict all the same.
+    failed: u64,
+}
+
+/// What the sweeps know.
+#[derive(Default)]
+pub(crate) struct Sweeping {
+    /// Held by the one sweep under way. The last whole one; none: there was none.
+    done: tokio::sync::Mutex<Option<Swept>>,
+    watcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl App {
+    /// Revokes every open grant, and invalidates every artefact, that the rules in force contradict; gives how many
+    /// grants fell under them, here or where the watch came first.
+    ///
+    /// # Errors
+    /// The store; then it is tried again by itself.
+    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<u64, AppError> {
+        let app = Arc::clone(self);
+        // To the end, even where the caller goes away.
+        let task = tokio::spawn(async move { app.sweep_to_the_end().await });
+        let (_, fallen) = task.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))??;
+        Ok(fallen)
+    }
+
+    /// Whether there was anything to do, and how many grants fell under the rules in force.
+    async fn sweep_to_the_end(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
+        let mut done = self.sweeping.done.lock().await;
+        let under = under(&self.rules());
+        if let Some(swept) = done.as_ref().filter(|swept| swept.under == under) {
+            return Ok((false, swept.fallen));
+        }
+        // Whoever decided under other rules is durable once the gate was alone's, and so found below.
+        drop(self.rules_gate.write().await);
+        let mut progress = Progress::default();
+        for (index, mut after) in [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
+        {
+            loop {
+                let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
+                let Some((last, _)) = found.last() else { break };
+                after = Some(last.clone());
+                let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
+                let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
+                self.sweep_page(positions, &mut progress).await?;
+            }
+        }
+        let Progress { revoked, failed } = progress;
+        if failed == 0 {
+            *done = Some(Swept { under, fallen: revoked });
+        } else {
+            tracing::warn!(
+                failed,
+                "new rules are not applied to the open grants of some people; it is tried again"
+            );
+        }
+        Ok((true, revoked))
+    }
+
+    /// Sweeps the lanes of whomever the entries at these positions are about, each lane once. A person whose stream fails does
+    /// not keep the others waiting.
+    async fn sweep_page(
+        self: &Arc<Self>,
+        positions: Vec<u64>,
+        progress: &mut Progress,
+    ) -> Result<(), AppError> {
+        let mut swept = HashSet::new();
+        for position in positions {
+            let Some(bytes) = self.store().read_entry(position)?.bytes else { continue };
+            let handle = entry::parse_header(&bytes)?.handle;
+            if handle == Handle::NOBODY || !swept.insert(handle) {
+                continue;
+            }
+            match self.sweep_handle(handle).await {
+                Ok(revoked) => progress.revoked = progress.revoked.saturating_add(revoked),
+                Err(AppError::Stopped) => return Err(AppError::Stopped),
+                Err(error) => {
+                    metrics().sweep_failed();
+                    tracing::warn!(?error, "new rules could not be applied to one person's open grants");
+                    progress.failed = progress.failed.saturating_add(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
+        let lane = match self.lane_by_handle(handle).await {
+            Ok(Some(lane)) => lane,
+            // Erased meanwhile: there is nothing left to revoke.
+            Ok(None) | Err(AppError::Erased) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        loop {
+            match self.sweep_lane(&lane).await {
+                Err(AppError::Overloaded) => tokio::time::sleep(PAUSE).await,
+                Err(AppError::Erased) => return Ok(0),
+                swept => return swept,
+            }
+        }
+    }
+
+    async fn sweep_lane(self: &Arc<Self>, lane: &Arc<Lane>) -> Result<u64, AppError> {
+        let now_ms = self.now_ms();
+        if !is_to_be_swept(&lane.read().state, &self.rules_at(now_ms), now_ms) {
+            return Ok(0);
+        }
+        let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
+        let options = WriteOptions::default();
+        let begun = self.begin_in(Arc::clone(lane), &caller, &options, now_ms, Pace::Shared);
+        let Begin::Turn(turn) = begun.await? else { return Ok(0) };
+        let (frame, count) = self.contradicted(&turn);
+        if !frame.events.is_empty() {
+            self.commit(turn, frame).await?;
+        }
+        Ok(count)
+    }
+
+    /// Events for everything that does not stand under the rules of a turn, and how many grants are among it.
+    fn contradicted(&self, turn: &Turn) -> (Frame, u64) {
+        let (fallen, built) = {
+            let now = turn.lane.read();
+            let known = |event: &EventId| now.pending.has(event);
+            let built = fallen_artifacts(&now.state, &turn.rules, turn.now_ms, &known);
+            (fallen(&now.state, &turn.rules, turn.now_ms, &known), built)
+        };
+        let count = fallen.len() as u64;
+        let cause = turn.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
+        let grants = fallen.into_iter().map(|fallen| fallen.event(fallen.newer_rules));
+        let built = built
+            .into_iter()
+            .map(|fallen| Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..fallen }));
+        (self.frame(turn, Vec::new(), grants.chain(built).collect()), count)
+    }
+
+    /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
+    /// yet; nothing where it stands.
+    pub(crate) fn contradicted_by_rules(
+        &self,
+        state: &SubjectState,
+        grant: &GrantState,
+        now_ms: u64,
+    ) -> Option<Reason> {
+        let rules = self.rules_at(now_ms);
+        if !rules.came_after(grant) {
+            return None;
+        }
+        contradiction(state, grant, &rules, now_ms).map(|found| found.reason)
+    }
+
+    /// Looks, as long as the daemon runs, whether a version came into force.
+    pub(crate) fn watch_bounds(self: &Arc<Self>) {
+        let rules = self.rules();
+        let genesis = |version: &crate::app::Version| version.actor.role() == Role::Ledger;
+        let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
+        if let (true, Ok(mut done)) = (untouched, self.sweeping.done.try_lock()) {
+            // No grant can be older than what the log began with.
+            *done = Some(Swept { under: under(&rules), fallen: 0 });
+        }
+        let watching = tokio::spawn(watch(Arc::downgrade(self)));
+        *self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
+    }
+
+    /// Ends [`App::watch_bounds`].
+    pub(crate) async fn stop_watching_bounds(&self) {
+        let watching = self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watching) = watching {
+            watching.abort();
+            let _aborted = watching.await;
+        }
+    }
+}
+
+pub(crate) fn under(rules: &Rules) -> Under {
+    (rules.bounds.positions().to_vec(), rules.words_at())
+}
+
+/// Whether somebody has anything that these rules may contradict.
+fn is_to_be_swept(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
+    let mut grants = state.grants.values();
+    let mut built = state.rights.artifacts.values();
+    grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
+        || built.any(|artifact| artifact.ended_at(now_ms).is_none())
+}
+
+async fn watch(app: Weak<App>) {
+    let mut told = false;
+    loop {
+        let Some(app) = app.upgrade() else { return };
+        match app.sweep_to_the_end().await {
+            Ok((true, count)) if count > 0 => {
+                tracing::info!(count, "bounds came into force, and grants fell")
+            }
+            Ok(_) => told = false,
+            Err(error) if !told => {
+                tracing::error!(?error, "revoking what bounds contradict; it is tried again");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        drop(app);
+        tokio::time::sleep(TICK).await;
+    }
+}

@@ -1,0 +1,299 @@
+//! Limits on the text of policies, checked in one pass over it before Cedar's parser sees it.
+//!
+//! Cedar's parser, validator and evaluator recurse, and their trees are as deep as the text says: brackets and `if` nest, and
+//! operators, members and calls make a level each. The scan reads tokens as Cedar's lexer does and counts what can make a tree
+//! deep or large. Of a text that Cedar parses without an error, the counts are upper bounds.
+//!
+//! Of a text with an error they are not: Cedar's parser recovers and goes on, and may nest where the brackets do not. Such a
+//! tree is only dropped, and is at most as deep as the policy has tokens; [`crate::bounds::policy_text::parse`] has the stack for that.
+
+mod lexer;
+
+use lexer::{Kind, Lexer, Token};
+use std::ops::Range;
+
+/// Bytes of a pack's policies.
+pub const POLICIES_BYTES_MAX: usize = 256 << 10;
+/// Policies of a pack.
+const POLICIES_MAX: usize = 1_024;
+/// Tokens of a pack, counted as those of a policy.
+const PACK_TOKENS_MAX: usize = 65_536;
+/// Tokens of a policy; what stands left of `is … in` is evaluated twice and counts twice, a string counts once more for
+/// each 64 bytes.
+pub(crate) const TOKENS_MAX: usize = 4_096;
+/// Brackets and `if` around one token.
+pub(crate) const NESTING_MAX: usize = 32;
+/// Levels of a policy's syntax tree.
+pub(crate) const DEPTH_MAX: usize = 128;
+/// Bytes of a string.
+const STRING_BYTES_MAX: usize = 4_096;
+/// Bytes of the pattern of `like`, which takes as many steps as pattern times text.
+const PATTERN_BYTES_MAX: usize = 256;
+/// Bytes of a name.
+const NAME_BYTES_MAX: usize = 256;
+
+/// What is beyond a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Beyond {
+    /// The byte at which it is.
+    pub at: usize,
+    /// Names the limit.
+    pub problem: String,
+}
+
+/// The text in pieces of whole policies, each of at most [`TOKENS_MAX`] tokens, without what stands between them.
+///
+/// # Errors
+/// The text is beyond a limit.
+pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, Beyond> {
+    if text.len() > POLICIES_BYTES_MAX {
+        let problem = format!("the policies of a pack may have at most {} KiB", POLICIES_BYTES_MAX >> 10);
+        return Err(beyond(0, problem));
+    }
+    let mut pieces = Pieces::default();
+    let (mut policy, mut start) = (Policy::default(), None);
+    for token in Lexer::new(text) {
+        let from = *start.get_or_insert(token.at);
+        policy.take(&token)?;
+        if token.kind == Kind::Semicolon {
+            pieces.add(from..token.end, policy.tokens())?;
+            (policy, start) = (Policy::default(), None);
+        }
+    }
+    // No policy, as it does not end: the parser says what is wrong with it.
+    if let Some(from) = start {
+        pieces.add(from..text.len(), policy.tokens())?;
+    }
+    Ok(pieces.found)
+}
+
+#[derive(Default)]
+struct Pieces {
+    found: Vec<Range<usize>>,
+    /// Tokens of the last piece, and of all.
+    last: usize,
+    all: usize,
+    policies: usize,
+}
+
+impl Pieces {
+    fn add(&mut self, policy: Range<usize>, tokens: usize) -> Result<(), Beyond> {
+        self.policies = self.policies.saturating_add(1);
+        if self.policies > POLICIES_MAX {
+            return Err(beyond(policy.start, format!("a pack may have at most {POLICIES_MAX} policies")));
+        }
+        self.all = self.all.saturating_add(tokens);
+        if self.all > PACK_TOKENS_MAX {
+            let problem = format!("the policies of a pack may have at most {PACK_TOKENS_MAX} tokens");
+            return Err(beyond(policy.start, problem));
+        }
+        let together = self.last.saturating_add(tokens);
+        match self.found.last_mut() {
+            Some(piece) if together <= TOKENS_MAX => (piece.end, self.last) = (policy.end, together),
+            _ => {
+                self.found.push(policy);
+                self.last = tokens;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beyond(at: usize, problem: String) -> Beyond {
+    Beyond { at, problem }
+}
+
+/// A policy as far as it was read.
+struct Policy {
+    /// The brackets that are open, outermost first; the first stands for the policy itself.
+    open: Vec<Level>,
+    /// The innermost.
+    inner: Level,
+    /// What stood before this token.
+    before: Before,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { open: Vec::new(), inner: Level::default(), before: Before::Nothing }
+    }
+}
+
+/// What a bracket and a string mean depends on what they follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// A name, a literal or a closed bracket: a bracket calls it, or takes a member of it.
+    Operand,
+    Like,
+    Dot,
+}
+
+/// What stands within one bracket, as far as it was read.
+#[derive(Default)]
+struct Level {
+    /// Of the element that is being read, which ends at a comma or a colon: levels of the tree that `&&`, `||` and `if` make, ...
+    chain: usize,
+    /// ... the most that one comparison makes, ...
+    comparison: usize,
+    /// ... levels of the deepest operand before the last, and how many `if` there are.
+    operands: usize,
+    ifs: usize,
+    /// Of the operand that is being read, since the last operator that binds less than `+`: levels that operators, members and
+    /// calls make, levels of the deepest bracket, tokens.
+    operators: usize,
+    below: usize,
+    operand: usize,
+    /// Levels of the deepest element before this one.
+    deepest: usize,
+    /// Tokens, but for those of the operand that is being read.
+    tokens: usize,
+    /// Tokens of what stands left of `is`, while an `in` may follow.
+    is_target: Option<usize>,
+}
+
+impl Level {
+    fn end_operand(&mut self) {
+        self.operands = self.operands.max(self.operators.saturating_add(self.below));
+        self.tokens = self.tokens.saturating_add(self.operand);
+        (self.operators, self.below, self.operand, self.is_target) = (0, 0, 0, None);
+    }
+
+    fn end_element(&mut self) {
+        self.end_operand();
+        self.deepest = self.deepest.max(self.depth());
+        (self.chain, self.comparison, self.operands, self.ifs) = (0, 0, 0, 0);
+    }
+
+    /// Of the element that is being read.
+    fn depth(&self) -> usize {
+        let operands = self.operands.max(self.operators.saturating_add(self.below));
+        self.chain.saturating_add(self.comparison).saturating_add(operands)
+    }
+
+    fn count(&self) -> usize {
+        self.tokens.saturating_add(self.operand)
+    }
+
+    fn chain(&mut self, levels: usize) {
+        self.chain = self.chain.saturating_add(levels);
+        self.end_operand();
+    }
+
+    fn compare(&mut self, levels: usize) {
+        self.comparison = self.comparison.max(levels);
+        self.end_operand();
+    }
+
+    /// Within the operand.
+    fn operator(&mut self, levels: usize) {
+        self.operators = self.operators.saturating_add(levels);
+    }
+}
+
+impl Policy {
+    fn take(&mut self, token: &Token<'_>) -> Result<(), Beyond> {
+        check_size(token, self.before)?;
+        let size = 1 + if token.kind == Kind::Text { token.text.len() / 64 } else { 0 };
+        let before = std::mem::replace(&mut self.before, Before::Nothing);
+        match token.kind {
+            Kind::Open => self.open(token, before),
+            Kind::Close => self.close(),
+            Kind::Word | Kind::Text => self.before = Before::Operand,
+            Kind::Dot => {
+                self.inner.operator(1);
+                self.before = Before::Dot;
+            }
+            Kind::Arithmetic => self.inner.operator(1),
+            Kind::Chain => self.inner.chain(1),
+            Kind::Comparison { levels } => self.inner.compare(levels),
+            Kind::In => self.is_in(),
+            Kind::Is => {
+                let target = self.inner.operand;
+                self.inner.compare(1);
+                self.inner.is_target = Some(target);
+            }
+            Kind::Like => {
+                self.inner.compare(1);
+                self.before = Before::Like;
+            }
+            Kind::If if before != Before::Dot => {
+                self.inner.ifs = self.inner.ifs.saturating_add(1);
+                self.inner.chain(1);
+            }
+            Kind::If => self.before = Before::Operand,
+            Kind::Branch => self.inner.end_operand(),
+            Kind::Separator | Kind::Semicolon => self.inner.end_element(),
+            Kind::Other => {}
+        }
+        self.inner.operand = self.inner.operand.saturating_add(size);
+        self.check(token)
+    }
+
+    /// `a is T in b` is `a is T && a in b`.
+    fn is_in(&mut self) {
+        let again = self.inner.is_target;
+        self.inner.compare(if again.is_some() { 2 } else { 1 });
+        self.inner.tokens = self.inner.tokens.saturating_add(again.unwrap_or_default());
+    }
+
+    fn open(&mut self, token: &Token<'_>, before: Before) {
+        match token.text {
+            // A condition: `&&`, and of `unless` a `!`.
+            "{" if self.open.is_empty() => self.inner.chain(2),
+            // A call, or a member by its name.
+            "(" | "[" if before == Before::Operand && !self.open.is_empty() => self.inner.operator(1),
+            _ => {}
+        }
+        self.open.push(std::mem::take(&mut self.inner));
+    }
+
+    fn close(&mut self) {
+        self.before = Before::Operand;
+        // One too many is for the parser to find.
+        let Some(outer) = self.open.pop() else { return };
+        let mut closed = std::mem::replace(&mut self.inner, outer);
+        closed.end_element();
+        self.inner.below = self.inner.below.max(closed.deepest.saturating_add(1));
+        self.inner.operand = self.inner.operand.saturating_add(closed.tokens);
+    }
+
+    fn check(&self, token: &Token<'_>) -> Result<(), Beyond> {
+        let ifs = self.open.iter().map(|level| level.ifs).sum::<usize>();
+        if self.open.len().saturating_add(ifs).saturating_add(self.inner.ifs) > NESTING_MAX {
+            let problem = format!("brackets and `if` may nest at most {NESTING_MAX} deep");
+            return Err(beyond(token.at, problem));
+        }
+        if self.inner.depth() > DEPTH_MAX || self.inner.deepest > DEPTH_MAX {
+            let problem = format!(
+                "a policy may be at most {DEPTH_MAX} levels deep; `&&`, `||`, `if`, members, calls and brackets make one each"
+            );
+            return Err(beyond(token.at, problem));
+        }
+        if self.tokens() > TOKENS_MAX {
+            let problem = format!(
+                "a policy may have at most {TOKENS_MAX} tokens; what stands left of `is … in` counts twice, a long string more than once"
+            );
+            return Err(beyond(token.at, problem));
+        }
+        Ok(())
+    }
+
+    fn tokens(&self) -> usize {
+        self.open.iter().fold(self.inner.count(), |sum, level| sum.saturating_add(level.count()))
+    }
+}
+
+fn check_size(token: &Token<'_>, before: Before) -> Result<(), Beyond> {
+    let (what, bytes_max) = match token.kind {
+        Kind::Text if before == Before::Like => ("the pattern of `like`", PATTERN_BYTES_MAX),
+        Kind::Text => ("a string", STRING_BYTES_MAX),
+        _ => ("a name or number", NAME_BYTES_MAX),
+    };
+    // The quotes are no part of it.
+    let bytes = token.text.len().saturating_sub(if token.kind == Kind::Text { 2 } else { 0 });
+    if bytes > bytes_max {
+        return Err(beyond(token.at, format!("{what} may have at most {bytes_max} bytes")));
+    }
+    Ok(())
+}

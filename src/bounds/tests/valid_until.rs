@@ -1,0 +1,89 @@
+//! What passing time, and what is written about grants, change of a decision.
+
+use crate::bounds::steady_until_ms;
+use crate::bounds::tests::against_models::{WORDS, some_case};
+use crate::bounds::tests::*;
+use crate::domain::event::{Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Recorded};
+use crate::domain::histories::{NOW_MS, event_id, histories, recorded};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use sayso_proof::event::Reason;
+use std::sync::LazyLock;
+
+const DAY_MS: u64 = 86_400_000;
+const YOUNG_ONLY: &str = "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };";
+static AGES: LazyLock<Bounds> = LazyLock::new(|| {
+    compile(defaults().into_iter().chain([pack(Tier::Provider, "young", YOUNG_ONLY)]).collect()).unwrap()
+});
+
+/// What is written when a grant is asked for, used, given again and falls.
+fn about_grants(after: u64) -> impl Iterator<Item = Recorded> {
+    let grant = event_id(after);
+    let events = [
+        Event::GrantIssued(GrantIssued { recipient: "tutor".into(), ..GrantIssued::default() }),
+        Event::GrantUsed(GrantUsed { grant: grant.0.to_vec(), ..GrantUsed::default() }),
+        Event::GrantGivenAgain(GrantGivenAgain { grant: grant.0.to_vec(), count: 2, ..Default::default() }),
+        Event::GrantRevoked {
+            grant,
+            reason: Reason::Paused,
+            cause: None,
+            grant_id: String::new(),
+            recipient: "tutor".into(),
+            source: None,
+        },
+    ];
+    (after..).zip(events).map(|(number, event)| recorded(number, NOW_MS, event))
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn until_then_only_time_passes_and_nothing_changes(
+        mut events in histories(),
+        case in some_case(),
+        forget in prop_oneof![Just(0_u32), 1_u32..4],
+        now_ms in prop_oneof![0..2 * NOW_MS, 0..6 * DAY_MS],
+        share in 0.0..1.0_f64,
+    ) {
+        if forget > 0 {
+            let own = PersonalBoundsSet { forget_inferences_days: forget, ..Default::default() };
+            events.push(recorded(events.len() as u64, NOW_MS, Event::PersonalBoundsSet(own)));
+        }
+        let state = SubjectState::fold(&events);
+        let until_ms = steady_until_ms(&state, now_ms);
+        prop_assert!(until_ms > now_ms);
+        let last_ms = until_ms.saturating_sub(1).min(now_ms + 2 * DAY_MS);
+        let then_ms = now_ms + ((last_ms - now_ms) as f64 * share) as u64;
+        let at = |now_ms| AGES.decide(&state, &WORDS, &Case { now_ms, ..case });
+        prop_assert_eq!(at(now_ms), at(then_ms));
+        prop_assert_eq!(at(now_ms), at(last_ms));
+    }
+
+    /// And what is not decisive decides nothing.
+    #[test]
+    fn what_is_written_about_grants_decides_nothing(events in histories(), case in some_case()) {
+        let before = SubjectState::fold(&events);
+        let events: Vec<_> = events.iter().cloned().chain(about_grants(events.len() as u64)).collect();
+        let after = SubjectState::fold(&events);
+        prop_assert_eq!(after.decisive_version, before.decisive_version);
+        prop_assert!(after.version > before.version);
+        prop_assert_eq!(AGES.decide(&after, &WORDS, &case), AGES.decide(&before, &WORDS, &case));
+    }
+}
+
+/// A moment that is never the right one would pass the property above.
+#[test]
+fn it_is_the_moment_at_which_something_ends() {
+    let mut until = Vec::new();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..400 {
+        let events = histories().new_tree(&mut runner).unwrap().current();
+        let state = SubjectState::fold(&events);
+        let until_ms = steady_until_ms(&state, NOW_MS);
+        let at = |now_ms| AGES.decide(&state, &WORDS, &Case { now_ms, ..memory(&[], &[]) });
+        until.push(until_ms < u64::MAX && at(until_ms - 1) != at(until_ms));
+    }
+    let changed = until.iter().filter(|changed| **changed).count();
+    assert!(changed > 10, "{changed} of 400");
+}

@@ -1,0 +1,193 @@
+//! What the configuration means to the application, and the application opened with it.
+
+use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
+use crate::clock::{ClockLimits, LedgerClock, SharedClock};
+use crate::config::{Config, Limits, RequestRules};
+use crate::daemon::cosigning;
+use crate::daemon::data_dir::Layout;
+use crate::daemon::start::DaemonError;
+use crate::domain::attribute::InferenceTerms;
+use crate::domain::recorder_usage::{FactLimits, Load};
+use crate::domain::request::Jurisdiction;
+use crate::ledger::{Ledger, LedgerOptions, LogKeys};
+use crate::package::Controller;
+use crate::store::StoreError;
+use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
+use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
+use std::sync::Arc;
+
+/// Revocations recorded in one frame: with a decision they stay below the least `limits.batch_events_max`.
+const REVOCATIONS_AT_ONCE_MAX: usize = 256;
+
+/// Opens the application; what a restore left to be said is said, and then forgotten.
+///
+/// # Errors
+/// Keys or stores can't be opened.
+pub(crate) async fn open_app(config: &Config, clock: Arc<LedgerClock>) -> Result<Arc<App>, DaemonError> {
+    let app = App::open(settings(config, clock)?).await?;
+    Layout::new(&config.data).forget_restored()?;
+    Ok(app)
+}
+
+/// The time of a controller's ledger, over the machine's clock.
+///
+/// # Errors
+/// The file that keeps it can't be opened.
+pub(crate) fn ledger_clock(config: &Config, clock: &SharedClock) -> Result<Arc<LedgerClock>, DaemonError> {
+    let limits = ClockLimits {
+        behind_ms_max: config.limits.clock_skew_ms_max,
+        ahead_ms_max: config.limits.clock_ahead_ms_max,
+    };
+    let file = Layout::new(&config.data).clock();
+    let opened = LedgerClock::open(Arc::clone(clock), limits, &file);
+    opened.map(Arc::new).map_err(|error| DaemonError::File(file, error))
+}
+
+/// Who keeps the root key.
+///
+/// # Errors
+/// The file can't be opened, or the token.
+pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
+    Ok(match &config.pkcs11 {
+        Some(at) => {
+            let token = TokenCustody::open(&at.module, &at.token, &at.pin_file);
+            Arc::new(token.map_err(VaultError::from)?)
+        }
+        None => {
+            let file = Layout::new(&config.data).secrets().join("root.key");
+            Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
+        }
+    })
+}
+
+/// Who keeps the root key, to be looked at alone; and which places of its file are damaged.
+///
+/// # Errors
+/// The file can't be read, or the token can't be opened.
+pub(crate) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
+    if config.pkcs11.is_some() {
+        return Ok((custody(config)?, Vec::new()));
+    }
+    let file = Layout::new(&config.data).secrets().join("root.key");
+    let custody = FileCustody::look(&file).map_err(VaultError::from)?;
+    let damage = custody.damage().map_err(VaultError::from)?;
+    Ok((Arc::new(custody), damage))
+}
+
+fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, DaemonError> {
+    let layout = Layout::new(&config.data);
+    let secrets = layout.secrets();
+    let limits = &config.limits;
+    let restored = layout.read_restored()?;
+    // What was given out had been durable: an end before that is no torn write, and must not be cut off.
+    let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
+    let entries_min = if restored.is_some() { 0 } else { kept.size() };
+    let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
+    let witnesses = cosigning::asked(config)?.iter().map(|one| one.key.to_string()).collect();
+    let (log, keys) = open_both(&layout, options)?;
+    let found = log.recovery();
+    if let Some(position) = found.rebuilt_from {
+        tracing::info!(position, clean = found.clean, "indexes were brought up from the segments");
+    }
+    Ok(Settings {
+        ledger: LedgerOptions {
+            origin: config.origin(),
+            queue_max: limits.queue_requests_max,
+            batch_events_max: limits.batch_events_max,
+            clock_skew_max_ms: limits.clock_skew_ms_max,
+            sealed_age_max_ms: limits.sealed_age_ms_max,
+            checkpoint_file: Some(layout.checkpoint()),
+            is_restored: restored.is_some(),
+            turns: None,
+        },
+        log_keys: LogKeys::Folder(secrets),
+        custody: custody(config)?,
+        log: Arc::new(log),
+        keys: Arc::new(keys),
+        tier_keys: TierKeys { authority: config.bounds.authority()?, steward: config.bounds.steward()? },
+        clock,
+        cached_subjects_max: limits.cached_subjects_max,
+        cached_subjects_bytes_max: limits.cached_subjects_bytes_max,
+        controller: controller(config),
+        rights: RightsSettings {
+            jurisdiction: match config.rights.jurisdiction {
+                RequestRules::Gdpr => Jurisdiction::Gdpr,
+                RequestRules::California => Jurisdiction::California,
+            },
+            steward_decides_erasures: config.rights.steward_decides_erasures,
+        },
+        restored,
+        use_limits: UseLimits {
+            open_grants_max: limits.open_grants_max,
+            artifacts_max: limits.artifacts_max,
+            revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
+        },
+        inferences: inference_terms(config),
+        facts: fact_limits(limits),
+        witnesses,
+        report: report_settings(config),
+    })
+}
+
+/// Side by side: each is read through, and neither needs the other.
+fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, EmbeddedKeys), StoreError> {
+    std::thread::scope(|scope| {
+        let keys = scope.spawn(|| EmbeddedKeys::open(&layout.keys()));
+        let log = EmbeddedLog::open(&layout.log(), options);
+        let keys = keys.join().unwrap_or(Err(StoreError::Stopped));
+        Ok((log?, keys?))
+    })
+}
+
+fn fact_limits(limits: &Limits) -> FactLimits {
+    FactLimits {
+        service: Load { facts: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
+        person: Load { facts: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
+    }
+}
+
+fn inference_terms(config: &Config) -> InferenceTerms {
+    let in_ms = |days: u32| u64::from(days).saturating_mul(86_400_000);
+    let by_category = config.inferences.lasts_days_by_category.iter();
+    InferenceTerms {
+        lasts_ms: in_ms(config.inferences.lasts_days),
+        lasts_ms_by_category: by_category.map(|(category, days)| (category.clone(), in_ms(*days))).collect(),
+    }
+}
+
+fn report_settings(config: &Config) -> ReportSettings {
+    let (report, processing) = (&config.report, config.processing.clone());
+    ReportSettings {
+        k_min: report.k_min,
+        epsilon_max: report.epsilon_max,
+        noise_required: report.noise_required,
+        differences_allowed: report.differences_allowed,
+        releases_a_day: report.releases_a_day_declared,
+        processing: Declared {
+            controller: processing.controller,
+            contact: processing.contact,
+            representative: processing.representative,
+            data_protection_officer: processing.data_protection_officer,
+            data_subjects: processing.data_subjects,
+            recipients: processing.recipients,
+            transfers: processing.transfers,
+            retention: processing.retention,
+            security_measures: processing.security_measures,
+        },
+    }
+}
+
+/// Who is answerable, as people are told.
+fn controller(config: &Config) -> Controller {
+    let of = config.organisation.clone();
+    Controller {
+        id: config.controller.clone(),
+        name: of.name,
+        contact: of.contact,
+        address: of.address,
+        url: of.url,
+        rights_url: of.rights_url,
+        jurisdiction: of.jurisdiction,
+        storage_locations: of.storage_locations,
+    }
+}

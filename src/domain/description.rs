@@ -1,0 +1,156 @@
+//! What the bounds need to know of a person: how old they are, as coarsely as the rules allow, and where.
+
+use crate::domain::Violations;
+use sayso_proof::event::{AgeBand, SubjectDescribed};
+
+/// Takes a jurisdiction back.
+pub const UNKNOWN: &str = "unknown";
+/// Years that a teen may be said to be old.
+pub const TEEN_YEARS: std::ops::RangeInclusive<u32> = 13..=17;
+
+/// What was said of a person so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Unspecified: unknown.
+    pub age_band: AgeBand,
+    /// Of a teen, where somebody said it.
+    pub age_years: Option<u32>,
+    /// `DE`, `US-CA`, `EU`; empty: unknown.
+    pub jurisdiction: String,
+    /// The fewest years that the person may be old by the newest word of the controller's staff; none: they said nothing.
+    pub staff_years_min: Option<u32>,
+    /// The ledger's time of the newest word on it, milliseconds since the Unix epoch; 0: nothing was said.
+    pub recorded_at_ms: u64,
+}
+
+impl Description {
+    /// Takes a further description in: what it does not say stays as it was.
+    pub fn apply(&mut self, said: &SubjectDescribed, recorded_at_ms: u64) {
+        match said.age_band() {
+            AgeBand::Unspecified => {}
+            AgeBand::Unknown => (self.age_band, self.age_years) = (AgeBand::Unspecified, None),
+            band => (self.age_band, self.age_years) = (band, said.age_years),
+        }
+        match said.jurisdiction.as_str() {
+            "" => {}
+            UNKNOWN => self.jurisdiction.clear(),
+            place => place.clone_into(&mut self.jurisdiction),
+        }
+        self.recorded_at_ms = recorded_at_ms;
+    }
+
+    /// Takes in what the controller's staff said of the age; what is said of other things is not theirs alone.
+    pub fn note_staff(&mut self, said: &SubjectDescribed) {
+        self.staff_years_min = match said.age_band() {
+            AgeBand::Unspecified => self.staff_years_min,
+            AgeBand::Unknown => None,
+            _ => Some(self.age_years_min()),
+        };
+    }
+
+    /// Whether a description would make the person older than the controller's staff said, or take their word back.
+    #[must_use]
+    pub fn overrides_staff(&self, said: &SubjectDescribed) -> bool {
+        let Some(years_min) = self.staff_years_min else { return false };
+        let mut after = self.clone();
+        after.apply(said, self.recorded_at_ms);
+        match said.age_band() {
+            AgeBand::Unspecified => false,
+            AgeBand::Unknown => true,
+            _ => after.age_years_min() > years_min,
+        }
+    }
+
+    /// The age band as policies name it.
+    #[must_use]
+    pub fn age_band_name(&self) -> &'static str {
+        match self.age_band {
+            AgeBand::Child => "child",
+            AgeBand::Teen => "teen",
+            AgeBand::Adult => "adult",
+            AgeBand::Unspecified | AgeBand::Unknown => UNKNOWN,
+        }
+    }
+
+    /// The fewest years that the person may be old, by what was said: who is a teen and nobody said more is read as the
+    /// youngest of them.
+    #[must_use]
+    pub fn age_years_min(&self) -> u32 {
+        match self.age_band {
+            AgeBand::Adult => 18,
+            AgeBand::Teen => self.age_years.unwrap_or(*TEEN_YEARS.start()),
+            _ => 0,
+        }
+    }
+}
+
+/// Everything that is out of bounds in a description.
+///
+/// # Errors
+/// It says nothing, years that do not fit the band, or a jurisdiction that is no code.
+pub fn check(said: &SubjectDescribed) -> Result<(), Violations> {
+    let Ok(band) = AgeBand::try_from(said.age_band) else {
+        return Err(Violations::one("age_band", "must be child, teen, adult or unknown"));
+    };
+    if band == AgeBand::Unspecified && said.jurisdiction.is_empty() {
+        return Err(Violations::one("age_band", "must be said, or a jurisdiction"));
+    }
+    let fits = said.age_years.is_none_or(|years| band == AgeBand::Teen && TEEN_YEARS.contains(&years));
+    if !fits {
+        return Err(Violations::one("age_years", "must be 13 to 17, and only with a teen"));
+    }
+    if !said.jurisdiction.is_empty() && said.jurisdiction != UNKNOWN && !is_place(&said.jurisdiction) {
+        let problem = "must be an ISO 3166 code such as `DE` or `US-CA`, `EU`, or `unknown`";
+        return Err(Violations::one("jurisdiction", problem));
+    }
+    Ok(())
+}
+
+/// The form of an ISO 3166-1 alpha-2 or ISO 3166-2 code; `EU` is one that ISO set aside for it.
+fn is_place(code: &str) -> bool {
+    let (country, part) = code.split_once('-').map_or((code, None), |(country, part)| (country, Some(part)));
+    let country_fits = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    let alike = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    country_fits && part.is_none_or(|part| (1..=3).contains(&part.len()) && part.bytes().all(alike))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(age_band: AgeBand, age_years: Option<u32>, jurisdiction: &str) -> SubjectDescribed {
+        SubjectDescribed { age_band: age_band.into(), age_years, jurisdiction: jurisdiction.into() }
+    }
+
+    #[test]
+    fn what_is_not_said_stays_and_what_is_taken_back_goes() {
+        let mut person = Description::default();
+        assert_eq!((person.age_band_name(), person.age_years_min()), ("unknown", 0));
+        person.apply(&said(AgeBand::Teen, Some(15), "DE"), 1);
+        assert_eq!((person.age_band_name(), person.age_years_min()), ("teen", 15));
+        person.apply(&said(AgeBand::Unspecified, None, "US-CA"), 2);
+        assert_eq!((person.age_years_min(), person.jurisdiction.as_str()), (15, "US-CA"));
+        // Years belong to the band that they were said with.
+        person.apply(&said(AgeBand::Teen, None, ""), 3);
+        assert_eq!(person.age_years_min(), 13);
+        person.apply(&said(AgeBand::Adult, None, "unknown"), 4);
+        assert_eq!((person.age_years_min(), person.jurisdiction.as_str()), (18, ""));
+        person.apply(&said(AgeBand::Unknown, None, ""), 5);
+        assert_eq!((person.age_band_name(), person.recorded_at_ms), ("unknown", 5));
+    }
+
+    #[test]
+    fn what_fits_nothing_is_refused() {
+        let fails = |said| check(&said).is_err();
+        assert!(fails(said(AgeBand::Unspecified, None, "")));
+        assert!(fails(said(AgeBand::Child, Some(15), "")));
+        assert!(fails(said(AgeBand::Teen, Some(12), "")) && fails(said(AgeBand::Teen, Some(18), "")));
+        assert!(fails(SubjectDescribed { age_band: 77, ..SubjectDescribed::default() }));
+        for place in ["de", "DEU", "D", "DE-", "DE-ABCD", "DE BY", "europe", "DE-by"] {
+            assert!(fails(said(AgeBand::Unspecified, None, place)), "{place}");
+        }
+        for place in ["DE", "US-CA", "EU", "unknown", "FR-75C"] {
+            assert!(!fails(said(AgeBand::Unspecified, None, place)), "{place}");
+        }
+    }
+}
