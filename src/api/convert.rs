@@ -5,7 +5,7 @@ use crate::app::{self, Caller, Moment, NewAttributes};
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::event::Decision;
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::CurrentAttribute;
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
 use crate::domain::wording;
@@ -124,7 +124,7 @@ pub fn receipt(receipt: app::Receipt, caller: &Caller) -> proto::Receipt {
     let told = receipt
         .events
         .into_iter()
-        .filter(|event| event.fell_for.as_deref().is_none_or(|recipient| caller.is_told_of(recipient)));
+        .filter(|event| event.revoked_for.as_deref().is_none_or(|recipient| caller.is_told_of(recipient)));
     let event = |event: app::EventReceipt| proto::EventReceipt {
         event_id: event.event_id.to_string(),
         position: event.position,
@@ -182,7 +182,7 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
 
 /// A held attribute for the wire.
 #[must_use]
-pub fn profile_attribute(held: &HeldAttribute) -> proto::ProfileAttribute {
+pub fn profile_attribute(held: &CurrentAttribute) -> proto::ProfileAttribute {
     let attribute = &held.attribute;
     proto::ProfileAttribute {
         event_id: held.event_id.to_string(),
@@ -293,7 +293,7 @@ pub fn body(event: &crate::domain::event::Recorded) -> proto::EventBody {
 /// The lineage of a grant for the wire. A service had the values with the grant and gets them nowhere else.
 #[must_use]
 pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrantResponse {
-    let value = |held: &HeldAttribute| match caller.sees_others() {
+    let value = |held: &CurrentAttribute| match caller.sees_others() {
         true => held.attribute.value.expose().to_owned(),
         false => String::new(),
     };

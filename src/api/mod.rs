@@ -20,12 +20,12 @@ pub use access::issuer::{TokenRules, Tokens};
 pub use access::jwks::JWKS_BYTES_MAX;
 pub use access::layer::REQUEST_ID;
 pub use access::method_names::methods;
-pub use access::quota::{CallBounds, CallsOptions};
+pub use access::quota::{QuotaLimits, QuotaOptions};
 
 use crate::app::{App, RoleTable};
 use crate::proto;
 use crate::tls::Incoming;
-use access::layer::Door;
+use access::layer::AccessLayer;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub struct ApiOptions {
     /// How long a call may take until its answer begins.
     pub answer_max: Duration,
     /// Bounds on the calls of one credential.
-    pub calls: CallsOptions,
+    pub calls: QuotaOptions,
 }
 
 /// Every service over one [`App`].
@@ -122,7 +122,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .layer(tonic_web::GrpcWebLayer::new())
-        .layer(Door::new(access, behind, options))
+        .layer(AccessLayer::new(access, behind, options))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

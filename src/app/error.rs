@@ -158,7 +158,7 @@ impl From<SubmitError> for AppError {
             SubmitError::Stopped => Self::Stopped,
             SubmitError::TooLarge => Self::invalid("attributes", "too large to be written at once"),
             // A lane keeps its subject's events in order and stamps them itself.
-            SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a lane lost its place")),
+            SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a stream lost its place")),
             // Nobody writes while the key changes.
             SubmitError::OtherKey => {
                 Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))

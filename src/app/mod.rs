@@ -58,13 +58,13 @@ pub use crate::bounds::{Permitted, RoleTable};
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::ids::{Handle, SubjectId};
-use crate::domain::recorder_usage::FactLimits;
+use crate::domain::recorder_usage::AttributeLimits;
 use crate::ledger::{Ledger, LogKeys};
 use crate::store::LogStore;
 use crate::vault::Vault;
-use grants::notifier::Bells;
+use grants::notifier::Notifier;
 use log::rulebook::RulesHistory;
-use log::stream::{Lane, Lanes};
+use log::stream::{StreamCache, SubjectStream};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The daemon behind its doors: every use case is a method.
@@ -72,36 +72,36 @@ pub struct App {
     ledger: Ledger,
     vault: Arc<Vault>,
     clock: Arc<LedgerClock>,
-    lanes: Lanes,
-    known_grants: grants::grant_lookup::KnownGrants,
+    streams: StreamCache,
+    known_grants: grants::grant_lookup::GrantLookup,
     /// Owned by `publish`: what decisions stand on, now and at every earlier moment.
     rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable; alone for what changes the rules: so no event stands
     /// behind rules that it did not see.
     rules_gate: Arc<tokio::sync::RwLock<()>>,
     tier_keys: TierKeys,
-    sweeping: rules::revoke_contradicted::Sweeping,
+    contradictions: rules::revoke_contradicted::Contradictions,
     /// Held by the one write about nobody under way.
-    desk: tokio::sync::Mutex<log::system_events::Desk>,
-    bells: Bells,
-    looks: profile::record_view::Looks,
+    system_stream: tokio::sync::Mutex<log::system_events::SystemStream>,
+    notifier: Notifier,
+    recent_views: profile::record_view::RecentViews,
     /// Previews under way.
     previews: Arc<tokio::sync::Semaphore>,
-    unwritten: grants::reuse_grant::Unwritten,
+    unrecorded_reuse: grants::reuse_grant::UnrecordedReuse,
     /// Streams with revocations in effect that could not be recorded yet.
-    unrecorded: log::pending_revocations::Unrecorded,
+    pending_streams: log::pending_revocations::PendingStreams,
     /// Who is answerable, as people are told.
     controller: Arc<crate::package::Controller>,
     /// Requests that are to be answered, by when.
-    due: log::open_requests::Due,
+    due: log::open_requests::OpenRequests,
     rights: RightsSettings,
     use_limits: UseLimits,
     /// When inferences end that do not say so.
     inferences: InferenceTerms,
     /// How much may be held about one person.
-    facts: FactLimits,
+    facts: AttributeLimits,
     /// Held by the one search for endings under way.
-    sweep: tokio::sync::Mutex<rights::retention::Sweep>,
+    sweep: tokio::sync::Mutex<rights::retention::RetentionCursor>,
     /// Shared by erasures under way, from their keys to their word; alone for an export taking its checkpoint.
     erasing: tokio::sync::RwLock<()>,
     /// Erasures whose keys are gone and whose bytes and word wait to be dealt with together.
@@ -164,37 +164,43 @@ impl App {
     }
 
     /// The lane of a person that something is held about: a handle without events is nobody.
-    async fn lane(self: &Arc<Self>, subject: &SubjectId) -> Result<Option<Arc<Lane>>, AppError> {
+    async fn stream(self: &Arc<Self>, subject: &SubjectId) -> Result<Option<Arc<SubjectStream>>, AppError> {
         let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
-        let lane = self.lane_of(keys).await?;
-        let is_held = lane.read().state.version > 0;
-        Ok(is_held.then_some(lane))
+        let stream = self.stream_of(keys).await?;
+        let is_held = stream.read().state.version > 0;
+        Ok(is_held.then_some(stream))
     }
 
     /// The lane of whoever stands behind a handle.
-    async fn lane_by_handle(self: &Arc<Self>, handle: Handle) -> Result<Option<Arc<Lane>>, AppError> {
-        if let Some(lane) = self.lanes.get(&handle) {
-            return Ok(Some(lane));
+    async fn stream_by_handle(
+        self: &Arc<Self>,
+        handle: Handle,
+    ) -> Result<Option<Arc<SubjectStream>>, AppError> {
+        if let Some(stream) = self.streams.get(&handle) {
+            return Ok(Some(stream));
         }
         match self.vault.by_handle(handle)? {
-            Some(keys) => self.lane_of(keys).await.map(Some),
+            Some(keys) => self.stream_of(keys).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn lane_of(self: &Arc<Self>, keys: Arc<crate::vault::SubjectKeys>) -> Result<Arc<Lane>, AppError> {
-        if let Some(lane) = self.lanes.get(&keys.handle) {
-            return Ok(lane);
+    async fn stream_of(
+        self: &Arc<Self>,
+        keys: Arc<crate::vault::SubjectKeys>,
+    ) -> Result<Arc<SubjectStream>, AppError> {
+        if let Some(stream) = self.streams.get(&keys.handle) {
+            return Ok(stream);
         }
-        let _turn = self.lanes.turn_to_load().await?;
-        if let Some(lane) = self.lanes.get(&keys.handle) {
-            return Ok(lane);
+        let _turn = self.streams.load_permit().await?;
+        if let Some(stream) = self.streams.get(&keys.handle) {
+            return Ok(stream);
         }
         let app = Arc::clone(self);
         // Folding a long history takes a while: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
-            let lane = Lane::load(keys, &app)?;
-            app.lanes.put(lane, &app)
+            let stream = SubjectStream::load(keys, &app)?;
+            app.streams.put(stream, &app)
         })
         .await
         .map_err(|_| AppError::Internal(Cause::Task))?

@@ -1,12 +1,12 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
 use super::error::{AppError, Cause};
-use crate::app::grants::notifier::Bells;
+use crate::app::grants::notifier::Notifier;
 use crate::app::grants::watch_revocations;
 use crate::app::log::rulebook;
 use crate::app::log::rulebook::RulesHistory;
-use crate::app::log::stream::{LaneBounds, Lanes};
-use crate::app::log::system_events::Desk;
+use crate::app::log::stream::{StreamCache, StreamCacheLimits};
+use crate::app::log::system_events::SystemStream;
 use crate::app::operations::accept_clock;
 use crate::app::reports::transparency_report::ReportSettings;
 use crate::app::rules::revoke_contradicted;
@@ -16,7 +16,7 @@ use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
-use crate::domain::recorder_usage::FactLimits;
+use crate::domain::recorder_usage::AttributeLimits;
 use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
@@ -63,7 +63,7 @@ pub struct Settings {
     /// When inferences end that do not say so.
     pub inferences: InferenceTerms,
     /// How much may be held about one person.
-    pub facts: FactLimits,
+    pub facts: AttributeLimits,
     /// What reports may say.
     pub report: ReportSettings,
 }
@@ -126,9 +126,11 @@ impl App {
             Arc::clone(&settings.clock) as _,
         )?);
         let failed = |what| move |error| OpenError::Start(what, error);
-        let (plain, desk) = read_plain(settings.log.as_ref()).map_err(failed("reading the rules"))?;
+        let (plain, system_stream) =
+            read_system_event(settings.log.as_ref()).map_err(failed("reading the rules"))?;
         settings.clock.begin(settings.log.head().recorded_at_ms, accept_clock::accepted(&plain));
-        let (signing, lanes) = (find_keys(&settings, &plain)?, Lanes::new(lane_bounds(&settings)));
+        let (signing, streams) =
+            (find_keys(&settings, &plain)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let said: Vec<Recorded> =
@@ -140,20 +142,20 @@ impl App {
             ledger,
             vault,
             clock: settings.clock,
-            lanes,
-            known_grants: crate::app::grants::grant_lookup::KnownGrants::default(),
+            streams,
+            known_grants: crate::app::grants::grant_lookup::GrantLookup::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
             tier_keys: settings.tier_keys,
-            sweeping: revoke_contradicted::Sweeping::default(),
-            desk: tokio::sync::Mutex::new(desk),
-            bells: Bells::default(),
-            looks: crate::app::profile::record_view::Looks::default(),
+            contradictions: revoke_contradicted::Contradictions::default(),
+            system_stream: tokio::sync::Mutex::new(system_stream),
+            notifier: Notifier::default(),
+            recent_views: crate::app::profile::record_view::RecentViews::default(),
             previews: Arc::new(tokio::sync::Semaphore::new(crate::app::rules::preview_bounds::AT_ONCE_MAX)),
-            unwritten: crate::app::grants::reuse_grant::Unwritten::default(),
-            unrecorded: crate::app::log::pending_revocations::Unrecorded::default(),
+            unrecorded_reuse: crate::app::grants::reuse_grant::UnrecordedReuse::default(),
+            pending_streams: crate::app::log::pending_revocations::PendingStreams::default(),
             controller: Arc::new(settings.controller),
-            due: crate::app::log::open_requests::Due::default(),
+            due: crate::app::log::open_requests::OpenRequests::default(),
             rights: settings.rights,
             use_limits: settings.use_limits,
             inferences: settings.inferences,
@@ -304,15 +306,19 @@ fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
             _ => {}
         }
     }
-    let gone = named.iter().filter(|vkey| !asked.contains(vkey));
-    let gone = gone.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
+    let erased_grant_key = named.iter().filter(|vkey| !asked.contains(vkey));
+    let erased_grant_key =
+        erased_grant_key.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
     let new = asked.iter().filter(|vkey| !named.contains(vkey));
     let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
-    gone.chain(new).collect()
+    erased_grant_key.chain(new).collect()
 }
 
-fn lane_bounds(settings: &Settings) -> LaneBounds {
-    LaneBounds { count_max: settings.cached_subjects_max, bytes_max: settings.cached_subjects_bytes_max }
+fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
+    StreamCacheLimits {
+        count_max: settings.cached_subjects_max,
+        bytes_max: settings.cached_subjects_bytes_max,
+    }
 }
 
 /// What the log is signed with: every key that it says it had, and those of them that are held.
@@ -361,21 +367,21 @@ fn key_chain(
 }
 
 /// Every event about nobody, and where the next one goes.
-fn read_plain(store: &dyn LogStore) -> Result<(Vec<Recorded>, Desk), AppError> {
+fn read_system_event(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
     let mut events = Vec::new();
-    let mut desk = Desk::default();
+    let mut system_stream = SystemStream::default();
     loop {
-        let places = store.read_subject(Handle::NOBODY, desk.version, RESTORE_COUNT)?;
+        let places = store.read_subject(Handle::NOBODY, system_stream.version, RESTORE_COUNT)?;
         for (version, position) in &places {
             let stored = store.read_entry(*position)?;
-            desk.newest = Some(stored.leaf_hash);
-            desk.version = version.saturating_add(1);
-            let event = rulebook::open_plain(stored)?;
-            desk.last_sealed_at_ms = event.sealed_at_ms;
+            system_stream.newest = Some(stored.leaf_hash);
+            system_stream.version = version.saturating_add(1);
+            let event = rulebook::open_system_entry(stored)?;
+            system_stream.last_sealed_at_ms = event.sealed_at_ms;
             events.push(event);
         }
         if places.is_empty() {
-            return Ok((events, desk));
+            return Ok((events, system_stream));
         }
     }
 }

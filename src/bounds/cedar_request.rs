@@ -74,7 +74,7 @@ pub(super) struct Facts {
 
 /// Everything that a policy can depend on. Each field stands in `bounds/schema.cedarschema` under its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Circumstances {
+pub(super) struct CedarRequest {
     pub action: Action,
     /// Who would use it, or who records it.
     pub recipient: String,
@@ -119,7 +119,7 @@ fn long(name: &str, value: impl TryInto<i64>) -> Pair {
     (name.to_owned(), RestrictedExpression::new_long(value.try_into().unwrap_or(i64::MAX)))
 }
 
-impl Circumstances {
+impl CedarRequest {
     /// What they take of memory, about, bytes.
     pub fn memory_bytes(&self) -> usize {
         let texts =

@@ -1,11 +1,11 @@
 //! One pack: from text to policies under their own names, or what is wrong with it and where.
 
 use crate::bounds::engine::BoundsError;
-use crate::bounds::equivalent_categories::Told;
+use crate::bounds::equivalent_categories::Distinctions;
 use crate::bounds::policy_text::parse::{Pieces, READING_MAX, Source, on_deep_stack};
 use crate::bounds::policy_text::scan;
-use crate::bounds::thresholds::Steps;
-use crate::domain::byte_cache::Weighed;
+use crate::bounds::thresholds::Thresholds;
+use crate::domain::byte_cache::ByteCache;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 use sayso_proof::event::{BoundsPublished, Reason, Tier};
@@ -25,7 +25,7 @@ const PROBLEMS_MAX: usize = 10;
 const PROBLEM_BYTES_MAX: usize = 300;
 
 /// By tier, name and text, which are all that comes into it.
-type Known = Weighed<(Tier, String, String), Arc<Compiled>>;
+type Known = ByteCache<(Tier, String, String), Arc<Compiled>>;
 
 /// What a text takes of memory once it is compiled, with the text, about.
 pub(super) fn compiled_bytes(policies: &str) -> usize {
@@ -35,7 +35,7 @@ pub(super) fn compiled_bytes(policies: &str) -> usize {
 /// Of logs, and of callers.
 fn known() -> MutexGuard<'static, (Known, Known)> {
     static KNOWN: LazyLock<Mutex<(Known, Known)>> =
-        LazyLock::new(|| Mutex::new((Weighed::new(KNOWN_BYTES_MAX), Weighed::new(OFFERED_BYTES_MAX))));
+        LazyLock::new(|| Mutex::new((ByteCache::new(KNOWN_BYTES_MAX), ByteCache::new(OFFERED_BYTES_MAX))));
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -43,14 +43,14 @@ fn known() -> MutexGuard<'static, (Known, Known)> {
 pub(super) struct Compiled {
     pub policies: Vec<Policy>,
     /// How finely ages and confidences matter to them.
-    pub steps: Steps,
+    pub steps: Thresholds,
     /// What they tell categories apart by.
-    pub told: Told,
+    pub told: Distinctions,
 }
 
 impl Compiled {
     fn of(policies: Vec<Policy>) -> Self {
-        Self { steps: Steps::of(policies.iter()), told: Told::of(policies.iter()), policies }
+        Self { steps: Thresholds::of(policies.iter()), told: Distinctions::of(policies.iter()), policies }
     }
 }
 

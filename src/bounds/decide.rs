@@ -1,12 +1,12 @@
 //! One function for every use: what this purpose may use of what is held, and who decided about the rest.
 
 use super::engine::{Bounds, Denial, Personal};
-use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::fit_answer;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::{Role, SignalKind};
 use crate::domain::ids::EventId;
-use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
+use crate::domain::profile::{ActiveSignal, CurrentAttribute, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -89,7 +89,7 @@ struct Ground {
 /// Attributes that are withheld alike.
 pub(super) struct Withheld<'a> {
     /// One of them.
-    pub held: &'a HeldAttribute,
+    pub held: &'a CurrentAttribute,
     pub denial: Arc<Denial>,
     pub cover: Cover,
     pub count: u32,
@@ -118,7 +118,7 @@ struct Deciding<'a> {
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
     /// All that is held; empty where nothing is derived.
     // Unordered: looked up, never walked.
-    by_event: HashMap<EventId, &'a HeldAttribute>,
+    by_event: HashMap<EventId, &'a CurrentAttribute>,
     /// Of those that derivations led to, or that were asked for where there are any.
     // Unordered: looked up, never walked.
     verdicts: HashMap<EventId, Verdict>,
@@ -141,7 +141,7 @@ impl Bounds {
     /// Decides one case. Every attribute that the case asks for is allowed or withheld with its reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
-        let line = vocabulary.purpose_line(case.purpose);
+        let line = vocabulary.purpose_ancestry(case.purpose);
         let mut deciding = Deciding {
             bounds: self,
             state,
@@ -176,7 +176,7 @@ impl<'a> Deciding<'a> {
         let mut no: Vec<Withheld<'a>> = Vec::new();
         // Unordered: looked up, never walked.
         let mut places: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
-        let mut yes: Vec<&'a HeldAttribute> = Vec::new();
+        let mut yes: Vec<&'a CurrentAttribute> = Vec::new();
         for held in state.attributes.values() {
             if !self.is_asked_for(held) {
                 continue;
@@ -228,11 +228,11 @@ impl<'a> Deciding<'a> {
         classes.into_values().collect()
     }
 
-    fn is_asked_for(&self, held: &HeldAttribute) -> bool {
+    fn is_asked_for(&self, held: &CurrentAttribute) -> bool {
         let case = self.case;
         let by_key = case.keys.is_empty() || case.keys.contains(&held.attribute.key);
         let by_category = case.categories.is_empty() || {
-            let line = self.vocabulary.category_line(&held.attribute.category);
+            let line = self.vocabulary.category_ancestry(&held.attribute.category);
             case.categories.iter().any(|named| line.contains(&named.as_str()))
         };
         by_key && by_category
@@ -240,7 +240,7 @@ impl<'a> Deciding<'a> {
 
     /// Judges an attribute after its sources, theirs before them. On a stack of its own: a chain of derivations may be
     /// as long as a profile is large.
-    fn verdict(&mut self, held: &'a HeldAttribute) -> Verdict {
+    fn verdict(&mut self, held: &'a CurrentAttribute) -> Verdict {
         if self.by_event.is_empty() {
             return self.judge(held, false, None);
         }
@@ -269,7 +269,7 @@ impl<'a> Deciding<'a> {
 
     /// Whether a source is gone or may not be used, and when the first of them ends. A source without a verdict is
     /// derived from this very attribute: a circle of derivations has no ground to stand on.
-    fn sources(&self, held: &HeldAttribute) -> (bool, Option<u64>) {
+    fn sources(&self, held: &CurrentAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
         for source in &held.attribute.derived_from {
             match self.verdicts.get(source) {
@@ -282,7 +282,7 @@ impl<'a> Deciding<'a> {
 
     fn judge(
         &mut self,
-        held: &'a HeldAttribute,
+        held: &'a CurrentAttribute,
         source_withheld: bool,
         sources_end_ms: Option<u64>,
     ) -> Verdict {
@@ -322,13 +322,13 @@ impl<'a> Deciding<'a> {
         if let Some(known) = self.outcomes.get(&key) {
             return known.clone();
         }
-        let circumstances = self.circumstances(class, ground);
-        let denial = self.bounds.against(&circumstances).or_else(|| self.against_own(class, circumstances));
+        let cedar_request = self.cedar_request(class, ground);
+        let denial = self.bounds.against(&cedar_request).or_else(|| self.against_own(class, cedar_request));
         self.outcomes.insert(key, denial.clone());
         denial
     }
 
-    fn facts(&self, held: &HeldAttribute) -> Arc<Facts> {
+    fn facts(&self, held: &CurrentAttribute) -> Arc<Facts> {
         let sources = self.sources.get(&held.event_id);
         let sources = sources.map(|known| known.as_ref().clone()).unwrap_or_default();
         let mut facts = self.bounds.facts(&held.attribute, sources, self.case.now_ms);
@@ -339,14 +339,14 @@ impl<'a> Deciding<'a> {
         Arc::new(facts)
     }
 
-    fn against_own(&self, class: &Class<'a>, mut circumstances: Circumstances) -> Option<Arc<Denial>> {
+    fn against_own(&self, class: &Class<'a>, mut cedar_request: CedarRequest) -> Option<Arc<Denial>> {
         let (personal, own) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
         // What is alike to the bounds in force may not be so to a person.
-        class.category.clone_into(&mut circumstances.category);
+        class.category.clone_into(&mut cedar_request.category);
         if !own.choices.paused_interactions.is_empty() {
-            self.case.interaction.clone_into(&mut circumstances.conversation);
+            self.case.interaction.clone_into(&mut cedar_request.conversation);
         }
-        self.bounds.against_personal(personal, &circumstances)
+        self.bounds.against_personal(personal, &cedar_request)
     }
 
     fn forget_days(&self) -> Option<u64> {
@@ -355,19 +355,19 @@ impl<'a> Deciding<'a> {
     }
 
     /// From when on the person's own bounds forget an inference.
-    fn forgotten_ms(&self, held: &HeldAttribute) -> Option<u64> {
+    fn forgotten_ms(&self, held: &CurrentAttribute) -> Option<u64> {
         let inferred = held.attribute.provenance == Provenance::Inferred;
         let days = self.forget_days().filter(|_| inferred)?;
         Some(held.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
     }
 
     /// After those of its own sources are known.
-    fn note_sources(&mut self, held: &HeldAttribute) {
+    fn note_sources(&mut self, held: &CurrentAttribute) {
         let mut all = BTreeSet::new();
         for source in &held.attribute.derived_from {
             let Some(source) = self.by_event.get(source) else { continue };
             all.extend(
-                self.vocabulary.category_line(&source.attribute.category).into_iter().map(str::to_owned),
+                self.vocabulary.category_ancestry(&source.attribute.category).into_iter().map(str::to_owned),
             );
             all.extend(
                 self.sources.get(&source.event_id).into_iter().flat_map(|above| above.iter().cloned()),
@@ -378,10 +378,10 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn circumstances(&self, class: &Class<'_>, ground: &Ground) -> Circumstances {
+    fn cedar_request(&self, class: &Class<'_>, ground: &Ground) -> CedarRequest {
         let [restricted, objected, paused, opted_out, limit_sensitive] =
             self.signals.map(|signal| signal.is_some());
-        Circumstances {
+        CedarRequest {
             action: self.action,
             recipient: self.case.recipient.to_owned(),
             category: self.bounds.alike().place(class.category, &class.facts.sources).to_owned(),
@@ -445,7 +445,7 @@ impl<'a> Deciding<'a> {
 
     /// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person
     /// decided, and the event that holds that word is named.
-    fn class_of(&self, held: &HeldAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
+    fn class_of(&self, held: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
             (Some(reason), _) => (reason, self.signal_behind(reason)),
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
@@ -470,7 +470,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// Of what a derived attribute rests on, that which may not be used by itself, or is gone.
-    fn withheld_source(&self, held: &HeldAttribute) -> Option<EventId> {
+    fn withheld_source(&self, held: &CurrentAttribute) -> Option<EventId> {
         let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
         let (mut found, mut seen) = (None, BTreeSet::new());
         let mut next = Some(held);

@@ -1,6 +1,6 @@
 //! The decision at the door: may this be recorded at all?
 
-use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::engine::{Bounds, Denial};
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Actor, Role, SignalKind};
@@ -37,7 +37,7 @@ impl Bounds {
             standing.iter().map(|yes| (yes.terms.explicit, yes.terms.guardian)).collect();
         let inferred = attribute.provenance == Provenance::Inferred;
         let facts = self.facts(attribute, sources(state, vocabulary, attribute), now_ms);
-        let mut case = Circumstances {
+        let mut case = CedarRequest {
             action: if inferred { Action::Infer } else { Action::Record },
             recipient: application.unwrap_or_default().to_owned(),
             category: self.alike().place(category, &facts.sources).to_owned(),
@@ -107,7 +107,7 @@ fn sources(state: &SubjectState, vocabulary: &Vocabulary, attribute: &Attribute)
     let mut open: Vec<&EventId> = attribute.derived_from.iter().collect();
     while let Some(next) = open.pop() {
         if let Some(source) = held.get(next).filter(|_| seen.insert(*next)) {
-            all.extend(vocabulary.category_line(&source.category).into_iter().map(str::to_owned));
+            all.extend(vocabulary.category_ancestry(&source.category).into_iter().map(str::to_owned));
             open.extend(&source.derived_from);
         }
     }

@@ -1,15 +1,15 @@
 //! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
 
 use super::entities::entities;
-use crate::bounds::cedar_request::Circumstances;
+use crate::bounds::cedar_request::CedarRequest;
 use crate::bounds::compile_pack;
 use crate::bounds::compile_pack::{order, reason};
-use crate::bounds::equivalent_categories::{Alike, Told};
+use crate::bounds::equivalent_categories::{Distinctions, EquivalentCategories};
 use crate::bounds::policy_text::parse;
 use crate::bounds::policy_text::parse::Source;
 use crate::bounds::shipped_packs;
-use crate::bounds::thresholds::Steps;
-use crate::domain::byte_cache::Weighed;
+use crate::bounds::thresholds::Thresholds;
+use crate::domain::byte_cache::ByteCache;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
@@ -83,11 +83,11 @@ pub struct Bounds {
     entities: Entities,
     authorizer: Authorizer,
     positions: Vec<u64>,
-    steps: Steps,
-    alike: Alike,
+    steps: Thresholds,
+    alike: EquivalentCategories,
     remembered: Mutex<Remembered>,
     /// Bounds of persons' own, by their text.
-    personal: Mutex<Weighed<String, Arc<Personal>>>,
+    personal: Mutex<ByteCache<String, Arc<Personal>>>,
 }
 
 /// Reads and validates policies as those of a provider's pack are that a caller offers, and decides once by them, for the fuzzers.
@@ -97,7 +97,7 @@ pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
     let pack = BoundsPublished { pack, tier, policies, ..BoundsPublished::default() };
     if let Ok(bounds) = Bounds::compile(&[(UNRECORDED, pack)], vocabulary) {
         let case =
-            Circumstances { category: "work".into(), purpose: "memory".into(), ..Circumstances::default() };
+            CedarRequest { category: "work".into(), purpose: "memory".into(), ..CedarRequest::default() };
         let _denial = bounds.against(&case);
     }
 }
@@ -118,7 +118,7 @@ pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     Ok(())
 }
 
-type Remembered = Weighed<Circumstances, Option<Arc<Denial>>>;
+type Remembered = ByteCache<CedarRequest, Option<Arc<Denial>>>;
 
 /// A person's own bounds, compiled; shared by all who chose the same.
 pub(super) struct Personal {
@@ -147,7 +147,7 @@ impl Bounds {
                 add(policies, baseline.clone()).map_err(BoundsError::Schema)?;
             }
         }
-        let (mut steps, mut told) = (Steps::default(), Told::default());
+        let (mut steps, mut told) = (Thresholds::default(), Distinctions::default());
         let until = parse::deadline();
         for (position, pack) in &newest {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
@@ -163,19 +163,19 @@ impl Bounds {
         }
         let entities = entities(vocabulary, schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
-        let (authorizer, remembered) = (Authorizer::new(), Mutex::new(Weighed::new(REMEMBERED_BYTES_MAX)));
-        let alike = Alike::new(vocabulary, &told);
-        let personal = Mutex::new(Weighed::new(PERSONAL_BYTES_MAX));
+        let (authorizer, remembered) = (Authorizer::new(), Mutex::new(ByteCache::new(REMEMBERED_BYTES_MAX)));
+        let alike = EquivalentCategories::new(vocabulary, &told);
+        let personal = Mutex::new(ByteCache::new(PERSONAL_BYTES_MAX));
         Ok(Self { tiers, schema, entities, authorizer, positions, steps, alike, remembered, personal })
     }
 
     /// How finely ages and confidences matter.
-    pub(super) fn steps(&self) -> &Steps {
+    pub(super) fn steps(&self) -> &Thresholds {
         &self.steps
     }
 
     /// Which categories may stand for one another.
-    pub(super) fn alike(&self) -> &Alike {
+    pub(super) fn alike(&self) -> &EquivalentCategories {
         &self.alike
     }
 
@@ -186,7 +186,7 @@ impl Bounds {
     }
 
     /// What stands against a use; nothing where every tier allows.
-    pub(super) fn against(&self, case: &Circumstances) -> Option<Arc<Denial>> {
+    pub(super) fn against(&self, case: &CedarRequest) -> Option<Arc<Denial>> {
         remember(&self.remembered, case, || self.evaluate(case))
     }
 
@@ -198,7 +198,7 @@ impl Bounds {
             return personal;
         }
         let policies = Self::compile_personal(&pack).ok();
-        let remembered = Mutex::new(Weighed::new(PERSONAL_REMEMBERED_BYTES_MAX));
+        let remembered = Mutex::new(ByteCache::new(PERSONAL_REMEMBERED_BYTES_MAX));
         let personal = Arc::new(Personal { policies, remembered });
         let bytes =
             compile_pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_REMEMBERED_BYTES_MAX);
@@ -217,7 +217,7 @@ impl Bounds {
     }
 
     /// What stands against a use in a person's own bounds, which are evaluated by themselves.
-    pub(super) fn against_personal(&self, personal: &Personal, case: &Circumstances) -> Option<Arc<Denial>> {
+    pub(super) fn against_personal(&self, personal: &Personal, case: &CedarRequest) -> Option<Arc<Denial>> {
         remember(&personal.remembered, case, || {
             let failed = || error(Tier::Individual, crate::bounds::personal_bounds::PERSONAL);
             let Some(policies) = &personal.policies else { return Some(failed()) };
@@ -228,7 +228,7 @@ impl Bounds {
         })
     }
 
-    fn evaluate(&self, case: &Circumstances) -> Option<Denial> {
+    fn evaluate(&self, case: &CedarRequest) -> Option<Denial> {
         let request = match case.request(self.schema) {
             Ok(request) => request,
             Err(_) => return Some(error(Tier::Public, "schema")),
@@ -289,7 +289,7 @@ impl Bounds {
 /// What was evaluated under the same circumstances before, or is now.
 fn remember(
     remembered: &Mutex<Remembered>,
-    case: &Circumstances,
+    case: &CedarRequest,
     evaluate: impl FnOnce() -> Option<Denial>,
 ) -> Option<Arc<Denial>> {
     let lock = || remembered.lock().unwrap_or_else(PoisonError::into_inner);

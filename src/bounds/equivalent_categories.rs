@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What policies tell categories apart by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Distinctions {
     /// Ids of entities, whatever their type.
     names: BTreeSet<String>,
     /// Risks or benefits.
     by_tags: bool,
 }
 
-impl Told {
+impl Distinctions {
     /// By any of these. A policy that can't be read as JSON may ask about tags.
     pub fn of<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
         let mut told = Self::default();
@@ -69,8 +69,8 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn of(category: &'a str, vocabulary: &'a Vocabulary, told: &Told) -> Self {
-        let line = vocabulary.category_line(category).into_iter();
+    fn of(category: &'a str, vocabulary: &'a Vocabulary, told: &Distinctions) -> Self {
+        let line = vocabulary.category_ancestry(category).into_iter();
         Self {
             special: vocabulary.is_special(category),
             named: line.filter(|above| told.names.contains(*above)).collect(),
@@ -82,11 +82,11 @@ impl<'a> Look<'a> {
 
 /// By category: the one that is decided about in its place.
 #[derive(Debug)]
-pub(super) struct Alike(BTreeMap<String, String>);
+pub(super) struct EquivalentCategories(BTreeMap<String, String>);
 
-impl Alike {
+impl EquivalentCategories {
     /// Of a vocabulary, under policies that tell categories apart by this.
-    pub fn new(vocabulary: &Vocabulary, told: &Told) -> Self {
+    pub fn new(vocabulary: &Vocabulary, told: &Distinctions) -> Self {
         let mut first: BTreeMap<Look<'_>, &str> = BTreeMap::new();
         let places = vocabulary.categories().map(|category| {
             let place = *first.entry(Look::of(&category.id, vocabulary, told)).or_insert(&category.id);
@@ -108,12 +108,12 @@ mod tests {
     use super::*;
     use crate::domain::vocabulary::default_vocabulary;
 
-    fn alike(policies: &[&str]) -> Alike {
+    fn alike(policies: &[&str]) -> EquivalentCategories {
         let policies: Vec<Policy> = policies.iter().map(|text| Policy::parse(None, *text).unwrap()).collect();
-        Alike::new(&default_vocabulary(), &Told::of(policies.iter()))
+        EquivalentCategories::new(&default_vocabulary(), &Distinctions::of(policies.iter()))
     }
 
-    fn are(alike: &Alike, one: &str, other: &str) -> bool {
+    fn are(alike: &EquivalentCategories, one: &str, other: &str) -> bool {
         let none = BTreeSet::new();
         alike.place(one, &none) == alike.place(other, &none)
     }

@@ -4,7 +4,7 @@ use crate::bounds::decide::{Allowed, Withheld};
 use crate::bounds::engine::Denial;
 use crate::domain::consent::Cover;
 use crate::domain::ids::EventId;
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::CurrentAttribute;
 use crate::domain::recorder_usage::Recorder;
 use sayso_proof::event::{Reason, Tier};
 use std::cmp::Reverse;
@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: usize = 3 << 20;
 /// Withholds what does not fit one answer, with its reason; `yes` are the facts of `allowed`.
 pub(super) fn leave_out<'a>(
     allowed: &mut Vec<Allowed>,
-    yes: &[&'a HeldAttribute],
+    yes: &[&'a CurrentAttribute],
     no: &mut Vec<Withheld<'a>>,
 ) {
     let bytes = yes.iter().map(|held| held.attribute.granted_bytes()).fold(0, usize::saturating_add);
@@ -44,13 +44,13 @@ pub(super) fn leave_out<'a>(
 
 /// The facts that do not fit. Every recorder has an even share of the answer, and what one leaves of it goes to those who
 /// need more: nobody's few facts are left out for another's flood. Of one recorder's, the newest stay.
-fn left_out(facts: &[&HeldAttribute], bytes_max: usize) -> BTreeSet<EventId> {
-    let mut by_recorder: BTreeMap<Recorder, Vec<&HeldAttribute>> = BTreeMap::new();
+fn left_out(facts: &[&CurrentAttribute], bytes_max: usize) -> BTreeSet<EventId> {
+    let mut by_recorder: BTreeMap<Recorder, Vec<&CurrentAttribute>> = BTreeMap::new();
     for held in facts {
         by_recorder.entry(Recorder::of(&held.actor)).or_default().push(held);
     }
-    let bytes = |held: &HeldAttribute| held.attribute.granted_bytes();
-    let mut smallest_first: Vec<Vec<&HeldAttribute>> = by_recorder.into_values().collect();
+    let bytes = |held: &CurrentAttribute| held.attribute.granted_bytes();
+    let mut smallest_first: Vec<Vec<&CurrentAttribute>> = by_recorder.into_values().collect();
     smallest_first.sort_by_key(|facts| facts.iter().map(|held| bytes(held)).fold(0, usize::saturating_add));
     let (mut left_bytes, mut left_recorders) = (bytes_max, smallest_first.len());
     let mut out = BTreeSet::new();
@@ -111,7 +111,7 @@ mod tests {
 
     fn out(by: &[&str], bytes_max: usize) -> Vec<u64> {
         let state = held(by);
-        let facts: Vec<&HeldAttribute> = state.attributes.values().map(AsRef::as_ref).collect();
+        let facts: Vec<&CurrentAttribute> = state.attributes.values().map(AsRef::as_ref).collect();
         let out = left_out(&facts, bytes_max);
         (0..by.len() as u64).filter(|number| out.contains(&event_id(*number))).collect()
     }

@@ -22,7 +22,7 @@ mod valid_until;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial, UNRECORDED, check_offered, decode_policies};
-pub use pack_tests::run::{Outcome, TableError, Trial, tier, try_pack};
+pub use pack_tests::run::{Outcome, PackTestRun, TableError, run_pack_tests, tier};
 pub use pack_tests::table::{
     FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep,
 };
@@ -30,4 +30,4 @@ pub use personal_bounds::{PERSONAL, personal_policies, personal_title};
 pub use policy_text::scan::POLICIES_BYTES_MAX;
 pub use roles::{Permitted, RoleTable};
 pub use shipped_packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
-pub use valid_until::steady_until_ms;
+pub use valid_until::valid_until_ms;

@@ -13,7 +13,7 @@ mod tables;
 mod valid_until;
 
 use super::engine::{Bounds, BoundsError};
-use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::{Case, Decision, defaults, pack};
 use crate::domain::description::Description;
 use crate::domain::histories::NOW_MS;
@@ -43,8 +43,8 @@ fn default_bounds() -> Bounds {
 }
 
 /// Nothing special, and consent.
-fn consented() -> Circumstances {
-    Circumstances {
+fn consented() -> CedarRequest {
+    CedarRequest {
         action: Action::Use,
         recipient: "tutor".into(),
         category: "work".into(),
@@ -53,12 +53,12 @@ fn consented() -> Circumstances {
         person: Person::of(&Description::default()),
         consented: true,
         purpose: "memory".into(),
-        ..Circumstances::default()
+        ..CedarRequest::default()
     }
 }
 
 /// The deciding policy; `allow` where none stands against it.
-fn outcome(bounds: &Bounds, case: &Circumstances) -> String {
+fn outcome(bounds: &Bounds, case: &CedarRequest) -> String {
     bounds.against(case).map_or_else(|| "allow".to_owned(), |denial| denial.policy.clone())
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// The numbers that policies compare with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Steps {
+pub(super) struct Thresholds {
     age_days: Step,
     confidence: Step,
 }
@@ -25,7 +25,7 @@ impl Default for Step {
     }
 }
 
-impl Steps {
+impl Thresholds {
     /// Of all policies in force. A policy that can't be read as JSON makes everything matter.
     pub fn of<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
         let mut steps = Self::default();
@@ -132,10 +132,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn steps(condition: &str) -> Steps {
+    fn steps(condition: &str) -> Thresholds {
         let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
         let policy = Policy::parse(None, text).unwrap();
-        Steps::of(std::iter::once(&policy))
+        Thresholds::of(std::iter::once(&policy))
     }
 
     #[test]

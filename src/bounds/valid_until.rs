@@ -11,7 +11,7 @@ use crate::domain::profile::SubjectState;
 /// The first moment after `now_ms` at which a decision about this person may come out otherwise although nothing was written
 /// and no rule changed: where a consent or an attribute ends, or one is a day older. Milliseconds since the Unix epoch.
 #[must_use]
-pub fn steady_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
+pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     let attributes = state.attributes.values().flat_map(|held| attribute_moves_ms(&held.attribute, now_ms));
     let consents = state.consents.records().iter().filter_map(|record| ends_ms(&record.terms));
     attributes.chain(consents).filter(|moment_ms| *moment_ms > now_ms).min().unwrap_or(u64::MAX)

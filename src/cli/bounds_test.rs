@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 use super::output::Out;
-use crate::bounds::{self, Outcome, Table, Trial};
+use crate::bounds::{self, Outcome, PackTestRun, Table};
 use clap::Args;
 use sayso_proof::event::BoundsPublished;
 use serde_json::json;
@@ -18,7 +18,7 @@ pub(super) struct Test {
 
 impl Test {
     pub fn run(self, out: Out) -> Result<(), CliError> {
-        let tried: Vec<Trial> = match &self.pack {
+        let tried: Vec<PackTestRun> = match &self.pack {
             None => bounds::shipped().iter().map(shipped).collect::<Result<_, _>>()?,
             Some(name) => match bounds::shipped().iter().find(|shipped| shipped.pack.pack == *name) {
                 Some(found) => vec![shipped(found)?],
@@ -35,16 +35,16 @@ impl Test {
     }
 }
 
-fn shipped(shipped: &bounds::Shipped) -> Result<Trial, CliError> {
+fn shipped(shipped: &bounds::Shipped) -> Result<PackTestRun, CliError> {
     run(&shipped.pack, &shipped.table().map_err(CliError::failed)?)
 }
 
-fn run(pack: &BoundsPublished, table: &Table) -> Result<Trial, CliError> {
-    bounds::try_pack(pack, table).map_err(CliError::failed)
+fn run(pack: &BoundsPublished, table: &Table) -> Result<PackTestRun, CliError> {
+    bounds::run_pack_tests(pack, table).map_err(CliError::failed)
 }
 
 /// A pack in a folder, named as the folder is.
-fn own(folder: &str) -> Result<Trial, CliError> {
+fn own(folder: &str) -> Result<PackTestRun, CliError> {
     let path = Path::new(folder);
     if !path.is_dir() {
         let known: Vec<String> = bounds::shipped().into_iter().map(|shipped| shipped.pack.pack).collect();
@@ -64,7 +64,7 @@ fn own(folder: &str) -> Result<Trial, CliError> {
     run(&bounds::pack(tier, &name.unwrap_or_else(|| "pack".into()), &policies), &table)
 }
 
-fn as_text(tried: &[Trial]) -> String {
+fn as_text(tried: &[PackTestRun]) -> String {
     let mut lines = Vec::new();
     for trial in tried {
         let passed = trial.outcomes.iter().filter(|outcome| outcome.passed()).count();
@@ -82,7 +82,7 @@ fn as_text(tried: &[Trial]) -> String {
     lines.join("\n")
 }
 
-fn as_json(tried: &[Trial]) -> serde_json::Value {
+fn as_json(tried: &[PackTestRun]) -> serde_json::Value {
     let outcome = |outcome: &Outcome| {
         json!({
             "name": outcome.name,
@@ -100,5 +100,5 @@ fn as_json(tried: &[Trial]) -> serde_json::Value {
             "untried": trial.untried,
         })
     });
-    json!({ "packs": packs.collect::<Vec<_>>(), "passed": tried.iter().all(Trial::passed) })
+    json!({ "packs": packs.collect::<Vec<_>>(), "passed": tried.iter().all(PackTestRun::passed) })
 }

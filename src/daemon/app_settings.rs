@@ -7,7 +7,7 @@ use crate::daemon::cosigning;
 use crate::daemon::data_dir::Layout;
 use crate::daemon::start::DaemonError;
 use crate::domain::attribute::InferenceTerms;
-use crate::domain::recorder_usage::{FactLimits, Load};
+use crate::domain::recorder_usage::{AttributeLimits, Load};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::package::Controller;
@@ -123,7 +123,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
         },
         inferences: inference_terms(config),
-        facts: fact_limits(limits),
+        facts: attribute_limits(limits),
         witnesses,
         report: report_settings(config),
     })
@@ -139,8 +139,8 @@ fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, Embedded
     })
 }
 
-fn fact_limits(limits: &Limits) -> FactLimits {
-    FactLimits {
+fn attribute_limits(limits: &Limits) -> AttributeLimits {
+    AttributeLimits {
         service: Load { facts: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
         person: Load { facts: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
     }

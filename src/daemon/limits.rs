@@ -1,6 +1,6 @@
 //! What the configuration's `[door]` and `[limits]` mean to those who keep to them.
 
-use crate::api::{ApiOptions, CallBounds, CallsOptions};
+use crate::api::{ApiOptions, QuotaLimits, QuotaOptions};
 use crate::config::{CallsConfig, Config};
 use crate::tls::ConnectionBounds;
 use std::num::NonZeroU32;
@@ -33,7 +33,7 @@ pub(crate) fn calls(config: &Config) -> ApiOptions {
         message_bytes_max: config.limits.message_bytes_max,
         streams_max: door.calls_per_connection_max,
         answer_max: Duration::from_secs(door.answer_s_max),
-        calls: CallsOptions {
+        calls: QuotaOptions {
             service: of(door.service),
             subject: of(door.subject),
             staff: of(door.staff),
@@ -44,10 +44,10 @@ pub(crate) fn calls(config: &Config) -> ApiOptions {
     }
 }
 
-fn of(calls: CallsConfig) -> CallBounds {
+fn of(calls: CallsConfig) -> QuotaLimits {
     // Checked with the configuration: none is 0.
     let whole = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-    CallBounds {
+    QuotaLimits {
         per_second_max: whole(calls.per_second_max),
         burst_max: whole(calls.burst_max),
         at_once_max: usize::try_from(calls.at_once_max).unwrap_or(usize::MAX),

@@ -103,7 +103,7 @@ impl InferenceTerms {
     /// For a category, by the nearest that is named in its line.
     #[must_use]
     pub fn lasts_ms_in(&self, category: &str, vocabulary: &Vocabulary) -> u64 {
-        let line = vocabulary.category_line(category);
+        let line = vocabulary.category_ancestry(category);
         let named = line.into_iter().find_map(|id| self.lasts_ms_by_category.get(id));
         named.copied().unwrap_or(self.lasts_ms)
     }

@@ -9,13 +9,13 @@ use std::hash::Hash;
 const ENTRY_BYTES: usize = 96;
 
 /// Values by key, the ones used last, as many as have room.
-pub struct Weighed<K: Hash + Eq, V> {
+pub struct ByteCache<K: Hash + Eq, V> {
     entries: LruCache<K, (V, usize)>,
     bytes: usize,
     bytes_max: usize,
 }
 
-impl<K: Hash + Eq, V: Clone> Weighed<K, V> {
+impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
     /// Room for so many bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn it_holds_as_much_as_has_room_and_what_was_used_last() {
-        let mut cache = Weighed::new(10 * (ENTRY_BYTES + 100));
+        let mut cache = ByteCache::new(10 * (ENTRY_BYTES + 100));
         for number in 0..10 {
             cache.put(number, number, 100);
         }

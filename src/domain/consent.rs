@@ -271,8 +271,8 @@ impl<'a> View<'a> {
     fn new(vocabulary: &'a Vocabulary, case: &'a ConsentCase<'a>) -> Self {
         Self {
             case,
-            purposes: vocabulary.purpose_line(case.purpose),
-            categories: vocabulary.category_line(case.category),
+            purposes: vocabulary.purpose_ancestry(case.purpose),
+            categories: vocabulary.category_ancestry(case.category),
             special: vocabulary.special_line(case.category),
         }
     }
@@ -321,8 +321,8 @@ fn stands_against(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabula
 
 /// Whether the first scope is equal to or narrower than the second on every axis.
 fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
-    axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_line(id))
-        && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_line(id))
+    axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_ancestry(id))
+        && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_ancestry(id))
         && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
         && axis(&narrow.interactions, &wide.interactions, |id| vec![id])
 }

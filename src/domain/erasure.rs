@@ -6,7 +6,7 @@
 
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
 use super::ids::{EventId, GrantId};
-use super::profile::{HeldAttribute, SubjectState};
+use super::profile::{CurrentAttribute, SubjectState};
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
@@ -233,7 +233,7 @@ impl<'a> Closure<'a> {
     }
 
     fn names_category(&self, event: &Event, scope: &str) -> bool {
-        let within = |category: &str| self.vocabulary.category_line(category).contains(&scope);
+        let within = |category: &str| self.vocabulary.category_ancestry(category).contains(&scope);
         match event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
                 within(&attribute.category)
@@ -315,7 +315,7 @@ impl<'a> Closure<'a> {
     fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
         let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(left);
-        let was = |held: &HeldAttribute| {
+        let was = |held: &CurrentAttribute| {
             let then = before.attributes.get(&held.attribute.key);
             then.is_some_and(|then| then.event_id == held.event_id && (held.contested || !then.contested))
         };

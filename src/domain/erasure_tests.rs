@@ -106,7 +106,7 @@ proptest! {
                 (Scope::Profile, other) => prop_assert!(!matches!(class(other), Class::Profile | Class::Uses)),
                 (Scope::Key(key), other) => prop_assert!(!names_key(other, key)),
                 (Scope::Category(of), Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) => {
-                    prop_assert!(!words.category_line(&attribute.category).contains(&of.as_str()));
+                    prop_assert!(!words.category_ancestry(&attribute.category).contains(&of.as_str()));
                 }
                 (Scope::Versions(versions), _) => prop_assert!(!versions.contains(&event.version)),
                 _ => {}

@@ -9,7 +9,7 @@ use super::event::{
 use super::ids::{EventId, GrantId};
 use super::rights::Rights;
 use crate::domain::description::Description;
-use crate::domain::recorder_usage::Holdings;
+use crate::domain::recorder_usage::RecorderUsage;
 use sayso_proof::event::{Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const ALIKE_AMONG: usize = 4;
 
 /// An attribute as it is held.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeldAttribute {
+pub struct CurrentAttribute {
     /// The event that recorded it.
     pub event_id: EventId,
     /// Position in the log.
@@ -43,7 +43,7 @@ pub struct HeldAttribute {
     pub confirmed: bool,
 }
 
-impl HeldAttribute {
+impl CurrentAttribute {
     /// Whether it is the person's own word.
     #[must_use]
     pub fn is_declared(&self) -> bool {
@@ -107,7 +107,7 @@ struct Contest {
 }
 
 impl Contest {
-    fn kept(before: Option<&HeldAttribute>, new: &Attribute) -> Self {
+    fn kept(before: Option<&CurrentAttribute>, new: &Attribute) -> Self {
         let before = before.filter(|held| held.is_contested_conclusion(new));
         Self { stands: before.is_some(), in_person: before.is_some_and(|held| held.contested_in_person) }
     }
@@ -232,9 +232,9 @@ pub struct SubjectState {
     /// issued, used, given again and fall, and when somebody looks.
     pub decisive_version: u64,
     /// By key. Shared with whoever is just being told of one.
-    pub attributes: BTreeMap<String, Arc<HeldAttribute>>,
+    pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
     /// The attributes, counted by who recorded them.
-    pub holdings: Holdings,
+    pub holdings: RecorderUsage,
     /// Every decision.
     pub consents: ConsentLog,
     /// In the order recorded.
@@ -285,7 +285,7 @@ impl SubjectState {
                 self.with(*attribute, |held| held.contest(in_person));
             }
             Event::AttributeConfirmed { attribute } => {
-                self.with(*attribute, HeldAttribute::confirm);
+                self.with(*attribute, CurrentAttribute::confirm);
             }
             Event::AttributeRemoved { attribute, .. } => {
                 self.release(*attribute);
@@ -375,7 +375,7 @@ impl SubjectState {
     }
 
     fn hold(&mut self, event: &Recorded, attribute: &Attribute, contest: Contest) {
-        let held = HeldAttribute {
+        let held = CurrentAttribute {
             event_id: event.event_id,
             position: event.position,
             version: event.version,
@@ -400,7 +400,7 @@ impl SubjectState {
         }
     }
 
-    fn with(&mut self, event: EventId, change: impl FnOnce(&mut HeldAttribute)) {
+    fn with(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {
         if let Some(held) = self.attributes.values_mut().find(|held| held.event_id == event) {
             change(Arc::make_mut(held));
         }
@@ -452,22 +452,27 @@ impl SubjectState {
 
     /// The signal of this kind that stands everywhere against a purpose (with its ancestors), if one does.
     #[must_use]
-    pub fn signal_against(&self, kind: SignalKind, purpose_line: &[&str]) -> Option<&ActiveSignal> {
-        self.signal_in(kind, purpose_line, "")
+    pub fn signal_against(&self, kind: SignalKind, purpose_ancestry: &[&str]) -> Option<&ActiveSignal> {
+        self.signal_in(kind, purpose_ancestry, "")
     }
 
     /// The pause of this very conversation that stands against a purpose (with its ancestors), if one does.
     #[must_use]
-    pub fn pause_in(&self, interaction: &str, purpose_line: &[&str]) -> Option<&ActiveSignal> {
+    pub fn pause_in(&self, interaction: &str, purpose_ancestry: &[&str]) -> Option<&ActiveSignal> {
         if interaction.is_empty() {
             return None;
         }
-        self.signal_in(SignalKind::Pause, purpose_line, interaction)
+        self.signal_in(SignalKind::Pause, purpose_ancestry, interaction)
     }
 
-    fn signal_in(&self, kind: SignalKind, purpose_line: &[&str], interaction: &str) -> Option<&ActiveSignal> {
+    fn signal_in(
+        &self,
+        kind: SignalKind,
+        purpose_ancestry: &[&str],
+        interaction: &str,
+    ) -> Option<&ActiveSignal> {
         self.signals.iter().find(|signal| {
-            let named = |purpose: &String| purpose_line.contains(&purpose.as_str());
+            let named = |purpose: &String| purpose_ancestry.contains(&purpose.as_str());
             let here = signal.kind == kind && signal.interaction == interaction;
             here && (signal.purposes.is_empty() || signal.purposes.iter().any(named))
         })

@@ -3,7 +3,7 @@
 use super::attribute::Attribute;
 use super::consent::ConsentRecord;
 use super::event::{GrantedAttribute, WithheldClass};
-use super::profile::{GrantState, HeldAttribute, Issued, SubjectState};
+use super::profile::{CurrentAttribute, GrantState, Issued, SubjectState};
 use std::collections::BTreeSet;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -34,12 +34,12 @@ impl SubjectState {
     }
 }
 
-fn attribute(held: &HeldAttribute) -> usize {
+fn attribute(held: &CurrentAttribute) -> usize {
     let Attribute { key, value, category, evidence, derived_from, model, from_replies, .. } = &held.attribute;
     // The key stands a second time in the map.
     let short = [key, key, category, model, &held.actor.name];
     let lists = texts(short) + texts(evidence) + texts(from_replies) + derived_from.len() * 16;
-    size_of::<HeldAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
+    size_of::<CurrentAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
 }
 
 impl ConsentRecord {

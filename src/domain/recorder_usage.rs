@@ -1,7 +1,7 @@
 //! Who recorded what is held about a person, counted: one recorder's flood is seen, and refused, as its own.
 
 use crate::domain::event::{Actor, Role};
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::CurrentAttribute;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,12 +84,12 @@ impl fmt::Display for Recorder {
 
 /// What is held about a person, by recorder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holdings {
+pub struct RecorderUsage {
     all: Load,
     by_recorder: BTreeMap<Recorder, Load>,
 }
 
-impl Holdings {
+impl RecorderUsage {
     /// Everything.
     #[must_use]
     pub fn all(&self) -> Load {
@@ -110,14 +110,14 @@ impl Holdings {
         all
     }
 
-    pub(super) fn take(&mut self, held: &HeldAttribute) {
+    pub(super) fn take(&mut self, held: &CurrentAttribute) {
         let load = load_of(held);
         self.all = self.all.and(load);
         let own = self.by_recorder.entry(Recorder::of(&held.actor)).or_default();
         *own = own.and(load);
     }
 
-    pub(super) fn release(&mut self, held: &HeldAttribute) {
+    pub(super) fn release(&mut self, held: &CurrentAttribute) {
         let load = load_of(held);
         self.all = self.all.without(load);
         let recorder = Recorder::of(&held.actor);
@@ -130,20 +130,20 @@ impl Holdings {
     }
 }
 
-fn load_of(held: &HeldAttribute) -> Load {
+fn load_of(held: &CurrentAttribute) -> Load {
     Load { facts: 1, bytes: held.attribute.bytes() }
 }
 
 /// How much may be held about one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FactLimits {
+pub struct AttributeLimits {
     /// Of what one service recorded.
     pub service: Load,
     /// Of everything. Services leave an eighth of it to the person and to stewards.
     pub person: Load,
 }
 
-impl Default for FactLimits {
+impl Default for AttributeLimits {
     fn default() -> Self {
         Self {
             service: Load { facts: 4_000, bytes: 1 << 20 },
@@ -200,10 +200,10 @@ impl fmt::Display for NoRoom {
     }
 }
 
-impl FactLimits {
+impl AttributeLimits {
     /// Whether so much more fits whatever it replaces.
     #[must_use]
-    pub fn has_room(&self, recorder: &Recorder, before: &Holdings, more: Load) -> bool {
+    pub fn has_room(&self, recorder: &Recorder, before: &RecorderUsage, more: Load) -> bool {
         let fits = |is: Load, max: Load| is.facts <= max.facts && is.bytes <= max.bytes;
         let person = fits(before.all.and(more), self.person_for(recorder));
         person && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
@@ -213,7 +213,12 @@ impl FactLimits {
     ///
     /// # Errors
     /// It is more than a service may have on a person, or than may be held about a person.
-    pub fn check(&self, recorder: &Recorder, before: &Holdings, after: &Holdings) -> Result<(), NoRoom> {
+    pub fn check(
+        &self,
+        recorder: &Recorder,
+        before: &RecorderUsage,
+        after: &RecorderUsage,
+    ) -> Result<(), NoRoom> {
         let own = before.of(recorder);
         if is_service(recorder) && after.of(recorder).outgrows(self.service, own) {
             return Err(NoRoom::OfService { held: own, max: self.service });
@@ -248,8 +253,8 @@ mod tests {
         Load { facts, bytes }
     }
 
-    fn holdings(loads: &[(&str, Load)]) -> Holdings {
-        let mut holdings = Holdings::default();
+    fn holdings(loads: &[(&str, Load)]) -> RecorderUsage {
+        let mut holdings = RecorderUsage::default();
         for (name, load) in loads {
             let recorder = if name.is_empty() { Recorder::Person } else { Recorder::Service((*name).into()) };
             holdings.all = holdings.all.and(*load);
@@ -258,8 +263,8 @@ mod tests {
         holdings
     }
 
-    const LIMITS: FactLimits =
-        FactLimits { service: Load { facts: 10, bytes: 100 }, person: Load { facts: 16, bytes: 800 } };
+    const LIMITS: AttributeLimits =
+        AttributeLimits { service: Load { facts: 10, bytes: 100 }, person: Load { facts: 16, bytes: 800 } };
 
     fn check(by: &Recorder, before: &[(&str, Load)], after: &[(&str, Load)]) -> Result<(), NoRoom> {
         let (before, after) = (holdings(before), holdings(after));
@@ -314,7 +319,7 @@ mod tests {
         #[test]
         fn what_is_counted_is_what_is_held(history in histories()) {
             let state = SubjectState::fold(&history);
-            let mut counted = Holdings::default();
+            let mut counted = RecorderUsage::default();
             state.attributes.values().for_each(|held| counted.take(held));
             prop_assert_eq!(state.holdings, counted);
         }

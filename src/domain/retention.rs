@@ -113,18 +113,18 @@ impl Ending<'_> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
         match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                let line = self.vocabulary.category_line(&attribute.category);
+                let line = self.vocabulary.category_ancestry(&attribute.category);
                 let keep = self.retention.keep_ms(RetentionClass::Profile, &line, &[]);
                 let own = attribute.expires_at_ms.map(|end| (end, false));
                 own.into_iter().chain(after(event.recorded_at_ms, keep)).min()
             }
             Event::GrantIssued(grant) => {
-                let line = self.vocabulary.purpose_line(&grant.purpose);
+                let line = self.vocabulary.purpose_ancestry(&grant.purpose);
                 let keep = self.retention.keep_ms(RetentionClass::Uses, &[], &line);
                 after(event.recorded_at_ms.max(grant.expires_at_ms), keep)
             }
             Event::Consent { terms, .. } => {
-                let lines = terms.purposes.iter().map(|purpose| self.vocabulary.purpose_line(purpose));
+                let lines = terms.purposes.iter().map(|purpose| self.vocabulary.purpose_ancestry(purpose));
                 let keep = lines.map(|line| self.retention.keep_ms(RetentionClass::Consent, &[], &line));
                 // Of several purposes the longest counts; one without an end has none.
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());

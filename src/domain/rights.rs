@@ -30,7 +30,7 @@ impl Hold {
     /// Whether it keeps data of this category: it names it or one above it.
     #[must_use]
     pub fn keeps(&self, category: &str, vocabulary: &Vocabulary) -> bool {
-        let line = vocabulary.category_line(category);
+        let line = vocabulary.category_ancestry(category);
         self.is_whole() || self.placed.categories.iter().any(|named| line.contains(&named.as_str()))
     }
 }
@@ -51,10 +51,10 @@ pub struct Fence {
 impl Fence {
     /// Whether an attribute belongs to the part. `key_hash` is its key's keyed hash.
     #[must_use]
-    pub fn covers(&self, category_line: &[&str], key_hash: &[u8]) -> bool {
+    pub fn covers(&self, category_ancestry: &[&str], key_hash: &[u8]) -> bool {
         match self.scope {
             ErasureScope::Profile | ErasureScope::All => true,
-            ErasureScope::Category => category_line.contains(&self.category.as_str()),
+            ErasureScope::Category => category_ancestry.contains(&self.category.as_str()),
             ErasureScope::Key => self.key_hash == key_hash,
             ErasureScope::Retention | ErasureScope::Unspecified => false,
         }

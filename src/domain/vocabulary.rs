@@ -59,13 +59,13 @@ impl Vocabulary {
 
     /// A purpose and its ancestors, nearest first. A word that is not defined stands alone.
     #[must_use]
-    pub fn purpose_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+    pub fn purpose_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         line(id, |id| self.purposes.get(id).map(|purpose| purpose.parent.as_str()))
     }
 
     /// A category and its ancestors, nearest first. A word that is not defined stands alone.
     #[must_use]
-    pub fn category_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+    pub fn category_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
@@ -73,7 +73,7 @@ impl Vocabulary {
     /// one that is.
     #[must_use]
     pub fn special_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        let mut line = self.category_line(id);
+        let mut line = self.category_ancestry(id);
         let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
         let special = line.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
         line.truncate(special);
@@ -90,14 +90,14 @@ impl Vocabulary {
     /// ancestors', so that no purpose stands lower than what it is part of.
     #[must_use]
     pub fn rung(&self, id: &str) -> i32 {
-        let line = self.purpose_line(id).into_iter().filter_map(|id| self.purposes.get(id));
+        let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
         line.map(|purpose| purpose.rung).max().unwrap_or_default()
     }
 
     /// Tags of a purpose and its ancestors: risks, benefits.
     #[must_use]
     pub fn purpose_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
-        let line = self.purpose_line(id).into_iter().filter_map(|id| self.purposes.get(id));
+        let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
         let all: Vec<&PurposeDefined> = line.collect();
         let risks = all.iter().flat_map(|purpose| &purpose.risks).map(String::as_str).collect();
         (risks, all.iter().flat_map(|purpose| &purpose.benefits).map(String::as_str).collect())
@@ -106,7 +106,7 @@ impl Vocabulary {
     /// Tags of a category and its ancestors: risks, benefits.
     #[must_use]
     pub fn category_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
-        let line = self.category_line(id).into_iter().filter_map(|id| self.categories.get(id));
+        let line = self.category_ancestry(id).into_iter().filter_map(|id| self.categories.get(id));
         let all: Vec<&CategoryDefined> = line.collect();
         let risks = all.iter().flat_map(|category| &category.risks).map(String::as_str).collect();
         (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn lines_go_up_and_end() {
         let mut vocabulary = default_vocabulary();
-        assert_eq!(vocabulary.purpose_line("memory"), ["memory", "personalization"]);
+        assert_eq!(vocabulary.purpose_ancestry("memory"), ["memory", "personalization"]);
         assert!(vocabulary.is_special("mental-health") && !vocabulary.is_special("work"));
         let circle = |id: &str, parent: &str| PurposeDefined {
             id: id.into(),
@@ -227,7 +227,7 @@ mod tests {
         };
         vocabulary.define_purpose(circle("a", "b"));
         vocabulary.define_purpose(circle("b", "a"));
-        assert_eq!(vocabulary.purpose_line("a"), ["a", "b"]);
+        assert_eq!(vocabulary.purpose_ancestry("a"), ["a", "b"]);
     }
 
     #[test]

@@ -349,9 +349,10 @@ impl Receipt<'_> {
         let own = &self.record.terms.purposes;
         let related = |terms: &Terms| {
             let touches = |id: &String| {
-                let line = self.vocabulary.purpose_line(id);
+                let line = self.vocabulary.purpose_ancestry(id);
                 own.iter().any(|mine| {
-                    line.contains(&mine.as_str()) || self.vocabulary.purpose_line(mine).contains(&id.as_str())
+                    line.contains(&mine.as_str())
+                        || self.vocabulary.purpose_ancestry(mine).contains(&id.as_str())
                 })
             };
             own.is_empty() || terms.purposes.is_empty() || terms.purposes.iter().any(touches)

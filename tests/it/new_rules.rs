@@ -15,9 +15,9 @@ use tonic::Streaming;
 const NO_FAMILY: &str = "@id(\"no-family\")\n@title(\"No use of family\")\n@article(\"House rule 1\")\nforbid (principal, action in Action::\"use\", resource in Category::\"family\");\n";
 const DAY_MS: u64 = 86_400_000;
 
-type Fallen = Streaming<proto::WatchRevocationsResponse>;
+type Invalidated = Streaming<proto::WatchRevocationsResponse>;
 
-async fn watch(service: &mut Clients) -> Fallen {
+async fn watch(service: &mut Clients) -> Invalidated {
     let request = proto::WatchRevocationsRequest { after_cursor: None };
     let mut fallen = service.grant.watch_revocations(request).await.unwrap().into_inner();
     fallen.message().await.unwrap().unwrap();

@@ -7,12 +7,12 @@ use crate::isolation::{Words, exchange, filled, of_nobody, somebody};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use sayso::api::{
-    self, Access, ApiOptions, CallBounds, CallsOptions, Claim, Credentials, Issuer, ROLES, Trusted,
+    self, Access, ApiOptions, Claim, Credentials, Issuer, QuotaLimits, QuotaOptions, ROLES, Trusted,
 };
 use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
-use sayso::domain::recorder_usage::FactLimits;
+use sayso::domain::recorder_usage::AttributeLimits;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys};
 use sayso::proto::{self, Role};
@@ -142,7 +142,7 @@ pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>
         witnesses: Vec::new(),
         rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
         inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
-        facts: FactLimits::default(),
+        facts: AttributeLimits::default(),
         report: ReportSettings {
             differences_allowed: false,
             k_min: 10,
@@ -159,12 +159,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn options() -> ApiOptions {
     let many = NonZeroU32::new(1_000_000).unwrap();
-    let calls = CallBounds { per_second_max: many, burst_max: many, at_once_max: 1_000 };
+    let calls = QuotaLimits { per_second_max: many, burst_max: many, at_once_max: 1_000 };
     ApiOptions {
         message_bytes_max: 4 << 20,
         streams_max: 100,
         answer_max: MINUTE,
-        calls: CallsOptions {
+        calls: QuotaOptions {
             service: calls,
             subject: calls,
             staff: calls,

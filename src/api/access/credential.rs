@@ -1,9 +1,9 @@
 //! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
 
 use crate::api::access::issuer::Tokens;
-use crate::api::access::lifetime::{Validity, Watched};
-use crate::api::access::throttle::Refusals;
-use crate::api::access::token_cache::{Remembered, TokenDigest, Verified, digest_of};
+use crate::api::access::lifetime::{Lifetime, Watched};
+use crate::api::access::throttle::Throttle;
+use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::{Clock, CredentialClock, SharedClock};
 use crate::domain::ids::SubjectId;
@@ -95,7 +95,7 @@ pub struct Issuer {
     clock: SharedClock,
     life_s_max: u64,
     /// Owned by `authenticate`.
-    remembered: Remembered<Verified>,
+    cached_tokens: TokenCache<Verified>,
 }
 
 impl Issuer {
@@ -118,7 +118,7 @@ impl Issuer {
             controller: controller.to_owned(),
             clock,
             life_s_max: LIFE_S_MAX,
-            remembered: Remembered::default(),
+            cached_tokens: TokenCache::default(),
         })
     }
 
@@ -169,7 +169,7 @@ impl Issuer {
 
     /// What is known of a token that was verified before and has not expired.
     fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
-        self.remembered.usable(digest, self.now_s())
+        self.cached_tokens.usable(digest, self.now_s())
     }
 
     fn verified(
@@ -180,7 +180,7 @@ impl Issuer {
     ) -> Result<Verified, CredentialError> {
         let (caller, expires_s) = guard.verify(|| self.verify(token))?;
         let verified = Verified { caller: Arc::new(caller), expires_s, key: None };
-        self.remembered.put(digest, verified.clone());
+        self.cached_tokens.put(digest, verified.clone());
         Ok(verified)
     }
 
@@ -253,20 +253,20 @@ pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, Credent
 /// Stands before the work of verifying a token: of those who bring too many bad ones, no more are verified.
 #[derive(Clone, Copy)]
 pub struct Guard<'a> {
-    refusals: Option<&'a Refusals>,
+    throttle: Option<&'a Throttle>,
     from: Option<IpAddr>,
 }
 
 impl Guard<'_> {
     /// Lets everything be verified.
-    pub const NONE: Self = Self { refusals: None, from: None };
+    pub const NONE: Self = Self { throttle: None, from: None };
 
     pub(crate) fn verify<T>(
         self,
         verify: impl FnOnce() -> Result<T, CredentialError>,
     ) -> Result<T, CredentialError> {
-        match self.refusals {
-            Some(refusals) => refusals.verify(self.from, verify),
+        match self.throttle {
+            Some(throttle) => throttle.verify(self.from, verify),
             None => verify(),
         }
     }
@@ -291,21 +291,21 @@ impl Trusted {
         token: &str,
         digest: TokenDigest,
         guard: Guard<'_>,
-    ) -> Result<(Arc<Caller>, Validity), CredentialError> {
+    ) -> Result<(Arc<Caller>, Lifetime), CredentialError> {
         let verified = match self.remembers(&digest) {
             Some(verified) => verified,
             None => self.verified(token, digest, guard)?,
         };
         let validity = match (verified.key, &self.tokens) {
-            (Some(key), Some(tokens)) => Validity::Key(verified.expires_s, Arc::clone(tokens), key),
-            _ => Validity::Token(verified.expires_s),
+            (Some(key), Some(tokens)) => Lifetime::Key(verified.expires_s, Arc::clone(tokens), key),
+            _ => Lifetime::Token(verified.expires_s),
         };
         Ok((verified.caller, validity))
     }
 
     fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
-        let remembered = self.issuer.as_ref().and_then(|issuer| issuer.remembers(digest));
-        remembered.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.remembers(digest)))
+        let cached_tokens = self.issuer.as_ref().and_then(|issuer| issuer.remembers(digest));
+        cached_tokens.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.remembers(digest)))
     }
 
     fn verified(
@@ -331,11 +331,11 @@ impl Trusted {
 pub struct Credentials {
     /// The first part of every origin: what certificates must be for.
     ledger: String,
-    refusals: Refusals,
+    throttle: Throttle,
     /// By number, as callers are told apart from here on.
     trusted: Vec<Trusted>,
     /// Numbers of the controllers that verified tokens are for.
-    numbers: Remembered<usize>,
+    numbers: TokenCache<usize>,
 }
 
 /// The claim that says whose keys a token has to be checked with. Nothing else is believed before that.
@@ -354,8 +354,8 @@ impl Credentials {
         refused_per_minute_max: u32,
         clock: SharedClock,
     ) -> Self {
-        let refusals = Refusals::new(refused_per_minute_max, clock);
-        Self { ledger, refusals, trusted, numbers: Remembered::default() }
+        let throttle = Throttle::new(refused_per_minute_max, clock);
+        Self { ledger, throttle, trusted, numbers: TokenCache::default() }
     }
 
     /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
@@ -372,7 +372,7 @@ impl Credentials {
         let Some(token) = bearer.map(str::trim) else {
             let shown = peer.and_then(|peer| peer.shown.as_ref());
             let shown = shown.ok_or(CredentialError::Missing)?;
-            let validity = Validity::Certificate(Arc::clone(shown));
+            let validity = Lifetime::Certificate(Arc::clone(shown));
             let (number, caller) = self.of_certificate(shown.names())?;
             let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
             validity.check(trusted.clock.now_ms())?;
@@ -383,7 +383,7 @@ impl Credentials {
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
-        let guard = Guard { refusals: Some(&self.refusals), from: peer.and_then(|peer| peer.from) };
+        let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.from) };
         let (caller, validity) = trusted.caller(token, digest, guard)?;
         if number.is_none() {
             self.numbers.put(digest, claimed);

@@ -5,7 +5,7 @@ use crate::api::access::credential::{
 };
 use crate::api::access::jwks;
 use crate::api::access::jwks::{Keys, TrustedKey};
-use crate::api::access::token_cache::{Remembered, TokenDigest, Verified, digest_of};
+use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::{SharedClock, Stopwatch};
 use jsonwebtoken::Validation;
@@ -50,7 +50,7 @@ pub struct Tokens {
     /// Owned by [`Tokens::replace_keys`].
     fetched: Fetched,
     /// Emptied when keys change.
-    remembered: Remembered<Verified>,
+    cached_tokens: TokenCache<Verified>,
 }
 
 /// When the keys were fetched, by the clock and by what no change of the clock can move.
@@ -86,7 +86,7 @@ impl Tokens {
     pub fn new(rules: TokenRules, clock: SharedClock) -> Self {
         let fetched =
             Fetched { at_ms: AtomicU64::new(0), steady_ms: AtomicI64::new(0), since: Stopwatch::start() };
-        Self { rules, clock, keys: RwLock::default(), fetched, remembered: Remembered::default() }
+        Self { rules, clock, keys: RwLock::default(), fetched, cached_tokens: TokenCache::default() }
     }
 
     /// Takes a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix epoch, not in the future) as the issuer's
@@ -106,7 +106,7 @@ impl Tokens {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         *keys = (digest, read);
         self.fetched.set(fetched_ms, age_ms);
-        self.remembered.clear();
+        self.cached_tokens.clear();
         Ok(true)
     }
 
@@ -155,7 +155,7 @@ impl Tokens {
     /// What is known of a token that was verified before, with a key that is trusted still, and has not expired.
     pub(crate) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
         let now_ms = self.clock.now_ms();
-        self.remembered.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))
+        self.cached_tokens.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))
     }
 
     pub(crate) fn verified(
@@ -172,7 +172,7 @@ impl Tokens {
             return Err(CredentialError::Lapsed(TOO_OLD));
         }
         let verified = guard.verify(|| self.verify(token, &keys.1, (now_ms / 1_000, latest_ms / 1_000)))?;
-        self.remembered.put(digest, verified.clone());
+        self.cached_tokens.put(digest, verified.clone());
         Ok(verified)
     }
 

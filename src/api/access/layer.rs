@@ -5,9 +5,9 @@ use crate::api::access::credential::{CredentialError, Credentials};
 use crate::api::access::decompress::Encoding;
 use crate::api::access::lifetime::Watched;
 use crate::api::access::methods::{Method, Methods};
-use crate::api::access::quota::{Admission, Calls};
+use crate::api::access::quota::{Admission, Quotas};
 use crate::api::access::request_body::{Intake, RequestBody, Terms};
-use crate::api::access::response_body::Held;
+use crate::api::access::response_body::ResponseBody;
 use crate::api::{Access, ApiOptions, status};
 use crate::app::Caller;
 use crate::clock::Stopwatch;
@@ -39,11 +39,11 @@ pub const REQUEST_ID: &str = "x-request-id";
 
 /// Stands in front of every service.
 #[derive(Clone)]
-pub struct Door {
+pub struct AccessLayer {
     credentials: Arc<Credentials>,
     methods: Arc<Methods>,
     ids: Arc<RequestIds>,
-    calls: Arc<Calls>,
+    calls: Arc<Quotas>,
     /// The services of each controller, by its number.
     behind: Arc<[Routes]>,
     answer_max: Duration,
@@ -56,11 +56,11 @@ struct Admitted {
     /// What is kept of its request.
     intake: Arc<Intake>,
     /// None where nobody needs to say who they are.
-    known: Option<Known>,
+    known: Option<Identified>,
 }
 
 /// Who was let in, to which services.
-struct Known {
+struct Identified {
     caller: Arc<Caller>,
     behind: Routes,
     /// Whether the credential still counts, where the call goes on.
@@ -68,18 +68,18 @@ struct Known {
 }
 
 impl Admitted {
-    fn new(admission: Admission, known: Option<Known>) -> Self {
+    fn new(admission: Admission, known: Option<Identified>) -> Self {
         let intake = Intake::new(admission.counted());
         Self { admission, intake, known }
     }
 }
 
-impl Door {
+impl AccessLayer {
     /// A door that lets in whom the table says, each to their controller's services, and as often as is allowed.
     pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
         let Access { credentials, table } = access;
         let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
-        let (calls, methods) = (Arc::new(Calls::new(options.calls)), Arc::new(Methods::new(&table)));
+        let (calls, methods) = (Arc::new(Quotas::new(options.calls)), Arc::new(Methods::new(&table)));
         let ids = Arc::default();
         Self { credentials, methods, ids, calls, behind, answer_max, message_bytes_max }
     }
@@ -114,7 +114,7 @@ impl Door {
         let behind = self.behind.get(number).filter(|_| permitted);
         let behind = behind.ok_or_else(status::forbidden)?.clone();
         let admission = self.calls.enter(number, &caller, method.purpose)?;
-        Ok(Admitted::new(admission, Some(Known { caller, behind, watched })))
+        Ok(Admitted::new(admission, Some(Identified { caller, behind, watched })))
     }
 
     /// The request as the services see it: nothing of its body comes through that is not counted and within limits.
@@ -166,21 +166,21 @@ fn refused(error: CredentialError) -> Status {
     status::of_credential(&error)
 }
 
-impl<S> Layer<S> for Door {
-    type Service = Behind<S>;
-    fn layer(&self, inner: S) -> Behind<S> {
-        Behind { inner, door: self.clone() }
+impl<S> Layer<S> for AccessLayer {
+    type Service = AccessService<S>;
+    fn layer(&self, inner: S) -> AccessService<S> {
+        AccessService { inner, access: self.clone() }
     }
 }
 
 /// What stands behind the door.
 #[derive(Clone)]
-pub struct Behind<S> {
+pub struct AccessService<S> {
     inner: S,
-    door: Door,
+    access: AccessLayer,
 }
 
-impl<S> Service<Request<Body>> for Behind<S>
+impl<S> Service<Request<Body>> for AccessService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -195,27 +195,27 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watch = Stopwatch::start();
-        let method = Arc::clone(self.door.methods.of_path(request.uri().path()));
-        let id = self.door.ids.next();
+        let method = Arc::clone(self.access.methods.of_path(request.uri().path()));
+        let id = self.access.ids.next();
         // For traces alone, so below every level that lines are written at: nothing is made where nobody collects them.
         let span = tracing::trace_span!("call", request = %id, method = %method.name);
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
-        let admitted = self.door.admit(&request, &method);
+        let admitted = self.access.admit(&request, &method);
         // What is kept of one request counts until all work for it is done; of a stream, each message does by itself.
         let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
         let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
         let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
         let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name), kept };
-        let door = self.door.clone();
+        let access = self.access.clone();
         // The one that said it was ready is the one to be called.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
             let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
             let asked = deadline_of(request.headers());
-            let last = asked.map_or(door.answer_max, |asked| asked.min(door.answer_max));
+            let last = asked.map_or(access.answer_max, |asked| asked.min(access.answer_max));
             // Until when a stream may go on: until its caller's deadline, if there is one; without a credential, also
             // until ours.
             let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
@@ -225,15 +225,19 @@ where
             let (answer, admission, watched) = match admitted {
                 Err(status) => (Ok(status.into_http()), None, None),
                 Ok(Admitted { admission, intake, known: None }) => {
-                    let request = door.guard(request, &method, &intake, None, ends);
+                    let request = access.guard(request, &method, &intake, None, ends);
                     let answer = pin!(within(last, async { inner.call(request).await }));
                     (Caught(answer).await, Some(admission), None)
                 }
-                Ok(Admitted { admission, intake, known: Some(Known { caller, mut behind, watched }) }) => {
+                Ok(Admitted {
+                    admission,
+                    intake,
+                    known: Some(Identified { caller, mut behind, watched }),
+                }) => {
                     // Whoever reads a stream of requests answers what was taken before it ends.
                     let (asking, answering) =
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
-                    let mut request = door.guard(request, &method, &intake, asking, ends);
+                    let mut request = access.guard(request, &method, &intake, asking, ends);
                     request.extensions_mut().insert(caller);
                     let answer = pin!(within(last, async { behind.call(request).await }));
                     (Caught(answer).await, Some(admission), answering)
@@ -248,7 +252,7 @@ where
             note(&method, code_of(&answer), took);
             // Its call counts until then.
             let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
-            Ok(answer.map(|body| Body::new(Held::new(body, admission, intake, watched, call, rest))))
+            Ok(answer.map(|body| Body::new(ResponseBody::new(body, admission, intake, watched, call, rest))))
         };
         InCall::new(name, Box::pin(answering.instrument(span)))
     }

@@ -19,7 +19,7 @@ const LOOK_MS: u64 = 1_000;
 
 /// How long a credential counts.
 #[derive(Clone)]
-pub enum Validity {
+pub enum Lifetime {
     /// A token of the built-in issuer: until this second.
     Token(u64),
     /// A token of another one: until this second, and as long as its issuer stands by the key.
@@ -28,7 +28,7 @@ pub enum Validity {
     Certificate(Arc<Shown>),
 }
 
-impl Validity {
+impl Lifetime {
     /// Whether it counts now.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Validity {
 
 /// Looks whether a credential still counts, while what it let in goes on.
 pub struct Watched {
-    validity: Validity,
+    validity: Lifetime,
     clock: Arc<CredentialClock>,
     next_ms: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -66,7 +66,7 @@ pub struct Watched {
 impl Watched {
     /// Of a credential that counted a moment ago.
     #[must_use]
-    pub fn new(validity: Validity, clock: Arc<CredentialClock>) -> Self {
+    pub fn new(validity: Lifetime, clock: Arc<CredentialClock>) -> Self {
         let mut watched = Self { validity, clock, next_ms: 0, timer: None };
         watched.set_next(watched.clock.now_ms());
         watched

@@ -22,7 +22,7 @@ const OPEN_BYTES_MAX: usize = 1 << 20;
 
 /// Bounds on the calls of one credential.
 #[derive(Clone, Copy, Debug)]
-pub struct CallBounds {
+pub struct QuotaLimits {
     /// In the long run, a second.
     pub per_second_max: NonZeroU32,
     /// In one go, after a pause.
@@ -33,15 +33,15 @@ pub struct CallBounds {
 
 /// Bounds by role.
 #[derive(Clone, Copy, Debug)]
-pub struct CallsOptions {
+pub struct QuotaOptions {
     /// Of a model service or a channel.
-    pub service: CallBounds,
+    pub service: QuotaLimits,
     /// Of a person.
-    pub subject: CallBounds,
+    pub subject: QuotaLimits,
     /// Of everybody else.
-    pub staff: CallBounds,
+    pub staff: QuotaLimits,
     /// Of one address, without a credential.
-    pub open: CallBounds,
+    pub open: QuotaLimits,
     /// Bytes of requests and large answers under way, of one credential.
     pub request_bytes_max: usize,
     /// The same of everybody together.
@@ -58,8 +58,8 @@ pub enum CallPurpose {
 }
 
 /// What each credential has made use of.
-pub struct Calls {
-    options: CallsOptions,
+pub struct Quotas {
+    options: QuotaOptions,
     clock: DefaultClock,
     hasher: RandomState,
     known: Mutex<LruCache<u64, Arc<Allowance>>>,
@@ -82,10 +82,10 @@ pub struct Admission {
     _at_once: OwnedSemaphorePermit,
 }
 
-impl Calls {
+impl Quotas {
     /// Nothing was made use of yet.
     #[must_use]
-    pub fn new(options: CallsOptions) -> Self {
+    pub fn new(options: QuotaOptions) -> Self {
         let known = Mutex::new(LruCache::new(REMEMBERED_MAX));
         let all = Arc::new(Budget::new(options.all_request_bytes_max));
         Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known, all }
@@ -116,13 +116,13 @@ impl Calls {
     /// One more call from an address that needs no credential.
     ///
     /// # Errors
-    /// As [`Calls::enter`].
+    /// As [`Quotas::enter`].
     pub fn enter_open(&self, from: Option<IpAddr>) -> Result<Admission, Status> {
         let number = self.hasher.hash_one(from.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         self.enter_as(number, self.options.open, OPEN_BYTES_MAX)
     }
 
-    fn enter_as(&self, number: u64, bounds: CallBounds, bytes_max: usize) -> Result<Admission, Status> {
+    fn enter_as(&self, number: u64, bounds: QuotaLimits, bytes_max: usize) -> Result<Admission, Status> {
         let allowance = self.of(number, bounds, bytes_max);
         if let Err(early) = allowance.rate.check() {
             return Err(status::too_many(early.wait_time_from(self.clock.now())));
@@ -133,7 +133,7 @@ impl Calls {
         Ok(Admission { bytes, all, _at_once: at_once })
     }
 
-    fn of(&self, number: u64, bounds: CallBounds, bytes_max: usize) -> Arc<Allowance> {
+    fn of(&self, number: u64, bounds: QuotaLimits, bytes_max: usize) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let allowance = known.get_or_insert(number, || {
             let quota = Quota::per_second(bounds.per_second_max).allow_burst(bounds.burst_max);
@@ -167,11 +167,11 @@ mod tests {
         Caller { role, channel: false, name: name.into(), subject: None }
     }
 
-    fn calls(burst: u32, at_once_max: usize) -> Calls {
+    fn calls(burst: u32, at_once_max: usize) -> Quotas {
         let one = NonZeroU32::new(1).unwrap();
         let bounds =
-            CallBounds { per_second_max: one, burst_max: NonZeroU32::new(burst).unwrap(), at_once_max };
-        Calls::new(CallsOptions {
+            QuotaLimits { per_second_max: one, burst_max: NonZeroU32::new(burst).unwrap(), at_once_max };
+        Quotas::new(QuotaOptions {
             service: bounds,
             subject: bounds,
             staff: bounds,

@@ -25,7 +25,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// An answer on its way: its call counts until it has gone out, and it ends at the caller's deadline, or with the caller's
 /// credential if it is one of many messages.
-pub struct Held {
+pub struct ResponseBody {
     body: Body,
     /// None where nobody was let in.
     _admission: Option<Admission>,
@@ -44,7 +44,7 @@ pub struct Held {
     is_over: bool,
 }
 
-impl Held {
+impl ResponseBody {
     /// Holds all of this until the answer has gone out.
     pub fn new(
         body: Body,
@@ -120,7 +120,7 @@ impl Held {
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 

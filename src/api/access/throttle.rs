@@ -14,14 +14,14 @@ const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero"
 const SPAN_MS: u64 = 60_000;
 
 /// Bad tokens by address.
-pub struct Refusals {
+pub struct Throttle {
     per_minute_max: u32,
     clock: SharedClock,
     /// Since when (milliseconds since the Unix epoch), and how many.
     known: Mutex<LruCache<IpAddr, (u64, u32)>>,
 }
 
-impl Refusals {
+impl Throttle {
     /// At most so many from each address in a minute.
     #[must_use]
     pub fn new(per_minute_max: u32, clock: SharedClock) -> Self {

@@ -19,7 +19,7 @@ pub fn digest_of(token: &str) -> TokenDigest {
 }
 
 /// Something that is known of each token.
-pub struct Remembered<T>(Mutex<LruCache<TokenDigest, T>>);
+pub struct TokenCache<T>(Mutex<LruCache<TokenDigest, T>>);
 
 /// What a verified token says.
 #[derive(Clone)]
@@ -32,13 +32,13 @@ pub struct Verified {
     pub key: Option<Arc<TrustedKey>>,
 }
 
-impl<T: Clone> Default for Remembered<T> {
+impl<T: Clone> Default for TokenCache<T> {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
     }
 }
 
-impl<T: Clone> Remembered<T> {
+impl<T: Clone> TokenCache<T> {
     /// What is known of a token.
     pub fn get(&self, digest: &TokenDigest) -> Option<T> {
         self.lock().get(digest).cloned()
@@ -59,7 +59,7 @@ impl<T: Clone> Remembered<T> {
     }
 }
 
-impl Remembered<Verified> {
+impl TokenCache<Verified> {
     /// What a token says that was verified and can be used still.
     pub fn usable(&self, digest: &TokenDigest, now_s: u64) -> Option<Verified> {
         self.get(digest).filter(|verified| now_s < verified.expires_s)

@@ -1,7 +1,7 @@
 //! The receipt of one decision, with what makes it verify without trusting the ledger.
 
 use crate::app::error::AppError;
-use crate::app::log::stream::{Lane, for_each_event};
+use crate::app::log::stream::{SubjectStream, for_each_event};
 use crate::app::{App, Rules};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
@@ -21,18 +21,18 @@ impl App {
         subject: &SubjectId,
         event: Option<EventId>,
     ) -> Result<(EventId, serde_json::Value), AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let app = Arc::clone(self);
         let making = tokio::task::spawn_blocking(move || {
-            let state = lane.read().state.clone();
+            let state = stream.read().state.clone();
             let records = state.consents.records();
             let record = match event {
                 Some(event) => records.iter().find(|record| record.event_id == event),
                 None => records.last(),
             };
             let record = record.ok_or(AppError::NotFound("consent"))?;
-            let asked = app.asked(&lane)?;
-            let receipt = app.make_receipt(&lane, &app.rules(), &state, &asked, record)?;
+            let asked = app.asked(&stream)?;
+            let receipt = app.make_receipt(&stream, &app.rules(), &state, &asked, record)?;
             Ok((record.event_id, receipt))
         });
         let made = making.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))?;
@@ -42,9 +42,9 @@ impl App {
         )
     }
 
-    fn asked(&self, lane: &Lane) -> Result<Vec<Asked>, AppError> {
+    fn asked(&self, stream: &SubjectStream) -> Result<Vec<Asked>, AppError> {
         let mut asked = Vec::new();
-        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+        for_each_event(&stream.keys, self.store(), 0, |event, _| {
             if let Event::ConsentRequested(terms) = event.event {
                 asked.push(Asked {
                     event_id: event.event_id,
@@ -62,7 +62,7 @@ impl App {
     /// The receipt of one of the person's decisions.
     pub(crate) fn make_receipt(
         &self,
-        lane: &Lane,
+        stream: &SubjectStream,
         rules: &Rules,
         state: &SubjectState,
         asked: &[Asked],
@@ -70,7 +70,7 @@ impl App {
     ) -> Result<serde_json::Value, AppError> {
         let bytes = self.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
         let header = entry::parse_header(&bytes)?;
-        let key = lane.keys.event_key(header.version, &header.event_id)?;
+        let key = stream.keys.event_key(header.version, &header.event_id)?;
         let signed = Signed {
             verifier_key: self.ledger.verifier_key().to_string(),
             position: record.position,
@@ -79,7 +79,7 @@ impl App {
         };
         let receipt = Receipt {
             controller: &self.controller,
-            pseudonym: &lane.keys.handle.to_string(),
+            pseudonym: &stream.keys.handle.to_string(),
             record,
             decisions: state.consents.records(),
             asked,

@@ -2,7 +2,7 @@
 
 use crate::app::error::AppError;
 use crate::app::grants::invalidate::revoked_ids;
-use crate::app::log::append::{Begin, Pace, Planned, Receipt, Turn};
+use crate::app::log::append::{Append, Begun, PendingEvent, Receipt, Timestamping};
 use crate::app::log::statement_rules;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
@@ -95,28 +95,28 @@ impl App {
         if yes && only_yes {
             statement_rules::yes(caller)?;
         }
-        let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
-            Begin::Replayed(receipt, events) => {
+        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+            Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
                 });
             }
-            Begin::Turn(turn) => turn,
+            Begun::Append(append) => append,
         };
         let said = Said { notice, channel, guardian: guardian && caller.role != Role::Subject };
-        let refused = yes.then(|| statement_rules::consent(caller, &turn, &choices).err()).flatten();
+        let refused = yes.then(|| statement_rules::consent(caller, &append, &choices).err()).flatten();
         if let Some(refused) = refused {
             choices.retain(|choice| !choice.decision.is_yes());
-            return Err(self.record_noes_alone(turn, choices, &said, refused).await?);
+            return Err(self.record_noes_alone(append, choices, &said, refused).await?);
         }
-        let planned = self.planned(choices, &said);
-        let planned = self.with_falls(&turn, planned);
-        let written = self.commit(turn, planned).await?;
+        let pending_events = self.pending_events(choices, &said);
+        let pending_events = self.with_revocations(&append, pending_events);
+        let written = self.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 
-    fn planned(&self, choices: Vec<Choice>, said: &Said<'_>) -> Vec<Planned> {
+    fn pending_events(&self, choices: Vec<Choice>, said: &Said<'_>) -> Vec<PendingEvent> {
         let event = |choice: Choice| {
             let decision = choice.decision;
             let terms = terms_of(choice, said.notice.clone(), said.channel, said.guardian);
@@ -129,7 +129,7 @@ impl App {
     /// again is one attempt.
     async fn record_noes_alone(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         noes: Vec<Choice>,
         said: &Said<'_>,
         refused: AppError,
@@ -137,11 +137,11 @@ impl App {
         if noes.is_empty() {
             return Ok(refused);
         }
-        let turn = self.as_attempt(turn);
-        if !self.was_made_before(&turn)? {
-            let planned = self.planned(noes, said);
-            let planned = self.with_falls(&turn, planned);
-            self.commit(turn, planned).await?;
+        let append = self.as_attempt(append);
+        if !self.was_made_before(&append)? {
+            let pending_events = self.pending_events(noes, said);
+            let pending_events = self.with_revocations(&append, pending_events);
+            self.commit(append, pending_events).await?;
         }
         Ok(match refused {
             AppError::Reserved { reason, why } => AppError::Reserved {
@@ -167,12 +167,12 @@ impl App {
         self.check_choices(std::slice::from_ref(&asked), served.1)?;
         let notice = self.notice_served(served.0)?;
         let notice = notice.ok_or_else(|| AppError::invalid("notice", "must name the notice shown"))?;
-        match self.begin(caller, subject, options, None, Pace::Shared).await? {
-            Begin::Replayed(receipt, _) => Ok(receipt),
-            Begin::Turn(turn) => {
+        match self.begin(caller, subject, options, None, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, _) => Ok(receipt),
+            Begun::Append(append) => {
                 let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1, false));
-                let planned = vec![self.plan(event)];
-                Ok(self.commit(turn, planned).await?.receipt)
+                let pending_events = vec![self.plan(event)];
+                Ok(self.commit(append, pending_events).await?.receipt)
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
 use crate::app::grants::invalidate::revoked_ids;
-use crate::app::log::append::{Begin, Pace};
+use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::statement_rules;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
@@ -58,20 +58,20 @@ impl App {
             let near = rules.vocabulary.near_purposes(purpose);
             return Err(AppError::invalid("purposes", vocabulary::unknown("purpose", &near)));
         }
-        let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
-            Begin::Replayed(receipt, events) => {
+        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+            Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
                 });
             }
-            Begin::Turn(turn) => turn,
+            Begun::Append(append) => append,
         };
-        statement_rules::lifts_no_signal(caller, &turn.lane.read().state, &signal)?;
+        statement_rules::lifts_no_signal(caller, &append.stream.read().state, &signal)?;
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
-        let planned = self.with_falls(&turn, vec![self.plan(event)]);
-        let written = self.commit(turn, planned).await?;
+        let pending_events = self.with_revocations(&append, vec![self.plan(event)]);
+        let written = self.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

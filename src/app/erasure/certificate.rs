@@ -2,7 +2,7 @@
 //! without the daemon.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::rulebook::open_plain;
+use crate::app::log::rulebook::open_system_entry;
 use crate::app::{App, Caller};
 use crate::domain::event::{ErasureCompleted, Event};
 use crate::domain::ids::EventId;
@@ -43,14 +43,14 @@ impl App {
         request: &EventId,
     ) -> Result<Certificate, AppError> {
         let found = self.find_request(request).await?;
-        if let (Some(own), Some((lane, _))) = (&caller.subject, &found)
-            && self.vault.subject(own)?.is_none_or(|keys| keys.handle != lane.keys.handle)
+        if let (Some(own), Some((stream, _))) = (&caller.subject, &found)
+            && self.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
         {
             return Err(AppError::NotFound("erasure"));
         }
         // Of a part: the person is there to be told who looked.
-        if let Some((lane, _)) = &found {
-            self.record_view_in(caller, Arc::clone(lane), "GetErasureCertificate").await?;
+        if let Some((stream, _)) = &found {
+            self.record_view_in(caller, Arc::clone(stream), "GetErasureCertificate").await?;
         }
         let record = found.map(|(_, record)| record);
         self.certificate_with(request, record.as_ref())
@@ -62,7 +62,7 @@ impl App {
         request: &EventId,
     ) -> Result<Option<(ErasureCompleted, u64, u64)>, AppError> {
         let Some(position) = self.erasure_position(request)? else { return Ok(None) };
-        let event = open_plain(self.store().read_entry(position)?)?;
+        let event = open_system_entry(self.store().read_entry(position)?)?;
         match event.event {
             Event::ErasureCompleted(completed) => Ok(Some((completed, position, event.recorded_at_ms))),
             _ => Err(AppError::Internal(Cause::Inconsistent("the index names another event"))),

@@ -3,8 +3,8 @@
 
 use crate::app::App;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::Stamp;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::RequestStamp;
+use crate::app::log::system_events::SystemEvent;
 use crate::domain::event::{Actor, ErasureCompleted, Event, Role};
 use crate::domain::ids::EventId;
 use crate::telemetry::{ErasureStep, metrics};
@@ -21,14 +21,14 @@ pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
     /// Of the request that began it, where nothing else is left that answers when it is made again.
-    pub stamp: Stamp,
+    pub request_stamp: RequestStamp,
 }
 
 /// Completions that wait for their turn.
 #[derive(Default)]
 pub(crate) struct Completing {
     waiting: Mutex<Vec<(Completion, oneshot::Sender<()>)>>,
-    turn: tokio::sync::Mutex<()>,
+    append: tokio::sync::Mutex<()>,
 }
 
 impl Completing {
@@ -52,7 +52,7 @@ impl App {
     pub(crate) async fn discard_and_say(self: &Arc<Self>, own: Completion) -> Result<(), AppError> {
         let (reply, mut answer) = oneshot::channel();
         self.completing.waiting().push((own.clone(), reply));
-        let _turn = self.completing.turn.lock().await;
+        let _turn = self.completing.append.lock().await;
         loop {
             match answer.try_recv() {
                 Ok(()) => return Ok(()),
@@ -80,10 +80,10 @@ impl App {
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let key_epoch = self.vault.key_epoch();
         let mut events = Vec::with_capacity(together.len());
-        for Completion { request, completed, stamp } in together {
+        for Completion { request, completed, request_stamp } in together {
             if self.erasure_position(&request)?.is_none() {
                 let event = Event::ErasureCompleted(ErasureCompleted { key_epoch, ..completed });
-                events.push(PlainEvent { stamp: Some(stamp), ..PlainEvent::new(event) });
+                events.push(SystemEvent { request_stamp: Some(request_stamp), ..SystemEvent::new(event) });
             }
         }
         if events.is_empty() {
@@ -91,7 +91,7 @@ impl App {
         }
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         let count = events.len();
-        self.publish_as(actor, self.now_ms(), events, Stamp::default()).await?;
+        self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await?;
         (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));
         Ok(())
     }

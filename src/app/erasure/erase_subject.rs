@@ -8,8 +8,8 @@
 use crate::app::App;
 use crate::app::erasure::complete_erasures::Completion;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Frame, Planned, Stamp, Turn};
-use crate::app::log::stream::{Lane, for_each_event};
+use crate::app::log::append::{Append, Frame, PendingEvent, RequestStamp};
+use crate::app::log::stream::{SubjectStream, for_each_event};
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
@@ -52,15 +52,20 @@ impl Erasure {
 
 impl App {
     /// What an erasure would take now, from the whole history; for the holder of the gate.
-    pub(crate) fn select(&self, lane: &Lane, scope: &Scope, holds: &[Hold]) -> Result<Selection, AppError> {
-        let history = self.history(lane)?;
+    pub(crate) fn select(
+        &self,
+        stream: &SubjectStream,
+        scope: &Scope,
+        holds: &[Hold],
+    ) -> Result<Selection, AppError> {
+        let history = self.history(stream)?;
         Ok(erasure::select(&history, scope, holds, &self.rules().vocabulary))
     }
 
     /// Everything that can still be read about a person, oldest first.
-    pub(crate) fn history(&self, lane: &Lane) -> Result<Vec<Recorded>, AppError> {
+    pub(crate) fn history(&self, stream: &SubjectStream) -> Result<Vec<Recorded>, AppError> {
         let mut history = Vec::new();
-        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+        for_each_event(&stream.keys, self.store(), 0, |event, _| {
             history.push(event);
             Ok(())
         })?;
@@ -74,19 +79,19 @@ impl App {
     /// The store. After an error in the middle the erasure is finished by itself at the next start.
     pub(crate) async fn erase(
         self: &Arc<Self>,
-        turn: Turn,
-        planned: Vec<Planned>,
+        append: Append,
+        pending_events: Vec<PendingEvent>,
         erasure: Erasure,
     ) -> Result<(), AppError> {
         let app = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let (turn, planned) = app.set_aside_first(turn, planned).await?;
+            let (append, pending_events) = app.set_aside_first(append, pending_events).await?;
             let _under_way = app.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
             let erased = if erasure.is_whole() {
-                app.erase_whole(turn, planned, &erasure).await
+                app.erase_whole(append, pending_events, &erasure).await
             } else {
-                app.erase_part(turn, planned, &erasure).await
+                app.erase_part(append, pending_events, &erasure).await
             };
             erased.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
         });
@@ -96,97 +101,98 @@ impl App {
     /// Where more facts are set aside than fit beside the decision, they go ahead of it in frames of their own.
     async fn set_aside_first(
         &self,
-        mut turn: Turn,
-        planned: Vec<Planned>,
-    ) -> Result<(Turn, Vec<Planned>), AppError> {
-        if planned.len() <= SET_ASIDE_MAX {
-            return Ok((turn, planned));
+        mut append: Append,
+        pending_events: Vec<PendingEvent>,
+    ) -> Result<(Append, Vec<PendingEvent>), AppError> {
+        if pending_events.len() <= SET_ASIDE_MAX {
+            return Ok((append, pending_events));
         }
-        let is_removal = |each: &Planned| matches!(each.event, Event::AttributeRemoved { .. });
-        let (mut removals, decision): (Vec<_>, Vec<_>) = planned.into_iter().partition(is_removal);
-        let stamp = std::mem::take(&mut turn.stamp);
+        let is_removal = |each: &PendingEvent| matches!(each.event, Event::AttributeRemoved { .. });
+        let (mut removals, decision): (Vec<_>, Vec<_>) = pending_events.into_iter().partition(is_removal);
+        let request_stamp = std::mem::take(&mut append.request_stamp);
         while !removals.is_empty() {
             let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
-            let frame = self.with_falls(&turn, std::mem::replace(&mut removals, rest));
-            self.commit_arrived(&turn, frame).await?;
+            let frame = self.with_revocations(&append, std::mem::replace(&mut removals, rest));
+            self.commit_new_stream(&append, frame).await?;
         }
-        turn.stamp = stamp;
-        Ok((turn, decision))
+        append.request_stamp = request_stamp;
+        Ok((append, decision))
     }
 
     async fn erase_whole(
         self: &Arc<Self>,
-        turn: Turn,
-        mut planned: Vec<Planned>,
+        append: Append,
+        mut pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
     ) -> Result<(), AppError> {
-        let (lane, stamp, now_ms) = (Arc::clone(&turn.lane), turn.stamp.clone(), turn.now_ms);
-        planned.push(self.plan(erasure.requested()));
-        let frame = Frame { events: planned, is_decision: true, ..Frame::default() };
-        let gate = self.commit_and_keep_gate(turn, frame).await?;
-        self.carry_out_whole(lane, gate, stamp, now_ms, erasure).await
+        let (stream, request_stamp, now_ms) =
+            (Arc::clone(&append.stream), append.request_stamp.clone(), append.now_ms);
+        pending_events.push(self.plan(erasure.requested()));
+        let frame = Frame { events: pending_events, is_decision: true, ..Frame::default() };
+        let write_lock = self.commit_and_keep_lock(append, frame).await?;
+        self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
 
-    /// From the beginning that is recorded to the end. `stamp` is of the request that began it.
+    /// From the beginning that is recorded to the end. `request_stamp` is of the request that began it.
     pub(crate) async fn carry_out_whole(
         self: &Arc<Self>,
-        lane: Arc<Lane>,
-        gate: OwnedMutexGuard<()>,
-        stamp: Stamp,
+        stream: Arc<SubjectStream>,
+        write_lock: OwnedMutexGuard<()>,
+        request_stamp: RequestStamp,
         now_ms: u64,
         erasure: &Erasure,
     ) -> Result<(), AppError> {
-        let selection = self.select(&lane, &erasure.scope, &[])?;
+        let selection = self.select(&stream, &erasure.scope, &[])?;
         let completed = completed(erasure, &selection, selection.categories.clone());
         let intent = ErasureIntent {
             completed: Some(completed),
-            idempotency_hash: stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
-            request_digest: stamp.digest,
+            idempotency_hash: request_stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
+            request_digest: request_stamp.digest,
             ..ErasureIntent::default()
         };
-        lane.write().erased = true;
+        stream.write().erased = true;
         let fence_ms = self.now_ms().max(now_ms);
         let bytes = intent.encode_to_vec();
-        if let Err(error) = self.vault.erase(&lane.keys, fence_ms, erasure.request.0, &bytes).await {
+        if let Err(error) = self.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
             // Nothing was destroyed, as far as anybody knows: the lane goes on, or the next start decides.
-            lane.write().erased = false;
+            stream.write().erased = false;
             return Err(error.into());
         }
         self.clock.pass(fence_ms);
-        lane.forget();
-        self.lanes.remove(&lane.keys.handle);
-        drop(gate);
+        stream.forget();
+        self.streams.remove(&stream.keys.handle);
+        drop(write_lock);
         self.complete_erasure(erasure.request, intent, None).await
     }
 
     async fn erase_part(
         self: &Arc<Self>,
-        turn: Turn,
-        planned: Vec<Planned>,
+        append: Append,
+        pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
     ) -> Result<(), AppError> {
-        let (lane, now_ms) = (Arc::clone(&turn.lane), turn.now_ms);
+        let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
         // Last, and never erased with a part: the subject's newest event stays, so that its versions go on from there.
-        let mut frame = self.with_falls(&turn, planned);
+        let mut frame = self.with_revocations(&append, pending_events);
         frame.events.push(self.plan(erasure.requested()));
-        let gate = self.commit_and_keep_gate(turn, frame).await?;
-        let selection = self.select(&lane, &erasure.scope, &erasure.holds)?;
+        let write_lock = self.commit_and_keep_lock(append, frame).await?;
+        let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
         let fence_at_ms = self.now_ms().max(now_ms);
         let intent = ErasureIntent {
             completed: Some(completed(erasure, &selection, std::collections::BTreeMap::new())),
-            subject_handle: lane.keys.handle.0.to_vec(),
-            decided: self.decided(erasure, &selection, &lane, fence_at_ms),
+            subject_handle: stream.keys.handle.0.to_vec(),
+            decided: self.decided(erasure, &selection, &stream, fence_at_ms),
             ..ErasureIntent::default()
         };
         let bytes = intent.encode_to_vec();
-        let handle = lane.keys.handle;
+        let handle = stream.keys.handle;
         let punctured =
             self.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
         self.clock.pass(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
-        lane.reload(self)?;
+        stream.reload(self)?;
         punctured?;
-        self.complete_erasure(erasure.request, intent, Some((lane, gate))).await
+        self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
     }
 
     /// What the person's own record will say: how much of what kind, and what must not come back, but not what it was.
@@ -194,12 +200,12 @@ impl App {
         &self,
         erasure: &Erasure,
         selection: &Selection,
-        lane: &Lane,
+        stream: &SubjectStream,
         fence_at_ms: u64,
     ) -> Option<RequestDecided> {
         let (mut category, mut key_hash) = (String::new(), Vec::new());
         match &erasure.scope {
-            Scope::Key(key) => key_hash = self.key_hash(lane.keys.handle, key),
+            Scope::Key(key) => key_hash = self.key_hash(stream.keys.handle, key),
             Scope::Category(named) => category.clone_from(named),
             // Nobody asked, and what ended may be observed again.
             Scope::Versions(_) => return None,
@@ -246,14 +252,14 @@ impl App {
             let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted");
             metrics().erasure(ErasureStep::Resumed);
-            let lane = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
-                Ok(handle) => self.lane_by_handle(Handle(handle)).await?,
+            let stream = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
+                Ok(handle) => self.stream_by_handle(Handle(handle)).await?,
                 Err(_) => None,
             };
-            let held = match lane {
-                Some(lane) => {
-                    let gate = lane.gate().await;
-                    Some((lane, gate))
+            let held = match stream {
+                Some(stream) => {
+                    let write_lock = stream.write_lock().await;
+                    Some((stream, write_lock))
                 }
                 None => None,
             };
@@ -268,19 +274,20 @@ impl App {
         self: &Arc<Self>,
         request: EventId,
         intent: ErasureIntent,
-        part_of: Option<(Arc<Lane>, OwnedMutexGuard<()>)>,
+        part_of: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
     ) -> Result<(), AppError> {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
         let missing = AppError::Internal(Cause::Inconsistent("an erasure's intent lacks its completion"));
         let completed = completed.ok_or(missing)?;
-        let stamp = Stamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-        self.discard_and_say(Completion { request, completed, stamp }).await?;
-        if let (Some((lane, gate)), Some(decided)) = (part_of, decided) {
-            let said = lane.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
+        let request_stamp =
+            RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
+        self.discard_and_say(Completion { request, completed, request_stamp }).await?;
+        if let (Some((stream, write_lock)), Some(decided)) = (part_of, decided) {
+            let said = stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
             if !said {
-                let turn = self.turn_of_ledger(lane, gate).await;
-                let planned = vec![self.plan(Event::RequestDecided(decided))];
-                drop(self.commit_and_keep_gate(turn, planned).await?);
+                let append = self.append_for_ledger(stream, write_lock).await;
+                let pending_events = vec![self.plan(Event::RequestDecided(decided))];
+                drop(self.commit_and_keep_lock(append, pending_events).await?);
             }
         }
         Ok(self.vault.erasure_done(request.0).await?)

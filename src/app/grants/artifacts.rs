@@ -1,7 +1,7 @@
 //! What services build from what they were granted: it may be used for what its sources may, and falls with them.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace, Receipt, Turn};
+use crate::app::log::append::{Append, Begun, Receipt, Timestamping};
 use crate::app::profile::paging::Room;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
@@ -93,10 +93,10 @@ impl App {
         if self.standing(&found, &new.grant)?.1 != caller.name {
             return Err(AppError::NotFound("grant"));
         }
-        let (lane, event, about_ms) = (Arc::clone(&found.lane), found.event, self.about(options)?);
-        let turn = match self.begin_in(lane, caller, options, about_ms, Pace::Shared).await? {
-            Begin::Turn(turn) => turn,
-            Begin::Replayed(receipt, events) => {
+        let (stream, event, about_ms) = (Arc::clone(&found.stream), found.event, self.about(options)?);
+        let append = match self.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await? {
+            Begun::Append(append) => append,
+            Begun::Replayed(receipt, events) => {
                 return registered(events.first(), receipt);
             }
         };
@@ -108,8 +108,8 @@ impl App {
         if !standing.stands {
             return Err(AppError::Precondition("the grant does not stand"));
         }
-        self.check_artifacts(&turn)?;
-        let issued = turn.lane.read().state.grants.get(&event).map(|grant| grant.issued.clone());
+        self.check_artifacts(&append)?;
+        let issued = append.stream.read().state.grants.get(&event).map(|grant| grant.issued.clone());
         let issued = issued.ok_or(AppError::NotFound("grant"))?;
         let artifact = ArtifactRegistered {
             recipient: caller.name.clone(),
@@ -118,18 +118,18 @@ impl App {
             name: new.name,
             grant: event.0.to_vec(),
             purpose: issued.purpose,
-            expires_at_ms: turn.now_ms.saturating_add(ttl_ms),
+            expires_at_ms: append.now_ms.saturating_add(ttl_ms),
         };
-        let planned = vec![self.plan(Event::ArtifactRegistered(artifact))];
-        let written = self.commit(turn, planned).await?;
+        let pending_events = vec![self.plan(Event::ArtifactRegistered(artifact))];
+        let written = self.commit(append, pending_events).await?;
         registered(written.events.first(), written.receipt)
     }
 
     /// That the caller may have another artifact about this person.
-    fn check_artifacts(&self, turn: &Turn) -> Result<(), AppError> {
-        let now = turn.lane.read();
+    fn check_artifacts(&self, append: &Append) -> Result<(), AppError> {
+        let now = append.stream.read();
         let own = now.state.rights.artifacts.values().filter(|artifact| {
-            artifact.registered.recipient == turn.caller.name && artifact.ended_at(turn.now_ms).is_none()
+            artifact.registered.recipient == append.caller.name && artifact.ended_at(append.now_ms).is_none()
         });
         let open = own.count();
         if open < self.use_limits.artifacts_max {
@@ -149,14 +149,14 @@ impl App {
         subject: &SubjectId,
         after: Option<EventId>,
     ) -> Result<ArtifactPage, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
         let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.now_ms());
         let mut shown = Vec::new();
         {
-            let now = lane.read();
+            let now = stream.read();
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let later = now.state.rights.artifacts.range((from, Bound::Unbounded));
             for (event, artifact) in later.filter(|(_, artifact)| own(artifact)) {

@@ -1,7 +1,7 @@
 //! Whether a grant still stands.
 
 use crate::app::error::AppError;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::app::{App, Caller};
 use crate::clock::ClockReading;
 use crate::domain::event::Reason;
@@ -23,7 +23,7 @@ pub struct Standing {
 
 /// Where a grant was found.
 pub(crate) struct Found {
-    pub lane: Arc<Lane>,
+    pub stream: Arc<SubjectStream>,
     pub event: EventId,
 }
 
@@ -56,9 +56,9 @@ impl App {
 
     /// A grant that was found before, in the lane that is its subject's still.
     fn known_grant(&self, grant: &GrantId) -> Option<Found> {
-        let (lane, event) = self.known_grants.get(grant)?;
-        let now = self.lanes.get(&lane.keys.handle).filter(|now| Arc::ptr_eq(now, &lane))?;
-        Some(Found { lane: now, event })
+        let (stream, event) = self.known_grants.get(grant)?;
+        let now = self.streams.get(&stream.keys.handle).filter(|now| Arc::ptr_eq(now, &stream))?;
+        Some(Found { stream: now, event })
     }
 
     /// How a grant stands that may be open, and what `look` sees of its recipient; nothing where it is no longer among
@@ -69,7 +69,7 @@ impl App {
         look: impl FnOnce(&str) -> T,
     ) -> Option<(Standing, T)> {
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
-        let now = found.lane.read();
+        let now = found.stream.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
         let expires_at_ms = state.issued.expires_at_ms;
         let reason = match state.ended() {
@@ -88,13 +88,13 @@ impl App {
         if let Some(standing) = self.standing_now(found, str::to_owned) {
             return Ok(standing);
         }
-        if found.lane.read().erased {
+        if found.stream.read().erased {
             let reason = Some(Reason::Erased);
             return Ok((Standing { stands: false, expires_at_ms: 0, reason }, String::new()));
         }
         // No longer among those that may be open: it has expired, and only its recipient may know even that.
         let event =
-            crate::app::log::stream::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
+            crate::app::log::stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
         let crate::domain::event::Event::GrantIssued(issued) = event.event else {
             return Err(AppError::NotFound("grant"));
         };
@@ -117,17 +117,17 @@ impl App {
         if grant.position >= self.store().head().size {
             return Err(missing());
         }
-        let gone =
+        let erased_grant_key =
             || if self.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
-        let Some(bytes) = self.store().read_entry(grant.position)?.bytes else { return gone() };
+        let Some(bytes) = self.store().read_entry(grant.position)?.bytes else { return erased_grant_key() };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
         if header.handle == Handle::NOBODY || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());
         }
-        let Some(lane) = self.lane_by_handle(header.handle).await? else { return gone() };
-        self.known_grants.put(*grant, &lane, event);
-        Ok(Found { lane, event })
+        let Some(stream) = self.stream_by_handle(header.handle).await? else { return erased_grant_key() };
+        self.known_grants.put(*grant, &stream, event);
+        Ok(Found { stream, event })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::app::{App, Caller, Moment};
 use crate::bounds::{Case, Decision};
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
-use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::profile::{CurrentAttribute, SubjectState};
 use crate::domain::vocabulary;
 use crate::domain::{Violation, Violations};
 use sayso_proof::event::WithheldClass;
@@ -33,7 +33,7 @@ pub struct UseCase {
 #[derive(Clone, Debug)]
 pub struct Allowed {
     /// The attribute.
-    pub held: Arc<HeldAttribute>,
+    pub held: Arc<CurrentAttribute>,
     /// The consent event that allows it.
     pub consent: EventId,
 }
@@ -100,14 +100,14 @@ impl App {
             }
             true => recipient,
         };
-        let Some(lane) = self.lane(subject).await? else {
+        let Some(stream) = self.stream(subject).await? else {
             return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
         };
         let (state, now_ms) = match moment {
-            Moment::Now => (lane.read().state.clone(), self.now_ms()),
-            Moment::Time(time_ms) => (self.state_as_of(&lane, moment)?, time_ms),
+            Moment::Now => (stream.read().state.clone(), self.now_ms()),
+            Moment::Time(time_ms) => (self.state_as_of(&stream, moment)?, time_ms),
             Moment::Version(_) => {
-                let state = self.state_as_of(&lane, moment)?;
+                let state = self.state_as_of(&stream, moment)?;
                 let time_ms = state.recorded_at_ms;
                 (state, time_ms)
             }
@@ -139,12 +139,12 @@ impl App {
         Self::may_evaluate(caller, "", &UseCase::default(), false)?;
         let found = self.find_grant(caller, grant).await?;
         let own = self.vault.subject(subject)?;
-        if own.is_none_or(|own| own.handle != found.lane.keys.handle) {
+        if own.is_none_or(|own| own.handle != found.stream.keys.handle) {
             return Err(missing());
         }
-        let event = stream::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
+        let event = stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(missing()) };
-        let state = self.state_as_of(&found.lane, Moment::Version(event.version))?;
+        let state = self.state_as_of(&found.stream, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
         let rules = match bounds_as_of_ms {
             Some(then) => self.rules_as_of(then)?,

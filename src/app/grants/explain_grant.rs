@@ -8,7 +8,7 @@ use crate::app::{App, Caller};
 use crate::domain::consent::Terms;
 use crate::domain::event::{Actor, Decision, Event, GrantIssued, Recorded};
 use crate::domain::ids::{EventId, GrantId};
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::CurrentAttribute;
 use crate::domain::wording;
 use sayso_proof::event::{Provenance, Role, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const USE_BYTES: usize = 64;
 #[derive(Clone, Debug)]
 pub struct ExplainedAttribute {
     /// As it was recorded.
-    pub held: HeldAttribute,
+    pub held: CurrentAttribute,
     /// The consent event that allowed it.
     pub consent: EventId,
     /// What has become of it since; empty where it stands.
@@ -82,7 +82,7 @@ pub struct Explanation {
     /// Reports before those.
     pub uses_before: u64,
     /// How often it was given again in its conversation.
-    pub given_again: u32,
+    pub reused: u32,
     /// All of it in plain words.
     pub text: String,
     /// `c2sp.org/tlog-proof` text of the grant's entry.
@@ -102,7 +102,8 @@ impl App {
     ) -> Result<Explanation, AppError> {
         let found = self.find_grant(caller, grant).await?;
         if let Some(subject) = &caller.subject {
-            let own = self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.lane.keys.handle);
+            let own =
+                self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.stream.keys.handle);
             if !own {
                 return Err(AppError::NotFound("grant"));
             }
@@ -111,10 +112,10 @@ impl App {
         if caller.role == Role::Service && recipient != caller.name {
             return Err(AppError::NotFound("grant"));
         }
-        self.record_view_in(caller, Arc::clone(&found.lane), "ExplainGrant").await?;
-        self.write_down_before_reading(&found.lane).await;
+        self.record_view_in(caller, Arc::clone(&found.stream), "ExplainGrant").await?;
+        self.write_down_before_reading(&found.stream).await;
         let mut history = Vec::new();
-        for_each_event(&found.lane.keys, self.store(), 0, |event, _| {
+        for_each_event(&found.stream.keys, self.store(), 0, |event, _| {
             history.push(event);
             Ok(())
         })?;
@@ -125,7 +126,7 @@ impl App {
         let event = event.ok_or(AppError::NotFound("grant"))?;
         let Event::GrantIssued(issued) = &event.event else { return Err(AppError::NotFound("grant")) };
         let rules = self.rules();
-        let state = found.lane.read().state.clone();
+        let state = found.stream.read().state.clone();
         let now_ms = self.now_ms();
         let in_force = |id: EventId| {
             let record = state.consents.records().iter().find(|record| record.event_id == id);
@@ -144,7 +145,7 @@ impl App {
             consents: consents(&history, issued, &in_force),
             uses,
             uses_before,
-            given_again: given_again(&history, found.event),
+            reused: reused(&history, found.event),
             text: String::new(),
             proof: self.ledger.proof_text(grant.position)?,
         };
@@ -244,7 +245,7 @@ fn allowed(
             return None;
         };
         Some(ExplainedAttribute {
-            held: HeldAttribute {
+            held: CurrentAttribute {
                 event_id: id,
                 position: event.position,
                 version: event.version,
@@ -299,7 +300,7 @@ fn consents(
 }
 
 /// How often a grant was given again, as far as that is written down.
-fn given_again(history: &[Recorded], grant: EventId) -> u32 {
+fn reused(history: &[Recorded], grant: EventId) -> u32 {
     let counts = history.iter().filter_map(|event| match &event.event {
         Event::GrantGivenAgain(again) if again.grant == grant.0 => Some(again.count),
         _ => None,
@@ -379,8 +380,8 @@ fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> st
     for refusal in refusals {
         writeln!(text, "- {refusal}")?;
     }
-    if of.given_again > 0 {
-        writeln!(text, "In the same conversation it was given {} times more.", of.given_again)?;
+    if of.reused > 0 {
+        writeln!(text, "In the same conversation it was given {} times more.", of.reused)?;
     }
     if of.uses_before > 0 {
         writeln!(text, "{} earlier reports of use are not shown.", of.uses_before)?;

@@ -1,7 +1,7 @@
 //! Which open grants and artifacts a change contradicts. They end with the change: as many as fit are recorded in its frame, and
 //! the rest right after it (`pending`).
 
-use crate::app::log::append::{Frame, Planned, Turn};
+use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::{App, Caller, Rules};
 use crate::bounds::Case;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
@@ -10,7 +10,7 @@ use crate::domain::profile::{GrantState, SubjectState};
 use std::collections::{HashMap, HashSet};
 
 /// A grant that does not stand any more.
-pub(crate) struct Fallen {
+pub(crate) struct Invalidated {
     pub grant: GrantId,
     pub event: EventId,
     pub recipient: String,
@@ -27,7 +27,7 @@ pub(crate) struct Contradiction {
     pub source: Option<EventId>,
 }
 
-impl Fallen {
+impl Invalidated {
     /// As it is recorded.
     pub fn event(&self, cause: Option<EventId>) -> Event {
         Event::GrantRevoked {
@@ -43,24 +43,29 @@ impl Fallen {
 
 impl App {
     /// The planned events with everything that they revoke.
-    pub(crate) fn with_falls(&self, turn: &Turn, planned: Vec<Planned>) -> Frame {
-        let after = preview(turn, &planned);
-        let cause = planned.first().map(|first| first.event_id);
+    pub(crate) fn with_revocations(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Frame {
+        let after = preview(append, &pending_events);
+        let cause = pending_events.first().map(|first| first.event_id);
         let revocations = {
-            let now = turn.lane.read();
+            let now = append.stream.read();
             let known = |event: &EventId| now.pending.has(event);
-            revocations(&after, &turn.rules, turn.now_ms, cause, &known)
+            revocations(&after, &append.rules, append.now_ms, cause, &known)
         };
-        let frame = self.frame(turn, planned, revocations);
+        let frame = self.frame(append, pending_events, revocations);
         Frame { is_decision: true, ..frame }
     }
 
     /// Planned events and the revocations that they imply, as far as these fit beside them; the rest is pending.
-    pub(crate) fn frame(&self, turn: &Turn, mut events: Vec<Planned>, mut revocations: Vec<Event>) -> Frame {
+    pub(crate) fn frame(
+        &self,
+        append: &Append,
+        mut events: Vec<PendingEvent>,
+        mut revocations: Vec<Event>,
+    ) -> Frame {
         let pending = revocations.split_off(revocations.len().min(self.use_limits.revocations_at_once_max));
         events.extend(revocations.into_iter().map(|event| self.plan(event)));
         if !pending.is_empty() {
-            let left = turn.lane.read().pending.len().saturating_add(pending.len());
+            let left = append.stream.read().pending.len().saturating_add(pending.len());
             let left = u32::try_from(left).unwrap_or(u32::MAX);
             events.push(self.plan(Event::RevocationsPending { left }));
         }
@@ -77,28 +82,29 @@ pub(crate) fn revocations(
     cause: Option<EventId>,
     known: &dyn Fn(&EventId) -> bool,
 ) -> Vec<Event> {
-    let grants = fallen(state, rules, now_ms, known).into_iter().map(|fallen| fallen.event(cause));
-    let built = fallen_artifacts(state, rules, now_ms, known).into_iter().map(|fallen| {
+    let grants =
+        invalidated(state, rules, now_ms, known).into_iter().map(|invalidated| invalidated.event(cause));
+    let built = invalidated_artifacts(state, rules, now_ms, known).into_iter().map(|invalidated| {
         let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
-        Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..fallen })
+        Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..invalidated })
     });
     grants.chain(built).collect()
 }
 
 /// Every grant that has not expired, is not recorded as revoked, and does not stand in this state under these rules.
-pub(crate) fn fallen(
+pub(crate) fn invalidated(
     state: &SubjectState,
     rules: &Rules,
     now_ms: u64,
     known: &dyn Fn(&EventId) -> bool,
-) -> Vec<Fallen> {
+) -> Vec<Invalidated> {
     let mut judge = Judge { state, rules, now_ms, found: HashMap::new(), named: conversations(state) };
     let open = state.grants.iter().filter(|(event, grant)| {
         grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !known(event)
     });
     open.filter_map(|(event, grant)| {
         let found = judge.contradiction(grant)?;
-        Some(Fallen {
+        Some(Invalidated {
             grant: grant.id,
             event: *event,
             recipient: grant.issued.recipient.clone(),
@@ -187,7 +193,7 @@ pub(crate) fn contradiction(
 
 /// Artifacts that don't stand in this state under these rules, with why: one ends with the first of its sources. `known` are
 /// those that are to be recorded already.
-pub(crate) fn fallen_artifacts(
+pub(crate) fn invalidated_artifacts(
     state: &SubjectState,
     rules: &Rules,
     now_ms: u64,
@@ -199,7 +205,7 @@ pub(crate) fn fallen_artifacts(
     let standing = state.rights.artifacts.iter().filter(|(event, artifact)| {
         artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !known(event)
     });
-    let fallen = standing.filter_map(|(event, artifact)| {
+    let invalidated = standing.filter_map(|(event, artifact)| {
         let registered = &artifact.registered;
         let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
         let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
@@ -217,7 +223,7 @@ pub(crate) fn fallen_artifacts(
             recipient: registered.recipient.clone(),
         })
     });
-    fallen.collect()
+    invalidated.collect()
 }
 
 /// Why a recipient may not use a fact for a purpose, if it may not.
@@ -235,17 +241,17 @@ fn withheld_source(
 }
 
 /// The subject as it will stand once the planned events are durable.
-pub(crate) fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
-    let mut state = turn.lane.read().state.clone();
-    for each in planned {
+pub(crate) fn preview(append: &Append, pending_events: &[PendingEvent]) -> SubjectState {
+    let mut state = append.stream.read().state.clone();
+    for each in pending_events {
         let event = Recorded {
             event_id: each.event_id,
             position: u64::MAX,
             version: state.version,
-            recorded_at_ms: turn.now_ms,
-            sealed_at_ms: turn.now_ms,
-            about_ms: turn.about_ms,
-            actor: turn.caller.actor_of(&each.event),
+            recorded_at_ms: append.now_ms,
+            sealed_at_ms: append.now_ms,
+            about_ms: append.about_ms,
+            actor: append.caller.actor_of(&each.event),
             request_digest: Vec::new(),
             event: each.event.clone(),
         };
@@ -255,10 +261,10 @@ pub(crate) fn preview(turn: &Turn, planned: &[Planned]) -> SubjectState {
 }
 
 /// Whose something was, of an event that says that it fell. That more follow is the ledger's own.
-pub(crate) fn fell_for(event: &Event) -> Option<&str> {
+pub(crate) fn revoked_for(event: &Event) -> Option<&str> {
     match event {
         Event::GrantRevoked { recipient, .. } => Some(recipient),
-        Event::ArtifactInvalidated(fallen) => Some(&fallen.recipient),
+        Event::ArtifactInvalidated(invalidated) => Some(&invalidated.recipient),
         Event::RevocationsPending { .. } => Some(""),
         _ => None,
     }

@@ -1,8 +1,8 @@
 //! What recipients report: that a grant was used, that a revocation was carried out.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace, Receipt};
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{Begun, Receipt, Timestamping};
+use crate::app::log::system_events::SystemEvent;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantUsed, RecipientAcknowledged};
@@ -43,7 +43,7 @@ impl App {
         }
         let found = self.find_grant(caller, grant).await?;
         let event =
-            crate::app::log::stream::open(&found.lane.keys, self.store().read_entry(grant.position)?)?;
+            crate::app::log::stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(AppError::NotFound("grant")) };
         if issued.recipient != caller.name {
             return Err(AppError::NotFound("grant"));
@@ -56,17 +56,17 @@ impl App {
         let shaped_by = shaped_by
             .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
         let about_ms = self.about(options)?;
-        match self.begin_in(found.lane, caller, options, about_ms, Pace::Shared).await? {
-            Begin::Replayed(receipt, _) => Ok(receipt),
-            Begin::Turn(turn) => {
-                let planned = vec![self.plan(Event::GrantUsed(GrantUsed {
+        match self.begin_in(found.stream, caller, options, about_ms, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, _) => Ok(receipt),
+            Begun::Append(append) => {
+                let pending_events = vec![self.plan(Event::GrantUsed(GrantUsed {
                     grant: found.event.0.to_vec(),
                     reply: used.reply,
                     shaped_by,
                     count: used.count.max(1),
                     ai_disclosure_shown: used.ai_disclosure_shown,
                 }))];
-                Ok(self.commit(turn, planned).await?.receipt)
+                Ok(self.commit(append, pending_events).await?.receipt)
             }
         }
     }
@@ -82,15 +82,15 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let position = cursor.checked_sub(1).ok_or(AppError::NotFound("revocation"))?;
-        if !self.fell_for(&caller.name, position)? {
+        if !self.revoked_for(&caller.name, position)? {
             return Err(AppError::NotFound("revocation"));
         }
         let event =
             Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
         let about_ms = self.about(options)?;
-        let stamp = self.stamp(caller, options)?;
-        let plain = vec![PlainEvent::new(event)];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        let request_stamp = self.request_stamp(caller, options)?;
+        let plain = vec![SystemEvent::new(event)];
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }

@@ -4,7 +4,7 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::check_grant::Found;
 use crate::app::grants::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
 use crate::app::grants::reuse_grant::cited_now;
-use crate::app::log::append::{Begin, Pace, Receipt, Turn, Written};
+use crate::app::log::append::{Append, Begun, Receipt, Timestamping, Written};
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
@@ -75,40 +75,40 @@ impl App {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
         }
         check_case(&request.asked, &self.rules())?;
-        if let Some(grant) = self.give_again(caller, subject, &request, ttl_ms, options).await? {
+        if let Some(grant) = self.reuse(caller, subject, &request, ttl_ms, options).await? {
             return Ok(Issued::Grant(Box::new(grant)));
         }
-        let begun = match self.begin_known(caller, subject, options, Pace::Shared).await {
+        let begun = match self.begin_known(caller, subject, options, Timestamping::Shared).await {
             Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
             begun => begun?,
         };
         match begun {
-            Begin::Turn(turn) => self.issue(turn, &request, ttl_ms).await,
+            Begun::Append(append) => self.issue(append, &request, ttl_ms).await,
             // Nobody can tell whether it has ended.
-            Begin::Replayed(..) if self.clock_state().is_skewed() => Err(AppError::ClockSkewed),
-            Begin::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
+            Begun::Replayed(..) if self.clock_state().is_skewed() => Err(AppError::ClockSkewed),
+            Begun::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
         }
     }
 
     async fn issue(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         request: &GrantRequest,
         ttl_ms: u64,
     ) -> Result<Issued, AppError> {
-        self.check_open_grants(&turn)?;
-        let rules = Arc::clone(&turn.rules);
+        self.check_open_grants(&append)?;
+        let rules = Arc::clone(&append.rules);
         let (decision, evaluation) = {
             let _timed = tracing::trace_span!("decide").entered();
-            let now = turn.lane.read();
-            let decision = decide(&rules, &now.state, &turn.caller.name, &request.asked, turn.now_ms);
+            let now = append.stream.read();
+            let decision = decide(&rules, &now.state, &append.caller.name, &request.asked, append.now_ms);
             let decision = self.deny_in_doubt(decision, &now.state);
             let evaluation = with_values(&decision, &now.state);
             (decision, evaluation)
         };
-        let latest = turn.now_ms.saturating_add(ttl_ms);
+        let latest = append.now_ms.saturating_add(ttl_ms);
         let event = GrantIssued {
-            recipient: turn.caller.name.clone(),
+            recipient: append.caller.name.clone(),
             purpose: request.asked.purpose.clone(),
             interaction: request.asked.interaction.clone(),
             allowed: decision
@@ -129,13 +129,13 @@ impl App {
             keys: request.asked.keys.clone(),
         };
         let expires_at_ms = event.expires_at_ms;
-        let planned = vec![self.plan(Event::GrantIssued(event))];
-        let lane = Arc::clone(&turn.lane);
-        let Written { receipt, events, .. } = self.commit(turn, planned).await?;
+        let pending_events = vec![self.plan(Event::GrantIssued(event))];
+        let stream = Arc::clone(&append.stream);
+        let Written { receipt, events, .. } = self.commit(append, pending_events).await?;
         count_withheld(&evaluation.withheld);
         metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
-        Self::note_issued(&lane, first.event_id, &receipt, ttl_ms);
+        Self::note_issued(&stream, first.event_id, &receipt, ttl_ms);
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: evaluation.allowed,
@@ -147,14 +147,14 @@ impl App {
     }
 
     /// That the caller may have another grant about this person.
-    fn check_open_grants(&self, turn: &Turn) -> Result<(), AppError> {
-        let now = turn.lane.read();
+    fn check_open_grants(&self, append: &Append) -> Result<(), AppError> {
+        let now = append.stream.read();
         if now.state.grants.len() < self.use_limits.open_grants_max {
             return Ok(());
         }
-        let is_own = |grant: &&GrantState| grant.issued.recipient == turn.caller.name;
+        let is_own = |grant: &&GrantState| grant.issued.recipient == append.caller.name;
         let open =
-            now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(turn.now_ms)).count();
+            now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(append.now_ms)).count();
         if open < self.use_limits.open_grants_max {
             return Ok(());
         }
@@ -172,10 +172,10 @@ impl App {
         let wrong = || AppError::Internal(Cause::Inconsistent("the key's event is no grant"));
         let first = events.first().ok_or_else(wrong)?;
         let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
-        let lane = self.lane(subject).await?.ok_or(AppError::Erased)?;
-        let found = Found { lane, event: first.event_id };
+        let stream = self.stream(subject).await?.ok_or(AppError::Erased)?;
+        let found = Found { stream, event: first.event_id };
         let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
-        let state = &found.lane.read().state;
+        let state = &found.stream.read().state;
         let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| cited_now(cited, state));
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),

@@ -8,9 +8,9 @@ use crate::app::grants::evaluate_use::{Allowed, UseCase, decide};
 use crate::app::grants::request_grant::{Grant, GrantRequest};
 use crate::app::log::append::{EventReceipt, Receipt, WriteOptions};
 use crate::app::log::rulebook::Rules;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::app::{App, AppError, Caller};
-use crate::bounds::{Decision, steady_until_ms};
+use crate::bounds::{Decision, valid_until_ms};
 use crate::clock::ClockReading;
 use crate::domain::event::{Event, GrantGivenAgain};
 use crate::domain::ids::{EventId, SubjectId};
@@ -31,15 +31,15 @@ const UNWRITTEN_MS_MAX: u64 = 60_000;
 
 /// Grants of one person that may be given again.
 #[derive(Default)]
-pub(crate) struct GivenLately(Vec<Given>);
+pub(crate) struct ReusableGrants(Vec<ReusableGrant>);
 
 /// A grant that was given lately.
-struct Given {
+struct ReusableGrant {
     event: EventId,
     receipt: EventReceipt,
     /// The lifetime that was asked for, milliseconds.
     ttl_ms: u64,
-    unwritten: Option<Times>,
+    unrecorded_reuse: Option<Times>,
     /// A decision that was the same as the grant's.
     confirmed: Option<Confirmed>,
 }
@@ -56,7 +56,7 @@ struct Confirmed {
 
 impl Confirmed {
     fn by(rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> Self {
-        let span_ms = now_ms..steady_until_ms(state, now_ms);
+        let span_ms = now_ms..valid_until_ms(state, now_ms);
         Self { decisive_version: state.decisive_version, rules: Arc::downgrade(rules), span_ms }
     }
 
@@ -81,25 +81,25 @@ impl Times {
     }
 }
 
-impl GivenLately {
+impl ReusableGrants {
     /// Whether something is not written down yet.
     pub fn is_unwritten(&self) -> bool {
-        self.0.iter().any(|given| given.unwritten.is_some())
+        self.0.iter().any(|given| given.unrecorded_reuse.is_some())
     }
 
     /// A new grant. The oldest is forgotten where there are too many, but none with times that are not written down.
     fn issued(&mut self, event: EventId, receipt: EventReceipt, ttl_ms: u64) {
         if self.0.len() >= REMEMBERED_MAX {
-            let written = self.0.iter().position(|given| given.unwritten.is_none());
+            let written = self.0.iter().position(|given| given.unrecorded_reuse.is_none());
             let Some(oldest) = written else { return };
             self.0.remove(oldest);
         }
-        self.0.push(Given { event, receipt, ttl_ms, unwritten: None, confirmed: None });
+        self.0.push(ReusableGrant { event, receipt, ttl_ms, unrecorded_reuse: None, confirmed: None });
     }
 
     fn note(&mut self, event: EventId, times: Times) {
         if let Some(given) = self.0.iter_mut().find(|given| given.event == event) {
-            given.unwritten = Some(given.unwritten.map_or(times, |before| before.and(times)));
+            given.unrecorded_reuse = Some(given.unrecorded_reuse.map_or(times, |before| before.and(times)));
         }
     }
 
@@ -115,33 +115,33 @@ impl GivenLately {
     }
 
     fn take_unwritten(&mut self) -> Vec<(EventId, Times)> {
-        self.0.iter_mut().filter_map(|given| Some((given.event, given.unwritten.take()?))).collect()
+        self.0.iter_mut().filter_map(|given| Some((given.event, given.unrecorded_reuse.take()?))).collect()
     }
 }
 
 /// Whose times are not written down yet, and since when, milliseconds since the Unix epoch.
 #[derive(Default)]
-pub(crate) struct Unwritten(Mutex<(Vec<Weak<Lane>>, u64)>);
+pub(crate) struct UnrecordedReuse(Mutex<(Vec<Weak<SubjectStream>>, u64)>);
 
-impl Unwritten {
+impl UnrecordedReuse {
     fn has_room(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.len() < UNWRITTEN_MAX
     }
 
-    fn push(&self, lane: &Arc<Lane>, now_ms: u64) {
-        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if unwritten.0.is_empty() {
-            unwritten.1 = now_ms;
+    fn push(&self, stream: &Arc<SubjectStream>, now_ms: u64) {
+        let mut unrecorded_reuse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if unrecorded_reuse.0.is_empty() {
+            unrecorded_reuse.1 = now_ms;
         }
-        unwritten.0.push(Arc::downgrade(lane));
+        unrecorded_reuse.0.push(Arc::downgrade(stream));
     }
 
     /// Everybody, where the first has waited for so long or half of the room is taken.
-    fn take_due(&self, now_ms: u64, waited_ms: u64) -> Vec<Weak<Lane>> {
-        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = now_ms.saturating_sub(unwritten.1) >= waited_ms;
-        if is_due || unwritten.0.len() >= UNWRITTEN_MAX / 2 {
-            std::mem::take(&mut unwritten.0)
+    fn take_due(&self, now_ms: u64, waited_ms: u64) -> Vec<Weak<SubjectStream>> {
+        let mut unrecorded_reuse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = now_ms.saturating_sub(unrecorded_reuse.1) >= waited_ms;
+        if is_due || unrecorded_reuse.0.len() >= UNWRITTEN_MAX / 2 {
+            std::mem::take(&mut unrecorded_reuse.0)
         } else {
             Vec::new()
         }
@@ -152,7 +152,7 @@ impl App {
     /// The grant that this request was answered by before, if a decision of now would be the same; nothing where it has to
     /// be answered anew. A request that is tied to its own event (by a key, an expected version, a time of its own) always
     /// gets one.
-    pub(crate) async fn give_again(
+    pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
@@ -164,29 +164,37 @@ impl App {
         if request.asked.interaction.is_empty() || tied || !options.idempotency_key.is_empty() {
             return Ok(None);
         }
-        let Some(lane) = self.lane(subject).await? else { return Ok(None) };
-        let Some(mut grant) = self.same_again(&lane, caller, &request.asked, ttl_ms) else { return Ok(None) };
+        let Some(stream) = self.stream(subject).await? else { return Ok(None) };
+        let Some(mut grant) = self.same_again(&stream, caller, &request.asked, ttl_ms) else {
+            return Ok(None);
+        };
         grant.receipt.events = self.attach(grant.receipt.events, options.proofs)?;
         Ok(Some(grant))
     }
 
-    fn same_again(&self, lane: &Arc<Lane>, caller: &Caller, asked: &UseCase, ttl_ms: u64) -> Option<Grant> {
+    fn same_again(
+        &self,
+        stream: &Arc<SubjectStream>,
+        caller: &Caller,
+        asked: &UseCase,
+        ttl_ms: u64,
+    ) -> Option<Grant> {
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
-        let now = lane.read();
+        let now = stream.read();
         if clock.is_skewed() || now.erased || asks_each_time(&now.state) {
             return None;
         }
-        let open = |given: &Given| {
+        let open = |given: &ReusableGrant| {
             let grant = now.state.grants.get(&given.event)?;
             let alike = given.ttl_ms == ttl_ms && is_for(&grant.issued, caller, asked);
             (alike && has_half_left(grant, now_ms)).then_some(grant)
         };
         let (event, receipt, confirmed, was_unwritten) = {
-            let given = lane.given();
+            let given = stream.given();
             let found = given.0.iter().rev().find(|given| open(given).is_some())?;
             (found.event, found.receipt.clone(), found.confirmed.clone(), given.is_unwritten())
         };
-        if !was_unwritten && !self.unwritten.has_room() {
+        if !was_unwritten && !self.unrecorded_reuse.has_room() {
             return None;
         }
         let grant = now.state.grants.get(&event)?;
@@ -197,12 +205,12 @@ impl App {
         }
         let allowed = held(&grant.issued, &now.state)?;
         {
-            let mut given = lane.given();
+            let mut given = stream.given();
             if !known {
                 given.confirm(event, Confirmed::by(&rules, &now.state, now_ms));
             }
             if !given.is_unwritten() {
-                self.unwritten.push(lane, now_ms);
+                self.unrecorded_reuse.push(stream, now_ms);
             }
             given.note(event, Times { count: 1, first_ms: now_ms, last_ms: now_ms });
         }
@@ -218,10 +226,10 @@ impl App {
     }
 
     /// A grant was issued that may be given again.
-    pub(crate) fn note_issued(lane: &Lane, event: EventId, receipt: &Receipt, ttl_ms: u64) {
+    pub(crate) fn note_issued(stream: &SubjectStream, event: EventId, receipt: &Receipt, ttl_ms: u64) {
         if let Some(receipt) = receipt.events.first() {
             let receipt = EventReceipt { proof: None, ..receipt.clone() };
-            lane.given().issued(event, receipt, ttl_ms);
+            stream.given().issued(event, receipt, ttl_ms);
         }
     }
 
@@ -243,7 +251,7 @@ impl App {
 
     /// Waits until people who are only kept in memory to be counted take the room of others.
     pub async fn crowded(&self) {
-        self.lanes.crowded().await;
+        self.streams.crowded().await;
     }
 
     /// Writes the counts down, so that whoever is only kept for them can go.
@@ -256,18 +264,18 @@ impl App {
 
     async fn write_down(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
         // A lane that is gone is of somebody who was erased.
-        let due = self.unwritten.take_due(self.now_ms(), waited_ms);
-        let mut due = due.into_iter().filter_map(|lane| lane.upgrade());
+        let due = self.unrecorded_reuse.take_due(self.now_ms(), waited_ms);
+        let mut due = due.into_iter().filter_map(|stream| stream.upgrade());
         let (mut writing, mut written) = (JoinSet::new(), Ok(()));
         loop {
             while writing.len() < WRITTEN_AT_ONCE
-                && let Some(lane) = due.next()
+                && let Some(stream) = due.next()
             {
                 let app = Arc::clone(self);
                 writing.spawn(async move {
-                    let written = app.write_down_of(&lane).await;
+                    let written = app.write_down_of(&stream).await;
                     if written.is_err() {
-                        app.unwritten.push(&lane, app.now_ms());
+                        app.unrecorded_reuse.push(&stream, app.now_ms());
                     }
                     written
                 });
@@ -283,38 +291,38 @@ impl App {
 
     /// As [`App::write_down_all`], of one person, for whoever is about to be shown them. A failure is logged and nothing
     /// more: what is durable can be shown.
-    pub(crate) async fn write_down_before_reading(self: &Arc<Self>, lane: &Arc<Lane>) {
-        if let Err(error) = self.write_down_of(lane).await {
+    pub(crate) async fn write_down_before_reading(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
+        if let Err(error) = self.write_down_of(stream).await {
             tracing::warn!(%error, "how often grants were given again is not written down yet");
         }
     }
 
-    async fn write_down_of(self: &Arc<Self>, lane: &Arc<Lane>) -> Result<(), AppError> {
-        if !lane.given().is_unwritten() {
+    async fn write_down_of(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<(), AppError> {
+        if !stream.given().is_unwritten() {
             return Ok(());
         }
-        let gate = lane.gate().await;
-        let turn = self.turn_of_ledger(Arc::clone(lane), gate).await;
-        let unwritten = {
-            let now = lane.read();
+        let write_lock = stream.write_lock().await;
+        let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
+        let unrecorded_reuse = {
+            let now = stream.read();
             // Of a grant that is not known any more there is nobody to tell it of.
             let known =
                 |(event, times)| Some((event, times, now.state.grants.get(&event)?.issued.recipient.clone()));
-            lane.given().take_unwritten().into_iter().filter_map(known).collect::<Vec<_>>()
+            stream.given().take_unwritten().into_iter().filter_map(known).collect::<Vec<_>>()
         };
-        let planned = unwritten.iter().map(|(event, times, recipient)| {
+        let pending_events = unrecorded_reuse.iter().map(|(event, times, recipient)| {
             let grant = event.0.to_vec();
             let Times { count, first_ms, last_ms } = *times;
             let recipient = recipient.clone();
             self.plan(Event::GrantGivenAgain(GrantGivenAgain { grant, count, first_ms, last_ms, recipient }))
         });
-        let planned: Vec<_> = planned.collect();
-        if planned.is_empty() {
+        let pending_events: Vec<_> = pending_events.collect();
+        if pending_events.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.commit(turn, planned).await {
-            let mut given = lane.given();
-            unwritten.into_iter().for_each(|(event, times, _)| given.note(event, times));
+        if let Err(error) = self.commit(append, pending_events).await {
+            let mut given = stream.given();
+            unrecorded_reuse.into_iter().for_each(|(event, times, _)| given.note(event, times));
             return Err(error);
         }
         Ok(())
@@ -380,7 +388,7 @@ mod tests {
             version: 0,
             leaf_hash: [0; 32],
             recorded_at_ms: 0,
-            fell_for: None,
+            revoked_for: None,
             proof: None,
         }
     }
@@ -392,7 +400,7 @@ mod tests {
     #[test]
     fn times_add_up_and_are_taken_once() {
         let (one, other) = (EventId([1; 16]), EventId([2; 16]));
-        let mut given = GivenLately::default();
+        let mut given = ReusableGrants::default();
         given.issued(one, receipt(), 1);
         given.issued(other, receipt(), 1);
         assert!(!given.is_unwritten());
@@ -406,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_but_nothing_that_is_unwritten() {
-        let mut given = GivenLately::default();
+        let mut given = ReusableGrants::default();
         let event = |number: u8| EventId([number; 16]);
         for number in 0..8 {
             given.issued(event(number), receipt(), 1);
@@ -428,8 +436,8 @@ mod tests {
         let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None, implied: None };
         let half = |now_ms| has_half_left(&grant, now_ms);
         assert!(half(1_000) && half(1_050) && !half(1_051) && !half(1_101) && !half(5_000));
-        let fallen = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };
-        assert!(!has_half_left(&fallen, 1_002));
+        let invalidated = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };
+        assert!(!has_half_left(&invalidated, 1_002));
         let issued = Issued { allowed: Arc::default(), ..grant.issued.clone() };
         assert!(!has_half_left(&GrantState { issued, ..grant.clone() }, 1_002));
     }

@@ -1,7 +1,7 @@
 //! What fell, told to its recipients: found again after any restart, and as it happens.
 
 use crate::app::error::AppError;
-use crate::app::grants::notifier::Hearing;
+use crate::app::grants::notifier::Subscription;
 use crate::app::{App, Caller};
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::{EventId, GrantId};
@@ -17,11 +17,11 @@ use tokio::sync::watch;
 /// Grants by when they expire.
 pub(crate) const OPEN: &[u8] = b"open";
 /// Artefacts that were registered.
-pub(crate) const BUILT: &[u8] = b"bilt";
-const FALLS: &[u8] = b"fall";
+pub(crate) const ARTIFACTS: &[u8] = b"bilt";
+const REVOCATIONS: &[u8] = b"fall";
 const ERASURE: &[u8] = b"done";
 /// Grants that were erased, and whose they were.
-const GONE: &[u8] = b"gone";
+const ERASED_GRANTS: &[u8] = b"gone";
 const ACKNOWLEDGED: &[u8] = b"ack";
 /// Records read at once while a watch catches up.
 const READ_COUNT: usize = 256;
@@ -63,12 +63,12 @@ fn named(recipient: &str) -> Vec<u8> {
     Sha256::digest(recipient).as_slice().split_at(16).0.to_vec()
 }
 
-fn falls_of(recipient: &str) -> Vec<u8> {
-    [FALLS, &named(recipient)].concat()
+fn revocations_key(recipient: &str) -> Vec<u8> {
+    [REVOCATIONS, &named(recipient)].concat()
 }
 
-fn gone(grant: &GrantId) -> Vec<u8> {
-    [GONE, &grant.position.to_be_bytes(), &grant.token].concat()
+fn erased_grant_key(grant: &GrantId) -> Vec<u8> {
+    [ERASED_GRANTS, &grant.position.to_be_bytes(), &grant.token].concat()
 }
 
 fn acknowledged_by(position: u64, recipient: &str) -> Vec<u8> {
@@ -83,8 +83,9 @@ fn position_of(key: &[u8]) -> u64 {
 pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     let due = crate::app::log::open_requests::index_of(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
-    let fall =
-        |recipient: &str, kept: Kept| (falls_of(recipient), serde_json::to_vec(&kept).unwrap_or_default());
+    let fall = |recipient: &str, kept: Kept| {
+        (revocations_key(recipient), serde_json::to_vec(&kept).unwrap_or_default())
+    };
     match event {
         Event::GrantIssued(issued) => {
             vec![([OPEN, &issued.expires_at_ms.to_be_bytes()].concat(), Vec::new())]
@@ -98,7 +99,8 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
             for each in &done.recipients {
                 let ids = each.grant_ids.iter().filter_map(|id| id.parse::<GrantId>().ok());
-                records.extend(ids.map(|id| ([gone(&id), named(&each.name)].concat(), Vec::new())));
+                records
+                    .extend(ids.map(|id| ([erased_grant_key(&id), named(&each.name)].concat(), Vec::new())));
             }
             let told = done.recipients.iter();
             records.extend(told.map(|each| {
@@ -108,11 +110,11 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             }));
             records
         }
-        Event::ArtifactRegistered(_) => [(BUILT.to_vec(), Vec::new())].into_iter().chain(due).collect(),
-        Event::ArtifactInvalidated(fallen) => {
-            let cause = id(&EventId::from_slice(&fallen.cause));
-            let (artifacts, reason) = (vec![fallen.artifact_id.clone()], fallen.reason);
-            vec![fall(&fallen.recipient, Kept { artifacts, reason, cause, ..Kept::default() })]
+        Event::ArtifactRegistered(_) => [(ARTIFACTS.to_vec(), Vec::new())].into_iter().chain(due).collect(),
+        Event::ArtifactInvalidated(invalidated) => {
+            let cause = id(&EventId::from_slice(&invalidated.cause));
+            let (artifacts, reason) = (vec![invalidated.artifact_id.clone()], invalidated.reason);
+            vec![fall(&invalidated.recipient, Kept { artifacts, reason, cause, ..Kept::default() })]
         }
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
@@ -136,19 +138,19 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
     };
     let (cursor, recorded_at_ms) = (0, 0);
     let told = Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source };
-    Some((falls_of(recipient), told))
+    Some((revocations_key(recipient), told))
 }
 
 /// Of these index records, the keys that watches wait at.
-pub(crate) fn waited_at(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
-    index.iter().filter(|(key, _)| key.starts_with(FALLS)).map(|(key, _)| key.clone())
+pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
+    index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
 }
 
 /// A recipient's view of what falls.
 pub struct Watch {
     app: Arc<App>,
     key: Vec<u8>,
-    hearing: Hearing,
+    subscription: Subscription,
     stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
@@ -183,15 +185,16 @@ impl Watch {
                 }
                 return Ok(next);
             }
-            let fallen = self.hearing.look(self.cursor, || self.app.fallen_after(&self.key, self.cursor))?;
-            self.ready.extend(fallen.iter().cloned());
+            let invalidated =
+                self.subscription.look(self.cursor, || self.app.revocations_after(&self.key, self.cursor))?;
+            self.ready.extend(invalidated.iter().cloned());
             self.tell_late();
             if !self.ready.is_empty() {
                 continue;
             }
             self.is_live = true;
             tokio::select! {
-                rung = self.hearing.rung() => rung?,
+                notified = self.subscription.notified() => notified?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Err(AppError::ShuttingDown),
             }
         }
@@ -199,7 +202,7 @@ impl Watch {
 
     /// Adds what is in effect and late in being recorded, once; it comes again with its cursor when it is recorded.
     fn tell_late(&mut self) {
-        let late = self.app.unrecorded.late_at(&self.key);
+        let late = self.app.pending_streams.late_at(&self.key);
         let ids = |of: &Revocation| of.grant_ids.iter().chain(&of.artifact_ids).cloned().collect::<Vec<_>>();
         let still: HashSet<_> = late.iter().flat_map(ids).collect();
         self.told_early.retain(|id| still.contains(id));
@@ -215,15 +218,15 @@ impl App {
     /// Watches what falls of the caller's grants: after a cursor, or from now on. A cursor of a part of the log that was lost
     /// since goes back to where that began.
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
-        let key = falls_of(&caller.name);
-        let hearing = self.bells.hear(&key);
+        let key = revocations_key(&caller.name);
+        let subscription = self.notifier.subscribe(&key);
         let after = after_cursor.map(|cursor| self.rules().cursor_now(cursor));
         let cursor = after.unwrap_or_else(|| self.ledger.checkpoint().size);
         let stopping = self.stopping.subscribe();
         Watch {
             app: Arc::clone(self),
             key,
-            hearing,
+            subscription,
             stopping,
             cursor,
             ready: VecDeque::new(),
@@ -232,15 +235,15 @@ impl App {
         }
     }
 
-    fn fallen_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
+    fn revocations_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
         let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
-        let mut fallen = Vec::new();
+        let mut invalidated = Vec::new();
         for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
             let position = position_of(&key);
             let kept: Kept = serde_json::from_slice(&value).map_err(|_| {
                 AppError::Internal(crate::app::Cause::Inconsistent("a revocation can't be read"))
             })?;
-            fallen.push(Revocation {
+            invalidated.push(Revocation {
                 cursor: position.saturating_add(1),
                 grant_ids: kept.grants,
                 artifact_ids: kept.artifacts,
@@ -250,22 +253,22 @@ impl App {
                 source: kept.source,
             });
         }
-        Ok(fallen)
+        Ok(invalidated)
     }
 
     /// Whether a caller may know that there was a grant of this id, which is erased: the recipient, and staff.
     pub(crate) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
         let key = match caller.role {
-            Role::Service => [gone(grant), named(&caller.name)].concat(),
-            Role::Steward | Role::Auditor => gone(grant),
+            Role::Service => [erased_grant_key(grant), named(&caller.name)].concat(),
+            Role::Steward | Role::Auditor => erased_grant_key(grant),
             _ => return Ok(false),
         };
         Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
     }
 
     /// Whether something fell for this recipient at this position.
-    pub(crate) fn fell_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        let key = [falls_of(recipient).as_slice(), &position.to_be_bytes()].concat();
+    pub(crate) fn revoked_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
+        let key = [revocations_key(recipient).as_slice(), &position.to_be_bytes()].concat();
         Ok(self.store().index_get(&key)?.is_some())
     }
 

@@ -2,11 +2,11 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::invalidate::{fell_for, revoked_ids};
-use crate::app::grants::watch_revocations::{index_of, waited_at};
+use crate::app::grants::invalidate::{revoked_for, revoked_ids};
+use crate::app::grants::watch_revocations::{index_of, watched_keys};
 use crate::app::log::pending_revocations;
 use crate::app::log::stream;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::app::{App, Rules};
 use crate::clock;
 use crate::domain::codec;
@@ -51,7 +51,7 @@ pub struct EventReceipt {
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     /// Of something that fell: whose it was.
-    pub fell_for: Option<String>,
+    pub revoked_for: Option<String>,
     /// `c2sp.org/tlog-proof` text, where asked for.
     pub proof: Option<String>,
 }
@@ -72,8 +72,8 @@ const AHEAD_MS_MAX: u64 = 300_000;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// A write that has its place in the lane.
-pub(crate) struct Turn {
-    pub lane: Arc<Lane>,
+pub(crate) struct Append {
+    pub stream: Arc<SubjectStream>,
     pub caller: Caller,
     pub about_ms: u64,
     /// The ledger's clock, never behind the subject's newest event.
@@ -83,30 +83,30 @@ pub(crate) struct Turn {
     pub proofs: bool,
     /// What it decides under.
     pub rules: Arc<Rules>,
-    pub stamp: Stamp,
-    gate: OwnedMutexGuard<()>,
+    pub request_stamp: RequestStamp,
+    write_lock: OwnedMutexGuard<()>,
     /// The rules stay as they are until it is durable.
     _rules_stay: OwnedRwLockReadGuard<()>,
 }
 
 /// What ties an event to the request that caused it.
 #[derive(Clone, Default)]
-pub(crate) struct Stamp {
+pub(crate) struct RequestStamp {
     pub idempotency: Option<Hash>,
     pub digest: Vec<u8>,
 }
 
 /// How a turn begins.
-pub(crate) enum Begin {
+pub(crate) enum Begun {
     /// It is this write's turn.
-    Turn(Turn),
+    Append(Append),
     /// The same request had been made before: what it did then.
     Replayed(Receipt, Vec<Recorded>),
 }
 
 /// Whether decisions of the same person must be told apart by their moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum Timestamping {
     /// Events of one millisecond may share it.
     Shared,
     /// A new moment: consents and signals are weighed by it, and at equal moments no wins.
@@ -114,7 +114,7 @@ pub(crate) enum Pace {
 }
 
 /// An event on its way.
-pub(crate) struct Planned {
+pub(crate) struct PendingEvent {
     pub event_id: EventId,
     pub event: Event,
     /// Further index records: key prefix and value.
@@ -124,15 +124,15 @@ pub(crate) struct Planned {
 /// Events to be written together, and what takes effect with them.
 #[derive(Default)]
 pub(crate) struct Frame {
-    pub events: Vec<Planned>,
+    pub events: Vec<PendingEvent>,
     /// Revocations that take effect with the events and are recorded in later frames.
     pub pending: Vec<Event>,
     /// Somebody decided about what may be used: it waits for room in the queue rather than be refused.
     pub is_decision: bool,
 }
 
-impl From<Vec<Planned>> for Frame {
-    fn from(events: Vec<Planned>) -> Self {
+impl From<Vec<PendingEvent>> for Frame {
+    fn from(events: Vec<PendingEvent>) -> Self {
         Self { events, ..Self::default() }
     }
 }
@@ -155,18 +155,18 @@ pub(crate) struct Written {
     pub revoked: Vec<String>,
 }
 
-impl Turn {
+impl Append {
     /// Ends the turn and goes on holding the gate.
-    pub fn into_gate(self) -> OwnedMutexGuard<()> {
-        self.gate
+    pub fn into_write_lock(self) -> OwnedMutexGuard<()> {
+        self.write_lock
     }
 }
 
 impl App {
     /// An event with a fresh id and what finds it again.
-    pub(crate) fn plan(&self, event: Event) -> Planned {
+    pub(crate) fn plan(&self, event: Event) -> PendingEvent {
         let index = index_of(&event);
-        Planned { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
+        PendingEvent { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
     }
 
     /// Takes a turn in a person's lane.
@@ -181,12 +181,12 @@ impl App {
         subject: &SubjectId,
         options: &WriteOptions,
         oldest_ms: Option<u64>,
-        pace: Pace,
-    ) -> Result<Begin, AppError> {
+        timestamping: Timestamping,
+    ) -> Result<Begun, AppError> {
         let about_ms = self.about(options)?;
         let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
-        let lane = self.lane_or_arriving(subject).await?;
-        let begun = self.begin_in(lane, caller, options, about_ms, pace).await?;
+        let stream = self.stream_or_new(subject).await?;
+        let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
         self.with_lateness(begun, subject, oldest_ms)
     }
 
@@ -194,70 +194,85 @@ impl App {
     /// refused for another reason learns nothing of when somebody was erased.
     pub(crate) fn with_lateness(
         &self,
-        begun: Begin,
+        begun: Begun,
         subject: &SubjectId,
         oldest_ms: u64,
-    ) -> Result<Begin, AppError> {
-        let Begin::Turn(turn) = begun else { return Ok(begun) };
+    ) -> Result<Begun, AppError> {
+        let Begun::Append(append) = begun else { return Ok(begun) };
         let is_late = self.vault.fenced_at(subject)?.is_some_and(|erased_at| oldest_ms <= erased_at);
-        Ok(Begin::Turn(Turn { is_late, ..turn }))
+        Ok(Begun::Append(Append { is_late, ..append }))
     }
 
     /// Takes a turn in a lane that is already known.
     pub(crate) async fn begin_in(
         self: &Arc<Self>,
-        lane: Arc<Lane>,
+        stream: Arc<SubjectStream>,
         caller: &Caller,
         options: &WriteOptions,
         about_ms: u64,
-        pace: Pace,
-    ) -> Result<Begin, AppError> {
-        let stamp = self.stamp(caller, options)?;
-        let mut gate = lane.gate().await;
-        if lane.has_pending() {
-            gate = self.record_pending_first(&lane, gate).await?;
+        timestamping: Timestamping,
+    ) -> Result<Begun, AppError> {
+        let request_stamp = self.request_stamp(caller, options)?;
+        let mut write_lock = stream.write_lock().await;
+        if stream.has_pending() {
+            write_lock = self.record_pending_first(&stream, write_lock).await?;
         }
         let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
         let (stale, last_ms) = {
-            let now = lane.read();
+            let now = stream.read();
             if now.erased {
                 return Err(AppError::Erased);
             }
             (caller.stale(options.expected_version, &now.state), now.state.last_sealed_at_ms)
         };
-        if let Some(replayed) = self.replay(&stamp, options.proofs)? {
+        if let Some(replayed) = self.replay(&request_stamp, options.proofs)? {
             return Ok(replayed);
         }
         if let Some(stale) = stale {
             return Err(stale);
         }
-        let earliest_ms = last_ms.saturating_add(u64::from(pace == Pace::Distinct));
+        let earliest_ms = last_ms.saturating_add(u64::from(timestamping == Timestamping::Distinct));
         let now_ms = self.now_ms().max(earliest_ms);
         let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
         let _rules_stay = rules_stay;
         let is_late = false;
-        Ok(Begin::Turn(Turn {
-            lane,
+        Ok(Begun::Append(Append {
+            stream,
             caller,
             about_ms,
             now_ms,
             is_late,
             proofs,
             rules,
-            stamp,
-            gate,
+            request_stamp,
+            write_lock,
             _rules_stay,
         }))
     }
 
     /// The ledger's own turn, for the holder of the gate.
-    pub(crate) async fn turn_of_ledger(&self, lane: Arc<Lane>, gate: OwnedMutexGuard<()>) -> Turn {
+    pub(crate) async fn append_for_ledger(
+        &self,
+        stream: Arc<SubjectStream>,
+        write_lock: OwnedMutexGuard<()>,
+    ) -> Append {
         let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
-        let now_ms = self.now_ms().max(lane.read().state.last_sealed_at_ms);
+        let now_ms = self.now_ms().max(stream.read().state.last_sealed_at_ms);
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
-        let (rules, stamp) = (self.rules_at(now_ms), Stamp::default());
+        let (rules, request_stamp) = (self.rules_at(now_ms), RequestStamp::default());
         let (is_late, proofs) = (false, false);
-        Turn { lane, caller, about_ms: now_ms, now_ms, is_late, proofs, rules, stamp, gate, _rules_stay }
+        Append {
+            stream,
+            caller,
+            about_ms: now_ms,
+            now_ms,
+            is_late,
+            proofs,
+            rules,
+            request_stamp,
+            write_lock,
+            _rules_stay,
+        }
     }
 
     /// The writer's own time of a write.
@@ -274,10 +289,14 @@ impl App {
         Ok(about_ms)
     }
 
-    pub(crate) fn stamp(&self, caller: &Caller, options: &WriteOptions) -> Result<Stamp, AppError> {
+    pub(crate) fn request_stamp(
+        &self,
+        caller: &Caller,
+        options: &WriteOptions,
+    ) -> Result<RequestStamp, AppError> {
         let key = options.idempotency_key.as_bytes();
         if key.is_empty() {
-            return Ok(Stamp::default());
+            return Ok(RequestStamp::default());
         }
         if key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(AppError::invalid("options.idempotency_key", "must have at most 128 bytes"));
@@ -285,22 +304,26 @@ impl App {
         let role = (caller.role as i32).to_be_bytes();
         let own = caller.subject.as_ref().map_or("", SubjectId::as_str);
         let parts: [&[u8]; 4] = [&role, caller.name.as_bytes(), own.as_bytes(), key];
-        Ok(Stamp {
+        Ok(RequestStamp {
             idempotency: Some(self.vault.keyed_hash("idempotency", &parts)),
             digest: self.vault.keyed_hash("request", &[&options.request]).to_vec(),
         })
     }
 
     /// What the same request did before, if it was made before.
-    pub(crate) fn replay(&self, stamp: &Stamp, proofs: bool) -> Result<Option<Begin>, AppError> {
-        let Some(hash) = &stamp.idempotency else { return Ok(None) };
+    pub(crate) fn replay(
+        &self,
+        request_stamp: &RequestStamp,
+        proofs: bool,
+    ) -> Result<Option<Begun>, AppError> {
+        let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
         let Some((first, count)) = self.store().find_idempotent(hash)? else { return Ok(None) };
         let mut events = Vec::new();
         let mut receipts = Vec::new();
         for stored in self.store().read_entries(first, usize::try_from(count).unwrap_or(usize::MAX))? {
             let leaf_hash = stored.leaf_hash;
             let recorded = self.open_any(stored)?;
-            if recorded.request_digest != stamp.digest {
+            if recorded.request_digest != request_stamp.digest {
                 return Err(AppError::KeyReused);
             }
             receipts.push(receipt_of(&recorded, leaf_hash));
@@ -308,7 +331,7 @@ impl App {
         }
         let checkpoint = self.ledger.checkpoint().note.clone();
         let receipts = self.attach(receipts, proofs)?;
-        Ok(Some(Begin::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
+        Ok(Some(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
     }
 
     /// Opens any entry: a subject's or one about nobody.
@@ -316,23 +339,24 @@ impl App {
         let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
         let handle = entry::parse_header(bytes)?.handle;
         if handle == Handle::NOBODY {
-            return crate::app::log::rulebook::open_plain(stored);
+            return crate::app::log::rulebook::open_system_entry(stored);
         }
         let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         stream::open(&keys, stored)
     }
 
     /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
-    pub(crate) fn as_attempt(&self, turn: Turn) -> Turn {
+    pub(crate) fn as_attempt(&self, append: Append) -> Append {
         let mark = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
-        let stamp = Stamp { idempotency: turn.stamp.idempotency.map(mark), ..turn.stamp };
+        let request_stamp =
+            RequestStamp { idempotency: append.request_stamp.idempotency.map(mark), ..append.request_stamp };
         // It is of now, whatever it is about.
-        Turn { stamp, is_late: false, ..turn }
+        Append { request_stamp, is_late: false, ..append }
     }
 
     /// Whether what carries this turn's mark is in the log already.
-    pub(crate) fn was_made_before(&self, turn: &Turn) -> Result<bool, AppError> {
-        let Some(hash) = &turn.stamp.idempotency else { return Ok(false) };
+    pub(crate) fn was_made_before(&self, append: &Append) -> Result<bool, AppError> {
+        let Some(hash) = &append.request_stamp.idempotency else { return Ok(false) };
         Ok(self.store().find_idempotent(hash)?.is_some())
     }
 
@@ -343,28 +367,28 @@ impl App {
     /// Nothing was written, or nobody knows: see [`AppError`].
     pub(crate) async fn commit(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         frame: impl Into<Frame>,
     ) -> Result<Written, AppError> {
         let (app, frame) = (Arc::clone(self), frame.into());
         if !frame.pending.is_empty() {
-            return self.commit_in_parts(turn, frame).await;
+            return self.commit_in_parts(append, frame).await;
         }
-        let work = async move { app.commit_arrived(&turn, frame).await };
+        let work = async move { app.commit_new_stream(&append, frame).await };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
     /// As [`App::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
     /// writes about the subject. The answer waits for that a little; the decision is durable and in effect before.
-    async fn commit_in_parts(self: &Arc<Self>, turn: Turn, frame: Frame) -> Result<Written, AppError> {
-        let (app, stream) = (Arc::clone(self), Arc::clone(&turn.lane));
+    async fn commit_in_parts(self: &Arc<Self>, append: Append, frame: Frame) -> Result<Written, AppError> {
+        let (app, stream) = (Arc::clone(self), Arc::clone(&append.stream));
         let (answer, answered) = oneshot::channel();
         let work = async move {
-            let written = app.commit_arrived(&turn, frame).await;
+            let written = app.commit_new_stream(&append, frame).await;
             let _gone = answer.send(written);
-            let lane = Arc::clone(&turn.lane);
-            drop(app.record_pending(&lane, turn.into_gate()).await);
+            let stream = Arc::clone(&append.stream);
+            drop(app.record_pending(&stream, append.into_write_lock()).await);
         };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
@@ -375,23 +399,23 @@ impl App {
     }
 
     /// As [`App::commit`], for a task of the caller's own; the lane stays its.
-    pub(crate) async fn commit_and_keep_gate(
+    pub(crate) async fn commit_and_keep_lock(
         &self,
-        turn: Turn,
+        append: Append,
         frame: impl Into<Frame>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        self.commit_arrived(&turn, frame.into()).await?;
-        Ok(turn.gate)
+        self.commit_new_stream(&append, frame.into()).await?;
+        Ok(append.write_lock)
     }
 
-    pub(crate) async fn commit_to_the_end(&self, turn: &Turn, frame: Frame) -> Result<Written, AppError> {
-        let Frame { events: planned, pending, is_decision } = frame;
+    pub(crate) async fn commit_to_the_end(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
+        let Frame { events: pending_events, pending, is_decision } = frame;
         // What an earlier decision ended stays ended: its revocations are recorded before anything may allow more.
-        if turn.lane.has_pending() && !planned.iter().all(|each| each.event.only_narrows()) {
+        if append.stream.has_pending() && !pending_events.iter().all(|each| each.event.only_narrows()) {
             return Err(AppError::Overloaded);
         }
-        let waited_at: Vec<_> = planned.iter().flat_map(|each| waited_at(&each.index)).collect();
-        let Sealed { prepared, drafts, kinds, newest } = self.seal(turn, planned)?;
+        let watched_keys: Vec<_> = pending_events.iter().flat_map(|each| watched_keys(&each.index)).collect();
+        let Sealed { prepared, drafts, kinds, newest } = self.seal(append, pending_events)?;
         let places: Vec<_> =
             prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
         let submitted = async {
@@ -405,51 +429,51 @@ impl App {
             Ok(committed) => committed,
             Err(error) => {
                 // Whatever the reason, the next turn starts from what the log says.
-                turn.lane.reload(self)?;
+                append.stream.reload(self)?;
                 return Err(error.into());
             }
         };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
-        let recorded = record(&places, drafts, &turn.stamp.digest, &committed);
-        let revoked = revoked_ids(&turn.caller, recorded.iter().map(|event| &event.event).chain(&pending));
-        turn.lane.write().take_in(&recorded, newest, pending);
-        if turn.lane.has_pending() {
-            self.unrecorded.push(&turn.lane);
+        let recorded = record(&places, drafts, &append.request_stamp.digest, &committed);
+        let revoked = revoked_ids(&append.caller, recorded.iter().map(|event| &event.event).chain(&pending));
+        append.stream.write().take_in(&recorded, newest, pending);
+        if append.stream.has_pending() {
+            self.pending_streams.push(&append.stream);
         }
-        self.lanes.grew(&turn.lane);
-        waited_at.iter().for_each(|key| self.bells.ring(key));
+        self.streams.grew(&append.stream);
+        watched_keys.iter().for_each(|key| self.notifier.notify(key));
         self.due.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);
         let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
-        let events = self.attach(receipts, turn.proofs)?;
+        let events = self.attach(receipts, append.proofs)?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })
     }
 
     /// Seals and signs planned events, each after the one before.
-    fn seal(&self, turn: &Turn, planned: Vec<Planned>) -> Result<Sealed, AppError> {
+    fn seal(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Result<Sealed, AppError> {
         let (mut version, mut newest) = {
-            let now = turn.lane.read();
+            let now = append.stream.read();
             (now.state.version, now.newest)
         };
-        let count = planned.len();
+        let count = pending_events.len();
         let (mut prepared, mut drafts) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut kinds = Vec::with_capacity(count);
-        for each in planned {
+        for each in pending_events {
             let header = Header {
                 event_id: each.event_id.0,
-                handle: turn.lane.keys.handle,
+                handle: append.stream.keys.handle,
                 version,
                 previous: newest,
-                sealed_at_ms: turn.now_ms,
-                idempotency: turn.stamp.idempotency,
+                sealed_at_ms: append.now_ms,
+                idempotency: append.request_stamp.idempotency,
                 key_commitment: None,
             };
-            let actor = turn.caller.actor_of(&each.event);
-            let draft = Draft { about_ms: turn.about_ms, actor, event: each.event };
-            let body = codec::encode(&draft, &turn.stamp.digest);
+            let actor = append.caller.actor_of(&each.event);
+            let draft = Draft { about_ms: append.about_ms, actor, event: each.event };
+            let body = codec::encode(&draft, &append.request_stamp.digest);
             kinds.push(codec::kind(&body));
-            let key = turn.lane.keys.event_key(version, &header.event_id)?;
+            let key = append.stream.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
             clear_stack::<{ stream::CIPHER_STACK_WORDS }>();
@@ -517,7 +541,7 @@ pub(crate) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
         version: event.version,
         leaf_hash,
         recorded_at_ms: event.recorded_at_ms,
-        fell_for: fell_for(&event.event).map(str::to_owned),
+        revoked_for: revoked_for(&event.event).map(str::to_owned),
         proof: None,
     }
 }

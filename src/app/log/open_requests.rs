@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::request::{RequestOutcome, RequestRecord};
@@ -45,7 +45,7 @@ pub(crate) fn index_of(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
 
 /// Requests that are to be answered. Memory follows their number.
 #[derive(Default)]
-pub(crate) struct Due {
+pub(crate) struct OpenRequests {
     open: Mutex<Open>,
 }
 
@@ -68,7 +68,7 @@ impl Open {
     }
 }
 
-impl Due {
+impl OpenRequests {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,11 +184,14 @@ impl App {
     }
 
     /// The lane of whomever the entry at a position is about.
-    pub(crate) async fn lane_at(self: &Arc<Self>, position: u64) -> Result<Option<Arc<Lane>>, AppError> {
+    pub(crate) async fn stream_at(
+        self: &Arc<Self>,
+        position: u64,
+    ) -> Result<Option<Arc<SubjectStream>>, AppError> {
         let Some(bytes) = self.store().read_entry(position)?.bytes else { return Ok(None) };
         match entry::parse_header(&bytes)?.handle {
             Handle::NOBODY => Ok(None),
-            handle => self.lane_by_handle(handle).await,
+            handle => self.stream_by_handle(handle).await,
         }
     }
 
@@ -196,12 +199,12 @@ impl App {
     pub(crate) async fn find_request(
         self: &Arc<Self>,
         id: &EventId,
-    ) -> Result<Option<(Arc<Lane>, RequestRecord)>, AppError> {
+    ) -> Result<Option<(Arc<SubjectStream>, RequestRecord)>, AppError> {
         let found = self.store().index_scan(&[REQUEST, &id.0].concat(), None, 1)?;
         let Some((key, _)) = found.first() else { return Ok(None) };
         let position = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-        let Some(lane) = self.lane_at(position).await? else { return Ok(None) };
-        let record = lane.read().state.rights.requests.get(id).cloned();
-        Ok(record.map(|record| (lane, record)))
+        let Some(stream) = self.stream_at(position).await? else { return Ok(None) };
+        let record = stream.read().state.rights.requests.get(id).cloned();
+        Ok(record.map(|record| (stream, record)))
     }
 }

@@ -6,7 +6,7 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::invalidate;
 use crate::app::grants::watch_revocations::{Revocation, revocation_of};
 use crate::app::log::append::Frame;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
@@ -27,13 +27,13 @@ const INDEX: &[u8] = b"pend";
 
 /// The revocations of one subject that are still to be recorded, oldest first.
 #[derive(Default)]
-pub(crate) struct Pending {
+pub(crate) struct PendingRevocations {
     events: VecDeque<Event>,
     /// The grants and artifacts that they are about.
     about: HashSet<EventId>,
 }
 
-impl Pending {
+impl PendingRevocations {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.events.len()
@@ -87,40 +87,40 @@ fn revoked(event: &Event) -> Option<(EventId, Reason)> {
 
 /// Streams whose revocations could not be recorded yet; they stay in memory until they are.
 #[derive(Default)]
-pub(crate) struct Unrecorded {
-    streams: Mutex<Vec<Arc<Lane>>>,
+pub(crate) struct PendingStreams {
+    streams: Mutex<Vec<Arc<SubjectStream>>>,
     /// Those of them whose recipients are told before the revocations are recorded, since that takes too long or fails.
-    late: Mutex<Vec<Weak<Lane>>>,
+    late: Mutex<Vec<Weak<SubjectStream>>>,
 }
 
-impl Unrecorded {
-    pub fn push(&self, lane: &Arc<Lane>) {
+impl PendingStreams {
+    pub fn push(&self, stream: &Arc<SubjectStream>) {
         let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, lane)) {
-            all.push(Arc::clone(lane));
+        if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, stream)) {
+            all.push(Arc::clone(stream));
         }
     }
 
-    fn take(&self) -> Vec<Arc<Lane>> {
+    fn take(&self) -> Vec<Arc<SubjectStream>> {
         std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn push_late(&self, lane: &Arc<Lane>) {
+    fn push_late(&self, stream: &Arc<SubjectStream>) {
         let mut late = self.late();
         late.retain(|other| other.upgrade().is_some_and(|other| other.has_pending()));
         if late.len() < STREAMS_MAX
-            && !late.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(lane)))
+            && !late.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(stream)))
         {
-            late.push(Arc::downgrade(lane));
+            late.push(Arc::downgrade(stream));
         }
     }
 
     /// Revocations in effect, not recorded yet and late, of those who wait at this key.
     pub fn late_at(&self, key: &[u8]) -> Vec<Revocation> {
-        let lanes: Vec<_> = self.late().iter().filter_map(Weak::upgrade).collect();
+        let streams: Vec<_> = self.late().iter().filter_map(Weak::upgrade).collect();
         let mut found = Vec::new();
-        for lane in lanes {
-            let now = lane.read();
+        for stream in streams {
+            let now = stream.read();
             found.extend(
                 now.pending.revocations().filter(|(at, _)| at == key).map(|(_, revocation)| revocation),
             );
@@ -128,7 +128,7 @@ impl Unrecorded {
         found
     }
 
-    fn late(&self) -> MutexGuard<'_, Vec<Weak<Lane>>> {
+    fn late(&self) -> MutexGuard<'_, Vec<Weak<SubjectStream>>> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,58 +153,58 @@ impl App {
     /// Records what is pending before another write, in a task of its own: the caller may go away. Gives the gate back.
     pub(crate) async fn record_pending_first(
         self: &Arc<Self>,
-        lane: &Arc<Lane>,
-        gate: OwnedMutexGuard<()>,
+        stream: &Arc<SubjectStream>,
+        write_lock: OwnedMutexGuard<()>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        let (app, lane) = (Arc::clone(self), Arc::clone(lane));
-        let task = tokio::spawn(async move { app.record_pending(&lane, gate).await });
+        let (app, stream) = (Arc::clone(self), Arc::clone(stream));
+        let task = tokio::spawn(async move { app.record_pending(&stream, write_lock).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
     /// Records all that is pending, frame by frame. Where that fails it is tried again by itself.
     pub(crate) async fn record_pending(
         self: &Arc<Self>,
-        lane: &Arc<Lane>,
-        mut gate: OwnedMutexGuard<()>,
+        stream: &Arc<SubjectStream>,
+        mut write_lock: OwnedMutexGuard<()>,
     ) -> OwnedMutexGuard<()> {
-        while lane.has_pending() {
-            let turn = self.turn_of_ledger(Arc::clone(lane), gate).await;
+        while stream.has_pending() {
+            let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
             let (events, left) = {
-                let now = lane.read();
+                let now = stream.read();
                 let events = now.pending.first(self.use_limits.revocations_at_once_max);
                 let left = now.pending.len().saturating_sub(events.len());
                 (events, left)
             };
             let count = events.len();
             let left = u32::try_from(left).unwrap_or(u32::MAX);
-            let planned = events.into_iter().chain([Event::RevocationsPending { left }]);
-            let frame = Frame::from(planned.map(|event| self.plan(event)).collect::<Vec<_>>());
-            let written = self.commit_to_the_end(&turn, frame).await;
-            gate = turn.into_gate();
+            let pending_events = events.into_iter().chain([Event::RevocationsPending { left }]);
+            let frame = Frame::from(pending_events.map(|event| self.plan(event)).collect::<Vec<_>>());
+            let written = self.commit_to_the_end(&append, frame).await;
+            write_lock = append.into_write_lock();
             if let Err(error) = written {
                 metrics().revocations_delayed();
                 tracing::warn!(%error, "revocations are in effect and not recorded yet; it is tried again");
-                self.unrecorded.push(lane);
-                self.tell_before_recorded(lane);
-                return gate;
+                self.pending_streams.push(stream);
+                self.tell_before_recorded(stream);
+                return write_lock;
             }
-            lane.write().pending.drop_first(count);
+            stream.write().pending.drop_first(count);
         }
-        gate
+        write_lock
     }
 
     /// Tells the recipients of what is pending before it is recorded.
-    pub(crate) fn tell_before_recorded(&self, lane: &Arc<Lane>) {
-        self.unrecorded.push_late(lane);
-        let keys: BTreeSet<_> = lane.read().pending.revocations().map(|(key, _)| key).collect();
-        keys.iter().for_each(|key| self.bells.ring(key));
+    pub(crate) fn tell_before_recorded(&self, stream: &Arc<SubjectStream>) {
+        self.pending_streams.push_late(stream);
+        let keys: BTreeSet<_> = stream.read().pending.revocations().map(|(key, _)| key).collect();
+        keys.iter().for_each(|key| self.notifier.notify(key));
     }
 
     /// Tries again what could not be recorded.
     pub(crate) async fn record_what_is_pending(self: &Arc<Self>) {
-        for lane in self.unrecorded.take() {
-            let gate = lane.gate().await;
-            drop(self.record_pending(&lane, gate).await);
+        for stream in self.pending_streams.take() {
+            let write_lock = stream.write_lock().await;
+            drop(self.record_pending(&stream, write_lock).await);
         }
     }
 
@@ -221,8 +221,8 @@ impl App {
             let positions =
                 found.iter().filter_map(|(key, _)| key.last_chunk().copied().map(u64::from_be_bytes));
             for position in positions {
-                match self.lane_at(position).await {
-                    Ok(Some(lane)) if lane.has_pending() => self.unrecorded.push(&lane),
+                match self.stream_at(position).await {
+                    Ok(Some(stream)) if stream.has_pending() => self.pending_streams.push(&stream),
                     Ok(_) | Err(AppError::Erased) => {}
                     // Others go on; whoever reads this stream meets the same.
                     Err(error) => tracing::error!(?error, "a stream with revocations to be recorded"),

@@ -354,7 +354,7 @@ impl RulesHistory {
 }
 
 /// Opens an entry about nobody.
-pub(crate) fn open_plain(stored: StoredEntry) -> Result<Recorded, AppError> {
+pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppError> {
     let bytes = stored.bytes.ok_or(AppError::Erased)?;
     let entry = Entry::parse(&bytes)?;
     let body = entry.plain_body()?.ok_or(EntryError::Payload("not plain"))?;

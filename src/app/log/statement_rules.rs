@@ -4,14 +4,14 @@
 use crate::app::consent::record_consent::Choice;
 use crate::app::consent::record_signal::NewSignal;
 use crate::app::error::AppError;
-use crate::app::log::append::Turn;
+use crate::app::log::append::Append;
 use crate::app::profile::record_attributes::Change;
 use crate::app::{Caller, Rules};
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::event::{Event, SubjectDescribed};
 use crate::domain::ids::EventId;
-use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::profile::{CurrentAttribute, SubjectState};
 use crate::domain::wording;
 use sayso_proof::event::{Actor, AgeBand, Provenance, Role};
 use std::collections::{HashMap, HashSet};
@@ -53,7 +53,7 @@ impl Caller {
         !matches!(self.role, Role::Subject | Role::Steward)
     }
 
-    fn recorded(&self, held: &HeldAttribute) -> bool {
+    fn recorded(&self, held: &CurrentAttribute) -> bool {
         matches!(held.actor.role(), Role::Service | Role::Channel) && held.actor.name == self.name
     }
 
@@ -93,9 +93,9 @@ pub(crate) fn yes(caller: &Caller) -> Result<(), AppError> {
 ///
 /// # Errors
 /// It carries nobody's words, or the person's own no stands against it.
-pub(crate) fn consent(caller: &Caller, turn: &Turn, choices: &[Choice]) -> Result<(), AppError> {
+pub(crate) fn consent(caller: &Caller, append: &Append, choices: &[Choice]) -> Result<(), AppError> {
     yes(caller)?;
-    lifts_no_refusal(caller, &turn.lane.read().state, &turn.rules, choices)
+    lifts_no_refusal(caller, &append.stream.read().state, &append.rules, choices)
 }
 
 /// Whether these choices lift nothing that the person refused with their own credential.
@@ -206,7 +206,7 @@ pub(crate) fn displaces_no_word(
 ) -> Result<(), AppError> {
     let named: HashSet<EventId> = attributes.iter().filter_map(|(_, corrects)| *corrects).collect();
     let held = state.attributes.values().filter(|held| named.contains(&held.event_id));
-    let corrected: HashMap<EventId, &HeldAttribute> =
+    let corrected: HashMap<EventId, &CurrentAttribute> =
         held.map(|held| (held.event_id, held.as_ref())).collect();
     let mut declared: HashSet<&str> = HashSet::new();
     for (number, (new, corrects)) in attributes.iter().enumerate() {
@@ -228,7 +228,7 @@ pub(crate) fn displaces_no_word(
 
 fn may_displace(
     caller: &Caller,
-    before: &HeldAttribute,
+    before: &CurrentAttribute,
     new: &Attribute,
     is_correction: bool,
     at: &str,
@@ -256,7 +256,7 @@ fn declaration(at: &str) -> AppError {
     refused(PERSONS_WORD, format!("`{at}`: {why}"))
 }
 
-fn contest_in_person(caller: &Caller, held: &HeldAttribute, at: &str) -> Result<(), AppError> {
+fn contest_in_person(caller: &Caller, held: &CurrentAttribute, at: &str) -> Result<(), AppError> {
     if !held.contested_in_person || !caller.is_bound_by_persons_no() {
         return Ok(());
     }
@@ -268,7 +268,11 @@ fn contest_in_person(caller: &Caller, held: &HeldAttribute, at: &str) -> Result<
 ///
 /// # Errors
 /// It is not the caller's, or the person's word stands against it.
-pub(crate) fn change(caller: &Caller, held: &[&Arc<HeldAttribute>], change: Change) -> Result<(), AppError> {
+pub(crate) fn change(
+    caller: &Caller,
+    held: &[&Arc<CurrentAttribute>],
+    change: Change,
+) -> Result<(), AppError> {
     if change == Change::Contest {
         return Ok(());
     }

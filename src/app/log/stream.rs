@@ -2,9 +2,9 @@
 
 use crate::app::App;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::reuse_grant::GivenLately;
-use crate::app::log::new_streams::Arrivals;
-use crate::app::log::pending_revocations::Pending;
+use crate::app::grants::reuse_grant::ReusableGrants;
+use crate::app::log::new_streams::NewStreams;
+use crate::app::log::pending_revocations::PendingRevocations;
 use crate::domain::codec;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
@@ -31,23 +31,23 @@ const LOOKS_MAX: usize = 64;
 const WEIGH_AFTER: u64 = 4;
 
 /// What a lane takes beside the folded profile: keys, locks, its place in the map.
-const LANE_BYTES: usize = 1_536;
+const STREAM_BYTES: usize = 1_536;
 
 /// What a cipher leaves on the stack is overwritten this deep.
 pub(crate) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
 /// One subject's place in the daemon.
-pub(crate) struct Lane {
+pub(crate) struct SubjectStream {
     /// Opens and seals the subject's events.
     pub keys: Arc<SubjectKeys>,
     /// Held by the one write under way; its owner alone moves `now` on.
-    gate: Arc<tokio::sync::Mutex<()>>,
-    now: RwLock<LaneNow>,
+    write_lock: Arc<tokio::sync::Mutex<()>>,
+    now: RwLock<StreamState>,
     /// Taken after `now`, where both are.
-    given: Mutex<GivenLately>,
+    given: Mutex<ReusableGrants>,
     /// Of a person about whom nothing is recorded yet: what becomes theirs with the first event, and what it waits under. Moved
     /// on by the holder of the gate alone.
-    arrival: Mutex<Option<(Hash, PendingSubject)>>,
+    pending_subject: Mutex<Option<(Hash, PendingSubject)>>,
     /// What it was found to take of memory, bytes.
     weight: AtomicUsize,
     /// The version from which on another look is worth it.
@@ -56,7 +56,7 @@ pub(crate) struct Lane {
 
 /// Where the subject stands.
 #[derive(Default)]
-pub(crate) struct LaneNow {
+pub(crate) struct StreamState {
     /// The fold of everything that is durable.
     pub state: SubjectState,
     /// Leaf hash of the newest event.
@@ -64,10 +64,10 @@ pub(crate) struct LaneNow {
     /// Set at the start of an erasure, for whoever still holds the lane.
     pub erased: bool,
     /// Revocations in effect that are still to be recorded; `state` knows of them.
-    pub pending: Pending,
+    pub pending: PendingRevocations,
 }
 
-impl LaneNow {
+impl StreamState {
     /// Takes in what is durable now, and what takes effect with it.
     pub fn take_in(&mut self, events: &[Recorded], newest: Option<Hash>, revoked: Vec<Event>) {
         for event in events {
@@ -78,25 +78,25 @@ impl LaneNow {
     }
 }
 
-impl Lane {
+impl SubjectStream {
     /// A lane whose subject has no events.
     pub fn empty(keys: Arc<SubjectKeys>) -> Self {
-        let now = LaneNow::default();
+        let now = StreamState::default();
         let (weight, weigh_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let now = RwLock::new(now);
-        let (given, arrival) = (Mutex::default(), Mutex::default());
-        Self { keys, gate: Arc::default(), now, given, arrival, weight, weigh_at }
+        let (given, pending_subject) = (Mutex::default(), Mutex::default());
+        Self { keys, write_lock: Arc::default(), now, given, pending_subject, weight, weigh_at }
     }
 
     /// A lane of a person about whom nothing is recorded yet.
-    pub fn arriving(waits_under: Hash, pending: PendingSubject) -> Self {
+    pub fn new_stream(waits_under: Hash, pending: PendingSubject) -> Self {
         let keys = Arc::clone(&pending.keys);
-        Self { arrival: Mutex::new(Some((waits_under, pending))), ..Self::empty(keys) }
+        Self { pending_subject: Mutex::new(Some((waits_under, pending))), ..Self::empty(keys) }
     }
 
     /// What is not the person's yet.
-    pub fn arrival(&self) -> MutexGuard<'_, Option<(Hash, PendingSubject)>> {
-        self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn pending_subject(&self) -> MutexGuard<'_, Option<(Hash, PendingSubject)>> {
+        self.pending_subject.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds everything that the log holds about the subject.
@@ -104,9 +104,9 @@ impl Lane {
     /// # Errors
     /// The log can't be read or opened.
     pub fn load(keys: Arc<SubjectKeys>, app: &App) -> Result<Self, AppError> {
-        let lane = Self::empty(keys);
-        lane.reload(app)?;
-        Ok(lane)
+        let stream = Self::empty(keys);
+        stream.reload(app)?;
+        Ok(stream)
     }
 
     /// Forgets what it knew and folds again; for the holder of the gate alone.
@@ -120,7 +120,7 @@ impl Lane {
             newest = Some(leaf);
             Ok(())
         })?;
-        let (implied, mut pending) = (app.implied_by(&state), Pending::default());
+        let (implied, mut pending) = (app.implied_by(&state), PendingRevocations::default());
         pending.extend(&mut state, implied);
         let mut now = self.write();
         (now.state, now.newest, now.pending) = (state, newest, pending);
@@ -138,13 +138,13 @@ impl Lane {
             return None;
         }
         self.weigh_at.store(version.saturating_add(WEIGH_AFTER.max(version / 8)), Ordering::Relaxed);
-        Some(LANE_BYTES.saturating_add(now.state.memory_bytes()))
+        Some(STREAM_BYTES.saturating_add(now.state.memory_bytes()))
     }
 
     /// Lets go of everything that is known about an erased subject, for whoever still holds the lane.
     pub fn forget(&self) {
-        *self.write() = LaneNow { erased: true, ..LaneNow::default() };
-        *self.given() = GivenLately::default();
+        *self.write() = StreamState { erased: true, ..StreamState::default() };
+        *self.given() = ReusableGrants::default();
     }
 
     /// Whether revocations are in effect that are still to be recorded.
@@ -154,22 +154,22 @@ impl Lane {
     }
 
     /// Waits for the write under way and takes its place.
-    pub async fn gate(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.gate).lock_owned().await
+    pub async fn write_lock(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.write_lock).lock_owned().await
     }
 
     /// Where the subject stands now.
-    pub fn read(&self) -> RwLockReadGuard<'_, LaneNow> {
+    pub fn read(&self) -> RwLockReadGuard<'_, StreamState> {
         self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Grants that may be given again.
-    pub fn given(&self) -> MutexGuard<'_, GivenLately> {
+    pub fn given(&self) -> MutexGuard<'_, ReusableGrants> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For the holder of the gate alone.
-    pub fn write(&self) -> RwLockWriteGuard<'_, LaneNow> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, StreamState> {
         self.now.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,13 +237,13 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
 }
 
 /// The lanes in memory: bounded, and never one that is in use twice.
-pub(crate) struct Lanes {
-    cached: Mutex<LruCache<Handle, Arc<Lane>>>,
-    bounds: LaneBounds,
+pub(crate) struct StreamCache {
+    cached: Mutex<LruCache<Handle, Arc<SubjectStream>>>,
+    bounds: StreamCacheLimits,
     /// The weight of those that are cached; changed under their lock.
     bytes: AtomicUsize,
     /// Of people about whom nothing is recorded yet.
-    pub arrivals: Arrivals,
+    pub new_streams: NewStreams,
     /// For each that is being loaded.
     loading: Semaphore,
     /// Told when one that would have to go stays for what is only counted.
@@ -252,24 +252,24 @@ pub(crate) struct Lanes {
 
 /// How many lanes are kept; more only while more are in use at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LaneBounds {
+pub(crate) struct StreamCacheLimits {
     /// Lanes.
     pub count_max: usize,
     /// What they take of memory, bytes.
     pub bytes_max: usize,
 }
 
-impl Lanes {
+impl StreamCache {
     /// Keeps about as many as `bounds` say.
-    pub fn new(bounds: LaneBounds) -> Self {
-        let bounds = LaneBounds { count_max: bounds.count_max.max(1), ..bounds };
+    pub fn new(bounds: StreamCacheLimits) -> Self {
+        let bounds = StreamCacheLimits { count_max: bounds.count_max.max(1), ..bounds };
         let loading = Semaphore::new(LOADING_MAX);
         let (cached, bytes) = (Mutex::new(LruCache::unbounded()), AtomicUsize::new(0));
-        let arrivals = Arrivals::default();
-        Self { cached, bounds, bytes, arrivals, loading, crowded: Notify::new() }
+        let new_streams = NewStreams::default();
+        Self { cached, bounds, bytes, new_streams, loading, crowded: Notify::new() }
     }
 
-    fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<Lane>>> {
+    fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<SubjectStream>>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -277,7 +277,7 @@ impl Lanes {
     ///
     /// # Errors
     /// Never: nobody closes what is waited for.
-    pub async fn turn_to_load(&self) -> Result<SemaphorePermit<'_>, AppError> {
+    pub async fn load_permit(&self) -> Result<SemaphorePermit<'_>, AppError> {
         self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
@@ -287,7 +287,7 @@ impl Lanes {
     }
 
     /// The lane, if it is in memory.
-    pub fn get(&self, handle: &Handle) -> Option<Arc<Lane>> {
+    pub fn get(&self, handle: &Handle) -> Option<Arc<SubjectStream>> {
         self.cached().get(handle).cloned()
     }
 
@@ -295,9 +295,9 @@ impl Lanes {
     ///
     /// # Errors
     /// The log can't be read or opened, or the subject was erased while the lane was loading.
-    pub fn put(&self, lane: Lane, app: &App) -> Result<Arc<Lane>, AppError> {
+    pub fn put(&self, stream: SubjectStream, app: &App) -> Result<Arc<SubjectStream>, AppError> {
         let mut cached = self.cached();
-        let handle = lane.keys.handle;
+        let handle = stream.keys.handle;
         if let Some(there) = cached.get(&handle) {
             return Ok(Arc::clone(there));
         }
@@ -305,28 +305,32 @@ impl Lanes {
         app.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
         // Another lane may have come, written and gone while this one was loading. None can come now.
         let count = app.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
-        let lane = if lane.read().state.version == count { lane } else { Lane::load(lane.keys, app)? };
-        let lane = Arc::new(lane);
-        cached.put(handle, Arc::clone(&lane));
-        self.count(&lane, lane.weigh_if_due().unwrap_or_default());
+        let stream = if stream.read().state.version == count {
+            stream
+        } else {
+            SubjectStream::load(stream.keys, app)?
+        };
+        let stream = Arc::new(stream);
+        cached.put(handle, Arc::clone(&stream));
+        self.count(&stream, stream.weigh_if_due().unwrap_or_default());
         self.evict(&mut cached);
-        Ok(lane)
+        Ok(stream)
     }
 
     /// Puts in a lane that is about to get its first events. Nobody else has one of this subject.
-    pub fn adopt(&self, lane: &Arc<Lane>) {
+    pub fn adopt(&self, stream: &Arc<SubjectStream>) {
         let mut cached = self.cached();
-        cached.put(lane.keys.handle, Arc::clone(lane));
-        self.count(lane, lane.weigh_if_due().unwrap_or_default());
+        cached.put(stream.keys.handle, Arc::clone(stream));
+        self.count(stream, stream.weigh_if_due().unwrap_or_default());
         self.evict(&mut cached);
     }
 
     /// Looks again at what a lane takes after events were added to it.
-    pub fn grew(&self, lane: &Arc<Lane>) {
-        let Some(weight) = lane.weigh_if_due() else { return };
+    pub fn grew(&self, stream: &Arc<SubjectStream>) {
+        let Some(weight) = stream.weigh_if_due() else { return };
         let mut cached = self.cached();
-        if cached.peek(&lane.keys.handle).is_some_and(|there| Arc::ptr_eq(there, lane)) {
-            self.count(lane, weight);
+        if cached.peek(&stream.keys.handle).is_some_and(|there| Arc::ptr_eq(there, stream)) {
+            self.count(stream, weight);
             self.evict(&mut cached);
         }
     }
@@ -334,14 +338,14 @@ impl Lanes {
     /// Forgets a subject.
     pub fn remove(&self, handle: &Handle) {
         let mut cached = self.cached();
-        if let Some(lane) = cached.pop(handle) {
-            self.count(&lane, 0);
+        if let Some(stream) = cached.pop(handle) {
+            self.count(&stream, 0);
         }
     }
 
     /// Under the lock of those that are cached.
-    fn count(&self, lane: &Lane, weight: usize) {
-        let before = lane.weight.swap(weight, Ordering::Relaxed);
+    fn count(&self, stream: &SubjectStream, weight: usize) {
+        let before = stream.weight.swap(weight, Ordering::Relaxed);
         let others = self.bytes.load(Ordering::Relaxed).saturating_sub(before);
         self.bytes.store(others.saturating_add(weight), Ordering::Relaxed);
     }
@@ -351,20 +355,20 @@ impl Lanes {
     }
 
     /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
-    /// only counted yet, until [`Lanes::crowded`] has it written down.
-    fn evict(&self, cached: &mut LruCache<Handle, Arc<Lane>>) {
-        let mut looks = LOOKS_MAX;
-        while looks > 0 && self.is_over(cached.len()) {
-            let Some((handle, lane)) = cached.pop_lru() else { return };
-            let is_unwritten = lane.given().is_unwritten();
-            if is_unwritten || Arc::strong_count(&lane) > 1 {
-                cached.put(handle, lane);
-                looks -= 1;
+    /// only counted yet, until [`StreamCache::crowded`] has it written down.
+    fn evict(&self, cached: &mut LruCache<Handle, Arc<SubjectStream>>) {
+        let mut recent_views = LOOKS_MAX;
+        while recent_views > 0 && self.is_over(cached.len()) {
+            let Some((handle, stream)) = cached.pop_lru() else { return };
+            let is_unwritten = stream.given().is_unwritten();
+            if is_unwritten || Arc::strong_count(&stream) > 1 {
+                cached.put(handle, stream);
+                recent_views -= 1;
                 if is_unwritten {
                     self.crowded.notify_one();
                 }
             } else {
-                self.count(&lane, 0);
+                self.count(&stream, 0);
             }
         }
     }

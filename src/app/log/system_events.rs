@@ -1,8 +1,8 @@
 //! Events about nobody: words, notices, bounds, and what the ledger says of itself.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::watch_revocations::{index_of, waited_at};
-use crate::app::log::append::{Begin, EventReceipt, Receipt, Stamp, receipt_of};
+use crate::app::grants::watch_revocations::{index_of, watched_keys};
+use crate::app::log::append::{Begun, EventReceipt, Receipt, RequestStamp, receipt_of};
 use crate::app::log::rulebook::is_rule;
 use crate::app::{App, Caller, WriteOptions};
 use crate::clock;
@@ -22,7 +22,7 @@ const NOTICE_BYTES_MAX: usize = 64 << 10;
 
 /// Where events about nobody are written: they have a lane of their own.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct SystemStream {
     /// Events so far.
     pub version: u64,
     /// Leaf hash of the newest.
@@ -45,19 +45,19 @@ pub struct Notice {
 }
 
 /// An event about nobody, with its further index records.
-pub(crate) struct PlainEvent {
+pub(crate) struct SystemEvent {
     pub event: Event,
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// By its writer.
     pub signature: Option<WriterSignature>,
     /// Of a request of its own; none: the frame's.
-    pub stamp: Option<Stamp>,
+    pub request_stamp: Option<RequestStamp>,
 }
 
-impl PlainEvent {
+impl SystemEvent {
     pub fn new(event: Event) -> Self {
         let index = index_of(&event);
-        Self { event, index, signature: None, stamp: None }
+        Self { event, index, signature: None, request_stamp: None }
     }
 }
 
@@ -109,18 +109,18 @@ impl App {
             true => Some(self.rules_gate.write().await),
             false => None,
         };
-        let plain = events.into_iter().map(PlainEvent::new).collect();
-        let stamp = self.stamp(caller, options)?;
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        let plain = events.into_iter().map(SystemEvent::new).collect();
+        let request_stamp = self.request_stamp(caller, options)?;
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
     /// What the ledger itself says.
     pub(crate) async fn publish_own(self: &Arc<Self>, events: Vec<Event>) -> Result<Receipt, AppError> {
-        let plain = events.into_iter().map(PlainEvent::new).collect();
+        let plain = events.into_iter().map(SystemEvent::new).collect();
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-        let written = self.publish_as(actor, self.now_ms(), plain, Stamp::default()).await?;
+        let written = self.publish_as(actor, self.now_ms(), plain, RequestStamp::default()).await?;
         Ok(written.0)
     }
 
@@ -129,11 +129,12 @@ impl App {
         self: &Arc<Self>,
         actor: Actor,
         about_ms: u64,
-        events: Vec<PlainEvent>,
-        stamp: Stamp,
+        events: Vec<SystemEvent>,
+        request_stamp: RequestStamp,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let app = Arc::clone(self);
-        let task = tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, stamp).await });
+        let task =
+            tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, request_stamp).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -141,49 +142,49 @@ impl App {
         &self,
         actor: Actor,
         about_ms: u64,
-        events: Vec<PlainEvent>,
-        stamp: Stamp,
+        events: Vec<SystemEvent>,
+        request_stamp: RequestStamp,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
-        let mut desk = self.desk.lock().await;
-        if let Some(Begin::Replayed(receipt, events)) = self.replay(&stamp, false)? {
+        let mut system_stream = self.system_stream.lock().await;
+        if let Some(Begun::Replayed(receipt, events)) = self.replay(&request_stamp, false)? {
             return Ok((receipt, events));
         }
-        self.publish_at(&mut desk, actor, about_ms, events, stamp, None).await
+        self.publish_at(&mut system_stream, actor, about_ms, events, request_stamp, None).await
     }
 
     /// For the holder of the desk. With a new key, the one event is what brings it in.
     pub(crate) async fn publish_at(
         &self,
-        desk: &mut Desk,
+        system_stream: &mut SystemStream,
         actor: Actor,
         about_ms: u64,
-        events: Vec<PlainEvent>,
-        stamp: Stamp,
+        events: Vec<SystemEvent>,
+        request_stamp: RequestStamp,
         new_key: Option<Arc<LogKey>>,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
-        let sealed_at_ms = self.now_ms().max(desk.last_sealed_at_ms);
-        let waited_at: Vec<_> = events.iter().flat_map(|each| waited_at(&each.index)).collect();
-        let (mut version, mut previous) = (desk.version, desk.newest);
+        let sealed_at_ms = self.now_ms().max(system_stream.last_sealed_at_ms);
+        let watched_keys: Vec<_> = events.iter().flat_map(|each| watched_keys(&each.index)).collect();
+        let (mut version, mut previous) = (system_stream.version, system_stream.newest);
         let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
-            let stamp = each.stamp.unwrap_or_else(|| stamp.clone());
+            let request_stamp = each.request_stamp.unwrap_or_else(|| request_stamp.clone());
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
                 handle: Handle::NOBODY,
                 version,
                 previous,
                 sealed_at_ms,
-                idempotency: stamp.idempotency,
+                idempotency: request_stamp.idempotency,
                 key_commitment: None,
             };
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
-            let body = codec::encode(&draft, &stamp.digest);
+            let body = codec::encode(&draft, &request_stamp.digest);
             kinds.push(codec::kind(&body));
             let body = EventBody { writer_signature: each.signature, ..body };
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
-            drafts.push((header, ready.entry.leaf_hash(), draft, stamp.digest));
+            drafts.push((header, ready.entry.leaf_hash(), draft, request_stamp.digest));
             prepared.push(ready);
         }
         let committed = match (new_key, prepared.pop()) {
@@ -196,7 +197,7 @@ impl App {
             }
         };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
-        *desk = Desk { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
+        *system_stream = SystemStream { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
             .into_iter()
@@ -217,7 +218,7 @@ impl App {
                 (event, receipt)
             })
             .unzip();
-        waited_at.iter().for_each(|key| self.bells.ring(key));
+        watched_keys.iter().for_each(|key| self.notifier.notify(key));
         self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))

@@ -2,8 +2,8 @@
 //! ended must not stand again, and a no is taken whatever time it is. The operator may accept the clock as it is.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Receipt};
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{Begun, Receipt};
+use crate::app::log::system_events::SystemEvent;
 use crate::app::operations::confirm_restore::withhold;
 use crate::app::{App, Caller, WriteOptions};
 use crate::bounds::Decision;
@@ -62,8 +62,8 @@ impl App {
         clock_ms: u64,
         options: &WriteOptions,
     ) -> Result<(Receipt, u64), AppError> {
-        let stamp = self.stamp(caller, options)?;
-        if let Some(Begin::Replayed(receipt, events)) = self.replay(&stamp, false)? {
+        let request_stamp = self.request_stamp(caller, options)?;
+        if let Some(Begun::Replayed(receipt, events)) = self.replay(&request_stamp, false)? {
             return Ok((receipt, accepted(&events).map_or(0, |accepted| accepted.ledger_ms)));
         }
         let found = self.clock.acceptable();
@@ -75,9 +75,9 @@ impl App {
             ));
         }
         let event = ClockAccepted { clock_ms: found.clock_ms, ledger_ms: found.ledger_ms };
-        let plain = vec![PlainEvent::new(Event::ClockAccepted(event))];
+        let plain = vec![SystemEvent::new(Event::ClockAccepted(event))];
         let about_ms = self.about(options)?;
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         self.clock.accept(found);
         tracing::warn!(
             clock_ms = found.clock_ms,

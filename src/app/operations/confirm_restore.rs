@@ -3,7 +3,7 @@
 //! that what is missing can be said again.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Receipt};
+use crate::app::log::append::{Begun, Receipt};
 use crate::app::{App, Caller, WriteOptions};
 use crate::bounds::Decision;
 use crate::domain::event::{Event, RestoreConfirmed};
@@ -22,7 +22,9 @@ impl App {
         caller: &Caller,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        if let Some(Begin::Replayed(receipt, _)) = self.replay(&self.stamp(caller, options)?, false)? {
+        if let Some(Begun::Replayed(receipt, _)) =
+            self.replay(&self.request_stamp(caller, options)?, false)?
+        {
             return Ok(receipt);
         }
         let restore = self.rules().unconfirmed().map(|restored| restored.restore.clone());

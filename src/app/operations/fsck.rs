@@ -116,7 +116,7 @@ struct Check<'a> {
     kept: Option<Checkpoint>,
     chains: Chains,
     /// Leaf hashes of what is not there any more, on purpose or not.
-    gone: HashSet<Hash>,
+    erased_grant_key: HashSet<Hash>,
     /// The leaf hash of something is not known: from there on neither tree nor chains can be compared.
     unknown: bool,
     tree: Frontier,
@@ -143,7 +143,7 @@ impl<'a> Check<'a> {
             held: &of.held,
             kept,
             chains: Chains::new(),
-            gone: HashSet::new(),
+            erased_grant_key: HashSet::new(),
             unknown: false,
             tree: Frontier::new(),
             examined,
@@ -156,19 +156,19 @@ impl<'a> Check<'a> {
                 match bytes.map(|bytes| self.entry(position, leaf_hash, bytes)) {
                     None => {
                         self.examined.discarded = self.examined.discarded.saturating_add(1);
-                        self.gone.insert(leaf_hash);
+                        self.erased_grant_key.insert(leaf_hash);
                         self.intact(position);
                     }
                     Some(Ok(())) => self.intact(position),
                     Some(Err(what)) => {
-                        self.gone.insert(leaf_hash);
+                        self.erased_grant_key.insert(leaf_hash);
                         self.examined.fault(Some(position), what);
                     }
                 }
                 (position, Some(leaf_hash))
             }
             Seen::Damaged { position, leaf_hash } => {
-                self.gone.extend(leaf_hash);
+                self.erased_grant_key.extend(leaf_hash);
                 self.examined.fault(Some(position), "its record is not whole");
                 (position, leaf_hash)
             }
@@ -239,7 +239,7 @@ impl<'a> Check<'a> {
             }
             (newest, Some(previous)) => {
                 newest.is_none_or(|(version, _)| version < header.version)
-                    && (self.unknown || self.gone.contains(&previous))
+                    && (self.unknown || self.erased_grant_key.contains(&previous))
             }
             (Some(_), None) => false,
         };

@@ -5,8 +5,8 @@
 
 use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::log::append::Stamp;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::RequestStamp;
+use crate::app::log::system_events::SystemEvent;
 use crate::clock::Clock;
 use crate::domain::event::{Actor, BackupRestored, ErasureCompleted, Event, Recorded, Role};
 use crate::domain::ids::Handle;
@@ -342,10 +342,10 @@ impl App {
                 requested_at_ms: self.now_ms(),
                 ..ErasureCompleted::default()
             });
-            events.push(PlainEvent::new(done));
+            events.push(SystemEvent::new(done));
         }
-        events.push(PlainEvent::new(declared));
+        events.push(SystemEvent::new(declared));
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-        self.publish_as(actor, self.now_ms(), events, Stamp::default()).await.map(|_| ())
+        self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await.map(|_| ())
     }
 }

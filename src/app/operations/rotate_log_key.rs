@@ -5,8 +5,8 @@
 //! signature of a key that is not in force where it comes to stand.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Begin, Receipt, Stamp};
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{Begun, Receipt, RequestStamp};
+use crate::app::log::system_events::SystemEvent;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::event::{Event, LogKeyRotated};
 use std::sync::Arc;
@@ -40,8 +40,10 @@ impl App {
         if transition_ms > TRANSITION_MS_MAX {
             return Err(AppError::invalid("transition", "must be at most 366 days"));
         }
-        let (stamp, app, caller) = (self.stamp(caller, options)?, Arc::clone(self), caller.clone());
-        let task = tokio::spawn(async move { app.rotate_to_the_end(&caller, transition_ms, stamp).await });
+        let (request_stamp, app, caller) =
+            (self.request_stamp(caller, options)?, Arc::clone(self), caller.clone());
+        let task =
+            tokio::spawn(async move { app.rotate_to_the_end(&caller, transition_ms, request_stamp).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -49,11 +51,11 @@ impl App {
         &self,
         caller: &Caller,
         transition_ms: u64,
-        stamp: Stamp,
+        request_stamp: RequestStamp,
     ) -> Result<Rotated, AppError> {
         let _nobody_writes = self.rules_gate.write().await;
-        let mut desk = self.desk.lock().await;
-        if let Some(Begin::Replayed(receipt, _)) = self.replay(&stamp, false)? {
+        let mut system_stream = self.system_stream.lock().await;
+        if let Some(Begun::Replayed(receipt, _)) = self.replay(&request_stamp, false)? {
             return self.rotated(receipt);
         }
         let new = Arc::new(self.log_keys.stage(self.clock.as_ref())?);
@@ -62,9 +64,10 @@ impl App {
             statement: self.ledger.state_rotation(&new),
             old_key_until_ms: if transition_ms == 0 { 0 } else { now_ms.saturating_add(transition_ms) },
         };
-        let event = PlainEvent::new(Event::LogKeyRotated(event));
-        let written =
-            self.publish_at(&mut desk, caller.actor(), now_ms, vec![event], stamp, Some(new)).await?;
+        let event = SystemEvent::new(Event::LogKeyRotated(event));
+        let written = self
+            .publish_at(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
+            .await?;
         // The log has the new key already, whatever becomes of these.
         if let Err(error) = self.log_keys.promote() {
             tracing::error!(%error, "the key files are as before; the next start brings the new key in");

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::app::error::AppError;
 use crate::app::grants::invalidate::preview;
-use crate::app::log::append::{Planned, Turn};
+use crate::app::log::append::{Append, PendingEvent};
 use crate::domain::event::Event;
 use crate::domain::recorder_usage::{Load, Recorder};
 
@@ -12,24 +12,28 @@ impl App {
     ///
     /// # Errors
     /// One service would have more on the person than it may, or more would be held about them than may be.
-    pub(crate) fn check_room(&self, turn: &Turn, planned: &[Planned]) -> Result<(), AppError> {
-        let recorder = Recorder::of(&turn.caller.actor());
-        let more = planned.iter().filter_map(load).fold(Load::default(), Load::and);
+    pub(crate) fn check_room(
+        &self,
+        append: &Append,
+        pending_events: &[PendingEvent],
+    ) -> Result<(), AppError> {
+        let recorder = Recorder::of(&append.caller.actor());
+        let more = pending_events.iter().filter_map(load).fold(Load::default(), Load::and);
         let before = {
-            let now = turn.lane.read();
+            let now = append.stream.read();
             if self.facts.has_room(&recorder, &now.state.holdings, more) {
                 return Ok(());
             }
             now.state.holdings.clone()
         };
         // Near a limit it matters what is replaced.
-        let after = preview(turn, planned).holdings;
+        let after = preview(append, pending_events).holdings;
         self.facts.check(&recorder, &before, &after).map_err(AppError::NoRoom)
     }
 }
 
-fn load(planned: &Planned) -> Option<Load> {
-    match &planned.event {
+fn load(pending_events: &PendingEvent) -> Option<Load> {
+    match &pending_events.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
             Some(Load { facts: 1, bytes: attribute.bytes() })
         }

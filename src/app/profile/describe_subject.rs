@@ -3,7 +3,7 @@
 use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
 use crate::app::grants::invalidate::revoked_ids;
-use crate::app::log::append::{Begin, Pace};
+use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::statement_rules;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::description;
@@ -26,18 +26,18 @@ impl App {
     ) -> Result<ConsentChanged, AppError> {
         description::check(&said).map_err(AppError::Invalid)?;
         statement_rules::description(caller, &said)?;
-        let turn = match self.begin(caller, subject, options, None, Pace::Shared).await? {
-            Begin::Replayed(receipt, events) => {
+        let append = match self.begin(caller, subject, options, None, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
                 });
             }
-            Begin::Turn(turn) => turn,
+            Begun::Append(append) => append,
         };
-        statement_rules::overrides_no_staff(caller, &turn.lane.read().state, &said)?;
-        let planned = self.with_falls(&turn, vec![self.plan(Event::SubjectDescribed(said))]);
-        let written = self.commit(turn, planned).await?;
+        statement_rules::overrides_no_staff(caller, &append.stream.read().state, &said)?;
+        let pending_events = self.with_revocations(&append, vec![self.plan(Event::SubjectDescribed(said))]);
+        let written = self.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

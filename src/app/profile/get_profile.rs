@@ -1,7 +1,7 @@
 //! The profile: from memory, from the events, as of any moment.
 
 use crate::app::error::AppError;
-use crate::app::log::stream::{Lane, for_each_event};
+use crate::app::log::stream::{SubjectStream, for_each_event};
 use crate::app::{App, Moment};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
@@ -25,20 +25,24 @@ impl App {
         moment: Moment,
         rebuild: bool,
     ) -> Result<Profile, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         if !rebuild {
-            let now = lane.read();
+            let now = stream.read();
             if moment == Moment::Now || moment == Moment::Version(now.state.version) {
                 return Ok(Profile { state: now.state.clone() });
             }
         }
-        Ok(Profile { state: self.state_as_of(&lane, moment)? })
+        Ok(Profile { state: self.state_as_of(&stream, moment)? })
     }
 
     /// The fold of what had been recorded by a moment, from the events.
-    pub(crate) fn state_as_of(&self, lane: &Lane, moment: Moment) -> Result<SubjectState, AppError> {
+    pub(crate) fn state_as_of(
+        &self,
+        stream: &SubjectStream,
+        moment: Moment,
+    ) -> Result<SubjectState, AppError> {
         let mut state = SubjectState::default();
-        for_each_event(&lane.keys, self.store(), 0, |event, _| {
+        for_each_event(&stream.keys, self.store(), 0, |event, _| {
             let within = match moment {
                 Moment::Now => true,
                 Moment::Time(time_ms) => event.recorded_at_ms <= time_ms,

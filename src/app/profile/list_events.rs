@@ -35,9 +35,9 @@ impl App {
             return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        self.write_down_before_reading(&lane).await;
-        let places = self.store().read_subject(lane.keys.handle, start, count.saturating_add(1))?;
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        self.write_down_before_reading(&stream).await;
+        let places = self.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);
         let (mut events, mut room) = (Vec::new(), Room::new());
         for (version, position) in places.iter().take(count) {
@@ -46,7 +46,7 @@ impl App {
                 next = Some(*version);
                 break;
             }
-            match open(&lane.keys, stored) {
+            match open(&stream.keys, stored) {
                 Ok(event) => events.push(event),
                 // Erased in part while this was read.
                 Err(AppError::Erased) => {}

@@ -6,7 +6,7 @@ use crate::app::error::AppError;
 use crate::app::profile::get_profile::Profile;
 use crate::domain::description::Description;
 use crate::domain::ids::SubjectId;
-use crate::domain::profile::{ActiveSignal, HeldAttribute, SubjectState};
+use crate::domain::profile::{ActiveSignal, CurrentAttribute, SubjectState};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Room {
 #[derive(Clone, Debug, Default)]
 pub struct ProfilePage {
     /// By key.
-    pub attributes: Vec<Arc<HeldAttribute>>,
+    pub attributes: Vec<Arc<CurrentAttribute>>,
     /// In the order recorded; after the last attribute.
     pub signals: Vec<ActiveSignal>,
     /// How many events the subject had.
@@ -114,9 +114,9 @@ impl ProfilePage {
 }
 
 fn range(
-    attributes: &BTreeMap<String, Arc<HeldAttribute>>,
+    attributes: &BTreeMap<String, Arc<CurrentAttribute>>,
     after: Bound<String>,
-) -> impl Iterator<Item = &Arc<HeldAttribute>> {
+) -> impl Iterator<Item = &Arc<CurrentAttribute>> {
     attributes.range((after, Bound::Unbounded)).map(|(_, held)| held)
 }
 

@@ -1,7 +1,7 @@
 //! Records, corrects, removes, contests and confirms attributes.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Frame, Pace, Planned, Receipt, Turn};
+use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Receipt, Timestamping};
 use crate::app::log::statement_rules;
 use crate::app::{App, Caller, Moment, WriteOptions};
 use crate::domain::attribute::{Attribute, is_text};
@@ -61,14 +61,14 @@ impl App {
     ) -> Result<Recording, AppError> {
         let subject = new.subject.clone();
         match self.begin_recording(caller, &new, options).await? {
-            Begin::Replayed(receipt, events) => {
-                let lane = self.lane(&subject).await?.ok_or(AppError::Erased)?;
+            Begun::Replayed(receipt, events) => {
+                let stream = self.stream(&subject).await?.ok_or(AppError::Erased)?;
                 // As it was then: what has been said since is not told by asking again.
                 let end = events.last().map_or(0, |last| last.version.saturating_add(1));
-                let state = self.state_as_of(&lane, Moment::Version(end))?;
+                let state = self.state_as_of(&stream, Moment::Version(end))?;
                 Ok(Recording { receipt, not_held: not_held(&state, &events) })
             }
-            Begin::Turn(turn) => self.finish_recording(turn, new).await,
+            Begun::Append(append) => self.finish_recording(append, new).await,
         }
     }
 
@@ -87,8 +87,8 @@ impl App {
         let app = Arc::clone(self);
         Ok(tokio::spawn(async move {
             match begun {
-                Begin::Replayed(receipt, _) => Ok(receipt),
-                Begin::Turn(turn) => Ok(app.finish_recording(turn, new).await?.receipt),
+                Begun::Replayed(receipt, _) => Ok(receipt),
+                Begun::Append(append) => Ok(app.finish_recording(append, new).await?.receipt),
             }
         }))
     }
@@ -98,62 +98,63 @@ impl App {
         caller: &Caller,
         new: &NewAttributes,
         options: &WriteOptions,
-    ) -> Result<Begin, AppError> {
+    ) -> Result<Begun, AppError> {
         self.check_attributes(new)?;
         statement_rules::provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
         let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
-        self.begin(caller, &new.subject, options, oldest_ms, Pace::Shared).await
+        self.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await
     }
 
     async fn finish_recording(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         mut new: NewAttributes,
     ) -> Result<Recording, AppError> {
         for (attribute, _) in &mut new.attributes {
-            let (terms, words) = (&self.inferences, &turn.rules.vocabulary);
-            attribute.complete(&turn.caller.name, terms, words, turn.now_ms);
+            let (terms, words) = (&self.inferences, &append.rules.vocabulary);
+            attribute.complete(&append.caller.name, terms, words, append.now_ms);
         }
-        statement_rules::displaces_no_word(&turn.caller, &turn.lane.read().state, &new.attributes)?;
-        let mut planned = Vec::with_capacity(new.attributes.len());
+        statement_rules::displaces_no_word(&append.caller, &append.stream.read().state, &new.attributes)?;
+        let mut pending_events = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.
-        let mut changes_grants = !turn.lane.read().state.rights.artifacts.is_empty();
-        let held = held_events(&turn, &new);
+        let mut changes_grants = !append.stream.read().state.rights.artifacts.is_empty();
+        let held = held_events(&append, &new);
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some();
-            planned.push(self.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
+            pending_events.push(self.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
         }
-        changes_grants = changes_grants || replaces_a_source(&turn, &new);
-        let refused = self.refused_at_the_door(&turn, new.attributes.iter().map(|(attribute, _)| attribute));
+        changes_grants = changes_grants || replaces_a_source(&append, &new);
+        let refused =
+            self.refused_at_the_door(&append, new.attributes.iter().map(|(attribute, _)| attribute));
         if !refused.is_empty() {
-            return Err(self.refuse_recording(turn, refused).await?);
+            return Err(self.refuse_recording(append, refused).await?);
         }
-        self.check_room(&turn, &planned)?;
+        self.check_room(&append, &pending_events)?;
         // Last, so that only a write that would otherwise be made learns of an erasure.
-        if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&turn, attribute)) {
+        if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&append, attribute)) {
             return Err(AppError::Erased);
         }
         let frame = match changes_grants {
-            true => Frame { is_decision: false, ..self.with_falls(&turn, planned) },
-            false => planned.into(),
+            true => Frame { is_decision: false, ..self.with_revocations(&append, pending_events) },
+            false => pending_events.into(),
         };
-        let lane = Arc::clone(&turn.lane);
-        let written = self.commit(turn, frame).await?;
-        let not_held = not_held(&lane.read().state, &written.events);
+        let stream = Arc::clone(&append.stream);
+        let written = self.commit(append, frame).await?;
+        let not_held = not_held(&stream.read().state, &written.events);
         Ok(Recording { receipt: written.receipt, not_held })
     }
 
     /// Whether an attribute is from before an erasure of the part that it belongs to.
-    fn is_fenced(&self, turn: &Turn, attribute: &Attribute) -> bool {
-        let now = turn.lane.read();
+    fn is_fenced(&self, append: &Append, attribute: &Attribute) -> bool {
+        let now = append.stream.read();
         let fences = &now.state.rights.fences;
         if fences.is_empty() {
             return false;
         }
         let rules = self.rules();
-        let line = rules.vocabulary.category_line(&attribute.category);
-        let key_hash = self.key_hash(turn.lane.keys.handle, &attribute.key);
-        let oldest_ms = attribute.observed_at_ms.min(turn.about_ms);
+        let line = rules.vocabulary.category_ancestry(&attribute.category);
+        let key_hash = self.key_hash(append.stream.keys.handle, &attribute.key);
+        let oldest_ms = attribute.observed_at_ms.min(append.about_ms);
         fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
     }
 
@@ -189,18 +190,18 @@ impl App {
         if !is_text(change.1, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        let turn = match self.begin_known(caller, subject, options, Pace::Shared).await? {
-            Begin::Replayed(receipt, _) => return Ok(receipt),
-            Begin::Turn(turn) => turn,
+        let append = match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, _) => return Ok(receipt),
+            Begun::Append(append) => append,
         };
         let events = {
-            let now = turn.lane.read();
+            let now = append.stream.read();
             let held = keys.iter().map(|key| now.state.attributes.get(key));
             let held = held.collect::<Option<Vec<_>>>().ok_or(AppError::NotFound("attribute"))?;
             statement_rules::change(caller, &held, change.0)?;
             held.iter().map(|held| held.event_id).collect::<Vec<EventId>>()
         };
-        let planned: Vec<Planned> = events
+        let pending_events: Vec<PendingEvent> = events
             .into_iter()
             .map(|attribute| {
                 let reason = change.1.to_owned();
@@ -211,8 +212,8 @@ impl App {
                 })
             })
             .collect();
-        let planned = self.with_falls(&turn, planned);
-        Ok(self.commit(turn, planned).await?.receipt)
+        let pending_events = self.with_revocations(&append, pending_events);
+        Ok(self.commit(append, pending_events).await?.receipt)
     }
 
     /// Takes a turn about a person that something is held about.
@@ -221,11 +222,11 @@ impl App {
         caller: &Caller,
         subject: &SubjectId,
         options: &WriteOptions,
-        pace: Pace,
-    ) -> Result<Begin, AppError> {
-        let lane = self.lane_of_known(subject).await?;
+        timestamping: Timestamping,
+    ) -> Result<Begun, AppError> {
+        let stream = self.stream_of_known(subject).await?;
         let about_ms = self.about(options)?;
-        let begun = self.begin_in(lane, caller, options, about_ms, pace).await?;
+        let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
         self.with_lateness(begun, subject, about_ms)
     }
 }
@@ -246,19 +247,19 @@ fn recorded_or_corrected(
 }
 
 /// Events of everything that is held; none where no attribute names one.
-fn held_events(turn: &Turn, new: &NewAttributes) -> BTreeSet<EventId> {
+fn held_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
     let named = |(attribute, corrects): &(Attribute, Option<EventId>)| {
         corrects.is_some() || !attribute.derived_from.is_empty()
     };
     if !new.attributes.iter().any(named) {
         return BTreeSet::new();
     }
-    turn.lane.read().state.attributes.values().map(|held| held.event_id).collect()
+    append.stream.read().state.attributes.values().map(|held| held.event_id).collect()
 }
 
 /// Whether something that is held was derived from what these attributes would replace.
-fn replaces_a_source(turn: &Turn, new: &NewAttributes) -> bool {
-    let now = turn.lane.read();
+fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
+    let now = append.stream.read();
     let before = |(attribute, _): &(Attribute, Option<EventId>)| {
         now.state.attributes.get(&attribute.key).map(|held| held.event_id)
     };

@@ -3,9 +3,9 @@
 //! by whom (GDPR Art. 15(1), read as in CJEU C-579/21, Pankki S, 22 June 2023).
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace, Stamp};
-use crate::app::log::stream::Lane;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{Begun, RequestStamp, Timestamping};
+use crate::app::log::stream::SubjectStream;
+use crate::app::log::system_events::SystemEvent;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::event::{Event, RecordViewed, Role};
 use crate::domain::ids::{Handle, SubjectId};
@@ -18,19 +18,19 @@ const WINDOW_MS: u64 = 5 * 60_000;
 /// Looks remembered; beyond it the oldest is forgotten, and looking again is recorded again.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-type Look = (Handle, i32, String, &'static str);
+type ViewKey = (Handle, i32, String, &'static str);
 
 /// Looks of the last minutes.
-pub(crate) struct Looks(Mutex<LruCache<Look, u64>>);
+pub(crate) struct RecentViews(Mutex<LruCache<ViewKey, u64>>);
 
-impl Default for Looks {
+impl Default for RecentViews {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
     }
 }
 
-impl Looks {
-    fn seen(&self) -> std::sync::MutexGuard<'_, LruCache<Look, u64>> {
+impl RecentViews {
+    fn seen(&self) -> std::sync::MutexGuard<'_, LruCache<ViewKey, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,8 +50,8 @@ impl App {
         if !leaves_views(caller) {
             return Ok(());
         }
-        match self.lane(subject).await? {
-            Some(lane) => self.record_view_in(caller, lane, method).await,
+        match self.stream(subject).await? {
+            Some(stream) => self.record_view_in(caller, stream, method).await,
             None => Ok(()),
         }
     }
@@ -67,8 +67,8 @@ impl App {
     ) -> Result<(), AppError> {
         let view =
             RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
-        let plain = vec![PlainEvent::new(Event::RecordViewed(view))];
-        self.publish_as(caller.actor(), self.now_ms(), plain, Stamp::default()).await?;
+        let plain = vec![SystemEvent::new(Event::RecordViewed(view))];
+        self.publish_as(caller.actor(), self.now_ms(), plain, RequestStamp::default()).await?;
         Ok(())
     }
 
@@ -76,25 +76,30 @@ impl App {
     pub(crate) async fn record_view_in(
         self: &Arc<Self>,
         caller: &Caller,
-        lane: Arc<Lane>,
+        stream: Arc<SubjectStream>,
         method: &'static str,
     ) -> Result<(), AppError> {
         if !leaves_views(caller) {
             return Ok(());
         }
-        let look: Look = (lane.keys.handle, caller.role.into(), caller.name.clone(), method);
+        let look: ViewKey = (stream.keys.handle, caller.role.into(), caller.name.clone(), method);
         let now_ms = self.now_ms();
-        if self.looks.seen().get(&look).is_some_and(|last_ms| now_ms.saturating_sub(*last_ms) < WINDOW_MS) {
+        if self
+            .recent_views
+            .seen()
+            .get(&look)
+            .is_some_and(|last_ms| now_ms.saturating_sub(*last_ms) < WINDOW_MS)
+        {
             return Ok(());
         }
         let options = WriteOptions::default();
-        let begun = self.begin_in(lane, caller, &options, now_ms, Pace::Shared).await?;
-        let Begin::Turn(turn) = begun else { return Ok(()) };
+        let begun = self.begin_in(stream, caller, &options, now_ms, Timestamping::Shared).await?;
+        let Begun::Append(append) = begun else { return Ok(()) };
         let event =
             RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
-        self.commit(turn, vec![self.plan(Event::RecordViewed(event))]).await?;
+        self.commit(append, vec![self.plan(Event::RecordViewed(event))]).await?;
         // Only what is durable counts.
-        self.looks.seen().put(look, now_ms);
+        self.recent_views.seen().put(look, now_ms);
         Ok(())
     }
 }

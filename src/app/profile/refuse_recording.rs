@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::log::append::Turn;
+use crate::app::log::append::Append;
 use crate::bounds::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Event, Reason, RecordingRefused};
@@ -13,22 +13,27 @@ impl App {
     /// What bounds refuse of these attributes, by kind; nothing where all may be recorded.
     pub(crate) fn refused_at_the_door<'a>(
         &self,
-        turn: &Turn,
+        append: &Append,
         attributes: impl Iterator<Item = &'a Attribute>,
     ) -> Vec<RecordingRefused> {
-        let actor = turn.caller.actor();
-        let now = turn.lane.read();
+        let actor = append.caller.actor();
+        let now = append.stream.read();
         let mut refused: BTreeMap<(String, i32, String), RecordingRefused> = BTreeMap::new();
         for attribute in attributes {
-            let rules = &turn.rules;
-            let decided =
-                rules.bounds.decide_recording(&now.state, &rules.vocabulary, attribute, &actor, turn.now_ms);
+            let rules = &append.rules;
+            let decided = rules.bounds.decide_recording(
+                &now.state,
+                &rules.vocabulary,
+                attribute,
+                &actor,
+                append.now_ms,
+            );
             let Err(denial) = decided else { continue };
             let kind = (attribute.category.clone(), attribute.provenance.into(), denial.policy.clone());
             let kept = refused.entry(kind).or_insert_with(|| refusal(attribute, denial));
             kept.count = kept.count.saturating_add(1);
         }
-        let bounds = turn.rules.bounds.positions();
+        let bounds = append.rules.bounds.positions();
         refused.into_values().map(|kept| RecordingRefused { bounds: bounds.to_vec(), ..kept }).collect()
     }
 
@@ -37,15 +42,15 @@ impl App {
     /// a refused write brings nobody in.
     pub(crate) async fn refuse_recording(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         refused: Vec<RecordingRefused>,
     ) -> Result<AppError, AppError> {
-        let turn = self.as_attempt(turn);
-        let is_held = turn.lane.read().state.version > 0;
-        if is_held && !self.was_made_before(&turn)? {
+        let append = self.as_attempt(append);
+        let is_held = append.stream.read().state.version > 0;
+        if is_held && !self.was_made_before(&append)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
-            let planned: Vec<_> = events.map(|event| self.plan(event)).collect();
-            self.commit(turn, planned).await?;
+            let pending_events: Vec<_> = events.map(|event| self.plan(event)).collect();
+            self.commit(append, pending_events).await?;
         }
         Ok(AppError::RecordingRefused(refused))
     }

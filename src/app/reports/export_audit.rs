@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::app::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Receipt, Stamp};
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{Receipt, RequestStamp};
+use crate::app::log::system_events::SystemEvent;
 use crate::audit;
 use crate::domain::event::{AuditExported, Event};
 use crate::domain::ids::Handle;
@@ -52,12 +52,12 @@ impl App {
             tree_size: size,
             opened: if sealed { 0 } else { size },
         });
-        let plain = vec![PlainEvent::new(event)];
+        let plain = vec![SystemEvent::new(event)];
         let now_ms = self.now_ms();
         // No erasure may stand between its keys and its word when the export's checkpoint is taken.
         let quiet = self.erasing.write().await;
         let epoch = self.vault.key_epoch();
-        let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, Stamp::default()).await?;
+        let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, RequestStamp::default()).await?;
         drop(quiet);
         let checkpoint = self.cosigned_from(&receipt).await;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);

@@ -4,10 +4,10 @@
 //! that fails in the middle has spent its budget, and none leaves unseen.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::Stamp;
-use crate::app::log::rulebook::open_plain;
+use crate::app::log::append::RequestStamp;
+use crate::app::log::rulebook::open_system_entry;
 use crate::app::log::stream::open;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::system_events::SystemEvent;
 use crate::app::{App, Caller};
 use crate::audit::transparency::{self as figures, DAY_MS, Making, Noise, Report, Tally, Walk, Window};
 use crate::clock::Clock;
@@ -120,8 +120,9 @@ impl App {
             figures: request.figures.clone(),
             tree_size: self.ledger.checkpoint().size,
         });
-        let plain = vec![PlainEvent::new(event)];
-        let (receipt, _) = self.publish_as(caller.actor(), self.now_ms(), plain, Stamp::default()).await?;
+        let plain = vec![SystemEvent::new(event)];
+        let (receipt, _) =
+            self.publish_as(caller.actor(), self.now_ms(), plain, RequestStamp::default()).await?;
         drop(spending);
         let own = receipt.events.first().map_or(0, |event| event.position);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
@@ -195,7 +196,7 @@ impl App {
 
     fn past_reports(&self, request: &ReportRequest) -> Result<Past, AppError> {
         let mut past = Past::default();
-        self.for_each_plain(|event| {
+        self.for_each_system_event(|event| {
             let Event::FiguresReported(report) = &event.event else { return };
             if report.from_ms >= request.to_ms || report.to_ms <= request.from_ms {
                 return;
@@ -209,12 +210,12 @@ impl App {
     }
 
     /// Every event about nobody, oldest first.
-    pub(crate) fn for_each_plain(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
+    pub(crate) fn for_each_system_event(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
         let mut next = 0;
         loop {
             let places = self.store().read_subject(Handle::NOBODY, next, READ_COUNT)?;
             for (version, position) in &places {
-                each(&open_plain(self.store().read_entry(*position)?)?);
+                each(&open_system_entry(self.store().read_entry(*position)?)?);
                 next = version.saturating_add(1);
             }
             if places.len() < READ_COUNT {
@@ -254,7 +255,7 @@ impl App {
         if !counted {
             return Ok(None);
         }
-        self.for_each_plain(|event| {
+        self.for_each_system_event(|event| {
             let in_period = (window.from_ms..window.to_ms).contains(&event.recorded_at_ms);
             if event.position <= own && in_period {
                 tally.absorb_plain(event);

@@ -2,10 +2,10 @@
 
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Begin, Pace, Planned, Turn};
-use crate::app::log::stream::Lane;
+use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::stream::SubjectStream;
 use crate::app::rights::list_requests::Submitted;
-use crate::app::rights::submit_request::Begun;
+use crate::app::rights::submit_request::ErasureVerdict;
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::erasure::Scope;
@@ -57,46 +57,47 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Submitted, AppError> {
         check(&verdict)?;
-        let (lane, _) = self.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
+        let (stream, _) = self.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
         let about_ms = self.about(options)?;
-        let begun = self.begin_in(Arc::clone(&lane), caller, options, about_ms, Pace::Distinct).await?;
-        let turn = match begun {
-            Begin::Replayed(..) => {
-                self.record_view_in(caller, lane, "DecideRequest").await?;
+        let begun =
+            self.begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct).await?;
+        let append = match begun {
+            Begun::Replayed(..) => {
+                self.record_view_in(caller, stream, "DecideRequest").await?;
                 return self.submitted(*id, Vec::new()).await;
             }
-            Begin::Turn(turn) => turn,
+            Begun::Append(append) => append,
         };
         // As it stands now that it is this write's turn.
-        let record = turn.lane.read().state.rights.requests.get(id).cloned();
+        let record = append.stream.read().state.rights.requests.get(id).cloned();
         let record = record.ok_or(AppError::NotFound("request"))?;
         if !record.is_due() {
             return Err(AppError::Precondition("the request was decided already"));
         }
         match verdict {
             Verdict::Extend { reason } => {
-                let planned = vec![self.extension(&record, turn.now_ms, reason)?];
-                self.commit(turn, planned).await?;
+                let pending_events = vec![self.extension(&record, append.now_ms, reason)?];
+                self.commit(append, pending_events).await?;
             }
             Verdict::Accept { reason } if record.kind == RequestKind::Erasure => {
-                return self.accept_erasure(turn, &record, reason).await;
+                return self.accept_erasure(append, &record, reason).await;
             }
             Verdict::Accept { reason } => {
-                let planned =
+                let pending_events =
                     vec![self.decision(&record, RequestOutcome::Accepted, Ground::Unspecified, reason)];
-                self.commit(turn, planned).await?;
+                self.commit(append, pending_events).await?;
             }
             Verdict::Complete { .. } if record.kind == RequestKind::Erasure => {
                 return Err(AppError::Precondition("an erasure is completed by being carried out"));
             }
             Verdict::Complete { reason } => {
-                let planned =
+                let pending_events =
                     vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, reason)];
-                self.commit(turn, planned).await?;
+                self.commit(append, pending_events).await?;
             }
             Verdict::Refuse { ground, reason } => {
-                let planned = self.refusal(&turn.lane, &record, ground, reason)?;
-                self.commit(turn, planned).await?;
+                let pending_events = self.refusal(&append.stream, &record, ground, reason)?;
+                self.commit(append, pending_events).await?;
             }
         }
         self.submitted(*id, Vec::new()).await
@@ -108,7 +109,7 @@ impl App {
         outcome: RequestOutcome,
         ground: Ground,
         reason: String,
-    ) -> Planned {
+    ) -> PendingEvent {
         self.plan(Event::RequestDecided(RequestDecided {
             request: record.id.0.to_vec(),
             kind: record.kind.into(),
@@ -121,7 +122,12 @@ impl App {
         }))
     }
 
-    fn extension(&self, record: &RequestRecord, now_ms: u64, reason: String) -> Result<Planned, AppError> {
+    fn extension(
+        &self,
+        record: &RequestRecord,
+        now_ms: u64,
+        reason: String,
+    ) -> Result<PendingEvent, AppError> {
         if record.extended_because.is_some() {
             return Err(AppError::Precondition("the time to answer was extended already"));
         }
@@ -141,28 +147,28 @@ impl App {
 
     async fn accept_erasure(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         record: &RequestRecord,
         reason: String,
     ) -> Result<Submitted, AppError> {
         let lost = || AppError::Internal(Cause::Inconsistent("the request of an erasure has no scope"));
         let scope = scope_of(record).ok_or_else(lost)?;
-        let holds = turn.lane.read().state.rights.holds.clone();
-        match self.erasure_or_refusal(&turn, record.id, &scope, holds)? {
-            Begun::Refused(refused) => {
+        let holds = append.stream.read().state.rights.holds.clone();
+        match self.erasure_or_refusal(&append, record.id, &scope, holds)? {
+            ErasureVerdict::Refused(refused) => {
                 let ground = refused.ground();
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
-                let planned = vec![self.plan(Event::ErasureRefused(refused)), decided];
-                self.commit(turn, planned).await?;
+                let pending_events = vec![self.plan(Event::ErasureRefused(refused)), decided];
+                self.commit(append, pending_events).await?;
             }
-            Begun::Erase(holds, kept) => {
-                let mut planned =
+            ErasureVerdict::Erase(holds, kept) => {
+                let mut pending_events =
                     vec![self.decision(record, RequestOutcome::Accepted, Ground::Unspecified, reason)];
-                planned.extend(kept);
+                pending_events.extend(kept);
                 let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
                 let request = record.id;
                 let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
-                self.erase(turn, planned, erasure).await?;
+                self.erase(append, pending_events, erasure).await?;
             }
         }
         self.submitted(record.id, Vec::new()).await
@@ -171,41 +177,41 @@ impl App {
     /// A refusal, and the end of the signal that the request had set at once.
     fn refusal(
         &self,
-        lane: &Lane,
+        stream: &SubjectStream,
         record: &RequestRecord,
         ground: Ground,
         reason: String,
-    ) -> Result<Vec<Planned>, AppError> {
-        let mut planned = Vec::new();
+    ) -> Result<Vec<PendingEvent>, AppError> {
+        let mut pending_events = Vec::new();
         if record.kind == RequestKind::Erasure {
             let (request, ground) = (record.id.0.to_vec(), ground.into());
             let refused = ErasureRefused { request, ground, holds: Vec::new(), whole: true };
-            planned.push(self.plan(Event::ErasureRefused(refused)));
+            pending_events.push(self.plan(Event::ErasureRefused(refused)));
         }
-        planned.push(self.decision(record, RequestOutcome::Refused, ground, reason));
+        pending_events.push(self.decision(record, RequestOutcome::Refused, ground, reason));
         let kind = match record.kind {
             RequestKind::Restriction => SignalKind::Restriction,
             RequestKind::Objection => SignalKind::Objection,
-            _ => return Ok(planned),
+            _ => return Ok(pending_events),
         };
         let set = record.version.saturating_add(1);
-        let history = self.history(lane)?;
+        let history = self.history(stream)?;
         let signal = history.iter().find(|event| event.version == set).map(|event| event.event_id);
-        let now = lane.read();
+        let now = stream.read();
         let mut standing = now.state.signals.iter().filter(|signal| signal.kind == kind);
         // Lifting takes back every signal of its kind: one that the person gave apart from this request stays.
         if let (Some(only), None) = (standing.next(), standing.next())
             && Some(only.event_id) == signal
         {
             let purposes = only.purposes.clone();
-            planned.push(self.plan(Event::Signal {
+            pending_events.push(self.plan(Event::Signal {
                 kind,
                 purposes,
                 lifted: true,
                 interaction: String::new(),
             }));
         }
-        Ok(planned)
+        Ok(pending_events)
     }
 }
 

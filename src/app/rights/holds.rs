@@ -1,7 +1,7 @@
 //! Legal reasons that block erasure: placed and lifted by the controller, seen by the person.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace, Receipt};
+use crate::app::log::append::{Begun, Receipt, Timestamping};
 use crate::app::{App, Caller, WriteOptions};
 use crate::clock;
 use crate::domain::attribute::is_text;
@@ -42,21 +42,21 @@ impl App {
     ) -> Result<(EventId, Receipt), AppError> {
         self.check_hold(&hold)?;
         let wrong = || AppError::KeyReused;
-        match self.begin_known(caller, subject, options, Pace::Shared).await? {
-            Begin::Replayed(receipt, events) => {
+        match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, events) => {
                 let placed = events.iter().find_map(|event| match &event.event {
                     Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
                     _ => None,
                 });
                 Ok((placed.ok_or_else(wrong)?, receipt))
             }
-            Begin::Turn(turn) => {
+            Begun::Append(append) => {
                 let id = EventId(clock::event_id(self.clock.as_ref()));
                 let NewHold { ground, code, text, categories } = hold;
                 let (hold, ground) = (id.0.to_vec(), ground.into());
                 let placed = HoldPlaced { hold, ground, code, text, categories };
-                let planned = vec![self.plan(Event::HoldPlaced(placed))];
-                Ok((id, self.commit(turn, planned).await?.receipt))
+                let pending_events = vec![self.plan(Event::HoldPlaced(placed))];
+                Ok((id, self.commit(append, pending_events).await?.receipt))
             }
         }
     }
@@ -95,15 +95,15 @@ impl App {
         if !is_text(reason, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        match self.begin_known(caller, subject, options, Pace::Shared).await? {
-            Begin::Replayed(receipt, _) => Ok(receipt),
-            Begin::Turn(turn) => {
-                if !turn.lane.read().state.rights.holds.iter().any(|hold| hold.id == *id) {
+        match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+            Begun::Replayed(receipt, _) => Ok(receipt),
+            Begun::Append(append) => {
+                if !append.stream.read().state.rights.holds.iter().any(|hold| hold.id == *id) {
                     return Err(AppError::NotFound("hold"));
                 }
                 let event = HoldLifted { hold: id.0.to_vec(), reason: reason.to_owned() };
-                let planned = vec![self.plan(Event::HoldLifted(event))];
-                Ok(self.commit(turn, planned).await?.receipt)
+                let pending_events = vec![self.plan(Event::HoldLifted(event))];
+                Ok(self.commit(append, pending_events).await?.receipt)
             }
         }
     }
@@ -113,8 +113,8 @@ impl App {
     /// # Errors
     /// Nothing is held about the person; or the store.
     pub async fn list_holds(self: &Arc<Self>, subject: &SubjectId) -> Result<Vec<Hold>, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        let holds = lane.read().state.rights.holds.clone();
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let holds = stream.read().state.rights.holds.clone();
         Ok(holds)
     }
 }

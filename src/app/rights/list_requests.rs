@@ -42,12 +42,12 @@ impl App {
         id: &EventId,
     ) -> Result<RequestRecord, AppError> {
         let missing = || AppError::NotFound("request");
-        if let Some((lane, record)) = self.find_request(id).await? {
+        if let Some((stream, record)) = self.find_request(id).await? {
             if let Some(own) = &caller.subject {
-                let own = self.vault.subject(own)?.is_some_and(|keys| keys.handle == lane.keys.handle);
+                let own = self.vault.subject(own)?.is_some_and(|keys| keys.handle == stream.keys.handle);
                 return if own { Ok(record) } else { Err(missing()) };
             }
-            self.record_view_in(caller, lane, "GetRequest").await?;
+            self.record_view_in(caller, stream, "GetRequest").await?;
             return Ok(record);
         }
         self.erased_request(id)?.ok_or_else(missing)
@@ -138,8 +138,8 @@ impl App {
     ) -> Result<(), AppError> {
         for request in shown {
             // Whoever was erased meanwhile has nobody to tell.
-            if let Some((lane, _)) = self.find_request(&request.id).await? {
-                self.record_view_in(caller, lane, "ListRequests").await?;
+            if let Some((stream, _)) = self.find_request(&request.id).await? {
+                self.record_view_in(caller, stream, "ListRequests").await?;
             }
         }
         Ok(())
@@ -151,8 +151,8 @@ impl App {
         after: Option<(u64, EventId)>,
         count: usize,
     ) -> Result<Vec<RequestRecord>, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        let now = lane.read();
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let now = stream.read();
         let mut own: Vec<&RequestRecord> = now.state.rights.requests.values().collect();
         own.sort_by_key(|request| (request.due_at_ms, request.id));
         let later = own.into_iter().filter(|request| after < Some((request.due_at_ms, request.id)));
@@ -171,8 +171,8 @@ impl App {
             after = Some((*due, *id));
             for (_, id, position) in &page {
                 // One that was erased meanwhile is not there any more.
-                let Some(lane) = self.lane_at(*position).await? else { continue };
-                let record = lane.read().state.rights.requests.get(id).cloned();
+                let Some(stream) = self.stream_at(*position).await? else { continue };
+                let record = stream.read().state.rights.requests.get(id).cloned();
                 found.extend(record);
                 if found.len() >= count {
                     return Ok(found);

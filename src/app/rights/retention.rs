@@ -3,9 +3,9 @@
 
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
-use crate::app::log::append::{Planned, Receipt};
-use crate::app::log::stream::Lane;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::append::{PendingEvent, Receipt};
+use crate::app::log::stream::SubjectStream;
+use crate::app::log::system_events::SystemEvent;
 use crate::app::{App, Caller, WriteOptions};
 use crate::clock;
 use crate::domain::erasure::{self, Scope};
@@ -26,7 +26,7 @@ const SETTLED_MS: u64 = 120_000;
 
 /// How far the search for endings has come.
 #[derive(Default)]
-pub(crate) struct Sweep {
+pub(crate) struct RetentionCursor {
     attributes: Option<Vec<u8>>,
     decisions: Option<Vec<u8>>,
     artifacts: Option<Vec<u8>>,
@@ -46,9 +46,9 @@ impl App {
     ) -> Result<Receipt, AppError> {
         self.check_retention(&rule)?;
         let about_ms = self.about(options)?;
-        let stamp = self.stamp(caller, options)?;
-        let plain = vec![PlainEvent::new(Event::RetentionDefined(rule))];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        let request_stamp = self.request_stamp(caller, options)?;
+        let plain = vec![SystemEvent::new(Event::RetentionDefined(rule))];
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         receipt.events = self.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }
@@ -106,12 +106,12 @@ impl App {
         let ended = self.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;
         // To the beginning again after the last: what a hold keeps is looked at once a round.
         sweep.attributes = ended.last().filter(|_| ended.len() == PEOPLE_MAX).map(|(key, _)| key.clone());
-        for lane in self.lanes_at(ended.iter().map(|(_, position)| *position)).await? {
-            self.end_in(lane).await?;
+        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+            self.end_in(stream).await?;
         }
         let ended = self.ended_decisions(now_ms, sweep.decisions.as_deref(), PEOPLE_MAX)?;
-        for lane in self.lanes_at(ended.iter().map(|(_, position)| *position)).await? {
-            self.end_consents(lane).await?;
+        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+            self.end_consents(stream).await?;
         }
         let settled =
             self.ended_decisions(now_ms.saturating_sub(SETTLED_MS), sweep.decisions.as_deref(), PEOPLE_MAX)?;
@@ -125,25 +125,29 @@ impl App {
         let people = self.vault.handles(sweep.people, PEOPLE_MAX)?;
         sweep.people = people.last().copied().filter(|_| people.len() == PEOPLE_MAX);
         for handle in people {
-            if let Some(lane) = self.lane_by_handle(handle).await? {
-                self.end_in(lane).await?;
+            if let Some(stream) = self.stream_by_handle(handle).await? {
+                self.end_in(stream).await?;
             }
         }
         Ok(())
     }
 
     /// Records that artifacts have reached their end, so that their recipients hear of it.
-    async fn end_artifacts(self: &Arc<Self>, sweep: &mut Sweep, now_ms: u64) -> Result<(), AppError> {
+    async fn end_artifacts(
+        self: &Arc<Self>,
+        sweep: &mut RetentionCursor,
+        now_ms: u64,
+    ) -> Result<(), AppError> {
         let ended = self.ended_artifacts(now_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
-        for lane in self.lanes_at(ended.iter().map(|(_, position)| *position)).await? {
-            let gate = lane.gate().await;
-            let ended = retention::ended_artifacts(&lane.read().state, now_ms);
-            if ended.is_empty() || lane.read().erased {
+        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+            let write_lock = stream.write_lock().await;
+            let ended = retention::ended_artifacts(&stream.read().state, now_ms);
+            if ended.is_empty() || stream.read().erased {
                 continue;
             }
-            let turn = self.turn_of_ledger(lane, gate).await;
-            let frame = self.frame(&turn, Vec::new(), ended);
-            self.commit(turn, frame).await?;
+            let append = self.append_for_ledger(stream, write_lock).await;
+            let frame = self.frame(&append, Vec::new(), ended);
+            self.commit(append, frame).await?;
         }
         let settled_ms = now_ms.saturating_sub(SETTLED_MS);
         let settled = self.ended_artifacts(settled_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
@@ -154,56 +158,56 @@ impl App {
     }
 
     /// The lanes of whomever these entries are about, each once.
-    async fn lanes_at(
+    async fn streams_at(
         self: &Arc<Self>,
         positions: impl Iterator<Item = u64>,
-    ) -> Result<Vec<Arc<Lane>>, AppError> {
-        let (mut lanes, mut seen) = (Vec::new(), HashSet::new());
+    ) -> Result<Vec<Arc<SubjectStream>>, AppError> {
+        let (mut streams, mut seen) = (Vec::new(), HashSet::new());
         for position in positions {
-            if let Some(lane) = self.lane_at(position).await?
-                && seen.insert(lane.keys.handle)
+            if let Some(stream) = self.stream_at(position).await?
+                && seen.insert(stream.keys.handle)
             {
-                lanes.push(lane);
+                streams.push(stream);
             }
         }
-        Ok(lanes)
+        Ok(streams)
     }
 
     /// Records that consents of a person have ended, so that whoever watches hears of it.
-    async fn end_consents(self: &Arc<Self>, lane: Arc<Lane>) -> Result<(), AppError> {
+    async fn end_consents(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let now_ms = self.now_ms();
-        if retention::ended_consents(&lane.read().state, now_ms).is_empty() {
+        if retention::ended_consents(&stream.read().state, now_ms).is_empty() {
             return Ok(());
         }
-        let gate = lane.gate().await;
-        if lane.read().erased {
+        let write_lock = stream.write_lock().await;
+        if stream.read().erased {
             return Ok(());
         }
-        let ended = retention::ended_consents(&lane.read().state, now_ms);
-        let turn = self.turn_of_ledger(lane, gate).await;
-        let planned: Vec<Planned> = ended
+        let ended = retention::ended_consents(&stream.read().state, now_ms);
+        let append = self.append_for_ledger(stream, write_lock).await;
+        let pending_events: Vec<PendingEvent> = ended
             .into_iter()
             .take(ENDINGS_MAX)
             .map(|consent| self.plan(Event::ConsentExpired { consent }))
             .collect();
-        let planned = self.with_falls(&turn, planned);
-        self.commit(turn, planned).await.map(|_| ())
+        let pending_events = self.with_revocations(&append, pending_events);
+        self.commit(append, pending_events).await.map(|_| ())
     }
 
     /// Ends what is over in a person's record; where nothing would be left, the person.
-    async fn end_in(self: &Arc<Self>, lane: Arc<Lane>) -> Result<(), AppError> {
-        let gate = lane.gate().await;
+    async fn end_in(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
+        let write_lock = stream.write_lock().await;
         let (erased, holds) = {
-            let now = lane.read();
+            let now = stream.read();
             (now.erased, now.state.rights.holds.clone())
         };
         if erased {
             return Ok(());
         }
         let (rules, now_ms) = (self.rules(), self.now_ms());
-        let history = self.history(&lane)?;
+        let history = self.history(&stream)?;
         let ended = {
-            let now = lane.read();
+            let now = stream.read();
             retention::ended(&history, &now.state, &rules.retention, &rules.vocabulary, now_ms)
         };
         if ended.versions.is_empty() {
@@ -227,12 +231,12 @@ impl App {
             ended.attributes.into_iter().filter(|(id, _)| goes(id)).map(|(attribute, by_retention)| {
                 self.plan(Event::AttributeExpired { attribute, by_retention })
             });
-        let planned: Vec<Planned> = expired.collect();
-        let turn = self.turn_of_ledger(lane, gate).await;
+        let pending_events: Vec<PendingEvent> = expired.collect();
+        let append = self.append_for_ledger(stream, write_lock).await;
         let request = EventId(clock::event_id(self.clock.as_ref()));
-        let (submitted_at_ms, due_at_ms) = (turn.now_ms, turn.now_ms);
+        let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
         tracing::info!(entries = selection.versions.len(), "ending what was kept long enough");
-        self.erase(turn, planned, erasure).await
+        self.erase(append, pending_events, erasure).await
     }
 }

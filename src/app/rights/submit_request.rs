@@ -3,8 +3,8 @@
 
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace, Planned, Turn};
-use crate::app::log::rulebook::open_plain;
+use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::rulebook::open_system_entry;
 use crate::app::rights::list_requests::Submitted;
 use crate::app::{App, Caller, WriteOptions};
 use crate::clock;
@@ -102,16 +102,16 @@ impl App {
         if let Some(before) = self.erased_before(caller, options)? {
             return self.submitted_before(before).await;
         }
-        let turn = match self.begin_known(caller, subject, options, Pace::Distinct).await? {
-            Begin::Turn(turn) => turn,
-            Begin::Replayed(_, events) => {
+        let append = match self.begin_known(caller, subject, options, Timestamping::Distinct).await? {
+            Begun::Append(append) => append,
+            Begun::Replayed(_, events) => {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
                 self.record_view(caller, subject, "SubmitRequest").await?;
                 self.resume_erasure(id).await?;
                 return self.submitted_before(id).await;
             }
         };
-        let of_person = match turn.lane.read().state.description.jurisdiction.as_str() {
+        let of_person = match append.stream.read().state.description.jurisdiction.as_str() {
             "" => None,
             "US-CA" => Some(Jurisdiction::California),
             _ => Some(Jurisdiction::Gdpr),
@@ -121,25 +121,25 @@ impl App {
         let asked = Asked {
             id: EventId(clock::event_id(self.clock.as_ref())),
             jurisdiction,
-            submitted_at_ms: turn.now_ms,
-            due_at_ms: request::due_at_ms(jurisdiction, turn.now_ms),
+            submitted_at_ms: append.now_ms,
+            due_at_ms: request::due_at_ms(jurisdiction, append.now_ms),
             new,
         };
         let waits = caller.role == Role::Subject && self.rights.steward_decides_erasures;
         match (&asked.new.scope, asked.new.kind) {
             (Some(scope), RequestKind::Erasure) if !waits => {
                 let scope = scope.clone();
-                self.submit_erasure(turn, subject, asked, scope).await
+                self.submit_erasure(append, subject, asked, scope).await
             }
             (_, RequestKind::Restriction) => {
-                self.submit_signal(turn, subject, asked, SignalKind::Restriction).await
+                self.submit_signal(append, subject, asked, SignalKind::Restriction).await
             }
             (_, RequestKind::Objection) => {
-                self.submit_signal(turn, subject, asked, SignalKind::Objection).await
+                self.submit_signal(append, subject, asked, SignalKind::Objection).await
             }
             _ => {
-                let planned = vec![self.plan(asked.event(subject, true))];
-                self.commit(turn, planned).await?;
+                let pending_events = vec![self.plan(asked.event(subject, true))];
+                self.commit(append, pending_events).await?;
                 self.submitted(asked.id, Vec::new()).await
             }
         }
@@ -147,32 +147,33 @@ impl App {
 
     async fn submit_erasure(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         subject: &SubjectId,
         asked: Asked,
         scope: Scope,
     ) -> Result<Submitted, AppError> {
-        let holds = turn.lane.read().state.rights.holds.clone();
+        let holds = append.stream.read().state.rights.holds.clone();
         let id = asked.id;
-        let begun = self.erasure_or_refusal(&turn, id, &scope, holds)?;
-        let whole = scope == Scope::All && matches!(&begun, Begun::Erase(holds, _) if holds.is_empty());
+        let begun = self.erasure_or_refusal(&append, id, &scope, holds)?;
+        let whole =
+            scope == Scope::All && matches!(&begun, ErasureVerdict::Erase(holds, _) if holds.is_empty());
         let mut event = asked.event(subject, whole);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
-            submitted.key_hash = self.key_hash(turn.lane.keys.handle, key);
+            submitted.key_hash = self.key_hash(append.stream.keys.handle, key);
         }
-        let mut planned = vec![self.plan(event)];
+        let mut pending_events = vec![self.plan(event)];
         match begun {
-            Begun::Refused(refused) => {
+            ErasureVerdict::Refused(refused) => {
                 let ground = refused.ground();
-                planned.push(self.plan(Event::ErasureRefused(refused)));
-                planned.push(self.plan(asked.refused(ground)));
-                self.commit(turn, planned).await?;
+                pending_events.push(self.plan(Event::ErasureRefused(refused)));
+                pending_events.push(self.plan(asked.refused(ground)));
+                self.commit(append, pending_events).await?;
             }
-            Begun::Erase(holds, kept) => {
-                planned.extend(kept);
+            ErasureVerdict::Erase(holds, kept) => {
+                pending_events.extend(kept);
                 let (submitted_at_ms, due_at_ms) = (asked.submitted_at_ms, asked.due_at_ms);
                 let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
-                self.erase(turn, planned, erasure).await?;
+                self.erase(append, pending_events, erasure).await?;
             }
         }
         self.submitted(id, Vec::new()).await
@@ -181,11 +182,11 @@ impl App {
     /// Whether anything stands against an erasure: refused as a whole, or what is to be recorded of what is kept.
     pub(crate) fn erasure_or_refusal(
         &self,
-        turn: &Turn,
+        append: &Append,
         request: EventId,
         scope: &Scope,
         holds: Vec<Hold>,
-    ) -> Result<Begun, AppError> {
+    ) -> Result<ErasureVerdict, AppError> {
         let refused = |holds: &[Hold], whole: bool| {
             let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
             let ids = holds.iter().map(|hold| hold.id.0.to_vec()).collect();
@@ -193,35 +194,37 @@ impl App {
         };
         let against: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
         if !against.is_empty() {
-            return Ok(Begun::Refused(refused(&against, true)));
+            return Ok(ErasureVerdict::Refused(refused(&against, true)));
         }
         if *scope == Scope::All && holds.is_empty() {
-            return Ok(Begun::Erase(holds, Vec::new()));
+            return Ok(ErasureVerdict::Erase(holds, Vec::new()));
         }
-        let Selection { versions, kept, .. } = self.select(&turn.lane, scope, &holds)?;
+        let Selection { versions, kept, .. } = self.select(&append.stream, scope, &holds)?;
         match (versions.is_empty(), kept.is_empty()) {
             (true, true) => Err(AppError::NotFound("attribute")),
-            (true, false) => Ok(Begun::Refused(refused(&holds, true))),
+            (true, false) => Ok(ErasureVerdict::Refused(refused(&holds, true))),
             // A hold that keeps nothing of what is asked for is no hold on it.
-            (false, true) => Ok(Begun::Erase(Vec::new(), Vec::new())),
+            (false, true) => Ok(ErasureVerdict::Erase(Vec::new(), Vec::new())),
             (false, false) => {
-                let mut planned = vec![self.plan(Event::ErasureRefused(refused(&holds, false)))];
-                planned.extend(self.set_aside(turn, scope, &holds));
-                Ok(Begun::Erase(holds, planned))
+                let mut pending_events = vec![self.plan(Event::ErasureRefused(refused(&holds, false)))];
+                pending_events.extend(self.set_aside(append, scope, &holds));
+                Ok(ErasureVerdict::Erase(holds, pending_events))
             }
         }
     }
 
     /// What is kept on a ground is kept for that and not for use: it leaves the profile.
-    fn set_aside(&self, turn: &Turn, scope: &Scope, holds: &[Hold]) -> Vec<Planned> {
+    fn set_aside(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
         let rules = self.rules();
-        let now = turn.lane.read();
+        let now = append.stream.read();
         let set_aside = now.state.attributes.values().filter(|held| {
             let category = &held.attribute.category;
             let in_scope = match scope {
                 Scope::All | Scope::Profile => true,
                 Scope::Key(key) => held.attribute.key == *key,
-                Scope::Category(named) => rules.vocabulary.category_line(category).contains(&named.as_str()),
+                Scope::Category(named) => {
+                    rules.vocabulary.category_ancestry(category).contains(&named.as_str())
+                }
                 Scope::Versions(_) => false,
             };
             in_scope && holds.iter().any(|hold| hold.keeps(category, &rules.vocabulary))
@@ -235,36 +238,38 @@ impl App {
 
     async fn submit_signal(
         self: &Arc<Self>,
-        turn: Turn,
+        append: Append,
         subject: &SubjectId,
         asked: Asked,
         kind: SignalKind,
     ) -> Result<Submitted, AppError> {
         let purposes = asked.new.purposes.clone();
-        let mut planned = vec![self.plan(asked.event(subject, true))];
+        let mut pending_events = vec![self.plan(asked.event(subject, true))];
         let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
         // Right after the request: that is how its refusal finds it again.
-        planned.push(self.plan(signal));
-        let planned = self.with_falls(&turn, planned);
-        let written = self.commit(turn, planned).await?;
+        pending_events.push(self.plan(signal));
+        let pending_events = self.with_revocations(&append, pending_events);
+        let written = self.commit(append, pending_events).await?;
         self.submitted(asked.id, written.revoked).await
     }
 
     /// The request of an erasure of everything that was made with this idempotency key and left nothing else behind.
     fn erased_before(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
-        let stamp = self.stamp(caller, options)?;
-        let Some(hash) = &stamp.idempotency else { return Ok(None) };
+        let request_stamp = self.request_stamp(caller, options)?;
+        let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
         let Some((position, _)) = self.store().find_idempotent(hash)? else { return Ok(None) };
         let stored = self.store().read_entry(position)?;
-        let Some(lane) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
+        let Some(stream) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
             return Ok(None);
         };
-        if lane.handle != crate::domain::ids::Handle::NOBODY {
+        if stream.handle != crate::domain::ids::Handle::NOBODY {
             return Ok(None);
         }
-        let event = open_plain(stored)?;
+        let event = open_system_entry(stored)?;
         match &event.event {
-            Event::ErasureCompleted(_) if event.request_digest != stamp.digest => Err(AppError::KeyReused),
+            Event::ErasureCompleted(_) if event.request_digest != request_stamp.digest => {
+                Err(AppError::KeyReused)
+            }
             Event::ErasureCompleted(done) => Ok(EventId::from_slice(&done.request)),
             _ => Ok(None),
         }
@@ -311,11 +316,11 @@ impl App {
 }
 
 /// What becomes of an erasure that is asked for.
-pub(crate) enum Begun {
+pub(crate) enum ErasureVerdict {
     /// Refused as a whole.
     Refused(ErasureRefused),
     /// Carried out, but for what these holds keep; what is recorded of that.
-    Erase(Vec<Hold>, Vec<Planned>),
+    Erase(Vec<Hold>, Vec<PendingEvent>),
 }
 
 /// The request that an event belongs to.

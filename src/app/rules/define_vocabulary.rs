@@ -32,7 +32,7 @@ impl App {
             let near = rules.vocabulary.near_purposes(parent);
             return Err(AppError::invalid("purpose.parent", unknown("purpose", &near)));
         }
-        if rules.vocabulary.purpose_line(parent).contains(&purpose.id.as_str()) {
+        if rules.vocabulary.purpose_ancestry(parent).contains(&purpose.id.as_str()) {
             return Err(AppError::invalid("purpose.parent", "must not be below the purpose itself"));
         }
         if purpose.rung < rules.vocabulary.rung(&purpose.id) && rules.vocabulary.has_purpose(&purpose.id) {
@@ -77,7 +77,7 @@ impl App {
             let near = rules.vocabulary.near_categories(parent);
             return Err(AppError::invalid("category.parent", unknown("category", &near)));
         }
-        if rules.vocabulary.category_line(parent).contains(&category.id.as_str()) {
+        if rules.vocabulary.category_ancestry(parent).contains(&category.id.as_str()) {
             return Err(AppError::invalid("category.parent", "must not be below the category itself"));
         }
         // Otherwise a word of the provider's would lift what the law forbids (GDPR Art. 9).

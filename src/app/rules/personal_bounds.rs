@@ -2,7 +2,7 @@
 
 use crate::app::error::AppError;
 use crate::app::grants::invalidate::revoked_ids;
-use crate::app::log::append::{Begin, Pace};
+use crate::app::log::append::{Begun, Timestamping};
 use crate::app::{App, Caller, ConsentChanged, WriteOptions};
 use crate::bounds::personal_policies;
 use crate::domain::attribute::is_text;
@@ -41,15 +41,16 @@ impl App {
     ) -> Result<(ConsentChanged, String), AppError> {
         self.check_personal(&choices)?;
         let policies = personal_policies(&choices);
-        let turn = match self.begin(caller, subject, options, None, Pace::Distinct).await? {
-            Begin::Replayed(receipt, events) => {
+        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+            Begun::Replayed(receipt, events) => {
                 let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
                 return Ok((ConsentChanged { receipt, revoked_grants }, policies));
             }
-            Begin::Turn(turn) => turn,
+            Begun::Append(append) => append,
         };
-        let planned = self.with_falls(&turn, vec![self.plan(Event::PersonalBoundsSet(choices))]);
-        let written = self.commit(turn, planned).await?;
+        let pending_events =
+            self.with_revocations(&append, vec![self.plan(Event::PersonalBoundsSet(choices))]);
+        let written = self.commit(append, pending_events).await?;
         let changed = ConsentChanged { receipt: written.receipt, revoked_grants: written.revoked };
         Ok((changed, policies))
     }
@@ -62,8 +63,8 @@ impl App {
         self: &Arc<Self>,
         subject: &SubjectId,
     ) -> Result<PersonalShown, AppError> {
-        let lane = self.lane(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        let now = lane.read();
+        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let now = stream.read();
         let set = now.state.personal.clone();
         let policies = set.as_ref().map(|set| personal_policies(&set.choices)).unwrap_or_default();
         Ok(PersonalShown { set, policies, version: now.state.version })

@@ -6,7 +6,7 @@
 
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::invalidate::contradiction;
-use crate::app::log::stream::Lane;
+use crate::app::log::stream::SubjectStream;
 use crate::app::{App, Caller, Rules};
 use crate::bounds::{Case, Decision, POLICIES_BYTES_MAX};
 use crate::clock::Stopwatch;
@@ -315,13 +315,13 @@ impl Comparing<'_> {
     /// From memory where the person is there; otherwise folded and let go of, so that nobody who is asked about now is
     /// crowded out.
     fn person(&mut self, app: &App, handle: Handle) -> Result<(), AppError> {
-        if let Some(lane) = app.lanes.get(&handle) {
-            let now = lane.read();
+        if let Some(stream) = app.streams.get(&handle) {
+            let now = stream.read();
             return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
         }
         let Some(keys) = app.vault.by_handle(handle)? else { return Ok(()) };
-        match Lane::load(keys, app) {
-            Ok(lane) => self.compare(handle, &lane.read().state),
+        match SubjectStream::load(keys, app) {
+            Ok(stream) => self.compare(handle, &stream.read().state),
             // Erased meanwhile.
             Err(_) if app.vault.by_handle(handle)?.is_none() => Ok(()),
             Err(error) => Err(error),

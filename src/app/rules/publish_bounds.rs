@@ -1,9 +1,9 @@
 //! Publishes bounds: each tier by its own role, signed by its own key, in force from a time, each version once.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Receipt};
+use crate::app::log::append::{Begun, Receipt};
 use crate::app::log::rulebook::RulesHistory;
-use crate::app::log::system_events::PlainEvent;
+use crate::app::log::system_events::SystemEvent;
 use crate::app::rules::revoke_contradicted::under;
 use crate::app::{App, Caller, Version, WriteOptions};
 use crate::bounds::{BoundsError, UNRECORDED, check_offered, schema_digest};
@@ -95,17 +95,17 @@ impl App {
         check_fields(&bounds)?;
         read_offered(vec![bounds.clone()]).await?;
         let about_ms = self.about(options)?;
-        let stamp = self.stamp(caller, options)?;
+        let request_stamp = self.request_stamp(caller, options)?;
         let alone = self.rules_gate.write().await;
-        if let Some(Begin::Replayed(receipt, _)) = self.replay(&stamp, options.proofs)? {
+        if let Some(Begun::Replayed(receipt, _)) = self.replay(&request_stamp, options.proofs)? {
             return Ok(Published { receipt, grants_revoked: 0 });
         }
         let now_ms = self.now_ms();
         self.check_version(caller, &bounds, now_ms)?;
         let before = under(&self.rules());
         let event = Event::BoundsPublished(bounds);
-        let plain = vec![PlainEvent { signature: Some(signature), ..PlainEvent::new(event) }];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, stamp).await?;
+        let plain = vec![SystemEvent { signature: Some(signature), ..SystemEvent::new(event) }];
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         // Decisions see it from here on; those that did not are durable, and found by the sweep.
         drop(alone);
         receipt.events = self.attach(receipt.events, options.proofs)?;
@@ -168,12 +168,12 @@ impl App {
             return Err(AppError::invalid("bounds.effective_from_ms", problem));
         }
         let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        history.with(&unrecorded(caller, bounds, now_ms), now_ms).map_err(of_bounds)
+        history.with(&pending_streams(caller, bounds, now_ms), now_ms).map_err(of_bounds)
     }
 }
 
 /// The version as it would be recorded.
-fn unrecorded(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
+fn pending_streams(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
     Recorded {
         event_id: EventId::default(),
         position: UNRECORDED,
@@ -240,7 +240,7 @@ impl RulesHistory {
     ) -> Result<Arc<crate::app::Rules>, AppError> {
         let now = |bounds: &BoundsPublished| BoundsPublished { effective_from_ms: 0, ..bounds.clone() };
         let others: Vec<Recorded> =
-            bounds.iter().map(|bounds| unrecorded(caller, &now(bounds), now_ms)).collect();
+            bounds.iter().map(|bounds| pending_streams(caller, &now(bounds), now_ms)).collect();
         self.with_now(&others, now_ms).map_err(of_bounds)
     }
 }

@@ -9,10 +9,10 @@ use crate::app::App;
 use crate::app::Rules;
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::{contradiction, fallen, fallen_artifacts};
-use crate::app::grants::watch_revocations::{BUILT, OPEN};
-use crate::app::log::append::{Begin, Frame, Pace, Turn, WriteOptions};
-use crate::app::log::stream::Lane;
+use crate::app::grants::invalidate::{contradiction, invalidated, invalidated_artifacts};
+use crate::app::grants::watch_revocations::{ARTIFACTS, OPEN};
+use crate::app::log::append::{Append, Begun, Frame, Timestamping, WriteOptions};
+use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::{GrantState, SubjectState};
@@ -34,10 +34,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) type Under = (Vec<u64>, Option<u64>);
 
 /// A whole sweep.
-struct Swept {
+struct RevokedSoFar {
     under: Under,
     /// Grants that fell.
-    fallen: u64,
+    invalidated: u64,
 }
 
 /// How far a sweep came.
@@ -51,9 +51,9 @@ struct Progress {
 
 /// What the sweeps know.
 #[derive(Default)]
-pub(crate) struct Sweeping {
+pub(crate) struct Contradictions {
     /// Held by the one sweep under way. The last whole one; none: there was none.
-    done: tokio::sync::Mutex<Option<Swept>>,
+    done: tokio::sync::Mutex<Option<RevokedSoFar>>,
     watcher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,22 +66,23 @@ impl App {
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<u64, AppError> {
         let app = Arc::clone(self);
         // To the end, even where the caller goes away.
-        let task = tokio::spawn(async move { app.sweep_to_the_end().await });
-        let (_, fallen) = task.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))??;
-        Ok(fallen)
+        let task = tokio::spawn(async move { app.revoke_all_contradicted().await });
+        let (_, invalidated) = task.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))??;
+        Ok(invalidated)
     }
 
     /// Whether there was anything to do, and how many grants fell under the rules in force.
-    async fn sweep_to_the_end(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
-        let mut done = self.sweeping.done.lock().await;
+    async fn revoke_all_contradicted(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
+        let mut done = self.contradictions.done.lock().await;
         let under = under(&self.rules());
         if let Some(swept) = done.as_ref().filter(|swept| swept.under == under) {
-            return Ok((false, swept.fallen));
+            return Ok((false, swept.invalidated));
         }
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
         drop(self.rules_gate.write().await);
         let mut progress = Progress::default();
-        for (index, mut after) in [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (BUILT, None)]
+        for (index, mut after) in
+            [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (ARTIFACTS, None)]
         {
             loop {
                 let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
@@ -89,12 +90,12 @@ impl App {
                 after = Some(last.clone());
                 let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
                 let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
-                self.sweep_page(positions, &mut progress).await?;
+                self.revoke_in_page(positions, &mut progress).await?;
             }
         }
         let Progress { revoked, failed } = progress;
         if failed == 0 {
-            *done = Some(Swept { under, fallen: revoked });
+            *done = Some(RevokedSoFar { under, invalidated: revoked });
         } else {
             tracing::warn!(
                 failed,
@@ -106,7 +107,7 @@ impl App {
 
     /// Sweeps the lanes of whomever the entries at these positions are about, each lane once. A person whose stream fails does
     /// not keep the others waiting.
-    async fn sweep_page(
+    async fn revoke_in_page(
         self: &Arc<Self>,
         positions: Vec<u64>,
         progress: &mut Progress,
@@ -118,7 +119,7 @@ impl App {
             if handle == Handle::NOBODY || !swept.insert(handle) {
                 continue;
             }
-            match self.sweep_handle(handle).await {
+            match self.revoke_by_handle(handle).await {
                 Ok(revoked) => progress.revoked = progress.revoked.saturating_add(revoked),
                 Err(AppError::Stopped) => return Err(AppError::Stopped),
                 Err(error) => {
@@ -131,15 +132,15 @@ impl App {
         Ok(())
     }
 
-    async fn sweep_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
-        let lane = match self.lane_by_handle(handle).await {
-            Ok(Some(lane)) => lane,
+    async fn revoke_by_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
+        let stream = match self.stream_by_handle(handle).await {
+            Ok(Some(stream)) => stream,
             // Erased meanwhile: there is nothing left to revoke.
             Ok(None) | Err(AppError::Erased) => return Ok(0),
             Err(error) => return Err(error),
         };
         loop {
-            match self.sweep_lane(&lane).await {
+            match self.revoke_in_stream(&stream).await {
                 Err(AppError::Overloaded) => tokio::time::sleep(PAUSE).await,
                 Err(AppError::Erased) => return Ok(0),
                 swept => return swept,
@@ -147,37 +148,37 @@ impl App {
         }
     }
 
-    async fn sweep_lane(self: &Arc<Self>, lane: &Arc<Lane>) -> Result<u64, AppError> {
+    async fn revoke_in_stream(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<u64, AppError> {
         let now_ms = self.now_ms();
-        if !is_to_be_swept(&lane.read().state, &self.rules_at(now_ms), now_ms) {
+        if !is_contradicted(&stream.read().state, &self.rules_at(now_ms), now_ms) {
             return Ok(0);
         }
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let options = WriteOptions::default();
-        let begun = self.begin_in(Arc::clone(lane), &caller, &options, now_ms, Pace::Shared);
-        let Begin::Turn(turn) = begun.await? else { return Ok(0) };
-        let (frame, count) = self.contradicted(&turn);
+        let begun = self.begin_in(Arc::clone(stream), &caller, &options, now_ms, Timestamping::Shared);
+        let Begun::Append(append) = begun.await? else { return Ok(0) };
+        let (frame, count) = self.contradicted(&append);
         if !frame.events.is_empty() {
-            self.commit(turn, frame).await?;
+            self.commit(append, frame).await?;
         }
         Ok(count)
     }
 
     /// Events for everything that does not stand under the rules of a turn, and how many grants are among it.
-    fn contradicted(&self, turn: &Turn) -> (Frame, u64) {
-        let (fallen, built) = {
-            let now = turn.lane.read();
+    fn contradicted(&self, append: &Append) -> (Frame, u64) {
+        let (invalidated, built) = {
+            let now = append.stream.read();
             let known = |event: &EventId| now.pending.has(event);
-            let built = fallen_artifacts(&now.state, &turn.rules, turn.now_ms, &known);
-            (fallen(&now.state, &turn.rules, turn.now_ms, &known), built)
+            let built = invalidated_artifacts(&now.state, &append.rules, append.now_ms, &known);
+            (invalidated(&now.state, &append.rules, append.now_ms, &known), built)
         };
-        let count = fallen.len() as u64;
-        let cause = turn.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
-        let grants = fallen.into_iter().map(|fallen| fallen.event(fallen.newer_rules));
-        let built = built
-            .into_iter()
-            .map(|fallen| Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..fallen }));
-        (self.frame(turn, Vec::new(), grants.chain(built).collect()), count)
+        let count = invalidated.len() as u64;
+        let cause = append.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
+        let grants = invalidated.into_iter().map(|invalidated| invalidated.event(invalidated.newer_rules));
+        let built = built.into_iter().map(|invalidated| {
+            Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..invalidated })
+        });
+        (self.frame(append, Vec::new(), grants.chain(built).collect()), count)
     }
 
     /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
@@ -200,17 +201,17 @@ impl App {
         let rules = self.rules();
         let genesis = |version: &crate::app::Version| version.actor.role() == Role::Ledger;
         let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
-        if let (true, Ok(mut done)) = (untouched, self.sweeping.done.try_lock()) {
+        if let (true, Ok(mut done)) = (untouched, self.contradictions.done.try_lock()) {
             // No grant can be older than what the log began with.
-            *done = Some(Swept { under: under(&rules), fallen: 0 });
+            *done = Some(RevokedSoFar { under: under(&rules), invalidated: 0 });
         }
         let watching = tokio::spawn(watch(Arc::downgrade(self)));
-        *self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
+        *self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
     }
 
     /// Ends [`App::watch_bounds`].
     pub(crate) async fn stop_watching_bounds(&self) {
-        let watching = self.sweeping.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watching = self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watching) = watching {
             watching.abort();
             let _aborted = watching.await;
@@ -223,7 +224,7 @@ pub(crate) fn under(rules: &Rules) -> Under {
 }
 
 /// Whether somebody has anything that these rules may contradict.
-fn is_to_be_swept(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
+fn is_contradicted(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
     let mut grants = state.grants.values();
     let mut built = state.rights.artifacts.values();
     grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
@@ -234,7 +235,7 @@ async fn watch(app: Weak<App>) {
     let mut told = false;
     loop {
         let Some(app) = app.upgrade() else { return };
-        match app.sweep_to_the_end().await {
+        match app.revoke_all_contradicted().await {
             Ok((true, count)) if count > 0 => {
                 tracing::info!(count, "bounds came into force, and grants fell")
             }

@@ -1,6 +1,6 @@
 //! Runs a pack's test table: each case against the pack in force as the case says, by the decision that serves.
 
-use crate::bounds::cedar_request::{Action, Circumstances, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::decide::Case;
 use crate::bounds::engine::{Bounds, BoundsError, UNRECORDED};
 use crate::bounds::pack_tests::scenario::{Story, band};
@@ -57,7 +57,7 @@ impl Outcome {
 
 /// What became of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub struct PackTestRun {
     /// The pack.
     pub pack: String,
     /// Case by case.
@@ -66,7 +66,7 @@ pub struct Trial {
     pub untried: Vec<String>,
 }
 
-impl Trial {
+impl PackTestRun {
     /// Whether every case passed and every rule was tried.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -91,7 +91,7 @@ pub fn tier(name: &str) -> Result<Tier, TableError> {
 ///
 /// # Errors
 /// The pack does not compile, or a case says what can't be.
-pub fn try_pack(tried: &BoundsPublished, table: &Table) -> Result<Trial, TableError> {
+pub fn run_pack_tests(tried: &BoundsPublished, table: &Table) -> Result<PackTestRun, TableError> {
     let words = default_vocabulary();
     let mut compiled: BTreeMap<(Vec<String>, String), Bounds> = BTreeMap::new();
     let mut outcomes = Vec::new();
@@ -128,7 +128,7 @@ pub fn try_pack(tried: &BoundsPublished, table: &Table) -> Result<Trial, TableEr
         });
     }
     let untried = untried(tried, &outcomes)?;
-    Ok(Trial { pack: tried.pack.clone(), outcomes, untried })
+    Ok(PackTestRun { pack: tried.pack.clone(), outcomes, untried })
 }
 
 fn problem(case: &TableCase, problem: &str) -> TableError {
@@ -202,7 +202,7 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
     person.apply(&said, 1);
     let (age_days, confidence) = bounds.steps().coarse(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
-    let mut circumstances = Circumstances {
+    let mut cedar_request = CedarRequest {
         action: action(case, provenance)?,
         recipient: case.recipient.clone(),
         category: case.category.clone(),
@@ -225,11 +225,11 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         source_withheld: holds("source_withheld"),
         confirmed: holds("confirmed"),
         asked: holds("asked"),
-        ..Circumstances::default()
+        ..CedarRequest::default()
     };
-    circumstances.recorder = role(case.recorder.unwrap_or_default());
+    cedar_request.recorder = role(case.recorder.unwrap_or_default());
     Ok(bounds
-        .against(&circumstances)
+        .against(&cedar_request)
         .map_or_else(|| ("allow".to_owned(), None), |denial| (denial.policy.clone(), denial.reason)))
 }
 

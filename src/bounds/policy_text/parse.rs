@@ -88,7 +88,7 @@ pub(crate) fn on_deep_stack<T: Send>(
     until: Instant,
     job: impl FnOnce() -> Result<T, BoundsError> + Send,
 ) -> Result<T, BoundsError> {
-    let _turn = (source == Source::Caller).then(|| Turn::take(until)).transpose()?;
+    let _turn = (source == Source::Caller).then(|| ParseTurn::take(until)).transpose()?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK_BYTES);
         let started = thread.spawn_scoped(scope, job).map_err(|_| BoundsError::Busy)?;
@@ -100,9 +100,9 @@ pub(crate) fn on_deep_stack<T: Send>(
 static READING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// One of the threads; ends when it is dropped.
-struct Turn;
+struct ParseTurn;
 
-impl Turn {
+impl ParseTurn {
     fn take(until: Instant) -> Result<Self, BoundsError> {
         let (reading, ended) = &READING;
         let mut now = reading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +118,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ParseTurn {
     fn drop(&mut self) {
         let (reading, ended) = &READING;
         let mut now = reading.lock().unwrap_or_else(PoisonError::into_inner);

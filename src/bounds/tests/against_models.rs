@@ -7,7 +7,7 @@ use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
 use crate::domain::event::{Decision as Said, Draft, Event, Recorded, SignalKind};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
-use crate::domain::profile::HeldAttribute;
+use crate::domain::profile::CurrentAttribute;
 use crate::domain::vocabulary;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
@@ -21,11 +21,11 @@ pub(super) static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary
 /// Why an attribute may not be used, or the consent that allows it; the default packs in one sentence a line.
 fn plainly(
     state: &SubjectState,
-    held: &HeldAttribute,
+    held: &CurrentAttribute,
     case: &Case<'_>,
     above: &[EventId],
 ) -> Result<EventId, Reason> {
-    let line = WORDS.purpose_line(case.purpose);
+    let line = WORDS.purpose_ancestry(case.purpose);
     let signal = |kind| state.signal_against(kind, &line).is_some();
     let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
     let asked =
@@ -112,7 +112,7 @@ fn take(replay: &mut Replay, handle: Handle, event: &Recorded) {
 pub(super) fn faults(
     events: &[Recorded],
     case: &Case<'_>,
-    allowed: Vec<(&HeldAttribute, EventId)>,
+    allowed: Vec<(&CurrentAttribute, EventId)>,
 ) -> Vec<Fault> {
     let cited = allowed.into_iter().map(|(held, consent)| GrantedAttribute {
         attribute: held.event_id.0.to_vec(),

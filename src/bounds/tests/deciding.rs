@@ -229,7 +229,7 @@ fn memory_keeps_cases_apart() {
     let bounds = compile(defaults().into_iter().chain([pack(Tier::Provider, "p", text)]).collect()).unwrap();
     for _ in 0..2 {
         assert_eq!(outcome(&bounds, &consented()), "allow");
-        assert_eq!(outcome(&bounds, &Circumstances { recipient: "coach".into(), ..consented() }), "p/no");
+        assert_eq!(outcome(&bounds, &CedarRequest { recipient: "coach".into(), ..consented() }), "p/no");
     }
 }
 

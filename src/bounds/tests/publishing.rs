@@ -79,7 +79,7 @@ fn no_tier_can_widen_what_another_forbids() {
     packs.push(pack(Tier::Individual, "own", "@id(\"all\") permit (principal, action, resource);"));
     packs.push(anything());
     let bounds = compile(packs).unwrap();
-    let silent = Circumstances { consented: false, ..consented() };
+    let silent = CedarRequest { consented: false, ..consented() };
     assert_eq!(outcome(&bounds, &silent), "gdpr/art-6-consent");
     let own = pack(
         Tier::Individual,
@@ -88,7 +88,7 @@ fn no_tier_can_widen_what_another_forbids() {
     );
     let bounds = compile(defaults().into_iter().chain([own]).collect()).unwrap();
     assert_eq!(outcome(&bounds, &consented()), "own/never-work");
-    let family = Circumstances { category: "family".into(), ..consented() };
+    let family = CedarRequest { category: "family".into(), ..consented() };
     assert_eq!(outcome(&bounds, &family), "allow");
 }
 
@@ -104,9 +104,9 @@ fn without_a_provider_nothing_is_permitted() {
 fn rules_reach_what_is_below_what_they_name() {
     let text = "@id(\"no\") forbid (principal, action in Action::\"use\", resource in Category::\"preference\") when { context.purpose in Purpose::\"personalization\" };";
     let bounds = compile(vec![pack(Tier::Public, "p", text), anything()]).unwrap();
-    let language = Circumstances { category: "language".into(), ..consented() };
+    let language = CedarRequest { category: "language".into(), ..consented() };
     assert_eq!(outcome(&bounds, &language), "p/no");
-    assert_eq!(outcome(&bounds, &Circumstances { purpose: "safety".into(), ..language }), "allow");
+    assert_eq!(outcome(&bounds, &CedarRequest { purpose: "safety".into(), ..language }), "allow");
 }
 
 /// An overflow is what the validator cannot see. Cedar would skip the policy, and a `forbid` would let it pass.
@@ -134,7 +134,7 @@ fn any_error_in_any_tier_denies() {
 /// Its attributes are not there to be read, which is an error and no allowance.
 #[test]
 fn a_category_that_nobody_defined_is_denied() {
-    let unheard_of = Circumstances { category: "unheard-of".into(), ..consented() };
+    let unheard_of = CedarRequest { category: "unheard-of".into(), ..consented() };
     let denial = default_bounds().against(&unheard_of).unwrap();
     assert_eq!(denial.reason, Some(Reason::PolicyError));
 }

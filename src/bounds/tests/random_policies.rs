@@ -140,7 +140,7 @@ proptest! {
             let after = allowed(&erring, &events, &asked);
             let state = SubjectState::fold(&events);
             let struck = |key: &String| {
-                WORDS.category_line(&state.attributes[key].attribute.category).contains(&category)
+                WORDS.category_ancestry(&state.attributes[key].attribute.category).contains(&category)
             };
             prop_assert!(asked.now_ms < DAY_MS || !after.iter().any(struck));
             prop_assert!(within(after));

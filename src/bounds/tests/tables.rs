@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bounds::pack_tests::table::Table;
-use crate::bounds::{Outcome, shipped, tier, try_pack};
+use crate::bounds::{Outcome, run_pack_tests, shipped, tier};
 
 #[test]
 fn every_pack_decides_as_its_table_says() {
@@ -10,7 +10,7 @@ fn every_pack_decides_as_its_table_says() {
     for shipped in shipped() {
         let table = shipped.table().unwrap();
         assert_eq!(tier(&table.tier).unwrap(), shipped.pack.tier());
-        let trial = try_pack(&shipped.pack, &table).unwrap();
+        let trial = run_pack_tests(&shipped.pack, &table).unwrap();
         let failed: Vec<&Outcome> = trial.outcomes.iter().filter(|outcome| !outcome.passed()).collect();
         assert!(failed.is_empty(), "`{}`: {failed:#?}", trial.pack);
         assert_eq!(trial.untried, Vec::<String>::new(), "`{}`", trial.pack);
@@ -44,7 +44,7 @@ fn every_policy_says_what_it_is_and_where_it_comes_from() {
 fn every_category_of_article_9_needs_an_explicit_yes() {
     let (bounds, vocabulary) = (default_bounds(), default_vocabulary());
     for category in vocabulary.categories() {
-        let case = Circumstances { category: category.id.clone(), ..consented() };
+        let case = CedarRequest { category: category.id.clone(), ..consented() };
         let expected = match category.id.as_str() {
             "criminal" => "gdpr/art-10-offences",
             _ if category.special => "gdpr/art-9-explicit-consent",
@@ -52,15 +52,15 @@ fn every_category_of_article_9_needs_an_explicit_yes() {
         };
         assert_eq!(outcome(&bounds, &case), expected, "{}", category.id);
         if category.id != "criminal" {
-            assert_eq!(outcome(&bounds, &Circumstances { explicit: true, ..case }), "allow");
+            assert_eq!(outcome(&bounds, &CedarRequest { explicit: true, ..case }), "allow");
         }
     }
 }
 
-fn tried(cases: &str) -> Result<crate::bounds::Trial, String> {
+fn tried(cases: &str) -> Result<crate::bounds::PackTestRun, String> {
     let table: Table = serde_json::from_str(cases).map_err(|error| error.to_string())?;
     let text = "@id(\"no\") forbid (principal, action, resource in Category::\"work\");";
-    try_pack(&pack(Tier::Public, "mine", text), &table).map_err(|error| error.to_string())
+    run_pack_tests(&pack(Tier::Public, "mine", text), &table).map_err(|error| error.to_string())
 }
 
 #[test]

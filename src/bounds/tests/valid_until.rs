@@ -1,8 +1,8 @@
 //! What passing time, and what is written about grants, change of a decision.
 
-use crate::bounds::steady_until_ms;
 use crate::bounds::tests::against_models::{WORDS, some_case};
 use crate::bounds::tests::*;
+use crate::bounds::valid_until_ms;
 use crate::domain::event::{Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Recorded};
 use crate::domain::histories::{NOW_MS, event_id, histories, recorded};
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ proptest! {
             events.push(recorded(events.len() as u64, NOW_MS, Event::PersonalBoundsSet(own)));
         }
         let state = SubjectState::fold(&events);
-        let until_ms = steady_until_ms(&state, now_ms);
+        let until_ms = valid_until_ms(&state, now_ms);
         prop_assert!(until_ms > now_ms);
         let last_ms = until_ms.saturating_sub(1).min(now_ms + 2 * DAY_MS);
         let then_ms = now_ms + ((last_ms - now_ms) as f64 * share) as u64;
@@ -80,7 +80,7 @@ fn it_is_the_moment_at_which_something_ends() {
     for _ in 0..400 {
         let events = histories().new_tree(&mut runner).unwrap().current();
         let state = SubjectState::fold(&events);
-        let until_ms = steady_until_ms(&state, NOW_MS);
+        let until_ms = valid_until_ms(&state, NOW_MS);
         let at = |now_ms| AGES.decide(&state, &WORDS, &Case { now_ms, ..memory(&[], &[]) });
         until.push(until_ms < u64::MAX && at(until_ms - 1) != at(until_ms));
     }

@@ -5,7 +5,7 @@ use super::machine::{FaultyCustody, Stores};
 use sayso::app::{App, ReportSettings, Restored, RightsSettings, Settings, TierKeys, UseLimits};
 use sayso::clock::{Clock, ClockLimits, LedgerClock};
 use sayso::domain::attribute::InferenceTerms;
-use sayso::domain::recorder_usage::FactLimits;
+use sayso::domain::recorder_usage::AttributeLimits;
 use sayso::domain::request::Jurisdiction;
 use sayso::ledger::{LedgerOptions, LogKeys, Turns};
 use sayso::store::faulty::{Fault, Power};
@@ -185,7 +185,7 @@ impl World {
                 revocations_at_once_max: 1,
             },
             inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
-            facts: FactLimits::default(),
+            facts: AttributeLimits::default(),
             report: ReportSettings {
                 differences_allowed: false,
                 k_min: 10,

@@ -1,8 +1,8 @@
 //! The request that a package answers: completed once the whole of it was handed over.
 
 use crate::app::error::AppError;
-use crate::app::log::append::{Begin, Pace};
-use crate::app::log::stream::Lane;
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::stream::SubjectStream;
 use crate::app::rights::export_subject::{Export, PackageChunk, WAITING_MAX};
 use crate::app::{App, Caller, WriteOptions};
 use crate::domain::ids::EventId;
@@ -23,8 +23,8 @@ fn answers(kind: Kind) -> RequestKind {
 ///
 /// # Errors
 /// It is not.
-pub(crate) fn check(lane: &Lane, kind: Kind, request: &EventId) -> Result<(), AppError> {
-    let now = lane.read();
+pub(crate) fn check(stream: &SubjectStream, kind: Kind, request: &EventId) -> Result<(), AppError> {
+    let now = stream.read();
     let record = now.state.rights.requests.get(request).ok_or(AppError::NotFound("request"))?;
     if record.kind != answers(kind) {
         let problem = "must be of the package's kind: of an access request, or of one for portability";
@@ -50,7 +50,7 @@ impl Export {
         if sender.reserve_many(WAITING_MAX).await.is_err() {
             return Ok(());
         }
-        self.app.complete_request(&self.caller, &self.lane, request).await
+        self.app.complete_request(&self.caller, &self.stream, request).await
     }
 }
 
@@ -58,18 +58,19 @@ impl App {
     async fn complete_request(
         self: &Arc<Self>,
         caller: &Caller,
-        lane: &Arc<Lane>,
+        stream: &Arc<SubjectStream>,
         request: &EventId,
     ) -> Result<(), AppError> {
         let options = WriteOptions::default();
         let about_ms = self.about(&options)?;
-        let begun = self.begin_in(Arc::clone(lane), caller, &options, about_ms, Pace::Shared).await?;
-        let Begin::Turn(turn) = begun else { return Ok(()) };
-        let record = turn.lane.read().state.rights.requests.get(request).cloned();
+        let begun =
+            self.begin_in(Arc::clone(stream), caller, &options, about_ms, Timestamping::Shared).await?;
+        let Begun::Append(append) = begun else { return Ok(()) };
+        let record = append.stream.read().state.rights.requests.get(request).cloned();
         // Decided meanwhile by somebody: that stands.
         let Some(record) = record.filter(RequestRecord::is_due) else { return Ok(()) };
-        let planned =
+        let pending_events =
             vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, String::new())];
-        self.commit(turn, planned).await.map(|_| ())
+        self.commit(append, pending_events).await.map(|_| ())
     }
 }

@@ -11,13 +11,13 @@ mod survey;
 
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::evaluate_use::{UseCase, decide};
-use crate::app::log::append::{Begin, Pace};
-use crate::app::log::stream::{Lane, open};
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::stream::{SubjectStream, open};
 use crate::app::{App, Caller, Rules, WriteOptions};
 use crate::audit;
 use crate::domain::event::{AccessProvided, Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::{HeldAttribute, SubjectState};
+use crate::domain::profile::{CurrentAttribute, SubjectState};
 use crate::domain::wording;
 use crate::package::{self, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
 use crate::vault::VaultError;
@@ -48,7 +48,7 @@ pub struct PackageChunk {
 /// One export under way, on what stood when it began.
 struct Export {
     app: Arc<App>,
-    lane: Arc<Lane>,
+    stream: Arc<SubjectStream>,
     kind: Kind,
     subject: SubjectId,
     state: SubjectState,
@@ -77,14 +77,14 @@ impl App {
         kind: Kind,
         request: Option<EventId>,
     ) -> Result<mpsc::Receiver<Result<PackageChunk, AppError>>, AppError> {
-        let lane = self.note_access(caller, subject, kind, request).await.map_err(|error| match error {
+        let stream = self.note_access(caller, subject, kind, request).await.map_err(|error| match error {
             AppError::Erased => AppError::NotFound("subject"),
             error => error,
         })?;
-        let state = lane.read().state.clone();
+        let state = stream.read().state.clone();
         let export = Export {
             app: Arc::clone(self),
-            lane,
+            stream,
             kind,
             subject: subject.clone(),
             state,
@@ -106,22 +106,22 @@ impl App {
         subject: &SubjectId,
         kind: Kind,
         request: Option<EventId>,
-    ) -> Result<Arc<Lane>, AppError> {
-        if let Some(lane) = self.lane(subject).await? {
-            self.write_down_before_reading(&lane).await;
+    ) -> Result<Arc<SubjectStream>, AppError> {
+        if let Some(stream) = self.stream(subject).await? {
+            self.write_down_before_reading(&stream).await;
         }
-        let begun = self.begin_known(caller, subject, &WriteOptions::default(), Pace::Shared).await?;
-        let Begin::Turn(turn) = begun else {
+        let begun = self.begin_known(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
+        let Begun::Append(append) = begun else {
             return Err(AppError::Internal(Cause::Inconsistent("a write without a key was replayed")));
         };
-        let lane = Arc::clone(&turn.lane);
-        let items = lane.read().state.version;
+        let stream = Arc::clone(&append.stream);
+        let items = stream.read().state.version;
         if items == 0 {
             // A handle without events: nothing is held.
             return Err(AppError::NotFound("subject"));
         }
         if let Some(request) = &request {
-            answer::check(&lane, kind, request)?;
+            answer::check(&stream, kind, request)?;
         }
         let kind = match kind {
             Kind::Access => PackageKind::Access,
@@ -129,9 +129,9 @@ impl App {
         };
         let request = request.map(|id| id.0.to_vec()).unwrap_or_default();
         let event = Event::AccessProvided(AccessProvided { request, kind: kind.into(), items });
-        let planned = vec![self.plan(event)];
-        self.commit(turn, planned).await?;
-        Ok(lane)
+        let pending_events = vec![self.plan(event)];
+        self.commit(append, pending_events).await?;
+        Ok(stream)
     }
 }
 
@@ -156,7 +156,7 @@ impl Export {
     fn as_told(&self, error: AppError) -> AppError {
         let destroyed =
             matches!(error, AppError::Erased | AppError::Internal(Cause::Vault(VaultError::Destroyed)));
-        if destroyed || self.lane.read().erased { AppError::Overtaken } else { error }
+        if destroyed || self.stream.read().erased { AppError::Overtaken } else { error }
     }
 
     /// Calls `each` with every event, oldest first; those recorded since the export began are not among them.
@@ -164,18 +164,18 @@ impl Export {
         let (store, end) = (self.app.store(), self.state.version);
         let mut next = 0;
         while next < end {
-            let places = store.read_subject(self.lane.keys.handle, next, READ_COUNT)?;
+            let places = store.read_subject(self.stream.keys.handle, next, READ_COUNT)?;
             if places.is_empty() {
                 break;
             }
             for (version, position) in places {
-                if self.lane.read().erased {
+                if self.stream.read().erased {
                     return Err(AppError::Overtaken);
                 }
                 if version >= end {
                     return Ok(());
                 }
-                each(&open(&self.lane.keys, store.read_entry(position)?)?)?;
+                each(&open(&self.stream.keys, store.read_entry(position)?)?)?;
                 self.done.fetch_add(1, Ordering::Relaxed);
                 next = version.saturating_add(1);
             }
@@ -201,7 +201,7 @@ impl Export {
         self.write_page(&mut zip, &survey)?;
         self.write_json(&mut zip, &survey)?;
         self.write_receipts(&mut zip, &survey)?;
-        if self.lane.read().erased {
+        if self.stream.read().erased {
             return Err(AppError::Overtaken);
         }
         zip.finish()?;
@@ -247,11 +247,11 @@ impl Export {
 
     fn write_receipts<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
         for record in self.state.consents.records() {
-            if self.lane.read().erased {
+            if self.stream.read().erased {
                 return Err(AppError::Overtaken);
             }
-            let (lane, rules) = (&self.lane, &self.rules);
-            let receipt = self.app.make_receipt(lane, rules, &self.state, &survey.asked, record)?;
+            let (stream, rules) = (&self.stream, &self.rules);
+            let receipt = self.app.make_receipt(stream, rules, &self.state, &survey.asked, record)?;
             let member = zip.begin(&records::receipt_path(&record.event_id))?;
             serde_json::to_writer_pretty(member, &receipt).map_err(std::io::Error::from)?;
         }
@@ -312,14 +312,14 @@ impl Export {
     }
 
     /// What is held and belongs into a package of this kind: inferences are not the person's to take along (Art. 20).
-    fn held(&self) -> impl Iterator<Item = &HeldAttribute> {
+    fn held(&self) -> impl Iterator<Item = &CurrentAttribute> {
         let all = self.kind == Kind::Access;
         let goes = move |provenance: Provenance| all || provenance != Provenance::Inferred;
         self.state
             .attributes
             .values()
             .map(AsRef::as_ref)
-            .filter(move |held: &&HeldAttribute| goes(held.attribute.provenance))
+            .filter(move |held: &&CurrentAttribute| goes(held.attribute.provenance))
     }
 
     fn attributes(&self, survey: &Survey, sink: &mut impl Sink) -> Result<(), AppError> {

@@ -10,7 +10,7 @@ use crate::domain::event::{
     Actor, Decision, Event, GrantIssued, GrantUsed, Reason, Recorded, Role, SignalKind,
 };
 use crate::domain::ids::{EventId, GrantId};
-use crate::domain::profile::{ActiveSignal, HeldAttribute};
+use crate::domain::profile::{ActiveSignal, CurrentAttribute};
 use crate::domain::wording;
 use crate::package::{
     Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
@@ -104,7 +104,7 @@ impl Export {
         let of = &self.state.description;
         Subject {
             id: self.subject.as_str().to_owned(),
-            pseudonym: self.lane.keys.handle.to_string(),
+            pseudonym: self.stream.keys.handle.to_string(),
             age_band: match of.age_band {
                 AgeBand::Child => Some("child"),
                 AgeBand::Teen => Some("teen"),
@@ -118,7 +118,7 @@ impl Export {
 
     pub(crate) fn attribute(
         &self,
-        held: &HeldAttribute,
+        held: &CurrentAttribute,
         may_be_used_for: Option<Vec<String>>,
     ) -> Result<Attribute, AppError> {
         let of = &held.attribute;
@@ -219,7 +219,7 @@ impl Export {
         let id = EventId::from_slice(&used.grant);
         let place = id.and_then(|id| survey.grant(&id).map(|position| (id, position)));
         let Some((id, position)) = place else { return Ok(None) };
-        let grant = open(&self.lane.keys, self.app.store().read_entry(position)?)?;
+        let grant = open(&self.stream.keys, self.app.store().read_entry(position)?)?;
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
         Ok(Some(Use {

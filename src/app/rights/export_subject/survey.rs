@@ -93,7 +93,8 @@ impl Survey {
 
     /// Purposes to decide on: those named, and what is below them.
     pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
-        let within = |id: &str| vocabulary.purpose_line(id).iter().any(|above| self.named.contains(*above));
+        let within =
+            |id: &str| vocabulary.purpose_ancestry(id).iter().any(|above| self.named.contains(*above));
         vocabulary
             .purposes()
             .filter(|purpose| within(&purpose.id))
