@@ -122,7 +122,7 @@ fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<Stri
 
 /// The key tree, where it opens; what is wrong with it otherwise.
 fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<KeyCheck> {
-    let store = match EmbeddedKeys::look(&layout.keys()) {
+    let store = match EmbeddedKeys::inspect(&layout.keys()) {
         Ok(store) => store,
         Err(error) => {
             beside.fault(None, format!("keys: {error}"));

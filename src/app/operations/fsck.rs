@@ -2,7 +2,7 @@
 //! whether each person's keys open what is there. Reads a data folder at rest, and changes nothing.
 
 use crate::store::StoreError;
-use crate::store::embedded::{LogFound, Seen, look};
+use crate::store::embedded::{LogFound, Seen, inspect};
 use crate::vault::KeyCheck;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{Entry, Handle, Header, key_id};
@@ -86,7 +86,7 @@ impl Examined {
 pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Examined, StoreError> {
     let mut check = Check::new(of);
     let known = check.kept.as_ref().map_or(0, |kept| kept.size);
-    let found = look(of.log, known, of.copies, |seen| {
+    let found = inspect(of.log, known, of.copies, |seen| {
         check.take(seen);
         progress(check.tree.size());
         Ok(())

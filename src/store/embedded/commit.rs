@@ -3,8 +3,8 @@
 use super::disk;
 use super::frame;
 use super::index::Clear;
-use super::log::{Running, Shared, Writer};
 use super::segment::Location;
+use super::shared::{Running, Shared, Writer};
 use crate::store::{CommitError, Frame, Head, StoreError};
 use sayso_proof::merkle::Hash;
 use std::sync::PoisonError;

@@ -1,10 +1,9 @@
 //! Destroying entries in place, and giving further index records back.
 
 use super::frame::State;
-use super::index::{self, Forgotten};
-use super::log::{Shared, Writer};
-use super::records::Span;
+use super::index::{self, Forgotten, Span};
 use super::segment::Location;
+use super::shared::{Shared, Writer};
 use crate::store::{IndexRecord, StoreError};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::merkle::Hash;
@@ -30,7 +29,7 @@ impl Shared {
         let list: Vec<u64> = positions.iter().copied().collect();
         // So that what is forgotten stands in one place. Nothing is added meanwhile.
         self.index.settle()?;
-        let going = self.look(&positions)?;
+        let going = self.read_present(&positions)?;
         let requests = self.requests(&going, &positions)?;
         let places: Vec<Location> =
             list.iter().map(|at| self.locations.get(*at)).collect::<Result<_, _>>()?;
@@ -43,13 +42,13 @@ impl Shared {
             let mut changed = self.index.remove(&entries, &requests)?;
             self.segments.discard(&places)?;
             self.forget(&mut writer, &going, &mut changed);
-            self.write_mark_again(&mut writer)?;
+            self.rewrite_watermark(&mut writer)?;
             self.intent.end()
         })
     }
 
     /// What of these entries is still there.
-    fn look(&self, positions: &BTreeSet<u64>) -> Result<Vec<Going>, StoreError> {
+    fn read_present(&self, positions: &BTreeSet<u64>) -> Result<Vec<Going>, StoreError> {
         let mut going = Vec::new();
         for position in positions {
             if let Some(bytes) = self.read_entry(*position)?.bytes {
@@ -129,7 +128,7 @@ impl Shared {
             changed.into_iter().for_each(|(position, sum)| writer.forget(position, 0, sum));
             self.index.flush()?;
             self.further.fetch_max(done_to.min(self.head().size), Ordering::AcqRel);
-            self.write_mark_again(&mut writer)
+            self.rewrite_watermark(&mut writer)
         })
     }
 }

@@ -29,7 +29,7 @@ impl<const N: usize> Flat<N> {
     }
 
     /// The file to be read alone; nothing where there is none.
-    pub fn look(path: &Path) -> Result<Option<Self>, StoreError> {
+    pub fn inspect(path: &Path) -> Result<Option<Self>, StoreError> {
         if !path.exists() {
             return Ok(None);
         }
@@ -104,9 +104,9 @@ impl Tree {
     }
 
     /// The files to be read alone; nothing where one is missing.
-    pub fn look(dir: &Path) -> Result<Option<Self>, StoreError> {
-        let look = |level: u8| Ok(Flat::look(&dir.join(format!("{level:02}")))?.map(|file| (level, file)));
-        let levels: Option<Vec<_>> = LEVELS.into_iter().map(look).collect::<Result<_, StoreError>>()?;
+    pub fn inspect(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let open = |level: u8| Ok(Flat::inspect(&dir.join(format!("{level:02}")))?.map(|file| (level, file)));
+        let levels: Option<Vec<_>> = LEVELS.into_iter().map(open).collect::<Result<_, StoreError>>()?;
         Ok(levels.map(|levels| Self { levels }))
     }
 

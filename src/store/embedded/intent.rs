@@ -18,7 +18,7 @@ impl Intent {
     }
 
     /// What was begun and not ended, without changing anything.
-    pub fn look(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    pub fn inspect(dir: &Path) -> Result<Vec<u64>, StoreError> {
         let path = dir.join("discarding");
         if !path.exists() {
             return Ok(Vec::new());

@@ -1,30 +1,29 @@
-//! The embedded engine: a segment log that is the truth, sled for everything that is looked up in it, key pages twice.
-//! Formats and recovery stand in `docs/storage.md`.
+//! The embedded engine: a log of segment files, an index over it in sled, and a mirrored store of key pages.
+//!
+//! The segments are the only source of truth of the log; everything beside them is rebuilt from them. `docs/storage.md`
+//! describes the formats and the recovery.
 
+mod background;
 mod commit;
-mod database;
 mod discard;
 mod disk;
 mod flat;
 mod frame;
 mod index;
+mod inspect;
 mod intent;
 mod keys;
-mod lists;
 mod log;
-mod look;
-mod mark;
-mod marker;
-mod pending;
-mod records;
 mod recovery;
-mod runs;
 mod scan;
 mod segment;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod watermark;
 
+pub use inspect::{LogFound, Seen, inspect};
 pub use keys::{EmbeddedKeys, Found as KeysFound};
-pub use log::{EmbeddedLog, Options};
-pub use look::{LogFound, Seen, look};
+pub use log::EmbeddedLog;
 pub use recovery::Recovery;
+pub use shared::Options;

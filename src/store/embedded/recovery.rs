@@ -4,10 +4,10 @@ use super::disk;
 use super::flat::Locations;
 use super::frame::{Parsed, Record, State};
 use super::index::{Clear, Index};
-use super::log::{Options, Shared};
-use super::mark::{Extent, Mark};
 use super::scan::{self, End, Walked};
 use super::segment::{Location, Segment, Tail};
+use super::shared::{Options, Shared};
+use super::watermark::{Extent, Watermark};
 use crate::store::{Head, StoreError};
 use sayso_proof::entry;
 use sayso_proof::merkle::Hash;
@@ -52,11 +52,11 @@ pub struct FoundIndex {
 ///
 /// After a clean end it is what it was. After any other it is read through: sled reuses room that it freed since the
 /// last mark, so that a power cut can take records that were durable at that mark.
-pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundIndex, StoreError> {
+pub fn open_index(dir: &Path, options: &Options, mark: &Watermark) -> Result<FoundIndex, StoreError> {
     let path = dir.join("index");
     let open = || Index::open(&path, options.index_cache_bytes, options.room_bytes);
     let mut entries = 0;
-    let mut look = || {
+    let mut check = || {
         let index = open()?;
         entries = index.entries()?;
         let good = match (mark.clean, mark.extent.size) {
@@ -71,7 +71,7 @@ pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundInd
             // From the beginning: sled reads for seconds before its records can be looked at.
             scope.spawn(|| Index::read_ahead(&path));
         }
-        look()
+        check()
     });
     match opened {
         Ok(Some(index)) => Ok(FoundIndex { index, state: IndexState { good: true, entries } }),
@@ -87,7 +87,7 @@ pub fn open_index(dir: &Path, options: &Options, mark: &Mark) -> Result<FoundInd
 }
 
 /// Walks what may have changed since the mark and brings everything up to the end of the log.
-pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, StoreError> {
+pub fn run(shared: &Shared, mark: Watermark, index: IndexState) -> Result<Recovery, StoreError> {
     let reaches = shared.tree.reaches(mark.flat) && shared.locations.capacity() >= mark.flat;
     let mut known = Known {
         flat: if reaches { mark.flat } else { 0 },
@@ -99,7 +99,7 @@ pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, S
     let (head, now) = loop {
         // Before anything changes: half a rebuilt file is none. What else is known stays, so that what is refused
         // now is refused again.
-        shared.mark_file.write(&Mark { flat: known.flat, indexed: index.good, ..mark })?;
+        shared.watermark_file.write(&Watermark { flat: known.flat, indexed: index.good, ..mark })?;
         let mut walk = Walk::begin(shared, &mark, known, durable, &mut recovery)?;
         walk.segments()?;
         let (head, now, flat_agrees) = walk.finish()?;
@@ -122,7 +122,7 @@ pub fn run(shared: &Shared, mark: Mark, index: IndexState) -> Result<Recovery, S
         let mut writer = shared.writer();
         writer.now = now;
         shared.sync_derived()?;
-        shared.write_mark(&mut writer, now, false)?;
+        shared.write_watermark(&mut writer, now, false)?;
     }
     let interrupted: Vec<u64> =
         shared.intent.pending()?.into_iter().filter(|position| *position < head.size).collect();
@@ -161,7 +161,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn begin(
         shared: &'a Shared,
-        mark: &Mark,
+        mark: &Watermark,
         known: Known,
         durable: u64,
         recovery: &'a mut Recovery,

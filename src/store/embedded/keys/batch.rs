@@ -31,7 +31,7 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Offset of the record.
-    pub at: u64,
+    pub offset: u64,
     /// Bytes of the whole record.
     pub length: u32,
 }
@@ -118,7 +118,7 @@ pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     let mut offset = ALIGN;
     for _ in 0..header.count {
         let Record { id, page, length } = record(bytes.get(offset..)?)?;
-        let place = Place { at: at.saturating_add(offset as u64), length: u32::try_from(length).ok()? };
+        let place = Place { offset: at.saturating_add(offset as u64), length: u32::try_from(length).ok()? };
         records.push((id.to_vec(), page.map(|_| place)));
         offset = offset.saturating_add(length);
     }
@@ -170,7 +170,7 @@ mod tests {
         for ((id, page), (found, place)) in changes.iter().zip(&batch.records) {
             assert_eq!(id, found);
             let lies = place.map(|place| {
-                let from = usize::try_from(place.at - 640).unwrap();
+                let from = usize::try_from(place.offset - 640).unwrap();
                 page_of(&bytes[from..from + place.length as usize], id).unwrap().to_vec()
             });
             assert_eq!(lies, *page);

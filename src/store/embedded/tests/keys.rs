@@ -67,7 +67,7 @@ fn no_flipped_byte_of_a_copy_takes_a_page() {
         for at in 0..(end + 2 * ALIGN).min(whole.len()) {
             let rotten = killed(dir.path());
             change(&rotten.path().join(copy), |bytes| bytes[at] ^= 0x41);
-            let keys = EmbeddedKeys::look(rotten.path()).unwrap();
+            let keys = EmbeddedKeys::inspect(rotten.path()).unwrap();
             assert_eq!(all(&keys), pages, "byte {at} of {copy}, looked at");
             let found = keys.found();
             assert!(
@@ -112,7 +112,7 @@ fn a_lost_copy_is_made_again() {
         let (pages, end) = filled(dir.path());
         let whole = fs::read(dir.path().join(copy)).unwrap();
         fs::remove_file(dir.path().join(copy)).unwrap();
-        assert_eq!(all(&EmbeddedKeys::look(dir.path()).unwrap()), pages);
+        assert_eq!(all(&EmbeddedKeys::inspect(dir.path()).unwrap()), pages);
         assert!(!dir.path().join(copy).exists(), "looking changes nothing");
         assert_eq!(all(&EmbeddedKeys::open(dir.path()).unwrap()), pages);
         assert_eq!(fs::read(dir.path().join(copy)).unwrap()[..end], whole[..end]);

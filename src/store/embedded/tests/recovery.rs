@@ -3,8 +3,8 @@
 use super::{change, copy_all, killed, open, scratch, segment, small, unmarked};
 use crate::store::contract::{Source, assert_holds, assert_same, commit, commit_each, restore_further};
 use crate::store::embedded::frame::ALIGN;
-use crate::store::embedded::log::Running;
-use crate::store::embedded::{EmbeddedLog, Options, look};
+use crate::store::embedded::shared::Running;
+use crate::store::embedded::{EmbeddedLog, Options, inspect};
 use crate::store::memory::MemoryLog;
 use crate::store::{CommitError, Frame, LogStore, StoreError};
 use std::fs;
@@ -412,7 +412,7 @@ fn an_index_ahead_of_its_mark_is_nothing_to_rebuild() {
     log.shared.index.settle().unwrap();
     log.shared.index.flush().unwrap();
     let (left, copies) = (killed(dir.path()), scratch());
-    let found = look(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
+    let found = inspect(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
     assert_eq!((found.size, found.rebuildable), (7, Vec::<String>::new()));
     // What the index says to be durable still counts: an end that is cut off below it is no torn write.
     change(&segment(left.path(), 0), |bytes| {
@@ -420,7 +420,7 @@ fn an_index_ahead_of_its_mark_is_nothing_to_rebuild() {
         bytes[written - 8] ^= 1;
     });
     let copies = scratch();
-    let found = look(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
+    let found = inspect(left.path(), 0, copies.path(), |_| Ok(())).unwrap();
     assert_eq!((found.torn, found.damaged.len()), (None, 1));
     EmbeddedLog::open(left.path(), unmarked()).map(|_| ()).unwrap_err();
 }

@@ -9,9 +9,9 @@ use super::flat::{Locations, Tree};
 use super::frame::{self, ALIGN, FrameHeader, Parsed, RecordHeader, State};
 use super::index::Index;
 use super::intent::Intent;
-use super::mark::{Mark, MarkFile};
 use super::scan::Window;
 use super::segment::{self, Location};
+use super::watermark::{Watermark, WatermarkFile};
 use crate::store::StoreError;
 use sayso_proof::entry;
 use sayso_proof::merkle::Hash;
@@ -62,14 +62,14 @@ pub struct LogFound {
 ///
 /// # Errors
 /// [`StoreError::Busy`] where a daemon has it open; something can't be read; or `each` fails.
-pub fn look(
+pub fn inspect(
     dir: &Path,
     known: u64,
     copies: &Path,
     mut each: impl FnMut(Seen<'_>) -> Result<(), StoreError>,
 ) -> Result<LogFound, StoreError> {
     let _lock = lock(dir)?;
-    let (mark, broken) = MarkFile::look(dir)?;
+    let (mark, broken) = WatermarkFile::inspect(dir)?;
     let mut found = LogFound::default();
     if broken > 0 {
         found.rebuildable.push(format!("log/mark: {broken} of its 2 slots"));
@@ -82,8 +82,8 @@ pub fn look(
         known: known.max(mark.extent.size).max(indexed),
         closed: mark.clean,
         flat_until: mark.flat,
-        locations: Locations::look(&dir.join("locations"))?,
-        tree: Tree::look(&dir.join("tree"))?,
+        locations: Locations::inspect(&dir.join("locations"))?,
+        tree: Tree::inspect(&dir.join("tree"))?,
         index,
         next: 0,
         found,
@@ -101,7 +101,7 @@ pub fn look(
     walk.damaged_to(walk.known)?;
     let mut found = walk.found;
     found.size = walk.next;
-    found.discarding = Intent::look(dir)?.len() as u64;
+    found.discarding = Intent::inspect(dir)?.len() as u64;
     Ok(found)
 }
 
@@ -130,7 +130,7 @@ fn copied_index(
     dir: &Path,
     copies: &Path,
     unnamed: &mut Vec<File>,
-    mark: &Mark,
+    mark: &Watermark,
     found: &mut LogFound,
 ) -> Result<(Option<(Index, u64)>, u64), StoreError> {
     let copied = copy_dir(&dir.join("index"), &copies.join("index"), unnamed);

@@ -1,8 +1,7 @@
 //! Behind the commits: brings index records into sled and writes marks, so that memory is bounded, recovery has a bounded
 //! way to go, and no commit waits for either.
 
-use super::log::{Running, Shared, Writer};
-use super::mark::{Extent, Mark};
+use super::shared::{Running, Shared};
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -10,14 +9,14 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 /// The thread that does it; ends when this is dropped.
-pub struct Marker {
+pub struct Background {
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     /// The number of entries at which the next mark is due.
     due_at: AtomicU64,
 }
 
-impl Marker {
+impl Background {
     /// Starts the thread.
     pub fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let (wake, woken) = sync_channel::<()>(1);
@@ -54,7 +53,7 @@ impl Marker {
     }
 }
 
-impl Drop for Marker {
+impl Drop for Background {
     fn drop(&mut self) {
         self.wake = None;
         if let Some(thread) = self.thread.take() {
@@ -86,7 +85,7 @@ impl Shared {
         if self.running() != Running::Yes {
             return;
         }
-        if let Err(error) = synced.and_then(|()| self.write_mark(&mut writer, extent, false)) {
+        if let Err(error) = synced.and_then(|()| self.write_watermark(&mut writer, extent, false)) {
             tracing::error!(%error, "the log stops: what can be rebuilt can't be made durable");
             self.set_running(Running::Stopped);
         }
@@ -103,31 +102,5 @@ impl Shared {
                 self.set_running(Running::Stopped);
             }
         }
-    }
-
-    /// Makes everything durable that can be rebuilt.
-    pub(super) fn sync_derived(&self) -> Result<(), StoreError> {
-        self.index.settle()?;
-        self.tree.sync()?;
-        self.locations.sync()?;
-        self.index.flush()
-    }
-
-    /// Says that everything that can be rebuilt is durable for these entries.
-    pub(super) fn write_mark(
-        &self,
-        writer: &mut Writer,
-        extent: Extent,
-        clean: bool,
-    ) -> Result<(), StoreError> {
-        let further = self.further.load(Ordering::Acquire).min(extent.size);
-        writer.marked = Mark { extent, flat: extent.size, further, indexed: true, clean };
-        self.mark_file.write(&writer.marked)
-    }
-
-    /// Says again what is durable, after something of it was taken away or given back.
-    pub(super) fn write_mark_again(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let extent = writer.marked.extent;
-        self.write_mark(writer, extent, false)
     }
 }

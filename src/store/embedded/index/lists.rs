@@ -1,8 +1,8 @@
 //! The further keys that were written with each entry, so that they are found when it is discarded: of consecutive positions
 //! together, for sled holds few large records better than many small ones.
 
-use super::database::Database;
 use super::records;
+use super::sled::Database;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -2,15 +2,23 @@
 //! write to memory; [`Index::settle`] brings what came since into sled. All of it is rebuilt from the segments where it
 //! lags, but for further records, which only their owner can give back.
 
-mod holds;
-mod pieces;
+mod batches;
+mod lists;
+mod pending;
+mod records;
+mod runs;
+mod sled;
+mod verify;
 
-use super::database::Database;
-use super::lists;
-use super::pending::{self, Generation, Pending};
-use super::records::{self, Chunk, DONE, Span};
-use super::runs::{self, Runs};
+pub use records::Span;
+
+use self::sled::Database;
+use crate::store::embedded::watermark::Extent;
 use crate::store::{IndexRecord, NewEntry, StoreError};
+use batches::Batches;
+use pending::{Generation, Pending};
+use records::{Chunk, DONE};
+use runs::Runs;
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;
@@ -46,6 +54,9 @@ impl<'a> From<&'a NewEntry> for Clear<'a> {
         Self { handle, version, idempotency, further: index }
     }
 }
+
+/// With more records waiting than this, bringing them into sled does not pause.
+const PAUSING_RECORDS_MAX: usize = 65_536;
 
 /// Chunks of a subject read at once.
 const CHUNKS_READ: usize = 16;
@@ -134,6 +145,12 @@ impl Index {
         self.pending.fresh_len()
     }
 
+    /// Whether every record of the entries in `extent` is there, as it was; forgets those of any entry behind it. Only
+    /// while nothing is pending.
+    pub fn holds(&self, extent: &Extent) -> Result<bool, StoreError> {
+        verify::holds(&self.database, extent)
+    }
+
     /// Brings into sled what was added until now. Not durable before [`Index::flush`]. Where there is no room, what is
     /// not in sled yet stays where it is and goes on being found.
     pub fn settle(&self) -> Result<(), StoreError> {
@@ -163,7 +180,8 @@ impl Index {
     }
 
     fn bring(&self, leaving: &Generation, rests: bool) -> Result<(), StoreError> {
-        let mut pieces = self.pieces_with_room(rests);
+        let may_pause = || rests && self.may_pause();
+        let mut batches = Batches::making_room(&self.database, &may_pause);
         let mut entries = leaving.subjects.iter().peekable();
         while let Some(((handle, version), position)) = entries.next() {
             let key = records::chunk_key(*handle, *version);
@@ -176,28 +194,32 @@ impl Index {
             while let Some(((_, version), position)) = entries.next_if(same) {
                 chunk.set(*version, Some(*position));
             }
-            pieces.change(key, chunk.encode())?;
+            batches.change(key, chunk.encode())?;
         }
         let mut lists = lists::Touched::of(&self.database);
         for (position, list) in &leaving.lists {
             lists.set(*position, Some(list.clone()))?;
         }
-        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
+        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
         // After the lists: whatever record is there can be found by its position.
         let mut runs = Runs::of(&self.database);
         for (key, value) in &leaving.others {
             if runs::is_run(key) {
                 runs.set(key, Some(value.clone()))?;
             } else {
-                pieces.change(key.clone(), Some(value.clone()))?;
+                batches.change(key.clone(), Some(value.clone()))?;
             }
         }
-        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
+        runs.changes().try_for_each(|family| batches.change_at_once(family))?;
         // Last: it says that all of them are there.
         if leaving.entries > 0 {
-            pieces.change(DONE.to_vec(), Some(leaving.entries.to_be_bytes().to_vec()))?;
+            batches.change(DONE.to_vec(), Some(leaving.entries.to_be_bytes().to_vec()))?;
         }
-        pieces.apply()
+        batches.apply()
+    }
+
+    fn may_pause(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed) == 0 && self.waiting() < PAUSING_RECORDS_MAX
     }
 
     fn chunk(&self, key: &[u8]) -> Result<Chunk, StoreError> {
@@ -206,7 +228,7 @@ impl Index {
 
     /// Gives further records back. Not durable yet. Only while nothing is pending.
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<Forgotten>, StoreError> {
-        let mut pieces = self.pieces();
+        let mut batches = Batches::new(&self.database);
         let mut changed = Vec::new();
         let mut lists = lists::Touched::of(&self.database);
         for (position, index) in records.iter().filter(|(_, index)| !index.is_empty()) {
@@ -216,7 +238,7 @@ impl Index {
             let taken_out = before.map_or(0, |before| lists::sum(*position, &before));
             changed.push((*position, taken_out.wrapping_sub(added)));
         }
-        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
+        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
         let mut runs = Runs::of(&self.database);
         for (position, index) in records {
             let mut taken_out = 0_u64;
@@ -227,8 +249,8 @@ impl Index {
             }
             changed.push((*position, taken_out));
         }
-        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
-        pieces.apply()?;
+        runs.changes().try_for_each(|family| batches.change_at_once(family))?;
+        batches.apply()?;
         Ok(changed)
     }
 
@@ -239,7 +261,7 @@ impl Index {
         entries: &[(u64, Header)],
         requests: &BTreeMap<Hash, Option<Span>>,
     ) -> Result<Vec<Forgotten>, StoreError> {
-        let mut pieces = self.pieces();
+        let mut batches = Batches::new(&self.database);
         let mut changed = Vec::new();
         let mut chunks: BTreeMap<Vec<u8>, Chunk> = BTreeMap::new();
         let mut lists = lists::Touched::of(&self.database);
@@ -266,11 +288,11 @@ impl Index {
             }
             changed.push((*position, taken_out));
         }
-        runs.changes().try_for_each(|family| pieces.change_at_once(family))?;
+        runs.changes().try_for_each(|family| batches.change_at_once(family))?;
         // Lists go last: while any record is there, it is found.
-        lists.changes().try_for_each(|(key, value)| pieces.change(key, value))?;
+        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
         for (key, chunk) in chunks {
-            pieces.change(key, chunk.encode())?;
+            batches.change(key, chunk.encode())?;
         }
         for (hash, left) in requests {
             let key = records::idempotency_key(hash);
@@ -279,9 +301,9 @@ impl Index {
             let added = value.as_ref().map_or(0, |value| records::sum(&key, value));
             let there = self.database.get(&key)?.map_or(0, |there| records::sum(&key, &there));
             changed.push((first, there.wrapping_sub(added)));
-            pieces.change(key, value)?;
+            batches.change(key, value)?;
         }
-        pieces.apply()?;
+        batches.apply()?;
         self.database.flush()?;
         Ok(changed)
     }

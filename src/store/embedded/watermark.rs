@@ -35,7 +35,7 @@ impl Extent {
 
 /// What is known to be durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct Watermark {
     /// So many entries were durable, and the index held every record of them.
     pub extent: Extent,
     /// Flat files are good up to this position.
@@ -48,7 +48,7 @@ pub struct Mark {
     pub clean: bool,
 }
 
-impl Mark {
+impl Watermark {
     fn encode(&self, turn: u64) -> Vec<u8> {
         let Extent { size, bytes, sum } = self.extent;
         let mut slot = MAGIC.to_vec();
@@ -77,35 +77,35 @@ impl Mark {
 
 /// Where the mark is kept: two slots that take turns, so that a torn write leaves the other. Written in place, so that
 /// it can't run out of room.
-pub struct MarkFile {
+pub struct WatermarkFile {
     file: File,
     turn: AtomicU64,
 }
 
-impl MarkFile {
+impl WatermarkFile {
     /// Opens or makes the file. The mark is as if nothing were known where none is whole.
-    pub fn open(dir: &Path) -> Result<(Self, Mark), StoreError> {
+    pub fn open(dir: &Path) -> Result<(Self, Watermark), StoreError> {
         let file = disk::open(&dir.join("mark"))?;
         disk::reserve(&file, disk::length(&file)?, 2 * SLOT, 1)?;
         let bytes = disk::read(&file, 0, 2 * SLOT as usize)?;
-        let slots = bytes.chunks(SLOT as usize).filter_map(Mark::decode);
+        let slots = bytes.chunks(SLOT as usize).filter_map(Watermark::decode);
         let (turn, mark) = slots.max_by_key(|(turn, _)| *turn).unwrap_or_default();
         Ok((Self { file, turn: AtomicU64::new(turn) }, mark))
     }
 
     /// The mark, and how many slots were written and are not whole, without changing anything.
-    pub fn look(dir: &Path) -> Result<(Mark, usize), StoreError> {
-        let Ok(file) = File::open(dir.join("mark")) else { return Ok((Mark::default(), 0)) };
+    pub fn inspect(dir: &Path) -> Result<(Watermark, usize), StoreError> {
+        let Ok(file) = File::open(dir.join("mark")) else { return Ok((Watermark::default(), 0)) };
         let bytes = disk::read(&file, 0, 2 * SLOT as usize)?;
         let written = bytes.chunks(SLOT as usize).filter(|slot| slot.iter().any(|byte| *byte != 0));
-        let slots: Vec<_> = written.map(Mark::decode).collect();
+        let slots: Vec<_> = written.map(Watermark::decode).collect();
         let broken = slots.iter().filter(|slot| slot.is_none()).count();
         let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
         Ok((newest.unwrap_or_default().1, broken))
     }
 
     /// Replaces the mark, durably. One at a time: under the writer's lock.
-    pub fn write(&self, mark: &Mark) -> Result<(), StoreError> {
+    pub fn write(&self, mark: &Watermark) -> Result<(), StoreError> {
         let turn = self.turn.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         disk::write(&self.file, turn % 2 * SLOT, &mark.encode(turn))?;
         disk::sync(&self.file)

@@ -5,8 +5,8 @@
 //! where it is appended to, and is divided in the middle otherwise; both halves are written at once. Where the record that it
 //! is named after is taken out, it is named after the next; an empty one is removed. The one before it takes the keys between.
 
-use super::database::Database;
 use super::records;
+use super::sled::Database;
 use crate::store::{IndexRecord, StoreError};
 use prost::encoding::{decode_varint, encode_varint};
 use std::collections::BTreeMap;

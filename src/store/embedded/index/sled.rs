@@ -1,6 +1,6 @@
 //! sled, as this store uses it: own settings, one tree a database, small batches, and a flush that is durable.
 
-use super::disk;
+use crate::store::embedded::disk;
 use crate::store::{IndexRecord, StoreError};
 use sled::{Batch, Db, Tree};
 use std::fs::File;

@@ -10,7 +10,6 @@
 //!
 //! Numbers are big-endian.
 
-use super::lists;
 use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -159,23 +158,6 @@ pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         bytes = rest;
     }
     keys
-}
-
-/// A part of the index: its first key, and the first beyond.
-pub type Part = (Vec<u8>, Option<Vec<u8>>);
-
-/// Every key there may be for so many entries, in parts that can be read side by side, the largest first: handles and hashes
-/// are random, positions dense.
-pub fn parts(entries: u64) -> Vec<Part> {
-    let mut starts = vec![Vec::new()];
-    for tag in *b"is" {
-        starts.extend((0..=u8::MAX).step_by(16).map(|byte| vec![tag, byte]));
-    }
-    let lists = (0..16).map(|part| lists::key(entries / 16 * part));
-    starts.extend([DONE.to_vec(), vec![FURTHER]].into_iter().chain(lists));
-    starts.sort();
-    let ends: Vec<Option<Vec<u8>>> = starts.iter().skip(1).cloned().map(Some).chain([None]).collect();
-    starts.into_iter().zip(ends).rev().collect()
 }
 
 /// Whether a record is a subject's chunk.
