@@ -1,4 +1,4 @@
-# The same targets that CI calls.
+# CI calls these targets.
 .PHONY: run test check bench bench-pieces bench-peers bench-scale demo fuzz reliability sbom outside
 
 run:
@@ -7,7 +7,7 @@ run:
 demo:
 	cargo run --release -- demo
 
-# Sets up whatever the tests need and runs all of them.
+# Installs what the tests need, and runs all checks and tests.
 test:
 	tests/setup.sh
 	cargo fmt --all --check
@@ -17,44 +17,47 @@ test:
 	cargo test --locked --workspace --no-fail-fast
 	tests/outside/run.sh
 
-# What can be checked without running anything.
+# Runs the checks that need no test run.
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
 	tests/advisories.sh
 
-# Against a daemon that runs: `make run` in another shell.
+# Measures a running daemon. Start one with `make run` in another shell.
 bench:
 	cargo run --release -- bench append
 	cargo run --release -- bench check
 
-# The pieces that an event passes, and a decision, each by itself.
+# Measures the steps that an event passes, and a decision, one at a time.
 bench-pieces:
 	cargo bench --locked --bench event --bench decide
 
-# The same work on PostgreSQL and UmaDB, in turn; the table goes into docs/performance.md. PEER_ROUNDS and PEER_SECONDS say how long
+# Measures the same work on Sayso, PostgreSQL and UmaDB in turn, and writes the table in docs/performance.md.
+# PEER_ROUNDS and PEER_SECONDS set the number of rounds and the seconds for each measurement.
 PEER_ROUNDS ?= 3
 PEER_SECONDS ?= 5
 bench-peers:
 	bench/peers/setup.sh
 	bench/peers/run.py --rounds $(PEER_ROUNDS) --seconds $(PEER_SECONDS)
 
-# One ledger grown to EVENTS events; figures and curves go into docs/. Needs about 1.5 GB of disk a million.
+# Grows one ledger to EVENTS events and writes figures and curves to docs/. Needs about 1.5 GB of disk for
+# each million events.
 EVENTS ?= 1000000
 bench-scale:
 	cargo build --release --locked --bin sayso
 	bench/scale/run.py --events $(EVENTS)
 
-# Runs the tests behind the matrix, the simulation for ROUNDS seeds, and writes down what came of it.
+# Runs the tests of the matrix in docs/reliability.md, and the simulation for ROUNDS seeds, and writes the
+# results there.
 reliability:
 	tests/reliability.sh
 
-# CycloneDX, into target/sbom.
+# Writes CycloneDX bills of materials to target/sbom.
 sbom:
 	deploy/sbom.sh
 
-# The slower tools of others, against the release build; each names what it needs.
+# Runs slower third-party tools against the release build. Each script says what it needs.
 outside:
 	cargo build --locked --release --bin sayso
 	tests/outside/load.sh target/release/sayso
@@ -62,10 +65,11 @@ outside:
 	tests/outside/image.sh target/release/sayso
 	tests/outside/systemd.sh target/release/sayso
 
-# Every decoder for FUZZ_SECONDS, or FUZZ_EXECUTIONS if those come first. With cargo-fuzz and a nightly toolchain guided by
-# coverage, else by mutation alone. Without a sanitizer: our crates have no unsafe code that one could find fault with.
-# What is found goes to target/fuzz-corpus; the corpus that is checked in stays small. Built first, all of them: sources may
-# change while they run.
+# Fuzzes every decoder for FUZZ_SECONDS or FUZZ_EXECUTIONS, whichever comes first. With cargo-fuzz and a
+# nightly toolchain the fuzzing is guided by coverage; otherwise it only mutates the corpus. No sanitizer is
+# used, because Sayso's crates have no unsafe code. New inputs go to target/fuzz-corpus, so the corpus in the
+# repository stays small. All targets are built before the first one runs, because sources may change during
+# the run.
 FUZZ_SECONDS ?= 60
 FUZZ_EXECUTIONS ?= 1000000
 FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile

@@ -1,4 +1,5 @@
-//! Compiles `proto/` without protoc. What `sayso-proof` already defines (events.proto) is taken from there.
+//! Compiles `proto/` without protoc. Types of events.proto come from `sayso-proof`, which already generates
+//! them.
 use std::error::Error;
 
 #[path = "build/limits.rs"]
@@ -14,11 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).open_files(&files)?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    // With the options of fields, which `prost_types` would leave out.
+    // Encoded by the compiler, because `prost_types` would drop the options of fields.
     std::fs::write(out.join("sayso.bin"), compiler.encode_file_descriptor_set())?;
     std::fs::write(out.join("limits.rs"), limits::source(&compiler.descriptor_pool(), PACKAGE)?)?;
 
-    // No code for the options themselves.
+    // The options themselves need no generated code.
     let mut set = compiler.file_descriptor_set();
     set.file.retain(|file| {
         !file.name().ends_with("/limits.proto") && !file.name().ends_with("/descriptor.proto")

@@ -1,15 +1,15 @@
-//! How long the decision takes: `cargo bench --bench decide`.
+//! Measures how long a decision takes: `cargo bench --bench decide`.
 //!
-//! Fifty attributes in ten categories, a consent, an explicit one for health, and a withdrawal, under what a new log
-//! begins with. *Warm*: outcomes of these classes are remembered. *Cold*: the bounds were compiled just now, so Cedar is
-//! asked about each class.
-#![allow(missing_docs, reason = "criterion's macros write functions without any")]
+//! The data subject has fifty attributes in ten categories, a consent, an explicit consent for health, and a
+//! withdrawal. The bounds are those of a new log. *Warm*: the outcomes of these classes are cached. *Cold*:
+//! the bounds were just compiled, so Cedar evaluates each class.
+#![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sayso::bounds::{Bounds, Case, Decision, defaults};
 use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::consent::Terms;
-use sayso::domain::event::{Actor, Decision as Said, Event, Recorded, Role};
+use sayso::domain::event::{Actor, Decision as ConsentDecision, Event, Recorded, Role};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
 use sayso::domain::vocabulary::{Vocabulary, default_vocabulary};
@@ -30,7 +30,7 @@ const CATEGORIES: [&str; 10] = [
 const ATTRIBUTES: u64 = 50;
 const NOW_MS: u64 = 2_000;
 
-fn fact(key: String, category: &str) -> Attribute {
+fn declared(key: String, category: &str) -> Attribute {
     Attribute {
         key,
         value: Secret::new("1".into()),
@@ -46,8 +46,8 @@ fn fact(key: String, category: &str) -> Attribute {
     }
 }
 
-fn said(decision: Said, purpose: &str, categories: &[&str], explicit: bool) -> Event {
-    let categories = categories.iter().map(|word| (*word).to_owned()).collect();
+fn consent(decision: ConsentDecision, purpose: &str, categories: &[&str], explicit: bool) -> Event {
+    let categories = categories.iter().map(|category| (*category).to_owned()).collect();
     let terms = Terms { purposes: vec![purpose.into()], categories, explicit, ..Terms::default() };
     Event::Consent { decision, terms }
 }
@@ -66,21 +66,21 @@ fn recorded(number: u64, event: Event) -> Recorded {
     }
 }
 
-fn person() -> SubjectState {
-    let facts = (0..ATTRIBUTES).zip(CATEGORIES.iter().cycle());
-    let mut events: Vec<Event> = facts
-        .map(|(number, category)| Event::AttributeRecorded(fact(format!("key-{number}"), category)))
+fn subject_state() -> SubjectState {
+    let attributes = (0..ATTRIBUTES).zip(CATEGORIES.iter().cycle());
+    let mut events: Vec<Event> = attributes
+        .map(|(number, category)| Event::AttributeRecorded(declared(format!("key-{number}"), category)))
         .collect();
-    events.push(said(Said::Given, "personalization", &[], false));
-    events.push(said(Said::Given, "memory", &["health"], true));
-    events.push(said(Said::Withdrawn, "memory", &["family"], false));
+    events.push(consent(ConsentDecision::Given, "personalization", &[], false));
+    events.push(consent(ConsentDecision::Given, "memory", &["health"], true));
+    events.push(consent(ConsentDecision::Withdrawn, "memory", &["family"], false));
     let events: Vec<Recorded> = (0..).zip(events).map(|(number, event)| recorded(number, event)).collect();
     SubjectState::fold(&events)
 }
 
 fn compiled(vocabulary: &Vocabulary) -> Bounds {
     let packs: Vec<_> = (10..).zip(defaults()).collect();
-    Bounds::compile(&packs, vocabulary).expect("the packs that come with Sayso compile: a test says so")
+    Bounds::compile(&packs, vocabulary).expect("a test compiles the packs that come with Sayso")
 }
 
 fn decide(bounds: &Bounds, state: &SubjectState, vocabulary: &Vocabulary) -> Decision {
@@ -93,37 +93,37 @@ fn decide(bounds: &Bounds, state: &SubjectState, vocabulary: &Vocabulary) -> Dec
         now_ms: NOW_MS,
     };
     let decision = bounds.decide(state, vocabulary, &case);
-    // What is measured is the decision that is meant: all but family, which was withdrawn.
+    // Everything is allowed but family, for which consent was withdrawn.
     assert_eq!((decision.allowed.len(), decision.withheld.len()), (45, 1));
     decision
 }
 
-fn deciding(criterion: &mut Criterion) {
-    let (state, vocabulary) = (person(), default_vocabulary());
+fn decisions(criterion: &mut Criterion) {
+    let (state, vocabulary) = (subject_state(), default_vocabulary());
     let bounds = compiled(&vocabulary);
     let mut group = criterion.benchmark_group("decide 50 attributes in 10 classes");
     group.bench_function("warm", |timed| timed.iter(|| decide(&bounds, &state, &vocabulary)));
     group.sample_size(30);
     group.bench_function("cold", |timed| {
-        // The bounds are handed back, so that dropping them is not part of what is measured.
-        let decided = |bounds: Bounds| (decide(&bounds, &state, &vocabulary), bounds);
-        timed.iter_batched(|| compiled(&vocabulary), decided, BatchSize::PerIteration);
+        // The bounds are returned, so that the measurement does not include dropping them.
+        let decide_once = |bounds: Bounds| (decide(&bounds, &state, &vocabulary), bounds);
+        timed.iter_batched(|| compiled(&vocabulary), decide_once, BatchSize::PerIteration);
     });
-    group.bench_function("compile the default packs, their texts known", |timed| {
+    group.bench_function("compile the default packs, texts cached", |timed| {
         timed.iter(|| compiled(&vocabulary))
     });
     group.finish();
 }
 
-fn at_the_door(criterion: &mut Criterion) {
-    let (state, vocabulary) = (person(), default_vocabulary());
+fn recording(criterion: &mut Criterion) {
+    let (state, vocabulary) = (subject_state(), default_vocabulary());
     let bounds = compiled(&vocabulary);
-    let attribute = fact("new".into(), "interest");
+    let attribute = declared("new".into(), "interest");
     let recorder = Actor { role: Role::Service.into(), name: "tutor".into() };
     criterion.bench_function("decide a recording, warm", |timed| {
         timed.iter(|| bounds.decide_recording(&state, &vocabulary, &attribute, &recorder, NOW_MS));
     });
 }
 
-criterion_group!(benches, deciding, at_the_door);
+criterion_group!(benches, decisions, recording);
 criterion_main!(benches);

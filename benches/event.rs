@@ -1,10 +1,10 @@
-//! What an event costs on its way into the log and back, piece by piece: `cargo bench --bench event`.
+//! Measures each step that an event takes into the log and back: `cargo bench --bench event`.
 //!
-//! One event as the other benches have it: an inference with a value of 450 bytes.
+//! The event is the one that `sayso bench` records: an inference with a value of 450 bytes.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
-    reason = "Criterion's macros; a bench that can't set up should stop"
+    reason = "Criterion's macros generate undocumented functions; a bench that can't set up should stop"
 )]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -108,20 +108,22 @@ fn sign(criterion: &mut Criterion) {
     let payload = entry::seal(&header(1), &body(1), &key).unwrap();
     let bytes = entry_of(1, &key, &log_key);
     let mut group = criterion.benchmark_group("sign");
-    let copy = || payload.clone();
+    let payload_copy = || payload.clone();
     group.bench_function("sign", |bencher| {
-        let swift = LogKey::from_seed(&[2; 32]);
-        let sign = |payload| entry::sign(payload, ORIGIN, &swift).unwrap();
-        bencher.iter_batched(copy, sign, BatchSize::SmallInput);
+        let aws_lc_key = LogKey::from_seed(&[2; 32]);
+        let sign = |payload| entry::sign(payload, ORIGIN, &aws_lc_key).unwrap();
+        bencher.iter_batched(payload_copy, sign, BatchSize::SmallInput);
     });
     group.bench_function("sign with dalek", |bencher| {
         let sign = |payload| entry::sign(payload, ORIGIN, &log_key).unwrap();
-        bencher.iter_batched(copy, sign, BatchSize::SmallInput);
+        bencher.iter_batched(payload_copy, sign, BatchSize::SmallInput);
     });
     group.bench_function("parse", |bencher| bencher.iter(|| Entry::parse(black_box(&bytes)).unwrap()));
     let verifying = log_key.verifying_key();
     let parsed = Entry::parse(&bytes).unwrap();
-    group.bench_function("verify alone", |bencher| bencher.iter(|| parsed.verify(&verifying).unwrap()));
+    group.bench_function("verify one signature", |bencher| {
+        bencher.iter(|| parsed.verify(&verifying).unwrap())
+    });
     group.finish();
 }
 
@@ -130,9 +132,9 @@ fn leaf_and_tree(criterion: &mut Criterion) {
     let bytes = entry_of(1, &key, &SigningKey::from_bytes(&[2; 32]));
     let mut group = criterion.benchmark_group("tree");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
-    group.bench_function("leaf", |bencher| bencher.iter(|| merkle::leaf_hash(black_box(&bytes))));
+    group.bench_function("hash a leaf", |bencher| bencher.iter(|| merkle::leaf_hash(black_box(&bytes))));
     group.throughput(Throughput::Elements(1_024));
-    group.bench_function("1,024 leaves and a root", |bencher| {
+    group.bench_function("append 1,024 leaves, compute the root", |bencher| {
         let leaf = merkle::leaf_hash(&bytes);
         bencher.iter(|| {
             let mut tree = Frontier::new();
@@ -155,7 +157,7 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn codec_there_and_back(criterion: &mut Criterion) {
+fn encode_and_decode(criterion: &mut Criterion) {
     let (draft, bytes) = (draft(1), body(1).encode_to_vec());
     let mut group = criterion.benchmark_group("codec");
     group.bench_function("encode", |bencher| {
@@ -170,5 +172,5 @@ fn codec_there_and_back(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, seal, sign, leaf_and_tree, fold, codec_there_and_back);
-criterion_main!(pieces);
+criterion_group!(steps, seal, sign, leaf_and_tree, fold, encode_and_decode);
+criterion_main!(steps);

@@ -1,31 +1,37 @@
-//! Rust source for `src/api/access/message_limits.rs`: the limits of every message that a request can reach, from the options of its
-//! fields. A text, bytes or repeated field without one fails the build.
+//! Generates Rust source for `src/api/access/message_limits.rs`: the limits of every message that a request
+//! can contain, from the `limit` options of its fields. A string, bytes or repeated field without a limit
+//! fails the build.
 use protox::prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Bytes around a field on the wire: its tag and its length.
+/// Bytes around a field on the wire, for its tag and its length.
 const FRAMING_BYTES: u64 = 10;
-/// Room in a message for fields that this build does not know.
+/// Bytes in a message for fields that this build does not know.
 const UNKNOWN_BYTES: u64 = 256;
-/// As in `src/api/access/message_limits.rs`, which counts in arrays of that length.
+/// Fields with a limit in one message. `src/api/access/message_limits.rs` counts in arrays of this length.
 const FIELDS_MAX: usize = 16;
 
-/// A message that was written down: the name of its static and its largest size, bytes.
-type Written = BTreeMap<String, Option<(String, u64)>>;
+/// The generated messages: by full name, the name of the static and the largest size in bytes. `None` while a
+/// message is being generated.
+type Generated = BTreeMap<String, Option<(String, u64)>>;
 
 struct Limits {
     option: ExtensionDescriptor,
-    written: Written,
+    generated: Generated,
     source: String,
-    without: Vec<String>,
+    /// Full names of fields that need a limit and have none.
+    unlimited: Vec<String>,
 }
 
-/// The whole source.
+/// Generates the whole source.
+///
+/// # Errors
+/// A field has no limit, or a message has a form that the limits do not support.
 pub fn source(pool: &DescriptorPool, package: &str) -> Result<String, Box<dyn std::error::Error>> {
     let option = pool.get_extension_by_name(&format!("{package}.limit")).ok_or("no option `limit`")?;
-    let (written, source, without) = (BTreeMap::new(), String::new(), Vec::new());
-    let mut limits = Limits { option, written, source, without };
+    let (generated, source, unlimited) = (BTreeMap::new(), String::new(), Vec::new());
+    let mut limits = Limits { option, generated, source, unlimited };
     let mut methods = Vec::new();
     for service in pool.services().filter(|service| service.package_name() == package) {
         for method in service.methods() {
@@ -33,12 +39,14 @@ pub fn source(pool: &DescriptorPool, package: &str) -> Result<String, Box<dyn st
             methods.push((format!("{}/{}", service.name(), method.name()), shape));
         }
     }
-    if !limits.without.is_empty() {
-        let fields = limits.without.join(", ");
-        return Err(format!("without a limit (`[(limit) = {{...}}]`, limits.proto): {fields}").into());
+    if !limits.unlimited.is_empty() {
+        let fields = limits.unlimited.join(", ");
+        return Err(
+            format!("fields without a limit: {fields}; add `[(limit) = {{...}}]` (limits.proto)").into()
+        );
     }
     let mut source = limits.source;
-    writeln!(source, "/// What a request of each method may hold.")?;
+    writeln!(source, "/// The limits of each method's request.")?;
     writeln!(source, "static METHODS: &[(&str, &Shape)] = &[")?;
     for (method, shape) in methods {
         writeln!(source, "    ({method:?}, &{shape}),")?;
@@ -49,14 +57,14 @@ pub fn source(pool: &DescriptorPool, package: &str) -> Result<String, Box<dyn st
 
 impl Limits {
     fn message(&mut self, of: &MessageDescriptor) -> Result<(String, u64), Box<dyn std::error::Error>> {
-        match self.written.get(of.full_name()) {
-            Some(Some(written)) => return Ok(written.clone()),
+        match self.generated.get(of.full_name()) {
+            Some(Some(generated)) => return Ok(generated.clone()),
             Some(None) => {
-                return Err(format!("{}: a request that holds itself has no size", of.full_name()).into());
+                return Err(format!("{}: a request message must not contain itself", of.full_name()).into());
             }
             None => {}
         }
-        self.written.insert(of.full_name().to_owned(), None);
+        self.generated.insert(of.full_name().to_owned(), None);
         let (mut fields, mut bytes_max) = (String::new(), UNKNOWN_BYTES);
         let mut count = 0;
         for field in of.fields() {
@@ -66,7 +74,9 @@ impl Limits {
             bytes_max = bytes_max.saturating_add(most);
         }
         if count > FIELDS_MAX {
-            return Err(format!("{}: more than {FIELDS_MAX} fields with limits", of.full_name()).into());
+            return Err(
+                format!("{}: must have at most {FIELDS_MAX} fields with limits", of.full_name()).into()
+            );
         }
         let name = of.full_name().replace('.', "_").to_uppercase();
         let bytes = u32::try_from(bytes_max).unwrap_or(u32::MAX);
@@ -74,31 +84,31 @@ impl Limits {
             self.source,
             "static {name}: Shape = Shape {{ bytes_max: {bytes}, fields: &[\n{fields}] }};"
         )?;
-        let written = (name, bytes_max);
-        self.written.insert(of.full_name().to_owned(), Some(written.clone()));
-        Ok(written)
+        let generated = (name, bytes_max);
+        self.generated.insert(of.full_name().to_owned(), Some(generated.clone()));
+        Ok(generated)
     }
 
-    /// A line of the table, empty for a number, and how many bytes it may have on the wire.
+    /// A line of the table, empty for a number, and the largest size of the field on the wire in bytes.
     fn field(&mut self, field: &FieldDescriptor) -> Result<(String, u64), Box<dyn std::error::Error>> {
         let limit = field.options().get_extension(&self.option).into_owned();
-        let said = |name: &str| {
+        let option = |name: &str| {
             let value = limit.as_message().and_then(|limit| limit.get_field_by_name(name)?.as_u32());
             u64::from(value.unwrap_or_default())
         };
-        let (bytes, count, total) = (said("bytes"), said("count"), said("total_bytes"));
+        let (bytes, count, total) = (option("bytes"), option("count"), option("total_bytes"));
         let is_text = matches!(field.kind(), Kind::String | Kind::Bytes);
         if (is_text && bytes == 0) || (field.is_list() && count == 0) {
-            self.without.push(field.full_name().to_owned());
+            self.unlimited.push(field.full_name().to_owned());
         }
         let (kind, each) = match field.kind() {
-            Kind::Message(_) if field.is_map() => return Err(teach(field, "a map")),
+            Kind::Message(_) if field.is_map() => return Err(unsupported(field, "maps")),
             Kind::Message(message) => {
                 let (shape, most) = self.message(&message)?;
                 (format!("Kind::Message(&{shape})"), most)
             }
             Kind::String | Kind::Bytes => (format!("Kind::Text({bytes})"), bytes),
-            _ if field.is_list() => return Err(teach(field, "numbers that repeat")),
+            _ if field.is_list() => return Err(unsupported(field, "repeated numbers")),
             _ => return Ok((String::new(), FRAMING_BYTES * 2)),
         };
         let count = if field.is_list() { count } else { 1 };
@@ -111,6 +121,10 @@ impl Limits {
     }
 }
 
-fn teach(field: &FieldDescriptor, what: &str) -> Box<dyn std::error::Error> {
-    format!("{}: `src/api/access/message_limits.rs` does not know {what}: teach it", field.full_name()).into()
+fn unsupported(field: &FieldDescriptor, what: &str) -> Box<dyn std::error::Error> {
+    format!(
+        "{}: {what} have no limits yet; add them to `src/api/access/message_limits.rs`",
+        field.full_name()
+    )
+    .into()
 }

@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# What the tests need besides a Rust toolchain: a C compiler, ext4 tools for the power cut, SoftHSM for root keys in a token, libfiu to
-# let flushes fail, libfaketime to let the clock jump, Python for the outside check, Prometheus, Node.js for buf and an OpenID provider, cargo-deny. Does nothing that is
-# done already.
+# Installs what the tests need besides a Rust toolchain:
+# - a C compiler, and cargo-deny
+# - ext4 tools to simulate a power cut
+# - SoftHSM for root keys in a token
+# - libfiu to make flushes fail
+# - libfaketime to make the clock jump
+# - Python for the checks in tests/outside
+# - Prometheus
+# - Node.js for buf and an OpenID provider
+# It skips what is already installed.
 set -euo pipefail
 
 packages=()
@@ -18,7 +25,7 @@ command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
-        echo "please install: ${packages[*]}" >&2
+        echo "these packages are missing; install them as root: ${packages[*]}" >&2
         exit 1
     fi
     apt-get update -qq
@@ -32,27 +39,28 @@ if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "cwt==3.3.0"
 fi
-# Packages and consent receipts.
+# For access packages and consent receipts.
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
 fi
-# A witness that nobody here wrote; it says that it needs a newer Python than it does.
+# An independent witness. It declares a newer Python than it really needs.
 if ! "$venv/bin/python" -c 'import aics_witness' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --ignore-requires-python "aics-witness==0.1.0" "aics-tlog==0.2.1"
 fi
 
-# Prometheus and promtool, unpacked beside the build: installing the package would start a server.
+# Prometheus and promtool, unpacked into target/. Installing the package would start a server.
 tools=target/tools
 if ! command -v prometheus >/dev/null && [ ! -x "$tools/usr/bin/prometheus" ]; then
     mkdir -p "$tools"
     [ "$(id -u)" -ne 0 ] || apt-get update -qq
     (cd "$tools" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb)
 fi
-# buf lints the API and tells what breaks callers; tests/outside/proto.sh says so where it is missing.
+# buf lints the API and finds changes that break callers. Without it, tests/outside/proto.sh checks nothing
+# and says so.
 if command -v npm >/dev/null && [ ! -x "$tools/node_modules/.bin/buf" ]; then
     npm install --silent --no-fund --no-audit --no-save --prefix "$tools" @bufbuild/buf@1.75.0
 fi
-# An OpenID provider that is not ours, whose tokens the daemon has to take.
+# An independent OpenID provider, whose tokens the daemon has to accept.
 node=target/outside-node
 if [ ! -d "$node/node_modules/oidc-provider" ]; then
     mkdir -p "$node"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Sayso, PostgreSQL and UmaDB on this machine, the same work in turn; medians into docs/performance.md.
+"""Measures the same work on Sayso, PostgreSQL and UmaDB in turn. Writes the medians to docs/performance.md.
 
-Each round measures every work on every system, one after the other, each server alone on the machine while it is
-measured. Rounds are kept in target/peers/rounds.jsonl and add up until --fresh. Standard library only.
+Each round measures every kind of work on every system. Only one server runs at a time. Rounds are stored in
+target/peers/rounds.jsonl and accumulate until --fresh. Uses the standard library only.
 """
 
 import argparse
@@ -30,7 +30,7 @@ VALUE_BYTES = 450
 SUBJECTS = 1000
 EVENTS_A_MESSAGE = 64
 
-# Work: how many in flight. `ingest` counts events, the others calls.
+# Kinds of work, each with the calls in flight. The rate of `ingest` counts events, that of the others calls.
 WORKS = [("append", 1), ("append", 16), ("append", 64), ("ingest", 4), ("read", 64)]
 SYSTEMS = ["sayso", "postgresql", "umadb"]
 
@@ -45,23 +45,23 @@ def wait_for(port, child, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if child.poll() is not None:
-            sys.exit(f"a server ended early: {child.args}")
+            sys.exit(f"the server exited early: {child.args}")
         with socket.socket() as caller:
             if caller.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    sys.exit(f"nobody listens on {port}: {child.args}")
+    sys.exit(f"the server does not listen on port {port} after {seconds} s: {child.args}")
 
 
 class Server:
-    """A server of this run, over a folder of its own."""
+    """A server of this round, with its own folder."""
 
     def __init__(self, folder):
         self.folder, self.port, self.child = folder, free_port(), None
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self):
         if self.child:
-            self.child.send_signal(how)
+            self.child.send_signal(signal.SIGINT)
             self.child.wait(timeout=60)
 
 
@@ -86,12 +86,12 @@ class Sayso(Server):
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
     def version(self):
-        said = subprocess.run([self.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
-        return said.strip()
+        version = subprocess.run([self.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True)
+        return version.stdout.strip()
 
 
 class UmaDB(Server):
-    """With the server's defaults, which are what its own documentation runs it with."""
+    """UmaDB with its default settings, as in its own documentation."""
 
     binary = TARGET / "bin" / "umadb"
     load = TARGET / "build" / "release" / "umadb-load"
@@ -108,22 +108,22 @@ class UmaDB(Server):
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
     def version(self):
-        said = subprocess.run([self.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
-        return said.strip()
+        version = subprocess.run([self.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True)
+        return version.stdout.strip()
 
 
 class PostgreSQL(Server):
-    """An audit table with pgbench's prepared statements, the payload sent as a parameter.
+    """An audit table, with pgbench's prepared statements and the payload as a parameter.
 
-    Memory and checkpoints as PostgreSQL's manual advises (19.4: a quarter of memory for shared_buffers; 30.5: longer
-    checkpoints); fsync, synchronous_commit and full_page_writes on, as they are by default.
+    Memory and checkpoints follow PostgreSQL's manual (19.4: a quarter of memory for shared_buffers; 30.5: longer
+    checkpoints). fsync, synchronous_commit and full_page_writes are on, as by default.
     """
 
     def __init__(self, folder):
         super().__init__(folder)
         self.bin = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-        # It refuses to run as root.
-        self.drop = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        # PostgreSQL refuses to run as root.
+        self.as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
     def settings(self):
         memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
@@ -143,23 +143,23 @@ class PostgreSQL(Server):
         }
 
     def start(self):
-        if self.drop:
+        if self.as_postgres:
             shutil.chown(self.folder, "postgres")
         data = self.folder / "data"
         initdb = [self.bin / "initdb", "-D", data, "-A", "trust", "-U", "bench", "-E", "UTF8", "--locale=C"]
-        subprocess.run(self.drop + initdb, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(self.as_postgres + initdb, check=True, stdout=subprocess.DEVNULL)
         command = [self.bin / "postgres", "-D", data]
         for name, value in self.settings().items():
             command += ["-c", f"{name}={value}"]
         self.child = subprocess.Popen(
-            self.drop + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
+            self.as_postgres + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
         )
         wait_for(self.port, self.child)
         self.sql((HERE / "postgresql" / "schema.sql").read_text())
 
-    def stop(self, how=signal.SIGINT):
+    def stop(self):
         stop = [self.bin / "pg_ctl", "-D", self.folder / "data", "-m", "fast", "-w", "stop"]
-        subprocess.run(self.drop + stop, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(self.as_postgres + stop, check=True, stdout=subprocess.DEVNULL)
         self.child.wait(timeout=60)
 
     def connection(self):
@@ -186,31 +186,31 @@ class PostgreSQL(Server):
         with tempfile.TemporaryDirectory() as folder:
             self.pgbench(script, in_flight, 1)
             calls_per_s = self.pgbench(script, in_flight, seconds, log=f"{folder}/log")
-            took = []
+            latencies = []
             for path in pathlib.Path(folder).iterdir():
-                took += [int(line.split()[2]) for line in path.read_text().splitlines()]
-        took.sort()
-        at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
+                latencies += [int(line.split()[2]) for line in path.read_text().splitlines()]
+        latencies.sort()
+        quantile = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))]
         events = calls_per_s * (EVENTS_A_MESSAGE if work == "ingest" else 1)
         return {
             "calls_per_s": round(calls_per_s),
             "events_per_s": round(events),
-            "p50_us": at(0.5),
-            "p99_us": at(0.99),
-            "p999_us": at(0.999),
-            "max_us": took[-1],
+            "p50_us": quantile(0.5),
+            "p99_us": quantile(0.99),
+            "p999_us": quantile(0.999),
+            "max_us": latencies[-1],
         }
 
     def version(self):
-        said = subprocess.run([self.bin / "postgres", "--version"], check=True, stdout=subprocess.PIPE, text=True)
-        return said.stdout.strip()
+        version = subprocess.run([self.bin / "postgres", "--version"], check=True, stdout=subprocess.PIPE, text=True)
+        return version.stdout.strip()
 
 
 KINDS = {"sayso": Sayso, "postgresql": PostgreSQL, "umadb": UmaDB}
 
 
 def run_round(number, seconds, works):
-    """Every work on every system; who begins changes from round to round."""
+    """Measures all work on all systems. The system that goes first changes from round to round."""
     order = SYSTEMS[number % 3:] + SYSTEMS[: number % 3]
     for system in order:
         with tempfile.TemporaryDirectory(prefix=f"peers-{system}-", dir=os.environ.get("TMPDIR")) as folder:
@@ -240,36 +240,36 @@ def machine():
 
 
 def table():
-    found = {}
+    measurements = {}
     versions = {}
     for line in ROUNDS.read_text().splitlines():
         measured = json.loads(line)
         key = (measured["system"], measured["work"], measured["in_flight"])
-        found.setdefault(key, []).append(measured)
+        measurements.setdefault(key, []).append(measured)
         versions[measured["system"]] = measured["version"]
-    median = lambda key, what: statistics.median(each[what] for each in found[key])
-    rounds = min(len(each) for each in found.values())
+    median = lambda key, what: statistics.median(measured[what] for measured in measurements[key])
+    rounds = min(len(of_key) for of_key in measurements.values())
     lines = [
         MARKS[0],
         "",
-        f"{', '.join(versions[system] for system in SYSTEMS)}; {machine()}. Medians of {rounds} rounds, in turn.",
+        f"{', '.join(versions[system] for system in SYSTEMS)}; {machine()}. Medians of {rounds} rounds.",
         "",
         "| work | Sayso | p99 | PostgreSQL | p99 | UmaDB | p99 | Sayso / PostgreSQL | Sayso / UmaDB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     names = {
-        "append": "append, one event a call",
-        "ingest": f"ingest, {EVENTS_A_MESSAGE} events a message",
+        "append": "append, one event per call",
+        "ingest": f"ingest, {EVENTS_A_MESSAGE} events per message",
         "read": "read ten events of a subject",
     }
     for work, in_flight in WORKS:
         keys = [(system, work, in_flight) for system in SYSTEMS]
-        if not all(key in found for key in keys):
+        if not all(key in measurements for key in keys):
             continue
         rates = [median(key, "events_per_s") for key in keys]
-        late = [median(key, "p99_us") / 1000 for key in keys]
+        p99s = [median(key, "p99_us") / 1000 for key in keys]
         cells = [f"{names[work]}, {in_flight} in flight"]
-        for rate, p99 in zip(rates, late):
+        for rate, p99 in zip(rates, p99s):
             cells += [f"{rate:,.0f}/s", f"{p99:.1f} ms"]
         cells += [f"{rates[0] / rates[1]:.2f}", f"{rates[0] / rates[2]:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
@@ -283,20 +283,20 @@ def write_page():
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--seconds", type=int, default=5, help="that each work is measured")
-    asked.add_argument("--fresh", action="store_true", help="forget the rounds of earlier calls")
-    asked.add_argument("--no-page", action="store_true", help="leave docs/performance.md as it is")
-    asked = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to add")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds for each measurement")
+    parser.add_argument("--fresh", action="store_true", help="delete the rounds of earlier runs first")
+    parser.add_argument("--no-page", action="store_true", help="print the table, do not write docs/performance.md")
+    arguments = parser.parse_args()
     TARGET.mkdir(parents=True, exist_ok=True)
-    if asked.fresh:
+    if arguments.fresh:
         ROUNDS.unlink(missing_ok=True)
     done = len(ROUNDS.read_text().splitlines()) // (len(WORKS) * len(SYSTEMS)) if ROUNDS.exists() else 0
-    for number in range(asked.rounds):
-        run_round(done + number, asked.seconds, WORKS)
+    for number in range(arguments.rounds):
+        run_round(done + number, arguments.seconds, WORKS)
     print(table())
-    if not asked.no_page:
+    if not arguments.no_page:
         write_page()
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the comparison needs: PostgreSQL 15 from Debian, UmaDB and the load on it from crates.io (pinned), Sayso's release
-# build. Does nothing that is done already.
+# Installs what the comparison needs: PostgreSQL 15 from Debian, UmaDB and its load generator from crates.io
+# (pinned), and a release build of Sayso. It skips what is already installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,7 +11,7 @@ command -v protoc >/dev/null || packages+=(protobuf-compiler)
 command -v runuser >/dev/null || packages+=(util-linux)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
-        echo "please install: ${packages[*]}" >&2
+        echo "these packages are missing; install them as root: ${packages[*]}" >&2
         exit 1
     fi
     apt-get update -qq

@@ -1,21 +1,21 @@
-"""Cost curves as one SVG: small charts over the number of events, logarithmic."""
+"""Draws the cost curves as one SVG: small charts over the number of events, on a logarithmic axis."""
 
 import math
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 320, 210, 58, 34, 12, 30
 INK, QUIET, LINES = "#1f2933", "#7b8794", ("#1f6feb", "#c2410c")
 
-# Title, unit, then each line's name and what it shows of a stage.
+# Title, unit, and the lines: each with its name and the value that it shows of a stage.
 CHARTS = [
     ("Append, 64 in flight", "events/s", [("", lambda stage: stage["append_per_s"])]),
-    ("Cold profile rebuilt, 10 events and more", "profiles/s", [("", lambda stage: stage["cold_rebuild_per_s"])]),
+    ("Cold profile rebuilt, 10 events or more", "profiles/s", [("", lambda stage: stage["cold_rebuild_per_s"])]),
     ("CheckGrant, 64 in flight", "calls/s", [("", lambda stage: stage["check_per_s"])]),
     ("Memory of the daemon", "MiB", [
         ("peak under load", lambda stage: stage["peak_rss_bytes"] / (1 << 20)),
         ("just started", lambda stage: stage["rss_started_bytes"] / (1 << 20)),
     ]),
-    ("Disk", "bytes an event", [
-        ("all", lambda stage: stage["disk"]["all"] / stage["events"]),
+    ("Disk", "bytes per event", [
+        ("total", lambda stage: stage["disk"]["all"] / stage["events"]),
         ("entries", lambda stage: stage["entry_bytes"] / stage["events"]),
     ]),
     ("Start-up", "seconds", [
@@ -26,7 +26,7 @@ CHARTS = [
 
 
 def nice(top):
-    """A round number not below."""
+    """The next round number that is not less than `top`."""
     step = 10 ** math.floor(math.log10(top)) if top > 0 else 1
     return next(step * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * factor >= top)
 
@@ -57,13 +57,13 @@ def chart(title, unit, lines, stages, x0, y0):
 
 
 def curves(stages):
-    """The whole picture."""
+    """Returns the whole picture."""
     columns = 3
     rows = -(-len(CHARTS) // columns)
     size = (columns * WIDTH + 20, rows * (HEIGHT + 16) + 10)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" font-family="system-ui, sans-serif" font-size="11">',
-        "<title>What a ledger costs as it grows, over its number of events</title>",
+        "<title>The cost of a ledger by its number of events</title>",
         f'<rect width="{size[0]}" height="{size[1]}" fill="#ffffff"/>',
     ]
     for number, (title, unit, lines) in enumerate(CHARTS):

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""One ledger, grown; what it costs at each size. Figures and curves into docs/.
+"""Grows one ledger and measures what it costs at each size. Writes figures and curves to docs/.
 
-Ten events a person, in two visits of five that lie far apart in the log. At each size: appends to people drawn from all
-of them, profiles of cold people rebuilt after a restart, grants checked, memory, disk, start-up after a clean stop and
-after kill -9. Whatever was done is kept beside the ledger and not done again. Standard library only.
+Each person has ten events, in two visits of five that are far apart in the log. At each size the script measures appends
+to people drawn from all of them, rebuilding profiles of cold people after a restart, grant checks, memory, disk, and
+start-up after a clean stop and after kill -9. It keeps its results beside the ledger and does not repeat finished steps.
+Uses the standard library only.
 """
 
 import argparse
@@ -30,19 +31,19 @@ PEOPLE = "scale"
 
 
 class Daemon:
-    """`sayso serve` over the ledger, and what the system says of it."""
+    """`sayso serve` over the ledger, with its memory and the commands that call it."""
 
     def __init__(self, folder):
         self.data, self.child = folder / "data", None
 
     def start(self):
-        """Seconds until it says that it serves."""
+        """Starts it and returns the seconds until it is ready."""
         begun = time.monotonic()
         command = [BINARY, "--data", self.data, "--json", "serve", "--dev", "--listen", ADDR[0], "--http", ADDR[1]]
         with (self.data.parent / "daemon.log").open("a") as log:
             self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         if not self.child.stdout.readline():
-            sys.exit("the daemon did not start; daemon.log says why")
+            sys.exit("the daemon did not start; see daemon.log for the cause")
         return time.monotonic() - begun
 
     def stop(self):
@@ -73,18 +74,18 @@ class Daemon:
 
 
 class State:
-    """What was done, beside the ledger."""
+    """The finished steps and their results, kept in a file beside the ledger."""
 
     def __init__(self, folder):
         self.path = folder / "state.json"
         self.now = json.loads(self.path.read_text()) if self.path.exists() else {"people": 0, "grown": [], "stages": []}
 
-    def keep(self):
+    def save(self):
         self.path.write_text(json.dumps(self.now, indent=1))
 
 
 def grow(daemon, state, events):
-    """New people until there are so many events of this making."""
+    """Adds people until the ledger has `events` events from this script."""
     first, people = state.now["people"], events // EVENTS_A_PERSON
     if people <= first:
         return
@@ -100,17 +101,17 @@ def grow(daemon, state, events):
         "p99_us": measured["p99_us"], "max_us": measured["max_us"], "rss_bytes": daemon.memory("VmRSS"),
         "peak_rss_bytes": daemon.memory("VmHWM"),
     })
-    state.keep()
+    state.save()
     print(json.dumps(state.now["grown"][-1]), flush=True)
 
 
 def bytes_below(path):
-    """As the file system counts them: holes cost nothing, preallocated room does."""
+    """Bytes on disk as the file system counts them: holes are free, preallocated space is not."""
     return sum(each.stat().st_blocks * 512 for each in path.rglob("*") if each.is_file()) if path.exists() else 0
 
 
 def drop_page_cache():
-    """So that cold is cold. Only root may."""
+    """Empties the page cache, so that cold reads go to disk. Only root can do this."""
     os.sync()
     try:
         pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -120,12 +121,12 @@ def drop_page_cache():
 
 
 def measure(daemon, state):
-    """Everything at this size. The daemon runs before and after."""
+    """Measures everything at this size. The daemon has to run, and runs afterwards."""
     people = state.now["people"]
-    whose = ["--people", PEOPLE, "--subjects", people, "--prepared"]
-    some = min(20_000, people)
-    append = [daemon.bench("append", *whose, "--calls", min(60_000, 6 * people)) for _ in range(3)]
-    append.sort(key=lambda each: each["calls_per_s"])
+    people_arguments = ["--people", PEOPLE, "--subjects", people, "--prepared"]
+    sample = min(20_000, people)
+    append = [daemon.bench("append", *people_arguments, "--calls", min(60_000, 6 * people)) for _ in range(3)]
+    append.sort(key=lambda run: run["calls_per_s"])
     check = daemon.bench("check", "--subjects", 200, "--duration", "3s", "--warm-up", "1s")
     stage = {
         "people": people,
@@ -137,10 +138,10 @@ def measure(daemon, state):
     stage["cache_dropped"] = drop_page_cache()
     stage["start_clean_s"] = daemon.start()
     stage["rss_started_bytes"] = daemon.memory("VmRSS")
-    cold = daemon.bench("rebuild", *whose, "--calls", some)
+    cold = daemon.bench("rebuild", *people_arguments, "--calls", sample)
     stage |= {"cold_rebuild_per_s": cold["calls_per_s"], "cold_rebuild_p99_us": cold["p99_us"]}
     load = subprocess.Popen(
-        daemon.command("bench", "append", *whose, "--duration", "60s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        daemon.command("bench", "append", *people_arguments, "--duration", "60s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     time.sleep(4)
     daemon.kill()
@@ -155,25 +156,25 @@ def measure(daemon, state):
         "keys": bytes_below(daemon.data / "keys"), "all": bytes_below(daemon.data),
     }
     state.now["stages"].append(stage)
-    state.keep()
+    state.save()
     print(json.dumps(stage), flush=True)
 
 
 def sample_while(child, daemon):
-    """Highest memory of a child and of the daemon while it runs, and how long it took."""
+    """Waits for a child. Returns the peak memory of the child and of the daemon, and the time that it took."""
     begun, peak = time.monotonic(), 0
     while True:
         peak = max(peak, daemon.memory("VmRSS")) if daemon else 0
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
             if status:
-                sys.exit(f"failed: {child.args}")
+                sys.exit(f"this command failed: {child.args}")
             return {"took_s": time.monotonic() - begun, "peak_rss_bytes": usage.ru_maxrss << 10, "daemon_peak_rss_bytes": peak}
         time.sleep(0.05)
 
 
 def audit(daemon, state):
-    """The whole log exported and verified: how fast, and in how much memory."""
+    """Exports and verifies the whole log, and measures time and memory."""
     bundle = daemon.data.parent / "log.tar.zst"
     bundle.unlink(missing_ok=True)
     before = daemon.memory("VmRSS")
@@ -183,10 +184,10 @@ def audit(daemon, state):
     key = daemon.data / "dev" / "log.vkey"
     verify = sample_while(subprocess.Popen([BINARY, "verify", bundle, "--key", key], stdout=subprocess.DEVNULL), None)
     events = int(daemon.run("stats")["treeSize"])
-    made = {"events": events, "bundle_bytes": bundle.stat().st_size, "daemon_rss_before_bytes": before}
+    result = {"events": events, "bundle_bytes": bundle.stat().st_size, "daemon_rss_before_bytes": before}
     bundle.unlink()
-    state.now.setdefault("audits", []).append(made | {"export": export, "verify": verify})
-    state.keep()
+    state.now.setdefault("audits", []).append(result | {"export": export, "verify": verify})
+    state.save()
     print(json.dumps(state.now["audits"][-1]), flush=True)
 
 
@@ -195,7 +196,7 @@ def table(state):
     lines = [
         MARKS[0], "",
         "| events | people | append/s, 64 in flight | p99 | `CheckGrant`/s | cold rebuild/s | p99 | memory, peak under load |"
-        " memory, started | disk an event | of it index | disk / entry bytes | start, clean | start, killed |",
+        " memory, started | disk per event | of which index | disk / entry bytes | start, clean | start, killed |",
         "| " + " | ".join(["---"] * 14) + " |",
     ]
     for stage in state.now["stages"]:
@@ -227,32 +228,32 @@ def write_page(state):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--events", type=int, default=1_000_000, help="to grow to, through the powers of ten")
-    asked.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "scale", help="where the ledger is")
-    asked.add_argument("--only", choices=["grow", "measure", "audit", "page"], help="one step; default: all of them")
-    asked = asked.parse_args()
-    (asked.folder / "data").mkdir(parents=True, exist_ok=True)
-    state, daemon = State(asked.folder), Daemon(asked.folder)
-    if asked.only != "page":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="size to grow to, through the powers of ten")
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "scale", help="folder of the ledger")
+    parser.add_argument("--only", choices=["grow", "measure", "audit", "page"], help="run one step; default: all")
+    arguments = parser.parse_args()
+    (arguments.folder / "data").mkdir(parents=True, exist_ok=True)
+    state, daemon = State(arguments.folder), Daemon(arguments.folder)
+    if arguments.only != "page":
         daemon.start()
         try:
-            if asked.only == "grow":
-                grow(daemon, state, asked.events)
-            elif asked.only == "measure":
+            if arguments.only == "grow":
+                grow(daemon, state, arguments.events)
+            elif arguments.only == "measure":
                 measure(daemon, state)
-            elif not asked.only:
-                sizes = [10**power for power in range(4, 12) if 10**power < asked.events] + [asked.events]
+            elif not arguments.only:
+                sizes = [10**power for power in range(4, 12) if 10**power < arguments.events] + [arguments.events]
                 for size in sizes:
                     grow(daemon, state, size)
                     if not any(stage["people"] == state.now["people"] for stage in state.now["stages"]):
                         measure(daemon, state)
-            if asked.only in (None, "audit"):
+            if arguments.only in (None, "audit"):
                 audit(daemon, state)
         finally:
             if daemon.child.poll() is None:
                 daemon.stop()
-    if asked.only in (None, "page"):
+    if arguments.only in (None, "page"):
         write_page(state)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the container image from nothing and runs it as it is meant to be run: nobody's user, read-only root, no
-# capability. Needs root, buildah, umoci and runc.
+# Builds the container image and runs it as intended: as an unprivileged user, with a read-only root and
+# without capabilities. Needs root, buildah, umoci and runc.
 #   tests/outside/image.sh target/release/sayso
 set -euo pipefail
-program=$(realpath "${1:?which program, e.g. target/release/sayso}")
+program=$(realpath "${1:?name the program, e.g. target/release/sayso}")
 here=$(realpath "$(dirname "$0")/../..")
 work=$(mktemp -d)
 name=sayso-$$
@@ -16,7 +16,7 @@ trap stop EXIT
 "$here/deploy/image.sh" "$program" "oci:$work/image:latest" >/dev/null
 umoci unpack --image "$work/image:latest" "$work/bundle" >/dev/null
 mkdir -m 0755 "$work/etc"
-# Ports that nobody listens on, lest another daemon's answers be taken for this one's.
+# Two free ports, so that no other daemon answers in place of this one.
 read -r grpc http < <(python3 -c 'import socket
 both = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*[one.getsockname()[1] for one in both])')
@@ -35,7 +35,7 @@ process.update(terminal=False, noNewPrivileges=True)
 process["capabilities"] = {kind: [] for kind in process["capabilities"]}
 config["root"]["readonly"] = True
 linux = config["linux"]
-# The host's loopback, so that the check reaches it.
+# The loopback interface of the host, so that this script can reach the daemon.
 linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] not in ("network", "cgroup")]
 linux.pop("resources", None)
 config["mounts"] = [each for each in config["mounts"] if each["destination"] not in ("/sys", "/sys/fs/cgroup", "/etc/resolv.conf")]
@@ -59,4 +59,4 @@ grep -q '^CapBnd:.0000000000000000' "$status"
 grep -q '^NoNewPrivs:.1' "$status"
 awk '$2 == "/" { found = $4 ~ /(^|,)ro(,|$)/ } END { exit !found }' "/proc/$(cat "$work/pid")/mounts"
 files=$(cd "$work/bundle/rootfs" && find . -type f | wc -l)
-echo "image: runs as 65532 on a read-only root of $files files, without a capability; ready"
+echo "image: ready; runs as user 65532 without capabilities, on a read-only root of $files files"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A load tool of others (h2load, of nghttp2) speaks gRPC to the daemon: every call is answered, and counted as answered.
+# Puts gRPC load on the daemon with an independent tool (h2load from nghttp2). Every call has to be answered,
+# and the daemon's metrics have to count every answer.
 #   tests/outside/load.sh target/release/sayso [CALLS]
 set -euo pipefail
-program=$(realpath "${1:?which program, e.g. target/release/sayso}")
+program=$(realpath "${1:?name the program, e.g. target/release/sayso}")
 calls=${2:-20000}
 work=$(mktemp -d)
 stop() {
@@ -35,5 +36,5 @@ h2load --requests="$calls" --clients=8 --max-concurrent-streams=32 --data=frame 
     "http://$grpc/sayso.v1.GrantService/CheckGrant" > load.txt
 grep -q "requests: $calls total, $calls started, $calls done, $calls succeeded, 0 failed" load.txt || { cat load.txt >&2; exit 1; }
 answered=$(curl -fs "http://$http/metrics" | grep '^sayso_calls_total{' | grep 'code="OK"' | grep 'method="GrantService/CheckGrant"' | grep -o '[0-9]*$')
-[ "$answered" = "$calls" ] || { echo "h2load sent $calls, $answered were answered OK" >&2; exit 1; }
-echo "load: $(sed -n 's/^finished in \([^,]*\), \([^,]*\),.*/\2 in \1/p' load.txt) for $calls CheckGrant calls; every one OK"
+[ "$answered" = "$calls" ] || { echo "h2load sent $calls calls, but the daemon counted $answered OK answers" >&2; exit 1; }
+echo "load: $(sed -n 's/^finished in \([^,]*\), \([^,]*\),.*/\2 in \1/p' load.txt) for $calls CheckGrant calls, all answered OK"

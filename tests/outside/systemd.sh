@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The shipped unit under a real systemd, as PID 1 of namespaces of its own: it starts, is confined as the unit says, stops in
-# order, comes back after a SIGKILL with the same log. Needs root, systemd, unshare, overlayfs, curl.
+# Runs the shipped unit under a real systemd, which is PID 1 of its own namespaces. The daemon has to start,
+# be confined as the unit says, stop cleanly, and come back after a SIGKILL with the same log. Needs root,
+# systemd, unshare, overlayfs and curl.
 #   tests/outside/systemd.sh target/release/sayso
 set -euo pipefail
-program=$(realpath "${1:?which program, e.g. target/release/sayso}")
+program=$(realpath "${1:?name the program, e.g. target/release/sayso}")
 here=$(realpath "$(dirname "$0")/../..")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -17,7 +18,7 @@ cp "$program" /mnt/bin/sayso
 mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/mnt/bin,workdir=/mnt/bin-work /usr/bin
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/etc-work /etc
 mount -t tmpfs -o mode=0755 tmpfs /var/lib
-# No unit of the machine's own: this systemd starts ours and nothing else.
+# Hide the units of this machine, so that systemd starts only Sayso's.
 mount -t tmpfs -o mode=0755 tmpfs /lib/systemd/system
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
 for target in basic sysinit shutdown network-online multi-user; do
@@ -25,7 +26,7 @@ for target in basic sysinit shutdown network-online multi-user; do
 done
 cp "$here/deploy/sayso.service" /etc/systemd/system/
 mkdir -p /etc/systemd/system/sayso.service.d /etc/sayso
-# There is no journal here.
+# There is no journal in these namespaces, so log to files.
 printf '[Service]\nStandardOutput=file:/run/sayso.out\nStandardError=append:/run/sayso.log\n' \
     > /etc/systemd/system/sayso.service.d/log.conf
 cat > /etc/sayso/sayso.toml <<'TOML'
@@ -41,7 +42,7 @@ After=sayso.service
 [Service]
 Type=oneshot
 ExecStart=/bin/bash $work/trial.sh
-StandardOutput=append:$work/said
+StandardOutput=append:$work/output
 StandardError=inherit
 ExecStopPost=/usr/bin/systemctl --force --force poweroff
 UNIT
@@ -65,26 +66,26 @@ is_ready
 echo "systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'), exposure: $(systemd-analyze security --no-pager sayso | tail -1)"
 status=$(cat "/proc/$(pid)/status")
 for line in 'CapEff:.0000000000000000' 'CapBnd:.0000000000000000' 'NoNewPrivs:.1' 'Seccomp:.2'; do
-    grep -Eq "^$line" <<< "$status" || { echo "not confined: $line"; exit 1; }
+    grep -Eq "^$line" <<< "$status" || { echo "the daemon is not confined: no line $line in its status"; exit 1; }
 done
-grep -Eq '^Uid:.0' <<< "$status" && { echo "runs as root"; exit 1; }
-grep -Eq '^Max core file size +0 +0' "/proc/$(pid)/limits" || { echo "leaves cores"; exit 1; }
-[ "$(stat -c %a /var/lib/private/sayso/)" = 700 ] || { echo "the folder is open to others"; exit 1; }
+grep -Eq '^Uid:.0' <<< "$status" && { echo "the daemon runs as root"; exit 1; }
+grep -Eq '^Max core file size +0 +0' "/proc/$(pid)/limits" || { echo "the daemon may write core dumps"; exit 1; }
+[ "$(stat -c %a /var/lib/private/sayso/)" = 700 ] || { echo "the data folder is open to other users"; exit 1; }
 grep -E '^VmLck' <<< "$status"
 log=$(curl -fs http://127.0.0.1:7118/keys)
 systemctl stop sayso
-[ "$(systemctl show -p Result --value sayso)" = success ] || { echo "did not stop in order"; exit 1; }
+[ "$(systemctl show -p Result --value sayso)" = success ] || { echo "the daemon did not stop cleanly"; exit 1; }
 systemctl start sayso
 is_ready
 kill -KILL "$(pid)"
 while [ "$(systemctl show -p NRestarts --value sayso)" = 0 ]; do sleep 0.2; done
 is_ready
-[ "$(curl -fs http://127.0.0.1:7118/keys)" = "$log" ] || { echo "another log"; exit 1; }
+[ "$(curl -fs http://127.0.0.1:7118/keys)" = "$log" ] || { echo "the log is another one after the restart"; exit 1; }
 grep '"ERROR"' /run/sayso.log && exit 1
-echo "the unit holds"
+echo "the unit works"
 SCRIPT
 
 timeout 180 unshare --mount --pid --fork --net --cgroup --propagation private --mount-proc --kill-child \
     bash "$work/inner.sh" "$program" "$here" "$work" > "$work/console" 2>&1 || true
-cat "$work/said" 2>/dev/null || cat "$work/console"
-grep -q '^the unit holds$' "$work/said"
+cat "$work/output" 2>/dev/null || cat "$work/console"
+grep -q '^the unit works$' "$work/output"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A TLS scanner (testssl.sh) against the daemon: only TLS 1.3, no finding of weight. Takes some minutes.
+# Scans the daemon with a TLS scanner (testssl.sh): only TLS 1.3, no serious finding. Takes some minutes.
 #   tests/outside/tls.sh target/release/sayso
 set -euo pipefail
-program=$(realpath "${1:?which program, e.g. target/release/sayso}")
-scanner=$(command -v testssl || command -v testssl.sh) || { echo "please install testssl.sh" >&2; exit 1; }
+program=$(realpath "${1:?name the program, e.g. target/release/sayso}")
+scanner=$(command -v testssl || command -v testssl.sh) || { echo "testssl.sh is missing; install it" >&2; exit 1; }
 work=$(mktemp -d)
 stop() {
     [ -n "${daemon:-}" ] && kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev/null || true
@@ -30,26 +30,27 @@ for _ in $(seq 50); do [ -s ready.json ] && break; sleep 0.2; done
 [ -s ready.json ] || { cat log.json >&2; exit 1; }
 
 for port in 27217 27218; do
-    # Protocols, ciphers, forward secrecy, server defaults, vulnerabilities. No look-ups: nothing beyond this machine.
+    # Protocols, ciphers, forward secrecy, server defaults, vulnerabilities. No name lookups: the scan stays
+    # on this machine.
     "$scanner" --quiet --color 0 --warnings batch --nodns min --add-ca ca.pem -p -s -f -U -S \
         --jsonfile "scan-$port.json" "127.0.0.1:$port" >"scan-$port.txt" 2>&1 || true
     [ -s "scan-$port.json" ] || { cat "scan-$port.txt" >&2; exit 1; }
     python3 - "scan-$port.json" "$port" <<'PYTHON'
 import json, sys
 findings = {each["id"]: each for each in json.load(open(sys.argv[1]))}
-say = lambda name: findings[name]["finding"]
+finding = lambda name: findings[name]["finding"]
 for old in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2"):
-    assert "not offered" in say(old), (old, say(old))
-assert say("TLS1_3").startswith("offered"), say("TLS1_3")
-weight = ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
-heavy = [each for each in findings.values() if each["severity"] in weight]
-for each in heavy:
+    assert "not offered" in finding(old), (old, finding(old))
+assert finding("TLS1_3").startswith("offered"), finding("TLS1_3")
+levels = ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
+serious = [each for each in findings.values() if each["severity"] in levels]
+for each in serious:
     print(sys.argv[2], each["severity"], each["id"], each["finding"])
-# What is about the certificate that was made for this scan, not about the daemon.
-ours = {"cert_ocspURL", "OCSP_stapling", "cert_revocation", "cert_crlDistributionPoints", "cert_trust", "DNS_CAArecord",
+# These concern the certificate that was made for this scan, not the daemon.
+expected = {"cert_ocspURL", "OCSP_stapling", "cert_revocation", "cert_crlDistributionPoints", "cert_trust", "DNS_CAArecord",
         "cert_chain_of_trust", "certificate_transparency", "engine_problem", "scanProblem", "clientsimulation"}
-left = [each["id"] for each in heavy if not any(each["id"].startswith(name) for name in ours)]
-assert not left, left
-print(f"port {sys.argv[2]}: TLS 1.3 alone, {len(findings)} findings, none of weight")
+unexpected = [each["id"] for each in serious if not any(each["id"].startswith(name) for name in expected)]
+assert not unexpected, unexpected
+print(f"port {sys.argv[2]}: only TLS 1.3, {len(findings)} findings, none serious")
 PYTHON
 done
