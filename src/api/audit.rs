@@ -47,7 +47,7 @@ impl AuditService for Api {
     }
 
     async fn get_entry(&self, request: Request<proto::GetEntryRequest>) -> Answer<proto::GetEntryResponse> {
-        let found = self.app.raw_entry(request.into_inner().position).map_err(status::of)?;
+        let found = self.app.reports.raw_entry(request.into_inner().position).map_err(status::of)?;
         Ok(Response::new(proto::GetEntryResponse {
             erased: found.bytes.is_none(),
             entry: found.bytes.unwrap_or_default(),
@@ -60,7 +60,7 @@ impl AuditService for Api {
         request: Request<proto::GetInclusionProofRequest>,
     ) -> Answer<proto::GetInclusionProofResponse> {
         let request = request.into_inner();
-        let found = self.app.inclusion(request.position, request.tree_size).map_err(status::of)?;
+        let found = self.app.reports.inclusion(request.position, request.tree_size).map_err(status::of)?;
         Ok(Response::new(proto::GetInclusionProofResponse {
             leaf_hash: found.leaf_hash.to_vec(),
             hashes: hashes(&found.hashes),
@@ -74,7 +74,7 @@ impl AuditService for Api {
         request: Request<proto::GetConsistencyProofRequest>,
     ) -> Answer<proto::GetConsistencyProofResponse> {
         let request = request.into_inner();
-        let found = self.app.consistency(request.from_size, request.to_size).map_err(status::of)?;
+        let found = self.app.reports.consistency(request.from_size, request.to_size).map_err(status::of)?;
         Ok(Response::new(proto::GetConsistencyProofResponse {
             hashes: hashes(&found.hashes),
             to_size: found.size,
@@ -90,7 +90,7 @@ impl AuditService for Api {
     ) -> Answer<Self::ExportAuditStream> {
         let caller = layer::caller(&request)?;
         let sealed = request.into_inner().sealed;
-        let chunks = self.app.export_audit(&caller, sealed).await.map_err(status::of)?;
+        let chunks = self.app.reports.export_audit(&caller, sealed).await.map_err(status::of)?;
         let answers = ReceiverStream::new(chunks).map(|chunk| {
             let chunk = chunk.map_err(status::of)?;
             Ok(proto::ExportAuditResponse {
@@ -111,7 +111,7 @@ impl AuditService for Api {
     ) -> Answer<Self::GetTransparencyReportStream> {
         let caller = layer::caller(&request)?;
         let request = report::request(request.into_inner())?;
-        let frames = self.app.transparency_report(&caller, request).await.map_err(status::of)?;
+        let frames = self.app.reports.transparency_report(&caller, request).await.map_err(status::of)?;
         let answers = ReceiverStream::new(frames).map(|frame| frame.map(report::frame).map_err(status::of));
         Ok(Response::new(Box::pin(answers)))
     }
@@ -121,7 +121,7 @@ impl AuditService for Api {
         request: Request<proto::GetRecordOfProcessingRequest>,
     ) -> Answer<proto::GetRecordOfProcessingResponse> {
         let html = request.into_inner().html;
-        let (record, html) = self.app.record_of_processing(html).await.map_err(status::of)?;
+        let (record, html) = self.app.reports.record_of_processing(html).await.map_err(status::of)?;
         Ok(Response::new(proto::GetRecordOfProcessingResponse { record: Some(report::record(record)), html }))
     }
 }

@@ -52,7 +52,7 @@ impl BoundsService for Api {
     ) -> Answer<proto::GetBoundsResponse> {
         let request = request.into_inner();
         let as_of_ms = convert::maybe_millis(request.as_of.as_ref(), "as_of")?;
-        let versions = self.app.get_bounds(as_of_ms, request.history).map_err(status::of)?;
+        let versions = self.app.rules.get_bounds(as_of_ms, request.history).map_err(status::of)?;
         let version = |shown: crate::app::ShownVersion| proto::BoundsVersion {
             tier: shown.version.pack.tier,
             recorded_at: Some(convert::time(shown.version.recorded_at_ms)),
@@ -65,7 +65,7 @@ impl BoundsService for Api {
             version: shown.version.pack.version,
             policies: shown.version.pack.policies,
         };
-        let schema = self.app.bounds_schema().to_owned();
+        let schema = self.app.rules.bounds_schema().to_owned();
         let bounds = versions.into_iter().map(version).collect();
         Ok(Response::new(proto::GetBoundsResponse { bounds, schema }))
     }
@@ -78,7 +78,7 @@ impl BoundsService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let purpose = request.purpose.unwrap_or_default();
-        let receipt = self.app.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
+        let receipt = self.app.rules.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DefinePurposeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
@@ -86,7 +86,7 @@ impl BoundsService for Api {
         &self,
         _request: Request<proto::ListPurposesRequest>,
     ) -> Answer<proto::ListPurposesResponse> {
-        let rules = self.app.rules_in_force();
+        let rules = self.app.rules.rules_in_force();
         Ok(Response::new(proto::ListPurposesResponse {
             purposes: rules.vocabulary.purposes().cloned().collect(),
             categories: rules.vocabulary.categories().cloned().collect(),
@@ -106,7 +106,7 @@ impl BoundsService for Api {
             language: request.language,
             text: request.text,
         };
-        let published = self.app.publish_notice(&caller, notice, &options).await;
+        let published = self.app.rules.publish_notice(&caller, notice, &options).await;
         let (receipt, notice) = published.map_err(status::of)?;
         let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::PublishNoticeResponse { receipt, notice: Some(notice) }))
@@ -120,7 +120,7 @@ impl BoundsService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let bounds = request.bounds.unwrap_or_default();
-        let published = self.app.publish_bounds(&caller, bounds, request.signature, &options).await;
+        let published = self.app.rules.publish_bounds(&caller, bounds, request.signature, &options).await;
         let published = published.map_err(status::of)?;
         Ok(Response::new(proto::PublishBoundsResponse {
             receipt: Some(convert::receipt(published.receipt, &caller)),
@@ -141,7 +141,7 @@ impl BoundsService for Api {
             recipients: request.recipients,
             purposes: request.purposes,
         };
-        let mut steps = self.app.preview_bounds(&caller, asked).await.map_err(status::of)?;
+        let mut steps = self.app.rules.preview_bounds(&caller, asked).await.map_err(status::of)?;
         let (sender, receiver) = mpsc::channel(1);
         let role = caller.role;
         tokio::spawn(async move {
@@ -163,7 +163,7 @@ impl BoundsService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let choices = request.bounds.unwrap_or_default();
-        let set = self.app.set_personal_bounds(&caller, &subject, choices, &options).await;
+        let set = self.app.rules.set_personal_bounds(&caller, &subject, choices, &options).await;
         let (changed, policies) = set.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt, &caller));
         let revoked_grants = changed.revoked_grants;
@@ -177,7 +177,7 @@ impl BoundsService for Api {
         let caller = layer::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "GetPersonalBounds").await.map_err(status::of)?;
-        let shown = self.app.get_personal_bounds(&subject).await.map_err(status::of)?;
+        let shown = self.app.rules.get_personal_bounds(&subject).await.map_err(status::of)?;
         Ok(Response::new(proto::GetPersonalBoundsResponse {
             recorded_at: shown.set.as_ref().map(|set| convert::time(set.recorded_at_ms)),
             set_by: shown.set.as_ref().map(|set| set.actor.clone()),
@@ -192,7 +192,7 @@ impl BoundsService for Api {
         request: Request<proto::GetNoticeRequest>,
     ) -> Answer<proto::GetNoticeResponse> {
         let request = request.into_inner();
-        let rules = self.app.rules_in_force();
+        let rules = self.app.rules.rules_in_force();
         let found = rules.notice(&request.id, &request.version);
         let (published_ms, notice) = found.ok_or_else(|| status::of(AppError::NotFound("notice")))?;
         Ok(Response::new(proto::GetNoticeResponse {
@@ -210,7 +210,8 @@ impl BoundsService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let category = request.category.unwrap_or_default();
-        let receipt = self.app.define_category(&caller, category, &options).await.map_err(status::of)?;
+        let receipt =
+            self.app.rules.define_category(&caller, category, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DefineCategoryResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 }

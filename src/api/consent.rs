@@ -43,7 +43,7 @@ impl ConsentService for Api {
         };
         let notice = convert::notice_served(request.notice);
         let served = (&notice, request.channel.as_str());
-        let receipt = self.app.request_consent(&caller, &subject, asked, served, &options).await;
+        let receipt = self.app.consent.request_consent(&caller, &subject, asked, served, &options).await;
         let receipt = Some(convert::receipt(receipt.map_err(status::of)?, &caller));
         Ok(Response::new(proto::RequestConsentResponse { receipt }))
     }
@@ -59,8 +59,11 @@ impl ConsentService for Api {
         let choices = request.choices.into_iter().map(choice).collect::<Result<_, Status>>()?;
         let notice = convert::notice_served(request.notice);
         let served = (&notice, request.channel.as_str());
-        let changed =
-            self.app.record_consent(&caller, &subject, choices, served, request.guardian, &options).await;
+        let changed = self
+            .app
+            .consent
+            .record_consent(&caller, &subject, choices, served, request.guardian, &options)
+            .await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
@@ -81,7 +84,7 @@ impl ConsentService for Api {
             lift: request.lift,
             interaction: request.interaction,
         };
-        let changed = self.app.record_signal(&caller, &subject, signal, &options).await;
+        let changed = self.app.consent.record_signal(&caller, &subject, signal, &options).await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants: changed.revoked_grants }))
@@ -101,7 +104,8 @@ impl ConsentService for Api {
             token => token.parse().map_err(|_| status::page_token())?,
         };
         self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
-        let found = self.app.get_consents(&caller, &subject, moment, start).await.map_err(status::of)?;
+        let found =
+            self.app.consent.get_consents(&caller, &subject, moment, start).await.map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
             let decision = convert::decision_out(record.decision);
             proto::ConsentRecord {
@@ -139,7 +143,7 @@ impl ConsentService for Api {
             id => Some(id.parse().map_err(|_| status::invalid("event_id", "must be a UUID"))?),
         };
         self.app.record_view(&caller, &subject, "GetConsentReceipt").await.map_err(status::of)?;
-        let (event, receipt) = self.app.consent_receipt(&subject, event).await.map_err(status::of)?;
+        let (event, receipt) = self.app.consent.consent_receipt(&subject, event).await.map_err(status::of)?;
         let receipt = format!("{receipt:#}\n");
         Ok(Response::new(proto::GetConsentReceiptResponse { event_id: event.to_string(), receipt }))
     }

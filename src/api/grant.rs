@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
-use crate::app::{App, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
+use crate::app::{GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
@@ -87,7 +87,7 @@ impl GrantService for Api {
                 interaction: request.interaction,
             },
         };
-        let issued = self.app.request_grant(&caller, &subject, asked, &options).await;
+        let issued = self.app.grants.request_grant(&caller, &subject, asked, &options).await;
         Ok(Response::new(match issued.map_err(status::of)? {
             Issued::UnknownSubject => proto::RequestGrantResponse {
                 gaps: vec![proto::Gap::UnknownSubject.into()],
@@ -111,7 +111,7 @@ impl GrantService for Api {
     ) -> Answer<proto::CheckGrantResponse> {
         let caller = layer::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
-        let standing = self.app.check_grant(&caller, &grant).await.map_err(status::of)?;
+        let standing = self.app.grants.check_grant(&caller, &grant).await.map_err(status::of)?;
         let known = standing.expires_at_ms > 0;
         Ok(Response::new(proto::CheckGrantResponse {
             stands: standing.stands,
@@ -134,7 +134,8 @@ impl GrantService for Api {
             count: request.count,
             ai_disclosure_shown: request.ai_disclosure_shown,
         };
-        let receipt = self.app.report_use(&caller, &grant, used, &options).await.map_err(status::of)?;
+        let receipt =
+            self.app.grants.report_use(&caller, &grant, used, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::ReportUseResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
@@ -145,7 +146,8 @@ impl GrantService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
-        let receipt = self.app.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
+        let receipt =
+            self.app.grants.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::AcknowledgeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
@@ -156,7 +158,7 @@ impl GrantService for Api {
         request: Request<proto::WatchRevocationsRequest>,
     ) -> Answer<Self::WatchRevocationsStream> {
         let caller = layer::caller(&request)?;
-        let mut watch = self.app.watch_revocations(&caller, request.into_inner().after_cursor);
+        let mut watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
         // One place more, for the last word to a watch that takes no other.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
         let reason = self.app.use_waits_for().unwrap_or_default();
@@ -186,7 +188,7 @@ impl GrantService for Api {
     ) -> Answer<proto::ExplainGrantResponse> {
         let caller = layer::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
-        let explanation = self.app.explain_grant(&caller, &grant).await.map_err(status::of)?;
+        let explanation = self.app.grants.explain_grant(&caller, &grant).await.map_err(status::of)?;
         Ok(Response::new(convert::explanation(explanation, &caller)))
     }
 
@@ -206,16 +208,17 @@ impl GrantService for Api {
         };
         let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
         let is_of_now = moment == Moment::Now && bounds_as_of.is_none() && request.as_of_grant.is_empty();
-        App::may_evaluate(&caller, &request.recipient, &asked, is_of_now).map_err(status::of)?;
+        crate::app::Grants::may_evaluate(&caller, &request.recipient, &asked, is_of_now)
+            .map_err(status::of)?;
         self.app.record_view(&caller, &subject, "EvaluateUse").await.map_err(status::of)?;
         let found = if request.as_of_grant.is_empty() {
             let at = (moment, bounds_as_of);
-            self.app.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
+            self.app.grants.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
         } else if request.as_of.is_some() {
             return Err(status::invalid("as_of_grant", "excludes as_of"));
         } else {
             let grant = grant_id(&request.as_of_grant)?;
-            self.app.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
+            self.app.grants.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
         };
         let found = found.map_err(status::of)?;
         Ok(Response::new(convert::evaluation(&found, &caller)))
@@ -231,7 +234,8 @@ impl GrantService for Api {
         let (kind, grant) = (request.kind(), grant_id(&request.grant_id)?);
         let ttl_ms = convert::duration_ms(request.ttl.as_ref(), "ttl")?;
         let new = NewArtifact { grant, kind, name: request.name, sources: request.sources, ttl_ms };
-        let registered = self.app.register_artifact(&caller, new, &options).await.map_err(status::of)?;
+        let registered =
+            self.app.grants.register_artifact(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RegisterArtifactResponse {
             artifact_id: registered.id.to_string(),
             receipt: Some(convert::receipt(registered.receipt, &caller)),
@@ -251,7 +255,7 @@ impl GrantService for Api {
             token => Some(token.parse().map_err(|_| status::page_token())?),
         };
         self.app.record_view(&caller, &subject, "ListArtifacts").await.map_err(status::of)?;
-        let found = self.app.list_artifacts(&caller, &subject, after).await.map_err(status::of)?;
+        let found = self.app.grants.list_artifacts(&caller, &subject, after).await.map_err(status::of)?;
         let artifacts = found.artifacts.into_iter().map(convert::artifact).collect();
         let next_page_token = found.next.map(|last| last.to_string()).unwrap_or_default();
         Ok(Response::new(proto::ListArtifactsResponse { artifacts, next_page_token }))

@@ -20,7 +20,7 @@ impl OperatorService for Api {
         &self,
         _request: Request<proto::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
-        let pieces = ReceiverStream::new(self.app.backup()).map(|piece| {
+        let pieces = ReceiverStream::new(self.app.operations.backup()).map(|piece| {
             let piece = piece.map_err(status::of)?;
             let (entries_done, entries_total) = (piece.done, piece.total);
             Ok(proto::BackupResponse { chunk: piece.bytes, entries_done, entries_total })
@@ -37,7 +37,8 @@ impl OperatorService for Api {
         let transition_ms = convert::duration_ms(request.transition.as_ref(), "transition")?;
         let transition_ms = transition_ms.unwrap_or(TRANSITION_MS);
         let options = convert::options(request.options.as_ref(), &request)?;
-        let rotated = self.app.rotate_log_key(&caller, transition_ms, &options).await.map_err(status::of)?;
+        let rotated =
+            self.app.operations.rotate_log_key(&caller, transition_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RotateLogKeyResponse {
             receipt: Some(convert::receipt(rotated.receipt, &caller)),
             vkey: rotated.vkey,
@@ -52,7 +53,7 @@ impl OperatorService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
-        let receipt = self.app.confirm_restore(&caller, &options).await.map_err(status::of)?;
+        let receipt = self.app.operations.confirm_restore(&caller, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
@@ -66,7 +67,7 @@ impl OperatorService for Api {
         let clock_ms = clock_ms.ok_or_else(|| status::invalid("clock", "must say what time it is"))?;
         let options = convert::options(request.options.as_ref(), &request)?;
         let (receipt, ledger_ms) =
-            self.app.accept_clock(&caller, clock_ms, &options).await.map_err(status::of)?;
+            self.app.operations.accept_clock(&caller, clock_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::AcceptClockResponse {
             receipt: Some(convert::receipt(receipt, &caller)),
             ledger_time: Some(convert::time(ledger_ms)),
@@ -81,7 +82,7 @@ impl OperatorService for Api {
         let skew = clock.state.is_skewed().then(|| clock.state.to_string());
         Ok(Response::new(proto::GetStatsResponse {
             tree_size: ledger.checkpoint().size,
-            subjects: self.app.subject_count().map_err(status::of)?,
+            subjects: self.app.reports.subject_count().map_err(status::of)?,
             entry_bytes: ledger.store().entry_bytes(),
             origin: ledger.origin().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -33,7 +33,8 @@ impl ProfileService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let new = convert::new_attributes(subject, request.attributes, self.app.now_ms())?;
-        let recorded = self.app.record_attributes(&caller, new, &options).await.map_err(status::of)?;
+        let recorded =
+            self.app.profile.record_attributes(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RecordAttributesResponse {
             receipt: Some(convert::receipt(recorded.receipt, &caller)),
             not_held: recorded.not_held,
@@ -103,7 +104,8 @@ impl ProfileService for Api {
         let moment = convert::moment(request.as_of.as_ref())?;
         self.app.record_view(&caller, &subject, "GetProfile").await.map_err(status::of)?;
         let (rebuild, token) = (request.rebuild, request.page_token.as_str());
-        let page = self.app.profile_page(&subject, moment, rebuild, token).await.map_err(status::of)?;
+        let page =
+            self.app.profile.profile_page(&subject, moment, rebuild, token).await.map_err(status::of)?;
         let signals = page.signals.into_iter().map(|signal| proto::Signal {
             kind: signal.kind.into(),
             purposes: signal.purposes,
@@ -139,7 +141,7 @@ impl ProfileService for Api {
         };
         let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
         self.app.record_view(&caller, &subject, "ListEvents").await.map_err(status::of)?;
-        let page = self.app.list_events(&subject, start, count).await.map_err(status::of)?;
+        let page = self.app.profile.list_events(&subject, start, count).await.map_err(status::of)?;
         let events = page.events.into_iter().map(|event| proto::RecordedEvent {
             event_id: event.event_id.to_string(),
             position: event.position,
@@ -164,7 +166,7 @@ impl ProfileService for Api {
             age_years: request.age_years,
             jurisdiction: request.jurisdiction,
         };
-        let changed = self.app.describe_subject(&caller, &subject, said, &options).await;
+        let changed = self.app.profile.describe_subject(&caller, &subject, said, &options).await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::DescribeSubjectResponse { receipt, revoked_grants: changed.revoked_grants }))
@@ -181,7 +183,7 @@ impl Api {
         options: &crate::app::WriteOptions,
     ) -> Result<proto::Receipt, Status> {
         let subject = caller.subject_of(subject).map_err(status::of)?;
-        let changed = self.app.change_attributes(caller, &subject, keys, change, options).await;
+        let changed = self.app.profile.change_attributes(caller, &subject, keys, change, options).await;
         changed.map(|receipt| convert::receipt(receipt, caller)).map_err(status::of)
     }
 }
@@ -252,7 +254,7 @@ impl Reader {
         let options = convert::options(record.options.as_ref(), &record)?;
         let subject = self.caller.subject_of(&record.subject).map_err(status::of)?;
         let new = convert::new_attributes(subject, record.attributes, self.app.now_ms())?;
-        self.app.record_in_order(&self.caller, new, &options).await.map_err(status::of)
+        self.app.profile.record_in_order(&self.caller, new, &options).await.map_err(status::of)
     }
 }
 

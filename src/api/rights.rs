@@ -81,7 +81,8 @@ impl RightsService for Api {
             details: request.details,
             jurisdiction,
         };
-        let made = self.app.submit_request(&caller, &subject, new, &options).await.map_err(status::of)?;
+        let made =
+            self.app.rights.submit_request(&caller, &subject, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::SubmitRequestResponse {
             request_id: made.request.id.to_string(),
             certificate: made.certificate.map(convert::certificate),
@@ -96,7 +97,7 @@ impl RightsService for Api {
     ) -> Answer<proto::GetErasureCertificateResponse> {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
-        let certificate = self.app.get_certificate(&caller, &id).await.map_err(status::of)?;
+        let certificate = self.app.erasure.get_certificate(&caller, &id).await.map_err(status::of)?;
         let certificate = Some(convert::certificate(certificate));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
     }
@@ -118,7 +119,8 @@ impl RightsService for Api {
             "" => None,
             id => Some(id.parse().map_err(|_| status::invalid("request_id", "must be a UUID"))?),
         };
-        let chunks = self.app.export_subject(&caller, &subject, kind, answers).await.map_err(status::of)?;
+        let chunks =
+            self.app.rights.export_subject(&caller, &subject, kind, answers).await.map_err(status::of)?;
         let answers = ReceiverStream::new(chunks).map(|chunk| {
             let chunk = chunk.map_err(status::of)?;
             Ok(proto::ExportSubjectResponse {
@@ -136,7 +138,7 @@ impl RightsService for Api {
     ) -> Answer<proto::GetRequestResponse> {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
-        let found = self.app.get_request(&caller, &id).await.map_err(status::of)?;
+        let found = self.app.rights.get_request(&caller, &id).await.map_err(status::of)?;
         Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights_request(found)) }))
     }
 
@@ -151,7 +153,8 @@ impl RightsService for Api {
             if everybody { None } else { Some(caller.subject_of(&request.subject).map_err(status::of)?) };
         let due_by = convert::maybe_millis(request.due_by.as_ref(), "due_by")?;
         let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
-        let page = self.app.list_requests(&caller, subject.as_ref(), due_by, &request.cursor, count).await;
+        let page =
+            self.app.rights.list_requests(&caller, subject.as_ref(), due_by, &request.cursor, count).await;
         let page = page.map_err(status::of)?;
         Ok(Response::new(proto::ListRequestsResponse {
             requests: page.requests.into_iter().map(convert::rights_request).collect(),
@@ -168,7 +171,8 @@ impl RightsService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let id = uuid(&request.request_id, "request_id")?;
         let verdict = verdict(request.decision)?;
-        let made = self.app.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
+        let made =
+            self.app.rights.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DecideRequestResponse {
             request: Some(convert::rights_request(made.request)),
             certificate: made.certificate.map(convert::certificate),
@@ -185,7 +189,7 @@ impl RightsService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let ground = request.ground();
         let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
-        let placed = self.app.place_hold(&caller, &subject, hold, &options).await;
+        let placed = self.app.rights.place_hold(&caller, &subject, hold, &options).await;
         let (id, receipt) = placed.map_err(status::of)?;
         let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::PlaceHoldResponse { hold_id: id.to_string(), receipt }))
@@ -197,7 +201,7 @@ impl RightsService for Api {
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let id = uuid(&request.hold_id, "hold_id")?;
-        let lifted = self.app.lift_hold(&caller, &subject, (&id, &request.reason), &options).await;
+        let lifted = self.app.rights.lift_hold(&caller, &subject, (&id, &request.reason), &options).await;
         let receipt = Some(convert::receipt(lifted.map_err(status::of)?, &caller));
         Ok(Response::new(proto::LiftHoldResponse { receipt }))
     }
@@ -209,7 +213,7 @@ impl RightsService for Api {
         let caller = layer::caller(&request)?;
         let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "ListHolds").await.map_err(status::of)?;
-        let holds = self.app.list_holds(&subject).await.map_err(status::of)?;
+        let holds = self.app.rights.list_holds(&subject).await.map_err(status::of)?;
         let holds = holds.into_iter().map(convert::hold).collect();
         Ok(Response::new(proto::ListHoldsResponse { holds }))
     }
@@ -224,7 +228,7 @@ impl RightsService for Api {
         let class = request.class;
         let keep_ms = convert::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
         let rule = RetentionDefined { class, category: request.category, purpose: request.purpose, keep_ms };
-        let receipt = self.app.set_retention(&caller, rule, &options).await.map_err(status::of)?;
+        let receipt = self.app.rights.set_retention(&caller, rule, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::SetRetentionResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
     }
 
@@ -232,7 +236,7 @@ impl RightsService for Api {
         &self,
         _request: Request<proto::ListRetentionRequest>,
     ) -> Answer<proto::ListRetentionResponse> {
-        let rules = self.app.list_retention().into_iter();
+        let rules = self.app.rights.list_retention().into_iter();
         let retention = rules.map(|(rule, at_ms)| proto::Retention {
             class: rule.class,
             category: rule.category,

@@ -1,25 +1,43 @@
 //! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
 
-use super::error::{AppError, Cause};
-use crate::app::grants::notifier::Notifier;
-use crate::app::grants::watch_revocations;
-use crate::app::log::rulebook;
-use crate::app::log::rulebook::RulesHistory;
-use crate::app::log::stream::{StreamCache, StreamCacheLimits};
+use crate::app::App;
+use crate::app::consent::Consent;
+use crate::app::erasure::Erasures;
+use crate::app::erasure::complete_erasures::Completing;
+use crate::app::error::{AppError, Cause};
+use crate::app::grants::Grants;
+use crate::app::grants::grant_lookup::GrantLookup;
+use crate::app::log::core::{Core, UseLimits};
+use crate::app::log::doubt::accepted;
+use crate::app::log::index::index_of;
+use crate::app::log::notifier::Notifier;
+use crate::app::log::open_requests::OpenRequests;
+use crate::app::log::pending_revocations::PendingStreams;
+use crate::app::log::read::open_system_entry;
+use crate::app::log::record_view::RecentViews;
+use crate::app::log::reusable_grants::UnrecordedReuse;
+use crate::app::log::stream_cache::{StreamCache, StreamCacheLimits};
 use crate::app::log::system_events::SystemStream;
-use crate::app::operations::accept_clock;
+use crate::app::operations::Operations;
+use crate::app::operations::restore::Restored;
+use crate::app::profile::Profiles;
+use crate::app::reports::Reports;
 use crate::app::reports::transparency_report::ReportSettings;
-use crate::app::rules::revoke_contradicted;
-use crate::app::{App, Restored, TierKeys};
+use crate::app::rights::{Rights, RightsSettings};
+use crate::app::rules::RuleChanges;
+use crate::app::rules::preview_bounds::AT_ONCE_MAX;
+use crate::app::rules::publish_bounds::TierKeys;
+use crate::app::rules::revoke_contradicted::Contradictions;
 use crate::bounds;
+use crate::bounds::rulebook::RulesHistory;
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::recorder_usage::AttributeLimits;
-use crate::domain::request::Jurisdiction;
 use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
+use crate::package::Controller;
 use crate::store::{KeyStore, LogStore, StoreError};
 use crate::vault::{RootCustody, Vault, VaultError};
 use ed25519_dalek::VerifyingKey;
@@ -51,7 +69,7 @@ pub struct Settings {
     /// What they may take of memory, bytes.
     pub cached_subjects_bytes_max: usize,
     /// Who is answerable, as people are told.
-    pub controller: crate::package::Controller,
+    pub controller: Controller,
     /// What was restored since the log was opened last, to be said in it.
     pub restored: Option<Restored>,
     /// Verifier keys of the witnesses that are asked.
@@ -66,26 +84,6 @@ pub struct Settings {
     pub facts: AttributeLimits,
     /// What reports may say.
     pub report: ReportSettings,
-}
-
-/// How requests of people are dealt with.
-#[derive(Clone, Copy, Debug)]
-pub struct RightsSettings {
-    /// Whose rules say by when a request is to be answered, where the request does not.
-    pub jurisdiction: Jurisdiction,
-    /// A person's own erasure waits for a steward's decision.
-    pub steward_decides_erasures: bool,
-}
-
-/// What one recipient may have open about one person at once.
-#[derive(Clone, Copy, Debug)]
-pub struct UseLimits {
-    /// Grants that are neither revoked nor expired.
-    pub open_grants_max: usize,
-    /// Artifacts that stand.
-    pub artifacts_max: usize,
-    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for everything that it ends.
-    pub revocations_at_once_max: usize,
 }
 
 /// Why the daemon can't start.
@@ -110,6 +108,17 @@ pub enum OpenError {
     Start(&'static str, AppError),
 }
 
+/// What the use cases need beside the core.
+struct Parts {
+    tier_keys: TierKeys,
+    controller: Arc<Controller>,
+    rights: RightsSettings,
+    inferences: InferenceTerms,
+    attribute_limits: AttributeLimits,
+    report: ReportSettings,
+    log_keys: LogKeys,
+}
+
 impl App {
     /// Opens the daemon: everything durable is found again, erasures that had begun are completed.
     ///
@@ -128,7 +137,7 @@ impl App {
         let failed = |what| move |error| OpenError::Start(what, error);
         let (plain, system_stream) =
             read_system_event(settings.log.as_ref()).map_err(failed("reading the rules"))?;
-        settings.clock.begin(settings.log.head().recorded_at_ms, accept_clock::accepted(&plain));
+        settings.clock.begin(settings.log.head().recorded_at_ms, accepted(&plain));
         let (signing, streams) =
             (find_keys(&settings, &plain)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
@@ -137,60 +146,103 @@ impl App {
             plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
         let witnesses = changed_witnesses(&plain, &settings.witnesses);
         let rules = RulesHistory::new(plain.into_iter(), settings.clock.now_ms())
+            .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
-        let app = Arc::new(Self {
+        let parts = Parts {
+            tier_keys: settings.tier_keys,
+            controller: Arc::new(settings.controller),
+            rights: settings.rights,
+            inferences: settings.inferences,
+            attribute_limits: settings.facts,
+            report: settings.report,
+            log_keys: settings.log_keys,
+        };
+        let core = Arc::new(Core {
             ledger,
             vault,
             clock: settings.clock,
             streams,
-            known_grants: crate::app::grants::grant_lookup::GrantLookup::default(),
             rules: RwLock::new(rules),
             rules_gate: Arc::default(),
-            tier_keys: settings.tier_keys,
-            contradictions: revoke_contradicted::Contradictions::default(),
             system_stream: tokio::sync::Mutex::new(system_stream),
             notifier: Notifier::default(),
-            recent_views: crate::app::profile::record_view::RecentViews::default(),
-            previews: Arc::new(tokio::sync::Semaphore::new(crate::app::rules::preview_bounds::AT_ONCE_MAX)),
-            unrecorded_reuse: crate::app::grants::reuse_grant::UnrecordedReuse::default(),
-            pending_streams: crate::app::log::pending_revocations::PendingStreams::default(),
-            controller: Arc::new(settings.controller),
-            due: crate::app::log::open_requests::OpenRequests::default(),
-            rights: settings.rights,
+            recent_views: RecentViews::default(),
+            unrecorded_reuse: UnrecordedReuse::default(),
+            pending_streams: PendingStreams::default(),
+            due: OpenRequests::default(),
             use_limits: settings.use_limits,
-            inferences: settings.inferences,
-            facts: settings.facts,
-            sweep: tokio::sync::Mutex::default(),
             erasing: tokio::sync::RwLock::default(),
-            completing: crate::app::erasure::complete_erasures::Completing::default(),
-            reporting: tokio::sync::Mutex::default(),
-            report_settings: settings.report,
-            log_keys: settings.log_keys,
             stopping: tokio::sync::watch::Sender::new(false),
         });
+        let app = Arc::new(Self::over(core, parts));
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
         if let Some(restored) = &settings.restored {
-            app.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+            app.operations.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
         }
         app.finish_what_was_cut_short().await?;
         app.warn_of_unknown_categories();
         app.warn_of_unconfirmed_restore();
         if !witnesses.is_empty() {
-            app.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
+            app.core.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
         }
-        app.end_key_transition();
-        app.watch_bounds();
+        app.operations.end_key_transition();
+        app.rules.watch_bounds();
         Ok(app)
+    }
+
+    /// The use cases over one core.
+    fn over(core: Arc<Core>, parts: Parts) -> Self {
+        let Parts { tier_keys, controller, rights, inferences, attribute_limits, report, log_keys } = parts;
+        let erasure = Arc::new(Erasures { core: Arc::clone(&core), completing: Completing::default() });
+        let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
+        let rights = Rights {
+            core: Arc::clone(&core),
+            erasure: Arc::clone(&erasure),
+            consent: Arc::clone(&consent),
+            controller,
+            settings: rights,
+            retention_cursor: tokio::sync::Mutex::default(),
+        };
+        let rules = RuleChanges {
+            core: Arc::clone(&core),
+            tier_keys,
+            contradictions: Contradictions::default(),
+            previews: Arc::new(tokio::sync::Semaphore::new(AT_ONCE_MAX)),
+        };
+        Self {
+            profile: Arc::new(Profiles { core: Arc::clone(&core), inferences, attribute_limits }),
+            grants: Arc::new(Grants { core: Arc::clone(&core), lookup: GrantLookup::default() }),
+            rules: Arc::new(rules),
+            rights: Arc::new(rights),
+            reports: Arc::new(Reports {
+                core: Arc::clone(&core),
+                spending: tokio::sync::Mutex::default(),
+                settings: report,
+            }),
+            operations: Arc::new(Operations { core: Arc::clone(&core), log_keys }),
+            consent,
+            erasure,
+            core,
+        }
+    }
+
+    /// Ends what is over, for at most a limited number of subjects; call it again and again.
+    ///
+    /// # Errors
+    /// The store. What was not ended is found again the next time.
+    pub async fn end_what_is_over(&self) -> Result<(), AppError> {
+        self.operations.end_key_transition();
+        self.rights.end_what_is_over().await
     }
 
     /// Takes up what the last stop left unfinished.
     async fn finish_what_was_cut_short(self: &Arc<Self>) -> Result<(), OpenError> {
         let failed = |what| move |error| OpenError::Start(what, error);
-        self.load_due().map_err(failed("finding requests that are due"))?;
-        self.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
-        self.finish_erasures().await.map_err(failed("finishing erasures"))?;
-        self.resume_erasures().await.map_err(failed("carrying out erasures"))
+        self.core.load_due().map_err(failed("finding requests that are due"))?;
+        self.core.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
+        self.erasure.finish_erasures().await.map_err(failed("finishing erasures"))?;
+        self.erasure.resume_erasures().await.map_err(failed("carrying out erasures"))
     }
 
     fn warn_of_unconfirmed_restore(&self) {
@@ -203,9 +255,9 @@ impl App {
 
     /// A category that nobody defined has no inferences: most likely it is misspelt.
     fn warn_of_unknown_categories(&self) {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let vocabulary = &rules.vocabulary;
-        for category in self.inferences.lasts_ms_by_category.keys() {
+        for category in self.profile.inferences.lasts_ms_by_category.keys() {
             if !vocabulary.has_category(category) {
                 let near = vocabulary.near_categories(category);
                 tracing::warn!(category, ?near, "`inferences` names a category that is not defined");
@@ -215,18 +267,18 @@ impl App {
 
     /// Ends what would go on for ever, such as watches; requests under way are still answered.
     pub fn begin_shutdown(&self) {
-        self.stopping.send_replace(true);
+        self.core.stopping.send_replace(true);
     }
 
     /// Takes no more writes and has everything durable.
     pub async fn shutdown(self: Arc<Self>) {
-        self.stop_watching_bounds().await;
-        if let Err(error) = self.write_down_all().await {
+        self.rules.stop_watching_bounds().await;
+        if let Err(error) = self.core.write_down_all().await {
             tracing::error!(%error, "how often grants were given again is lost in part");
         }
         let ending = move || {
-            self.ledger.shutdown();
-            self.clock.close();
+            self.core.ledger.shutdown();
+            self.core.clock.close();
         };
         let ended = tokio::task::spawn_blocking(ending).await;
         if ended.is_err() {
@@ -243,54 +295,53 @@ impl App {
     /// Whether writes are taken.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.ledger.takes_writes() && self.vault.takes_writes()
+        self.core.ledger.takes_writes() && self.core.vault.takes_writes()
     }
 
-    /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.
+    /// Whether enough witnesses have cosigned in the time set for it; none if no witnesses are configured.
     #[must_use]
     pub fn is_witnessed(&self) -> Option<bool> {
-        self.ledger.cosigning().is_enough(self.now_ms())
+        self.core.is_witnessed()
     }
 
     /// The first frame of a log: its key, its words, its bounds.
     async fn begin_log(self: &Arc<Self>) -> Result<(), AppError> {
-        if self.store().head().size > 0 {
+        if self.core.store().head().size > 0 {
             return Ok(());
         }
-        let public_key = self.ledger.verifier_key().key.to_bytes().to_vec();
-        let origin = self.ledger.origin().to_owned();
+        let public_key = self.core.ledger.verifier_key().key.to_bytes().to_vec();
+        let origin = self.core.ledger.origin().to_owned();
         let (purposes, categories) = vocabulary::defaults();
         let mut events = vec![Event::LogOpened(LogOpened { origin, public_key })];
         events.extend(purposes.into_iter().map(Event::PurposeDefined));
         events.extend(categories.into_iter().map(Event::CategoryDefined));
         events.extend(bounds::defaults().into_iter().map(Event::BoundsPublished));
-        self.publish_own(events).await.map(|_| ())
+        self.core.publish_own(events).await.map(|_| ())
     }
 
     /// Further index records that a rebuilt index lacks: only who can open entries can give them back.
     fn restore_index(&self) -> Result<(), AppError> {
-        let Some(mut next) = self.store().unindexed_from() else { return Ok(()) };
-        let end = self.store().head().size;
+        let Some(mut next) = self.core.store().unindexed_from() else { return Ok(()) };
+        let end = self.core.store().head().size;
         while next < end {
-            let entries = self.store().read_entries(next, RESTORE_COUNT)?;
+            let entries = self.core.store().read_entries(next, RESTORE_COUNT)?;
             let mut records = Vec::new();
             for stored in entries {
                 let position = stored.position;
                 next = position.saturating_add(1);
-                match self.open_any(stored) {
+                match self.core.open_any(stored) {
                     Ok(event) => {
-                        let found =
-                            watch_revocations::index_of(&event.event).into_iter().map(|(mut key, value)| {
-                                key.extend_from_slice(&position.to_be_bytes());
-                                (key, value)
-                            });
+                        let found = index_of(&event.event).into_iter().map(|(mut key, value)| {
+                            key.extend_from_slice(&position.to_be_bytes());
+                            (key, value)
+                        });
                         records.push((position, found.collect()));
                     }
                     Err(AppError::Erased) => {}
                     Err(error) => return Err(error),
                 }
             }
-            self.store().index_restore(&records, next)?;
+            self.core.store().index_restore(&records, next)?;
         }
         Ok(())
     }
@@ -306,12 +357,11 @@ fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
             _ => {}
         }
     }
-    let erased_grant_key = named.iter().filter(|vkey| !asked.contains(vkey));
-    let erased_grant_key =
-        erased_grant_key.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
+    let removed = named.iter().filter(|vkey| !asked.contains(vkey));
+    let removed = removed.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
     let new = asked.iter().filter(|vkey| !named.contains(vkey));
     let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
-    erased_grant_key.chain(new).collect()
+    removed.chain(new).collect()
 }
 
 fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
@@ -376,7 +426,7 @@ fn read_system_event(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStrea
             let stored = store.read_entry(*position)?;
             system_stream.newest = Some(stored.leaf_hash);
             system_stream.version = version.saturating_add(1);
-            let event = rulebook::open_system_entry(stored)?;
+            let event = open_system_entry(stored)?;
             system_stream.last_sealed_at_ms = event.sealed_at_ms;
             events.push(event);
         }

@@ -2,23 +2,26 @@
 //!
 //! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
 
-mod cedar_request;
-mod compile_pack;
-mod decide;
+pub(crate) mod cedar_request;
+pub(crate) mod compile_pack;
+pub(crate) mod decide;
 mod decide_recording;
-mod engine;
+pub(crate) mod engine;
 mod entities;
 mod equivalent_categories;
-mod fit_answer;
+pub(crate) mod fit_answer;
+pub mod invalidation;
 mod pack_tests;
-mod personal_bounds;
-mod policy_text;
+pub(crate) mod personal_bounds;
+pub(crate) mod policy_text;
 mod roles;
-mod shipped_packs;
+pub mod rulebook;
+pub(crate) mod shipped_packs;
 #[cfg(test)]
 mod tests;
 mod thresholds;
-mod valid_until;
+pub(crate) mod valid_until;
+pub mod withhold;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial, UNRECORDED, check_offered, decode_policies};

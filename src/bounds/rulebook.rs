@@ -1,16 +1,12 @@
 //! What decisions stand on: vocabulary, bounds and notices, now and at every earlier moment.
 
-use crate::app::error::AppError;
-use crate::bounds::Bounds;
-use crate::domain::codec;
+use crate::bounds::engine::{Bounds, BoundsError};
 use crate::domain::event::{Actor, Event, Recorded, Role};
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
-use crate::store::StoredEntry;
 use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::entry::{Entry, EntryError};
 use sayso_proof::event::{BackupRestored, BoundsPublished, NoticePublished};
 use std::sync::Arc;
 
@@ -116,7 +112,7 @@ pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
 }
 
 impl Rules {
-    fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, AppError> {
+    fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
         let mut vocabulary = Vocabulary::default();
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
         let (mut newest_word, mut unconfirmed, mut lost) = (None, None, Vec::new());
@@ -285,7 +281,7 @@ pub(crate) fn is_rule(event: &Event) -> bool {
 
 impl RulesHistory {
     /// From the events about nobody, oldest first.
-    pub fn new(events: impl Iterator<Item = Recorded>, now_ms: u64) -> Result<Self, AppError> {
+    pub fn new(events: impl Iterator<Item = Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
         let events: Vec<Recorded> = events.filter(|event| is_rule(&event.event)).collect();
         let now = Arc::new(Rules::fold(events.iter(), now_ms)?);
         Ok(Self { events, now })
@@ -307,7 +303,7 @@ impl RulesHistory {
     }
 
     /// In force at a moment of now; from now on known.
-    pub fn look_up(&mut self, now_ms: u64) -> Result<Arc<Rules>, AppError> {
+    pub fn look_up(&mut self, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let rules = Arc::new(Rules::fold(self.events.iter(), now_ms)?);
         if now_ms >= self.now.now_ms {
             self.now = Arc::clone(&rules);
@@ -316,13 +312,13 @@ impl RulesHistory {
     }
 
     /// What a decision saw that stands at a position and was taken at a moment.
-    pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, AppError> {
+    pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.position < position);
         Ok(Arc::new(Rules::fold(before, now_ms)?))
     }
 
     /// What would be in force now with other versions in place of those that are.
-    pub fn with_now(&self, versions: &[Recorded], now_ms: u64) -> Result<Arc<Rules>, AppError> {
+    pub fn with_now(&self, versions: &[Recorded], now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         Ok(Arc::new(Rules::fold(self.events.iter().chain(versions), now_ms)?))
     }
 
@@ -330,7 +326,7 @@ impl RulesHistory {
     ///
     /// # Errors
     /// It would not compile at one of them.
-    pub fn with(&self, version: &Recorded, now_ms: u64) -> Result<(), AppError> {
+    pub fn with(&self, version: &Recorded, now_ms: u64) -> Result<(), BoundsError> {
         let events = || self.events.iter().chain(std::iter::once(version));
         let mut rules = Rules::fold(events(), now_ms)?;
         while let Some(next_ms) = rules.next_ms() {
@@ -340,30 +336,15 @@ impl RulesHistory {
     }
 
     /// In force at a recorded time.
-    pub fn at(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
+    pub fn at(&self, time_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.recorded_at_ms <= time_ms);
         Ok(Arc::new(Rules::fold(before, time_ms)?))
     }
 
     /// Takes recorded events in.
-    pub fn push(&mut self, events: &[Recorded], now_ms: u64) -> Result<(), AppError> {
+    pub fn push(&mut self, events: &[Recorded], now_ms: u64) -> Result<(), BoundsError> {
         self.events.extend(events.iter().filter(|event| is_rule(&event.event)).cloned());
         self.now = Arc::new(Rules::fold(self.events.iter(), now_ms.max(self.now.now_ms))?);
         Ok(())
     }
-}
-
-/// Opens an entry about nobody.
-pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppError> {
-    let bytes = stored.bytes.ok_or(AppError::Erased)?;
-    let entry = Entry::parse(&bytes)?;
-    let body = entry.plain_body()?.ok_or(EntryError::Payload("not plain"))?;
-    let place = codec::Place {
-        event_id: EventId(entry.header.event_id),
-        position: stored.position,
-        version: entry.header.version,
-        recorded_at_ms: stored.recorded_at_ms,
-        sealed_at_ms: entry.header.sealed_at_ms,
-    };
-    Ok(codec::decode(place, body)?)
 }

@@ -14,7 +14,9 @@ mod valid_until;
 
 use super::engine::{Bounds, BoundsError};
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
-use crate::bounds::{Case, Decision, defaults, pack};
+use crate::bounds::decide::{Case, Decision};
+use crate::bounds::pack;
+use crate::bounds::shipped_packs::defaults;
 use crate::domain::description::Description;
 use crate::domain::histories::NOW_MS;
 use crate::domain::profile::SubjectState;

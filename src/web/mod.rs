@@ -128,9 +128,9 @@ async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
         let standing = Standing {
             entries: app.ledger().checkpoint().size,
             entry_bytes: app.ledger().store().entry_bytes(),
-            subjects: app.subject_count().unwrap_or_default(),
+            subjects: app.reports.subject_count().unwrap_or_default(),
             ready: app.is_ready(),
-            erasures_unfinished: app.unfinished_erasures().unwrap_or_default(),
+            erasures_unfinished: app.erasure.unfinished_erasures().unwrap_or_default(),
             restore_unconfirmed: app.waits_for_confirmation(),
             clock_skewed: app.clock_state().is_skewed(),
             clock_skew_ms: app.clock_state().skew_ms(),

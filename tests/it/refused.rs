@@ -286,20 +286,20 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
     let before = pages();
     let waiting = {
         let (app, caller, options) = (Arc::clone(&app), caller.clone(), options.clone());
-        tokio::spawn(async move { app.record_attributes(&caller, a_fact("first"), &options).await })
+        tokio::spawn(async move { app.profile.record_attributes(&caller, a_fact("first"), &options).await })
     };
     // Its submission lies in the queue, which nobody empties.
-    while app.subject_count().unwrap() == 0 || pages() == before {
+    while app.reports.subject_count().unwrap() == 0 || pages() == before {
         tokio::task::yield_now().await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let subject = SubjectId::new("second").unwrap();
     for _ in 0..3 {
-        let refused = app.record_attributes(&caller, a_fact("second"), &options).await;
+        let refused = app.profile.record_attributes(&caller, a_fact("second"), &options).await;
         assert!(matches!(refused, Err(AppError::Overloaded)), "{refused:?}");
-        let refused = app.record_attributes(&caller, a_fact("third"), &options).await;
+        let refused = app.profile.record_attributes(&caller, a_fact("third"), &options).await;
         assert!(matches!(refused, Err(AppError::Overloaded)), "{refused:?}");
-        assert_eq!(app.subject_count().unwrap(), 1, "the first one alone");
+        assert_eq!(app.reports.subject_count().unwrap(), 1, "the first one alone");
     }
     while !waiting.is_finished() {
         turns.take(&(0..turns.waiting()).collect::<Vec<_>>());
@@ -321,7 +321,7 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
             (Arc::clone(&app), caller.clone(), options.clone(), subject.clone());
         tokio::spawn(async move {
             let served = (&NoticeServed::default(), "web");
-            app.record_consent(&caller, &subject, vec![no], served, false, &options).await
+            app.consent.record_consent(&caller, &subject, vec![no], served, false, &options).await
         })
     };
     while !saying.is_finished() {
@@ -329,6 +329,6 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         tokio::task::yield_now().await;
     }
     assert_eq!(saying.await.unwrap().unwrap().receipt.events[0].version, 0);
-    assert_eq!(app.subject_count().unwrap(), 2);
+    assert_eq!(app.reports.subject_count().unwrap(), 2);
     app.shutdown().await;
 }

@@ -1,8 +1,10 @@
 //! The receipt of one decision, with what makes it verify without trusting the ledger.
 
+use crate::app::consent::Consent;
 use crate::app::error::AppError;
-use crate::app::log::stream::{SubjectStream, for_each_event};
-use crate::app::{App, Rules};
+use crate::app::log::read::for_each_event;
+use crate::app::log::stream::SubjectStream;
+use crate::bounds::rulebook::Rules;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
@@ -11,7 +13,7 @@ use crate::package::{Asked, Receipt, Signed};
 use sayso_proof::entry;
 use std::sync::Arc;
 
-impl App {
+impl Consent {
     /// The receipt of a decision, by its event, or of the newest one: JSON-LD per ISO/IEC TS 27560:2023.
     ///
     /// # Errors
@@ -21,8 +23,8 @@ impl App {
         subject: &SubjectId,
         event: Option<EventId>,
     ) -> Result<(EventId, serde_json::Value), AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        let app = Arc::clone(self);
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let consent = Arc::clone(self);
         let making = tokio::task::spawn_blocking(move || {
             let state = stream.read().state.clone();
             let records = state.consents.records();
@@ -31,8 +33,8 @@ impl App {
                 None => records.last(),
             };
             let record = record.ok_or(AppError::NotFound("consent"))?;
-            let asked = app.asked(&stream)?;
-            let receipt = app.make_receipt(&stream, &app.rules(), &state, &asked, record)?;
+            let asked = consent.asked(&stream)?;
+            let receipt = consent.make_receipt(&stream, &consent.core.rules(), &state, &asked, record)?;
             Ok((record.event_id, receipt))
         });
         let made = making.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))?;
@@ -44,7 +46,7 @@ impl App {
 
     fn asked(&self, stream: &SubjectStream) -> Result<Vec<Asked>, AppError> {
         let mut asked = Vec::new();
-        for_each_event(&stream.keys, self.store(), 0, |event, _| {
+        for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
             if let Event::ConsentRequested(terms) = event.event {
                 asked.push(Asked {
                     event_id: event.event_id,
@@ -68,13 +70,13 @@ impl App {
         asked: &[Asked],
         record: &ConsentRecord,
     ) -> Result<serde_json::Value, AppError> {
-        let bytes = self.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
+        let bytes = self.core.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
         let header = entry::parse_header(&bytes)?;
         let key = stream.keys.event_key(header.version, &header.event_id)?;
         let signed = Signed {
-            verifier_key: self.ledger.verifier_key().to_string(),
+            verifier_key: self.core.ledger.verifier_key().to_string(),
             position: record.position,
-            proof: self.ledger.proof_text(record.position)?,
+            proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
         let receipt = Receipt {
@@ -84,7 +86,7 @@ impl App {
             decisions: state.consents.records(),
             asked,
             vocabulary: &rules.vocabulary,
-            now_ms: self.now_ms(),
+            now_ms: self.core.now_ms(),
             signed: &signed,
         };
         Ok(receipt.to_json())

@@ -1,8 +1,10 @@
 //! The person's decisions, and which of them are in force.
 
+use crate::app::caller::Caller;
+use crate::app::consent::Consent;
 use crate::app::error::AppError;
+use crate::app::log::core::Moment;
 use crate::app::profile::paging::Room;
-use crate::app::{App, Caller, Moment};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +20,7 @@ pub struct Consents {
     pub next: Option<u64>,
 }
 
-impl App {
+impl Consent {
     /// Decisions that had been recorded by a moment, from position `start` on, no more than one answer holds; for a service
     /// those that concern it, of now.
     ///
@@ -32,11 +34,11 @@ impl App {
         start: u64,
     ) -> Result<Consents, AppError> {
         caller.may_ask_as_of(moment)?;
-        let state = self.get_profile(subject, moment, false).await?.state;
+        let state = self.core.state_at(subject, moment, false).await?;
         let (rules, now_ms) = match moment {
-            Moment::Now | Moment::Version(_) => (self.rules(), self.now_ms()),
+            Moment::Now | Moment::Version(_) => (self.core.rules(), self.core.now_ms()),
             Moment::Time(time_ms) => {
-                (self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?, time_ms)
+                (self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?, time_ms)
             }
         };
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);

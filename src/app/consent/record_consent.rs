@@ -1,10 +1,12 @@
 //! Records what a person was asked and what they decided.
 
+use crate::app::caller::Caller;
+use crate::app::consent::Consent;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::revoked_ids;
-use crate::app::log::append::{Append, Begun, PendingEvent, Receipt, Timestamping};
+use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::statement_rules;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::consent::{NoticeRef, Terms};
 use crate::domain::event::{Decision, Event, Role};
@@ -58,7 +60,7 @@ pub struct ConsentChanged {
     pub revoked_grants: Vec<String>,
 }
 
-impl App {
+impl Consent {
     /// Records choices, all or none, and revokes the grants that they contradict. `guardian`: the holder of parental
     /// responsibility spoke (GDPR Art. 8(1)). Where a yes among them is not the caller's to record, the noes are recorded all
     /// the same. What a no can't have, as an end, is left out, and so is a notice that is not there.
@@ -95,7 +97,7 @@ impl App {
         if yes && only_yes {
             statement_rules::yes(caller)?;
         }
-        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
@@ -111,8 +113,8 @@ impl App {
             return Err(self.record_noes_alone(append, choices, &said, refused).await?);
         }
         let pending_events = self.pending_events(choices, &said);
-        let pending_events = self.with_revocations(&append, pending_events);
-        let written = self.commit(append, pending_events).await?;
+        let pending_events = self.core.with_revocations(&append, pending_events);
+        let written = self.core.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 
@@ -122,7 +124,7 @@ impl App {
             let terms = terms_of(choice, said.notice.clone(), said.channel, said.guardian);
             Event::Consent { decision, terms }
         };
-        choices.into_iter().map(|choice| self.plan(event(choice))).collect()
+        choices.into_iter().map(|choice| self.core.plan(event(choice))).collect()
     }
 
     /// Records the noes of a request whose yes is refused, and gives the error that the caller gets. The same request made
@@ -137,11 +139,11 @@ impl App {
         if noes.is_empty() {
             return Ok(refused);
         }
-        let append = self.as_attempt(append);
-        if !self.was_made_before(&append)? {
+        let append = self.core.as_attempt(append);
+        if !self.core.was_made_before(&append)? {
             let pending_events = self.pending_events(noes, said);
-            let pending_events = self.with_revocations(&append, pending_events);
-            self.commit(append, pending_events).await?;
+            let pending_events = self.core.with_revocations(&append, pending_events);
+            self.core.commit(append, pending_events).await?;
         }
         Ok(match refused {
             AppError::Reserved { reason, why } => AppError::Reserved {
@@ -167,12 +169,12 @@ impl App {
         self.check_choices(std::slice::from_ref(&asked), served.1)?;
         let notice = self.notice_served(served.0)?;
         let notice = notice.ok_or_else(|| AppError::invalid("notice", "must name the notice shown"))?;
-        match self.begin(caller, subject, options, None, Timestamping::Shared).await? {
+        match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
                 let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1, false));
-                let pending_events = vec![self.plan(event)];
-                Ok(self.commit(append, pending_events).await?.receipt)
+                let pending_events = vec![self.core.plan(event)];
+                Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
     }
@@ -182,7 +184,7 @@ impl App {
         if served.id.is_empty() {
             return Ok(None);
         }
-        let rules = self.rules();
+        let rules = self.core.rules();
         let unknown =
             || AppError::invalid("notice", "must name a published notice; `sayso notice publish` does that");
         let (_, found) = rules.notice(&served.id, &served.version).ok_or_else(unknown)?;
@@ -214,7 +216,7 @@ impl App {
     }
 
     fn check_choice(&self, at: &str, choice: &Choice, found: &mut Vec<Violation>) {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let mut need = |holds: bool, field: &str, problem: String| {
             if !holds {
                 found.push(Violation::new(format!("{at}.{field}"), problem));
@@ -239,7 +241,7 @@ impl App {
             need(false, "categories", vocabulary::unknown("category", &near));
         }
         let ends = choice.until_ms;
-        need(ends.is_none_or(|until| until > self.now_ms()), "until", "must be in the future".into());
+        need(ends.is_none_or(|until| until > self.core.now_ms()), "until", "must be in the future".into());
     }
 }
 

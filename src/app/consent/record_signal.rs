@@ -1,11 +1,13 @@
 //! Records objection, restriction, opt-out and pause, and their lifting.
 
+use crate::app::caller::Caller;
+use crate::app::consent::Consent;
 use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::revoked_ids;
 use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::receipt::WriteOptions;
 use crate::app::log::statement_rules;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, SignalKind};
 use crate::domain::ids::SubjectId;
@@ -27,7 +29,7 @@ pub struct NewSignal {
     pub interaction: String,
 }
 
-impl App {
+impl Consent {
     /// Records a signal and revokes the grants that it contradicts. A signal other than a pause that names a conversation is
     /// recorded for all: a no is not refused for saying too much.
     ///
@@ -53,12 +55,12 @@ impl App {
         if !signal.interaction.is_empty() && signal.kind != SignalKind::Pause {
             return Err(AppError::invalid("interaction", "is for a pause only"));
         }
-        let rules = self.rules();
+        let rules = self.core.rules();
         if let Some(purpose) = signal.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(purpose);
             return Err(AppError::invalid("purposes", vocabulary::unknown("purpose", &near)));
         }
-        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
@@ -70,8 +72,8 @@ impl App {
         statement_rules::lifts_no_signal(caller, &append.stream.read().state, &signal)?;
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
-        let pending_events = self.with_revocations(&append, vec![self.plan(event)]);
-        let written = self.commit(append, pending_events).await?;
+        let pending_events = self.core.with_revocations(&append, vec![self.core.plan(event)]);
+        let written = self.core.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

@@ -1,9 +1,10 @@
 //! The proof of an erasure: what went, what was kept and why, who had it and who has confirmed; signed, and verified
 //! without the daemon.
 
+use crate::app::caller::Caller;
+use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::rulebook::open_system_entry;
-use crate::app::{App, Caller};
+use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureCompleted, Event};
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
@@ -32,7 +33,7 @@ pub struct Certificate {
     pub document: String,
 }
 
-impl App {
+impl Erasures {
     /// The certificate of an erasure, with everything that is still known.
     ///
     /// # Errors
@@ -42,15 +43,15 @@ impl App {
         caller: &Caller,
         request: &EventId,
     ) -> Result<Certificate, AppError> {
-        let found = self.find_request(request).await?;
+        let found = self.core.find_request(request).await?;
         if let (Some(own), Some((stream, _))) = (&caller.subject, &found)
-            && self.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
+            && self.core.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
         {
             return Err(AppError::NotFound("erasure"));
         }
         // Of a part: the person is there to be told who looked.
         if let Some((stream, _)) = &found {
-            self.record_view_in(caller, Arc::clone(stream), "GetErasureCertificate").await?;
+            self.core.record_view_in(caller, Arc::clone(stream), "GetErasureCertificate").await?;
         }
         let record = found.map(|(_, record)| record);
         self.certificate_with(request, record.as_ref())
@@ -61,8 +62,8 @@ impl App {
         &self,
         request: &EventId,
     ) -> Result<Option<(ErasureCompleted, u64, u64)>, AppError> {
-        let Some(position) = self.erasure_position(request)? else { return Ok(None) };
-        let event = open_system_entry(self.store().read_entry(position)?)?;
+        let Some(position) = self.core.erasure_position(request)? else { return Ok(None) };
+        let event = open_system_entry(self.core.store().read_entry(position)?)?;
         match event.event {
             Event::ErasureCompleted(completed) => Ok(Some((completed, position, event.recorded_at_ms))),
             _ => Err(AppError::Internal(Cause::Inconsistent("the index names another event"))),
@@ -79,7 +80,7 @@ impl App {
         let (completed, position, completed_at_ms) = found.ok_or(AppError::NotFound("erasure"))?;
         let mut acknowledged = Vec::new();
         for recipient in &completed.recipients {
-            if self.has_acknowledged(&recipient.name, position)? {
+            if self.core.has_acknowledged(&recipient.name, position)? {
                 acknowledged.push(recipient.name.clone());
             }
         }
@@ -93,7 +94,7 @@ impl App {
             position,
             completed_at_ms,
             acknowledged,
-            proof: self.ledger.proof_text(position)?,
+            proof: self.core.ledger.proof_text(position)?,
             document: String::new(),
         };
         made.document = self.document(&made)?;
@@ -114,7 +115,7 @@ impl App {
             entries: kept.entries,
         });
         let statement = Statement {
-            origin: self.ledger.origin().to_owned(),
+            origin: self.core.ledger.origin().to_owned(),
             request: of.request.to_string(),
             scope: done.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
             requested_at_ms: done.requested_at_ms,
@@ -124,11 +125,11 @@ impl App {
             erased_by_category: of.erased_by_category.clone(),
             kept: kept.collect(),
             recipients: recipients.collect(),
-            issued_at_ms: self.now_ms(),
+            issued_at_ms: self.core.now_ms(),
         };
         let text = statement
             .to_text()
             .map_err(|_| AppError::Internal(Cause::Inconsistent("a certificate has no JSON form")))?;
-        Ok(certificate::document(&self.ledger.sign_note(&text), &of.proof))
+        Ok(certificate::document(&self.core.ledger.sign_note(&text), &of.proof))
     }
 }

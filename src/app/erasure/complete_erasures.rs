@@ -1,9 +1,9 @@
 //! Completing erasures whose keys are gone: those that wait together share one discard and one frame, as their keys
 //! shared one re-keying before.
 
-use crate::app::App;
+use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::RequestStamp;
+use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_events::SystemEvent;
 use crate::domain::event::{Actor, ErasureCompleted, Event, Role};
 use crate::domain::ids::EventId;
@@ -43,7 +43,7 @@ impl Completing {
     }
 }
 
-impl App {
+impl Erasures {
     /// Destroys the bytes, then says so. Can be done again.
     ///
     /// # Errors
@@ -70,18 +70,18 @@ impl App {
     }
 
     async fn complete_together(self: &Arc<Self>, together: Vec<Completion>) -> Result<(), AppError> {
-        let app = Arc::clone(self);
+        let erasures = Arc::clone(self);
         let ranges = together.iter().flat_map(|each| &each.completed.discarded);
         let positions: Vec<u64> = ranges.flat_map(|range| range.first..=range.last).collect();
         let discarded = tokio::task::spawn_blocking(move || {
-            app.due.forget(&positions);
-            app.store().discard(&positions)
+            erasures.core.due.forget(&positions);
+            erasures.core.store().discard(&positions)
         });
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
-        let key_epoch = self.vault.key_epoch();
+        let key_epoch = self.core.vault.key_epoch();
         let mut events = Vec::with_capacity(together.len());
         for Completion { request, completed, request_stamp } in together {
-            if self.erasure_position(&request)?.is_none() {
+            if self.core.erasure_position(&request)?.is_none() {
                 let event = Event::ErasureCompleted(ErasureCompleted { key_epoch, ..completed });
                 events.push(SystemEvent { request_stamp: Some(request_stamp), ..SystemEvent::new(event) });
             }
@@ -91,7 +91,7 @@ impl App {
         }
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         let count = events.len();
-        self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await?;
+        self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await?;
         (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));
         Ok(())
     }

@@ -5,11 +5,13 @@
 //! nothing of it can be read; whatever a crash interrupts afterwards is finished at the next start. Only after the bytes
 //! are destroyed does `ErasureCompleted` say so, and after it, where the person stays, their own record.
 
-use crate::app::App;
+use crate::app::erasure::Erasures;
 use crate::app::erasure::complete_erasures::Completion;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Append, Frame, PendingEvent, RequestStamp};
-use crate::app::log::stream::{SubjectStream, for_each_event};
+use crate::app::log::append::{Append, Frame, PendingEvent};
+use crate::app::log::read::for_each_event;
+use crate::app::log::receipt::RequestStamp;
+use crate::app::log::stream::SubjectStream;
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
@@ -50,7 +52,7 @@ impl Erasure {
     }
 }
 
-impl App {
+impl Erasures {
     /// What an erasure would take now, from the whole history; for the holder of the gate.
     pub(crate) fn select(
         &self,
@@ -59,13 +61,13 @@ impl App {
         holds: &[Hold],
     ) -> Result<Selection, AppError> {
         let history = self.history(stream)?;
-        Ok(erasure::select(&history, scope, holds, &self.rules().vocabulary))
+        Ok(erasure::select(&history, scope, holds, &self.core.rules().vocabulary))
     }
 
     /// Everything that can still be read about a person, oldest first.
     pub(crate) fn history(&self, stream: &SubjectStream) -> Result<Vec<Recorded>, AppError> {
         let mut history = Vec::new();
-        for_each_event(&stream.keys, self.store(), 0, |event, _| {
+        for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
             history.push(event);
             Ok(())
         })?;
@@ -83,15 +85,15 @@ impl App {
         pending_events: Vec<PendingEvent>,
         erasure: Erasure,
     ) -> Result<(), AppError> {
-        let app = Arc::clone(self);
+        let erasures = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let (append, pending_events) = app.set_aside_first(append, pending_events).await?;
-            let _under_way = app.erasing.read().await;
+            let (append, pending_events) = erasures.set_aside_first(append, pending_events).await?;
+            let _under_way = erasures.core.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
             let erased = if erasure.is_whole() {
-                app.erase_whole(append, pending_events, &erasure).await
+                erasures.erase_whole(append, pending_events, &erasure).await
             } else {
-                app.erase_part(append, pending_events, &erasure).await
+                erasures.erase_part(append, pending_events, &erasure).await
             };
             erased.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
         });
@@ -112,8 +114,8 @@ impl App {
         let request_stamp = std::mem::take(&mut append.request_stamp);
         while !removals.is_empty() {
             let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
-            let frame = self.with_revocations(&append, std::mem::replace(&mut removals, rest));
-            self.commit_new_stream(&append, frame).await?;
+            let frame = self.core.with_revocations(&append, std::mem::replace(&mut removals, rest));
+            self.core.commit_new_stream(&append, frame).await?;
         }
         append.request_stamp = request_stamp;
         Ok((append, decision))
@@ -127,9 +129,9 @@ impl App {
     ) -> Result<(), AppError> {
         let (stream, request_stamp, now_ms) =
             (Arc::clone(&append.stream), append.request_stamp.clone(), append.now_ms);
-        pending_events.push(self.plan(erasure.requested()));
+        pending_events.push(self.core.plan(erasure.requested()));
         let frame = Frame { events: pending_events, is_decision: true, ..Frame::default() };
-        let write_lock = self.commit_and_keep_lock(append, frame).await?;
+        let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
 
@@ -151,16 +153,16 @@ impl App {
             ..ErasureIntent::default()
         };
         stream.write().erased = true;
-        let fence_ms = self.now_ms().max(now_ms);
+        let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = intent.encode_to_vec();
-        if let Err(error) = self.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
+        if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
             // Nothing was destroyed, as far as anybody knows: the lane goes on, or the next start decides.
             stream.write().erased = false;
             return Err(error.into());
         }
-        self.clock.pass(fence_ms);
+        self.core.clock.pass(fence_ms);
         stream.forget();
-        self.streams.remove(&stream.keys.handle);
+        self.core.streams.remove(&stream.keys.handle);
         drop(write_lock);
         self.complete_erasure(erasure.request, intent, None).await
     }
@@ -173,11 +175,11 @@ impl App {
     ) -> Result<(), AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
         // Last, and never erased with a part: the subject's newest event stays, so that its versions go on from there.
-        let mut frame = self.with_revocations(&append, pending_events);
-        frame.events.push(self.plan(erasure.requested()));
-        let write_lock = self.commit_and_keep_lock(append, frame).await?;
+        let mut frame = self.core.with_revocations(&append, pending_events);
+        frame.events.push(self.core.plan(erasure.requested()));
+        let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
-        let fence_at_ms = self.now_ms().max(now_ms);
+        let fence_at_ms = self.core.now_ms().max(now_ms);
         let intent = ErasureIntent {
             completed: Some(completed(erasure, &selection, std::collections::BTreeMap::new())),
             subject_handle: stream.keys.handle.0.to_vec(),
@@ -187,10 +189,10 @@ impl App {
         let bytes = intent.encode_to_vec();
         let handle = stream.keys.handle;
         let punctured =
-            self.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
-        self.clock.pass(fence_at_ms);
+            self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
+        self.core.clock.pass(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
-        stream.reload(self)?;
+        stream.reload(&self.core)?;
         punctured?;
         self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
     }
@@ -205,7 +207,7 @@ impl App {
     ) -> Option<RequestDecided> {
         let (mut category, mut key_hash) = (String::new(), Vec::new());
         match &erasure.scope {
-            Scope::Key(key) => key_hash = self.key_hash(stream.keys.handle, key),
+            Scope::Key(key) => key_hash = self.core.key_hash(stream.keys.handle, key),
             Scope::Category(named) => category.clone_from(named),
             // Nobody asked, and what ended may be observed again.
             Scope::Versions(_) => return None,
@@ -232,28 +234,23 @@ impl App {
         })
     }
 
-    /// Keyed hash of an attribute key, of this subject alone.
-    pub(crate) fn key_hash(&self, handle: Handle, key: &str) -> Vec<u8> {
-        self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
-    }
-
     /// How many erasures have begun and are not known to be complete.
     ///
     /// # Errors
     /// The key store.
     pub fn unfinished_erasures(&self) -> Result<u64, AppError> {
-        Ok(self.vault.pending_erasures()?.len() as u64)
+        Ok(self.core.vault.pending_erasures()?.len() as u64)
     }
 
     /// Finishes erasures whose keys are gone but whose completion was not recorded.
     pub(crate) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
-        for (request, intent) in self.vault.pending_erasures()? {
+        for (request, intent) in self.core.vault.pending_erasures()? {
             let malformed = |_| AppError::Internal(Cause::Inconsistent("an erasure's intent can't be read"));
             let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted");
             metrics().erasure(ErasureStep::Resumed);
             let stream = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
-                Ok(handle) => self.stream_by_handle(Handle(handle)).await?,
+                Ok(handle) => self.core.stream_by_handle(Handle(handle)).await?,
                 Err(_) => None,
             };
             let held = match stream {
@@ -285,12 +282,12 @@ impl App {
         if let (Some((stream, write_lock)), Some(decided)) = (part_of, decided) {
             let said = stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
             if !said {
-                let append = self.append_for_ledger(stream, write_lock).await;
-                let pending_events = vec![self.plan(Event::RequestDecided(decided))];
-                drop(self.commit_and_keep_lock(append, pending_events).await?);
+                let append = self.core.append_for_ledger(stream, write_lock).await;
+                let pending_events = vec![self.core.plan(Event::RequestDecided(decided))];
+                drop(self.core.commit_and_keep_lock(append, pending_events).await?);
             }
         }
-        Ok(self.vault.erasure_done(request.0).await?)
+        Ok(self.core.vault.erasure_done(request.0).await?)
     }
 }
 

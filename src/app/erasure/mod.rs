@@ -4,3 +4,14 @@ pub(crate) mod certificate;
 pub(crate) mod complete_erasures;
 pub(crate) mod erase_subject;
 pub(crate) mod resume_erasures;
+
+use crate::app::erasure::complete_erasures::Completing;
+use crate::app::log::core::Core;
+use std::sync::Arc;
+
+/// Use cases about erasure.
+pub struct Erasures {
+    pub(crate) core: Arc<Core>,
+    /// Erasures whose keys are destroyed and whose entries are discarded together.
+    pub(crate) completing: Completing,
+}

@@ -1,10 +1,10 @@
 //! Erasures whose beginning is recorded and whose keys are still there: a crash, or a full disk, came between the two.
 //! They are carried out at the next start, and when the same request is made again.
 
-use crate::app::App;
+use crate::app::erasure::Erasures;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::RequestStamp;
+use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::decide_request::scope_of;
 use crate::domain::erasure::Scope;
@@ -18,12 +18,12 @@ use std::sync::Arc;
 /// Requests looked at in one piece.
 const READ_COUNT: usize = 256;
 
-impl App {
+impl Erasures {
     /// Carries out every erasure that had begun.
     pub(crate) async fn resume_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         let mut after = None;
         loop {
-            let due = self.due.after(after, READ_COUNT);
+            let due = self.core.due.after(after, READ_COUNT);
             let Some((due_at_ms, id, _)) = due.last() else { return Ok(()) };
             after = Some((*due_at_ms, *id));
             for (_, id, _) in due {
@@ -34,13 +34,13 @@ impl App {
 
     /// Carries an erasure out if it had begun, to the end, even where the caller goes away. Anything else is left alone.
     pub(crate) async fn resume_erasure(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
-        let app = Arc::clone(self);
-        let task = tokio::spawn(async move { app.resume(id).await });
+        let erasures = Arc::clone(self);
+        let task = tokio::spawn(async move { erasures.resume(id).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
     async fn resume(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
-        let Some((stream, record)) = self.find_request(&id).await? else { return Ok(()) };
+        let Some((stream, record)) = self.core.find_request(&id).await? else { return Ok(()) };
         let write_lock = stream.write_lock().await;
         // Whoever held the gate may have carried it out.
         let holds = {
@@ -64,11 +64,11 @@ impl App {
         tracing::warn!("carrying out an erasure that had begun");
         metrics().erasure(ErasureStep::Resumed);
         if !erasure.is_whole() {
-            let append = self.append_for_ledger(stream, write_lock).await;
+            let append = self.core.append_for_ledger(stream, write_lock).await;
             return self.erase(append, Vec::new(), erasure).await;
         }
         let request_stamp = self.stamp_of(&begun)?;
-        let _under_way = self.erasing.read().await;
+        let _under_way = self.core.erasing.read().await;
         self.carry_out_whole(stream, write_lock, request_stamp, begun.sealed_at_ms, &erasure).await
     }
 
@@ -85,7 +85,7 @@ impl App {
             }
             _ => None,
         });
-        let mut of_this_hash = keys.filter(|key| self.key_hash(stream.keys.handle, key) == *hash);
+        let mut of_this_hash = keys.filter(|key| self.core.key_hash(stream.keys.handle, key) == *hash);
         Ok(of_this_hash.next().map(|key| Scope::Key(key.clone())))
     }
 
@@ -97,7 +97,7 @@ impl App {
 
     /// What ties an event to the request that caused it.
     fn stamp_of(&self, event: &Recorded) -> Result<RequestStamp, AppError> {
-        let bytes = self.store().read_entry(event.position)?.bytes.ok_or(AppError::Erased)?;
+        let bytes = self.core.store().read_entry(event.position)?.bytes.ok_or(AppError::Erased)?;
         let idempotency = entry::parse_header(&bytes)?.idempotency;
         Ok(RequestStamp { idempotency, digest: event.request_digest.clone() })
     }

@@ -1,9 +1,11 @@
 //! What services build from what they were granted: it may be used for what its sources may, and falls with them.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Append, Begun, Receipt, Timestamping};
+use crate::app::grants::Grants;
+use crate::app::log::append::{Append, Begun, Timestamping};
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::profile::paging::Room;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
@@ -67,7 +69,7 @@ pub struct ArtifactPage {
     pub next: Option<EventId>,
 }
 
-impl App {
+impl Grants {
     /// Registers an artifact under a grant that stands.
     ///
     /// # Errors
@@ -93,8 +95,9 @@ impl App {
         if self.standing(&found, &new.grant)?.1 != caller.name {
             return Err(AppError::NotFound("grant"));
         }
-        let (stream, event, about_ms) = (Arc::clone(&found.stream), found.event, self.about(options)?);
-        let append = match self.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await? {
+        let (stream, event, about_ms) = (Arc::clone(&found.stream), found.event, self.core.about(options)?);
+        let append = match self.core.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await?
+        {
             Begun::Append(append) => append,
             Begun::Replayed(receipt, events) => {
                 return registered(events.first(), receipt);
@@ -120,8 +123,8 @@ impl App {
             purpose: issued.purpose,
             expires_at_ms: append.now_ms.saturating_add(ttl_ms),
         };
-        let pending_events = vec![self.plan(Event::ArtifactRegistered(artifact))];
-        let written = self.commit(append, pending_events).await?;
+        let pending_events = vec![self.core.plan(Event::ArtifactRegistered(artifact))];
+        let written = self.core.commit(append, pending_events).await?;
         registered(written.events.first(), written.receipt)
     }
 
@@ -132,7 +135,7 @@ impl App {
             artifact.registered.recipient == append.caller.name && artifact.ended_at(append.now_ms).is_none()
         });
         let open = own.count();
-        if open < self.use_limits.artifacts_max {
+        if open < self.core.use_limits.artifacts_max {
             return Ok(());
         }
         Err(AppError::LimitReached { what: "artifacts", open })
@@ -149,11 +152,11 @@ impl App {
         subject: &SubjectId,
         after: Option<EventId>,
     ) -> Result<ArtifactPage, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
-        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.now_ms());
+        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.core.now_ms());
         let mut shown = Vec::new();
         {
             let now = stream.read();
@@ -169,7 +172,9 @@ impl App {
         }
         for (_, artifact) in shown {
             let acknowledged = match artifact.invalidated {
-                Some((_, position)) => self.has_acknowledged(&artifact.registered.recipient, position)?,
+                Some((_, position)) => {
+                    self.core.has_acknowledged(&artifact.registered.recipient, position)?
+                }
                 None => false,
             };
             let ended = artifact.ended_at(now_ms);

@@ -1,8 +1,9 @@
 //! Whether a grant still stands.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
+use crate::app::grants::Grants;
 use crate::app::log::stream::SubjectStream;
-use crate::app::{App, Caller};
 use crate::clock::ClockReading;
 use crate::domain::event::Reason;
 use crate::domain::ids::{EventId, GrantId, Handle};
@@ -27,7 +28,7 @@ pub(crate) struct Found {
     pub event: EventId,
 }
 
-impl App {
+impl Grants {
     /// Says whether a grant of the caller's still stands. Others' grants are as if they did not exist, also once they are
     /// erased.
     ///
@@ -56,8 +57,8 @@ impl App {
 
     /// A grant that was found before, in the lane that is its subject's still.
     fn known_grant(&self, grant: &GrantId) -> Option<Found> {
-        let (stream, event) = self.known_grants.get(grant)?;
-        let now = self.streams.get(&stream.keys.handle).filter(|now| Arc::ptr_eq(now, &stream))?;
+        let (stream, event) = self.lookup.get(grant)?;
+        let now = self.core.streams.get(&stream.keys.handle).filter(|now| Arc::ptr_eq(now, &stream))?;
         Some(Found { stream: now, event })
     }
 
@@ -68,16 +69,16 @@ impl App {
         found: &Found,
         look: impl FnOnce(&str) -> T,
     ) -> Option<(Standing, T)> {
-        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.clock.look();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.look();
         let now = found.stream.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
         let expires_at_ms = state.issued.expires_at_ms;
         let reason = match state.ended() {
             Some(reason) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
-            None if self.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
+            None if self.core.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
             None if clock.is_skewed() => Some(Reason::ClockSkewed),
-            None => self.contradicted_by_rules(&now.state, state, now_ms),
+            None => self.core.contradicted_by_rules(&now.state, state, now_ms),
         };
         let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
         Some((standing, look(&state.issued.recipient)))
@@ -94,7 +95,7 @@ impl App {
         }
         // No longer among those that may be open: it has expired, and only its recipient may know even that.
         let event =
-            crate::app::log::stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
+            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
         let crate::domain::event::Event::GrantIssued(issued) = event.event else {
             return Err(AppError::NotFound("grant"));
         };
@@ -114,19 +115,23 @@ impl App {
         grant: &GrantId,
     ) -> Result<Found, AppError> {
         let missing = || AppError::NotFound("grant");
-        if grant.position >= self.store().head().size {
+        if grant.position >= self.core.store().head().size {
             return Err(missing());
         }
         let erased_grant_key =
-            || if self.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
-        let Some(bytes) = self.store().read_entry(grant.position)?.bytes else { return erased_grant_key() };
+            || if self.core.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
+        let Some(bytes) = self.core.store().read_entry(grant.position)?.bytes else {
+            return erased_grant_key();
+        };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
         if header.handle == Handle::NOBODY || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());
         }
-        let Some(stream) = self.stream_by_handle(header.handle).await? else { return erased_grant_key() };
-        self.known_grants.put(*grant, &stream, event);
+        let Some(stream) = self.core.stream_by_handle(header.handle).await? else {
+            return erased_grant_key();
+        };
+        self.lookup.put(*grant, &stream, event);
         Ok(Found { stream, event })
     }
 }

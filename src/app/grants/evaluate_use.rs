@@ -1,16 +1,15 @@
 //! What a use would get: the decision with values, for grants and for dry runs, now and as of any moment.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::rulebook::Rules;
-use crate::app::log::stream;
-use crate::app::operations::confirm_restore;
-use crate::app::{App, Caller, Moment};
-use crate::bounds::{Case, Decision};
+use crate::app::grants::Grants;
+use crate::app::log::core::Moment;
+use crate::bounds::decide::{Case, Decision};
+use crate::bounds::rulebook::Rules;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::{CurrentAttribute, SubjectState};
-use crate::domain::vocabulary;
-use crate::domain::{Violation, Violations};
+use crate::domain::{Violation, Violations, vocabulary};
 use sayso_proof::event::WithheldClass;
 use std::sync::{Arc, PoisonError};
 
@@ -51,7 +50,7 @@ pub struct Evaluation {
     pub unknown_subject: bool,
 }
 
-impl App {
+impl Grants {
     /// Whether a caller may evaluate a use so: a service its own, of now and as a whole. By key or by category it would learn
     /// what is recorded about somebody, for which it asks for a grant.
     ///
@@ -100,26 +99,26 @@ impl App {
             }
             true => recipient,
         };
-        let Some(stream) = self.stream(subject).await? else {
+        let Some(stream) = self.core.stream(subject).await? else {
             return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
         };
         let (state, now_ms) = match moment {
-            Moment::Now => (stream.read().state.clone(), self.now_ms()),
-            Moment::Time(time_ms) => (self.state_as_of(&stream, moment)?, time_ms),
+            Moment::Now => (stream.read().state.clone(), self.core.now_ms()),
+            Moment::Time(time_ms) => (self.core.state_as_of(&stream, moment)?, time_ms),
             Moment::Version(_) => {
-                let state = self.state_as_of(&stream, moment)?;
+                let state = self.core.state_as_of(&stream, moment)?;
                 let time_ms = state.recorded_at_ms;
                 (state, time_ms)
             }
         };
         let rules = match (moment, bounds_as_of_ms) {
-            (Moment::Now, None) => self.rules_at(now_ms),
+            (Moment::Now, None) => self.core.rules_at(now_ms),
             (_, then) => self.rules_as_of(then.unwrap_or(now_ms))?,
         };
         check_case(asked, &rules)?;
         let decision = decide(&rules, &state, recipient, asked, now_ms);
         let is_now = moment == Moment::Now;
-        let decision = if is_now { self.deny_in_doubt(decision, &state) } else { decision };
+        let decision = if is_now { self.core.deny_in_doubt(decision, &state) } else { decision };
         Ok(with_values(&decision, &state))
     }
 
@@ -138,18 +137,19 @@ impl App {
         let missing = || AppError::NotFound("grant");
         Self::may_evaluate(caller, "", &UseCase::default(), false)?;
         let found = self.find_grant(caller, grant).await?;
-        let own = self.vault.subject(subject)?;
+        let own = self.core.vault.subject(subject)?;
         if own.is_none_or(|own| own.handle != found.stream.keys.handle) {
             return Err(missing());
         }
-        let event = stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
+        let event =
+            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(missing()) };
-        let state = self.state_as_of(&found.stream, Moment::Version(event.version))?;
+        let state = self.core.state_as_of(&found.stream, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
         let rules = match bounds_as_of_ms {
             Some(then) => self.rules_as_of(then)?,
             None => {
-                let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+                let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
                 history.before(event.position, now_ms)?
             }
         };
@@ -163,7 +163,7 @@ impl App {
     }
 
     fn rules_as_of(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)
+        Ok(self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?)
     }
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn decide(
     };
     let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
     if rules.unconfirmed().is_some() {
-        confirm_restore::withhold_until_confirmed(decision, state)
+        crate::bounds::withhold::withhold_until_confirmed(decision, state)
     } else {
         decision
     }

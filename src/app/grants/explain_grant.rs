@@ -1,10 +1,11 @@
 //! The lineage of one personalised reply: on whose say-so the model knew this, and used it.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
+use crate::app::grants::Grants;
 use crate::app::grants::check_grant::Standing;
 use crate::app::grants::explain_refusal::{refusal, who};
-use crate::app::log::stream::for_each_event;
-use crate::app::{App, Caller};
+use crate::app::log::read::for_each_event;
 use crate::domain::consent::Terms;
 use crate::domain::event::{Actor, Decision, Event, GrantIssued, Recorded};
 use crate::domain::ids::{EventId, GrantId};
@@ -89,7 +90,7 @@ pub struct Explanation {
     pub proof: String,
 }
 
-impl App {
+impl Grants {
     /// Tells the lineage of a grant: what was known then, who allowed it, and what has become of it.
     ///
     /// # Errors
@@ -103,7 +104,7 @@ impl App {
         let found = self.find_grant(caller, grant).await?;
         if let Some(subject) = &caller.subject {
             let own =
-                self.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.stream.keys.handle);
+                self.core.vault.subject(subject)?.is_some_and(|keys| keys.handle == found.stream.keys.handle);
             if !own {
                 return Err(AppError::NotFound("grant"));
             }
@@ -112,10 +113,10 @@ impl App {
         if caller.role == Role::Service && recipient != caller.name {
             return Err(AppError::NotFound("grant"));
         }
-        self.record_view_in(caller, Arc::clone(&found.stream), "ExplainGrant").await?;
-        self.write_down_before_reading(&found.stream).await;
+        self.core.record_view_in(caller, Arc::clone(&found.stream), "ExplainGrant").await?;
+        self.core.write_down_before_reading(&found.stream).await;
         let mut history = Vec::new();
-        for_each_event(&found.stream.keys, self.store(), 0, |event, _| {
+        for_each_event(&found.stream.keys, self.core.store(), 0, |event, _| {
             history.push(event);
             Ok(())
         })?;
@@ -125,9 +126,9 @@ impl App {
         let event = history.iter().find(|event| event.event_id == found.event);
         let event = event.ok_or(AppError::NotFound("grant"))?;
         let Event::GrantIssued(issued) = &event.event else { return Err(AppError::NotFound("grant")) };
-        let rules = self.rules();
+        let rules = self.core.rules();
         let state = found.stream.read().state.clone();
-        let now_ms = self.now_ms();
+        let now_ms = self.core.now_ms();
         let in_force = |id: EventId| {
             let record = state.consents.records().iter().find(|record| record.event_id == id);
             record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
@@ -147,10 +148,10 @@ impl App {
             uses_before,
             reused: reused(&history, found.event),
             text: String::new(),
-            proof: self.ledger.proof_text(grant.position)?,
+            proof: self.core.ledger.proof_text(grant.position)?,
         };
         let at = |event: &Recorded| {
-            let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
             history.before(event.position, event.sealed_at_ms)
         };
         let rules = at(event)?;

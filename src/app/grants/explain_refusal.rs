@@ -1,8 +1,8 @@
 //! Why a class of facts was refused, as an answer a person would accept: what, under which rule, set by whom, since when,
 //! and what would change it.
 
-use crate::app::log::rulebook::Rules;
-use crate::bounds::personal_title;
+use crate::bounds::personal_bounds::personal_title;
+use crate::bounds::rulebook::Rules;
 use crate::domain::event::{Actor, Event, Recorded, Role};
 use crate::domain::ids::EventId;
 use crate::domain::wording;

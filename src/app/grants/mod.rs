@@ -6,9 +6,18 @@ pub(crate) mod evaluate_use;
 pub(crate) mod explain_grant;
 pub(crate) mod explain_refusal;
 pub(crate) mod grant_lookup;
-pub(crate) mod invalidate;
-pub(crate) mod notifier;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;
 pub(crate) mod reuse_grant;
 pub(crate) mod watch_revocations;
+
+use crate::app::grants::grant_lookup::GrantLookup;
+use crate::app::log::core::Core;
+use std::sync::Arc;
+
+/// Use cases about the use of a profile.
+pub struct Grants {
+    pub(crate) core: Arc<Core>,
+    /// Where open grants are found.
+    pub(crate) lookup: GrantLookup,
+}

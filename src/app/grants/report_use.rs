@@ -1,9 +1,11 @@
 //! What recipients report: that a grant was used, that a revocation was carried out.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Receipt, Timestamping};
+use crate::app::grants::Grants;
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_events::SystemEvent;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantUsed, RecipientAcknowledged};
 use crate::domain::ids::GrantId;
@@ -25,7 +27,7 @@ pub struct Use {
     pub ai_disclosure_shown: bool,
 }
 
-impl App {
+impl Grants {
     /// Records that a grant of the caller's was used. One that has fallen can still be reported on: what happened,
     /// happened.
     ///
@@ -43,7 +45,7 @@ impl App {
         }
         let found = self.find_grant(caller, grant).await?;
         let event =
-            crate::app::log::stream::open(&found.stream.keys, self.store().read_entry(grant.position)?)?;
+            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
         let Event::GrantIssued(issued) = event.event else { return Err(AppError::NotFound("grant")) };
         if issued.recipient != caller.name {
             return Err(AppError::NotFound("grant"));
@@ -55,18 +57,18 @@ impl App {
         let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
         let shaped_by = shaped_by
             .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
-        let about_ms = self.about(options)?;
-        match self.begin_in(found.stream, caller, options, about_ms, Timestamping::Shared).await? {
+        let about_ms = self.core.about(options)?;
+        match self.core.begin_in(found.stream, caller, options, about_ms, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                let pending_events = vec![self.plan(Event::GrantUsed(GrantUsed {
+                let pending_events = vec![self.core.plan(Event::GrantUsed(GrantUsed {
                     grant: found.event.0.to_vec(),
                     reply: used.reply,
                     shaped_by,
                     count: used.count.max(1),
                     ai_disclosure_shown: used.ai_disclosure_shown,
                 }))];
-                Ok(self.commit(append, pending_events).await?.receipt)
+                Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
     }
@@ -82,16 +84,16 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let position = cursor.checked_sub(1).ok_or(AppError::NotFound("revocation"))?;
-        if !self.revoked_for(&caller.name, position)? {
+        if !self.core.revoked_for(&caller.name, position)? {
             return Err(AppError::NotFound("revocation"));
         }
         let event =
             Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
-        let about_ms = self.about(options)?;
-        let request_stamp = self.request_stamp(caller, options)?;
+        let about_ms = self.core.about(options)?;
+        let request_stamp = self.core.request_stamp(caller, options)?;
         let plain = vec![SystemEvent::new(event)];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        receipt.events = self.attach(receipt.events, options.proofs)?;
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        receipt.events = self.core.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 }

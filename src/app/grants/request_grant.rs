@@ -1,11 +1,14 @@
 //! Issues a grant: the decision, made durable before anybody may use it.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
+use crate::app::grants::Grants;
 use crate::app::grants::check_grant::Found;
 use crate::app::grants::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
 use crate::app::grants::reuse_grant::cited_now;
-use crate::app::log::append::{Append, Begun, Receipt, Timestamping, Written};
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::log::append::{Append, Begun, Timestamping, Written};
+use crate::app::log::core::Core;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::{GrantId, SubjectId};
@@ -53,7 +56,7 @@ pub enum Issued {
     UnknownSubject,
 }
 
-impl App {
+impl Grants {
     /// Decides for the caller as recipient and issues a grant; the same request in the same conversation is given the one
     /// that it has, as long as the decision is the same and half of its time is left.
     ///
@@ -74,18 +77,18 @@ impl App {
         if !is_text(&request.asked.interaction, 0, INTERACTION_BYTES_MAX) {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
         }
-        check_case(&request.asked, &self.rules())?;
+        check_case(&request.asked, &self.core.rules())?;
         if let Some(grant) = self.reuse(caller, subject, &request, ttl_ms, options).await? {
             return Ok(Issued::Grant(Box::new(grant)));
         }
-        let begun = match self.begin_known(caller, subject, options, Timestamping::Shared).await {
+        let begun = match self.core.begin_known(caller, subject, options, Timestamping::Shared).await {
             Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
             begun => begun?,
         };
         match begun {
             Begun::Append(append) => self.issue(append, &request, ttl_ms).await,
             // Nobody can tell whether it has ended.
-            Begun::Replayed(..) if self.clock_state().is_skewed() => Err(AppError::ClockSkewed),
+            Begun::Replayed(..) if self.core.clock_state().is_skewed() => Err(AppError::ClockSkewed),
             Begun::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
         }
     }
@@ -102,7 +105,7 @@ impl App {
             let _timed = tracing::trace_span!("decide").entered();
             let now = append.stream.read();
             let decision = decide(&rules, &now.state, &append.caller.name, &request.asked, append.now_ms);
-            let decision = self.deny_in_doubt(decision, &now.state);
+            let decision = self.core.deny_in_doubt(decision, &now.state);
             let evaluation = with_values(&decision, &now.state);
             (decision, evaluation)
         };
@@ -129,13 +132,13 @@ impl App {
             keys: request.asked.keys.clone(),
         };
         let expires_at_ms = event.expires_at_ms;
-        let pending_events = vec![self.plan(Event::GrantIssued(event))];
+        let pending_events = vec![self.core.plan(Event::GrantIssued(event))];
         let stream = Arc::clone(&append.stream);
-        let Written { receipt, events, .. } = self.commit(append, pending_events).await?;
+        let Written { receipt, events, .. } = self.core.commit(append, pending_events).await?;
         count_withheld(&evaluation.withheld);
         metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
-        Self::note_issued(&stream, first.event_id, &receipt, ttl_ms);
+        Core::note_issued(&stream, first.event_id, &receipt, ttl_ms);
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: evaluation.allowed,
@@ -149,13 +152,13 @@ impl App {
     /// That the caller may have another grant about this person.
     fn check_open_grants(&self, append: &Append) -> Result<(), AppError> {
         let now = append.stream.read();
-        if now.state.grants.len() < self.use_limits.open_grants_max {
+        if now.state.grants.len() < self.core.use_limits.open_grants_max {
             return Ok(());
         }
         let is_own = |grant: &&GrantState| grant.issued.recipient == append.caller.name;
         let open =
             now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(append.now_ms)).count();
-        if open < self.use_limits.open_grants_max {
+        if open < self.core.use_limits.open_grants_max {
             return Ok(());
         }
         Err(AppError::LimitReached { what: "grants", open })
@@ -172,7 +175,7 @@ impl App {
         let wrong = || AppError::Internal(Cause::Inconsistent("the key's event is no grant"));
         let first = events.first().ok_or_else(wrong)?;
         let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
-        let stream = self.stream(subject).await?.ok_or(AppError::Erased)?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
         let found = Found { stream, event: first.event_id };
         let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
         let state = &found.stream.read().state;

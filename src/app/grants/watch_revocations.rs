@@ -1,154 +1,20 @@
 //! What fell, told to its recipients: found again after any restart, and as it happens.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::grants::notifier::Subscription;
-use crate::app::{App, Caller};
-use crate::domain::event::{Event, Reason};
-use crate::domain::ids::{EventId, GrantId};
+use crate::app::grants::Grants;
+use crate::app::log::index::revocations_key;
+use crate::app::log::notifier::Subscription;
+use crate::app::log::revocation::Revocation;
 use crate::telemetry::metrics;
-use sayso_proof::event::Role;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Grants by when they expire.
-pub(crate) const OPEN: &[u8] = b"open";
-/// Artefacts that were registered.
-pub(crate) const ARTIFACTS: &[u8] = b"bilt";
-const REVOCATIONS: &[u8] = b"fall";
-const ERASURE: &[u8] = b"done";
-/// Grants that were erased, and whose they were.
-const ERASED_GRANTS: &[u8] = b"gone";
-const ACKNOWLEDGED: &[u8] = b"ack";
-/// Records read at once while a watch catches up.
-const READ_COUNT: usize = 256;
-
-/// One or more grants of a recipient fell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    /// Position plus one: where to resume. Of one that is in effect and not recorded yet, where the watch stands; it comes
-    /// again.
-    pub cursor: u64,
-    /// Which grants.
-    pub grant_ids: Vec<String>,
-    /// Which artefacts.
-    pub artifact_ids: Vec<String>,
-    /// Why.
-    pub reason: Reason,
-    /// Milliseconds since the Unix epoch; 0: it is in effect, and not recorded yet.
-    pub recorded_at_ms: u64,
-    /// Id of the event that they fell with; empty where that is erased.
-    pub cause: String,
-    /// Where something derived fell with its source: id of the event that recorded it; otherwise empty.
-    pub source: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Kept {
-    grants: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    artifacts: Vec<String>,
-    reason: i32,
-    #[serde(default)]
-    cause: String,
-    #[serde(default)]
-    source: String,
-}
-
-/// A recipient's name as it stands in the index: of fixed length, so that no name is the beginning of another.
-fn named(recipient: &str) -> Vec<u8> {
-    Sha256::digest(recipient).as_slice().split_at(16).0.to_vec()
-}
-
-fn revocations_key(recipient: &str) -> Vec<u8> {
-    [REVOCATIONS, &named(recipient)].concat()
-}
-
-fn erased_grant_key(grant: &GrantId) -> Vec<u8> {
-    [ERASED_GRANTS, &grant.position.to_be_bytes(), &grant.token].concat()
-}
-
-fn acknowledged_by(position: u64, recipient: &str) -> Vec<u8> {
-    [ACKNOWLEDGED, &position.to_be_bytes(), &named(recipient)].concat()
-}
-
-fn position_of(key: &[u8]) -> u64 {
-    key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
-}
-
-/// Further index records of an event: what finds it when it is asked for by recipient or request.
-pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let due = crate::app::log::open_requests::index_of(event);
-    let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
-    let fall = |recipient: &str, kept: Kept| {
-        (revocations_key(recipient), serde_json::to_vec(&kept).unwrap_or_default())
-    };
-    match event {
-        Event::GrantIssued(issued) => {
-            vec![([OPEN, &issued.expires_at_ms.to_be_bytes()].concat(), Vec::new())]
-        }
-        Event::GrantRevoked { grant_id, recipient, reason, cause, source, .. } => {
-            let (grants, reason) = (vec![grant_id.clone()], (*reason).into());
-            let kept = Kept { grants, reason, cause: id(cause), source: id(source), ..Kept::default() };
-            vec![fall(recipient, kept)]
-        }
-        Event::ErasureCompleted(done) => {
-            let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
-            for each in &done.recipients {
-                let ids = each.grant_ids.iter().filter_map(|id| id.parse::<GrantId>().ok());
-                records
-                    .extend(ids.map(|id| ([erased_grant_key(&id), named(&each.name)].concat(), Vec::new())));
-            }
-            let told = done.recipients.iter();
-            records.extend(told.map(|each| {
-                let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
-                let reason = Reason::Erased.into();
-                fall(&each.name, Kept { grants, artifacts, reason, ..Kept::default() })
-            }));
-            records
-        }
-        Event::ArtifactRegistered(_) => [(ARTIFACTS.to_vec(), Vec::new())].into_iter().chain(due).collect(),
-        Event::ArtifactInvalidated(invalidated) => {
-            let cause = id(&EventId::from_slice(&invalidated.cause));
-            let (artifacts, reason) = (vec![invalidated.artifact_id.clone()], invalidated.reason);
-            vec![fall(&invalidated.recipient, Kept { artifacts, reason, cause, ..Kept::default() })]
-        }
-        Event::RecipientAcknowledged(done) => {
-            vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
-        }
-        other => crate::app::log::pending_revocations::index_of(other).into_iter().chain(due).collect(),
-    }
-}
-
-/// The key where watches wait for a revocation, and what they are told before it is recorded.
-pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
-    let id = |event: Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
-    let (recipient, grant_ids, artifact_ids, reason, cause, source) = match event {
-        Event::GrantRevoked { grant_id, recipient, reason, cause, source, .. } => {
-            (recipient, vec![grant_id.clone()], Vec::new(), *reason, id(*cause), id(*source))
-        }
-        Event::ArtifactInvalidated(ended) => {
-            let (artifacts, cause) = (vec![ended.artifact_id.clone()], id(EventId::from_slice(&ended.cause)));
-            (&ended.recipient, Vec::new(), artifacts, ended.reason(), cause, String::new())
-        }
-        _ => return None,
-    };
-    let (cursor, recorded_at_ms) = (0, 0);
-    let told = Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source };
-    Some((revocations_key(recipient), told))
-}
-
-/// Of these index records, the keys that watches wait at.
-pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
-    index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
-}
-
 /// A recipient's view of what falls.
 pub struct Watch {
-    app: Arc<App>,
+    grants: Arc<Grants>,
     key: Vec<u8>,
     subscription: Subscription,
     stopping: watch::Receiver<bool>,
@@ -180,13 +46,14 @@ impl Watch {
                     next.cursor = self.cursor;
                 }
                 if self.is_live && next.recorded_at_ms > 0 {
-                    let after_ms = self.app.now_ms().saturating_sub(next.recorded_at_ms);
+                    let after_ms = self.grants.core.now_ms().saturating_sub(next.recorded_at_ms);
                     metrics().revocation_told(Duration::from_millis(after_ms));
                 }
                 return Ok(next);
             }
-            let invalidated =
-                self.subscription.look(self.cursor, || self.app.revocations_after(&self.key, self.cursor))?;
+            let invalidated = self
+                .subscription
+                .look(self.cursor, || self.grants.core.revocations_after(&self.key, self.cursor))?;
             self.ready.extend(invalidated.iter().cloned());
             self.tell_late();
             if !self.ready.is_empty() {
@@ -202,7 +69,7 @@ impl Watch {
 
     /// Adds what is in effect and late in being recorded, once; it comes again with its cursor when it is recorded.
     fn tell_late(&mut self) {
-        let late = self.app.pending_streams.late_at(&self.key);
+        let late = self.grants.core.pending_streams.late_at(&self.key);
         let ids = |of: &Revocation| of.grant_ids.iter().chain(&of.artifact_ids).cloned().collect::<Vec<_>>();
         let still: HashSet<_> = late.iter().flat_map(ids).collect();
         self.told_early.retain(|id| still.contains(id));
@@ -214,17 +81,17 @@ impl Watch {
     }
 }
 
-impl App {
+impl Grants {
     /// Watches what falls of the caller's grants: after a cursor, or from now on. A cursor of a part of the log that was lost
     /// since goes back to where that began.
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
         let key = revocations_key(&caller.name);
-        let subscription = self.notifier.subscribe(&key);
-        let after = after_cursor.map(|cursor| self.rules().cursor_now(cursor));
-        let cursor = after.unwrap_or_else(|| self.ledger.checkpoint().size);
-        let stopping = self.stopping.subscribe();
+        let subscription = self.core.notifier.subscribe(&key);
+        let after = after_cursor.map(|cursor| self.core.rules().cursor_now(cursor));
+        let cursor = after.unwrap_or_else(|| self.core.ledger.checkpoint().size);
+        let stopping = self.core.stopping.subscribe();
         Watch {
-            app: Arc::clone(self),
+            grants: Arc::clone(self),
             key,
             subscription,
             stopping,
@@ -233,53 +100,5 @@ impl App {
             is_live: false,
             told_early: HashSet::new(),
         }
-    }
-
-    fn revocations_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
-        let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
-        let mut invalidated = Vec::new();
-        for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
-            let position = position_of(&key);
-            let kept: Kept = serde_json::from_slice(&value).map_err(|_| {
-                AppError::Internal(crate::app::Cause::Inconsistent("a revocation can't be read"))
-            })?;
-            invalidated.push(Revocation {
-                cursor: position.saturating_add(1),
-                grant_ids: kept.grants,
-                artifact_ids: kept.artifacts,
-                reason: Reason::try_from(kept.reason).unwrap_or_default(),
-                recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
-                cause: kept.cause,
-                source: kept.source,
-            });
-        }
-        Ok(invalidated)
-    }
-
-    /// Whether a caller may know that there was a grant of this id, which is erased: the recipient, and staff.
-    pub(crate) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
-        let key = match caller.role {
-            Role::Service => [erased_grant_key(grant), named(&caller.name)].concat(),
-            Role::Steward | Role::Auditor => erased_grant_key(grant),
-            _ => return Ok(false),
-        };
-        Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
-    }
-
-    /// Whether something fell for this recipient at this position.
-    pub(crate) fn revoked_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        let key = [revocations_key(recipient).as_slice(), &position.to_be_bytes()].concat();
-        Ok(self.store().index_get(&key)?.is_some())
-    }
-
-    /// Whether a recipient said that it carried out what fell at this position.
-    pub(crate) fn has_acknowledged(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        Ok(!self.store().index_scan(&acknowledged_by(position, recipient), None, 1)?.is_empty())
-    }
-
-    /// Position of the completion of an erasure.
-    pub(crate) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
-        let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
-        Ok(found.first().map(|(key, _)| position_of(key)))
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::invalidate::{revoked_for, revoked_ids};
-use crate::app::grants::watch_revocations::{index_of, watched_keys};
+use crate::app::log::core::Core;
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::index::{index_of, watched_keys};
 use crate::app::log::pending_revocations;
-use crate::app::log::stream;
+use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::stream::SubjectStream;
-use crate::app::{App, Rules};
+use crate::bounds::rulebook::Rules;
 use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -21,51 +22,6 @@ use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
 use tracing::Instrument;
-
-/// What comes with every write.
-#[derive(Clone, Debug, Default)]
-pub struct WriteOptions {
-    /// Empty: none. At most 128 bytes.
-    pub idempotency_key: String,
-    /// What [`Caller::version_of`] must be.
-    pub expected_version: Option<u64>,
-    /// Attach inclusion proofs.
-    pub proofs: bool,
-    /// When it is about, milliseconds since the Unix epoch; none: now.
-    pub about_ms: Option<u64>,
-    /// The request, encoded, without what does not change its meaning: what a reused key is told apart by.
-    pub request: Vec<u8>,
-}
-
-/// One event as it stands in the log.
-#[derive(Clone, Debug)]
-pub struct EventReceipt {
-    /// Its id.
-    pub event_id: EventId,
-    /// 0-based position in the log.
-    pub position: u64,
-    /// 0-based version within the subject.
-    pub version: u64,
-    /// RFC 6962 leaf hash.
-    pub leaf_hash: Hash,
-    /// Milliseconds since the Unix epoch.
-    pub recorded_at_ms: u64,
-    /// Of something that fell: whose it was.
-    pub revoked_for: Option<String>,
-    /// `c2sp.org/tlog-proof` text, where asked for.
-    pub proof: Option<String>,
-}
-
-/// What one write caused.
-#[derive(Clone, Debug, Default)]
-pub struct Receipt {
-    /// In order.
-    pub events: Vec<EventReceipt>,
-    /// A signed checkpoint of a tree that holds all of them.
-    pub checkpoint: String,
-    /// It had been done before.
-    pub replayed: bool,
-}
 
 /// How far an event's own time may be ahead of the ledger's clock.
 const AHEAD_MS_MAX: u64 = 300_000;
@@ -87,13 +43,6 @@ pub(crate) struct Append {
     write_lock: OwnedMutexGuard<()>,
     /// The rules stay as they are until it is durable.
     _rules_stay: OwnedRwLockReadGuard<()>,
-}
-
-/// What ties an event to the request that caused it.
-#[derive(Clone, Default)]
-pub(crate) struct RequestStamp {
-    pub idempotency: Option<Hash>,
-    pub digest: Vec<u8>,
 }
 
 /// How a turn begins.
@@ -162,7 +111,7 @@ impl Append {
     }
 }
 
-impl App {
+impl Core {
     /// An event with a fresh id and what finds it again.
     pub(crate) fn plan(&self, event: Event) -> PendingEvent {
         let index = index_of(&event);
@@ -190,7 +139,7 @@ impl App {
         self.with_lateness(begun, subject, oldest_ms)
     }
 
-    /// Notes whether what a turn is about is from before the person's erasure. Said at the end, by [`App::commit`]: whoever is
+    /// Notes whether what a turn is about is from before the person's erasure. Said at the end, by [`Core::commit`]: whoever is
     /// refused for another reason learns nothing of when somebody was erased.
     pub(crate) fn with_lateness(
         &self,
@@ -339,10 +288,10 @@ impl App {
         let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
         let handle = entry::parse_header(bytes)?.handle;
         if handle == Handle::NOBODY {
-            return crate::app::log::rulebook::open_system_entry(stored);
+            return crate::app::log::read::open_system_entry(stored);
         }
         let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
-        stream::open(&keys, stored)
+        crate::app::log::read::open(&keys, stored)
     }
 
     /// A turn that records an attempt: tied to its request by a mark of its own, so that the request can be made again.
@@ -370,25 +319,25 @@ impl App {
         append: Append,
         frame: impl Into<Frame>,
     ) -> Result<Written, AppError> {
-        let (app, frame) = (Arc::clone(self), frame.into());
+        let (core, frame) = (Arc::clone(self), frame.into());
         if !frame.pending.is_empty() {
             return self.commit_in_parts(append, frame).await;
         }
-        let work = async move { app.commit_new_stream(&append, frame).await };
+        let work = async move { core.commit_new_stream(&append, frame).await };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    /// As [`App::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
+    /// As [`Core::commit`], for a decision that revokes more than fits beside it: the rest is recorded before anybody else
     /// writes about the subject. The answer waits for that a little; the decision is durable and in effect before.
     async fn commit_in_parts(self: &Arc<Self>, append: Append, frame: Frame) -> Result<Written, AppError> {
-        let (app, stream) = (Arc::clone(self), Arc::clone(&append.stream));
+        let (core, stream) = (Arc::clone(self), Arc::clone(&append.stream));
         let (answer, answered) = oneshot::channel();
         let work = async move {
-            let written = app.commit_new_stream(&append, frame).await;
+            let written = core.commit_new_stream(&append, frame).await;
             let _gone = answer.send(written);
             let stream = Arc::clone(&append.stream);
-            drop(app.record_pending(&stream, append.into_write_lock()).await);
+            drop(core.record_pending(&stream, append.into_write_lock()).await);
         };
         let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
         let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
@@ -398,7 +347,7 @@ impl App {
         written
     }
 
-    /// As [`App::commit`], for a task of the caller's own; the lane stays its.
+    /// As [`Core::commit`], for a task of the caller's own; the lane stays its.
     pub(crate) async fn commit_and_keep_lock(
         &self,
         append: Append,
@@ -476,7 +425,7 @@ impl App {
             let key = append.stream.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
-            clear_stack::<{ stream::CIPHER_STACK_WORDS }>();
+            clear_stack::<{ crate::app::log::stream::CIPHER_STACK_WORDS }>();
             let payload = payload?;
             let entry = self.prepare(payload, each.index)?;
             newest = Some(entry.entry.leaf_hash());
@@ -534,14 +483,18 @@ fn record(
         .collect()
 }
 
-pub(crate) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
-    EventReceipt {
-        event_id: event.event_id,
-        position: event.position,
-        version: event.version,
-        leaf_hash,
-        recorded_at_ms: event.recorded_at_ms,
-        revoked_for: revoked_for(&event.event).map(str::to_owned),
-        proof: None,
+impl Core {
+    /// Takes a turn about a person that something is held about.
+    pub(crate) async fn begin_known(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+        timestamping: Timestamping,
+    ) -> Result<Begun, AppError> {
+        let stream = self.stream_of_known(subject).await?;
+        let about_ms = self.about(options)?;
+        let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
+        self.with_lateness(begun, subject, about_ms)
     }
 }

@@ -1,47 +1,15 @@
 //! Which open grants and artifacts a change contradicts. They end with the change: as many as fit are recorded in its frame, and
 //! the rest right after it (`pending`).
 
+use crate::app::caller::Caller;
 use crate::app::log::append::{Append, Frame, PendingEvent};
-use crate::app::{App, Caller, Rules};
-use crate::bounds::Case;
-use crate::domain::event::{ArtifactInvalidated, Event, Reason, Recorded};
-use crate::domain::ids::{EventId, GrantId};
-use crate::domain::profile::{GrantState, SubjectState};
-use std::collections::{HashMap, HashSet};
+use crate::app::log::core::Core;
+use crate::bounds::invalidation::revocations;
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::profile::SubjectState;
 
-/// A grant that does not stand any more.
-pub(crate) struct Invalidated {
-    pub grant: GrantId,
-    pub event: EventId,
-    pub recipient: String,
-    pub found: Contradiction,
-    /// The newest bounds in force, or word, that the grant did not see, if there is one.
-    pub newer_rules: Option<EventId>,
-}
-
-/// What stands against a grant.
-#[derive(Clone, Copy)]
-pub(crate) struct Contradiction {
-    pub reason: Reason,
-    /// Where it is a source of something derived: the event that recorded the source.
-    pub source: Option<EventId>,
-}
-
-impl Invalidated {
-    /// As it is recorded.
-    pub fn event(&self, cause: Option<EventId>) -> Event {
-        Event::GrantRevoked {
-            grant: self.event,
-            reason: self.found.reason,
-            cause,
-            grant_id: self.grant.to_string(),
-            recipient: self.recipient.clone(),
-            source: self.found.source,
-        }
-    }
-}
-
-impl App {
+impl Core {
     /// The planned events with everything that they revoke.
     pub(crate) fn with_revocations(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Frame {
         let after = preview(append, &pending_events);
@@ -71,173 +39,6 @@ impl App {
         }
         Frame { events, pending, is_decision: false }
     }
-}
-
-/// Events for everything that does not stand in this state under these rules, grants first. `known` are those that are to be
-/// recorded already.
-pub(crate) fn revocations(
-    state: &SubjectState,
-    rules: &Rules,
-    now_ms: u64,
-    cause: Option<EventId>,
-    known: &dyn Fn(&EventId) -> bool,
-) -> Vec<Event> {
-    let grants =
-        invalidated(state, rules, now_ms, known).into_iter().map(|invalidated| invalidated.event(cause));
-    let built = invalidated_artifacts(state, rules, now_ms, known).into_iter().map(|invalidated| {
-        let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
-        Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..invalidated })
-    });
-    grants.chain(built).collect()
-}
-
-/// Every grant that has not expired, is not recorded as revoked, and does not stand in this state under these rules.
-pub(crate) fn invalidated(
-    state: &SubjectState,
-    rules: &Rules,
-    now_ms: u64,
-    known: &dyn Fn(&EventId) -> bool,
-) -> Vec<Invalidated> {
-    let mut judge = Judge { state, rules, now_ms, found: HashMap::new(), named: conversations(state) };
-    let open = state.grants.iter().filter(|(event, grant)| {
-        grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !known(event)
-    });
-    open.filter_map(|(event, grant)| {
-        let found = judge.contradiction(grant)?;
-        Some(Invalidated {
-            grant: grant.id,
-            event: *event,
-            recipient: grant.issued.recipient.clone(),
-            found,
-            newer_rules: rules.newest_after(grant),
-        })
-    })
-    .collect()
-}
-
-/// Judges many grants of one person: those that a decision can't tell apart are decided once.
-struct Judge<'a> {
-    state: &'a SubjectState,
-    rules: &'a Rules,
-    now_ms: u64,
-    found: HashMap<Alike<'a>, Option<Contradiction>>,
-    /// Conversations that a signal, a consent or the person's own bounds name.
-    named: HashSet<&'a str>,
-}
-
-/// What a decision about a grant depends on: recipient, purpose, what is allowed, and the conversation where anything names it.
-type Alike<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
-
-impl<'a> Judge<'a> {
-    fn contradiction(&mut self, grant: &'a GrantState) -> Option<Contradiction> {
-        if let Some(reason) = grant.implied {
-            return Some(Contradiction { reason, source: None });
-        }
-        let issued = &grant.issued;
-        let named = Some(issued.interaction.as_str()).filter(|name| self.named.contains(name));
-        let allowed = std::sync::Arc::as_ptr(&issued.allowed).cast();
-        let alike = (issued.recipient.as_str(), issued.purpose.as_str(), allowed, named);
-        let (state, rules, now_ms) = (self.state, self.rules, self.now_ms);
-        *self.found.entry(alike).or_insert_with(|| contradiction(state, grant, rules, now_ms))
-    }
-}
-
-fn conversations(state: &SubjectState) -> HashSet<&str> {
-    let signals = state.signals.iter().map(|signal| signal.interaction.as_str());
-    let consents = state.consents.records().iter().flat_map(|record| record.terms.interactions.iter());
-    let own = state.personal.iter().flat_map(|own| own.choices.paused_interactions.iter());
-    signals.chain(consents.chain(own).map(String::as_str)).collect()
-}
-
-/// Why a grant does not stand in this state; nothing where it does.
-pub(crate) fn contradiction(
-    state: &SubjectState,
-    grant: &GrantState,
-    rules: &Rules,
-    now_ms: u64,
-) -> Option<Contradiction> {
-    let of = |reason| Some(Contradiction { reason, source: None });
-    if let Some(reason) = grant.implied {
-        return of(reason);
-    }
-    if grant.issued.allowed.iter().any(|cited| !state.attributes.contains_key(&cited.key)) {
-        return of(Reason::AttributeRemoved);
-    }
-    let keys: Vec<String> = grant.issued.allowed.iter().map(|cited| cited.key.clone()).collect();
-    if keys.is_empty() {
-        return None;
-    }
-    let decide = |keys: &[String]| {
-        let case = Case {
-            recipient: &grant.issued.recipient,
-            purpose: &grant.issued.purpose,
-            categories: &[],
-            keys,
-            interaction: &grant.issued.interaction,
-            now_ms,
-        };
-        rules.bounds.decide(state, &rules.vocabulary, &case)
-    };
-    let decision = decide(&keys);
-    decision.withheld.first()?;
-    // The first that the grant cites is the one whose reason is told.
-    let allowed: HashSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
-    let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
-    let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
-    let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
-    Some(Contradiction {
-        reason: Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden),
-        source: EventId::from_slice(&withheld.source),
-    })
-}
-
-/// Artifacts that don't stand in this state under these rules, with why: one ends with the first of its sources. `known` are
-/// those that are to be recorded already.
-pub(crate) fn invalidated_artifacts(
-    state: &SubjectState,
-    rules: &Rules,
-    now_ms: u64,
-    known: &dyn Fn(&EventId) -> bool,
-) -> Vec<ArtifactInvalidated> {
-    let by_event: HashMap<EventId, &str> =
-        state.attributes.values().map(|held| (held.event_id, held.attribute.key.as_str())).collect();
-    let mut decided: HashMap<(&str, &str, &str), Option<Reason>> = HashMap::new();
-    let standing = state.rights.artifacts.iter().filter(|(event, artifact)| {
-        artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !known(event)
-    });
-    let invalidated = standing.filter_map(|(event, artifact)| {
-        let registered = &artifact.registered;
-        let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
-        let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
-        let mut of_source = |source: EventId| {
-            let Some(key) = by_event.get(&source) else { return Some(Reason::AttributeRemoved) };
-            let withheld = decided.entry((recipient, purpose, key));
-            *withheld.or_insert_with(|| withheld_source(state, rules, (recipient, purpose, key), now_ms))
-        };
-        let reason = artifact.implied.or_else(|| sources.into_iter().find_map(&mut of_source))?;
-        Some(ArtifactInvalidated {
-            artifact: event.0.to_vec(),
-            reason: reason.into(),
-            cause: Vec::new(),
-            artifact_id: artifact.id.to_string(),
-            recipient: registered.recipient.clone(),
-        })
-    });
-    invalidated.collect()
-}
-
-/// Why a recipient may not use a fact for a purpose, if it may not.
-fn withheld_source(
-    state: &SubjectState,
-    rules: &Rules,
-    (recipient, purpose, key): (&str, &str, &str),
-    now_ms: u64,
-) -> Option<Reason> {
-    let keys = [key.to_owned()];
-    let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction: "", now_ms };
-    let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
-    let withheld = decision.withheld.first()?;
-    Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
 }
 
 /// The subject as it will stand once the planned events are durable.

@@ -1,10 +1,20 @@
 //! The log as use cases see it: one stream for each data subject, one for the system, one way to append and one way to read.
 
 pub(crate) mod append;
+pub(crate) mod core;
+pub(crate) mod decision_frame;
+pub(crate) mod doubt;
+pub(crate) mod index;
 pub(crate) mod new_streams;
+pub(crate) mod notifier;
 pub(crate) mod open_requests;
 pub(crate) mod pending_revocations;
-pub(crate) mod rulebook;
+pub(crate) mod read;
+pub(crate) mod receipt;
+pub(crate) mod record_view;
+pub(crate) mod reusable_grants;
+pub(crate) mod revocation;
 pub(crate) mod statement_rules;
 pub(crate) mod stream;
+pub(crate) mod stream_cache;
 pub(crate) mod system_events;

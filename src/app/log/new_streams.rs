@@ -1,9 +1,9 @@
 //! People about whom nothing is recorded yet. A write about one of them is decided on a lane that is in memory alone; handle
 //! and key are made durable right before the first event. So a write that is refused, for whatever reason, leaves nothing.
 
-use crate::app::App;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};
+use crate::app::log::core::Core;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::SubjectId;
 use crate::vault::{PendingSubject, VaultError};
@@ -42,7 +42,7 @@ impl NewStreams {
     }
 }
 
-impl App {
+impl Core {
     /// The lane of a person for a write; of one about whom nothing is recorded yet, one in memory alone. Everybody who writes
     /// about the same person gets the same.
     pub(crate) async fn stream_or_new(
@@ -100,7 +100,7 @@ impl App {
     ///
     /// # Errors
     /// What the write is about is from before the person's erasure, which only a write is told that would otherwise have been
-    /// made; or as [`App::commit`].
+    /// made; or as [`Core::commit`].
     pub(crate) async fn commit_new_stream(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         if append.is_late {
             return Err(AppError::Erased);

@@ -2,7 +2,7 @@
 //! has found.
 
 use crate::app::error::AppError;
-use crate::app::grants::watch_revocations::Revocation;
+use crate::app::log::revocation::Revocation;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;

@@ -1,7 +1,7 @@
 //! What is to be done by when: requests to be answered, attributes and consents that end. Found again after any restart.
 
-use crate::app::App;
 use crate::app::error::AppError;
+use crate::app::log::core::Core;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, Handle};
@@ -122,7 +122,7 @@ fn end_and_position(key: &[u8], prefix: &[u8]) -> Option<(u64, u64)> {
     Some((end, position))
 }
 
-impl App {
+impl Core {
     /// Finds every request that is to be answered, from the index.
     pub(crate) fn load_due(&self) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;

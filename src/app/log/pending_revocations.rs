@@ -1,12 +1,13 @@
 //! Revocations that a decision implies and that did not fit beside it. They count from the moment of the decision, for everybody
 //! who reads the stream; their events follow in frames of their own, also after a restart.
 
-use crate::app::App;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::invalidate;
-use crate::app::grants::watch_revocations::{Revocation, revocation_of};
 use crate::app::log::append::Frame;
+use crate::app::log::core::Core;
+use crate::app::log::index::revocation_of;
+use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
+use crate::bounds::invalidation;
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
@@ -139,7 +140,7 @@ pub(crate) fn index_of(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     follows.then(|| (INDEX.to_vec(), Vec::new()))
 }
 
-impl App {
+impl Core {
     /// What a folded state implies and no event says: derived again where a stream is read from the log. Nothing that could let a
     /// grant stand again is written before these are recorded, so the state is the decision's still.
     pub(crate) fn implied_by(&self, state: &SubjectState) -> Vec<Event> {
@@ -147,7 +148,7 @@ impl App {
             return Vec::new();
         }
         let now_ms = self.now_ms();
-        invalidate::revocations(state, &self.rules_at(now_ms), now_ms, None, &|_| false)
+        invalidation::revocations(state, &self.rules_at(now_ms), now_ms, None, &|_| false)
     }
 
     /// Records what is pending before another write, in a task of its own: the caller may go away. Gives the gate back.
@@ -156,8 +157,8 @@ impl App {
         stream: &Arc<SubjectStream>,
         write_lock: OwnedMutexGuard<()>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        let (app, stream) = (Arc::clone(self), Arc::clone(stream));
-        let task = tokio::spawn(async move { app.record_pending(&stream, write_lock).await });
+        let (core, stream) = (Arc::clone(self), Arc::clone(stream));
+        let task = tokio::spawn(async move { core.record_pending(&stream, write_lock).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))
     }
 

@@ -2,11 +2,13 @@
 //! about them, shown to them, erased with them. They may know when and why their data was consulted, and the log shows
 //! by whom (GDPR Art. 15(1), read as in CJEU C-579/21, Pankki S, 22 June 2023).
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, RequestStamp, Timestamping};
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::core::Core;
+use crate::app::log::receipt::{RequestStamp, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_events::SystemEvent;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::event::{Event, RecordViewed, Role};
 use crate::domain::ids::{Handle, SubjectId};
 use lru::LruCache;
@@ -35,7 +37,7 @@ impl RecentViews {
     }
 }
 
-impl App {
+impl Core {
     /// Records that somebody is about to look at a person, and goes on only once that is durable: nobody looks unseen,
     /// also not while the store takes no writes. The person themself leaves none.
     ///
@@ -72,7 +74,7 @@ impl App {
         Ok(())
     }
 
-    /// As [`App::record_view`], of whoever stands behind a lane.
+    /// As [`Core::record_view`], of whoever stands behind a lane.
     pub(crate) async fn record_view_in(
         self: &Arc<Self>,
         caller: &Caller,

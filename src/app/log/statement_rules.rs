@@ -1,12 +1,13 @@
 //! Who may say what. People's words come from the person, a channel or a steward; a service records what it observes and infers,
 //! and every no. What is refused here leaves nothing in the log.
 
+use crate::app::caller::Caller;
 use crate::app::consent::record_consent::Choice;
 use crate::app::consent::record_signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
 use crate::app::profile::record_attributes::Change;
-use crate::app::{Caller, Rules};
+use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::event::{Event, SubjectDescribed};

@@ -1,24 +1,22 @@
 //! Events about nobody: words, notices, bounds, and what the ledger says of itself.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::watch_revocations::{index_of, watched_keys};
-use crate::app::log::append::{Begun, EventReceipt, Receipt, RequestStamp, receipt_of};
-use crate::app::log::rulebook::is_rule;
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::log::append::Begun;
+use crate::app::log::core::Core;
+use crate::app::log::index::{index_of, watched_keys};
+use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::bounds::rulebook::is_rule;
 use crate::clock;
-use crate::domain::attribute::is_text;
 use crate::domain::codec;
-use crate::domain::event::{Actor, Draft, Event, NoticePublished, Recorded, Role};
+use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::ledger::LogKey;
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
-use sayso_proof::event::{EventBody, NoticeRef, WriterSignature};
+use sayso_proof::event::{EventBody, WriterSignature};
 use sayso_proof::merkle::Hash;
-use sha2::{Digest, Sha256};
 use std::sync::{Arc, PoisonError};
-
-const NOTICE_BYTES_MAX: usize = 64 << 10;
 
 /// Where events about nobody are written: they have a lane of their own.
 #[derive(Default)]
@@ -61,43 +59,7 @@ impl SystemEvent {
     }
 }
 
-impl App {
-    /// Publishes a notice.
-    ///
-    /// # Errors
-    /// A field is out of bounds, or this version was published with another text.
-    pub async fn publish_notice(
-        self: &Arc<Self>,
-        caller: &Caller,
-        notice: Notice,
-        options: &WriteOptions,
-    ) -> Result<(Receipt, NoticeRef), AppError> {
-        if !is_text(&notice.id, 1, 128) || !is_text(&notice.version, 1, 64) {
-            return Err(AppError::invalid("id", "id and version must have 1 to 128 and 1 to 64 bytes"));
-        }
-        if !is_text(&notice.language, 0, 35) {
-            return Err(AppError::invalid("language", "must be a BCP 47 tag"));
-        }
-        if notice.text.is_empty() || notice.text.len() > NOTICE_BYTES_MAX {
-            return Err(AppError::invalid("text", "must have 1 byte to 64 KiB"));
-        }
-        let named = NoticeRef {
-            id: notice.id,
-            version: notice.version,
-            language: if notice.language.is_empty() { "en".into() } else { notice.language },
-            digest: Sha256::digest(&notice.text).to_vec(),
-        };
-        let rules = self.rules();
-        if let Some((_, there)) = rules.notice(&named.id, &named.version)
-            && (there.text != notice.text || options.idempotency_key.is_empty())
-        {
-            return Err(AppError::Precondition("this version of the notice was already published"));
-        }
-        let event = NoticePublished { notice: Some(named.clone()), text: notice.text };
-        let receipt = self.publish(caller, vec![Event::NoticePublished(event)], options).await?;
-        Ok((receipt, named))
-    }
-
+impl Core {
     pub(crate) async fn publish(
         self: &Arc<Self>,
         caller: &Caller,
@@ -132,9 +94,11 @@ impl App {
         events: Vec<SystemEvent>,
         request_stamp: RequestStamp,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
-        let app = Arc::clone(self);
+        let core = Arc::clone(self);
         let task =
-            tokio::spawn(async move { app.publish_to_the_end(actor, about_ms, events, request_stamp).await });
+            tokio::spawn(
+                async move { core.publish_to_the_end(actor, about_ms, events, request_stamp).await },
+            );
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -222,17 +186,5 @@ impl App {
         self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
-    }
-
-    /// The rules in force, for whoever shows them.
-    #[must_use]
-    pub fn rules_in_force(&self) -> Arc<crate::app::Rules> {
-        self.rules()
-    }
-
-    /// The schema that bounds are validated against: Cedar, human syntax.
-    #[must_use]
-    pub fn bounds_schema(&self) -> &'static str {
-        crate::bounds::schema_text()
     }
 }

@@ -4,8 +4,8 @@
 //! key, so the copy of the key tree in it opens until the next erasure only; the entries in it are opened by the current
 //! key tree, which gives back everybody but the erased.
 
-use crate::app::App;
 use crate::app::error::{AppError, Cause};
+use crate::app::operations::Operations;
 use crate::app::reports::export_audit::ExportChunk;
 use crate::audit;
 use crate::store::backup::BackupWriter;
@@ -19,7 +19,7 @@ const WAITING_MAX: usize = 8;
 /// Entries read at once.
 const READ_COUNT: usize = 256;
 
-impl App {
+impl Operations {
     /// Writes a backup. Erasures wait while its end is read: between their keys and their word the log and the key tree
     /// don't fit together.
     ///
@@ -27,9 +27,9 @@ impl App {
     /// They come through the channel, after which nothing follows: what came before is no whole backup.
     pub fn backup(self: &Arc<Self>) -> mpsc::Receiver<Result<ExportChunk, AppError>> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let app = Arc::clone(self);
+        let operations = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.write_backup(&sender) {
+            if let Err(error) = operations.write_backup(&sender) {
                 let _gone = sender.blocking_send(Err(error));
             }
         });
@@ -37,7 +37,7 @@ impl App {
     }
 
     fn write_backup(&self, sender: &mpsc::Sender<Result<ExportChunk, AppError>>) -> Result<(), AppError> {
-        let (done, total) = (AtomicU64::new(0), self.ledger.checkpoint().size);
+        let (done, total) = (AtomicU64::new(0), self.core.ledger.checkpoint().size);
         let pipe = audit::Pipe::new(|bytes| {
             let chunk = ExportChunk { bytes, done: done.load(Ordering::Relaxed), total };
             sender.blocking_send(Ok(chunk)).is_ok()
@@ -46,17 +46,17 @@ impl App {
         self.copy_entries(&mut backup, 0, total, &done)?;
         // What is discarded of these from here on is discarded again when they are restored.
         let (checkpoint, tail, pages) = {
-            let _quiet = self.erasing.blocking_write();
-            let checkpoint = self.ledger.checkpoint();
+            let _quiet = self.core.erasing.blocking_write();
+            let checkpoint = self.core.ledger.checkpoint();
             let mut tail = Vec::new();
             let mut next = total;
             while next < checkpoint.size {
                 let left = usize::try_from(checkpoint.size.saturating_sub(next)).unwrap_or(READ_COUNT);
-                let entries = self.store().read_entries(next, left.min(READ_COUNT))?;
+                let entries = self.core.store().read_entries(next, left.min(READ_COUNT))?;
                 next = next.saturating_add(entries.len() as u64);
                 tail.extend(entries);
             }
-            let pages = tokio::runtime::Handle::current().block_on(self.vault.pages())?;
+            let pages = tokio::runtime::Handle::current().block_on(self.core.vault.pages())?;
             (checkpoint, tail, pages)
         };
         tail.iter().try_for_each(|entry| backup.entry(entry)).map_err(failed)?;
@@ -74,7 +74,7 @@ impl App {
     ) -> Result<(), AppError> {
         while next < end {
             let left = usize::try_from(end.saturating_sub(next)).unwrap_or(READ_COUNT);
-            for entry in self.store().read_entries(next, left.min(READ_COUNT))? {
+            for entry in self.core.store().read_entries(next, left.min(READ_COUNT))? {
                 backup.entry(&entry).map_err(failed)?;
                 next = entry.position.saturating_add(1);
             }

@@ -6,3 +6,14 @@ pub(crate) mod confirm_restore;
 pub(crate) mod fsck;
 pub(crate) mod restore;
 pub(crate) mod rotate_log_key;
+
+use crate::app::log::core::Core;
+use crate::ledger::LogKeys;
+use std::sync::Arc;
+
+/// Use cases of operators.
+pub struct Operations {
+    pub(crate) core: Arc<Core>,
+    /// Where the log's keys are.
+    pub(crate) log_keys: LogKeys,
+}

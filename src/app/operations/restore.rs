@@ -3,10 +3,10 @@
 //! Entries whose keys were destroyed since are destroyed again before anybody can read the log, and what happened is said
 //! in it: `ErasureCompleted` for those entries, then `BackupRestored`.
 
-use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::log::append::RequestStamp;
+use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_events::SystemEvent;
+use crate::app::operations::Operations;
 use crate::clock::Clock;
 use crate::domain::event::{Actor, BackupRestored, ErasureCompleted, Event, Recorded, Role};
 use crate::domain::ids::Handle;
@@ -299,7 +299,7 @@ impl<'a> Refill<'a> {
     }
 }
 
-impl App {
+impl Operations {
     /// Gives everybody fresh keys from where the log now ends for them on, and says in the log that it went back to a
     /// backup, unless it says so already. From then on use waits until that is confirmed.
     pub(crate) async fn declare_restore(
@@ -313,12 +313,12 @@ impl App {
         }
         let in_part = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
         let next_version = |handle| {
-            let newest = self.store().subject_head(handle).map_err(AppError::from)?;
+            let newest = self.core.store().subject_head(handle).map_err(AppError::from)?;
             Ok::<_, AppError>(newest.map_or(0, |(version, _)| version.saturating_add(1)))
         };
-        let fence_ms = self.now_ms();
-        self.vault.renew(&in_part, fence_ms, next_version).await?;
-        self.clock.pass(fence_ms);
+        let fence_ms = self.core.now_ms();
+        self.core.vault.renew(&in_part, fence_ms, next_version).await?;
+        self.core.clock.pass(fence_ms);
         let discarded: Vec<PositionRange> = restored
             .erased_again
             .iter()
@@ -338,14 +338,14 @@ impl App {
                 request: restored.id.to_vec(),
                 scope: ErasureScope::All.into(),
                 discarded,
-                key_epoch: self.vault.key_epoch(),
-                requested_at_ms: self.now_ms(),
+                key_epoch: self.core.vault.key_epoch(),
+                requested_at_ms: self.core.now_ms(),
                 ..ErasureCompleted::default()
             });
             events.push(SystemEvent::new(done));
         }
         events.push(SystemEvent::new(declared));
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-        self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await.map(|_| ())
+        self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await.map(|_| ())
     }
 }

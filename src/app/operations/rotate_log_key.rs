@@ -4,10 +4,12 @@
 //! what a crash left in between ([`crate::ledger::LogKeys`]). Nobody writes meanwhile, so that no entry is left with a
 //! signature of a key that is not in force where it comes to stand.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Begun, Receipt, RequestStamp};
+use crate::app::log::append::Begun;
+use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
 use crate::app::log::system_events::SystemEvent;
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::operations::Operations;
 use crate::domain::event::{Event, LogKeyRotated};
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ pub struct Rotated {
     pub from_position: u64,
 }
 
-impl App {
+impl Operations {
     /// Gives the log another key. For `transition_ms` checkpoints carry the old key's signature as well, so that whoever
     /// knows only that one can follow; 0 where it is in wrong hands, and is to sign nothing any more.
     ///
@@ -40,10 +42,12 @@ impl App {
         if transition_ms > TRANSITION_MS_MAX {
             return Err(AppError::invalid("transition", "must be at most 366 days"));
         }
-        let (request_stamp, app, caller) =
-            (self.request_stamp(caller, options)?, Arc::clone(self), caller.clone());
+        let (request_stamp, operations, caller) =
+            (self.core.request_stamp(caller, options)?, Arc::clone(self), caller.clone());
         let task =
-            tokio::spawn(async move { app.rotate_to_the_end(&caller, transition_ms, request_stamp).await });
+            tokio::spawn(
+                async move { operations.rotate_to_the_end(&caller, transition_ms, request_stamp).await },
+            );
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -53,19 +57,20 @@ impl App {
         transition_ms: u64,
         request_stamp: RequestStamp,
     ) -> Result<Rotated, AppError> {
-        let _nobody_writes = self.rules_gate.write().await;
-        let mut system_stream = self.system_stream.lock().await;
-        if let Some(Begun::Replayed(receipt, _)) = self.replay(&request_stamp, false)? {
+        let _nobody_writes = self.core.rules_gate.write().await;
+        let mut system_stream = self.core.system_stream.lock().await;
+        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, false)? {
             return self.rotated(receipt);
         }
-        let new = Arc::new(self.log_keys.stage(self.clock.as_ref())?);
-        let now_ms = self.now_ms();
+        let new = Arc::new(self.log_keys.stage(self.core.clock.as_ref())?);
+        let now_ms = self.core.now_ms();
         let event = LogKeyRotated {
-            statement: self.ledger.state_rotation(&new),
+            statement: self.core.ledger.state_rotation(&new),
             old_key_until_ms: if transition_ms == 0 { 0 } else { now_ms.saturating_add(transition_ms) },
         };
         let event = SystemEvent::new(Event::LogKeyRotated(event));
         let written = self
+            .core
             .publish_at(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
             .await?;
         // The log has the new key already, whatever becomes of these.
@@ -81,13 +86,13 @@ impl App {
         let position =
             position.ok_or(AppError::Internal(Cause::Inconsistent("a rotation without an event")))?;
         let from_position = position.saturating_add(1);
-        let vkey = self.ledger.key_chain().at(from_position).to_string();
+        let vkey = self.core.ledger.key_chain().at(from_position).to_string();
         Ok(Rotated { receipt, vkey, from_position })
     }
 
     /// Destroys the key before once its time is up.
     pub(crate) fn end_key_transition(&self) {
-        if self.ledger.end_transition()
+        if self.core.ledger.end_transition()
             && let Err(error) = self.log_keys.retire()
         {
             tracing::error!(%error, "the old log key's file can't be destroyed; remove `log.key.previous`");

@@ -1,13 +1,13 @@
 //! Whether there is room for what is to be recorded about a person.
 
-use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::preview;
 use crate::app::log::append::{Append, PendingEvent};
+use crate::app::log::decision_frame::preview;
+use crate::app::profile::Profiles;
 use crate::domain::event::Event;
 use crate::domain::recorder_usage::{Load, Recorder};
 
-impl App {
+impl Profiles {
     /// Nothing is written before this.
     ///
     /// # Errors
@@ -21,14 +21,14 @@ impl App {
         let more = pending_events.iter().filter_map(load).fold(Load::default(), Load::and);
         let before = {
             let now = append.stream.read();
-            if self.facts.has_room(&recorder, &now.state.holdings, more) {
+            if self.attribute_limits.has_room(&recorder, &now.state.holdings, more) {
                 return Ok(());
             }
             now.state.holdings.clone()
         };
         // Near a limit it matters what is replaced.
         let after = preview(append, pending_events).holdings;
-        self.facts.check(&recorder, &before, &after).map_err(AppError::NoRoom)
+        self.attribute_limits.check(&recorder, &before, &after).map_err(AppError::NoRoom)
     }
 }
 

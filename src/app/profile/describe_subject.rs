@@ -1,17 +1,19 @@
 //! Records what the bounds need to know of a person.
 
+use crate::app::caller::Caller;
 use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::revoked_ids;
 use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::receipt::WriteOptions;
 use crate::app::log::statement_rules;
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::profile::Profiles;
 use crate::domain::description;
 use crate::domain::event::{Event, SubjectDescribed};
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
-impl App {
+impl Profiles {
     /// Records a description and revokes the grants that it contradicts: who turns out to be a child keeps none that a
     /// child may not have.
     ///
@@ -26,7 +28,7 @@ impl App {
     ) -> Result<ConsentChanged, AppError> {
         description::check(&said).map_err(AppError::Invalid)?;
         statement_rules::description(caller, &said)?;
-        let append = match self.begin(caller, subject, options, None, Timestamping::Shared).await? {
+        let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
                     receipt,
@@ -36,8 +38,9 @@ impl App {
             Begun::Append(append) => append,
         };
         statement_rules::overrides_no_staff(caller, &append.stream.read().state, &said)?;
-        let pending_events = self.with_revocations(&append, vec![self.plan(Event::SubjectDescribed(said))]);
-        let written = self.commit(append, pending_events).await?;
+        let pending_events =
+            self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(said))]);
+        let written = self.core.commit(append, pending_events).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

@@ -1,8 +1,8 @@
 //! Everything that was recorded about a person, as it was recorded.
 
-use crate::app::App;
 use crate::app::error::AppError;
-use crate::app::log::stream::open;
+use crate::app::log::read::open;
+use crate::app::profile::Profiles;
 use crate::app::profile::paging::Room;
 use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
@@ -20,7 +20,7 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
-impl App {
+impl Profiles {
     /// Events from version `start` on, at most so many, and no more than one answer holds; 0 as count: 100.
     ///
     /// # Errors
@@ -35,13 +35,13 @@ impl App {
             return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        self.write_down_before_reading(&stream).await;
-        let places = self.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        self.core.write_down_before_reading(&stream).await;
+        let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);
         let (mut events, mut room) = (Vec::new(), Room::new());
         for (version, position) in places.iter().take(count) {
-            let stored = self.store().read_entry(*position)?;
+            let stored = self.core.store().read_entry(*position)?;
             if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {
                 next = Some(*version);
                 break;

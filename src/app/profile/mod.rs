@@ -6,5 +6,18 @@ pub(crate) mod get_profile;
 pub(crate) mod list_events;
 pub(crate) mod paging;
 pub(crate) mod record_attributes;
-pub(crate) mod record_view;
 pub(crate) mod refuse_recording;
+
+use crate::app::log::core::Core;
+use crate::domain::attribute::InferenceTerms;
+use crate::domain::recorder_usage::AttributeLimits;
+use std::sync::Arc;
+
+/// Use cases about what is recorded of a data subject.
+pub struct Profiles {
+    pub(crate) core: Arc<Core>,
+    /// When inferences end that do not say so.
+    pub(crate) inferences: InferenceTerms,
+    /// How much may be recorded about one data subject.
+    pub(crate) attribute_limits: AttributeLimits,
+}

@@ -1,8 +1,8 @@
 //! Answers in pages: whatever was recorded about a person, each answer can be read by its client.
 
-use crate::app::App;
-use crate::app::Moment;
 use crate::app::error::AppError;
+use crate::app::log::core::Moment;
+use crate::app::profile::Profiles;
 use crate::app::profile::get_profile::Profile;
 use crate::domain::description::Description;
 use crate::domain::ids::SubjectId;
@@ -59,7 +59,7 @@ enum Start {
     Signals(usize),
 }
 
-impl App {
+impl Profiles {
     /// The profile at a moment, page by page: those after the first are of the version that the first one was of, whatever
     /// was recorded since. `rebuild` goes past every cache.
     ///

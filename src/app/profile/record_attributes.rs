@@ -1,9 +1,12 @@
 //! Records, corrects, removes, contests and confirms attributes.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Receipt, Timestamping};
+use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
+use crate::app::log::core::Moment;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::statement_rules;
-use crate::app::{App, Caller, Moment, WriteOptions};
+use crate::app::profile::Profiles;
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
@@ -47,7 +50,7 @@ pub enum Change {
     Confirm,
 }
 
-impl App {
+impl Profiles {
     /// Records attributes.
     ///
     /// # Errors
@@ -62,10 +65,10 @@ impl App {
         let subject = new.subject.clone();
         match self.begin_recording(caller, &new, options).await? {
             Begun::Replayed(receipt, events) => {
-                let stream = self.stream(&subject).await?.ok_or(AppError::Erased)?;
+                let stream = self.core.stream(&subject).await?.ok_or(AppError::Erased)?;
                 // As it was then: what has been said since is not told by asking again.
                 let end = events.last().map_or(0, |last| last.version.saturating_add(1));
-                let state = self.state_as_of(&stream, Moment::Version(end))?;
+                let state = self.core.state_as_of(&stream, Moment::Version(end))?;
                 Ok(Recording { receipt, not_held: not_held(&state, &events) })
             }
             Begun::Append(append) => self.finish_recording(append, new).await,
@@ -76,7 +79,7 @@ impl App {
     /// a task that ends once the attributes are durable.
     ///
     /// # Errors
-    /// As for [`App::record_attributes`], from here or from the task.
+    /// As for [`Profiles::record_attributes`], from here or from the task.
     pub async fn record_in_order(
         self: &Arc<Self>,
         caller: &Caller,
@@ -84,11 +87,11 @@ impl App {
         options: &WriteOptions,
     ) -> Result<JoinHandle<Result<Receipt, AppError>>, AppError> {
         let begun = self.begin_recording(caller, &new, options).await?;
-        let app = Arc::clone(self);
+        let profiles = Arc::clone(self);
         Ok(tokio::spawn(async move {
             match begun {
                 Begun::Replayed(receipt, _) => Ok(receipt),
-                Begun::Append(append) => Ok(app.finish_recording(append, new).await?.receipt),
+                Begun::Append(append) => Ok(profiles.finish_recording(append, new).await?.receipt),
             }
         }))
     }
@@ -102,7 +105,7 @@ impl App {
         self.check_attributes(new)?;
         statement_rules::provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
         let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
-        self.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await
+        self.core.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await
     }
 
     async fn finish_recording(
@@ -121,7 +124,7 @@ impl App {
         let held = held_events(&append, &new);
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some();
-            pending_events.push(self.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
+            pending_events.push(self.core.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
         }
         changes_grants = changes_grants || replaces_a_source(&append, &new);
         let refused =
@@ -135,11 +138,11 @@ impl App {
             return Err(AppError::Erased);
         }
         let frame = match changes_grants {
-            true => Frame { is_decision: false, ..self.with_revocations(&append, pending_events) },
+            true => Frame { is_decision: false, ..self.core.with_revocations(&append, pending_events) },
             false => pending_events.into(),
         };
         let stream = Arc::clone(&append.stream);
-        let written = self.commit(append, frame).await?;
+        let written = self.core.commit(append, frame).await?;
         let not_held = not_held(&stream.read().state, &written.events);
         Ok(Recording { receipt: written.receipt, not_held })
     }
@@ -151,9 +154,9 @@ impl App {
         if fences.is_empty() {
             return false;
         }
-        let rules = self.rules();
+        let rules = self.core.rules();
         let line = rules.vocabulary.category_ancestry(&attribute.category);
-        let key_hash = self.key_hash(append.stream.keys.handle, &attribute.key);
+        let key_hash = self.core.key_hash(append.stream.keys.handle, &attribute.key);
         let oldest_ms = attribute.observed_at_ms.min(append.about_ms);
         fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
     }
@@ -162,7 +165,7 @@ impl App {
         if !(1..=ATTRIBUTES_MAX).contains(&new.attributes.len()) {
             return Err(AppError::invalid("attributes", "must have 1 to 128"));
         }
-        let (rules, now_ms) = (self.rules(), self.now_ms());
+        let (rules, now_ms) = (self.core.rules(), self.core.now_ms());
         let numbered = new.attributes.iter().enumerate();
         let found: Vec<Violation> = numbered
             .flat_map(|(number, (attribute, _))| {
@@ -190,7 +193,7 @@ impl App {
         if !is_text(change.1, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        let append = match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        let append = match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => return Ok(receipt),
             Begun::Append(append) => append,
         };
@@ -205,29 +208,15 @@ impl App {
             .into_iter()
             .map(|attribute| {
                 let reason = change.1.to_owned();
-                self.plan(match change.0 {
+                self.core.plan(match change.0 {
                     Change::Remove => Event::AttributeRemoved { attribute, reason },
                     Change::Contest => Event::AttributeContested { attribute, reason },
                     Change::Confirm => Event::AttributeConfirmed { attribute },
                 })
             })
             .collect();
-        let pending_events = self.with_revocations(&append, pending_events);
-        Ok(self.commit(append, pending_events).await?.receipt)
-    }
-
-    /// Takes a turn about a person that something is held about.
-    pub(crate) async fn begin_known(
-        self: &Arc<Self>,
-        caller: &Caller,
-        subject: &SubjectId,
-        options: &WriteOptions,
-        timestamping: Timestamping,
-    ) -> Result<Begun, AppError> {
-        let stream = self.stream_of_known(subject).await?;
-        let about_ms = self.about(options)?;
-        let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
-        self.with_lateness(begun, subject, about_ms)
+        let pending_events = self.core.with_revocations(&append, pending_events);
+        Ok(self.core.commit(append, pending_events).await?.receipt)
     }
 }
 

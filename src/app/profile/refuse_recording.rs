@@ -1,15 +1,15 @@
 //! The door of the ledger: what bounds forbid to record is not recorded, and that somebody tried is.
 
-use crate::app::App;
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
-use crate::bounds::Denial;
+use crate::app::profile::Profiles;
+use crate::bounds::engine::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Event, Reason, RecordingRefused};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl App {
+impl Profiles {
     /// What bounds refuse of these attributes, by kind; nothing where all may be recorded.
     pub(crate) fn refused_at_the_door<'a>(
         &self,
@@ -45,12 +45,12 @@ impl App {
         append: Append,
         refused: Vec<RecordingRefused>,
     ) -> Result<AppError, AppError> {
-        let append = self.as_attempt(append);
+        let append = self.core.as_attempt(append);
         let is_held = append.stream.read().state.version > 0;
-        if is_held && !self.was_made_before(&append)? {
+        if is_held && !self.core.was_made_before(&append)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
-            let pending_events: Vec<_> = events.map(|event| self.plan(event)).collect();
-            self.commit(append, pending_events).await?;
+            let pending_events: Vec<_> = events.map(|event| self.core.plan(event)).collect();
+            self.core.commit(append, pending_events).await?;
         }
         Ok(AppError::RecordingRefused(refused))
     }

@@ -1,10 +1,10 @@
 //! The whole log as one bundle that verifies offline, in memory that does not grow with it.
 
-use crate::app::App;
-use crate::app::Caller;
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Receipt, RequestStamp};
+use crate::app::log::receipt::{Receipt, RequestStamp};
 use crate::app::log::system_events::SystemEvent;
+use crate::app::reports::Reports;
 use crate::audit;
 use crate::domain::event::{AuditExported, Event};
 use crate::domain::ids::Handle;
@@ -33,7 +33,7 @@ pub struct ExportChunk {
     pub total: u64,
 }
 
-impl App {
+impl Reports {
     /// Exports the log as it is now. The export itself is an event in the bundle, which where witnesses are
     /// asked waits for them and holds what was written meanwhile. `sealed` leaves
     /// bodies closed.
@@ -46,24 +46,25 @@ impl App {
         caller: &Caller,
         sealed: bool,
     ) -> Result<mpsc::Receiver<Result<ExportChunk, AppError>>, AppError> {
-        let size = self.ledger.checkpoint().size;
+        let size = self.core.ledger.checkpoint().size;
         let event = Event::AuditExported(AuditExported {
             auditor: caller.name.clone(),
             tree_size: size,
             opened: if sealed { 0 } else { size },
         });
         let plain = vec![SystemEvent::new(event)];
-        let now_ms = self.now_ms();
+        let now_ms = self.core.now_ms();
         // No erasure may stand between its keys and its word when the export's checkpoint is taken.
-        let quiet = self.erasing.write().await;
-        let epoch = self.vault.key_epoch();
-        let (receipt, _) = self.publish_as(caller.actor(), now_ms, plain, RequestStamp::default()).await?;
+        let quiet = self.core.erasing.write().await;
+        let epoch = self.core.vault.key_epoch();
+        let (receipt, _) =
+            self.core.publish_as(caller.actor(), now_ms, plain, RequestStamp::default()).await?;
         drop(quiet);
         let checkpoint = self.cosigned_from(&receipt).await;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let app = Arc::clone(self);
+        let reports = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.write_bundle(&checkpoint, epoch, sealed, &sender) {
+            if let Err(error) = reports.write_bundle(&checkpoint, epoch, sealed, &sender) {
                 let _gone = sender.blocking_send(Err(error));
             }
         });
@@ -73,8 +74,8 @@ impl App {
     /// A checkpoint that holds what a receipt is for, cosigned where witnesses answer in time.
     async fn cosigned_from(&self, receipt: &Receipt) -> String {
         let position = receipt.events.last().map_or(0, |event| event.position);
-        if self.is_witnessed().is_some() {
-            let cosigned = self.ledger.cosigning().wait_for(position.saturating_add(1));
+        if self.core.is_witnessed().is_some() {
+            let cosigned = self.core.ledger.cosigning().wait_for(position.saturating_add(1));
             match tokio::time::timeout(WITNESSES_WAIT_MAX, cosigned).await {
                 Ok(cosigned) => return cosigned.checkpoint.note.clone(),
                 Err(_) => tracing::warn!("an export goes without cosignatures: too few witnesses answer"),
@@ -91,14 +92,14 @@ impl App {
         sender: &mpsc::Sender<Result<ExportChunk, AppError>>,
     ) -> Result<(), AppError> {
         let done = AtomicU64::new(0);
-        let total = self.ledger.checkpoint().size;
+        let total = self.core.ledger.checkpoint().size;
         let pipe = audit::Pipe::new(|bytes| {
             let chunk = ExportChunk { bytes, done: done.load(Ordering::Relaxed), total };
             sender.blocking_send(Ok(chunk)).is_ok()
         });
-        let mut bundle = audit::Bundle::begin(pipe, checkpoint, &self.ledger)?;
+        let mut bundle = audit::Bundle::begin(pipe, checkpoint, &self.core.ledger)?;
         while bundle.next() < bundle.size() {
-            for stored in self.store().read_entries(bundle.next(), READ_COUNT)? {
+            for stored in self.core.store().read_entries(bundle.next(), READ_COUNT)? {
                 if stored.position >= bundle.size() {
                     break;
                 }
@@ -111,10 +112,10 @@ impl App {
             }
         }
         // What was erased while this was written is missing from it without the event that says so.
-        if self.vault.key_epoch() != epoch {
+        if self.core.vault.key_epoch() != epoch {
             return Err(AppError::Overtaken);
         }
-        Ok(bundle.finish(&self.ledger)?)
+        Ok(bundle.finish(&self.core.ledger)?)
     }
 
     /// The key of an entry; none for one about nobody.
@@ -123,7 +124,7 @@ impl App {
         if header.handle == Handle::NOBODY {
             return Ok(None);
         }
-        let keys = self.vault.by_handle(header.handle)?.ok_or(AppError::Overtaken)?;
+        let keys = self.core.vault.by_handle(header.handle)?.ok_or(AppError::Overtaken)?;
         match keys.event_key(header.version, &header.event_id) {
             Ok(key) => Ok(Some(key)),
             Err(VaultError::Destroyed) => Err(AppError::Overtaken),

@@ -1,7 +1,7 @@
 //! What auditors ask the log itself.
 
-use crate::app::App;
 use crate::app::error::AppError;
+use crate::app::reports::Reports;
 use crate::ledger::LedgerError;
 use sayso_proof::merkle::Hash;
 
@@ -45,17 +45,17 @@ fn out_of_range(error: LedgerError) -> AppError {
     }
 }
 
-impl App {
+impl Reports {
     /// Proves that `position` is in the tree of `size` (0: the newest checkpoint's).
     ///
     /// # Errors
     /// Beyond the log; or the store.
     pub fn inclusion(&self, position: u64, size: u64) -> Result<Inclusion, AppError> {
-        let newest = self.ledger.checkpoint().size;
+        let newest = self.core.ledger.checkpoint().size;
         let size = if size == 0 { newest } else { size };
-        let hashes = self.ledger.inclusion_proof(position, size).map_err(out_of_range)?;
-        let leaf_hash = self.store().read_entry(position)?.leaf_hash;
-        let text = if size == newest { Some(self.ledger.proof_text(position)?) } else { None };
+        let hashes = self.core.ledger.inclusion_proof(position, size).map_err(out_of_range)?;
+        let leaf_hash = self.core.store().read_entry(position)?.leaf_hash;
+        let text = if size == newest { Some(self.core.ledger.proof_text(position)?) } else { None };
         Ok(Inclusion { leaf_hash, hashes, size, text })
     }
 
@@ -64,9 +64,9 @@ impl App {
     /// # Errors
     /// Beyond the log; or the store.
     pub fn consistency(&self, from: u64, to: u64) -> Result<Consistency, AppError> {
-        let checkpoint = self.ledger.checkpoint();
+        let checkpoint = self.core.ledger.checkpoint();
         let size = if to == 0 { checkpoint.size } else { to };
-        let hashes = self.ledger.consistency_proof(from, size).map_err(out_of_range)?;
+        let hashes = self.core.ledger.consistency_proof(from, size).map_err(out_of_range)?;
         Ok(Consistency { hashes, size, checkpoint: checkpoint.note.clone() })
     }
 
@@ -75,10 +75,10 @@ impl App {
     /// # Errors
     /// Beyond the log; or the store.
     pub fn raw_entry(&self, position: u64) -> Result<RawEntry, AppError> {
-        if position >= self.store().head().size {
+        if position >= self.core.store().head().size {
             return Err(AppError::NotFound("entry"));
         }
-        let stored = self.store().read_entry(position)?;
+        let stored = self.core.store().read_entry(position)?;
         Ok(RawEntry { bytes: stored.bytes, leaf_hash: stored.leaf_hash })
     }
 
@@ -87,6 +87,6 @@ impl App {
     /// # Errors
     /// The key store can't be read.
     pub fn subject_count(&self) -> Result<u64, AppError> {
-        Ok(self.vault.subject_count())
+        Ok(self.core.vault.subject_count())
     }
 }

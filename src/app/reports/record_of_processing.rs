@@ -1,13 +1,13 @@
 //! The record of processing activities (GDPR Art. 30(1)), from what is in force, was granted and is held now.
 
-use crate::app::App;
 use crate::app::error::{AppError, Cause};
+use crate::app::reports::Reports;
 use crate::audit::transparency::{self, Processing, Recipients};
 use crate::domain::event::Event;
 use crate::domain::profile::SubjectState;
 use std::sync::Arc;
 
-impl App {
+impl Reports {
     /// The record, and where it is asked for, its page. Names purposes, categories and recipients, and no person.
     ///
     /// # Errors
@@ -16,18 +16,21 @@ impl App {
         self: &Arc<Self>,
         html: bool,
     ) -> Result<(Processing, String), AppError> {
-        let app = Arc::clone(self);
+        let reports = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
-            let record = app.make_record()?;
-            let page =
-                if html { transparency::record_page(app.ledger.origin(), &record) } else { String::new() };
+            let record = reports.make_record()?;
+            let page = if html {
+                transparency::record_page(reports.core.ledger.origin(), &record)
+            } else {
+                String::new()
+            };
             Ok((record, page))
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
     fn make_record(&self) -> Result<Processing, AppError> {
-        let tree_size = self.ledger.checkpoint().size;
+        let tree_size = self.core.ledger.checkpoint().size;
         let mut found = Recipients::default();
         self.for_each_person(|_, keys| {
             let mut state = SubjectState::default();
@@ -42,8 +45,8 @@ impl App {
             found.held.extend(state.attributes.into_values().map(|held| held.attribute.category.clone()));
             Ok(true)
         })?;
-        let declared = self.report_settings.processing.clone();
-        let rules = self.rules();
-        Ok(transparency::record(&rules.vocabulary, &found, declared, self.now_ms(), tree_size))
+        let declared = self.settings.processing.clone();
+        let rules = self.core.rules();
+        Ok(transparency::record(&rules.vocabulary, &found, declared, self.core.now_ms(), tree_size))
     }
 }

@@ -3,12 +3,12 @@
 //! That the report was made is an event before any figure leaves, with the privacy budget that it spends; so a report
 //! that fails in the middle has spent its budget, and none leaves unseen.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::RequestStamp;
-use crate::app::log::rulebook::open_system_entry;
-use crate::app::log::stream::open;
+use crate::app::log::read::{open, open_system_entry};
+use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_events::SystemEvent;
-use crate::app::{App, Caller};
+use crate::app::reports::Reports;
 use crate::audit::transparency::{self as figures, DAY_MS, Making, Noise, Report, Tally, Walk, Window};
 use crate::clock::Clock;
 use crate::domain::event::{Event, FiguresReported, Recorded};
@@ -88,7 +88,7 @@ struct Past {
 
 type Frames = mpsc::Sender<Result<ReportFrame, AppError>>;
 
-impl App {
+impl Reports {
     /// Counts over everybody. Frames of progress come first, the report last.
     ///
     /// # Errors
@@ -101,12 +101,12 @@ impl App {
     ) -> Result<mpsc::Receiver<Result<ReportFrame, AppError>>, AppError> {
         let request = self.checked(request)?;
         // One at a time from looking at the budget to spending it.
-        let spending = self.reporting.lock().await;
-        let (app, asked) = (Arc::clone(self), request.clone());
-        let past = tokio::task::spawn_blocking(move || app.past_reports(&asked));
+        let spending = self.spending.lock().await;
+        let (reports, asked) = (Arc::clone(self), request.clone());
+        let past = tokio::task::spawn_blocking(move || reports.past_reports(&asked));
         let past = past.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let spent = past.spent + request.epsilon;
-        if request.epsilon > 0.0 && spent > self.report_settings.epsilon_max + 1e-9 {
+        if request.epsilon > 0.0 && spent > self.settings.epsilon_max + 1e-9 {
             return Err(AppError::Precondition("the privacy budget of this period is spent"));
         }
         self.check_differences(&request, past)?;
@@ -118,17 +118,17 @@ impl App {
             k: request.k,
             epsilon: request.epsilon,
             figures: request.figures.clone(),
-            tree_size: self.ledger.checkpoint().size,
+            tree_size: self.core.ledger.checkpoint().size,
         });
         let plain = vec![SystemEvent::new(event)];
         let (receipt, _) =
-            self.publish_as(caller.actor(), self.now_ms(), plain, RequestStamp::default()).await?;
+            self.core.publish_as(caller.actor(), self.core.now_ms(), plain, RequestStamp::default()).await?;
         drop(spending);
         let own = receipt.events.first().map_or(0, |event| event.position);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let app = Arc::clone(self);
+        let reports = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let made = app.make_report(&request, Past { spent, ..past }, own, &sender);
+            let made = reports.make_report(&request, Past { spent, ..past }, own, &sender);
             let _gone = match made {
                 Ok(Some(frame)) => sender.blocking_send(Ok(frame)),
                 Ok(None) => Ok(()),
@@ -140,10 +140,10 @@ impl App {
 
     /// Two reports without noise that differ by a day, or by what happened between them, differ by single people.
     fn check_differences(&self, request: &ReportRequest, past: Past) -> Result<(), AppError> {
-        if request.epsilon > 0.0 || self.report_settings.differences_allowed {
+        if request.epsilon > 0.0 || self.settings.differences_allowed {
             return Ok(());
         }
-        if request.to_ms > self.now_ms() {
+        if request.to_ms > self.core.now_ms() {
             return Err(AppError::Precondition(
                 "the period has not ended, and a later report would differ from this one by single people: wait, or ask \
                  with noise (epsilon)",
@@ -159,7 +159,7 @@ impl App {
     }
 
     fn checked(&self, mut request: ReportRequest) -> Result<ReportRequest, AppError> {
-        let settings = &self.report_settings;
+        let settings = &self.settings;
         let whole_days = request.from_ms.is_multiple_of(DAY_MS) && request.to_ms.is_multiple_of(DAY_MS);
         if !whole_days || request.from_ms >= request.to_ms {
             return Err(AppError::invalid("to", "the period must be one or more whole days in UTC"));
@@ -213,9 +213,9 @@ impl App {
     pub(crate) fn for_each_system_event(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
         let mut next = 0;
         loop {
-            let places = self.store().read_subject(Handle::NOBODY, next, READ_COUNT)?;
+            let places = self.core.store().read_subject(Handle::NOBODY, next, READ_COUNT)?;
             for (version, position) in &places {
-                each(&open_system_entry(self.store().read_entry(*position)?)?);
+                each(&open_system_entry(self.core.store().read_entry(*position)?)?);
                 next = version.saturating_add(1);
             }
             if places.len() < READ_COUNT {
@@ -234,9 +234,9 @@ impl App {
     ) -> Result<Option<ReportFrame>, AppError> {
         let window = Window { from_ms: request.from_ms, to_ms: request.to_ms };
         let mut key = [0; 32];
-        self.clock.fill(&mut key);
+        self.core.clock.fill(&mut key);
         let mut tally = Tally::new(key, request.epsilon > 0.0);
-        let total = self.vault.subject_count();
+        let total = self.core.vault.subject_count();
         if frames.blocking_send(Ok(ReportFrame::Progress { done: 0, total })).is_err() {
             return Ok(None);
         }
@@ -267,28 +267,28 @@ impl App {
     }
 
     fn figures_of(&self, request: &ReportRequest, past: Past, own: u64, tally: &Tally) -> Report {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let making = Making {
             tally,
             vocabulary: &rules.vocabulary,
             k: request.k.into(),
-            releases_a_day: self.report_settings.releases_a_day,
+            releases_a_day: self.settings.releases_a_day,
         };
         let mut bits = || {
             let mut bytes = [0; 8];
-            self.clock.fill(&mut bytes);
+            self.core.clock.fill(&mut bytes);
             u64::from_le_bytes(bytes)
         };
         let noise = (request.epsilon > 0.0).then_some(Noise { epsilon: request.epsilon, bits: &mut bits });
         Report {
-            origin: self.ledger.origin().to_owned(),
+            origin: self.core.ledger.origin().to_owned(),
             from_ms: request.from_ms,
             to_ms: request.to_ms,
-            generated_at_ms: self.now_ms(),
+            generated_at_ms: self.core.now_ms(),
             k: request.k.into(),
             epsilon: request.epsilon,
             epsilon_spent: past.spent,
-            epsilon_max: self.report_settings.epsilon_max,
+            epsilon_max: self.settings.epsilon_max,
             tree_size: own,
             overlapping: past.other_periods,
             position: own,
@@ -304,9 +304,9 @@ impl App {
     ) -> Result<bool, AppError> {
         let (mut after, mut done) = (None, 0_u64);
         loop {
-            let handles = self.vault.handles(after, PEOPLE_COUNT)?;
+            let handles = self.core.vault.handles(after, PEOPLE_COUNT)?;
             for handle in &handles {
-                if let Some(keys) = self.vault.by_handle(*handle)?
+                if let Some(keys) = self.core.vault.by_handle(*handle)?
                     && !each(done, &keys)?
                 {
                     return Ok(false);
@@ -328,7 +328,7 @@ impl App {
                 walk.event(event, bytes);
             }
         })?;
-        let still_there = self.vault.by_handle(keys.handle)?.is_some();
+        let still_there = self.core.vault.by_handle(keys.handle)?.is_some();
         Ok((still_there && !walk.is_empty()).then_some(walk))
     }
 
@@ -340,10 +340,10 @@ impl App {
     ) -> Result<(), AppError> {
         let mut next = 0;
         loop {
-            let places = self.store().read_subject(keys.handle, next, READ_COUNT)?;
+            let places = self.core.store().read_subject(keys.handle, next, READ_COUNT)?;
             for (version, position) in &places {
                 next = version.saturating_add(1);
-                let stored: StoredEntry = self.store().read_entry(*position)?;
+                let stored: StoredEntry = self.core.store().read_entry(*position)?;
                 let bytes = stored.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
                 match open(keys, stored) {
                     Ok(event) => each(&event, bytes),

@@ -1,12 +1,14 @@
 //! A steward decides about a request: accepts, completes, refuses, extends.
 
+use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
+use crate::app::rights::Rights;
 use crate::app::rights::list_requests::Submitted;
 use crate::app::rights::submit_request::ErasureVerdict;
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::attribute::is_text;
 use crate::domain::erasure::Scope;
 use crate::domain::event::{ErasureRefused, Event, RequestDecided, RequestExtended, SignalKind};
@@ -44,7 +46,7 @@ pub enum Verdict {
     },
 }
 
-impl App {
+impl Rights {
     /// Decides about a request.
     ///
     /// # Errors
@@ -57,13 +59,15 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Submitted, AppError> {
         check(&verdict)?;
-        let (stream, _) = self.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
-        let about_ms = self.about(options)?;
-        let begun =
-            self.begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct).await?;
+        let (stream, _) = self.core.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
+        let about_ms = self.core.about(options)?;
+        let begun = self
+            .core
+            .begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct)
+            .await?;
         let append = match begun {
             Begun::Replayed(..) => {
-                self.record_view_in(caller, stream, "DecideRequest").await?;
+                self.core.record_view_in(caller, stream, "DecideRequest").await?;
                 return self.submitted(*id, Vec::new()).await;
             }
             Begun::Append(append) => append,
@@ -77,7 +81,7 @@ impl App {
         match verdict {
             Verdict::Extend { reason } => {
                 let pending_events = vec![self.extension(&record, append.now_ms, reason)?];
-                self.commit(append, pending_events).await?;
+                self.core.commit(append, pending_events).await?;
             }
             Verdict::Accept { reason } if record.kind == RequestKind::Erasure => {
                 return self.accept_erasure(append, &record, reason).await;
@@ -85,7 +89,7 @@ impl App {
             Verdict::Accept { reason } => {
                 let pending_events =
                     vec![self.decision(&record, RequestOutcome::Accepted, Ground::Unspecified, reason)];
-                self.commit(append, pending_events).await?;
+                self.core.commit(append, pending_events).await?;
             }
             Verdict::Complete { .. } if record.kind == RequestKind::Erasure => {
                 return Err(AppError::Precondition("an erasure is completed by being carried out"));
@@ -93,11 +97,11 @@ impl App {
             Verdict::Complete { reason } => {
                 let pending_events =
                     vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, reason)];
-                self.commit(append, pending_events).await?;
+                self.core.commit(append, pending_events).await?;
             }
             Verdict::Refuse { ground, reason } => {
                 let pending_events = self.refusal(&append.stream, &record, ground, reason)?;
-                self.commit(append, pending_events).await?;
+                self.core.commit(append, pending_events).await?;
             }
         }
         self.submitted(*id, Vec::new()).await
@@ -110,7 +114,7 @@ impl App {
         ground: Ground,
         reason: String,
     ) -> PendingEvent {
-        self.plan(Event::RequestDecided(RequestDecided {
+        self.core.plan(Event::RequestDecided(RequestDecided {
             request: record.id.0.to_vec(),
             kind: record.kind.into(),
             outcome: outcome.into(),
@@ -138,7 +142,7 @@ impl App {
         let submitted = record.submitted.as_ref().map(|submitted| submitted.jurisdiction());
         let jurisdiction = submitted.unwrap_or(Jurisdiction::Gdpr);
         let due_at_ms = request::extended_due_at_ms(jurisdiction, record.submitted_at_ms);
-        Ok(self.plan(Event::RequestExtended(RequestExtended {
+        Ok(self.core.plan(Event::RequestExtended(RequestExtended {
             request: record.id.0.to_vec(),
             due_at_ms,
             reason,
@@ -158,8 +162,8 @@ impl App {
             ErasureVerdict::Refused(refused) => {
                 let ground = refused.ground();
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
-                let pending_events = vec![self.plan(Event::ErasureRefused(refused)), decided];
-                self.commit(append, pending_events).await?;
+                let pending_events = vec![self.core.plan(Event::ErasureRefused(refused)), decided];
+                self.core.commit(append, pending_events).await?;
             }
             ErasureVerdict::Erase(holds, kept) => {
                 let mut pending_events =
@@ -168,7 +172,7 @@ impl App {
                 let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
                 let request = record.id;
                 let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
-                self.erase(append, pending_events, erasure).await?;
+                self.erasure.erase(append, pending_events, erasure).await?;
             }
         }
         self.submitted(record.id, Vec::new()).await
@@ -186,7 +190,7 @@ impl App {
         if record.kind == RequestKind::Erasure {
             let (request, ground) = (record.id.0.to_vec(), ground.into());
             let refused = ErasureRefused { request, ground, holds: Vec::new(), whole: true };
-            pending_events.push(self.plan(Event::ErasureRefused(refused)));
+            pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
         }
         pending_events.push(self.decision(record, RequestOutcome::Refused, ground, reason));
         let kind = match record.kind {
@@ -195,7 +199,7 @@ impl App {
             _ => return Ok(pending_events),
         };
         let set = record.version.saturating_add(1);
-        let history = self.history(stream)?;
+        let history = self.erasure.history(stream)?;
         let signal = history.iter().find(|event| event.version == set).map(|event| event.event_id);
         let now = stream.read();
         let mut standing = now.state.signals.iter().filter(|signal| signal.kind == kind);
@@ -204,7 +208,7 @@ impl App {
             && Some(only.event_id) == signal
         {
             let purposes = only.purposes.clone();
-            pending_events.push(self.plan(Event::Signal {
+            pending_events.push(self.core.plan(Event::Signal {
                 kind,
                 purposes,
                 lifted: true,

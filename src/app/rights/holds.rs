@@ -1,8 +1,10 @@
 //! Legal reasons that block erasure: placed and lifted by the controller, seen by the person.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Receipt, Timestamping};
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::rights::Rights;
 use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, HoldLifted, HoldPlaced};
@@ -28,7 +30,7 @@ pub struct NewHold {
     pub categories: Vec<String>,
 }
 
-impl App {
+impl Rights {
     /// Places a hold: from now on an erasure keeps what it names, and says so.
     ///
     /// # Errors
@@ -42,7 +44,7 @@ impl App {
     ) -> Result<(EventId, Receipt), AppError> {
         self.check_hold(&hold)?;
         let wrong = || AppError::KeyReused;
-        match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 let placed = events.iter().find_map(|event| match &event.event {
                     Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
@@ -51,12 +53,12 @@ impl App {
                 Ok((placed.ok_or_else(wrong)?, receipt))
             }
             Begun::Append(append) => {
-                let id = EventId(clock::event_id(self.clock.as_ref()));
+                let id = EventId(clock::event_id(self.core.clock.as_ref()));
                 let NewHold { ground, code, text, categories } = hold;
                 let (hold, ground) = (id.0.to_vec(), ground.into());
                 let placed = HoldPlaced { hold, ground, code, text, categories };
-                let pending_events = vec![self.plan(Event::HoldPlaced(placed))];
-                Ok((id, self.commit(append, pending_events).await?.receipt))
+                let pending_events = vec![self.core.plan(Event::HoldPlaced(placed))];
+                Ok((id, self.core.commit(append, pending_events).await?.receipt))
             }
         }
     }
@@ -72,7 +74,7 @@ impl App {
         need(is_text(&hold.code, 1, CODE_BYTES_MAX), "code", "must have 1 to 64 bytes".into());
         need(is_text(&hold.text, 0, REASON_BYTES_MAX), "text", "must have at most 512 bytes".into());
         need(hold.categories.len() <= CATEGORIES_MAX, "categories", "must have at most 64".into());
-        let rules = self.rules();
+        let rules = self.core.rules();
         for category in hold.categories.iter().filter(|id| !rules.vocabulary.has_category(id)) {
             let near = rules.vocabulary.near_categories(category);
             need(false, "categories", vocabulary::unknown("category", &near));
@@ -95,15 +97,15 @@ impl App {
         if !is_text(reason, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        match self.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
                 if !append.stream.read().state.rights.holds.iter().any(|hold| hold.id == *id) {
                     return Err(AppError::NotFound("hold"));
                 }
                 let event = HoldLifted { hold: id.0.to_vec(), reason: reason.to_owned() };
-                let pending_events = vec![self.plan(Event::HoldLifted(event))];
-                Ok(self.commit(append, pending_events).await?.receipt)
+                let pending_events = vec![self.core.plan(Event::HoldLifted(event))];
+                Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
     }
@@ -113,7 +115,7 @@ impl App {
     /// # Errors
     /// Nothing is held about the person; or the store.
     pub async fn list_holds(self: &Arc<Self>, subject: &SubjectId) -> Result<Vec<Hold>, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let holds = stream.read().state.rights.holds.clone();
         Ok(holds)
     }

@@ -1,8 +1,9 @@
 //! Requests as they stand: one, a person's own, everybody's by what is due.
 
+use crate::app::caller::Caller;
 use crate::app::erasure::certificate::Certificate;
 use crate::app::error::{AppError, Cause};
-use crate::app::{App, Caller};
+use crate::app::rights::Rights;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
@@ -31,7 +32,7 @@ pub struct RequestPage {
     pub next: Option<String>,
 }
 
-impl App {
+impl Rights {
     /// A request as it stands. Of a person who is erased only what the certificate says is known any more.
     ///
     /// # Errors
@@ -42,12 +43,12 @@ impl App {
         id: &EventId,
     ) -> Result<RequestRecord, AppError> {
         let missing = || AppError::NotFound("request");
-        if let Some((stream, record)) = self.find_request(id).await? {
+        if let Some((stream, record)) = self.core.find_request(id).await? {
             if let Some(own) = &caller.subject {
-                let own = self.vault.subject(own)?.is_some_and(|keys| keys.handle == stream.keys.handle);
+                let own = self.core.vault.subject(own)?.is_some_and(|keys| keys.handle == stream.keys.handle);
                 return if own { Ok(record) } else { Err(missing()) };
             }
-            self.record_view_in(caller, stream, "GetRequest").await?;
+            self.core.record_view_in(caller, stream, "GetRequest").await?;
             return Ok(record);
         }
         self.erased_request(id)?.ok_or_else(missing)
@@ -55,7 +56,7 @@ impl App {
 
     /// What is left of a request whose person is erased.
     fn erased_request(&self, id: &EventId) -> Result<Option<RequestRecord>, AppError> {
-        let Some((completed, _, completed_at_ms)) = self.completion_of(id)? else { return Ok(None) };
+        let Some((completed, _, completed_at_ms)) = self.erasure.completion_of(id)? else { return Ok(None) };
         let event = RequestDecided {
             request: id.0.to_vec(),
             kind: RequestKind::Erasure.into(),
@@ -81,13 +82,13 @@ impl App {
         id: EventId,
         revoked_grants: Vec<String>,
     ) -> Result<Submitted, AppError> {
-        let request = match self.find_request(&id).await? {
+        let request = match self.core.find_request(&id).await? {
             Some((_, record)) => record,
             None => self.erased_request(&id)?.ok_or(AppError::Internal(Cause::Inconsistent(
                 "a request that was recorded can't be found",
             )))?,
         };
-        let certificate = match self.certificate_with(&id, Some(&request)) {
+        let certificate = match self.erasure.certificate_with(&id, Some(&request)) {
             Ok(certificate) => Some(certificate),
             Err(AppError::NotFound(_)) => None,
             Err(error) => return Err(error),
@@ -115,7 +116,7 @@ impl App {
         let after = parse_cursor(cursor)?;
         let mut found: Vec<RequestRecord> = match subject {
             Some(subject) => {
-                self.record_view(caller, subject, "ListRequests").await?;
+                self.core.record_view(caller, subject, "ListRequests").await?;
                 self.requests_of(subject, after, count.saturating_add(1)).await?
             }
             None => self.requests_due(after, count.saturating_add(1)).await?,
@@ -138,8 +139,8 @@ impl App {
     ) -> Result<(), AppError> {
         for request in shown {
             // Whoever was erased meanwhile has nobody to tell.
-            if let Some((stream, _)) = self.find_request(&request.id).await? {
-                self.record_view_in(caller, stream, "ListRequests").await?;
+            if let Some((stream, _)) = self.core.find_request(&request.id).await? {
+                self.core.record_view_in(caller, stream, "ListRequests").await?;
             }
         }
         Ok(())
@@ -151,7 +152,7 @@ impl App {
         after: Option<(u64, EventId)>,
         count: usize,
     ) -> Result<Vec<RequestRecord>, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let now = stream.read();
         let mut own: Vec<&RequestRecord> = now.state.rights.requests.values().collect();
         own.sort_by_key(|request| (request.due_at_ms, request.id));
@@ -166,12 +167,12 @@ impl App {
     ) -> Result<Vec<RequestRecord>, AppError> {
         let mut found = Vec::new();
         loop {
-            let page = self.due.after(after, count);
+            let page = self.core.due.after(after, count);
             let Some((due, id, _)) = page.last() else { return Ok(found) };
             after = Some((*due, *id));
             for (_, id, position) in &page {
                 // One that was erased meanwhile is not there any more.
-                let Some(stream) = self.stream_at(*position).await? else { continue };
+                let Some(stream) = self.core.stream_at(*position).await? else { continue };
                 let record = stream.read().state.rights.requests.get(id).cloned();
                 found.extend(record);
                 if found.len() >= count {

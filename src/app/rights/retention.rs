@@ -1,12 +1,14 @@
 //! What has an end, ended: attributes at their own end or a rule's, consents, uses, requests. Bounded work at a time, on
 //! the ledger's clock; everything that ends is logged.
 
+use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
-use crate::app::log::append::{PendingEvent, Receipt};
+use crate::app::log::append::PendingEvent;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_events::SystemEvent;
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::rights::Rights;
 use crate::clock;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionDefined};
@@ -33,7 +35,7 @@ pub(crate) struct RetentionCursor {
     people: Option<Handle>,
 }
 
-impl App {
+impl Rights {
     /// Defines how long a class of events is kept.
     ///
     /// # Errors
@@ -45,18 +47,18 @@ impl App {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         self.check_retention(&rule)?;
-        let about_ms = self.about(options)?;
-        let request_stamp = self.request_stamp(caller, options)?;
+        let about_ms = self.core.about(options)?;
+        let request_stamp = self.core.request_stamp(caller, options)?;
         let plain = vec![SystemEvent::new(Event::RetentionDefined(rule))];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        receipt.events = self.attach(receipt.events, options.proofs)?;
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        receipt.events = self.core.attach(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
     /// Retention in force, each rule with when it was defined.
     #[must_use]
     pub fn list_retention(&self) -> Vec<(RetentionDefined, u64)> {
-        self.rules().retention.rules().cloned().collect()
+        self.core.rules().retention.rules().cloned().collect()
     }
 
     fn check_retention(&self, rule: &RetentionDefined) -> Result<(), AppError> {
@@ -66,7 +68,7 @@ impl App {
                 found.push(Violation::new(field, problem));
             }
         };
-        let (class, rules) = (rule.class(), self.rules());
+        let (class, rules) = (rule.class(), self.core.rules());
         need(
             class != RetentionClass::Unspecified,
             "class",
@@ -94,38 +96,40 @@ impl App {
     /// # Errors
     /// The store. What was not ended is found again the next time.
     pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
-        self.end_key_transition();
-        self.record_what_is_pending().await;
-        self.write_down_due().await?;
+        self.core.record_what_is_pending().await;
+        self.core.write_down_due().await?;
         // What ends is erased: not by a clock that is not believed.
-        if self.clock_state().is_skewed() {
+        if self.core.clock_state().is_skewed() {
             return Ok(());
         }
-        let mut sweep = self.sweep.lock().await;
-        let now_ms = self.now_ms();
-        let ended = self.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;
+        let mut sweep = self.retention_cursor.lock().await;
+        let now_ms = self.core.now_ms();
+        let ended = self.core.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;
         // To the beginning again after the last: what a hold keeps is looked at once a round.
         sweep.attributes = ended.last().filter(|_| ended.len() == PEOPLE_MAX).map(|(key, _)| key.clone());
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             self.end_in(stream).await?;
         }
-        let ended = self.ended_decisions(now_ms, sweep.decisions.as_deref(), PEOPLE_MAX)?;
+        let ended = self.core.ended_decisions(now_ms, sweep.decisions.as_deref(), PEOPLE_MAX)?;
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             self.end_consents(stream).await?;
         }
-        let settled =
-            self.ended_decisions(now_ms.saturating_sub(SETTLED_MS), sweep.decisions.as_deref(), PEOPLE_MAX)?;
+        let settled = self.core.ended_decisions(
+            now_ms.saturating_sub(SETTLED_MS),
+            sweep.decisions.as_deref(),
+            PEOPLE_MAX,
+        )?;
         if let Some((key, _)) = settled.last() {
             sweep.decisions = Some(key.clone());
         }
         self.end_artifacts(&mut sweep, now_ms).await?;
-        if self.rules().retention.is_empty() {
+        if self.core.rules().retention.is_empty() {
             return Ok(());
         }
-        let people = self.vault.handles(sweep.people, PEOPLE_MAX)?;
+        let people = self.core.vault.handles(sweep.people, PEOPLE_MAX)?;
         sweep.people = people.last().copied().filter(|_| people.len() == PEOPLE_MAX);
         for handle in people {
-            if let Some(stream) = self.stream_by_handle(handle).await? {
+            if let Some(stream) = self.core.stream_by_handle(handle).await? {
                 self.end_in(stream).await?;
             }
         }
@@ -138,19 +142,19 @@ impl App {
         sweep: &mut RetentionCursor,
         now_ms: u64,
     ) -> Result<(), AppError> {
-        let ended = self.ended_artifacts(now_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        let ended = self.core.ended_artifacts(now_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             let write_lock = stream.write_lock().await;
             let ended = retention::ended_artifacts(&stream.read().state, now_ms);
             if ended.is_empty() || stream.read().erased {
                 continue;
             }
-            let append = self.append_for_ledger(stream, write_lock).await;
-            let frame = self.frame(&append, Vec::new(), ended);
-            self.commit(append, frame).await?;
+            let append = self.core.append_for_ledger(stream, write_lock).await;
+            let frame = self.core.frame(&append, Vec::new(), ended);
+            self.core.commit(append, frame).await?;
         }
         let settled_ms = now_ms.saturating_sub(SETTLED_MS);
-        let settled = self.ended_artifacts(settled_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        let settled = self.core.ended_artifacts(settled_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
         if let Some((key, _)) = settled.last() {
             sweep.artifacts = Some(key.clone());
         }
@@ -164,7 +168,7 @@ impl App {
     ) -> Result<Vec<Arc<SubjectStream>>, AppError> {
         let (mut streams, mut seen) = (Vec::new(), HashSet::new());
         for position in positions {
-            if let Some(stream) = self.stream_at(position).await?
+            if let Some(stream) = self.core.stream_at(position).await?
                 && seen.insert(stream.keys.handle)
             {
                 streams.push(stream);
@@ -175,7 +179,7 @@ impl App {
 
     /// Records that consents of a person have ended, so that whoever watches hears of it.
     async fn end_consents(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
-        let now_ms = self.now_ms();
+        let now_ms = self.core.now_ms();
         if retention::ended_consents(&stream.read().state, now_ms).is_empty() {
             return Ok(());
         }
@@ -184,14 +188,14 @@ impl App {
             return Ok(());
         }
         let ended = retention::ended_consents(&stream.read().state, now_ms);
-        let append = self.append_for_ledger(stream, write_lock).await;
+        let append = self.core.append_for_ledger(stream, write_lock).await;
         let pending_events: Vec<PendingEvent> = ended
             .into_iter()
             .take(ENDINGS_MAX)
-            .map(|consent| self.plan(Event::ConsentExpired { consent }))
+            .map(|consent| self.core.plan(Event::ConsentExpired { consent }))
             .collect();
-        let pending_events = self.with_revocations(&append, pending_events);
-        self.commit(append, pending_events).await.map(|_| ())
+        let pending_events = self.core.with_revocations(&append, pending_events);
+        self.core.commit(append, pending_events).await.map(|_| ())
     }
 
     /// Ends what is over in a person's record; where nothing would be left, the person.
@@ -204,8 +208,8 @@ impl App {
         if erased {
             return Ok(());
         }
-        let (rules, now_ms) = (self.rules(), self.now_ms());
-        let history = self.history(&stream)?;
+        let (rules, now_ms) = (self.core.rules(), self.core.now_ms());
+        let history = self.erasure.history(&stream)?;
         let ended = {
             let now = stream.read();
             retention::ended(&history, &now.state, &rules.retention, &rules.vocabulary, now_ms)
@@ -229,14 +233,14 @@ impl App {
         };
         let expired =
             ended.attributes.into_iter().filter(|(id, _)| goes(id)).map(|(attribute, by_retention)| {
-                self.plan(Event::AttributeExpired { attribute, by_retention })
+                self.core.plan(Event::AttributeExpired { attribute, by_retention })
             });
         let pending_events: Vec<PendingEvent> = expired.collect();
-        let append = self.append_for_ledger(stream, write_lock).await;
-        let request = EventId(clock::event_id(self.clock.as_ref()));
+        let append = self.core.append_for_ledger(stream, write_lock).await;
+        let request = EventId(clock::event_id(self.core.clock.as_ref()));
         let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
         tracing::info!(entries = selection.versions.len(), "ending what was kept long enough");
-        self.erase(append, pending_events, erasure).await
+        self.erasure.erase(append, pending_events, erasure).await
     }
 }

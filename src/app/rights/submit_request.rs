@@ -1,12 +1,14 @@
 //! A person asks for something that they have a right to: recorded with its due date, and where nobody has to decide,
 //! done before the answer.
 
+use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
-use crate::app::log::rulebook::open_system_entry;
+use crate::app::log::read::open_system_entry;
+use crate::app::log::receipt::WriteOptions;
+use crate::app::rights::Rights;
 use crate::app::rights::list_requests::Submitted;
-use crate::app::{App, Caller, WriteOptions};
 use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::erasure::{Scope, Selection};
@@ -84,7 +86,7 @@ impl Asked {
     }
 }
 
-impl App {
+impl Rights {
     /// Records a request, and does what needs no decision: a restriction or objection takes effect in the same frame; an
     /// erasure is carried out, unless a hold stands or the controller wants a steward's decision.
     ///
@@ -102,12 +104,12 @@ impl App {
         if let Some(before) = self.erased_before(caller, options)? {
             return self.submitted_before(before).await;
         }
-        let append = match self.begin_known(caller, subject, options, Timestamping::Distinct).await? {
+        let append = match self.core.begin_known(caller, subject, options, Timestamping::Distinct).await? {
             Begun::Append(append) => append,
             Begun::Replayed(_, events) => {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
-                self.record_view(caller, subject, "SubmitRequest").await?;
-                self.resume_erasure(id).await?;
+                self.core.record_view(caller, subject, "SubmitRequest").await?;
+                self.erasure.resume_erasure(id).await?;
                 return self.submitted_before(id).await;
             }
         };
@@ -117,15 +119,15 @@ impl App {
             _ => Some(Jurisdiction::Gdpr),
         };
         // What the request says, what is known of the person, what the controller answers by otherwise.
-        let jurisdiction = new.jurisdiction.or(of_person).unwrap_or(self.rights.jurisdiction);
+        let jurisdiction = new.jurisdiction.or(of_person).unwrap_or(self.settings.jurisdiction);
         let asked = Asked {
-            id: EventId(clock::event_id(self.clock.as_ref())),
+            id: EventId(clock::event_id(self.core.clock.as_ref())),
             jurisdiction,
             submitted_at_ms: append.now_ms,
             due_at_ms: request::due_at_ms(jurisdiction, append.now_ms),
             new,
         };
-        let waits = caller.role == Role::Subject && self.rights.steward_decides_erasures;
+        let waits = caller.role == Role::Subject && self.settings.steward_decides_erasures;
         match (&asked.new.scope, asked.new.kind) {
             (Some(scope), RequestKind::Erasure) if !waits => {
                 let scope = scope.clone();
@@ -138,8 +140,8 @@ impl App {
                 self.submit_signal(append, subject, asked, SignalKind::Objection).await
             }
             _ => {
-                let pending_events = vec![self.plan(asked.event(subject, true))];
-                self.commit(append, pending_events).await?;
+                let pending_events = vec![self.core.plan(asked.event(subject, true))];
+                self.core.commit(append, pending_events).await?;
                 self.submitted(asked.id, Vec::new()).await
             }
         }
@@ -159,21 +161,21 @@ impl App {
             scope == Scope::All && matches!(&begun, ErasureVerdict::Erase(holds, _) if holds.is_empty());
         let mut event = asked.event(subject, whole);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
-            submitted.key_hash = self.key_hash(append.stream.keys.handle, key);
+            submitted.key_hash = self.core.key_hash(append.stream.keys.handle, key);
         }
-        let mut pending_events = vec![self.plan(event)];
+        let mut pending_events = vec![self.core.plan(event)];
         match begun {
             ErasureVerdict::Refused(refused) => {
                 let ground = refused.ground();
-                pending_events.push(self.plan(Event::ErasureRefused(refused)));
-                pending_events.push(self.plan(asked.refused(ground)));
-                self.commit(append, pending_events).await?;
+                pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
+                pending_events.push(self.core.plan(asked.refused(ground)));
+                self.core.commit(append, pending_events).await?;
             }
             ErasureVerdict::Erase(holds, kept) => {
                 pending_events.extend(kept);
                 let (submitted_at_ms, due_at_ms) = (asked.submitted_at_ms, asked.due_at_ms);
                 let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
-                self.erase(append, pending_events, erasure).await?;
+                self.erasure.erase(append, pending_events, erasure).await?;
             }
         }
         self.submitted(id, Vec::new()).await
@@ -199,14 +201,14 @@ impl App {
         if *scope == Scope::All && holds.is_empty() {
             return Ok(ErasureVerdict::Erase(holds, Vec::new()));
         }
-        let Selection { versions, kept, .. } = self.select(&append.stream, scope, &holds)?;
+        let Selection { versions, kept, .. } = self.erasure.select(&append.stream, scope, &holds)?;
         match (versions.is_empty(), kept.is_empty()) {
             (true, true) => Err(AppError::NotFound("attribute")),
             (true, false) => Ok(ErasureVerdict::Refused(refused(&holds, true))),
             // A hold that keeps nothing of what is asked for is no hold on it.
             (false, true) => Ok(ErasureVerdict::Erase(Vec::new(), Vec::new())),
             (false, false) => {
-                let mut pending_events = vec![self.plan(Event::ErasureRefused(refused(&holds, false)))];
+                let mut pending_events = vec![self.core.plan(Event::ErasureRefused(refused(&holds, false)))];
                 pending_events.extend(self.set_aside(append, scope, &holds));
                 Ok(ErasureVerdict::Erase(holds, pending_events))
             }
@@ -215,7 +217,7 @@ impl App {
 
     /// What is kept on a ground is kept for that and not for use: it leaves the profile.
     fn set_aside(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let now = append.stream.read();
         let set_aside = now.state.attributes.values().filter(|held| {
             let category = &held.attribute.category;
@@ -231,7 +233,7 @@ impl App {
         });
         let removed = |attribute| {
             let reason = "its erasure was asked for; kept under a hold only".to_owned();
-            self.plan(Event::AttributeRemoved { attribute, reason })
+            self.core.plan(Event::AttributeRemoved { attribute, reason })
         };
         set_aside.map(|held| removed(held.event_id)).collect()
     }
@@ -244,21 +246,21 @@ impl App {
         kind: SignalKind,
     ) -> Result<Submitted, AppError> {
         let purposes = asked.new.purposes.clone();
-        let mut pending_events = vec![self.plan(asked.event(subject, true))];
+        let mut pending_events = vec![self.core.plan(asked.event(subject, true))];
         let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
         // Right after the request: that is how its refusal finds it again.
-        pending_events.push(self.plan(signal));
-        let pending_events = self.with_revocations(&append, pending_events);
-        let written = self.commit(append, pending_events).await?;
+        pending_events.push(self.core.plan(signal));
+        let pending_events = self.core.with_revocations(&append, pending_events);
+        let written = self.core.commit(append, pending_events).await?;
         self.submitted(asked.id, written.revoked).await
     }
 
     /// The request of an erasure of everything that was made with this idempotency key and left nothing else behind.
     fn erased_before(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
-        let request_stamp = self.request_stamp(caller, options)?;
+        let request_stamp = self.core.request_stamp(caller, options)?;
         let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
-        let Some((position, _)) = self.store().find_idempotent(hash)? else { return Ok(None) };
-        let stored = self.store().read_entry(position)?;
+        let Some((position, _)) = self.core.store().find_idempotent(hash)? else { return Ok(None) };
+        let stored = self.core.store().read_entry(position)?;
         let Some(stream) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
             return Ok(None);
         };
@@ -300,7 +302,7 @@ impl App {
         need(new.details.len() <= DETAILS_BYTES_MAX, "details", "must have at most 2048 bytes".into());
         need(signals || new.purposes.is_empty(), "purposes", "are for restriction and objection".into());
         need(new.purposes.len() <= PURPOSES_MAX, "purposes", "must have at most 32".into());
-        let rules = self.rules();
+        let rules = self.core.rules();
         for purpose in new.purposes.iter().filter(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(purpose);
             need(false, "purposes", vocabulary::unknown("purpose", &near));

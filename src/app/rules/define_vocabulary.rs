@@ -1,15 +1,16 @@
 //! Defines the words: purposes and categories.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::Receipt;
-use crate::app::{App, Caller, WriteOptions};
+use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::rules::RuleChanges;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
 use crate::domain::vocabulary::{BENEFITS, RISKS, near_tags, unknown};
 use sayso_proof::event::Rung;
 use std::sync::Arc;
 
-impl App {
+impl RuleChanges {
     /// Adds a purpose or replaces its definition, and revokes what that contradicts before it answers.
     ///
     /// # Errors
@@ -21,7 +22,7 @@ impl App {
         purpose: PurposeDefined,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let rules = self.rules();
+        let rules = self.core.rules();
         check_word("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
         if Rung::try_from(purpose.rung).is_err() {
@@ -53,7 +54,7 @@ impl App {
         word: Event,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let receipt = self.publish(caller, vec![word], options).await?;
+        let receipt = self.core.publish(caller, vec![word], options).await?;
         self.sweep().await?;
         Ok(receipt)
     }
@@ -69,7 +70,7 @@ impl App {
         category: CategoryDefined,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let rules = self.rules();
+        let rules = self.core.rules();
         check_word("category", &category.id, &category.title, &category.iri)?;
         check_tags("category", &category.risks, &category.benefits)?;
         let parent = &category.parent;

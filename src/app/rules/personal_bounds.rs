@@ -1,10 +1,13 @@
 //! The person's own bounds: set as a whole, shown with the policies that they are.
 
+use crate::app::caller::Caller;
+use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::revoked_ids;
 use crate::app::log::append::{Begun, Timestamping};
-use crate::app::{App, Caller, ConsentChanged, WriteOptions};
-use crate::bounds::personal_policies;
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::receipt::WriteOptions;
+use crate::app::rules::RuleChanges;
+use crate::bounds::personal_bounds::personal_policies;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, PersonalBoundsSet};
 use crate::domain::ids::SubjectId;
@@ -26,7 +29,7 @@ pub struct PersonalShown {
     pub version: u64,
 }
 
-impl App {
+impl RuleChanges {
     /// Sets a person's own bounds as a whole, and revokes what they contradict. By the person, or by a steward on their
     /// behalf, which the event says.
     ///
@@ -41,7 +44,7 @@ impl App {
     ) -> Result<(ConsentChanged, String), AppError> {
         self.check_personal(&choices)?;
         let policies = personal_policies(&choices);
-        let append = match self.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
                 return Ok((ConsentChanged { receipt, revoked_grants }, policies));
@@ -49,8 +52,8 @@ impl App {
             Begun::Append(append) => append,
         };
         let pending_events =
-            self.with_revocations(&append, vec![self.plan(Event::PersonalBoundsSet(choices))]);
-        let written = self.commit(append, pending_events).await?;
+            self.core.with_revocations(&append, vec![self.core.plan(Event::PersonalBoundsSet(choices))]);
+        let written = self.core.commit(append, pending_events).await?;
         let changed = ConsentChanged { receipt: written.receipt, revoked_grants: written.revoked };
         Ok((changed, policies))
     }
@@ -63,7 +66,7 @@ impl App {
         self: &Arc<Self>,
         subject: &SubjectId,
     ) -> Result<PersonalShown, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
         let now = stream.read();
         let set = now.state.personal.clone();
         let policies = set.as_ref().map(|set| personal_policies(&set.choices)).unwrap_or_default();
@@ -71,7 +74,7 @@ impl App {
     }
 
     fn check_personal(&self, choices: &PersonalBoundsSet) -> Result<(), AppError> {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let mut found = Vec::new();
         let mut need = |holds: bool, field: &str, problem: &str| {
             if !holds {

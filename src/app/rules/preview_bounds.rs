@@ -4,11 +4,14 @@
 //! folded once, by one of them. A person is decided for as under bounds in force: by class, and what a class gave under
 //! the same circumstances is remembered across people.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::grants::invalidate::contradiction;
 use crate::app::log::stream::SubjectStream;
-use crate::app::{App, Caller, Rules};
-use crate::bounds::{Case, Decision, POLICIES_BYTES_MAX};
+use crate::app::rules::RuleChanges;
+use crate::bounds::decide::{Case, Decision};
+use crate::bounds::invalidation::contradiction;
+use crate::bounds::policy_text::scan::POLICIES_BYTES_MAX;
+use crate::bounds::rulebook::Rules;
 use crate::clock::Stopwatch;
 use crate::domain::event::BoundsPublished;
 use crate::domain::ids::Handle;
@@ -132,7 +135,7 @@ struct Comparing<'a> {
     found: Preview,
 }
 
-impl App {
+impl RuleChanges {
     /// Begins a preview, which is recorded before it looks at people; steps come as it goes on. It ends when no caller listens,
     /// or after ten minutes.
     ///
@@ -146,17 +149,17 @@ impl App {
     ) -> Result<mpsc::Receiver<Result<PreviewStep, AppError>>, AppError> {
         self.check_preview(&asked)?;
         let one_of = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
-        let now_ms = self.now_ms();
-        let now = self.rules_at(now_ms);
+        let now_ms = self.core.now_ms();
+        let now = self.core.rules_at(now_ms);
         let then = self.rules_instead(caller, &asked.bounds, now_ms).await?;
-        self.record_view_of_all(caller, "PreviewBounds").await?;
+        self.core.record_view_of_all(caller, "PreviewBounds").await?;
         let (sender, receiver) = mpsc::channel(4);
-        let app = Arc::clone(self);
-        let people_total = self.vault.subject_count();
+        let rule_changes = Arc::clone(self);
+        let people_total = self.core.vault.subject_count();
         let previewing = Previewing { now, then, asked, now_ms, people_total, running: Stopwatch::start() };
         // It computes for seconds: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
-            let _gone = match previewing.run(&app, &sender) {
+            let _gone = match previewing.run(&rule_changes, &sender) {
                 Ok(Some(step)) => sender.blocking_send(Ok(step)),
                 Ok(None) => Ok(()),
                 Err(error) => sender.blocking_send(Err(error)),
@@ -173,7 +176,7 @@ impl App {
         bounds: &[BoundsPublished],
         now_ms: u64,
     ) -> Result<Arc<Rules>, AppError> {
-        let history = self.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
+        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
         let (caller, bounds) = (caller.clone(), bounds.to_vec());
         let reading = tokio::task::spawn_blocking(move || history.instead(&caller, &bounds, now_ms));
         reading.await.map_err(|_| AppError::Internal(Cause::Task))?
@@ -192,7 +195,7 @@ impl App {
         if asked.recipients.len() > NAMES_MAX || asked.purposes.len() > NAMES_MAX {
             return Err(AppError::invalid("recipients", "recipients and purposes must each have at most 16"));
         }
-        let rules = self.rules();
+        let rules = self.core.rules();
         if let Some(unknown) = asked.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
             let near = rules.vocabulary.near_purposes(unknown);
             let problem = crate::domain::vocabulary::unknown("purpose", &near);
@@ -204,7 +207,7 @@ impl App {
 
 impl Previewing {
     /// The last step; none where nobody listens any more.
-    fn run(&self, app: &App, steps: &Steps) -> Result<Option<PreviewStep>, AppError> {
+    fn run(&self, rule_changes: &RuleChanges, steps: &Steps) -> Result<Option<PreviewStep>, AppError> {
         let pages = Pages {
             taken: Mutex::default(),
             people_done: AtomicU64::new(0),
@@ -213,7 +216,7 @@ impl Previewing {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let thread = || std::thread::Builder::new().name("preview".into()).stack_size(STACK_BYTES);
         let found: Vec<Result<Preview, AppError>> = std::thread::scope(|scope| {
-            let start = |_| thread().spawn_scoped(scope, || self.pages(app, &pages, steps));
+            let start = |_| thread().spawn_scoped(scope, || self.pages(rule_changes, &pages, steps));
             let started: Vec<_> = (0..threads).map(start).collect();
             let ended = started.into_iter().map(|thread| thread.ok()?.join().ok());
             ended.map(|ended| ended.unwrap_or(Err(AppError::Internal(Cause::Task)))).collect()
@@ -230,15 +233,15 @@ impl Previewing {
     }
 
     /// One thread's part: page after page, until there is none.
-    fn pages(&self, app: &App, pages: &Pages, steps: &Steps) -> Result<Preview, AppError> {
+    fn pages(&self, rule_changes: &RuleChanges, pages: &Pages, steps: &Steps) -> Result<Preview, AppError> {
         let mut comparing = Comparing { what: self, found: Preview::default() };
         while !pages.stopped.load(Ordering::Relaxed) {
-            let handles = pages.next(app)?;
+            let handles = pages.next(rule_changes)?;
             if handles.is_empty() {
                 break;
             }
             for handle in &handles {
-                comparing.person(app, *handle).inspect_err(|_| pages.stop())?;
+                comparing.person(rule_changes, *handle).inspect_err(|_| pages.stop())?;
             }
             let more = handles.len() as u64;
             let people_done = pages.people_done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
@@ -252,9 +255,9 @@ impl Previewing {
 }
 
 impl Pages {
-    fn next(&self, app: &App) -> Result<Vec<Handle>, AppError> {
+    fn next(&self, rule_changes: &RuleChanges) -> Result<Vec<Handle>, AppError> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let handles = app.vault.handles(*taken, PAGE_PEOPLE).inspect_err(|_| self.stop())?;
+        let handles = rule_changes.core.vault.handles(*taken, PAGE_PEOPLE).inspect_err(|_| self.stop())?;
         *taken = handles.last().copied().or(*taken);
         Ok(handles)
     }
@@ -314,16 +317,16 @@ fn first_of(handles: &mut Vec<Handle>, more: Vec<Handle>, count: usize) {
 impl Comparing<'_> {
     /// From memory where the person is there; otherwise folded and let go of, so that nobody who is asked about now is
     /// crowded out.
-    fn person(&mut self, app: &App, handle: Handle) -> Result<(), AppError> {
-        if let Some(stream) = app.streams.get(&handle) {
+    fn person(&mut self, rule_changes: &RuleChanges, handle: Handle) -> Result<(), AppError> {
+        if let Some(stream) = rule_changes.core.streams.get(&handle) {
             let now = stream.read();
             return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
         }
-        let Some(keys) = app.vault.by_handle(handle)? else { return Ok(()) };
-        match SubjectStream::load(keys, app) {
+        let Some(keys) = rule_changes.core.vault.by_handle(handle)? else { return Ok(()) };
+        match SubjectStream::load(keys, &rule_changes.core) {
             Ok(stream) => self.compare(handle, &stream.read().state),
             // Erased meanwhile.
-            Err(_) if app.vault.by_handle(handle)?.is_none() => Ok(()),
+            Err(_) if rule_changes.core.vault.by_handle(handle)?.is_none() => Ok(()),
             Err(error) => Err(error),
         }
     }

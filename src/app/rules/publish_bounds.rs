@@ -1,12 +1,15 @@
 //! Publishes bounds: each tier by its own role, signed by its own key, in force from a time, each version once.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Receipt};
-use crate::app::log::rulebook::RulesHistory;
+use crate::app::log::append::Begun;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_events::SystemEvent;
+use crate::app::rules::RuleChanges;
 use crate::app::rules::revoke_contradicted::under;
-use crate::app::{App, Caller, Version, WriteOptions};
-use crate::bounds::{BoundsError, UNRECORDED, check_offered, schema_digest};
+use crate::bounds::engine::{BoundsError, UNRECORDED, check_offered};
+use crate::bounds::rulebook::{RulesHistory, Version};
+use crate::bounds::shipped_packs::schema_digest;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{BoundsPublished, Event, Recorded, Role};
 use crate::domain::ids::EventId;
@@ -50,15 +53,15 @@ pub struct ShownVersion {
     pub signed_by: Vec<u8>,
 }
 
-impl App {
+impl RuleChanges {
     /// Versions in force now or at an earlier recorded time; with `history`, every version that had been published.
     ///
     /// # Errors
     /// The store.
     pub fn get_bounds(&self, as_of_ms: Option<u64>, history: bool) -> Result<Vec<ShownVersion>, AppError> {
         let rules = match as_of_ms {
-            None => self.rules(),
-            Some(time_ms) => self.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?,
+            None => self.core.rules(),
+            Some(time_ms) => self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?,
         };
         let mut shown = Vec::new();
         for version in rules.versions() {
@@ -72,7 +75,7 @@ impl App {
     }
 
     fn signer_of(&self, position: u64) -> Result<Vec<u8>, AppError> {
-        let bytes = self.store().read_entry(position)?.bytes.ok_or(AppError::Erased)?;
+        let bytes = self.core.store().read_entry(position)?.bytes.ok_or(AppError::Erased)?;
         let body = Entry::parse(&bytes)?.plain_body()?;
         let signature = body.and_then(|body| body.writer_signature);
         Ok(signature.map(|signature| signature.public_key).unwrap_or_default())
@@ -94,23 +97,23 @@ impl App {
         let signature = self.signed_by_tier(caller, &bounds, signature)?;
         check_fields(&bounds)?;
         read_offered(vec![bounds.clone()]).await?;
-        let about_ms = self.about(options)?;
-        let request_stamp = self.request_stamp(caller, options)?;
-        let alone = self.rules_gate.write().await;
-        if let Some(Begun::Replayed(receipt, _)) = self.replay(&request_stamp, options.proofs)? {
+        let about_ms = self.core.about(options)?;
+        let request_stamp = self.core.request_stamp(caller, options)?;
+        let alone = self.core.rules_gate.write().await;
+        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(Published { receipt, grants_revoked: 0 });
         }
-        let now_ms = self.now_ms();
+        let now_ms = self.core.now_ms();
         self.check_version(caller, &bounds, now_ms)?;
-        let before = under(&self.rules());
+        let before = under(&self.core.rules());
         let event = Event::BoundsPublished(bounds);
         let plain = vec![SystemEvent { signature: Some(signature), ..SystemEvent::new(event) }];
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         // Decisions see it from here on; those that did not are durable, and found by the sweep.
         drop(alone);
-        receipt.events = self.attach(receipt.events, options.proofs)?;
+        receipt.events = self.core.attach(receipt.events, options.proofs)?;
         // What comes into force later makes nothing fall yet.
-        let grants_revoked = if under(&self.rules()) == before { 0 } else { self.sweep().await? };
+        let grants_revoked = if under(&self.core.rules()) == before { 0 } else { self.sweep().await? };
         Ok(Published { receipt, grants_revoked })
     }
 
@@ -148,7 +151,7 @@ impl App {
 
     /// What only the log can tell: published before, in the past, or not compiling with the others.
     fn check_version(&self, caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Result<(), AppError> {
-        let rules = self.rules_at(now_ms);
+        let rules = self.core.rules_at(now_ms);
         let same = |there: &BoundsPublished| (there.tier, &there.pack) == (bounds.tier, &bounds.pack);
         let tier_of_law = |there: &BoundsPublished| there.tier() == Tier::Public && there.pack == bounds.pack;
         if bounds.tier() != Tier::Public && rules.versions().iter().any(|there| tier_of_law(&there.pack)) {
@@ -167,13 +170,15 @@ impl App {
             let problem = "must be 0, or not in the past and at most ten years ahead";
             return Err(AppError::invalid("bounds.effective_from_ms", problem));
         }
-        let history = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        history.with(&pending_streams(caller, bounds, now_ms), now_ms).map_err(of_bounds)
+        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+        history
+            .with(&unrecorded_version(caller, bounds, now_ms), now_ms)
+            .map_err(|error| of_bounds(error.into()))
     }
 }
 
 /// The version as it would be recorded.
-fn pending_streams(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
+fn unrecorded_version(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
     Recorded {
         event_id: EventId::default(),
         position: UNRECORDED,
@@ -240,7 +245,7 @@ impl RulesHistory {
     ) -> Result<Arc<crate::app::Rules>, AppError> {
         let now = |bounds: &BoundsPublished| BoundsPublished { effective_from_ms: 0, ..bounds.clone() };
         let others: Vec<Recorded> =
-            bounds.iter().map(|bounds| pending_streams(caller, &now(bounds), now_ms)).collect();
-        self.with_now(&others, now_ms).map_err(of_bounds)
+            bounds.iter().map(|bounds| unrecorded_version(caller, &now(bounds), now_ms)).collect();
+        self.with_now(&others, now_ms).map_err(|error| of_bounds(error.into()))
     }
 }

@@ -5,17 +5,18 @@
 //! open grants from an index by expiry, and artefacts from one by position, a page at a time, so that its memory does not
 //! grow with the people held.
 
-use crate::app::App;
-use crate::app::Rules;
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::grants::invalidate::{contradiction, invalidated, invalidated_artifacts};
-use crate::app::grants::watch_revocations::{ARTIFACTS, OPEN};
-use crate::app::log::append::{Append, Begun, Frame, Timestamping, WriteOptions};
+use crate::app::log::append::{Append, Begun, Frame, Timestamping};
+use crate::app::log::index::{ARTIFACTS, OPEN};
+use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::{ArtifactInvalidated, Event, Reason, Role};
+use crate::app::rules::RuleChanges;
+use crate::bounds::invalidation::{invalidated, invalidated_artifacts};
+use crate::bounds::rulebook::Rules;
+use crate::domain::event::{ArtifactInvalidated, Event, Role};
 use crate::domain::ids::{EventId, Handle};
-use crate::domain::profile::{GrantState, SubjectState};
+use crate::domain::profile::SubjectState;
 use crate::telemetry::metrics;
 use sayso_proof::entry;
 use std::collections::HashSet;
@@ -57,16 +58,16 @@ pub(crate) struct Contradictions {
     watcher: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl App {
+impl RuleChanges {
     /// Revokes every open grant, and invalidates every artefact, that the rules in force contradict; gives how many
     /// grants fell under them, here or where the watch came first.
     ///
     /// # Errors
     /// The store; then it is tried again by itself.
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<u64, AppError> {
-        let app = Arc::clone(self);
+        let rule_changes = Arc::clone(self);
         // To the end, even where the caller goes away.
-        let task = tokio::spawn(async move { app.revoke_all_contradicted().await });
+        let task = tokio::spawn(async move { rule_changes.revoke_all_contradicted().await });
         let (_, invalidated) = task.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))??;
         Ok(invalidated)
     }
@@ -74,18 +75,18 @@ impl App {
     /// Whether there was anything to do, and how many grants fell under the rules in force.
     async fn revoke_all_contradicted(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
         let mut done = self.contradictions.done.lock().await;
-        let under = under(&self.rules());
+        let under = under(&self.core.rules());
         if let Some(swept) = done.as_ref().filter(|swept| swept.under == under) {
             return Ok((false, swept.invalidated));
         }
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
-        drop(self.rules_gate.write().await);
+        drop(self.core.rules_gate.write().await);
         let mut progress = Progress::default();
         for (index, mut after) in
-            [(OPEN, Some([OPEN, &self.now_ms().to_be_bytes()].concat())), (ARTIFACTS, None)]
+            [(OPEN, Some([OPEN, &self.core.now_ms().to_be_bytes()].concat())), (ARTIFACTS, None)]
         {
             loop {
-                let found = self.store().index_scan(index, after.as_deref(), READ_COUNT)?;
+                let found = self.core.store().index_scan(index, after.as_deref(), READ_COUNT)?;
                 let Some((last, _)) = found.last() else { break };
                 after = Some(last.clone());
                 let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
@@ -114,7 +115,7 @@ impl App {
     ) -> Result<(), AppError> {
         let mut swept = HashSet::new();
         for position in positions {
-            let Some(bytes) = self.store().read_entry(position)?.bytes else { continue };
+            let Some(bytes) = self.core.store().read_entry(position)?.bytes else { continue };
             let handle = entry::parse_header(&bytes)?.handle;
             if handle == Handle::NOBODY || !swept.insert(handle) {
                 continue;
@@ -133,7 +134,7 @@ impl App {
     }
 
     async fn revoke_by_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
-        let stream = match self.stream_by_handle(handle).await {
+        let stream = match self.core.stream_by_handle(handle).await {
             Ok(Some(stream)) => stream,
             // Erased meanwhile: there is nothing left to revoke.
             Ok(None) | Err(AppError::Erased) => return Ok(0),
@@ -149,17 +150,17 @@ impl App {
     }
 
     async fn revoke_in_stream(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<u64, AppError> {
-        let now_ms = self.now_ms();
-        if !is_contradicted(&stream.read().state, &self.rules_at(now_ms), now_ms) {
+        let now_ms = self.core.now_ms();
+        if !is_contradicted(&stream.read().state, &self.core.rules_at(now_ms), now_ms) {
             return Ok(0);
         }
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let options = WriteOptions::default();
-        let begun = self.begin_in(Arc::clone(stream), &caller, &options, now_ms, Timestamping::Shared);
+        let begun = self.core.begin_in(Arc::clone(stream), &caller, &options, now_ms, Timestamping::Shared);
         let Begun::Append(append) = begun.await? else { return Ok(0) };
         let (frame, count) = self.contradicted(&append);
         if !frame.events.is_empty() {
-            self.commit(append, frame).await?;
+            self.core.commit(append, frame).await?;
         }
         Ok(count)
     }
@@ -178,27 +179,12 @@ impl App {
         let built = built.into_iter().map(|invalidated| {
             Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..invalidated })
         });
-        (self.frame(append, Vec::new(), grants.chain(built).collect()), count)
-    }
-
-    /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
-    /// yet; nothing where it stands.
-    pub(crate) fn contradicted_by_rules(
-        &self,
-        state: &SubjectState,
-        grant: &GrantState,
-        now_ms: u64,
-    ) -> Option<Reason> {
-        let rules = self.rules_at(now_ms);
-        if !rules.came_after(grant) {
-            return None;
-        }
-        contradiction(state, grant, &rules, now_ms).map(|found| found.reason)
+        (self.core.frame(append, Vec::new(), grants.chain(built).collect()), count)
     }
 
     /// Looks, as long as the daemon runs, whether a version came into force.
     pub(crate) fn watch_bounds(self: &Arc<Self>) {
-        let rules = self.rules();
+        let rules = self.core.rules();
         let genesis = |version: &crate::app::Version| version.actor.role() == Role::Ledger;
         let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
         if let (true, Ok(mut done)) = (untouched, self.contradictions.done.try_lock()) {
@@ -209,7 +195,7 @@ impl App {
         *self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
     }
 
-    /// Ends [`App::watch_bounds`].
+    /// Ends [`RuleChanges::watch_bounds`].
     pub(crate) async fn stop_watching_bounds(&self) {
         let watching = self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watching) = watching {
@@ -231,11 +217,11 @@ fn is_contradicted(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
         || built.any(|artifact| artifact.ended_at(now_ms).is_none())
 }
 
-async fn watch(app: Weak<App>) {
+async fn watch(rule_changes: Weak<RuleChanges>) {
     let mut told = false;
     loop {
-        let Some(app) = app.upgrade() else { return };
-        match app.revoke_all_contradicted().await {
+        let Some(rule_changes) = rule_changes.upgrade() else { return };
+        match rule_changes.revoke_all_contradicted().await {
             Ok((true, count)) if count > 0 => {
                 tracing::info!(count, "bounds came into force, and grants fell")
             }
@@ -246,7 +232,7 @@ async fn watch(app: Weak<App>) {
             }
             Err(_) => {}
         }
-        drop(app);
+        drop(rule_changes);
         tokio::time::sleep(TICK).await;
     }
 }

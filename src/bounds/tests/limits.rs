@@ -1,7 +1,7 @@
 //! What policies of callers may be: the scan lets nothing through that is deep, and what it lets through is read and evaluated.
 
 use super::*;
-use crate::bounds::UNRECORDED;
+use crate::bounds::engine::UNRECORDED;
 use crate::bounds::policy_text::parse::{Pieces, Source, deadline, on_deep_stack};
 use crate::bounds::policy_text::scan::{DEPTH_MAX, NESTING_MAX, TOKENS_MAX, pieces};
 use cedar_policy::{Policy, PolicySet};

@@ -2,7 +2,7 @@
 
 use super::against_models::{BOUNDS, WORDS, faults, some_case};
 use super::*;
-use crate::bounds::{PERSONAL, personal_policies, personal_title};
+use crate::bounds::personal_bounds::{PERSONAL, personal_policies, personal_title};
 use crate::domain::event::{Event, PersonalBoundsSet, Recorded};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, histories, recorded};
 use proptest::prelude::*;

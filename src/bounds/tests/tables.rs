@@ -1,8 +1,9 @@
 //! Each pack against its own table, and tables that say what is wrong.
 
 use super::*;
+use crate::bounds::pack_tests::run::{Outcome, run_pack_tests, tier};
 use crate::bounds::pack_tests::table::Table;
-use crate::bounds::{Outcome, run_pack_tests, shipped, tier};
+use crate::bounds::shipped_packs::shipped;
 
 #[test]
 fn every_pack_decides_as_its_table_says() {

@@ -2,7 +2,7 @@
 
 use crate::bounds::tests::against_models::{WORDS, some_case};
 use crate::bounds::tests::*;
-use crate::bounds::valid_until_ms;
+use crate::bounds::valid_until::valid_until_ms;
 use crate::domain::event::{Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Recorded};
 use crate::domain::histories::{NOW_MS, event_id, histories, recorded};
 use proptest::prelude::*;

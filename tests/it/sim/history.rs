@@ -78,8 +78,9 @@ impl History {
         let notice =
             Notice { id: "n".into(), version: "1".into(), language: String::new(), text: "May we?".into() };
         let app = world.app();
-        let publish =
-            async move { app.publish_notice(&steward(), notice, &WriteOptions::default()).await.map(|_| ()) };
+        let publish = async move {
+            app.rules.publish_notice(&steward(), notice, &WriteOptions::default()).await.map(|_| ())
+        };
         world.drive(publish).await.unwrap();
         Self {
             world,
@@ -127,7 +128,10 @@ impl History {
             1 => {
                 let (app, clock_ms) = (self.world.app(), self.world.clock.now_ms());
                 let accept = async move {
-                    app.accept_clock(&operator(), clock_ms, &WriteOptions::default()).await.map(|_| ())
+                    app.operations
+                        .accept_clock(&operator(), clock_ms, &WriteOptions::default())
+                        .await
+                        .map(|_| ())
                 };
                 let accepted = self.world.drive(accept).await;
                 assert!(!self.is_faultless || accepted.is_ok(), "{accepted:?}");
@@ -182,7 +186,7 @@ impl History {
         let found = observe(&self.world, person).await;
         let before = self.model.person(person).clone();
         let app = self.world.app();
-        let is_gone = |position: &u64| app.raw_entry(*position).unwrap().bytes.is_none();
+        let is_gone = |position: &u64| app.reports.raw_entry(*position).unwrap().bytes.is_none();
         let took_then = |(Pending { act, is_known, then, .. }, _): &(Pending, AppError)| {
             let Some(then) = then.as_ref().filter(|_| !*is_known && act.person() == Some(person)) else {
                 return false;
@@ -413,22 +417,24 @@ pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Do
     Ok(match act {
         Act::Record(person, facts) => {
             let attributes = attributes(person, &facts, app.now_ms());
-            Done::Recorded(app.record_attributes(&steward(), attributes, &options).await?.receipt)
+            Done::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
         }
         Act::Consent(person, category, yes) => {
             let served = NoticeServed { id: "n".into(), ..NoticeServed::default() };
             let choices = vec![choice(category, yes)];
             let at = name(person);
-            Done::Changed(app.record_consent(&steward(), &at, choices, (&served, ""), false, &options).await?)
+            Done::Changed(
+                app.consent.record_consent(&steward(), &at, choices, (&served, ""), false, &options).await?,
+            )
         }
         Act::Signal(person, kind, lift) => {
             let signal = NewSignal { kind, purposes: Vec::new(), lift, interaction: String::new() };
-            Done::Changed(app.record_signal(&steward(), &name(person), signal, &options).await?)
+            Done::Changed(app.consent.record_signal(&steward(), &name(person), signal, &options).await?)
         }
         Act::Grant(person) => {
             let asked = UseCase { purpose: PURPOSE.into(), ..UseCase::default() };
             let request = GrantRequest { asked, ttl_ms: Some(TTL_MS) };
-            match app.request_grant(&service(), &name(person), request, &options).await {
+            match app.grants.request_grant(&service(), &name(person), request, &options).await {
                 Ok(Issued::Grant(grant)) => Done::Granted(grant),
                 Ok(Issued::UnknownSubject) => Done::Nothing,
                 Err(AppError::ClockSkewed) => Done::InDoubt,
@@ -446,21 +452,21 @@ pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Do
                 details: String::new(),
                 jurisdiction: None,
             };
-            match app.submit_request(&caller, &name(person), request, &options).await {
+            match app.rights.submit_request(&caller, &name(person), request, &options).await {
                 Ok(_) => Done::Erased,
                 Err(AppError::NotFound(_)) => Done::Nothing,
                 Err(error) => return Err(error),
             }
         }
         Act::Export => {
-            let mut pieces = app.export_audit(&steward(), false).await?;
+            let mut pieces = app.reports.export_audit(&steward(), false).await?;
             while let Some(piece) = pieces.recv().await {
                 piece?;
             }
             Done::Exported
         }
         Act::Confirm => {
-            app.confirm_restore(&operator(), &options).await?;
+            app.operations.confirm_restore(&operator(), &options).await?;
             Done::Confirmed
         }
     })

@@ -19,7 +19,7 @@ async fn a_watch_is_told_of_revocations_that_are_not_recorded_yet_and_again_when
         }
     }
     assert_eq!(granted.len(), 3);
-    let mut watch = world.app().watch_revocations(&super::service(), None);
+    let mut watch = world.app().grants.watch_revocations(&super::service(), None);
     let withdrawal = tokio::spawn(perform(world.app(), Act::Consent(0, CATEGORIES[0], false), 9));
     while world.turns.waiting() == 0 {
         tokio::task::yield_now().await;

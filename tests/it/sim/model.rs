@@ -111,7 +111,7 @@ impl Model {
                 assert!(receipt.replayed && before.leaf_hash == event.leaf_hash, "one place, one event");
             }
             self.owner.insert(event.position, (person, says.next().unwrap_or(Said::Word)));
-            if let Some(bytes) = world.app().raw_entry(event.position).unwrap().bytes {
+            if let Some(bytes) = world.app().reports.raw_entry(event.position).unwrap().bytes {
                 self.handles.insert(person, entry::parse_header(&bytes).unwrap().handle);
             }
         }
@@ -226,7 +226,7 @@ impl Model {
         }
         self.ended.extend(ended);
         for grant in &self.gone_grants {
-            let standing = world.app().check_grant(&super::service(), grant).await;
+            let standing = world.app().grants.check_grant(&super::service(), grant).await;
             assert!(!standing.is_ok_and(|standing| standing.stands), "a grant outlives the erasure");
         }
     }
@@ -235,7 +235,7 @@ impl Model {
         let mut ended = BTreeSet::new();
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = world.app().clock_reading();
         for (grant, granted) in &person.grants {
-            let standing = world.app().check_grant(&super::service(), grant).await.unwrap();
+            let standing = world.app().grants.check_grant(&super::service(), grant).await.unwrap();
             let is_open = !granted.fallen && now_ms < granted.expires_at_ms;
             let may = is_open && !self.waits && !clock.is_skewed();
             assert!(!standing.stands || !self.ended.contains(grant), "a grant that had expired stands again");
@@ -305,10 +305,10 @@ pub fn granted(grant: &sayso::app::Grant) -> Granted {
 
 /// What the application says of a person, past its caches.
 pub async fn observe(world: &World, number: u8) -> Person {
-    let Ok(profile) = world.app().get_profile(&name(number), Moment::Now, true).await else {
+    let Ok(profile) = world.app().profile.get_profile(&name(number), Moment::Now, true).await else {
         return Person::default();
     };
-    let cached = world.app().get_profile(&name(number), Moment::Now, false).await.unwrap();
+    let cached = world.app().profile.get_profile(&name(number), Moment::Now, false).await.unwrap();
     assert_eq!(cached.state.version, profile.state.version, "the cache is behind");
     let attribute = |held: &sayso::domain::profile::CurrentAttribute| {
         (known(&held.attribute.category), held.attribute.value.expose().to_owned())

@@ -31,7 +31,7 @@ impl History {
     pub async fn back_up(&mut self) {
         let app = self.world.app();
         let taking = async move {
-            let (mut pieces, mut bytes) = (app.backup(), Vec::new());
+            let (mut pieces, mut bytes) = (app.operations.backup(), Vec::new());
             while let Some(piece) = pieces.recv().await {
                 bytes.extend(piece.unwrap().bytes);
             }

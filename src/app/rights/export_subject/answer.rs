@@ -1,10 +1,12 @@
 //! The request that a package answers: completed once the whole of it was handed over.
 
+use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
+use crate::app::rights::Rights;
 use crate::app::rights::export_subject::{Export, PackageChunk, WAITING_MAX};
-use crate::app::{App, Caller, WriteOptions};
 use crate::domain::ids::EventId;
 use crate::domain::request::{Ground, RequestKind, RequestOutcome, RequestRecord};
 use crate::package::Kind;
@@ -50,11 +52,11 @@ impl Export {
         if sender.reserve_many(WAITING_MAX).await.is_err() {
             return Ok(());
         }
-        self.app.complete_request(&self.caller, &self.stream, request).await
+        self.rights.complete_request(&self.caller, &self.stream, request).await
     }
 }
 
-impl App {
+impl Rights {
     async fn complete_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -62,15 +64,15 @@ impl App {
         request: &EventId,
     ) -> Result<(), AppError> {
         let options = WriteOptions::default();
-        let about_ms = self.about(&options)?;
+        let about_ms = self.core.about(&options)?;
         let begun =
-            self.begin_in(Arc::clone(stream), caller, &options, about_ms, Timestamping::Shared).await?;
+            self.core.begin_in(Arc::clone(stream), caller, &options, about_ms, Timestamping::Shared).await?;
         let Begun::Append(append) = begun else { return Ok(()) };
         let record = append.stream.read().state.rights.requests.get(request).cloned();
         // Decided meanwhile by somebody: that stands.
         let Some(record) = record.filter(RequestRecord::is_due) else { return Ok(()) };
         let pending_events =
             vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, String::new())];
-        self.commit(append, pending_events).await.map(|_| ())
+        self.core.commit(append, pending_events).await.map(|_| ())
     }
 }

@@ -9,12 +9,16 @@ mod history;
 mod records;
 mod survey;
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::evaluate_use::{UseCase, decide};
 use crate::app::log::append::{Begun, Timestamping};
-use crate::app::log::stream::{SubjectStream, open};
-use crate::app::{App, Caller, Rules, WriteOptions};
+use crate::app::log::read::open;
+use crate::app::log::receipt::WriteOptions;
+use crate::app::log::stream::SubjectStream;
+use crate::app::rights::Rights;
 use crate::audit;
+use crate::bounds::rulebook::Rules;
 use crate::domain::event::{AccessProvided, Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::{CurrentAttribute, SubjectState};
@@ -47,7 +51,7 @@ pub struct PackageChunk {
 
 /// One export under way, on what stood when it began.
 struct Export {
-    app: Arc<App>,
+    rights: Arc<Rights>,
     stream: Arc<SubjectStream>,
     kind: Kind,
     subject: SubjectId,
@@ -61,7 +65,7 @@ struct Export {
     done: AtomicU64,
 }
 
-impl App {
+impl Rights {
     /// Makes a package of everything about a person, or of what they provided, as one ZIP file. It is recorded before
     /// the first byte. An erasure carried out meanwhile ends it. A request that it answers is completed behind the last
     /// byte, and not where the caller goes away before.
@@ -83,13 +87,13 @@ impl App {
         })?;
         let state = stream.read().state.clone();
         let export = Export {
-            app: Arc::clone(self),
+            rights: Arc::clone(self),
             stream,
             kind,
             subject: subject.clone(),
             state,
-            rules: self.rules(),
-            now_ms: self.now_ms(),
+            rules: self.core.rules(),
+            now_ms: self.core.now_ms(),
             caller: caller.clone(),
             request,
             done: AtomicU64::new(0),
@@ -107,10 +111,11 @@ impl App {
         kind: Kind,
         request: Option<EventId>,
     ) -> Result<Arc<SubjectStream>, AppError> {
-        if let Some(stream) = self.stream(subject).await? {
-            self.write_down_before_reading(&stream).await;
+        if let Some(stream) = self.core.stream(subject).await? {
+            self.core.write_down_before_reading(&stream).await;
         }
-        let begun = self.begin_known(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
+        let begun =
+            self.core.begin_known(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
         let Begun::Append(append) = begun else {
             return Err(AppError::Internal(Cause::Inconsistent("a write without a key was replayed")));
         };
@@ -129,8 +134,8 @@ impl App {
         };
         let request = request.map(|id| id.0.to_vec()).unwrap_or_default();
         let event = Event::AccessProvided(AccessProvided { request, kind: kind.into(), items });
-        let pending_events = vec![self.plan(event)];
-        self.commit(append, pending_events).await?;
+        let pending_events = vec![self.core.plan(event)];
+        self.core.commit(append, pending_events).await?;
         Ok(stream)
     }
 }
@@ -161,7 +166,7 @@ impl Export {
 
     /// Calls `each` with every event, oldest first; those recorded since the export began are not among them.
     fn each(&self, mut each: impl FnMut(&Recorded) -> Result<(), AppError>) -> Result<(), AppError> {
-        let (store, end) = (self.app.store(), self.state.version);
+        let (store, end) = (self.rights.core.store(), self.state.version);
         let mut next = 0;
         while next < end {
             let places = store.read_subject(self.stream.keys.handle, next, READ_COUNT)?;
@@ -213,23 +218,23 @@ impl Export {
         let made_at = wording::time(self.now_ms);
         let head = Head {
             kind: self.kind,
-            controller: &self.app.controller,
+            controller: &self.rights.controller,
             subject: &self.subject(),
             made_at: &made_at,
-            origin: self.app.ledger.origin(),
+            origin: self.rights.core.ledger.origin(),
             counts: [self.held().count(), self.state.consents.records().len(), events],
         };
         let mut page = Page::begin(zip.begin("index.html")?, &head)?;
         self.write_sections(survey, &mut page)?;
-        page.finish(&self.app.controller)?;
+        page.finish(&self.rights.controller)?;
         Ok(())
     }
 
     fn write_json<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
         let ledger = package::Ledger {
-            origin: self.app.ledger.origin().to_owned(),
-            verifier_key: self.app.ledger.verifier_key().to_string(),
-            checkpoint: self.app.ledger.checkpoint().note.clone(),
+            origin: self.rights.core.ledger.origin().to_owned(),
+            verifier_key: self.rights.core.ledger.verifier_key().to_string(),
+            checkpoint: self.rights.core.ledger.checkpoint().note.clone(),
         };
         let mut json = JsonFile::begin(zip.begin("package.json")?)?;
         json.field("format", &package::FORMAT)?;
@@ -238,7 +243,7 @@ impl Export {
         json.field("made_at", &wording::time(self.now_ms))?;
         json.field("events", &self.state.version)?;
         json.field("ledger", &ledger)?;
-        json.field("controller", self.app.controller.as_ref())?;
+        json.field("controller", self.rights.controller.as_ref())?;
         json.field("subject", &self.subject())?;
         self.write_sections(survey, &mut json)?;
         json.finish()?;
@@ -251,7 +256,8 @@ impl Export {
                 return Err(AppError::Overtaken);
             }
             let (stream, rules) = (&self.stream, &self.rules);
-            let receipt = self.app.make_receipt(stream, rules, &self.state, &survey.asked, record)?;
+            let receipt =
+                self.rights.consent.make_receipt(stream, rules, &self.state, &survey.asked, record)?;
             let member = zip.begin(&records::receipt_path(&record.event_id))?;
             serde_json::to_writer_pretty(member, &receipt).map_err(std::io::Error::from)?;
         }

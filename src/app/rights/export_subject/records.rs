@@ -1,7 +1,7 @@
 //! From the domain's types to the records of a package.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::stream::open;
+use crate::app::log::read::open;
 use crate::app::rights::export_subject::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
@@ -219,7 +219,7 @@ impl Export {
         let id = EventId::from_slice(&used.grant);
         let place = id.and_then(|id| survey.grant(&id).map(|position| (id, position)));
         let Some((id, position)) = place else { return Ok(None) };
-        let grant = open(&self.stream.keys, self.app.store().read_entry(position)?)?;
+        let grant = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
         Ok(Some(Use {

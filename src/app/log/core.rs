@@ -1,0 +1,153 @@
+//! What every use case stands on: the ledger, the vault, the clock, streams and rules.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::log::notifier::Notifier;
+use crate::app::log::open_requests::OpenRequests;
+use crate::app::log::pending_revocations::PendingStreams;
+use crate::app::log::record_view::RecentViews;
+use crate::app::log::reusable_grants::UnrecordedReuse;
+use crate::app::log::stream::SubjectStream;
+use crate::app::log::stream_cache::StreamCache;
+use crate::app::log::system_events::SystemStream;
+use crate::bounds::rulebook::{Rules, RulesHistory};
+use crate::clock::{Clock, LedgerClock};
+use crate::domain::ids::{Handle, SubjectId};
+use crate::ledger::Ledger;
+use crate::store::LogStore;
+use crate::vault::Vault;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What one recipient may have open about one person at once.
+#[derive(Clone, Copy, Debug)]
+pub struct UseLimits {
+    /// Grants that are neither revoked nor expired.
+    pub open_grants_max: usize,
+    /// Artifacts that stand.
+    pub artifacts_max: usize,
+    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for everything that it ends.
+    pub revocations_at_once_max: usize,
+}
+
+/// The log as use cases see it, shared by all of them.
+pub(crate) struct Core {
+    pub ledger: Ledger,
+    pub vault: Arc<Vault>,
+    pub clock: Arc<LedgerClock>,
+    pub streams: StreamCache,
+    /// What decisions depend on, now and at every earlier moment. Changed by `system_events` alone.
+    pub rules: RwLock<RulesHistory>,
+    /// Shared by every write from its decision until it is durable, and exclusive for a change of the rules: so no event
+    /// follows rules that its decision did not see.
+    pub rules_gate: Arc<tokio::sync::RwLock<()>>,
+    /// Held by the one write to the system stream that is in progress.
+    pub system_stream: tokio::sync::Mutex<SystemStream>,
+    pub notifier: Notifier,
+    pub recent_views: RecentViews,
+    pub unrecorded_reuse: UnrecordedReuse,
+    /// Streams with revocations that are in effect and not recorded yet.
+    pub pending_streams: PendingStreams,
+    /// Requests that are not answered yet, by due date.
+    pub due: OpenRequests,
+    pub use_limits: UseLimits,
+    /// Shared by erasures from the destruction of their keys until they are recorded; exclusive for an export while it takes its
+    /// checkpoint.
+    pub erasing: tokio::sync::RwLock<()>,
+    /// Set when the daemon shuts down: streams without an end close.
+    pub stopping: tokio::sync::watch::Sender<bool>,
+}
+
+/// As of when something is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Moment {
+    /// Everything that is recorded.
+    #[default]
+    Now,
+    /// What had been recorded by then, milliseconds since the Unix epoch.
+    Time(u64),
+    /// The subject's first events, so many.
+    Version(u64),
+}
+
+impl Core {
+    pub(crate) fn store(&self) -> &dyn LogStore {
+        self.ledger.store().as_ref()
+    }
+
+    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, restarts included.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// What decisions stand on now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules_at(self.now_ms())
+    }
+
+    /// What decisions of this moment, which is now or nearly, stand on.
+    pub(crate) fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
+        let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = read.known(now_ms) {
+            return rules;
+        }
+        drop(read);
+        let mut write = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        write.look_up(now_ms).unwrap_or_else(|error| {
+            // Ruled out when they were published: each moment at which a version comes into force was tried then.
+            tracing::error!(?error, "bounds that came into force do not compile");
+            write.now()
+        })
+    }
+
+    /// The lane of a person that something is held about: a handle without events is nobody.
+    pub(crate) async fn stream(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+    ) -> Result<Option<Arc<SubjectStream>>, AppError> {
+        let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
+        let stream = self.stream_of(keys).await?;
+        let is_held = stream.read().state.version > 0;
+        Ok(is_held.then_some(stream))
+    }
+
+    /// The lane of whoever stands behind a handle.
+    pub(crate) async fn stream_by_handle(
+        self: &Arc<Self>,
+        handle: Handle,
+    ) -> Result<Option<Arc<SubjectStream>>, AppError> {
+        if let Some(stream) = self.streams.get(&handle) {
+            return Ok(Some(stream));
+        }
+        match self.vault.by_handle(handle)? {
+            Some(keys) => self.stream_of(keys).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn stream_of(
+        self: &Arc<Self>,
+        keys: Arc<crate::vault::SubjectKeys>,
+    ) -> Result<Arc<SubjectStream>, AppError> {
+        if let Some(stream) = self.streams.get(&keys.handle) {
+            return Ok(stream);
+        }
+        let _turn = self.streams.load_permit().await?;
+        if let Some(stream) = self.streams.get(&keys.handle) {
+            return Ok(stream);
+        }
+        let core = Arc::clone(self);
+        // Folding a long history takes a while: not on a thread that answers others.
+        tokio::task::spawn_blocking(move || {
+            let stream = SubjectStream::load(keys, &core)?;
+            core.streams.put(stream, &core)
+        })
+        .await
+        .map_err(|_| AppError::Internal(Cause::Task))?
+    }
+
+    /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.
+    #[must_use]
+    pub(crate) fn is_witnessed(&self) -> Option<bool> {
+        self.ledger.cosigning().is_enough(self.now_ms())
+    }
+}

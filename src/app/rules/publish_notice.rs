@@ -1,0 +1,64 @@
+//! Publishes a notice, and reads the rules in force.
+
+use crate::app::caller::Caller;
+use crate::app::error::AppError;
+use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::system_events::Notice;
+use crate::app::rules::RuleChanges;
+use crate::domain::attribute::is_text;
+use crate::domain::event::{Event, NoticePublished};
+use sayso_proof::event::NoticeRef;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+const NOTICE_BYTES_MAX: usize = 64 << 10;
+
+impl RuleChanges {
+    /// Publishes a notice.
+    ///
+    /// # Errors
+    /// A field is out of bounds, or this version was published with another text.
+    pub async fn publish_notice(
+        self: &Arc<Self>,
+        caller: &Caller,
+        notice: Notice,
+        options: &WriteOptions,
+    ) -> Result<(Receipt, NoticeRef), AppError> {
+        if !is_text(&notice.id, 1, 128) || !is_text(&notice.version, 1, 64) {
+            return Err(AppError::invalid("id", "id and version must have 1 to 128 and 1 to 64 bytes"));
+        }
+        if !is_text(&notice.language, 0, 35) {
+            return Err(AppError::invalid("language", "must be a BCP 47 tag"));
+        }
+        if notice.text.is_empty() || notice.text.len() > NOTICE_BYTES_MAX {
+            return Err(AppError::invalid("text", "must have 1 byte to 64 KiB"));
+        }
+        let named = NoticeRef {
+            id: notice.id,
+            version: notice.version,
+            language: if notice.language.is_empty() { "en".into() } else { notice.language },
+            digest: Sha256::digest(&notice.text).to_vec(),
+        };
+        let rules = self.core.rules();
+        if let Some((_, there)) = rules.notice(&named.id, &named.version)
+            && (there.text != notice.text || options.idempotency_key.is_empty())
+        {
+            return Err(AppError::Precondition("this version of the notice was already published"));
+        }
+        let event = NoticePublished { notice: Some(named.clone()), text: notice.text };
+        let receipt = self.core.publish(caller, vec![Event::NoticePublished(event)], options).await?;
+        Ok((receipt, named))
+    }
+
+    /// The rules in force, for whoever shows them.
+    #[must_use]
+    pub fn rules_in_force(&self) -> Arc<crate::app::Rules> {
+        self.core.rules()
+    }
+
+    /// The schema that bounds are validated against: Cedar, human syntax.
+    #[must_use]
+    pub fn bounds_schema(&self) -> &'static str {
+        crate::bounds::schema_text()
+    }
+}
