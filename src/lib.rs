@@ -1,4 +1,4 @@
-//! Sayso: the consent and profile ledger for personalised language models.
+//! Sayso: the consent and profile ledger for personalized language models.
 //!
 //! The rooms, from the outside in; who may import whom stands in `docs/architecture.md` and is tested.
 
@@ -31,6 +31,7 @@ pub mod fetch; // requests to others
 pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // sealed entries in order
 pub mod package; // what a person takes away
+pub mod roles; // who may call what
 pub mod secret; // key files
 pub mod store; // what is kept, and how
 pub mod telemetry; // what operators see

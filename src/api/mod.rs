@@ -22,8 +22,9 @@ pub use access::layer::REQUEST_ID;
 pub use access::method_names::methods;
 pub use access::quota::{QuotaLimits, QuotaOptions};
 
-use crate::app::{App, RoleTable};
+use crate::app::App;
 use crate::proto;
+use crate::roles::RoleTable;
 use crate::tls::Incoming;
 use access::layer::AccessLayer;
 use std::collections::HashMap;

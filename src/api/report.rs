@@ -1,7 +1,8 @@
 //! Reports as the wire has them.
 
 use super::{convert, status};
-use crate::app::{Figure, FigureStatus, FigureTable, Processing, Ratio, Report, ReportFrame, ReportRequest};
+use crate::app::{ReportFrame, ReportRequest};
+use crate::audit::transparency::{Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus};
 use crate::proto;
 use tonic::Status;
 

@@ -13,10 +13,6 @@ mod reports;
 mod rights;
 mod rules;
 
-pub use crate::audit::transparency::{
-    Declared, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus,
-};
-pub use crate::bounds::rulebook::{Rules, Version};
 pub use caller::Caller;
 pub use consent::Consent;
 pub use consent::get_consents::Consents;
@@ -62,9 +58,6 @@ pub use rules::RuleChanges;
 pub use rules::personal_bounds::PersonalShown;
 pub use rules::preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
 pub use rules::publish_bounds::{Published, ShownVersion, TierKeys};
-
-/// Asked at every door; evaluated where Cedar is known.
-pub use crate::bounds::{Permitted, RoleTable};
 
 use crate::clock::{ClockReading, ClockState};
 use crate::domain::event::Reason;

@@ -9,12 +9,12 @@ mod decide_recording;
 pub(crate) mod engine;
 mod entities;
 mod equivalent_categories;
+mod evaluate_roles;
 pub(crate) mod fit_answer;
 pub mod invalidation;
 mod pack_tests;
 pub(crate) mod personal_bounds;
 pub(crate) mod policy_text;
-mod roles;
 pub mod rulebook;
 pub(crate) mod shipped_packs;
 #[cfg(test)]
@@ -25,12 +25,12 @@ pub mod withhold;
 
 pub use decide::{Allowed, Case, Decision};
 pub use engine::{Bounds, BoundsError, Denial, UNRECORDED, check_offered, decode_policies};
+pub use evaluate_roles::compile_roles;
 pub use pack_tests::run::{Outcome, PackTestRun, TableError, run_pack_tests, tier};
 pub use pack_tests::table::{
     FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep,
 };
 pub use personal_bounds::{PERSONAL, personal_policies, personal_title};
 pub use policy_text::scan::POLICIES_BYTES_MAX;
-pub use roles::{Permitted, RoleTable};
 pub use shipped_packs::{Shipped, defaults, pack, schema_digest, schema_text, shipped};
 pub use valid_until::valid_until_ms;

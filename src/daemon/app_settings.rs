@@ -1,6 +1,7 @@
 //! What the configuration means to the application, and the application opened with it.
 
-use crate::app::{App, Declared, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
+use crate::app::{App, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
+use crate::audit::transparency::Declared;
 use crate::clock::{ClockLimits, LedgerClock, SharedClock};
 use crate::config::{Config, Limits, RequestRules};
 use crate::daemon::cosigning;

@@ -1,7 +1,7 @@
 //! The daemon put together: keys and stores from the data folder, the application over them, gRPC and HTTP in front.
 
 use crate::api::{self, Access, CredentialError, Credentials, Issuer, ServeError};
-use crate::app::{App, OpenError, RoleTable};
+use crate::app::{App, OpenError};
 use crate::bounds::BoundsError;
 use crate::clock::{ClockLimits, LedgerClock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
@@ -10,6 +10,7 @@ use crate::daemon::controller::Served;
 use crate::daemon::data_dir::{Layout, check_secrets, make_private_dir};
 use crate::daemon::{cosigning, limits as bounds, reload};
 use crate::ledger::LedgerError;
+use crate::roles::RoleTable;
 use crate::secret;
 use crate::store::StoreError;
 use crate::telemetry::metrics;
@@ -153,7 +154,7 @@ impl Daemon {
         let certificates = certificates(config)?.map(Arc::new);
         let (methods, routes) = (api::methods(), web::ROUTES);
         let actions = methods.iter().map(String::as_str).chain(routes);
-        let table = Arc::new(RoleTable::compile(actions)?);
+        let table = Arc::new(crate::bounds::compile_roles(actions)?);
         // Opening a log may already record events.
         metrics().name_events(api::event_names());
         metrics().watch_folder(config.data.clone());

@@ -5,7 +5,8 @@ mod witness;
 
 pub use witness::serve_witness;
 
-use crate::app::{App, RoleTable};
+use crate::app::App;
+use crate::roles::RoleTable;
 use crate::telemetry::{Standing, metrics};
 use crate::tls::{Connection, Incoming, Peer};
 use axum::Router;

@@ -4,8 +4,8 @@ mod left;
 
 use crate::harness::{Harness, fact, publish_notice};
 use sayso::api::{REQUEST_ID, methods};
-use sayso::app::RoleTable;
 use sayso::proto::{self, Role};
+use sayso::roles::RoleTable;
 use sayso::web;
 use std::collections::BTreeSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,7 +97,7 @@ fn path_of(method: &str) -> String {
 
 fn table() -> RoleTable {
     let methods = methods();
-    RoleTable::compile(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
+    sayso::bounds::compile_roles(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
 }
 
 /// Roles that the comment of a method names: `Roles: service (its own), subject.`, `Roles: all.`, `Roles: all but operator.`

@@ -327,7 +327,7 @@ async fn every_look_of_staff_at_a_person_is_an_event_of_that_person() {
     let world = World::start().await;
     let methods = sayso::api::methods();
     let table =
-        sayso::app::RoleTable::compile(methods.iter().map(String::as_str).chain(sayso::web::ROUTES)).unwrap();
+        sayso::bounds::compile_roles(methods.iter().map(String::as_str).chain(sayso::web::ROUTES)).unwrap();
     let staff = [Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     let channel = channel(&world.daemon).await;

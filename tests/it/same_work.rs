@@ -9,7 +9,7 @@ use prost_reflect::prost::Message;
 use sayso::api::{
     self, Access, ApiOptions, Claim, Credentials, Issuer, QuotaLimits, QuotaOptions, ROLES, Trusted,
 };
-use sayso::app::{App, ReportSettings, RightsSettings, RoleTable, Settings, TierKeys, UseLimits};
+use sayso::app::{App, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
 use sayso::clock::{ClockLimits, CredentialClock, LedgerClock, SystemClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::recorder_usage::AttributeLimits;
@@ -212,7 +212,7 @@ impl Served {
                 600,
                 Arc::new(SystemClock),
             )),
-            table: Arc::new(RoleTable::compile(actions).unwrap()),
+            table: Arc::new(sayso::bounds::compile_roles(actions).unwrap()),
         };
         let bounds = ConnectionBounds {
             connections_max: 10,

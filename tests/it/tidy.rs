@@ -1,5 +1,8 @@
 //! The house keeps its shape: who may import whom, and how long a function may be.
 
+mod imports;
+
+use imports::Graph;
 use std::path::{Path, PathBuf};
 
 const FUNCTION_LINES_MAX: usize = 70;
@@ -13,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["telemetry", "clock", "secret"]),
     ("fetch", &[]),
     ("domain", &[]),
-    ("bounds", &["domain"]),
+    ("roles", &[]),
+    ("bounds", &["domain", "roles"]),
     ("store", &[]),
     ("ledger", &["store", "clock", "telemetry", "secret"]),
     ("witness", &["ledger", "clock", "secret", "telemetry"]),
@@ -21,8 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["domain", "ledger", "store"]),
     ("package", &["domain"]),
     ("app", &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "telemetry", "store"]),
-    ("api", &["app", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
-    ("web", &["app", "domain", "telemetry", "tls", "witness"]),
+    ("api", &["app", "audit", "roles", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
+    ("web", &["app", "domain", "roles", "telemetry", "tls", "witness"]),
 ];
 
 fn root() -> PathBuf {
@@ -150,6 +154,125 @@ fn policies_are_parsed_in_one_place() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    for src in ["src", "crates/proof/src"] {
+        let circles = Graph::read(&root().join(src)).circles();
+        assert!(circles.is_empty(), "{src}: {}", circles.join("\n"));
+    }
+}
+
+/// Who wants what another room defines imports it from there.
+#[test]
+fn no_room_exports_what_another_defines() {
+    let reexports = Graph::read(&root().join("src")).reexports;
+    assert!(reexports.is_empty(), "{reexports:#?}");
+}
+
+/// Names that a stranger would have to learn from us; each has an ordinary one now.
+const PRIVATE_FILES: &[&str] = &[
+    "alike",
+    "anchor",
+    "bells",
+    "book",
+    "circumstances",
+    "desk",
+    "edit",
+    "falls",
+    "gather",
+    "given",
+    "given_again",
+    "held",
+    "known",
+    "known_grants",
+    "lane",
+    "line",
+    "look",
+    "loops",
+    "mark",
+    "marker",
+    "refusals",
+    "remembered",
+    "seats",
+    "served",
+    "shelf",
+    "shown",
+    "steady",
+    "steps",
+    "story",
+    "sweep",
+    "told",
+    "trial",
+    "turns",
+    "validity",
+    "weighed",
+    "words",
+];
+const PRIVATE_TYPES: &[&str] = &[
+    "Alike",
+    "Bells",
+    "Circumstances",
+    "Desk",
+    "Door",
+    "Fallen",
+    "Falls",
+    "GivenLately",
+    "Hearing",
+    "KnownGrants",
+    "Lane",
+    "Lanes",
+    "Pace",
+    "Planned",
+    "Refusals",
+    "Remembered",
+    "RightsRequest",
+    "Shelf",
+    "Sweep",
+    "Told",
+    "Trial",
+    "Turn",
+    "Turns",
+    "Validity",
+    "Weighed",
+];
+
+#[test]
+fn private_names_do_not_come_back() {
+    let mut wrong = Vec::new();
+    let files = ["src", "crates/proof/src"].iter().flat_map(|src| sources(&root().join(src)));
+    for path in files {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let types = text.lines().filter_map(|line| {
+            let kinds = ["struct ", "enum ", "trait ", "type "];
+            let rest = kinds.iter().find_map(|kind| line.split_once(kind)).map(|(_, rest)| rest)?;
+            Some(rest.chars().take_while(|c| c.is_alphanumeric()).collect::<String>())
+        });
+        let types = types.filter(|name| PRIVATE_TYPES.contains(&name.as_str()));
+        wrong.extend(types.map(|name| format!("{}: {name}", path.display())));
+        if PRIVATE_FILES.contains(&stem.as_str()) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// As `max_width` in rustfmt.toml, which formats code alone.
+const WIDTH_MAX: usize = 110;
+
+#[test]
+fn comments_are_as_wide_as_code() {
+    let folders = ["src", "crates", "tests", "benches", "build", "fuzz/fuzz_targets"];
+    let mut wide = Vec::new();
+    for path in folders.iter().flat_map(|folder| sources(&root().join(folder))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+        let lines = lines.filter(|(_, line)| line.chars().count() > WIDTH_MAX);
+        wide.extend(lines.map(|(number, _)| format!("{}:{}", path.display(), number + 1)));
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::api::access::message_limits;
 use crate::api::access::message_limits::Shape;
 use crate::api::access::method_names::{action_of, takes_a_stream};
 use crate::api::access::quota::CallPurpose;
-use crate::app::{Permitted, RoleTable};
+use crate::roles::{Permitted, RoleTable};
 use crate::telemetry::{CallMeter, metrics};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -72,8 +72,9 @@ fn rule(class: &WithheldClass, rules: &Rules) -> String {
         title => format!(" The rule is \"{title}\" (`{}`).", cited(class)),
     };
     let pack = class.policy.split('/').next().unwrap_or_default();
-    let of =
-        |version: &&crate::app::Version| version.pack.tier == class.decided_by && version.pack.pack == pack;
+    let of = |version: &&crate::bounds::rulebook::Version| {
+        version.pack.tier == class.decided_by && version.pack.pack == pack
+    };
     let in_force = rules.packs().iter().filter_map(|(position, _)| rules.version_at(*position));
     let Some(version) = in_force.into_iter().find(of) else {
         return format!("{named} It was set by {}.", wording::tier(tier));

@@ -242,7 +242,7 @@ impl RulesHistory {
         caller: &Caller,
         bounds: &[BoundsPublished],
         now_ms: u64,
-    ) -> Result<Arc<crate::app::Rules>, AppError> {
+    ) -> Result<Arc<crate::bounds::rulebook::Rules>, AppError> {
         let now = |bounds: &BoundsPublished| BoundsPublished { effective_from_ms: 0, ..bounds.clone() };
         let others: Vec<Recorded> =
             bounds.iter().map(|bounds| unrecorded_version(caller, &now(bounds), now_ms)).collect();

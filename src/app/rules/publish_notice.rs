@@ -52,7 +52,7 @@ impl RuleChanges {
 
     /// The rules in force, for whoever shows them.
     #[must_use]
-    pub fn rules_in_force(&self) -> Arc<crate::app::Rules> {
+    pub fn rules_in_force(&self) -> Arc<crate::bounds::rulebook::Rules> {
         self.core.rules()
     }
 

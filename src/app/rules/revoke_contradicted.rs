@@ -185,7 +185,7 @@ impl RuleChanges {
     /// Looks, as long as the daemon runs, whether a version came into force.
     pub(crate) fn watch_bounds(self: &Arc<Self>) {
         let rules = self.core.rules();
-        let genesis = |version: &crate::app::Version| version.actor.role() == Role::Ledger;
+        let genesis = |version: &crate::bounds::rulebook::Version| version.actor.role() == Role::Ledger;
         let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
         if let (true, Ok(mut done)) = (untouched, self.contradictions.done.try_lock()) {
             // No grant can be older than what the log began with.

@@ -1,0 +1,230 @@
+//! The import graph of a crate's files, read from their text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A file's text, without its unit tests.
+type Sources = BTreeMap<Module, (String, String)>;
+/// Segments of a module's path below the crate.
+type Module = Vec<String>;
+
+/// Which file imports which, by their paths relative to the crate's `src`.
+pub struct Graph {
+    edges: BTreeMap<String, BTreeSet<String>>,
+    /// File, and what it exports that another room defines.
+    pub reexports: Vec<(String, String)>,
+}
+
+impl Graph {
+    /// Reads every file below `src` that is no test.
+    pub fn read(src: &Path) -> Self {
+        let sources: Sources = super::sources(src)
+            .into_iter()
+            .map(|path| (path.strip_prefix(src).unwrap().to_string_lossy().into_owned(), path))
+            .filter(|(name, _)| !is_test(name))
+            .map(|(name, path)| {
+                let text = std::fs::read_to_string(path).unwrap();
+                let code = without_comments(text.split("#[cfg(test)]\nmod ").next().unwrap());
+                (module_of(&name), (name, code))
+            })
+            .collect();
+        let mut graph = Self { edges: BTreeMap::new(), reexports: Vec::new() };
+        let faces = faces(&sources);
+        for (module, (name, code)) in &sources {
+            let (imports, exports) = paths_in(code, module);
+            for path in &exports {
+                let is_of_another_room = path.first() != module.first();
+                if is_of_another_room && path.first().is_some_and(|room| room != "proto") {
+                    graph.reexports.push((name.clone(), path.join("::")));
+                }
+            }
+            let files = imports.iter().filter_map(|path| file_of(path, &sources, &faces));
+            let files = files.filter(|file| file != name).collect();
+            graph.edges.insert(name.clone(), files);
+        }
+        graph
+    }
+
+    /// Files that import each other in a circle, a line for each circle.
+    pub fn circles(&self) -> Vec<String> {
+        let mut found: Vec<BTreeSet<&str>> = Vec::new();
+        let reachable: BTreeMap<&str, BTreeSet<&str>> =
+            self.edges.keys().map(|file| (file.as_str(), self.reachable(file))).collect();
+        for (file, reached) in &reachable {
+            let circle: BTreeSet<&str> =
+                reached.iter().copied().filter(|other| reachable[other].contains(file)).collect();
+            if circle.contains(file) && !found.contains(&circle) {
+                found.push(circle);
+            }
+        }
+        found.into_iter().map(|circle| self.explain(&circle)).collect()
+    }
+
+    fn reachable(&self, file: &str) -> BTreeSet<&str> {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![file]);
+        while let Some(file) = next.pop() {
+            for other in self.edges.get(file).into_iter().flatten() {
+                if seen.insert(other.as_str()) {
+                    next.push(other);
+                }
+            }
+        }
+        seen
+    }
+
+    fn explain(&self, circle: &BTreeSet<&str>) -> String {
+        let arrows = circle.iter().flat_map(|file| {
+            let to = self.edges[*file].iter().filter(|to| circle.contains(to.as_str()));
+            to.map(move |to| format!("  {file} -> {to}"))
+        });
+        format!("circle of {} files:\n{}", circle.len(), arrows.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The imports among folders, as Mermaid draws them. Files at the top are folders of their own.
+    pub fn drawn(&self) -> String {
+        let room = |file: &str| file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let arrows: BTreeSet<(String, String)> = self
+            .edges
+            .iter()
+            .flat_map(|(from, to)| to.iter().map(|to| (room(from), room(to))))
+            .filter(|(from, to)| from != to && from != "fuzzing" && from != "main" && from != "lib")
+            .collect();
+        let lines = arrows.iter().map(|(from, to)| format!("    {from} --> {to}\n"));
+        format!("flowchart TD\n{}", lines.collect::<String>())
+    }
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.ends_with("tests.rs") || name == "domain/histories.rs"
+}
+
+fn module_of(name: &str) -> Module {
+    let mut segments: Module = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if segments.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+        segments.pop();
+    }
+    segments
+}
+
+fn without_comments(text: &str) -> String {
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// What folders' own files hand on: module, name, and where it comes from.
+fn faces(sources: &Sources) -> BTreeMap<(Module, String), Module> {
+    let mut faces = BTreeMap::new();
+    for (module, (_, code)) in sources {
+        for path in paths_in(code, module).1 {
+            faces.insert((module.clone(), path.last().unwrap().clone()), path);
+        }
+    }
+    faces
+}
+
+/// The file that defines what a path names.
+fn file_of(path: &[String], sources: &Sources, faces: &BTreeMap<(Module, String), Module>) -> Option<String> {
+    let mut path = path.to_vec();
+    for _ in 0..8 {
+        let known = (1..=path.len()).rev().find(|count| sources.contains_key(&path[..*count]))?;
+        let module = path[..known].to_vec();
+        let handed_on = path.get(known).and_then(|name| faces.get(&(module.clone(), name.clone())));
+        match handed_on {
+            Some(from) if *from != path => path.clone_from(from),
+            _ => return Some(sources[&module].0.clone()),
+        }
+    }
+    None
+}
+
+/// Absolute paths that a file imports or names, and those that it exports again.
+fn paths_in(code: &str, module: &[String]) -> (Vec<Module>, Vec<Module>) {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let mut rest = String::new();
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim_start();
+        let is_use = trimmed.starts_with("use ") || trimmed.starts_with("pub") && trimmed.contains(" use ");
+        if !is_use {
+            rest.push_str(line);
+            rest.push('\n');
+            continue;
+        }
+        let mut statement = trimmed.to_owned();
+        while !statement.contains(';') {
+            statement.push_str(lines.next().unwrap_or(";").trim());
+        }
+        let (visibility, tree) = statement.split_once("use ").unwrap();
+        for path in expand(tree.split(';').next().unwrap()) {
+            let Some(path) = absolute(&path, module, !visibility.is_empty()) else { continue };
+            if visibility.is_empty() { imports.push(path) } else { exports.push(path) }
+        }
+    }
+    for start in ["crate::", "super::"] {
+        for (at, _) in rest.match_indices(start) {
+            let before = rest[..at].chars().next_back();
+            if before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':') {
+                continue;
+            }
+            let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            let path: String = rest[at..].chars().take_while(|c| is_path(*c)).collect();
+            imports.extend(absolute(path.trim_end_matches(':'), module, false));
+        }
+    }
+    (imports, exports)
+}
+
+/// The single paths of a tree of imports.
+fn expand(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((head, inner)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap().trim().to_owned()];
+    };
+    let inner = inner.trim_end().strip_suffix('}').unwrap_or(inner);
+    let (mut parts, mut depth, mut part) = (Vec::new(), 0, String::new());
+    for c in inner.chars() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if c == ',' && depth == 0 { parts.push(std::mem::take(&mut part)) } else { part.push(c) }
+    }
+    parts.push(part);
+    let parts = parts.iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| expand(part)).map(|part| format!("{head}{part}")).collect()
+}
+
+/// A path from the crate's root; none of another crate's. What a folder's own file exports may begin with a child's name.
+fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
+    let mut segments: Vec<&str> =
+        path.split("::").map(str::trim).filter(|segment| *segment != "self").collect();
+    let mut base: Module = match segments.first()? {
+        &"crate" => {
+            segments.remove(0);
+            Vec::new()
+        }
+        &"super" => module.to_vec(),
+        first if is_export && !first.starts_with("sayso") => module.to_vec(),
+        _ => return None,
+    };
+    while segments.first() == Some(&"super") {
+        base.pop();
+        segments.remove(0);
+    }
+    base.extend(segments.into_iter().map(str::to_owned));
+    Some(base)
+}
+
+#[test]
+fn circles_and_reexports_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    file("a/mod.rs", "mod one;\nmod two;\npub use one::{One, Other};\npub use crate::b::Face;\n");
+    file("a/one.rs", "use super::two::Two;\npub struct One;\npub struct Other;\n");
+    file("a/two.rs", "use crate::a::{Other, One as First};\nuse crate::b;\npub struct Two;\n");
+    file("b.rs", "use std::io;\npub struct Face;\n#[cfg(test)]\nmod tests {\nuse crate::a::One;\n}\n");
+    let graph = Graph::read(dir.path());
+    assert_eq!(graph.circles(), ["circle of 2 files:\n  a/one.rs -> a/two.rs\n  a/two.rs -> a/one.rs"]);
+    assert_eq!(graph.reexports, [("a/mod.rs".to_owned(), "b::Face".to_owned())]);
+    assert_eq!(graph.drawn(), "flowchart TD\n    a --> b\n");
+}
