@@ -421,7 +421,7 @@ fn read_system_event(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStrea
     let mut events = Vec::new();
     let mut system_stream = SystemStream::default();
     loop {
-        let places = store.read_subject(Handle::NOBODY, system_stream.version, RESTORE_COUNT)?;
+        let places = store.read_subject(Handle::SYSTEM, system_stream.version, RESTORE_COUNT)?;
         for (version, position) in &places {
             let stored = store.read_entry(*position)?;
             system_stream.newest = Some(stored.leaf_hash);

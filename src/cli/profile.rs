@@ -324,7 +324,7 @@ pub(super) async fn each_event(
 
 fn line_of(event: &proto::RecordedEvent) -> String {
     let body = event.body.as_ref();
-    let json = body.and_then(|body| sayso_proof::event::to_json(body).ok()).unwrap_or_default();
+    let json = body.and_then(|body| sayso_proof::json::to_json(body).ok()).unwrap_or_default();
     let known = ["aboutMs", "actor", "requestDigest", "writerSignature"];
     let what =
         json.as_object().and_then(|fields| fields.iter().find(|(name, _)| !known.contains(&name.as_str())));

@@ -29,7 +29,7 @@ pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
 pub(super) fn verification(bar: &ProgressBar, progress: Progress) {
     let (done, total) = match progress {
         Progress::Entries(done, total) => (done, total),
-        Progress::People(done, total) => {
+        Progress::Subjects(done, total) => {
             bar.set_message("replaying, groups of people");
             (done, total)
         }

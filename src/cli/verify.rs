@@ -8,7 +8,7 @@ use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::certificate;
 use sayso_proof::checkpoint::VerifierKey;
-use sayso_proof::event::to_json;
+use sayso_proof::json::to_json;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
 use sayso_proof::witness::WitnessKey;

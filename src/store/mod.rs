@@ -23,7 +23,7 @@ pub struct NewEntry {
     pub bytes: Vec<u8>,
     /// RFC 6962 leaf hash of `bytes`.
     pub leaf_hash: Hash,
-    /// Whose it is; [`Handle::NOBODY`] for events about nobody.
+    /// Whose it is; [`Handle::SYSTEM`] for events about nobody.
     pub handle: Handle,
     /// 0-based and dense within the handle.
     pub version: u64,

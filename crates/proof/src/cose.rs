@@ -1,35 +1,35 @@
-//! The one way this format writes a COSE_Sign1 (RFC 9052 s. 4.2), byte by byte, and back: what is read here is written again
-//! and compared, so nothing that CBOR could say in another way gets past.
+//! The canonical encoding of a COSE_Sign1 (RFC 9052 s. 4.2), written and parsed byte by byte.
 //!
-//! Out of scope: why bytes are in no such form, which [`crate::entry`] finds out with a reader of any COSE.
+//! Parsing encodes the parts again and compares, so no second CBOR encoding is accepted. It does not say why bytes are
+//! rejected; `entry/diagnose.rs` does, with a general COSE parser.
 
 /// Content type of the payload, in the protected header.
 pub const CONTENT_TYPE: &str = "application/vnd.sayso.sealed-event";
-/// What comes before the payload in what is signed: an array of four, and the context.
-const SIGNED_HEAD: &[u8] = b"\x84\x6aSignature1";
+/// The start of the signed bytes: an array of four, and the context.
+const SIGNED_PREFIX: &[u8] = b"\x84\x6aSignature1";
 
-/// Major types of CBOR (RFC 8949 s. 3.1), in the upper three bits.
+/// CBOR major types (RFC 8949 s. 3.1), in the upper three bits.
 const UNSIGNED: u8 = 0;
 const BYTES: u8 = 2 << 5;
 const TEXT: u8 = 3 << 5;
 
-/// A COSE_Sign1 in this format's form.
+/// A COSE_Sign1 in this format's encoding.
 pub(crate) struct Envelope<'a> {
-    /// Which key signed (kid).
+    /// The id of the signing key (`kid`).
     pub key_id: [u8; 8],
-    /// The log (CWT claim `iss`).
+    /// The origin of the log (CWT claim `iss`).
     pub origin: &'a str,
     /// Seconds since the Unix epoch (CWT claim `iat`).
     pub issued_at: u64,
-    /// What is signed, of this format or not.
+    /// The payload. Its content is not checked here.
     pub payload: &'a [u8],
-    /// Ed25519, whole or not.
+    /// The Ed25519 signature. It is not verified here.
     pub signature: [u8; 64],
 }
 
 impl<'a> Envelope<'a> {
-    /// None if the bytes are anything but what [`Self::write`] would make of their parts.
-    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// Parses an envelope; none unless [`Self::to_bytes`] would return exactly these bytes.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (protected, rest) = string(BYTES, bytes.strip_prefix(&[0xd2, 0x84])?)?;
         let (payload, rest) = string(BYTES, rest.strip_prefix(&[0xa0])?)?;
         let (signature, rest) = string(BYTES, rest)?;
@@ -44,11 +44,11 @@ impl<'a> Envelope<'a> {
             payload,
             signature: signature.try_into().ok()?,
         };
-        (end.is_empty() && rest.is_empty() && envelope.write() == bytes).then_some(envelope)
+        (end.is_empty() && rest.is_empty() && envelope.to_bytes() == bytes).then_some(envelope)
     }
 
-    /// The entry.
-    pub fn write(&self) -> Vec<u8> {
+    /// The encoded entry.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.payload.len() + self.origin.len() + 160);
         bytes.extend_from_slice(&[0xd2, 0x84]);
         push_string(&mut bytes, BYTES, &self.protected());
@@ -58,10 +58,10 @@ impl<'a> Envelope<'a> {
         bytes
     }
 
-    /// What is signed (the Sig_structure of RFC 9052 s. 4.4). It ends with the payload.
-    pub fn signed(&self) -> Vec<u8> {
+    /// The signed bytes (the Sig_structure of RFC 9052 s. 4.4). They end with the payload.
+    pub fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.payload.len() + self.origin.len() + 96);
-        bytes.extend_from_slice(SIGNED_HEAD);
+        bytes.extend_from_slice(SIGNED_PREFIX);
         push_string(&mut bytes, BYTES, &self.protected());
         push_string(&mut bytes, BYTES, &[]);
         push_string(&mut bytes, BYTES, self.payload);
@@ -83,21 +83,21 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Key id of a protected header, and what follows it.
+/// The key id of a protected header, and the bytes after it.
 fn protected_key_id(protected: &[u8]) -> Option<([u8; 8], &[u8])> {
     let (_content_type, rest) = string(TEXT, protected.strip_prefix(&[0xa4, 0x01, 0x27, 0x03])?)?;
     let (key_id, rest) = string(BYTES, rest.strip_prefix(&[0x04])?)?;
     Some((key_id.try_into().ok()?, rest))
 }
 
-/// Key id and payload of an entry: the cheap way, which does not look at the rest.
+/// The key id and payload of an entry, parsed without checking the rest.
 pub(crate) fn key_id_and_payload(bytes: &[u8]) -> Option<([u8; 8], &[u8])> {
     let (protected, rest) = string(BYTES, bytes.strip_prefix(&[0xd2, 0x84])?)?;
     let (payload, _signature) = string(BYTES, rest.strip_prefix(&[0xa0])?)?;
     Some((protected_key_id(protected)?.0, payload))
 }
 
-/// A number, or a length, of this major type, and what follows it.
+/// A number or length of this major type, and the bytes after it.
 fn head(major: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     match first.checked_sub(major)? {
@@ -110,13 +110,13 @@ fn head(major: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// A string of definite length, and what follows it.
+/// A string of definite length, and the bytes after it.
 fn string(major: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = head(major, bytes)?;
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// A number in its shortest form (RFC 8949 s. 4.2.1).
+/// Appends a number in its shortest form (RFC 8949 s. 4.2.1).
 fn push_head(bytes: &mut Vec<u8>, major: u8, number: u64) {
     let [.., b0] = number.to_be_bytes();
     match number {
@@ -150,7 +150,7 @@ mod tests {
     use coset::{AsCborValue, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
     use proptest::prelude::*;
 
-    fn by_coset(envelope: &Envelope<'_>) -> (Vec<u8>, Vec<u8>) {
+    fn encode_with_coset(envelope: &Envelope<'_>) -> (Vec<u8>, Vec<u8>) {
         let issued_at = coset::cwt::Timestamp::WholeSeconds(i64::try_from(envelope.issued_at).unwrap());
         let claims = coset::cwt::ClaimsSetBuilder::new()
             .issuer(envelope.origin.to_owned())
@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_a_cose_library_writes_and_reads_itself_back(
+        fn the_encoding_matches_a_cose_library_and_parses_back(
             key_id: [u8; 8],
             origin in "\\PC{0,300}",
             issued_at in prop_oneof![0..30_u64, 0..70_000_u64, 0..=(u64::MAX / 1000)],
@@ -184,28 +184,28 @@ mod tests {
         ) {
             let signature: [u8; 64] = [signature, signature].concat().try_into().unwrap();
             let envelope = Envelope { key_id, origin: &origin, issued_at, payload: &payload, signature };
-            let (signed, bytes) = by_coset(&envelope);
-            prop_assert_eq!(envelope.signed(), signed);
-            prop_assert_eq!(envelope.write(), bytes.clone());
-            let again = Envelope::read(&bytes).unwrap();
-            prop_assert_eq!((again.key_id, again.origin, again.issued_at), (key_id, origin.as_str(), issued_at));
-            prop_assert_eq!((again.payload, again.signature), (payload.as_slice(), signature));
+            let (signed, bytes) = encode_with_coset(&envelope);
+            prop_assert_eq!(envelope.signed_bytes(), signed);
+            prop_assert_eq!(envelope.to_bytes(), bytes.clone());
+            let parsed = Envelope::parse(&bytes).unwrap();
+            prop_assert_eq!((parsed.key_id, parsed.origin, parsed.issued_at), (key_id, origin.as_str(), issued_at));
+            prop_assert_eq!((parsed.payload, parsed.signature), (payload.as_slice(), signature));
             prop_assert_eq!(key_id_and_payload(&bytes), Some((key_id, payload.as_slice())));
         }
 
         #[test]
-        fn a_byte_more_less_or_other_is_not_taken_for_the_same(at: prop::sample::Index, other: u8) {
+        fn bytes_that_are_changed_cut_or_extended_never_parse_as_the_same_envelope(at: prop::sample::Index, other: u8) {
             let envelope =
                 Envelope { key_id: [1; 8], origin: "a/b", issued_at: 9, payload: &[7; 40], signature: [2; 64] };
-            let bytes = envelope.write();
+            let bytes = envelope.to_bytes();
             let mut changed = bytes.clone();
-            let place = changed.get_mut(at.index(bytes.len())).unwrap();
-            *place = other;
-            if let Some(read) = Envelope::read(&changed) {
-                prop_assert_eq!(read.write(), changed);
+            let byte = changed.get_mut(at.index(bytes.len())).unwrap();
+            *byte = other;
+            if let Some(parsed) = Envelope::parse(&changed) {
+                prop_assert_eq!(parsed.to_bytes(), changed);
             }
-            prop_assert!(Envelope::read(bytes.split_last().unwrap().1).is_none());
-            prop_assert!(Envelope::read(&[bytes.as_slice(), &[0]].concat()).is_none());
+            prop_assert!(Envelope::parse(bytes.split_last().unwrap().1).is_none());
+            prop_assert!(Envelope::parse(&[bytes.as_slice(), &[0]].concat()).is_none());
         }
     }
 }

@@ -49,7 +49,15 @@ mod table {
     include!(concat!(env!("OUT_DIR"), "/json_table.rs"));
 }
 
-/// Writes a body as its JSON form, for `#[serde(serialize_with)]`.
+/// The body of an event as canonical proto3 JSON with sorted keys. The same body always gives the same text.
+///
+/// # Errors
+/// The body does not fit the table generated from its own proto file, which cannot happen.
+pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
+    self::body(body, serde_json::value::Serializer).map_err(|error| error.to_string())
+}
+
+/// Serializes a body as JSON, for `#[serde(serialize_with)]`.
 pub(crate) fn body<S: Serializer>(body: &EventBody, serializer: S) -> Result<S::Ok, S::Error> {
     let bytes = zeroize::Zeroizing::new(body.encode_to_vec());
     Encoded { message: &table::SAYSO_V1__EVENT_BODY, bytes: &bytes }.serialize(serializer)

@@ -26,7 +26,7 @@ pub enum KeysError {
     Form(&'static str),
     /// The key that was given is not among them.
     #[error("the key that was given is none of this log's")]
-    Stranger,
+    UnknownKey,
     /// An entry that should change the key does not.
     #[error("rotation {number}: the entry: {error}")]
     Entry {
@@ -324,7 +324,7 @@ impl KeyChain {
         }
         let chain = chain.ok_or(KeysError::Form("empty"))?;
         if !chain.has(trusted) {
-            return Err(KeysError::Stranger);
+            return Err(KeysError::UnknownKey);
         }
         // One text for one chain.
         if chain.to_jsonl() != text {

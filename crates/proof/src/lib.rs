@@ -10,7 +10,7 @@ pub mod checkpoint;
 mod cose;
 pub mod entry;
 pub mod event;
-mod json;
+pub mod json;
 pub mod keys;
 pub mod merkle;
 pub mod proof;

@@ -329,7 +329,7 @@ fn many_entries_roll_over_several_files() {
         bundle::verify(source, &log.verifier(), &Options::default(), &mut |progress| told.push(progress));
     assert_eq!(report.unwrap().subjects, 3);
     assert!(told.len() > 2, "{told:?}");
-    assert_eq!(told[told.len() - 2..], [Progress::Entries(13, 13), Progress::People(1, 1)]);
+    assert_eq!(told[told.len() - 2..], [Progress::Entries(13, 13), Progress::Subjects(1, 1)]);
 }
 
 /// Anybody can unpack a bundle with what is on their machine: its trailer stands in nobody's way.
@@ -364,7 +364,7 @@ fn happen(log: &mut Log, what: (u8, u8)) {
         _ => {
             let at = u64::from(what.1) % log.size();
             let header = entry::parse_header(&log.entries[at as usize]).unwrap();
-            if header.handle != entry::Handle::NOBODY && !log.erased.contains(&at) {
+            if header.handle != entry::Handle::SYSTEM && !log.erased.contains(&at) {
                 log.erase(&[at], true);
             }
         }

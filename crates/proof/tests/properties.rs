@@ -208,7 +208,7 @@ mod json {
         DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage,
         Value,
     };
-    use sayso_proof::event;
+    use sayso_proof::{event, json};
 
     /// Any message of this kind, decided by the bytes of `dice`.
     fn any_message(of: &MessageDescriptor, dice: &mut impl Iterator<Item = u8>) -> DynamicMessage {
@@ -276,7 +276,7 @@ mod json {
             let same = DynamicMessage::decode(any.descriptor(), body.encode_to_vec().as_slice()).unwrap();
             let mut expected = serde_json::to_value(same).unwrap();
             expected.sort_all_objects();
-            let made = event::to_json(&body).unwrap();
+            let made = json::to_json(&body).unwrap();
             prop_assert_eq!(made.to_string(), expected.to_string());
         }
     }

@@ -72,7 +72,7 @@ fn what_was_made_before_still_verifies_and_later_proofs_with_the_chain() {
     let again = KeyChain::parse(&log.chain.to_jsonl(), &vkey(4)).unwrap();
     assert_eq!(again, log.chain);
     assert!(KeyChain::parse(&log.chain.to_jsonl(), &vkey(5)).is_ok());
-    assert_eq!(KeyChain::parse(&log.chain.to_jsonl(), &vkey(9)), Err(KeysError::Stranger));
+    assert_eq!(KeyChain::parse(&log.chain.to_jsonl(), &vkey(9)), Err(KeysError::UnknownKey));
 }
 
 #[test]

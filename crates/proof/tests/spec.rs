@@ -6,7 +6,7 @@ mod log;
 use log::*;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey, open_note};
 use sayso_proof::entry::{Entry, EventKey};
-use sayso_proof::event;
+use sayso_proof::json;
 use sayso_proof::merkle::{self, Frontier};
 use sayso_proof::proof::TlogProof;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn own() -> (serde_json::Value, Vec<String>) {
             "version_key": key.map(|_| hex::encode([8; 32])),
             "event_key": key.map(|key| hex::encode(key.as_bytes())),
             "key_commitment": key.map(|key| hex::encode(key.commitment())),
-            "body": event::to_json(&body).unwrap(),
+            "body": json::to_json(&body).unwrap(),
         })
     });
     let entries: Vec<_> = entries.collect();
@@ -139,7 +139,7 @@ fn our_vectors_hold() {
             let event_key = EventKey::derive(&version_key, &entry.header.event_id);
             assert_eq!(event_key.as_bytes().to_vec(), bytes(&vector["event_key"]));
             assert_eq!(event_key.commitment().to_vec(), bytes(&vector["key_commitment"]));
-            assert_eq!(event::to_json(&entry.open(&event_key).unwrap()).unwrap(), vector["body"]);
+            assert_eq!(json::to_json(&entry.open(&event_key).unwrap()).unwrap(), vector["body"]);
         }
     }
     assert_eq!((tree.size(), tree.root()), (checkpoint.size, checkpoint.root));

@@ -125,7 +125,7 @@ impl Grants {
         };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
-        if header.handle == Handle::NOBODY || GrantId::new(grant.position, &event) != *grant {
+        if header.handle == Handle::SYSTEM || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());
         }
         let Some(stream) = self.core.stream_by_handle(header.handle).await? else {

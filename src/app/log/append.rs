@@ -287,7 +287,7 @@ impl Core {
     pub(crate) fn open_any(&self, stored: crate::store::StoredEntry) -> Result<Recorded, AppError> {
         let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
         let handle = entry::parse_header(bytes)?.handle;
-        if handle == Handle::NOBODY {
+        if handle == Handle::SYSTEM {
             return crate::app::log::read::open_system_entry(stored);
         }
         let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;

@@ -190,7 +190,7 @@ impl Core {
     ) -> Result<Option<Arc<SubjectStream>>, AppError> {
         let Some(bytes) = self.store().read_entry(position)?.bytes else { return Ok(None) };
         match entry::parse_header(&bytes)?.handle {
-            Handle::NOBODY => Ok(None),
+            Handle::SYSTEM => Ok(None),
             handle => self.stream_by_handle(handle).await,
         }
     }

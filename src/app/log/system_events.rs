@@ -134,7 +134,7 @@ impl Core {
             let request_stamp = each.request_stamp.unwrap_or_else(|| request_stamp.clone());
             let header = Header {
                 event_id: clock::event_id(self.clock.as_ref()),
-                handle: Handle::NOBODY,
+                handle: Handle::SYSTEM,
                 version,
                 previous,
                 sealed_at_ms,

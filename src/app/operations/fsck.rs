@@ -247,7 +247,7 @@ impl<'a> Check<'a> {
     }
 
     fn opens(&mut self, entry: &Entry) -> Result<(), String> {
-        let Some(keys) = self.keys.filter(|_| entry.header.handle != Handle::NOBODY) else { return Ok(()) };
+        let Some(keys) = self.keys.filter(|_| entry.header.handle != Handle::SYSTEM) else { return Ok(()) };
         match keys.opens(entry) {
             Ok(true) => {
                 self.examined.opened = self.examined.opened.saturating_add(1);

@@ -199,7 +199,7 @@ impl<'a> Refill<'a> {
         }
         let keys = self.keys.as_mut().ok_or(RestoreError::Entry(position))?;
         entry.verify(&keys.newest().key).map_err(wrong)?;
-        if entry.header.handle == Handle::NOBODY {
+        if entry.header.handle == Handle::SYSTEM {
             let body = entry.plain_body().map_err(wrong)?;
             match body.and_then(|body| body.event) {
                 Some(event_body::Event::ErasureCompleted(done)) => self.said.extend(done.discarded),

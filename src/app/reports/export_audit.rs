@@ -121,7 +121,7 @@ impl Reports {
     /// The key of an entry; none for one about nobody.
     fn key_of(&self, bytes: &[u8]) -> Result<Option<entry::EventKey>, AppError> {
         let header = entry::parse_header(bytes)?;
-        if header.handle == Handle::NOBODY {
+        if header.handle == Handle::SYSTEM {
             return Ok(None);
         }
         let keys = self.core.vault.by_handle(header.handle)?.ok_or(AppError::Overtaken)?;

@@ -213,7 +213,7 @@ impl Reports {
     pub(crate) fn for_each_system_event(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
         let mut next = 0;
         loop {
-            let places = self.core.store().read_subject(Handle::NOBODY, next, READ_COUNT)?;
+            let places = self.core.store().read_subject(Handle::SYSTEM, next, READ_COUNT)?;
             for (version, position) in &places {
                 each(&open_system_entry(self.core.store().read_entry(*position)?)?);
                 next = version.saturating_add(1);

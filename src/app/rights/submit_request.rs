@@ -264,7 +264,7 @@ impl Rights {
         let Some(stream) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
             return Ok(None);
         };
-        if stream.handle != crate::domain::ids::Handle::NOBODY {
+        if stream.handle != crate::domain::ids::Handle::SYSTEM {
             return Ok(None);
         }
         let event = open_system_entry(stored)?;

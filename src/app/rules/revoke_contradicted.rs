@@ -117,7 +117,7 @@ impl RuleChanges {
         for position in positions {
             let Some(bytes) = self.core.store().read_entry(position)?.bytes else { continue };
             let handle = entry::parse_header(&bytes)?.handle;
-            if handle == Handle::NOBODY || !swept.insert(handle) {
+            if handle == Handle::SYSTEM || !swept.insert(handle) {
                 continue;
             }
             match self.revoke_by_handle(handle).await {

@@ -228,7 +228,7 @@ impl Person {
             key_commitment: None,
         };
         let body = EventBody { about_ms: self.sealed_at_ms, ..EventBody::default() };
-        let payload = if self.handle == Handle::NOBODY {
+        let payload = if self.handle == Handle::SYSTEM {
             entry::plain(&header, &body).unwrap()
         } else {
             entry::seal(&header, &body, &EventKey::derive(&EVENT_KEY, &event_id)).unwrap()

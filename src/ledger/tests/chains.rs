@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering;
 async fn a_frame_continues_its_chain() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let (mut ada, mut nobody) = (Person::new(1), Person { handle: Handle::NOBODY, ..Person::new(0) });
+    let (mut ada, mut nobody) = (Person::new(1), Person { handle: Handle::SYSTEM, ..Person::new(0) });
     let first = ledger.submit(ada.frame(&ledger, 3)).await.unwrap();
     assert_eq!(first.entries.iter().map(|place| place.position).collect::<Vec<_>>(), [0, 1, 2]);
     nobody.write(&ledger).await.unwrap();
     let second = ada.write(&ledger).await.unwrap();
     assert_eq!((second.entries[0].position, second.checkpoint.size), (4, 5));
     assert_eq!(bench.store.read_subject(ada.handle, 0, 9).unwrap(), [(0, 0), (1, 1), (2, 2), (3, 4)]);
-    assert_eq!(bench.store.subject_head(Handle::NOBODY).unwrap(), Some((0, 3)));
+    assert_eq!(bench.store.subject_head(Handle::SYSTEM).unwrap(), Some((0, 3)));
 }
 
 #[tokio::test]

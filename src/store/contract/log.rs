@@ -79,7 +79,7 @@ pub fn subjects_are_found(open: OpenLog<'_>) {
     assert_eq!(log.read_subject(handle(1), 1, 1).unwrap(), [(1, 3)]);
     assert_eq!(log.read_subject(handle(1), 3, 10).unwrap(), []);
     assert_eq!(log.read_subject(handle(1), 0, 0).unwrap(), []);
-    assert_eq!(log.read_subject(Handle::NOBODY, 0, 10).unwrap(), [(0, 0), (1, 4)]);
+    assert_eq!(log.read_subject(Handle::SYSTEM, 0, 10).unwrap(), [(0, 0), (1, 4)]);
     assert_eq!(log.read_subject(handle(255), 0, usize::MAX).unwrap(), [(0, 6)]);
     assert_eq!(log.subject_head(handle(1)).unwrap(), Some((2, 5)));
     assert_eq!(log.subject_head(handle(9)).unwrap(), None);

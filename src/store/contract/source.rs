@@ -46,7 +46,7 @@ impl Source {
             key_commitment: None,
         };
         let body = EventBody { request_digest: vec![b'a'; filler], ..EventBody::default() };
-        let payload = if handle == Handle::NOBODY {
+        let payload = if handle == Handle::SYSTEM {
             entry::plain(&header, &body).unwrap()
         } else {
             entry::seal(&header, &body, &EventKey::derive(&[subject; 32], &event_id)).unwrap()

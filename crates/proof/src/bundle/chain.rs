@@ -1,4 +1,4 @@
-//! What can be checked of entries only together: recorded time, nobody's chain, erasure. Everybody else's chain: `people`.
+//! What can be checked of entries only together: recorded time, nobody's chain, erasure. Everybody else's chain: `subjects`.
 
 use super::check::{Checked, Content};
 use super::erased::{Erased, Gap};
@@ -65,7 +65,7 @@ impl Chains {
         if next.position == 0 {
             opens(plain, keys)?;
         }
-        if header.handle == Handle::NOBODY {
+        if header.handle == Handle::SYSTEM {
             let (tip, gap) = Tip::link(self.nobody.as_ref(), next.position, header, next.leaf)?;
             if let Some(gap) = gap {
                 return Err(gap.reason());

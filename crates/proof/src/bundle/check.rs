@@ -1,6 +1,6 @@
 //! What can be checked of an entry by itself, on all cores: form, place, signature, seal, body.
 
-use super::line::{EntryLine, RawLine, State};
+use super::entry_line::{EntryLine, RawLine, State};
 use crate::batch;
 use crate::entry::{self, Entry, EntryError, EventKey, Header};
 use crate::event::EventBody;
@@ -208,8 +208,8 @@ fn one(position: u64, bytes: &[u8], log: &Log) -> Result<(Checked, Option<Entry>
     let header = parsed.header.clone();
     let content = match body {
         None => Content::Withheld(header),
-        Some(body) if header.handle == entry::Handle::NOBODY && key.is_none() => Content::Plain(header, body),
-        Some(body) if key.is_some() && header.handle != entry::Handle::NOBODY => {
+        Some(body) if header.handle == entry::Handle::SYSTEM && key.is_none() => Content::Plain(header, body),
+        Some(body) if key.is_some() && header.handle != entry::Handle::SYSTEM => {
             Content::Sealed(header, body)
         }
         Some(_) => return Err("a key for an entry that is not sealed".to_owned()),

@@ -19,7 +19,7 @@ pub enum Member {
     Keys,
     /// `leaf-hashes.bin`: 32 bytes an entry.
     LeafHashes,
-    /// `entries/000000.jsonl` and so on, one [`super::EntryLine`] a line.
+    /// `entries/000000.jsonl` and so on, one `EntryLine` a line.
     Entries(u32),
     /// `bounds/<position>.json`: a version of bounds, by the position of its event.
     Bounds(u64),

@@ -4,26 +4,26 @@
 
 mod chain;
 mod check;
+mod entry_line;
 mod erased;
 mod files;
-mod leaves;
-mod line;
+mod leaf_hashes;
 mod manifest;
 mod member;
-mod people;
 mod report;
 mod source;
 mod spool;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod trailer;
 mod verify;
 mod writer;
 
-pub use line::{EntryLine, LineError};
+pub use entry_line::{EntryLine, LineError};
 pub use member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
-pub use report::{Report, VerifyFailure};
+pub use report::{Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use trailer::TRAILER_BYTES;
-pub use verify::{Options, Progress, verify};
+pub use verify::{Options, verify};
 pub use writer::{BundleError, BundleWriter};

@@ -6,6 +6,15 @@ use crate::witness::Cosigned;
 use serde::Serialize;
 use std::fmt::{self, Display};
 
+/// How far verification is: done, of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Entries read, and checked one by one.
+    Entries(u64, u64),
+    /// Groups of people whose chains and grants were gone through, after the last entry.
+    Subjects(u64, u64),
+}
+
 /// What was checked, and held.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {

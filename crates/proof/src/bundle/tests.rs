@@ -3,7 +3,7 @@
 
 use super::check::{Checked, Content};
 use super::erased::{Erased, Gap};
-use super::people::{Outcome, People};
+use super::subjects::{Outcome, People};
 use crate::entry::{Handle, Header};
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -53,7 +53,7 @@ fn log(story: &[(u8, u8, u8)]) -> Vec<Checked> {
         };
         let mut header = Header {
             event_id: id(position),
-            handle: if nobody { Handle::NOBODY } else { Handle([who % 5 + 1; 16]) },
+            handle: if nobody { Handle::SYSTEM } else { Handle([who % 5 + 1; 16]) },
             version: person.entries,
             previous: person.previous,
             sealed_at_ms: moment,
@@ -149,7 +149,7 @@ impl Plainly {
             Content::Sealed(header, body) | Content::Plain(header, body) => (header, Some(body)),
         };
         self.replay.take(next.position, header, body);
-        if header.handle == Handle::NOBODY {
+        if header.handle == Handle::SYSTEM {
             return true;
         }
         let tip = self.tips.insert(header.handle, (header.version, next.leaf));

@@ -3,12 +3,12 @@
 use super::chain::Chains;
 use super::check::{Checked, CheckedFile, Checking, Content};
 use super::files::Files;
-use super::leaves::LeafHashes;
+use super::leaf_hashes::LeafHashes;
 use super::member::{MEMBER_BYTES_MAX, Member};
-use super::people::People;
-use super::report::{Report, VerifyFailure};
+use super::report::{Progress, Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use super::spool;
+use super::subjects::People;
 use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
@@ -30,15 +30,6 @@ pub struct Options {
     pub witnesses: Vec<WitnessKey>,
     /// How many of them must have cosigned the checkpoint.
     pub witnesses_min: usize,
-}
-
-/// How far verification is: done, of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Entries read, and checked one by one.
-    Entries(u64, u64),
-    /// Groups of people whose chains and grants were gone through, after the last entry.
-    People(u64, u64),
 }
 
 /// Verifies a bundle with a key of the log, the newest or an older one: needs no daemon, no network, no store.

@@ -1,6 +1,6 @@
 //! Writes a bundle as a stream: no spool file, memory bound by one file of entries.
 
-use super::line::{EntryLine, LineError};
+use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
 use super::trailer::{self, DigestWriter};

@@ -144,7 +144,7 @@ impl Log {
     }
 
     pub fn about_nobody(&mut self, event: Event) -> [u8; 16] {
-        let header = self.header(Handle::NOBODY);
+        let header = self.header(Handle::SYSTEM);
         let payload = entry::plain(&header, &body(event)).unwrap();
         self.push(&header, payload, None)
     }

@@ -35,7 +35,7 @@ pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
     let actor = event.actor.clone();
     let draft = Draft { about_ms: event.about_ms, actor, event: event.event.clone() };
     let malformed = |_| AppError::Internal(Cause::Inconsistent("an event does not fit its descriptor"));
-    let body = sayso_proof::event::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
+    let body = sayso_proof::json::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
     let Value::Object(mut fields) = body else { return Err(malformed(String::new())) };
     // Who and when stand beside it; staff are not named there, and not here.
     for known in ["actor", "aboutMs", "requestDigest", "writerSignature"] {

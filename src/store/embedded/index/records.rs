@@ -67,7 +67,7 @@ impl Chunk {
         let handle = key.get(1..17).and_then(|field| field.try_into().ok()).map(Handle);
         let words = value.unwrap_or_default().as_chunks::<8>().0;
         Self {
-            handle: handle.unwrap_or(Handle::NOBODY),
+            handle: handle.unwrap_or(Handle::SYSTEM),
             first: number(key, 17).saturating_mul(CHUNK),
             positions: words.iter().map(|word| u64::from_be_bytes(*word)).collect(),
         }

@@ -1,6 +1,6 @@
 //! The person's own bounds: a closed vocabulary of choices, which can be held against a grant without a policy engine.
 
-use super::Fault;
+use super::fault::Fault;
 use super::vocabulary::Vocabulary;
 use crate::event::{GrantIssued, PersonalBoundsSet};
 

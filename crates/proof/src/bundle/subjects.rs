@@ -7,8 +7,8 @@
 use super::chain::Tip;
 use super::check::{Checked, Content};
 use super::erased::{Erased, Gap};
+use super::report::Progress;
 use super::spool::Spool;
-use super::verify::Progress;
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
 use crate::merkle::Hash;
@@ -138,7 +138,7 @@ impl People {
                 return Ok(());
             }
         };
-        if header.handle == Handle::NOBODY {
+        if header.handle == Handle::SYSTEM {
             return Ok(());
         }
         self.begun = true;
@@ -177,7 +177,7 @@ impl People {
                 outcome.gaps.drain(..).try_for_each(|gap| erased.cross(&gap))?;
                 all.absorb(outcome);
                 finished += 1;
-                progress(Progress::People(finished, groups as u64));
+                progress(Progress::Subjects(finished, groups as u64));
             }
             Ok::<_, io::Error>(())
         })?;

@@ -1,8 +1,8 @@
 //! What a person's events add up to, as far as grants depend on it.
 
-use super::Fault;
 use super::consent::{Answer, Case, Decision, answer};
-use super::personal::{self, Of};
+use super::fault::Fault;
+use super::personal_bounds::{self, Of};
 use super::vocabulary::Vocabulary;
 use crate::event::event_body::Event;
 use crate::event::{
@@ -237,7 +237,7 @@ impl Person {
             inferred: fact.inferred,
             observed_at_ms: fact.observed_at_ms,
         };
-        personal::allow(&self.choices, grant, &of, vocabulary, now)
+        personal_bounds::allow(&self.choices, grant, &of, vocabulary, now)
     }
 
     fn fact(&self, id: &[u8]) -> Option<&Fact> {
