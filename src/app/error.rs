@@ -1,6 +1,6 @@
 //! What a use case can fail with, summed over the rooms. `api::status` alone turns it into gRPC codes.
 
-use crate::bounds::engine::BoundsError;
+use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
 use crate::domain::codec::CodecError;
 use crate::domain::recorder_usage::NoRoom;

@@ -1,7 +1,7 @@
 //! Everything that a policy can depend on, and the request that Cedar is asked with.
 
-use crate::bounds::engine::{BoundsError, schema_error};
 use crate::bounds::entities::{class, place, uid};
+use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::Description;
 use crate::domain::event::Role;
 use cedar_policy::{Context, Request, RestrictedExpression, Schema};

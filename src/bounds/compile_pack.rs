@@ -1,7 +1,7 @@
 //! One pack: from text to policies under their own names, or what is wrong with it and where.
 
-use crate::bounds::engine::BoundsError;
 use crate::bounds::equivalent_categories::Distinctions;
+use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::parse::{Pieces, READING_MAX, Source, on_deep_stack};
 use crate::bounds::policy_text::scan;
 use crate::bounds::thresholds::Thresholds;

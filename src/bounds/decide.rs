@@ -1,7 +1,9 @@
 //! One function for every use: what this purpose may use of what is held, and who decided about the rest.
 
-use super::engine::{Bounds, Denial, Personal};
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
+use crate::bounds::decision::{Allowed, Decision, Ground, Withheld};
+use crate::bounds::engine::{Bounds, Personal};
+use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::event::{Role, SignalKind};
@@ -29,34 +31,6 @@ pub struct Case<'a> {
     pub now_ms: u64,
 }
 
-/// An attribute that may be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// Its key.
-    pub key: String,
-    /// The event that recorded it.
-    pub event_id: EventId,
-    /// Its category.
-    pub category: String,
-    /// The consent event that allows it.
-    pub consent: EventId,
-    /// When consent or attribute end, whichever is first; milliseconds since the Unix epoch.
-    pub ends_ms: Option<u64>,
-}
-
-/// The answer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Decision {
-    /// By key.
-    pub allowed: Vec<Allowed>,
-    /// Sorted by category, provenance, reason.
-    pub withheld: Vec<WithheldClass>,
-    /// The earliest end of anything allowed.
-    pub ends_ms: Option<u64>,
-    /// Positions of the bounds that it stands on.
-    pub bounds: Vec<u64>,
-}
-
 /// What became of one attribute.
 #[derive(Clone)]
 enum Verdict {
@@ -74,25 +48,6 @@ struct Class<'a> {
     contested: bool,
     confirmed: bool,
     source_withheld: bool,
-}
-
-/// One ground that a use could stand on, and what more than a yes it is.
-#[derive(Clone, Copy)]
-struct Ground {
-    cover: Cover,
-    explicit: bool,
-    guardian: bool,
-    /// It names the conversation.
-    asked: bool,
-}
-
-/// Attributes that are withheld alike.
-pub(super) struct Withheld<'a> {
-    /// One of them.
-    pub held: &'a CurrentAttribute,
-    pub denial: Arc<Denial>,
-    pub cover: Cover,
-    pub count: u32,
 }
 
 struct Deciding<'a> {

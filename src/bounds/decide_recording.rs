@@ -1,7 +1,8 @@
 //! The decision at the door: may this be recorded at all?
 
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
-use crate::bounds::engine::{Bounds, Denial};
+use crate::bounds::engine::Bounds;
+use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Actor, Role, SignalKind};
 use crate::domain::ids::EventId;

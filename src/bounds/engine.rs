@@ -2,13 +2,13 @@
 
 use super::entities::entities;
 use crate::bounds::cedar_request::CedarRequest;
-use crate::bounds::compile_pack;
 use crate::bounds::compile_pack::{order, reason};
 use crate::bounds::equivalent_categories::{Distinctions, EquivalentCategories};
+use crate::bounds::error::{BoundsError, Denial, error};
 use crate::bounds::policy_text::parse;
 use crate::bounds::policy_text::parse::Source;
-use crate::bounds::shipped_packs;
 use crate::bounds::thresholds::Thresholds;
+use crate::bounds::{compile_pack, shipped_packs};
 use crate::domain::byte_cache::ByteCache;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
@@ -25,56 +25,8 @@ const PERSONAL_BYTES_MAX: usize = 24 << 20;
 const PERSONAL_REMEMBERED_BYTES_MAX: usize = 32 << 10;
 const TIERS: [Tier; 3] = [Tier::Public, Tier::Provider, Tier::Individual];
 
-/// Why bounds can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BoundsError {
-    /// The shipped schema, or entities made from the vocabulary, are not valid.
-    #[error("schema: {0}")]
-    Schema(String),
-    /// A pack does not parse or does not validate; says where.
-    #[error("pack `{pack}`: {problem}")]
-    Pack {
-        /// Which pack.
-        pack: String,
-        /// Line, column and what is wrong, each on a line of its own.
-        problem: String,
-    },
-    /// Public bounds only forbid.
-    #[error("pack `{0}`: public bounds may only forbid")]
-    PermitInPublic(String),
-    /// Of none of the three tiers, so that nothing would ever read it.
-    #[error("pack `{0}`: its tier must be public, provider or individual")]
-    Tier(String),
-    /// Policies of other callers are being read; it may be tried again.
-    #[error("other policies are being read")]
-    Busy,
-    /// The engine failed over them.
-    #[error("the policies can't be read")]
-    Unreadable,
-}
-
 /// The position of a pack that is in no log: a caller offers it, and it is read within limits.
 pub const UNRECORDED: u64 = u64::MAX;
-
-/// What stands against a use or a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// Who decided.
-    pub tier: Tier,
-    /// `pack/id`.
-    pub policy: String,
-    /// The article that the policy comes from; empty where it names none.
-    pub article: String,
-    /// None: the person's own decisions say it.
-    pub reason: Option<Reason>,
-}
-
-impl Denial {
-    /// What it takes of memory, about.
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>().saturating_add(self.policy.len()).saturating_add(self.article.len())
-    }
-}
 
 /// Bounds in force, compiled.
 pub struct Bounds {
@@ -85,7 +37,7 @@ pub struct Bounds {
     positions: Vec<u64>,
     steps: Thresholds,
     alike: EquivalentCategories,
-    remembered: Mutex<Remembered>,
+    remembered: Mutex<DecisionCache>,
     /// Bounds of persons' own, by their text.
     personal: Mutex<ByteCache<String, Arc<Personal>>>,
 }
@@ -118,13 +70,13 @@ pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     Ok(())
 }
 
-type Remembered = ByteCache<CedarRequest, Option<Arc<Denial>>>;
+type DecisionCache = ByteCache<CedarRequest, Option<Arc<Denial>>>;
 
 /// A person's own bounds, compiled; shared by all who chose the same.
 pub(super) struct Personal {
     /// None: they do not compile, and on doubt the answer is no.
     policies: Option<PolicySet>,
-    remembered: Mutex<Remembered>,
+    remembered: Mutex<DecisionCache>,
 }
 
 impl Bounds {
@@ -288,7 +240,7 @@ impl Bounds {
 
 /// What was evaluated under the same circumstances before, or is now.
 fn remember(
-    remembered: &Mutex<Remembered>,
+    remembered: &Mutex<DecisionCache>,
     case: &CedarRequest,
     evaluate: impl FnOnce() -> Option<Denial>,
 ) -> Option<Arc<Denial>> {
@@ -301,14 +253,6 @@ fn remember(
     let own = denial.as_ref().map_or(0, |denial| denial.memory_bytes());
     lock().put(case.clone(), denial.clone(), case.memory_bytes().saturating_add(own));
     denial
-}
-
-fn error(tier: Tier, policy: &str) -> Denial {
-    Denial { tier, policy: policy.to_owned(), article: String::new(), reason: Some(Reason::PolicyError) }
-}
-
-pub(super) fn schema_error(error: impl std::fmt::Display) -> BoundsError {
-    BoundsError::Schema(error.to_string())
 }
 
 /// What policies are written in, the same for every log; read once.

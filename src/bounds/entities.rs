@@ -1,6 +1,6 @@
 //! What policies speak about, as Cedar entities: the vocabulary, classes of attributes, and places.
 
-use super::engine::{BoundsError, schema_error};
+use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::UNKNOWN;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};

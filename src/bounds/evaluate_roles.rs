@@ -1,7 +1,7 @@
 //! Evaluates the role policies (`src/bounds/roles.cedar`) to the table of `crate::roles`, once, at start.
 
-use super::engine::BoundsError;
 use super::entities::uid;
+use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::parse;
 use crate::roles::{Permitted, RoleTable};
 use cedar_policy::{

@@ -1,7 +1,7 @@
 //! What of the facts that may be used fits one answer.
 
-use crate::bounds::decide::{Allowed, Withheld};
-use crate::bounds::engine::Denial;
+use crate::bounds::decision::{Allowed, Withheld};
+use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
 use crate::domain::ids::EventId;
 use crate::domain::profile::CurrentAttribute;

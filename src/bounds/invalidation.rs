@@ -5,7 +5,7 @@ use crate::bounds::rulebook::Rules;
 use crate::domain::event::{ArtifactInvalidated, Event, Reason};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A grant that does not stand any more.
 pub(crate) struct Invalidated {
@@ -64,7 +64,7 @@ pub(crate) fn invalidated(
     now_ms: u64,
     known: &dyn Fn(&EventId) -> bool,
 ) -> Vec<Invalidated> {
-    let mut judge = Judge { state, rules, now_ms, found: HashMap::new(), named: conversations(state) };
+    let mut judge = Judge { state, rules, now_ms, found: BTreeMap::new(), named: conversations(state) };
     let open = state.grants.iter().filter(|(event, grant)| {
         grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !known(event)
     });
@@ -86,13 +86,13 @@ struct Judge<'a> {
     state: &'a SubjectState,
     rules: &'a Rules,
     now_ms: u64,
-    found: HashMap<Alike<'a>, Option<Contradiction>>,
+    found: BTreeMap<SameCase<'a>, Option<Contradiction>>,
     /// Conversations that a signal, a consent or the person's own bounds name.
-    named: HashSet<&'a str>,
+    named: BTreeSet<&'a str>,
 }
 
 /// What a decision about a grant depends on: recipient, purpose, what is allowed, and the conversation where anything names it.
-type Alike<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
+type SameCase<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
 
 impl<'a> Judge<'a> {
     fn contradiction(&mut self, grant: &'a GrantState) -> Option<Contradiction> {
@@ -102,13 +102,13 @@ impl<'a> Judge<'a> {
         let issued = &grant.issued;
         let named = Some(issued.interaction.as_str()).filter(|name| self.named.contains(name));
         let allowed = std::sync::Arc::as_ptr(&issued.allowed).cast();
-        let alike = (issued.recipient.as_str(), issued.purpose.as_str(), allowed, named);
+        let case = (issued.recipient.as_str(), issued.purpose.as_str(), allowed, named);
         let (state, rules, now_ms) = (self.state, self.rules, self.now_ms);
-        *self.found.entry(alike).or_insert_with(|| contradiction(state, grant, rules, now_ms))
+        *self.found.entry(case).or_insert_with(|| contradiction(state, grant, rules, now_ms))
     }
 }
 
-fn conversations(state: &SubjectState) -> HashSet<&str> {
+fn conversations(state: &SubjectState) -> BTreeSet<&str> {
     let signals = state.signals.iter().map(|signal| signal.interaction.as_str());
     let consents = state.consents.records().iter().flat_map(|record| record.terms.interactions.iter());
     let own = state.personal.iter().flat_map(|own| own.choices.paused_interactions.iter());
@@ -147,7 +147,7 @@ pub(crate) fn contradiction(
     let decision = decide(&keys);
     decision.withheld.first()?;
     // The first that the grant cites is the one whose reason is told.
-    let allowed: HashSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
+    let allowed: BTreeSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
     let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
     let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
@@ -165,9 +165,9 @@ pub(crate) fn invalidated_artifacts(
     now_ms: u64,
     known: &dyn Fn(&EventId) -> bool,
 ) -> Vec<ArtifactInvalidated> {
-    let by_event: HashMap<EventId, &str> =
+    let by_event: BTreeMap<EventId, &str> =
         state.attributes.values().map(|held| (held.event_id, held.attribute.key.as_str())).collect();
-    let mut decided: HashMap<(&str, &str, &str), Option<Reason>> = HashMap::new();
+    let mut decided: BTreeMap<(&str, &str, &str), Option<Reason>> = BTreeMap::new();
     let standing = state.rights.artifacts.iter().filter(|(event, artifact)| {
         artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !known(event)
     });

@@ -6,9 +6,11 @@ pub(crate) mod cedar_request;
 pub(crate) mod compile_pack;
 pub(crate) mod decide;
 mod decide_recording;
+pub(crate) mod decision;
 pub(crate) mod engine;
 mod entities;
 mod equivalent_categories;
+pub(crate) mod error;
 mod evaluate_roles;
 pub(crate) mod fit_answer;
 pub mod invalidation;
@@ -23,8 +25,10 @@ mod thresholds;
 pub(crate) mod valid_until;
 pub mod withhold;
 
-pub use decide::{Allowed, Case, Decision};
-pub use engine::{Bounds, BoundsError, Denial, UNRECORDED, check_offered, decode_policies};
+pub use decide::Case;
+pub use decision::{Allowed, Decision};
+pub use engine::{Bounds, UNRECORDED, check_offered, decode_policies};
+pub use error::{BoundsError, Denial};
 pub use evaluate_roles::compile_roles;
 pub use pack_tests::run::{Outcome, PackTestRun, TableError, run_pack_tests, tier};
 pub use pack_tests::table::{

@@ -1,6 +1,7 @@
 //! What decisions stand on: vocabulary, bounds and notices, now and at every earlier moment.
 
-use crate::bounds::engine::{Bounds, BoundsError};
+use crate::bounds::engine::Bounds;
+use crate::bounds::error::BoundsError;
 use crate::domain::event::{Actor, Event, Recorded, Role};
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;

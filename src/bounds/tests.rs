@@ -12,9 +12,11 @@ mod same;
 mod tables;
 mod valid_until;
 
-use super::engine::{Bounds, BoundsError};
+use super::engine::Bounds;
+use super::error::BoundsError;
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
-use crate::bounds::decide::{Case, Decision};
+use crate::bounds::decide::Case;
+use crate::bounds::decision::Decision;
 use crate::bounds::pack;
 use crate::bounds::shipped_packs::defaults;
 use crate::domain::description::Description;

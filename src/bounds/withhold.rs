@@ -1,6 +1,6 @@
 //! Decisions while all use is denied: what would be allowed is withheld, with the reason.
 
-use crate::bounds::decide::Decision;
+use crate::bounds::decision::Decision;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::BTreeMap;

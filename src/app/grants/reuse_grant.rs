@@ -12,7 +12,7 @@ use crate::app::grants::request_grant::{Grant, GrantRequest};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::reusable_grants::{Confirmed, ReusableGrant, Times};
 use crate::app::log::stream::SubjectStream;
-use crate::bounds::decide::Decision;
+use crate::bounds::decision::Decision;
 use crate::clock::ClockReading;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::{GrantState, Issued, SubjectState};

@@ -1,7 +1,7 @@
 //! Reasons to deny all use for now: a clock that is not trusted, a restore that is not confirmed.
 
 use crate::app::log::core::Core;
-use crate::bounds::decide::Decision;
+use crate::bounds::decision::Decision;
 use crate::bounds::invalidation::contradiction;
 use crate::bounds::withhold::withhold;
 use crate::clock::{Accepted, ClockReading, ClockState};

@@ -3,7 +3,7 @@
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
 use crate::app::profile::Profiles;
-use crate::bounds::engine::Denial;
+use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Event, Reason, RecordingRefused};
 use std::collections::BTreeMap;

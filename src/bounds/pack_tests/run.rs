@@ -2,9 +2,10 @@
 
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::decide::Case;
-use crate::bounds::engine::{Bounds, BoundsError, UNRECORDED};
-use crate::bounds::pack_tests::scenario::{Story, band};
-use crate::bounds::pack_tests::table::{How, Recorder, Table, TableCase};
+use crate::bounds::engine::{Bounds, UNRECORDED};
+use crate::bounds::error::BoundsError;
+use crate::bounds::pack_tests::scenario::{Story, band, provenance};
+use crate::bounds::pack_tests::table::{Recorder, Table, TableCase};
 use crate::bounds::shipped_packs::{pack, shipped};
 use crate::domain::description::Description;
 use crate::domain::event::Role;
@@ -275,14 +276,6 @@ fn after_steps(
         ([_], []) => Ok(("allow".to_owned(), None)),
         ([], [class]) => Ok((class.policy.clone(), Some(class.reason()))),
         _ => Err(problem(case, "its key is not held")),
-    }
-}
-
-pub(crate) fn provenance(how: How) -> Provenance {
-    match how {
-        How::Declared => Provenance::Declared,
-        How::Observed => Provenance::Observed,
-        How::Inferred => Provenance::Inferred,
     }
 }
 

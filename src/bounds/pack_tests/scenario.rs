@@ -1,13 +1,12 @@
 //! What happened to a person, step by step, as a test table tells it.
 
-use crate::bounds::pack_tests::run::provenance;
-use crate::bounds::pack_tests::table::{FactStep, PersonStep, SignalStep, Step, TermsStep};
+use crate::bounds::pack_tests::table::{FactStep, How, PersonStep, SignalStep, Step, TermsStep};
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Terms;
-use crate::domain::event::{Actor, Decision, Event, GrantUsed, Recorded, Role, SignalKind, SubjectDescribed};
+use crate::domain::event::{Actor, Decision, Event, GrantUsed, Recorded, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::{AgeBand, Provenance};
+use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
 const DAY_MS: u64 = 86_400_000;
 /// Day 0: 2026-01-01, UTC.
@@ -182,4 +181,12 @@ fn described(person: &PersonStep) -> Result<SubjectDescribed, String> {
     };
     crate::domain::description::check(&said).map_err(|violations| violations.to_string())?;
     Ok(said)
+}
+
+pub(crate) fn provenance(how: How) -> Provenance {
+    match how {
+        How::Declared => Provenance::Declared,
+        How::Observed => Provenance::Observed,
+        How::Inferred => Provenance::Inferred,
+    }
 }

@@ -5,7 +5,7 @@
 //! takes 1 MiB. Texts of recorded packs are not scanned, as older versions published without limits; those versions read
 //! them on 2 MiB.
 
-use crate::bounds::engine::BoundsError;
+use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
 use cedar_policy::{ParseErrors, Policy, PolicyId, PolicySet, Schema};
 use std::ops::Range;
