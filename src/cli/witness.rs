@@ -7,7 +7,7 @@ use super::verify::read_key;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::telemetry;
-use crate::tls::{ConnectionBounds, Incoming, TlsFiles};
+use crate::tls::{ConnectionLimits, Incoming, TlsFiles};
 use crate::web;
 use crate::witness::Witness as Book;
 use clap::Args;
@@ -81,7 +81,7 @@ impl Witness {
 }
 
 /// As those of the daemon's door; each of its own.
-fn connection_bounds() -> ConnectionBounds {
+fn connection_bounds() -> ConnectionLimits {
     let bounds = crate::daemon::limits::open_connections(&Config::default());
-    ConnectionBounds { connections_max: CONNECTIONS_MAX, ..bounds }
+    ConnectionLimits { connections_max: CONNECTIONS_MAX, ..bounds }
 }

@@ -1,9 +1,11 @@
-//! The ledger's time while the machine's clock jumps, stands still, and comes back after a restart.
+//! The ledger's time while the machine's clock jumps or stands still, and after a restart.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::{Accepted, ClockLimits, ClockState, CredentialClock, LedgerClock};
-use crate::clock::Clock;
+use super::credential_clock::CredentialClock;
+use super::ledger_clock::LedgerClock;
+use super::source::Clock;
+use super::state::{Accepted, ClockLimits, ClockState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ const START: u64 = 1_760_000_000_000;
 const HOUR: u64 = 3_600_000;
 const YEAR: u64 = 365 * 24 * HOUR;
 
-/// A machine: a clock that can be set, and one that can't.
+/// A machine with a clock that can be set, and one that cannot.
 struct Machine {
     wall_ms: AtomicU64,
     steady_ms: AtomicU64,
@@ -42,7 +44,7 @@ impl Machine {
         Arc::new(clock)
     }
 
-    fn kept(self: &Arc<Self>, file: &Path) -> LedgerClock {
+    fn clock_with_file(self: &Arc<Self>, file: &Path) -> LedgerClock {
         let clock = LedgerClock::open(Arc::clone(self) as _, ClockLimits::default(), file).unwrap();
         clock.begin(0, None);
         clock
@@ -64,7 +66,7 @@ impl Clock for Machine {
 }
 
 #[test]
-fn a_clock_that_is_believed_is_the_time() {
+fn the_ledgers_time_is_a_trusted_clock() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     for step in [0, 1, 999, 1_001, 60_000, 30 * 24 * HOUR] {
@@ -75,22 +77,22 @@ fn a_clock_that_is_believed_is_the_time() {
 }
 
 #[test]
-fn a_clock_that_goes_back_moves_no_time_back_and_is_not_believed() {
+fn a_clock_that_goes_back_is_not_trusted_and_the_time_does_not_go_back() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.pass(HOUR);
     let before = clock.now_ms();
     machine.set(START);
-    assert_eq!(clock.look().ledger_ms, before);
+    assert_eq!(clock.read().ledger_ms, before);
     assert_eq!(clock.state(), ClockState::Behind(HOUR));
     machine.pass(5_000);
-    assert_eq!(clock.now_ms(), before + 5_000, "time goes on meanwhile");
+    assert_eq!(clock.now_ms(), before + 5_000, "time goes on while the clock is not trusted");
     machine.set(START + HOUR + 5_000);
     assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, before + 5_000));
 }
 
 #[test]
-fn a_clock_that_runs_ahead_is_not_believed_and_leaves_nothing() {
+fn a_clock_that_jumps_ahead_is_not_trusted_and_has_no_lasting_effect() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     let before = clock.now_ms();
@@ -104,10 +106,10 @@ fn a_clock_that_runs_ahead_is_not_believed_and_leaves_nothing() {
 }
 
 #[test]
-fn a_clock_that_creeps_ahead_is_found() {
+fn a_clock_that_creeps_ahead_is_detected() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
-    // By less than any single look would mind, again and again.
+    // By less each time than a single comparison would reject.
     for _ in 0..2_000 {
         machine.set(machine.wall() + 900);
         machine.pass(1);
@@ -118,7 +120,7 @@ fn a_clock_that_creeps_ahead_is_found() {
 }
 
 #[test]
-fn a_clock_that_stands_still_is_found_and_time_goes_on() {
+fn a_clock_that_stands_still_is_detected_and_time_goes_on() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.pass(60_000);
@@ -129,12 +131,12 @@ fn a_clock_that_stands_still_is_found_and_time_goes_on() {
 }
 
 #[test]
-fn small_steps_and_a_paused_machine_are_believed_and_add_up_to_nothing() {
+fn small_jumps_and_a_paused_machine_are_trusted_and_do_not_add_up() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.set(START + 300_000);
     assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, START + 300_000));
-    // In a while it is as if it had always been so.
+    // After a while the offset has followed the clock.
     for _ in 0..60_000 {
         machine.pass(1_000);
         assert_eq!(clock.now_ms(), machine.wall());
@@ -144,7 +146,7 @@ fn small_steps_and_a_paused_machine_are_believed_and_add_up_to_nothing() {
 }
 
 #[test]
-fn a_start_goes_on_from_the_log_and_denies_on_a_clock_before_it() {
+fn a_start_goes_on_from_the_log_and_distrusts_a_clock_before_it() {
     let machine = Machine::new();
     let clock = machine.clock(START + 10 * YEAR, None);
     assert_eq!(clock.state(), ClockState::Behind(10 * YEAR));
@@ -154,85 +156,85 @@ fn a_start_goes_on_from_the_log_and_denies_on_a_clock_before_it() {
 }
 
 #[test]
-fn a_start_doubts_a_clock_far_ahead_of_the_log_and_none_after_a_long_stop() {
+fn a_start_distrusts_a_clock_far_ahead_of_the_log_but_allows_a_long_stop() {
     let machine = Machine::new();
     let stopped = machine.clock(START - YEAR, None);
     assert_eq!((stopped.state(), stopped.now_ms()), (ClockState::Steady, START));
     let wild = machine.clock(START - 10 * YEAR, None);
     assert!(matches!(wild.state(), ClockState::Ahead(_)));
     assert_eq!(wild.now_ms(), START - 10 * YEAR);
-    // Set right: nothing is left of it.
+    // Once the clock is set right, the jump has no effect.
     machine.set(START - 10 * YEAR + HOUR);
     assert_eq!((wild.state(), wild.now_ms()), (ClockState::Steady, START - 10 * YEAR + HOUR));
 }
 
 #[test]
-fn what_was_given_out_is_kept_over_restarts() {
+fn the_time_given_out_is_saved_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clock");
     let machine = Machine::new();
-    let clock = machine.kept(&file);
+    let clock = machine.clock_with_file(&file);
     machine.pass(HOUR);
-    clock.keep();
+    clock.save_ahead();
     let before = clock.now_ms();
-    // Killed, and the clock was set back meanwhile.
+    // The daemon was killed, and the clock was set back while it was down.
     drop(clock);
     machine.set(START);
-    let clock = machine.kept(&file);
+    let clock = machine.clock_with_file(&file);
     assert!(clock.now_ms() >= before && clock.now_ms() <= before + 5_000);
     assert!(matches!(clock.state(), ClockState::Behind(_)));
     clock.close();
     let before = clock.now_ms();
     drop(clock);
-    assert_eq!(machine.kept(&file).now_ms(), before, "a stop keeps exactly what was given out");
+    assert_eq!(machine.clock_with_file(&file).now_ms(), before, "a stop saves exactly the time given out");
 }
 
 #[test]
-fn a_kill_alone_makes_no_doubt() {
+fn a_kill_alone_raises_no_doubt() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clock");
     let machine = Machine::new();
     for _ in 0..20 {
-        let clock = machine.kept(&file);
+        let clock = machine.clock_with_file(&file);
         let first = clock.now_ms();
         machine.pass(1);
-        clock.keep();
+        clock.save_ahead();
         assert_eq!(clock.state(), ClockState::Steady);
         assert!((first..=machine.wall() + 5_000).contains(&clock.now_ms()));
     }
 }
 
 #[test]
-fn a_damaged_file_keeps_nothing_from_starting() {
+fn a_damaged_file_does_not_prevent_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clock");
     let machine = Machine::new();
-    machine.kept(&file).keep();
+    machine.clock_with_file(&file).save_ahead();
     let whole = std::fs::read(&file).unwrap();
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         std::fs::write(&file, bytes).unwrap();
-        let clock = machine.kept(&file);
+        let clock = machine.clock_with_file(&file);
         assert_eq!(clock.state(), ClockState::Steady, "byte {at}");
         assert!(clock.now_ms() <= START + 10_000, "byte {at}");
     }
 }
 
 #[test]
-fn what_cannot_be_kept_denies_use_until_it_can() {
+fn a_time_that_cannot_be_saved_denies_use() {
     let dir = tempfile::tempdir().unwrap();
     let machine = Machine::new();
-    let clock = machine.kept(&dir.path().join("clock"));
-    clock.lose_file();
+    let clock = machine.clock_with_file(&dir.path().join("clock"));
+    clock.fail_writes();
     machine.pass(60_000);
-    assert_eq!(clock.state(), ClockState::Unkept);
-    assert_eq!(clock.now_ms(), machine.wall(), "and nothing stands still");
+    assert_eq!(clock.state(), ClockState::Unsaved);
+    assert_eq!(clock.now_ms(), machine.wall(), "time goes on");
     assert_eq!(clock.acceptable(), None, "there is nothing to accept");
 }
 
 #[test]
-fn an_accepted_clock_is_believed_and_the_difference_shrinks() {
+fn an_accepted_clock_is_trusted_and_the_difference_shrinks() {
     let machine = Machine::new();
     let clock = machine.clock(START + 10 * YEAR, None);
     let accepted = clock.acceptable().unwrap();
@@ -248,10 +250,10 @@ fn an_accepted_clock_is_believed_and_the_difference_shrinks() {
         last = now;
         assert_eq!(clock.state(), ClockState::Steady);
     }
-    // After a restart as before it.
+    // A restart changes nothing.
     let again = machine.clock(last, Some(accepted));
     assert_eq!((again.state(), again.now_ms()), (ClockState::Steady, last));
-    // What was an hour is gone in a week.
+    // A difference of an hour is gone after a week.
     let machine = Machine::new();
     let clock = machine.clock(START + HOUR, None);
     clock.accept(clock.acceptable().unwrap());
@@ -263,7 +265,7 @@ fn an_accepted_clock_is_believed_and_the_difference_shrinks() {
 }
 
 #[test]
-fn a_clock_that_is_right_after_all_is_accepted_as_it_is() {
+fn a_clock_that_jumped_ahead_rightly_is_accepted_as_it_is() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.set(START + 24 * HOUR);
@@ -275,7 +277,7 @@ fn a_clock_that_is_right_after_all_is_accepted_as_it_is() {
 }
 
 #[test]
-fn credentials_are_judged_by_a_clock_that_locks_nobody_out() {
+fn a_wrong_clock_locks_no_valid_credential_out() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     let credentials = CredentialClock::of(&clock);
@@ -283,23 +285,23 @@ fn credentials_are_judged_by_a_clock_that_locks_nobody_out() {
         (credentials.now_ms(), credentials.strict_ms(), credentials.latest_ms()),
         (START, START, START)
     );
-    // Ahead: what was good is good.
+    // Ahead: a credential that was valid stays valid.
     machine.set(START + 10 * YEAR);
-    let _seen = clock.state();
+    let _compared = clock.state();
     assert_eq!((credentials.now_ms(), credentials.strict_ms()), (START, START));
     assert_eq!(credentials.latest_ms(), START + 10 * YEAR);
-    // Back: what has ended is known to have ended, and what is new may be good.
+    // Behind: an expired credential is known to have expired, and a new one may be valid.
     machine.set(START - HOUR);
-    let _seen = clock.state();
+    let _compared = clock.state();
     assert_eq!((credentials.now_ms(), credentials.strict_ms()), (START - HOUR, START));
-    // Accepted: judged by the clock, however far ahead the ledger's time is.
+    // Accepted: credentials are judged by the clock, however far ahead the ledger's time is.
     clock.accept(clock.acceptable().unwrap());
     assert_eq!((clock.now_ms(), credentials.strict_ms()), (START, START - HOUR));
     assert_eq!(credentials.now_ms(), START - HOUR);
 }
 
 #[test]
-fn time_never_goes_back_whatever_is_done() {
+fn time_never_goes_back() {
     use proptest::prelude::*;
     let step = prop_oneof![
         (0_u64..3_000).prop_map(|ms| (0, ms)),
@@ -312,7 +314,7 @@ fn time_never_goes_back_whatever_is_done() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("clock");
         let machine = Machine::new();
-        let (mut clock, mut accepted) = (machine.kept(&file), None);
+        let (mut clock, mut accepted) = (machine.clock_with_file(&file), None);
         let mut last = clock.now_ms();
         for (kind, ms) in steps {
             match kind {
@@ -332,7 +334,7 @@ fn time_never_goes_back_whatever_is_done() {
                     clock.begin(0, accepted);
                 }
             }
-            for now in [clock.now_ms(), clock.look().ledger_ms, clock.now_ms()] {
+            for now in [clock.now_ms(), clock.read().ledger_ms, clock.now_ms()] {
                 prop_assert!(now >= last, "{now} after {last}");
                 last = now;
             }

@@ -2,7 +2,7 @@
 
 use crate::api::{ApiOptions, QuotaLimits, QuotaOptions};
 use crate::config::{CallsConfig, Config};
-use crate::tls::ConnectionBounds;
+use crate::tls::ConnectionLimits;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use std::time::Duration;
 const RESERVED_PART: usize = 4;
 
 /// Of a listener over which nobody shows a credential.
-pub(crate) fn open_connections(config: &Config) -> ConnectionBounds {
-    ConnectionBounds { reserved: 0, ..connections(config) }
+pub(crate) fn open_connections(config: &Config) -> ConnectionLimits {
+    ConnectionLimits { reserved: 0, ..connections(config) }
 }
 
 /// Of a listener over which credentials are shown.
-pub(crate) fn connections(config: &Config) -> ConnectionBounds {
+pub(crate) fn connections(config: &Config) -> ConnectionLimits {
     let door = &config.door;
-    ConnectionBounds {
+    ConnectionLimits {
         connections_max: config.limits.connections_max,
         reserved: config.limits.connections_max / RESERVED_PART,
         per_address_max: door.connections_per_address_max,

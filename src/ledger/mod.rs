@@ -309,8 +309,8 @@ impl Ledger {
     fn queue(&self, submission: Submission) -> Result<Option<Submission>, SubmitError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
-        metrics().queued();
-        match queue.try_send(submission).inspect_err(|_| metrics().taken()) {
+        metrics().write_queued();
+        match queue.try_send(submission).inspect_err(|_| metrics().write_dequeued()) {
             Ok(()) => Ok(None),
             Err(TrySendError::Full(submission)) => Ok(Some(submission)),
             Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),

@@ -236,7 +236,7 @@ impl Sequencer {
 
     /// Takes a submission into the batch, or refuses it without harm to the others.
     fn admit(&mut self, submission: Submission, batch: &mut Batch) {
-        metrics().taken();
+        metrics().write_dequeued();
         match self.check(&submission, batch) {
             Ok(chains) => {
                 batch.heads.extend(chains);

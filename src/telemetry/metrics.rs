@@ -1,7 +1,9 @@
-//! Numbers for Prometheus. Labels are methods, codes, kinds and tiers: words of ours, never a caller's.
+//! Metrics for Prometheus.
+//!
+//! Labels are methods, codes, kinds and tiers, and names from the configuration: never text of a caller.
 
-use super::classic::classic;
-use super::folder::{Usage, usage};
+use super::disk_usage::{Usage, usage};
+use super::prometheus_text::to_prometheus_text;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,37 +18,37 @@ use std::time::Duration;
 
 type Label = (&'static str, String);
 
-/// What is true at the moment of a scrape.
+/// The state of one controller's log at the moment of a scrape.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct LogStatus {
     /// Entries in the log.
     pub entries: u64,
-    /// Bytes of entries kept.
+    /// Bytes of the entries that are kept.
     pub entry_bytes: u64,
-    /// Subjects that something is held about.
+    /// Data subjects with data in the ledger.
     pub subjects: u64,
-    /// Writes are taken.
+    /// Writes are accepted.
     pub ready: bool,
-    /// Erasures whose keys are gone and that are not yet complete.
+    /// Erasures whose keys are destroyed and that are not yet complete.
     pub erasures_unfinished: u64,
-    /// A backup came back, and use waits until somebody confirms it.
+    /// A backup was restored, and use is denied until the restore is confirmed.
     pub restore_unconfirmed: bool,
-    /// The machine's clock is not believed, and use is denied.
+    /// The machine's clock is not trusted, and use is denied.
     pub clock_skewed: bool,
-    /// How far it is off, milliseconds: positive where it is ahead.
+    /// How far the clock is off, milliseconds: positive if it is ahead.
     pub clock_skew_ms: i64,
 }
 
-/// How far an erasure came.
+/// A step of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErasureStep {
     /// Its keys are about to be destroyed.
     Begun,
     /// It is recorded as complete.
     Completed,
-    /// It was taken up again after a crash or a failure.
+    /// It was resumed after a crash or a failure.
     Resumed,
-    /// It ended in an error; the next start, or the same request again, takes it up.
+    /// It failed; the next start, or the same request again, resumes it.
     Failed,
 }
 
@@ -63,9 +65,9 @@ impl ErasureStep {
     }
 }
 
-/// What witnesses say.
+/// Metrics of witnesses.
 #[derive(Default)]
-struct Witnessed {
+struct WitnessMetrics {
     answers: Family<[Label; 3], Counter>,
     configured: Family<[Label; 1], Gauge>,
     needed: Family<[Label; 1], Gauge>,
@@ -73,7 +75,7 @@ struct Witnessed {
     enough: Family<[Label; 1], Gauge>,
 }
 
-/// Counts the calls of one method: finds its numbers once, and not at each call.
+/// Counts the calls of one method. It looks its metrics up once, rather than at each call.
 pub struct CallMeter {
     method: String,
     calls: Family<[Label; 2], Counter>,
@@ -84,7 +86,7 @@ pub struct CallMeter {
 }
 
 impl CallMeter {
-    /// A call was answered. `code` is a word of ours.
+    /// Counts an answered call; `code` is the name of its gRPC code.
     pub fn answered(&self, code: &'static str, took: Duration) {
         let seconds = || self.all_seconds.get_or_create_owned(&[("method", self.method.clone())]);
         self.seconds.get_or_init(seconds).observe(took.as_secs_f64());
@@ -101,45 +103,45 @@ impl CallMeter {
     }
 }
 
-/// The numbers of this process: one daemon a process is what Prometheus scrapes.
+/// The metrics of this process; Prometheus scrapes one daemon per process.
 pub struct Metrics {
     registry: Registry,
     calls: Family<[Label; 2], Counter>,
-    seconds: Family<[Label; 1], Histogram>,
+    call_seconds: Family<[Label; 1], Histogram>,
     batch_events: Histogram,
     flush_seconds: Histogram,
-    queued: Gauge,
+    queued_writes: Gauge,
     events: Family<[Label; 1], Counter>,
     allowed: Counter,
     withheld: Family<[Label; 1], Counter>,
     revocation_seconds: Histogram,
     revocations_delayed: Counter,
-    sweep_failures: Counter,
+    rules_delayed: Counter,
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
     restore_unconfirmed: Family<[Label; 1], Gauge>,
     clock_skewed: Family<[Label; 1], Gauge>,
     clock_skew_seconds: Family<[Label; 1], Gauge>,
     handshakes_failed: Counter,
-    cut_off: Counter,
+    connections_cut: Counter,
     panics: Counter,
     entries: Family<[Label; 1], Gauge>,
     entry_bytes: Family<[Label; 1], Gauge>,
     subjects: Family<[Label; 1], Gauge>,
     ready: Family<[Label; 1], Gauge>,
-    witnesses: Witnessed,
+    witnesses: WitnessMetrics,
     issuer_keys: Family<[Label; 1], Gauge>,
-    issuer_keys_age: Family<[Label; 1], Gauge>,
+    issuer_keys_age_seconds: Family<[Label; 1], Gauge>,
     data_bytes: Gauge,
     free_bytes: Gauge,
     folder: OnceLock<PathBuf>,
     /// Owned by [`Metrics::name_events`].
     event_names: RwLock<HashMap<u32, String>>,
-    /// Owned by [`Metrics::event`]: what counts each kind that was seen.
-    event_meters: RwLock<HashMap<u32, Counter>>,
+    /// Owned by [`Metrics::event`]: the counter of each kind that was seen.
+    event_counters: RwLock<HashMap<u32, Counter>>,
 }
 
-/// The numbers of this process.
+/// The metrics of this process.
 pub fn metrics() -> &'static Metrics {
     static METRICS: OnceLock<Metrics> = OnceLock::new();
     METRICS.get_or_init(Metrics::new)
@@ -155,36 +157,36 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("sayso"),
             calls: Family::default(),
-            seconds: Family::new_with_constructor(latency),
+            call_seconds: Family::new_with_constructor(latency),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             flush_seconds: latency(),
-            queued: Gauge::default(),
+            queued_writes: Gauge::default(),
             events: Family::default(),
             allowed: Counter::default(),
             withheld: Family::default(),
             revocation_seconds: latency(),
             revocations_delayed: Counter::default(),
-            sweep_failures: Counter::default(),
+            rules_delayed: Counter::default(),
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
             restore_unconfirmed: Family::default(),
             clock_skewed: Family::default(),
             clock_skew_seconds: Family::default(),
             handshakes_failed: Counter::default(),
-            cut_off: Counter::default(),
+            connections_cut: Counter::default(),
             panics: Counter::default(),
             entries: Family::default(),
             entry_bytes: Family::default(),
             subjects: Family::default(),
             ready: Family::default(),
-            witnesses: Witnessed::default(),
+            witnesses: WitnessMetrics::default(),
             issuer_keys: Family::default(),
-            issuer_keys_age: Family::default(),
+            issuer_keys_age_seconds: Family::default(),
             data_bytes: Gauge::default(),
             free_bytes: Gauge::default(),
             folder: OnceLock::new(),
             event_names: RwLock::default(),
-            event_meters: RwLock::default(),
+            event_counters: RwLock::default(),
         };
         metrics.register_calls();
         metrics.register_rights();
@@ -199,27 +201,27 @@ impl Metrics {
         to.register("calls", "gRPC calls answered, by method and code", self.calls.clone());
         to.register_with_unit(
             "call_duration",
-            "Time to the answer's head, by method",
+            "Time until the response begins, by method",
             Unit::Seconds,
-            self.seconds.clone(),
+            self.call_seconds.clone(),
         );
         to.register("panics", "Calls that ended in a panic", self.panics.clone());
         to.register(
             "connections_cut",
-            "Connections closed for their address's number, for idleness or for a reader that does not read",
-            self.cut_off.clone(),
+            "Connections closed because of a limit: too many from one address, evicted, idle, or stalled by the client",
+            self.connections_cut.clone(),
         );
         to.register("handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
         to.register(
             "issuer_keys",
-            "Keys of the issuer of tokens that are trusted, of each controller that has another issuer",
+            "Trusted keys of each controller's external token issuer",
             self.issuer_keys.clone(),
         );
         to.register_with_unit(
             "issuer_keys_age",
-            "Time since these keys were last fetched, as of the last attempt",
+            "Time since these keys were last fetched, measured at the last attempt",
             Unit::Seconds,
-            self.issuer_keys_age.clone(),
+            self.issuer_keys_age_seconds.clone(),
         );
     }
 
@@ -233,7 +235,7 @@ impl Metrics {
         );
         to.register_with_unit(
             "revocation_duration",
-            "From the record that a grant fell until its recipient's stream has it",
+            "Time from the record of a revocation until its recipient's stream has it",
             Unit::Seconds,
             self.revocation_seconds.clone(),
         );
@@ -244,32 +246,32 @@ impl Metrics {
         );
         to.register(
             "rules_delayed",
-            "Times that new rules could not be applied to one person's open grants at once",
-            self.sweep_failures.clone(),
+            "Times that new rules could not be applied at once to the open grants of a data subject",
+            self.rules_delayed.clone(),
         );
-        to.register("erasures", "Erasures by how far they came", self.erasures.clone());
-        // At 0 from the start, so that the first failure is a rise.
+        to.register("erasures", "Steps of erasures, by step", self.erasures.clone());
+        // Every step starts at 0, so that an alert sees the first failure as an increase.
         for step in ErasureStep::ALL {
             self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc_by(0);
         }
         to.register(
             "erasures_unfinished",
-            "Erasures whose keys are gone and that are not yet complete",
+            "Erasures whose keys are destroyed and that are not yet complete",
             self.erasures_unfinished.clone(),
         );
         to.register(
             "restore_unconfirmed",
-            "1 where a backup came back and use waits until that is confirmed",
+            "1 while a restored backup is not confirmed and use is denied",
             self.restore_unconfirmed.clone(),
         );
         to.register(
             "clock_skewed",
-            "1 while the machine's clock is not believed and use is denied",
+            "1 while the machine's clock is not trusted and use is denied",
             self.clock_skewed.clone(),
         );
         to.register_with_unit(
             "clock_skew",
-            "How far the machine's clock is ahead of the ledger's time, negative where it is behind; 0 while it is believed",
+            "How far the machine's clock is ahead of the ledger's time, negative if it is behind; 0 while it is trusted",
             Unit::Seconds,
             self.clock_skew_seconds.clone(),
         );
@@ -277,68 +279,89 @@ impl Metrics {
 
     fn register_log(&mut self) {
         let to = &mut self.registry;
-        to.register("events", "Events made durable, by kind", self.events.clone());
-        to.register("batch_events", "Events in a durable batch", self.batch_events.clone());
+        to.register("events", "Durable events, by kind", self.events.clone());
+        to.register("batch_events", "Events per durable batch", self.batch_events.clone());
         to.register_with_unit(
             "flush_duration",
             "Time to make a batch durable",
             Unit::Seconds,
             self.flush_seconds.clone(),
         );
-        to.register("queued_writes", "Writes that wait for the sequencer", self.queued.clone());
+        to.register("queued_writes", "Writes that wait for the sequencer", self.queued_writes.clone());
         to.register("log_entries", "Entries in the log", self.entries.clone());
-        to.register_with_unit("log_size", "Bytes of entries kept", Unit::Bytes, self.entry_bytes.clone());
-        to.register("subjects", "Subjects that something is held about", self.subjects.clone());
-        to.register("ready", "1 while writes are taken", self.ready.clone());
+        to.register_with_unit(
+            "log_size",
+            "Bytes of the entries in the log",
+            Unit::Bytes,
+            self.entry_bytes.clone(),
+        );
+        to.register("subjects", "Data subjects with data in the ledger", self.subjects.clone());
+        to.register("ready", "1 while writes are accepted", self.ready.clone());
     }
 
     fn register_witnesses(&mut self) {
         let (to, of) = (&mut self.registry, &self.witnesses);
-        to.register("witness_answers", "What each witness said to a checkpoint", of.answers.clone());
-        to.register("witness_configured", "Witnesses that are asked", of.configured.clone());
-        to.register("witness_needed", "How many of them are enough", of.needed.clone());
-        to.register("witness_entries", "Entries that enough witnesses have cosigned", of.entries.clone());
-        to.register("witness_enough", "1 while enough cosign within the time set for it", of.enough.clone());
+        to.register(
+            "witness_answers",
+            "Answers of each witness to checkpoints, by outcome",
+            of.answers.clone(),
+        );
+        to.register("witness_configured", "Configured witnesses", of.configured.clone());
+        to.register(
+            "witness_needed",
+            "Cosignatures that a checkpoint needs to count as witnessed",
+            of.needed.clone(),
+        );
+        to.register(
+            "witness_entries",
+            "Entries below the newest checkpoint with enough cosignatures",
+            of.entries.clone(),
+        );
+        to.register(
+            "witness_enough",
+            "1 while checkpoints get enough cosignatures in time",
+            of.enough.clone(),
+        );
     }
 
-    /// A witness, by its configured name, was asked about a log, by its origin; `outcome` is a word of ours.
-    pub fn witness_said(&self, log: &str, witness: &str, outcome: &'static str) {
+    /// Counts an answer of a witness, by its configured name, about a log, by its origin.
+    pub fn witness_answered(&self, log: &str, witness: &str, outcome: &'static str) {
         let labels =
             [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
         self.witnesses.answers.get_or_create(&labels).inc();
     }
 
-    /// A round of asking about a log, by its origin, is over.
-    pub fn witnessed(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
-        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    /// Sets the outcome of a round of requests to the witnesses of a log, by its origin.
+    pub fn witness_round(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (of, to) = ([("log", log.to_owned())], &self.witnesses);
-        to.configured.get_or_create(&of).set(whole(configured as u64));
-        to.needed.get_or_create(&of).set(whole(needed as u64));
-        to.entries.get_or_create(&of).set(whole(entries));
+        to.configured.get_or_create(&of).set(signed(configured as u64));
+        to.needed.get_or_create(&of).set(signed(needed as u64));
+        to.entries.get_or_create(&of).set(signed(entries));
         to.enough.get_or_create(&of).set(i64::from(is_enough));
     }
 
     fn register_store(&mut self) {
         let to = &mut self.registry;
         let built = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        to.register("build", "Which build this is", built);
+        to.register("build", "The version of this build", built);
         to.register_with_unit(
             "data_size",
-            "Bytes that the data folder takes on its disk",
+            "Disk space that the data folder takes",
             Unit::Bytes,
             self.data_bytes.clone(),
         );
         to.register_with_unit(
             "data_free",
-            "Bytes free on the disk of the data folder",
+            "Free space on the disk of the data folder",
             Unit::Bytes,
             self.free_bytes.clone(),
         );
     }
 
-    /// What counts the calls of one method, a word of ours.
+    /// The meter of one method, by its name in the role table.
     pub fn meter(&self, method: &str) -> CallMeter {
-        let (calls, all_seconds) = (self.calls.clone(), self.seconds.clone());
+        let (calls, all_seconds) = (self.calls.clone(), self.call_seconds.clone());
         CallMeter {
             method: method.to_owned(),
             calls,
@@ -348,47 +371,47 @@ impl Metrics {
         }
     }
 
-    /// A call ended in a panic.
+    /// Counts a call that ended in a panic.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 
-    /// A TLS handshake failed.
+    /// Counts a TLS handshake that failed.
     pub fn handshake_failed(&self) {
         self.handshakes_failed.inc();
     }
 
-    /// So many keys of a controller's issuer of tokens are trusted, and they were fetched so long ago.
+    /// Sets how many keys of a controller's external token issuer are trusted, and how long ago they were fetched.
     pub fn issuer_keys(&self, controller: &str, trusted: usize, age: Duration) {
         let of = [("controller", controller.to_owned())];
         self.issuer_keys.get_or_create(&of).set(i64::try_from(trusted).unwrap_or(i64::MAX));
-        self.issuer_keys_age.get_or_create(&of).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.issuer_keys_age_seconds.get_or_create(&of).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
     }
 
-    /// A connection was closed because of its bounds.
-    pub fn cut_off(&self) {
-        self.cut_off.inc();
+    /// Counts a connection that was closed because of a limit.
+    pub fn connection_cut(&self) {
+        self.connections_cut.inc();
     }
 
-    /// A batch is durable.
+    /// Counts a durable batch.
     pub fn flushed(&self, events: usize, took: Duration) {
         self.batch_events.observe(u32::try_from(events).map_or(f64::INFINITY, f64::from));
         self.flush_seconds.observe(took.as_secs_f64());
     }
 
-    /// A write waits for the sequencer.
-    pub fn queued(&self) {
-        self.queued.inc();
+    /// Counts a write that waits for the sequencer.
+    pub fn write_queued(&self) {
+        self.queued_writes.inc();
     }
 
-    /// The sequencer took a write up.
-    pub fn taken(&self) {
-        self.queued.dec();
+    /// Counts a write that no longer waits: the sequencer has taken it, or the queue was full.
+    pub fn write_dequeued(&self) {
+        self.queued_writes.dec();
     }
 
-    /// An event is durable; its kind is the field number within `EventBody.event`.
+    /// Counts a durable event; `kind` is the field number within `EventBody.event`.
     pub fn event(&self, kind: u32) {
-        if let Some(meter) = self.event_meters.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+        if let Some(meter) = self.event_counters.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
             meter.inc();
             return;
         }
@@ -396,47 +419,47 @@ impl Metrics {
         let name = names.get(&kind).cloned().unwrap_or_else(|| kind.to_string());
         let meter = self.events.get_or_create_owned(&[("kind", name)]);
         meter.inc();
-        self.event_meters.write().unwrap_or_else(PoisonError::into_inner).insert(kind, meter);
+        self.event_counters.write().unwrap_or_else(PoisonError::into_inner).insert(kind, meter);
     }
 
-    /// How kinds of events are called.
+    /// Sets the names of event kinds.
     pub fn name_events(&self, names: HashMap<u32, String>) {
         *self.event_names.write().unwrap_or_else(PoisonError::into_inner) = names;
-        self.event_meters.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.event_counters.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// A grant allowed attributes.
+    /// Counts attributes that a grant allowed.
     pub fn allowed(&self, attributes: usize) {
         self.allowed.inc_by(attributes as u64);
     }
 
-    /// A recipient's stream was given what fell, so long after it was recorded.
-    pub fn revocation_told(&self, after: Duration) {
+    /// Measures the time from the record of a revocation until its recipient's stream has it.
+    pub fn revocation_delivered(&self, after: Duration) {
         self.revocation_seconds.observe(after.as_secs_f64());
     }
 
-    /// Revocations that are in effect could not be recorded at once.
+    /// Counts that revocations in effect could not be recorded at once.
     pub fn revocations_delayed(&self) {
         self.revocations_delayed.inc();
     }
 
-    /// New rules could not be applied to one person's open grants yet.
-    pub fn sweep_failed(&self) {
-        self.sweep_failures.inc();
+    /// Counts that new rules could not be applied at once to the open grants of a data subject.
+    pub fn rules_delayed(&self) {
+        self.rules_delayed.inc();
     }
 
-    /// An erasure came so far.
+    /// Counts a step of an erasure.
     pub fn erasure(&self, step: ErasureStep) {
         self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc();
     }
 
-    /// Which folder to measure at each scrape.
+    /// Sets the folder that is measured at each scrape.
     pub fn watch_folder(&self, data: PathBuf) {
-        // A second daemon in one process (tests) keeps the first one's.
+        // A second daemon in one process (tests) keeps the folder of the first.
         let _already = self.folder.set(data);
     }
 
-    /// Attributes were withheld from a grant.
+    /// Counts attributes that were withheld from a grant, by the tier that decided.
     pub fn withheld(&self, tier: &'static str, attributes: u32) {
         self.withheld.get_or_create(&[("tier", tier.to_owned())]).inc_by(u64::from(attributes));
     }
@@ -445,36 +468,37 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::text`].
-    pub fn classic_text<'a>(
+    pub fn prometheus_text<'a>(
         &self,
-        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+        logs: impl IntoIterator<Item = (&'a str, LogStatus)>,
     ) -> Result<String, std::fmt::Error> {
-        self.text(logs).map(|text| classic(&text))
+        self.text(logs).map(|text| to_prometheus_text(&text))
     }
 
-    /// All of it, in the OpenMetrics text format; what is true of each controller's log now, by its configured name.
+    /// All metrics in the OpenMetrics text format; `logs` has the current status of each controller's log by its configured
+    /// name.
     ///
     /// # Errors
-    /// A number can't be written.
+    /// A value cannot be formatted.
     pub fn text<'a>(
         &self,
-        logs: impl IntoIterator<Item = (&'a str, Standing)>,
+        logs: impl IntoIterator<Item = (&'a str, LogStatus)>,
     ) -> Result<String, std::fmt::Error> {
-        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for (controller, now) in logs {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for (controller, status) in logs {
             let of = [("controller", controller.to_owned())];
-            self.entries.get_or_create(&of).set(whole(now.entries));
-            self.entry_bytes.get_or_create(&of).set(whole(now.entry_bytes));
-            self.subjects.get_or_create(&of).set(whole(now.subjects));
-            self.erasures_unfinished.get_or_create(&of).set(whole(now.erasures_unfinished));
-            self.restore_unconfirmed.get_or_create(&of).set(i64::from(now.restore_unconfirmed));
-            self.clock_skewed.get_or_create(&of).set(i64::from(now.clock_skewed));
-            self.clock_skew_seconds.get_or_create(&of).set(now.clock_skew_ms / 1_000);
-            self.ready.get_or_create(&of).set(i64::from(now.ready));
+            self.entries.get_or_create(&of).set(signed(status.entries));
+            self.entry_bytes.get_or_create(&of).set(signed(status.entry_bytes));
+            self.subjects.get_or_create(&of).set(signed(status.subjects));
+            self.erasures_unfinished.get_or_create(&of).set(signed(status.erasures_unfinished));
+            self.restore_unconfirmed.get_or_create(&of).set(i64::from(status.restore_unconfirmed));
+            self.clock_skewed.get_or_create(&of).set(i64::from(status.clock_skewed));
+            self.clock_skew_seconds.get_or_create(&of).set(status.clock_skew_ms / 1_000);
+            self.ready.get_or_create(&of).set(i64::from(status.ready));
         }
         let Usage { taken_bytes, free_bytes } = self.folder.get().map(|at| usage(at)).unwrap_or_default();
-        self.data_bytes.set(whole(taken_bytes));
-        self.free_bytes.set(whole(free_bytes));
+        self.data_bytes.set(signed(taken_bytes));
+        self.free_bytes.set(signed(free_bytes));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

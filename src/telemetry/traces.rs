@@ -1,6 +1,9 @@
-//! Traces to a collector, as OTLP over gRPC. What leaves is listed here, span by span and attribute by attribute;
-//! anything else that a span may carry one day stays. Log lines don't leave at all.
+//! Exports traces to a collector, as OTLP over gRPC.
+//!
+//! [`FIELDS`] lists every attribute that is exported; any other that a span may get one day is dropped. Log lines are
+//! never exported.
 
+use super::filter::is_ours;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanKind, Status, TracerProvider};
 use opentelemetry::{Context, KeyValue};
@@ -17,49 +20,50 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// How long the collector may take for one batch.
+/// How long the collector may take to accept one batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A span of a call that was answered by this process.
+/// The name of a span of a call that this process answered.
 const CALL: &str = "call";
-/// Ends a call's span: its gRPC code.
+/// The attribute with a call's gRPC code, set when its span ends.
 const CODE: &str = "rpc.grpc.status_code";
-/// Fields of our spans that may leave, and what they are called outside (OpenTelemetry semantic conventions where
+/// Fields of our spans that are exported, each with its exported name (of the OpenTelemetry semantic conventions where
 /// there is one).
 const FIELDS: [(&str, &str); 3] = [("request", "sayso.request"), ("method", "rpc.method"), (CODE, CODE)];
 
-/// Where traces go.
+/// How traces are exported.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// The collector: `https://`, or `http://` on this machine.
+    /// The collector's address: `https://`, or `http://` on this machine.
     pub endpoint: String,
-    /// Whom to trust there (PEM) instead of whom the system trusts.
+    /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
     pub ca: Option<Vec<u8>>,
-    /// How many of the traces that begin here are kept: 0 to 1.
+    /// The share of the traces begun by this process that is exported: 0 to 1.
     pub ratio: f64,
-    /// Origin of the log that this process keeps.
+    /// The origin of this process's log.
     pub instance: String,
 }
 
-/// Why traces can't be sent.
+/// Why traces cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The address, or whom to trust there.
+    /// The address or the authorities are not valid.
     #[error("telemetry.traces: {0}")]
     Endpoint(#[from] tonic::transport::Error),
-    /// The exporter.
+    /// The exporter could not be built.
     #[error("telemetry.traces: {0}")]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Traces under way to the collector.
+/// The running export of traces.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Connects, lazily: a collector that is not there holds nothing up; what does not fit in the queue is dropped.
+    /// Starts the export. It connects lazily: an unreachable collector delays nothing, and spans that do not fit in the
+    /// queue are dropped.
     ///
     /// # Errors
-    /// The address can't be read.
+    /// The address or the authorities are not valid.
     pub fn open(export: &Export) -> Result<Self, ExportError> {
         let mut endpoint = Endpoint::from_shared(export.endpoint.clone())?.timeout(EXPORT_TIMEOUT);
         if export.endpoint.starts_with("https://") {
@@ -77,13 +81,13 @@ impl Traces {
         ]);
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(export.ratio)));
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(Sieve(exporter))
+            .with_batch_exporter(FilteringExporter(exporter))
             .with_sampler(sampler)
             .with_resource(resource.build());
         Ok(Self(provider.build()))
     }
 
-    /// Turns our spans into OpenTelemetry's.
+    /// The layer that turns our spans into OpenTelemetry spans.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -94,10 +98,10 @@ impl Traces {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
-            .with_filter(FilterFn::new(|of: &Metadata<'_>| of.is_span() && super::is_ours(of)))
+            .with_filter(FilterFn::new(|of: &Metadata<'_>| of.is_span() && is_ours(of)))
     }
 
-    /// Sends what waits, for ten seconds at most. What the collector does not take then is lost, and said so.
+    /// Exports the remaining spans, for ten seconds at most. Logs a warning if spans are lost then.
     pub async fn stop(self) {
         let stopping = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT));
         if !matches!(stopping.await, Ok(Ok(()))) {
@@ -106,13 +110,13 @@ impl Traces {
     }
 }
 
-/// Lets through what [`FIELDS`] names.
+/// Exports only the attributes that [`FIELDS`] names.
 #[derive(Debug)]
-struct Sieve(SpanExporter);
+struct FilteringExporter(SpanExporter);
 
-impl opentelemetry_sdk::trace::SpanExporter for Sieve {
+impl opentelemetry_sdk::trace::SpanExporter for FilteringExporter {
     fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        self.0.export(batch.into_iter().map(sieve).collect())
+        self.0.export(batch.into_iter().map(exported).collect())
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -128,7 +132,8 @@ impl opentelemetry_sdk::trace::SpanExporter for Sieve {
     }
 }
 
-fn sieve(mut span: SpanData) -> SpanData {
+/// The part of a span that is exported.
+fn exported(mut span: SpanData) -> SpanData {
     let attributes = std::mem::take(&mut span.attributes);
     let kept = attributes.into_iter().filter_map(|each| {
         let (_, outside) = FIELDS.iter().find(|(inside, _)| *inside == each.key.as_str())?;
@@ -150,17 +155,17 @@ fn sieve(mut span: SpanData) -> SpanData {
     span
 }
 
-/// A call's span becomes part of its caller's trace (W3C Trace Context, `traceparent`). `tracestate` and baggage are
-/// text of the caller's, and are left where they are. Before the span is entered.
+/// Makes a call's span part of its caller's trace (W3C Trace Context, `traceparent`). `tracestate` and baggage are free
+/// text of the caller and are ignored. To be called before the span is entered.
 pub fn join_trace(call: &Span, traceparent: Option<&str>) {
     if let Some(parent) = traceparent {
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Parent(parent));
-        // Without a collector there is no layer to tell.
+        // Fails without a collector, since there is no layer then.
         let _untraced = call.set_parent(context);
     }
 }
 
-/// A call was answered with this gRPC code; `failed`: by our own fault.
+/// Sets the gRPC code with which a call was answered; `failed` says whether the failure is our own.
 pub fn end_call(call: &Span, code: i32, failed: bool) {
     call.set_attribute(CODE, i64::from(code));
     if failed {

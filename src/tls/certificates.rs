@@ -1,4 +1,4 @@
-//! TLS 1.3 with certificates and revocation lists read from files, again whenever they change.
+//! TLS 1.3 with certificates and revocation lists from files, which are read again when they change.
 
 use super::handshake_time::AnyTime;
 use crate::secret;
@@ -15,52 +15,52 @@ use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig, 
 /// The first byte of a revocation list in DER: a SEQUENCE.
 const DER: u8 = 0x30;
 
-/// Why there is no TLS.
+/// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can't be read.
+    /// A file cannot be used.
     #[error("`{path}`: {problem}")]
     File {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it; nothing of its contents.
+        /// What is wrong with it; never its contents.
         problem: String,
     },
-    /// The files don't fit together.
+    /// The files do not fit together.
     #[error("tls: {0}")]
     Config(String),
 }
 
-/// Where certificates lie, PEM.
+/// Paths of the certificate files, PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The daemon's certificate, then those above it.
+    /// The daemon's certificate, followed by its intermediates.
     pub certificate: PathBuf,
-    /// Its private key; nobody else may read the file.
+    /// Its private key. The file must not be readable by other users.
     pub key: PathBuf,
-    /// Who signs clients' certificates; none: nobody is asked for one.
+    /// The authorities that sign client certificates. If `None`, clients are not asked for one.
     pub client_ca: Option<PathBuf>,
-    /// Which of those are taken back (RFC 5280 s. 5; PEM or DER); none: nothing is asked about that.
+    /// Revocation lists of these authorities (RFC 5280 s. 5; PEM or DER). If empty, revocation is not checked.
     pub client_crls: Vec<PathBuf>,
 }
 
-/// Does handshakes with the newest certificates that could be used.
+/// The certificates in use: the newest ones that could be read and used.
 #[derive(Debug)]
 pub struct Certificates {
     files: TlsFiles,
     /// Owned by [`Certificates::reload`].
     current: RwLock<Current>,
-    /// Whether it was said that a revocation list is too old; unsaid again by [`Certificates::reload`].
-    told: AtomicBool,
+    /// Whether an outdated revocation list was logged; reset by [`Certificates::reload`].
+    logged_outdated_crl: AtomicBool,
 }
 
-/// What is in use.
+/// The files in use, and what was made from them.
 #[derive(Debug)]
 struct Current {
     bytes: Vec<Vec<u8>>,
     config: Arc<ServerConfig>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-    /// Goes up at every change.
+    client_verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Goes up by one at every change.
     edition: u64,
 }
 
@@ -68,28 +68,28 @@ impl Certificates {
     /// Reads the files.
     ///
     /// # Errors
-    /// One can't be read, the key may be read by others, or they don't fit together.
+    /// A file cannot be read, other users may read the key, or the files do not fit together.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let bytes = read(&files)?;
-        let (config, clients) = configure(&files, &bytes)?;
-        let current = RwLock::new(Current { bytes, config, clients, edition: 0 });
-        Ok(Self { files, current, told: AtomicBool::new(false) })
+        let (config, client_verifier) = configure(&files, &bytes)?;
+        let current = RwLock::new(Current { bytes, config, client_verifier, edition: 0 });
+        Ok(Self { files, current, logged_outdated_crl: AtomicBool::new(false) })
     }
 
-    /// Reads them again; true where they had changed. New connections get the new certificate, old ones live on as long
-    /// as what their client has shown is good by the new files.
+    /// Reads the files again; true if they have changed. New connections get the new certificate. Existing ones stay open,
+    /// and their clients' certificates are checked against the new files from now on.
     ///
     /// # Errors
-    /// As [`Certificates::open`]; the old ones stay in use.
+    /// As [`Certificates::open`]; the old files stay in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let bytes = read(&self.files)?;
         if self.current.read().unwrap_or_else(PoisonError::into_inner).bytes == bytes {
             return Ok(false);
         }
-        let (config, clients) = configure(&self.files, &bytes)?;
+        let (config, client_verifier) = configure(&self.files, &bytes)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Current { bytes, config, clients, edition: current.edition.saturating_add(1) };
-        self.told.store(false, Ordering::Relaxed);
+        *current = Current { bytes, config, client_verifier, edition: current.edition.saturating_add(1) };
+        self.logged_outdated_crl.store(false, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -97,93 +97,97 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config))
     }
 
-    /// Who judges clients' certificates now, if somebody does; and the number of this edition of the files.
-    pub(super) fn judge(&self) -> (u64, Option<Arc<dyn ClientCertVerifier>>) {
+    /// The number of the current edition of the files, and the verifier of client certificates, if there is one.
+    pub(super) fn client_verifier(&self) -> (u64, Option<Arc<dyn ClientCertVerifier>>) {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        (current.edition, current.clients.clone())
+        (current.edition, current.client_verifier.clone())
     }
 
-    /// The number of this edition of the files.
+    /// The number of the current edition of the files.
     pub(super) fn edition(&self) -> u64 {
         self.current.read().unwrap_or_else(PoisonError::into_inner).edition
     }
 
-    /// Says once for each edition that a revocation list is past its end: then no client certificate is good.
-    pub(super) fn say_why(&self, error: &rustls::Error) {
-        let is_old = matches!(
+    /// Logs once for each edition of the files that a revocation list is past its next update, if `error` says so: then
+    /// every client certificate is refused.
+    pub(super) fn report_outdated_crl(&self, error: &rustls::Error) {
+        let is_outdated = matches!(
             error,
             rustls::Error::InvalidCertificate(
                 CertificateError::ExpiredRevocationList
                     | CertificateError::ExpiredRevocationListContext { .. }
             )
         );
-        if is_old && !self.told.swap(true, Ordering::Relaxed) {
+        if is_outdated && !self.logged_outdated_crl.swap(true, Ordering::Relaxed) {
             tracing::error!(
-                "a list of `tls.client_crls` is past its next update: clients with certificates are refused until the file is renewed"
+                "a revocation list of `tls.client_crls` is past its next update; client certificates are refused until the file \
+                 is renewed"
             );
         }
     }
 }
 
-fn bad(path: &Path) -> impl Fn(String) -> TlsError {
+fn file_error(path: &Path) -> impl Fn(String) -> TlsError {
     move |problem| TlsError::File { path: path.to_owned(), problem }
 }
 
-/// The contents of all files: certificate, key, authority if there is one, revocation lists.
+/// The contents of all files, in this order: certificate, key, client authorities if there are any, revocation lists.
 fn read(files: &TlsFiles) -> Result<Vec<Vec<u8>>, TlsError> {
     let key = std::fs::metadata(&files.key).and_then(|metadata| secret::check_private(&metadata));
-    key.map_err(|error| bad(&files.key)(error.to_string()))?;
+    key.map_err(|error| file_error(&files.key)(error.to_string()))?;
     let all = [&files.certificate, &files.key].into_iter().chain(&files.client_ca).chain(&files.client_crls);
-    all.map(|path| std::fs::read(path).map_err(|error| bad(path)(error.to_string()))).collect()
+    all.map(|path| std::fs::read(path).map_err(|error| file_error(path)(error.to_string()))).collect()
 }
 
 type Configured = (Arc<ServerConfig>, Option<Arc<dyn ClientCertVerifier>>);
 
 fn configure(files: &TlsFiles, bytes: &[Vec<u8>]) -> Result<Configured, TlsError> {
-    let [certificate, key, rest @ ..] = bytes else { return Err(TlsError::Config("no certificate".into())) };
-    let chain =
-        certificates(certificate).ok_or_else(|| bad(&files.certificate)("holds no certificates".into()))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|_| bad(&files.key)("holds no private key".into()))?;
+    let [certificate, key, rest @ ..] = bytes else {
+        return Err(TlsError::Config("there is no certificate".into()));
+    };
+    let chain = certificates(certificate)
+        .ok_or_else(|| file_error(&files.certificate)("contains no certificates".into()))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| file_error(&files.key)("contains no private key".into()))?;
     let builder = ServerConfig::builder_with_protocol_versions(&[&version::TLS13]);
-    let clients = match (rest, &files.client_ca) {
+    let client_verifier = match (rest, &files.client_ca) {
         ([authority, lists @ ..], Some(path)) => {
             Some(verifier((path, authority), &files.client_crls, lists)?)
         }
         _ => None,
     };
-    let builder = match &clients {
-        Some(clients) => builder.with_client_cert_verifier(Arc::new(AnyTime(Arc::clone(clients)))),
+    let builder = match &client_verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::new(AnyTime(Arc::clone(verifier)))),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(wrong)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(config_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok((Arc::new(config), clients))
+    Ok((Arc::new(config), client_verifier))
 }
 
-fn wrong(error: impl std::fmt::Display) -> TlsError {
+fn config_error(error: impl std::fmt::Display) -> TlsError {
     TlsError::Config(error.to_string())
 }
 
-/// Who judges clients' certificates. With revocation lists, every certificate of a chain must be covered by one that is
-/// not past its next update: on doubt, nobody is let in.
+/// The verifier of client certificates. With revocation lists, every certificate of a chain must be covered by one that
+/// is not past its next update: when in doubt, the certificate is refused.
 fn verifier(
     (path, authority): (&Path, &[u8]),
     paths: &[PathBuf],
     lists: &[Vec<u8>],
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for root in certificates(authority).ok_or_else(|| bad(path)("holds no certificates".into()))? {
-        roots.add(root).map_err(wrong)?;
+    for root in certificates(authority).ok_or_else(|| file_error(path)("contains no certificates".into()))? {
+        roots.add(root).map_err(config_error)?;
     }
     let mut revoked = Vec::new();
     for (path, list) in paths.iter().zip(lists) {
         let found = revocation_lists(list);
-        revoked.extend(found.ok_or_else(|| bad(path)("holds no revocation lists".into()))?);
+        revoked.extend(found.ok_or_else(|| file_error(path)("contains no revocation lists".into()))?);
     }
-    // Whoever shows none must bring a token instead; the door sees to that.
+    // A client without a certificate needs a token instead; the API's access layer checks that.
     let builder = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
-    builder.with_crls(revoked).enforce_revocation_expiration().build().map_err(wrong)
+    builder.with_crls(revoked).enforce_revocation_expiration().build().map_err(config_error)
 }
 
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {

@@ -1,6 +1,7 @@
-//! Accepts a client certificate in the handshake whatever the time is. The machine's clock may be wrong, and a person's no
-//! must not wait until it is right: each call judges the certificate again, by the time of the ledger that it goes to
-//! ([`super::Shown::is_good`]).
+//! Accepts a client certificate in the handshake whatever the time is.
+//!
+//! The machine's clock may be wrong, and a person's refusal must not wait until it is right. Each call checks the
+//! certificate again, by the time of the ledger that the call goes to (`ClientCertificate::is_valid`).
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
@@ -10,10 +11,10 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-/// How many times are tried: each certificate of a chain and each revocation list may name one.
+/// How many points in time are tried: each certificate of a chain and each revocation list may require a different one.
 const TRIES_MAX: usize = 8;
 
-/// Verifies all but the time.
+/// Verifies everything but the time.
 #[derive(Debug)]
 pub struct AnyTime(pub Arc<dyn ClientCertVerifier>);
 
@@ -30,20 +31,20 @@ impl ClientCertVerifier for AnyTime {
         self.0.offer_client_auth()
     }
 
-    /// As the verifier below at the time that it is, or at the nearest at which it accepts the chain. Signatures, names and
-    /// revocations are checked at each.
+    /// Asks the inner verifier at `now`, and otherwise at the nearest time at which it accepts the chain. Each attempt
+    /// checks signatures, names and revocations.
     fn verify_client_cert(
         &self,
-        own: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let mut at = now;
-        let mut verified = self.0.verify_client_cert(own, above, at);
+        let mut verified = self.0.verify_client_cert(leaf, intermediates, at);
         for _ in 1..TRIES_MAX {
-            let Some(other) = verified.as_ref().err().and_then(nearest) else { break };
-            at = other;
-            verified = self.0.verify_client_cert(own, above, at);
+            let Some(nearest) = verified.as_ref().err().and_then(nearest_valid_time) else { break };
+            at = nearest;
+            verified = self.0.verify_client_cert(leaf, intermediates, at);
         }
         verified
     }
@@ -51,19 +52,19 @@ impl ClientCertVerifier for AnyTime {
     fn verify_tls12_signature(
         &self,
         message: &[u8],
-        own: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, own, signed)
+        self.0.verify_tls12_signature(message, leaf, signed)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        own: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, own, signed)
+        self.0.verify_tls13_signature(message, leaf, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -71,13 +72,13 @@ impl ClientCertVerifier for AnyTime {
     }
 }
 
-/// The time nearest to the one that was tried at which this error would not be.
-fn nearest(error: &Error) -> Option<UnixTime> {
+/// The time nearest to the one that was tried at which this error would not occur.
+fn nearest_valid_time(error: &Error) -> Option<UnixTime> {
     let Error::InvalidCertificate(error) = error else { return None };
     match error {
         CertificateError::ExpiredContext { not_after, .. } => Some(*not_after),
         CertificateError::NotValidYetContext { not_before, .. } => Some(*not_before),
-        // Good until its next update, that second not included.
+        // A list is valid before its next update, that second excluded.
         CertificateError::ExpiredRevocationListContext { next_update, .. } => {
             Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
                 next_update.as_secs().saturating_sub(1),

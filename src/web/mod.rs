@@ -7,7 +7,7 @@ pub use witness::serve_witness;
 
 use crate::app::App;
 use crate::roles::RoleTable;
-use crate::telemetry::{Standing, metrics};
+use crate::telemetry::{LogStatus, metrics};
 use crate::tls::{Connection, Incoming, Peer};
 use axum::Router;
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -76,7 +76,7 @@ impl Connected<IncomingStream<'_, Incoming>> for Peer {
 
 /// Tells the connection that a request is under way. Who is at the other end is nobody's business here.
 async fn tell(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
-    let _call = peer.line.begin();
+    let _call = peer.activity.begin_call();
     next.run(request).await
 }
 
@@ -126,7 +126,7 @@ async fn ready(State(logs): State<Logs>) -> (StatusCode, String) {
 /// For Prometheus: OpenMetrics for those that ask for it, else the older text format.
 async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
     let now = |(name, app): &(String, Arc<App>)| {
-        let standing = Standing {
+        let standing = LogStatus {
             entries: app.ledger().checkpoint().size,
             entry_bytes: app.ledger().store().entry_bytes(),
             subjects: app.reports.subject_count().unwrap_or_default(),
@@ -138,13 +138,13 @@ async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
         };
         (name.clone(), standing)
     };
-    let now: Vec<(String, Standing)> = logs.iter().map(now).collect();
+    let now: Vec<(String, LogStatus)> = logs.iter().map(now).collect();
     let now = now.iter().map(|(name, standing)| (name.as_str(), *standing));
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (kind, text) = if accepted.contains("application/openmetrics-text") {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics().text(now))
     } else {
-        ("text/plain; version=0.0.4; charset=utf-8", metrics().classic_text(now))
+        ("text/plain; version=0.0.4; charset=utf-8", metrics().prometheus_text(now))
     };
     let kind = [(header::CONTENT_TYPE, kind)];
     text.map_or_else(

@@ -215,7 +215,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
             Said::Conflict(_) => "conflict",
             Said::Nothing(why) => why,
         };
-        metrics().witness_said(self.ledger.as_ref().origin(), &name, outcome);
+        metrics().witness_answered(self.ledger.as_ref().origin(), &name, outcome);
         match said {
             Said::Cosigned(line) => {
                 if let Some(size) = self.sizes.get_mut(at) {
@@ -259,7 +259,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         let size = cosigning.newest().map_or(0, |newest| newest.checkpoint.size);
         let is_enough = cosigning.is_enough(self.clock.now_ms()) == Some(true);
         let log = self.ledger.as_ref().origin();
-        metrics().witnessed(log, self.witnesses.len(), self.policy.enough, size, is_enough);
+        metrics().witness_round(log, self.witnesses.len(), self.policy.enough, size, is_enough);
     }
 }
 

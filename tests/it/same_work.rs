@@ -20,7 +20,7 @@ use sayso::store::memory::{MemoryKeys, MemoryLog};
 use sayso::store::{
     CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry,
 };
-use sayso::tls::{ConnectionBounds, Incoming};
+use sayso::tls::{ConnectionLimits, Incoming};
 use sayso::vault::MemoryCustody;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -214,7 +214,7 @@ impl Served {
             )),
             table: Arc::new(sayso::bounds::compile_roles(actions).unwrap()),
         };
-        let bounds = ConnectionBounds {
+        let bounds = ConnectionLimits {
             connections_max: 10,
             reserved: 0,
             per_address_max: 10,

@@ -370,10 +370,10 @@ impl Credentials {
     ) -> Result<(usize, Arc<Caller>, Watched), CredentialError> {
         let peer = connection.get::<Peer>();
         let Some(token) = bearer.map(str::trim) else {
-            let shown = peer.and_then(|peer| peer.shown.as_ref());
-            let shown = shown.ok_or(CredentialError::Missing)?;
-            let validity = Lifetime::Certificate(Arc::clone(shown));
-            let (number, caller) = self.of_certificate(shown.names())?;
+            let certificate = peer.and_then(|peer| peer.certificate.as_ref());
+            let certificate = certificate.ok_or(CredentialError::Missing)?;
+            let validity = Lifetime::Certificate(Arc::clone(certificate));
+            let (number, caller) = self.of_certificate(certificate.uri_names())?;
             let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
             validity.check(trusted.clock.now_ms())?;
             return Ok((number, Arc::new(caller), Watched::new(validity, Arc::clone(&trusted.clock))));
@@ -383,7 +383,7 @@ impl Credentials {
         // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
-        let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.from) };
+        let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.address) };
         let (caller, validity) = trusted.caller(token, digest, guard)?;
         if number.is_none() {
             self.numbers.put(digest, claimed);

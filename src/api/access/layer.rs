@@ -87,7 +87,7 @@ impl AccessLayer {
     /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
     fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Admitted, Status> {
         if method.permitted.to(Role::Unspecified) {
-            let from = request.extensions().get::<Peer>().and_then(|peer| peer.from);
+            let from = request.extensions().get::<Peer>().and_then(|peer| peer.address);
             return Ok(Admitted::new(self.calls.enter_open(from)?, None));
         }
         let header = request.headers().get("authorization").map(HeaderValue::to_str);
@@ -98,11 +98,11 @@ impl AccessLayer {
             }
             Some(Err(_)) => return Err(refused(CredentialError::Missing)),
         };
-        let line = request.extensions().get::<Peer>().map(|peer| &peer.line);
+        let activity = request.extensions().get::<Peer>().map(|peer| &peer.activity);
         let found = self.credentials.caller(bearer, request.extensions());
-        match (line, &found) {
-            (Some(line), Ok(_)) => line.let_in(),
-            (Some(line), Err(CredentialError::TooMany(_))) => line.give_up(),
+        match (activity, &found) {
+            (Some(activity), Ok(_)) => activity.authenticated(),
+            (Some(activity), Err(CredentialError::TooMany(_))) => activity.abandon(),
             _ => {}
         }
         let (number, caller, watched) = found.map_err(refused)?;
@@ -213,7 +213,7 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
-            let call = request.extensions().get::<Peer>().map(|peer| peer.line.begin());
+            let call = request.extensions().get::<Peer>().map(|peer| peer.activity.begin_call());
             let asked = deadline_of(request.headers());
             let last = asked.map_or(access.answer_max, |asked| asked.min(access.answer_max));
             // Until when a stream may go on: until its caller's deadline, if there is one; without a credential, also

@@ -6,7 +6,7 @@ use crate::api::access::issuer::Tokens;
 use crate::api::access::jwks::TrustedKey;
 use crate::api::status;
 use crate::clock::{Clock, CredentialClock};
-use crate::tls::Shown;
+use crate::tls::ClientCertificate;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +25,7 @@ pub enum Lifetime {
     /// A token of another one: until this second, and as long as its issuer stands by the key.
     Key(u64, Arc<Tokens>, Arc<TrustedKey>),
     /// A certificate: as long as it is good.
-    Certificate(Arc<Shown>),
+    Certificate(Arc<ClientCertificate>),
 }
 
 impl Lifetime {
@@ -40,7 +40,7 @@ impl Lifetime {
         }
         match self {
             Self::Key(_, tokens, key) => tokens.trusts(key),
-            Self::Certificate(shown) if !shown.is_good(now_ms) => Err(lapsed(
+            Self::Certificate(certificate) if !certificate.is_valid(now_ms) => Err(lapsed(
                 "the certificate has expired or was taken back; get a new one, connect and call again",
             )),
             _ => Ok(()),

@@ -132,11 +132,11 @@ impl HttpBody for ResponseBody {
             return Poll::Ready(None);
         }
         if let Some(call) = &mut self.call {
-            call.went_out();
+            call.piece_sent();
         }
         if let Some(piece) = self.piece() {
             if let Some(call) = &mut self.call {
-                call.handed_over();
+                call.piece_handed_over();
             }
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
@@ -153,7 +153,7 @@ impl HttpBody for ResponseBody {
             return self.end(&why);
         }
         if let (true, Some(call)) = (polled.is_ready(), &mut self.call) {
-            call.handed_over();
+            call.piece_handed_over();
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.len() > WHOLE_BYTES) => {

@@ -160,7 +160,7 @@ impl Erasures {
             stream.write().erased = false;
             return Err(error.into());
         }
-        self.core.clock.pass(fence_ms);
+        self.core.clock.advance_past(fence_ms);
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);
         drop(write_lock);
@@ -190,7 +190,7 @@ impl Erasures {
         let handle = stream.keys.handle;
         let punctured =
             self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
-        self.core.clock.pass(fence_at_ms);
+        self.core.clock.advance_past(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
         stream.reload(&self.core)?;
         punctured?;

@@ -69,7 +69,7 @@ impl Grants {
         found: &Found,
         look: impl FnOnce(&str) -> T,
     ) -> Option<(Standing, T)> {
-        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.look();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.read();
         let now = found.stream.read();
         let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
         let expires_at_ms = state.issued.expires_at_ms;

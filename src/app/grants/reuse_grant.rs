@@ -50,7 +50,7 @@ impl Grants {
         asked: &UseCase,
         ttl_ms: u64,
     ) -> Option<Grant> {
-        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.look();
+        let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.read();
         let now = stream.read();
         if clock.is_skewed() || now.erased || asks_each_time(&now.state) {
             return None;

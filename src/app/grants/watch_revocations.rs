@@ -47,7 +47,7 @@ impl Watch {
                 }
                 if self.is_live && next.recorded_at_ms > 0 {
                     let after_ms = self.grants.core.now_ms().saturating_sub(next.recorded_at_ms);
-                    metrics().revocation_told(Duration::from_millis(after_ms));
+                    metrics().revocation_delivered(Duration::from_millis(after_ms));
                 }
                 return Ok(next);
             }

@@ -324,7 +324,7 @@ impl Core {
             return self.commit_in_parts(append, frame).await;
         }
         let work = async move { core.commit_new_stream(&append, frame).await };
-        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
+        let task = tokio::spawn(InCall::inherit(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
@@ -339,7 +339,7 @@ impl Core {
             let stream = Arc::clone(&append.stream);
             drop(core.record_pending(&stream, append.into_write_lock()).await);
         };
-        let task = tokio::spawn(InCall::going_on(Box::pin(work.instrument(tracing::Span::current()))));
+        let task = tokio::spawn(InCall::inherit(Box::pin(work.instrument(tracing::Span::current()))));
         let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
         if tokio::time::timeout(pending_revocations::WAIT_MAX, task).await.is_err() {
             self.tell_before_recorded(&stream);

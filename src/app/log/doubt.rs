@@ -22,7 +22,7 @@ impl Core {
     /// The ledger's time, the machine's clock, and whether it is believed.
     #[must_use]
     pub fn clock_reading(&self) -> ClockReading {
-        self.clock.look()
+        self.clock.read()
     }
 
     /// Whether the machine's clock is believed.
@@ -33,7 +33,7 @@ impl Core {
 
     /// Keeps the ledger's time for the next start. Called every second or so; blocks on a file.
     pub fn keep_time(&self) {
-        self.clock.keep();
+        self.clock.save_ahead();
     }
 
     /// Why nobody may use anything now, whatever people allow; nothing where they may.

@@ -318,7 +318,7 @@ impl Operations {
         };
         let fence_ms = self.core.now_ms();
         self.core.vault.renew(&in_part, fence_ms, next_version).await?;
-        self.core.clock.pass(fence_ms);
+        self.core.clock.advance_past(fence_ms);
         let discarded: Vec<PositionRange> = restored
             .erased_again
             .iter()

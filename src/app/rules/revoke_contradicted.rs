@@ -124,7 +124,7 @@ impl RuleChanges {
                 Ok(revoked) => progress.revoked = progress.revoked.saturating_add(revoked),
                 Err(AppError::Stopped) => return Err(AppError::Stopped),
                 Err(error) => {
-                    metrics().sweep_failed();
+                    metrics().rules_delayed();
                     tracing::warn!(?error, "new rules could not be applied to one person's open grants");
                     progress.failed = progress.failed.saturating_add(1);
                 }

@@ -1,50 +1,27 @@
-//! The only source of time and of randomness, so that both can be injected; and the time of a ledger, which never goes back.
-
-mod ledger;
-mod mark;
-
-pub use ledger::{Accepted, ClockLimits, ClockReading, ClockState, CredentialClock, LedgerClock};
+//! Where time and randomness come from: the trait, and the machine's own clock.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Time and randomness, shared by every room that needs them.
+/// A clock that several rooms share.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// Where time and randomness come from.
+/// A source of time and randomness.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since the Unix epoch.
+    /// The time, milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// Milliseconds of a clock that cannot be set, from any beginning; it goes on while the machine sleeps. By default the
-    /// same as [`Clock::now_ms`]: a clock without it can show that it went back, but not that it ran ahead.
+    /// Milliseconds of a clock that cannot be set, from an arbitrary origin; it also runs while the machine sleeps. The
+    /// default is [`Clock::now_ms`]: with it, a jump back is detected, but a jump ahead is not.
     fn steady_ms(&self) -> u64 {
         self.now_ms()
     }
-    /// The latest moment that it may be, milliseconds since the Unix epoch; later than [`Clock::now_ms`] only while the
+    /// The latest time that it may be, milliseconds since the Unix epoch. It differs from [`Clock::now_ms`] only while the
     /// time is in doubt.
     fn latest_ms(&self) -> u64 {
         self.now_ms()
     }
-    /// Fills `bytes` with unpredictable ones, fit for keys.
+    /// Fills `bytes` with random bytes that are fit for keys.
     fn fill(&self, bytes: &mut [u8]);
-}
-
-/// How long something takes. Monotonic, for measuring only: what is decided or recorded comes from [`Clock`].
-#[derive(Clone, Copy, Debug)]
-pub struct Stopwatch(std::time::Instant);
-
-impl Stopwatch {
-    /// Starts now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    /// Since the start.
-    #[must_use]
-    pub fn elapsed(&self) -> std::time::Duration {
-        self.0.elapsed()
-    }
 }
 
 /// The machine's clock and the operating system's randomness.
@@ -68,14 +45,14 @@ impl Clock for SystemClock {
 
     #[expect(
         clippy::expect_used,
-        reason = "without randomness no key may be made: stopping is the safe outcome"
+        reason = "without randomness no key may be made, so stopping is the safe outcome"
     )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system gives randomness");
     }
 }
 
-/// A UUIDv7 (RFC 9562 s. 5.7) from this clock.
+/// A UUIDv7 (RFC 9562 s. 5.7) from the time and the randomness of `clock`.
 #[must_use]
 pub fn event_id(clock: &dyn Clock) -> [u8; 16] {
     let mut random = [0_u8; 10];

@@ -1,10 +1,11 @@
-//! The older text format (Prometheus text 0.0.4), for scrapers that don't ask for OpenMetrics. The two differ in what a
-//! counter's family is called, in units, and in how the text ends.
+//! Converts OpenMetrics text to the older Prometheus text format 0.0.4, for scrapers that do not ask for OpenMetrics.
+//!
+//! The formats differ in the name of a counter's family, in units, and in how the text ends.
 
 /// OpenMetrics text as Prometheus text.
-pub(super) fn classic(openmetrics: &str) -> String {
+pub(super) fn to_prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
-    // In OpenMetrics HELP comes before TYPE; what a family is called depends on its type.
+    // In OpenMetrics HELP comes before TYPE, and the family's name here depends on its type.
     let mut help = "";
     for line in openmetrics.lines() {
         if line.starts_with("# HELP ") {
@@ -16,9 +17,9 @@ pub(super) fn classic(openmetrics: &str) -> String {
                 "info" => ("_info", "gauge"),
                 other => ("", other),
             };
-            let said =
+            let description =
                 help.strip_prefix("# HELP ").and_then(|rest| rest.strip_prefix(name)).unwrap_or_default();
-            text.push_str(&format!("# HELP {name}{suffix}{said}\n# TYPE {name}{suffix} {kind}\n"));
+            text.push_str(&format!("# HELP {name}{suffix}{description}\n# TYPE {name}{suffix} {kind}\n"));
         } else if !line.starts_with('#') {
             text.push_str(line);
             text.push('\n');
@@ -32,13 +33,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_keep_their_names_and_samples_stay() {
+    fn families_are_renamed_and_samples_are_kept() {
         let open = "# HELP a_calls Calls.\n# TYPE a_calls counter\na_calls_total{code=\"OK\"} 2\n\
             # HELP a_size_bytes Size.\n# TYPE a_size_bytes gauge\n# UNIT a_size_bytes bytes\na_size_bytes 7\n\
             # HELP a_build Which.\n# TYPE a_build info\na_build_info{version=\"1\"} 1\n# EOF\n";
         let text = "# HELP a_calls_total Calls.\n# TYPE a_calls_total counter\na_calls_total{code=\"OK\"} 2\n\
             # HELP a_size_bytes Size.\n# TYPE a_size_bytes gauge\na_size_bytes 7\n\
             # HELP a_build_info Which.\n# TYPE a_build_info gauge\na_build_info{version=\"1\"} 1\n";
-        assert_eq!(classic(open), text);
+        assert_eq!(to_prometheus_text(open), text);
     }
 }

@@ -1,5 +1,7 @@
-//! Which call a log line belongs to. A call tells its thread while it is worked for, and lines that are written meanwhile
-//! say so: a span would be made, formatted and thrown away at every call, for lines that hardly any call writes.
+//! Adds the current call's id and method to log lines.
+//!
+//! While a thread works for a call, a thread-local names that call, and log lines read it. A span per call would do the
+//! same, but would be made, formatted and dropped at every call, and hardly any call writes a line.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,36 +16,36 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 thread_local! {
-    /// What the thread works for.
-    static NOW: RefCell<Option<CallName>> = const { RefCell::new(None) };
+    /// The call that the thread works for.
+    static CURRENT: RefCell<Option<CallName>> = const { RefCell::new(None) };
 }
 
-/// How log lines name a call.
+/// A call, as log lines name it.
 #[derive(Clone, Debug)]
 pub struct CallName {
     /// Its request id: letters and digits.
     pub request: Arc<str>,
-    /// Its method, as the role table calls it.
+    /// Its method, by its name in the role table.
     pub method: Arc<str>,
-    /// What is kept until the work for it is done, in every task that has a part of it.
+    /// Dropped once all work for the call is done, in every task that has a part of it.
     pub kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// Work for a call.
+/// A future that does work for a call.
 pub struct InCall<F> {
     call: Option<CallName>,
     work: F,
 }
 
 impl<F> InCall<F> {
-    /// Work for this call.
+    /// Does `work` for `call`.
     pub fn new(call: CallName, work: F) -> Self {
         Self { call: Some(call), work }
     }
 
-    /// Work for the call that the thread works for now, if it does for one: what a call leaves to a task of its own.
-    pub fn going_on(work: F) -> Self {
-        Self { call: NOW.with_borrow(Clone::clone), work }
+    /// Does `work` for the thread's current call, if there is one. For work that a call moves to a task of its own.
+    pub fn inherit(work: F) -> Self {
+        Self { call: CURRENT.with_borrow(Clone::clone), work }
     }
 }
 
@@ -52,31 +54,31 @@ impl<F: Future + Unpin> Future for InCall<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let own = self.get_mut();
-        let _working = Working::begin(&mut own.call);
+        let _current = CurrentCall::enter(&mut own.call);
         Pin::new(&mut own.work).poll(context)
     }
 }
 
-/// While it lives, the thread works for a call, and then for what it worked for before: also where the work panics.
-struct Working<'a>(&'a mut Option<CallName>);
+/// Makes a call the thread's current one, and restores the previous one when dropped, also on a panic.
+struct CurrentCall<'a>(&'a mut Option<CallName>);
 
-impl<'a> Working<'a> {
-    fn begin(call: &'a mut Option<CallName>) -> Self {
-        NOW.with_borrow_mut(|now| std::mem::swap(now, call));
+impl<'a> CurrentCall<'a> {
+    fn enter(call: &'a mut Option<CallName>) -> Self {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, call));
         Self(call)
     }
 }
 
-impl Drop for Working<'_> {
+impl Drop for CurrentCall<'_> {
     fn drop(&mut self) {
-        NOW.with_borrow_mut(|now| std::mem::swap(now, self.0));
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
     }
 }
 
-/// Lines for machines, with their call beside what they say.
+/// JSON lines, with the call as two more fields.
 pub(super) struct JsonLines(pub Format<Json>);
 
-/// Lines for people, with their call at the end.
+/// Plain lines, with the call at the end.
 pub(super) struct PlainLines(pub Format<Full>);
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -87,9 +89,9 @@ where
     fn format_event(&self, of: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> Result {
         let mut line = String::new();
         self.0.format_event(of, Writer::new(&mut line), event)?;
-        match (NOW.with_borrow(Clone::clone), line.trim_end().strip_suffix('}')) {
+        match (CURRENT.with_borrow(Clone::clone), line.trim_end().strip_suffix('}')) {
             (Some(CallName { request, method, .. }), Some(object)) => {
-                // Both are words of ours, without a quote.
+                // Neither contains a quote.
                 writeln!(to, "{object},\"request\":\"{request}\",\"method\":\"{method}\"}}")
             }
             _ => to.write_str(&line),
@@ -106,7 +108,7 @@ where
         let mut line = String::new();
         let format = self.0.clone().with_ansi(to.has_ansi_escapes());
         format.format_event(of, Writer::new(&mut line), event)?;
-        match NOW.with_borrow(Clone::clone) {
+        match CURRENT.with_borrow(Clone::clone) {
             Some(CallName { request, method, .. }) => {
                 writeln!(to, "{} request={request} method={method}", line.trim_end())
             }
@@ -152,8 +154,8 @@ mod tests {
         CallName { request: request.into(), method: "GrantService/CheckGrant".into(), kept: None }
     }
 
-    /// Says a word at each of its polls.
-    fn saying(words: &'static [&'static str]) -> impl Future<Output = ()> + Unpin {
+    /// Logs a word at each poll.
+    fn logging(words: &'static [&'static str]) -> impl Future<Output = ()> + Unpin {
         let mut words = words.iter();
         poll_fn(move |_| match words.next() {
             Some(word) => {
@@ -169,24 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_say_which_call_they_belong_to_and_others_none() {
+    fn lines_name_their_call_and_lines_outside_calls_name_none() {
         let sink = Sink::default();
         let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
         let lines = lines.json().flatten_event(true).map_event_format(JsonLines);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             let (mut one, mut other) =
-                (InCall::new(name("a1"), saying(&["x", "y"])), InCall::new(name("b2"), saying(&["z"])));
+                (InCall::new(name("a1"), logging(&["x", "y"])), InCall::new(name("b2"), logging(&["z"])));
             poll(&mut one);
             poll(&mut other);
-            tracing::warn!("nobody's");
+            tracing::warn!("outside");
             poll(&mut one);
             let mut panicking = InCall::new(name("c3"), poll_fn(|_| -> Poll<()> { panic!("on purpose") }));
             let caught = catch_unwind(AssertUnwindSafe(|| poll(&mut panicking)));
             assert!(caught.is_err());
-            tracing::warn!("nobody's again");
+            tracing::warn!("outside again");
         });
-        let said: Vec<(String, Option<String>)> = sink
+        let lines: Vec<(String, Option<String>)> = sink
             .lines()
             .iter()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -195,36 +197,36 @@ mod tests {
                 (text("message").unwrap(), text("request"))
             })
             .collect();
-        let own = |word: &str, request: Option<&str>| (word.to_owned(), request.map(str::to_owned));
-        let wanted = [
-            own("x", Some("a1")),
-            own("z", Some("b2")),
-            own("nobody's", None),
-            own("y", Some("a1")),
-            own("nobody's again", None),
+        let line = |word: &str, request: Option<&str>| (word.to_owned(), request.map(str::to_owned));
+        let expected = [
+            line("x", Some("a1")),
+            line("z", Some("b2")),
+            line("outside", None),
+            line("y", Some("a1")),
+            line("outside again", None),
         ];
-        assert_eq!(said, wanted);
+        assert_eq!(lines, expected);
     }
 
     #[test]
-    fn what_a_call_leaves_to_another_task_says_so_too() {
+    fn work_that_a_call_moves_to_another_task_names_the_call() {
         let sink = Sink::default();
         let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let lines = lines.map_event_format(PlainLines);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
-            let mut left = None;
-            let leaving = poll_fn(|_| {
-                left = Some(InCall::going_on(saying(&["left"])));
+            let mut moved = None;
+            let moving = poll_fn(|_| {
+                moved = Some(InCall::inherit(logging(&["moved"])));
                 Poll::Ready(())
             });
-            poll(&mut InCall::new(name("d4"), leaving));
-            poll(&mut left.unwrap());
-            poll(&mut InCall::going_on(saying(&["nobody's"])));
+            poll(&mut InCall::new(name("d4"), moving));
+            poll(&mut moved.unwrap());
+            poll(&mut InCall::inherit(logging(&["outside"])));
             poll(&mut InCall::new(name("e5"), ready(())));
         });
-        let [left, nobodys] = &sink.lines()[..] else { panic!("{:?}", sink.lines()) };
-        assert!(left.ends_with("left request=d4 method=GrantService/CheckGrant"), "{left}");
-        assert!(nobodys.ends_with("nobody's"), "{nobodys}");
+        let [moved, outside] = &sink.lines()[..] else { panic!("{:?}", sink.lines()) };
+        assert!(moved.ends_with("moved request=d4 method=GrantService/CheckGrant"), "{moved}");
+        assert!(outside.ends_with("outside"), "{outside}");
     }
 }

@@ -1,23 +1,23 @@
-//! What a folder takes on its disk, and what is left there.
+//! Measures how much disk space a folder takes, and how much is free.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// `st_blocks` counts these, whatever the file system's own blocks are (POSIX, `sys/stat.h` on Linux).
+/// The unit of `st_blocks`, whatever the file system's own block size (POSIX, `sys/stat.h` on Linux).
 const BLOCK_BYTES: u64 = 512;
-/// Folders below folders: ours are two deep.
+/// Most levels of folders that are measured; a data folder has two.
 const DEPTH_MAX: usize = 8;
 
-/// Bytes taken and left.
+/// Disk space taken and free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// Bytes of blocks that its files hold; holes don't count.
+    /// Bytes of the blocks that the folder's files occupy; holes do not count.
     pub taken_bytes: u64,
-    /// Bytes that an unprivileged process may still take on that disk.
+    /// Bytes that an unprivileged process can still use on that disk.
     pub free_bytes: u64,
 }
 
-/// Measures a folder. What can't be read, or went away meanwhile, counts nothing.
+/// Measures a folder. A file that cannot be read, or was removed meanwhile, does not count.
 pub(super) fn usage(folder: &Path) -> Usage {
     let free = rustix::fs::statvfs(folder);
     Usage {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_folders_below_count_and_holes_do_not() {
+    fn files_in_subfolders_count_and_holes_do_not() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("log")).unwrap();
         std::fs::write(dir.path().join("log/segment"), vec![7; 100_000]).unwrap();

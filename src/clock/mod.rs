@@ -1,0 +1,16 @@
+//! The only source of time and randomness, so that both can be injected; and the ledger's time, which never goes back.
+
+mod credential_clock;
+mod ledger_clock;
+mod source;
+mod state;
+mod stopwatch;
+#[cfg(test)]
+mod tests;
+mod watermark;
+
+pub use credential_clock::CredentialClock;
+pub use ledger_clock::LedgerClock;
+pub use source::{Clock, SharedClock, SystemClock, event_id};
+pub use state::{Accepted, ClockLimits, ClockReading, ClockState};
+pub use stopwatch::Stopwatch;

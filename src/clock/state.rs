@@ -1,0 +1,96 @@
+//! Whether the machine's clock is trusted, within which limits, and what an operator has accepted.
+
+/// The ledger's time catches down to an accepted clock: it runs slower by one part in this many until they meet.
+const SLOWDOWN: u64 = 128;
+
+/// How far the machine's clock may be off before it is no longer trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockLimits {
+    /// How far the clock may be behind the time given out, milliseconds. The 5 seconds by which a time is saved ahead are
+    /// added to it.
+    pub behind_ms_max: u64,
+    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A machine that was paused looks like
+    /// that.
+    pub ahead_ms_max: u64,
+}
+
+impl Default for ClockLimits {
+    fn default() -> Self {
+        Self { behind_ms_max: 5_000, ahead_ms_max: 600_000 }
+    }
+}
+
+/// Whether the machine's clock is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockState {
+    /// It is trusted.
+    #[default]
+    Steady,
+    /// It went back or stands still: it is behind by this many milliseconds.
+    Behind(u64),
+    /// It is ahead by this many milliseconds.
+    Ahead(u64),
+    /// It may be right, but the time given out cannot be saved for the next start.
+    Unsaved,
+}
+
+impl ClockState {
+    /// Whether use has to be denied.
+    #[must_use]
+    pub fn is_skewed(self) -> bool {
+        self != Self::Steady
+    }
+
+    /// How far the clock is off, milliseconds: positive if it is ahead.
+    #[must_use]
+    pub fn skew_ms(self) -> i64 {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        match self {
+            Self::Steady | Self::Unsaved => 0,
+            Self::Behind(ms) => -signed(ms),
+            Self::Ahead(ms) => signed(ms),
+        }
+    }
+}
+
+impl std::fmt::Display for ClockState {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Steady => write!(out, "the clock is steady"),
+            Self::Behind(ms) => write!(out, "the clock is {} s behind the ledger's time", ms.div_ceil(1_000)),
+            Self::Ahead(ms) => {
+                write!(out, "the clock is {} s ahead of the ledger's time", ms.div_ceil(1_000))
+            }
+            Self::Unsaved => write!(out, "the ledger's time cannot be saved to its file"),
+        }
+    }
+}
+
+/// The ledger's time, the machine's clock, and whether the clock is trusted, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockReading {
+    /// The ledger's time, milliseconds since the Unix epoch.
+    pub ledger_ms: u64,
+    /// The machine's clock, milliseconds since the Unix epoch.
+    pub clock_ms: u64,
+    /// Whether the machine's clock is trusted.
+    pub state: ClockState,
+}
+
+/// The machine's clock at the moment when an operator accepted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The machine's clock, milliseconds since the Unix epoch.
+    pub clock_ms: u64,
+    /// The ledger's time at that moment, milliseconds since the Unix epoch; never earlier than `clock_ms`.
+    pub ledger_ms: u64,
+}
+
+impl Accepted {
+    /// The ledger's time when the machine's clock reads `clock_ms`, milliseconds since the Unix epoch.
+    pub(super) fn ledger_ms_at(self, clock_ms: u64) -> u64 {
+        let since_ms = clock_ms.saturating_sub(self.clock_ms);
+        let ahead_ms = self.ledger_ms.saturating_sub(self.clock_ms).saturating_sub(since_ms / SLOWDOWN);
+        clock_ms.saturating_add(ahead_ms)
+    }
+}

@@ -1,0 +1,16 @@
+//! What operators see: structured logs, metrics, traces, and the place of a panic, never its message.
+//!
+//! Nothing personal is logged, counted or traced, at any level.
+
+mod current_call;
+mod disk_usage;
+mod filter;
+mod logging;
+mod metrics;
+mod prometheus_text;
+mod traces;
+
+pub use current_call::{CallName, InCall};
+pub use logging::start;
+pub use metrics::{CallMeter, ErasureStep, LogStatus, Metrics, metrics};
+pub use traces::{Export, ExportError, Traces, end_call, join_trace};

@@ -1,0 +1,63 @@
+//! The certificate that a client presented in its handshake.
+//!
+//! Each call checks it again, by the time of the ledger that the call goes to: a certificate expires, may be revoked, and
+//! its authority may stop being trusted while the connection lives on.
+
+use super::certificates::Certificates;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+
+/// A client certificate that the handshake accepted. It was valid at some time, not necessarily now.
+pub struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    uri_names: Vec<String>,
+    certificates: Arc<Certificates>,
+    /// Owned by [`ClientCertificate::is_valid`]: the edition of the files and the second in which it was last valid.
+    last_valid: Mutex<Option<(u64, u64)>>,
+}
+
+impl fmt::Debug for ClientCertificate {
+    /// Shows nothing of the certificate: it names the client.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
+}
+
+impl ClientCertificate {
+    /// The chain that the handshake accepted; `None` if it is empty.
+    pub(super) fn new(chain: &[CertificateDer<'_>], certificates: Arc<Certificates>) -> Option<Self> {
+        let leaf = webpki::EndEntityCert::try_from(chain.first()?).ok();
+        let uri_names = leaf.iter().flat_map(|leaf| leaf.valid_uri_names().map(str::to_owned)).collect();
+        let chain = chain.iter().map(|each| each.clone().into_owned()).collect();
+        Some(Self { chain, uri_names, certificates, last_valid: Mutex::new(None) })
+    }
+
+    /// The URI names of the client's own certificate.
+    #[must_use]
+    pub fn uri_names(&self) -> &[String] {
+        &self.uri_names
+    }
+
+    /// Whether the certificate is valid at `now_ms`: not expired, of an authority that is still trusted, not revoked. The
+    /// result is reused within a second, the resolution of a certificate's times, while the files are unchanged.
+    #[must_use]
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        let now_s = now_ms / 1_000;
+        let mut last_valid = self.last_valid.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last_valid == Some((self.certificates.edition(), now_s)) {
+            return true;
+        }
+        let (edition, Some(verifier)) = self.certificates.client_verifier() else { return false };
+        let Some((leaf, intermediates)) = self.chain.split_first() else { return false };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now_s));
+        let verified = verifier.verify_client_cert(leaf, intermediates, now);
+        if let Err(error) = &verified {
+            self.certificates.report_outdated_crl(error);
+        }
+        let is_valid = verified.is_ok();
+        *last_valid = is_valid.then_some((edition, now_s));
+        is_valid
+    }
+}

@@ -1,0 +1,19 @@
+//! Accepts connections: TLS 1.3, client certificates, and limits on the number and the lifetime of connections.
+//!
+//! [`Incoming`] is a stream of accepted [`Connection`]s. Each carries a [`Peer`]: the client's certificate, its address,
+//! and an [`Activity`] through which the server reports calls, so that idle and stalled connections are closed.
+
+mod activity;
+mod certificates;
+mod client_certificate;
+mod coalesce_writes;
+mod connection;
+mod handshake_time;
+mod incoming;
+mod per_address;
+
+pub use activity::{Activity, Call};
+pub use certificates::{Certificates, TlsError, TlsFiles};
+pub use client_certificate::ClientCertificate;
+pub use connection::{Connection, ConnectionLimits, Peer};
+pub use incoming::Incoming;
