@@ -4,11 +4,11 @@ use super::ledger_clock::LedgerClock;
 use super::source::Clock;
 use std::sync::Arc;
 
-/// The time by which credentials are judged. Their issuers use clocks of their own, so a difference between the ledger's
-/// time and the machine's clock that an operator accepted does not move it.
+/// The time by which credentials are judged. Their issuers use clocks of their own, so a difference between
+/// the ledger's time and the machine's clock that an operator accepted does not move it.
 ///
-/// In doubt, [`Clock::now_ms`] is the earlier of the two times that it may be, so that a person can still refuse or
-/// withdraw. [`CredentialClock::strict_ms`] tells which credentials may have expired.
+/// In doubt, [`Clock::now_ms`] is the earlier of the two times that it may be, so that a person can still
+/// refuse or withdraw. [`CredentialClock::strict_ms`] tells which credentials may have expired.
 pub struct CredentialClock(Arc<LedgerClock>);
 
 impl CredentialClock {
@@ -24,8 +24,8 @@ impl CredentialClock {
         !self.0.is_trusted()
     }
 
-    /// The ledger's time without an accepted difference, milliseconds since the Unix epoch. It goes back only when an operator
-    /// accepts the clock.
+    /// The ledger's time without an accepted difference, milliseconds since the Unix epoch. It goes back only
+    /// when an operator accepts the clock.
     #[must_use]
     pub fn strict_ms(&self) -> u64 {
         self.read().0

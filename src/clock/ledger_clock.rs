@@ -1,10 +1,10 @@
-//! The time of one ledger: the machine's clock while it is trusted, and never earlier than any time given out before,
-//! restarts included.
+//! The time of one ledger: the machine's clock while it is trusted, and never earlier than any time given out
+//! before, restarts included.
 //!
-//! Each reading is compared with the last time given out and with a clock that cannot be set; at the start also with the
-//! newest entry of the log and with a time saved in a file. While the machine's clock does not agree with them, the
-//! ledger's time runs at the speed of the clock that cannot be set, and [`ClockState`] says so: use is then denied, and
-//! everything else goes on.
+//! Each reading is compared with the last time given out and with a clock that cannot be set; at the start
+//! also with the newest entry of the log and with a time saved in a file. While the machine's clock does not
+//! agree with them, the ledger's time runs at the speed of the clock that cannot be set, and [`ClockState`]
+//! says so: use is then denied, and everything else goes on.
 
 use super::source::{Clock, SharedClock};
 use super::state::{Accepted, ClockLimits, ClockReading, ClockState};
@@ -14,13 +14,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How far ahead of the time given out the watermark is saved, milliseconds: it need not be written at each reading.
+/// How far ahead of the time given out the watermark is saved, milliseconds: it need not be written at each
+/// reading.
 const SAVED_AHEAD_MS: u64 = 5_000;
 /// How long readings are trusted without another comparison, milliseconds.
 const TRUSTED_FOR_MS: u64 = 1_000;
 /// How long a daemon may have been stopped before its clock is in doubt at the start, milliseconds: 400 days.
 const STOPPED_MS_MAX: u64 = 400 * 86_400_000;
-/// The offset to the clock that cannot be set follows a trusted clock by at most one part in this many of the time passed.
+/// The offset to the clock that cannot be set follows a trusted clock by at most one part in this many of the
+/// time passed.
 const FOLLOW_RATE: u64 = 100;
 
 /// The state behind the lock: what successive comparisons keep.
@@ -32,7 +34,8 @@ struct Comparison {
     /// When the offset last moved, by the clock that cannot be set.
     moved_at_ms: u64,
     state: ClockState,
-    /// The clock that drives the ledger's time, as ledger time: the machine's clock, or the one that cannot be set.
+    /// The clock that drives the ledger's time, as ledger time: the machine's clock, or the one that cannot
+    /// be set.
     driven_ms: u64,
     watermark: Option<Watermark>,
     /// The time saved in the file; without a file, the end of time.
@@ -41,8 +44,8 @@ struct Comparison {
 
 /// The time of a ledger. As a [`Clock`] it gives that time, and the randomness of the clock that it wraps.
 ///
-/// [`LedgerClock::now_ms`] reads the machine's clock and takes an atomic maximum. Once a second of its time, or in doubt, it
-/// compares the clocks under a lock.
+/// [`LedgerClock::now_ms`] reads the machine's clock and takes an atomic maximum. Once a second of its time,
+/// or in doubt, it compares the clocks under a lock.
 pub struct LedgerClock {
     clock: SharedClock,
     limits: ClockLimits,
@@ -52,7 +55,8 @@ pub struct LedgerClock {
     trusted_until_ms: AtomicU64,
     /// Ledger time minus the clock that cannot be set.
     offset_ms: AtomicI64,
-    /// [`Accepted`] for readings outside the lock. A reading that mixes two of them differs, and so is compared.
+    /// [`Accepted`] for readings outside the lock. A reading that mixes two of them differs, and so is
+    /// compared.
     ahead_ms: AtomicU64,
     accepted_at_ms: AtomicU64,
     /// Set once the newest time of the log is known; no reading is judged before that.
@@ -97,8 +101,8 @@ impl LedgerClock {
         }
     }
 
-    /// Called at the start, before any time is asked for. Time goes on from the newest entry of the log (0 if the log is
-    /// empty), with the clock that was accepted last.
+    /// Called at the start, before any time is asked for. Time goes on from the newest entry of the log (0 if
+    /// the log is empty), with the clock that was accepted last.
     pub fn begin(&self, recorded_at_ms: u64, accepted: Option<Accepted>) {
         let mut comparison = self.comparison();
         if let Some(accepted) = accepted {
@@ -132,8 +136,8 @@ impl LedgerClock {
         ClockReading { ledger_ms, clock_ms, state: comparison.state }
     }
 
-    /// From now on every time is later than `moment_ms`, even if the clock stands still. What was recorded up to that moment
-    /// can so be told from what is recorded later.
+    /// From now on every time is later than `moment_ms`, even if the clock stands still. What was recorded up
+    /// to that moment can so be told from what is recorded later.
     pub fn advance_past(&self, moment_ms: u64) {
         self.given_ms.fetch_max(moment_ms.saturating_add(1), Ordering::SeqCst);
     }
@@ -144,8 +148,8 @@ impl LedgerClock {
         self.read().state
     }
 
-    /// Compares the clocks, and saves the watermark ahead of the time given out, so that readings need not wait for it. To
-    /// be called about once a second; blocks on the file.
+    /// Compares the clocks, and saves the watermark ahead of the time given out, so that readings need not
+    /// wait for it. To be called about once a second; blocks on the file.
     pub fn save_ahead(&self) {
         let mut comparison = self.comparison();
         let now_ms = self.compare(&mut comparison);
@@ -275,8 +279,8 @@ impl LedgerClock {
         now_ms
     }
 
-    /// Moves the offset towards a trusted clock, which may drift from the clock that cannot be set: by a part of the
-    /// difference, and by all of it at the start.
+    /// Moves the offset towards a trusted clock, which may drift from the clock that cannot be set: by a part
+    /// of the difference, and by all of it at the start.
     fn follow(&self, comparison: &mut Comparison, reading_ms: u64, steady_ms: u64) {
         let target_ms = signed(reading_ms).saturating_sub(signed(steady_ms));
         let offset_ms = self.offset_ms.load(Ordering::SeqCst);
@@ -290,8 +294,8 @@ impl LedgerClock {
         comparison.is_anchored = true;
     }
 
-    /// Saves ahead of the clock that drives the time, rather than of the time: otherwise repeated kills would drive the time
-    /// away from the clock.
+    /// Saves ahead of the clock that drives the time, rather than of the time: otherwise repeated kills would
+    /// drive the time away from the clock.
     fn advance_watermark(&self, comparison: &mut Comparison, now_ms: u64) {
         let until_ms = comparison.driven_ms.saturating_add(SAVED_AHEAD_MS).max(now_ms);
         self.save_until(comparison, until_ms);

@@ -1,4 +1,5 @@
-//! The only source of time and randomness, so that both can be injected; and the ledger's time, which never goes back.
+//! The only source of time and randomness, so that both can be injected; and the ledger's time, which never
+//! goes back.
 
 mod credential_clock;
 mod ledger_clock;

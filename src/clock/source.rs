@@ -10,13 +10,13 @@ pub type SharedClock = Arc<dyn Clock>;
 pub trait Clock: Send + Sync {
     /// The time, milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// Milliseconds of a clock that cannot be set, from an arbitrary origin; it also runs while the machine sleeps. The
-    /// default is [`Clock::now_ms`]: with it, a jump back is detected, but a jump ahead is not.
+    /// Milliseconds of a clock that cannot be set, from an arbitrary origin; it also runs while the machine
+    /// sleeps. The default is [`Clock::now_ms`]: with it, a jump back is detected, but a jump ahead is not.
     fn steady_ms(&self) -> u64 {
         self.now_ms()
     }
-    /// The latest time that it may be, milliseconds since the Unix epoch. It differs from [`Clock::now_ms`] only while the
-    /// time is in doubt.
+    /// The latest time that it may be, milliseconds since the Unix epoch. It differs from [`Clock::now_ms`]
+    /// only while the time is in doubt.
     fn latest_ms(&self) -> u64 {
         self.now_ms()
     }

@@ -1,16 +1,17 @@
 //! Whether the machine's clock is trusted, within which limits, and what an operator has accepted.
 
-/// The ledger's time catches down to an accepted clock: it runs slower by one part in this many until they meet.
+/// The ledger's time catches down to an accepted clock: it runs slower by one part in this many until they
+/// meet.
 const SLOWDOWN: u64 = 128;
 
 /// How far the machine's clock may be off before it is no longer trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockLimits {
-    /// How far the clock may be behind the time given out, milliseconds. The 5 seconds by which a time is saved ahead are
-    /// added to it.
+    /// How far the clock may be behind the time given out, milliseconds. The 5 seconds by which a time is
+    /// saved ahead are added to it.
     pub behind_ms_max: u64,
-    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A machine that was paused looks like
-    /// that.
+    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A machine that was paused
+    /// looks like that.
     pub ahead_ms_max: u64,
 }
 

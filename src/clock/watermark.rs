@@ -1,8 +1,8 @@
-//! A file with a time that no given-out time is later than. After a restart the ledger's time goes on from there, whatever
-//! the machine's clock says.
+//! A file with a time that no given-out time is later than. After a restart the ledger's time goes on from
+//! there, whatever the machine's clock says.
 //!
-//! Two slots are written in turn, so that a torn write leaves the other one whole. A file without a whole slot counts as
-//! empty: the time then goes on from the newest entry of the log.
+//! Two slots are written in turn, so that a torn write leaves the other one whole. A file without a whole
+//! slot counts as empty: the time then goes on from the newest entry of the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Error;
@@ -22,7 +22,8 @@ pub(super) struct Watermark {
 }
 
 impl Watermark {
-    /// Opens or creates the file. Also returns the time in it, milliseconds since the Unix epoch, if there is one.
+    /// Opens or creates the file. Also returns the time in it, milliseconds since the Unix epoch, if there is
+    /// one.
     ///
     /// # Errors
     /// The file cannot be opened, created or read.

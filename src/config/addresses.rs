@@ -1,9 +1,13 @@
-//! Addresses of other services, as they may stand in the configuration and on the command line.
+//! Addresses of other services, in the configuration and on the command line.
 
 use tonic::codegen::http::Uri;
 
-/// Whether what is sent to a URL stays readable for its receiver alone: `https://`, or `http://` to this machine. A URL with
-/// a user name or a password in it is refused too: it would be written into logs and errors.
+/// What [`is_safe_url`] allows, for error messages.
+pub(super) const SAFE_URL_ALLOWED: &str =
+    "an https:// address, or http:// on this machine, without a user name or password";
+
+/// Whether only the receiver can read what is sent to a URL: `https://`, or `http://` to this machine. A URL
+/// that contains a user name or a password is not safe either, because logs and errors would show it.
 #[must_use]
 pub fn is_safe_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
@@ -15,7 +19,7 @@ pub fn is_safe_url(url: &str) -> bool {
     is_safe && !has_userinfo(&uri)
 }
 
-/// Whether a URL leads to this machine: a loopback address, or `localhost`. No other name is resolved.
+/// Whether a URL refers to this machine: a loopback address, or `localhost`. Names are not resolved.
 #[must_use]
 pub fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -23,7 +27,7 @@ pub fn is_loopback(uri: &Uri) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a URL has a user name or a password in it.
+/// Whether a URL contains a user name or a password.
 #[must_use]
 pub fn has_userinfo(uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
@@ -34,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_called_in_clear_and_no_url_has_a_password() {
+    fn only_this_machine_is_reached_without_tls_and_no_url_has_a_password() {
         for safe in [
             "https://id.example/keys?v=1",
             "https://127.0.0.1.example",

@@ -1,24 +1,24 @@
-//! Requests of people, and when inferences end.
+//! Requests of data subjects, and when inferences expire.
 
-use super::ConfigError;
+use super::error::{ConfigError, check};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// How requests of people are dealt with.
+/// How requests of data subjects are handled.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rights {
-    /// Whose rules say by when a request is to be answered, where the request does not: `gdpr` (one month) or
-    /// `california` (45 days).
+    /// The rules that set the deadline of a request that names none: `gdpr` (one month) or `california` (45
+    /// days).
     pub jurisdiction: RequestRules,
-    /// A person's own erasure waits for a steward's decision. Off: it is carried out before the answer, unless a hold
-    /// stands.
+    /// Whether an erasure that a person requests waits for a steward's decision. If not, it is complete when
+    /// the request is answered, unless there is a hold.
     pub steward_decides_erasures: bool,
-    /// How often the ledger looks for what has come to its end, milliseconds. 10 to 3,600,000.
+    /// How often the ledger checks what has expired, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
 }
 
-/// Rules for answering requests.
+/// Rules for the deadlines of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestRules {
@@ -36,20 +36,20 @@ impl Default for Rights {
 
 impl Rights {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let (key, bound) = ("rights.expiry_interval_ms", "10 to 3,600,000");
-        let within = (10..=3_600_000).contains(&self.expiry_interval_ms);
-        if within { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
+        let is_valid = (10..=3_600_000).contains(&self.expiry_interval_ms);
+        check(is_valid, "rights.expiry_interval_ms", "10 to 3,600,000")
     }
 }
 
-/// When inferences end that do not say so themselves. The end stands in the event that recorded each; changing this
-/// changes nothing that is recorded. Bounds can end them sooner: `context.age_days`.
+/// When inferences expire that are recorded without an end. The end is written into the event that records an
+/// inference, so a change here does not affect earlier ones. Bounds can end use sooner with
+/// `context.age_days`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inferences {
-    /// Days after they were recorded. 1 to 3,650.
+    /// Days from recording to expiry. 1 to 3,650.
     pub lasts_days: u32,
-    /// The same for a category and those below it; the nearest counts. 1 to 3,650.
+    /// The same for a category and those below it; the nearest one that is set applies. 1 to 3,650.
     pub lasts_days_by_category: BTreeMap<String, u32>,
 }
 
@@ -61,12 +61,9 @@ impl Default for Inferences {
 
 impl Inferences {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let bound = |holds: bool, key, bound| {
-            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
-        };
-        let lasting = |days: &u32| (1..=3_650).contains(days);
-        bound(lasting(&self.lasts_days), "inferences.lasts_days", "1 to 3,650")?;
-        let by_category = self.lasts_days_by_category.values().all(lasting);
-        bound(by_category, "inferences.lasts_days_by_category", "1 to 3,650 each")
+        let is_valid = |days: &u32| (1..=3_650).contains(days);
+        check(is_valid(&self.lasts_days), "inferences.lasts_days", "1 to 3,650")?;
+        let by_category = self.lasts_days_by_category.values().all(is_valid);
+        check(by_category, "inferences.lasts_days_by_category", "1 to 3,650 for each category")
     }
 }

@@ -1,6 +1,7 @@
-//! Settings of what leaves for a collector.
+//! Export of traces.
 
-use super::{ConfigError, is_safe_url};
+use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
+use super::error::{ConfigError, check};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// Where the collector takes OTLP over gRPC: `https://host:4317`, or `http://` on this machine. No user name or
-    /// password in it.
+    /// The collector's address for OTLP over gRPC: `https://host:4317`, or `http://` on this machine, without
+    /// a user name or password.
     pub traces: Option<String>,
-    /// Whom to trust there (PEM) instead of whom the system trusts.
+    /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
     pub traces_ca: Option<PathBuf>,
-    /// How many of the traces that begin here are kept: 0 to 1, 1 by default. What a caller's `traceparent` says about
-    /// its own trace counts before this.
+    /// The share of the traces begun by the daemon that is exported: 0 to 1; 1 by default. For a caller's
+    /// trace, its `traceparent` decides.
     pub traces_ratio: f64,
 }
 
@@ -26,15 +27,9 @@ impl Default for TelemetryConfig {
 
 impl TelemetryConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, bound| Err(ConfigError::OutOfBounds { key, bound });
-        if !(0.0..=1.0).contains(&self.traces_ratio) {
-            return wrong("telemetry.traces_ratio", "0 to 1");
-        }
-        if self.traces.as_deref().is_some_and(|traces| !is_safe_url(traces)) {
-            let bound = "an https:// address, or http:// on this machine, without a user name or password";
-            return wrong("telemetry.traces", bound);
-        }
-        Ok(())
+        check((0.0..=1.0).contains(&self.traces_ratio), "telemetry.traces_ratio", "0 to 1")?;
+        let is_safe = self.traces.as_deref().is_none_or(is_safe_url);
+        check(is_safe, "telemetry.traces", SAFE_URL_ALLOWED)
     }
 }
 

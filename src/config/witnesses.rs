@@ -1,21 +1,23 @@
-//! Who is asked to cosign checkpoints.
+//! The witnesses that cosign checkpoints.
 
-use super::{ConfigError, is_safe_url};
+use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
+use super::error::{ConfigError, check};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// Witnesses of the log (C2SP tlog-witness): others who cosign that it only ever grows. They are asked beside the writes,
-/// which never wait for them.
+/// Witnesses of the log (C2SP tlog-witness): independent parties who cosign that the log only ever grows.
+/// Writes never wait for them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Witnesses {
-    /// So many of them must have cosigned for a checkpoint to count as witnessed. 1 to their number.
+    /// Cosignatures that a checkpoint needs to count as witnessed. 1 to the number of witnesses.
     pub enough: usize,
-    /// Within so long, or health and metrics say that they have not, milliseconds. 1,000 to 86,400,000.
+    /// How long this may take, milliseconds; beyond it, health and metrics report a failure. 1,000 to
+    /// 86,400,000.
     pub within_ms: u64,
-    /// They are asked at most once in so long, milliseconds. 10 to 3,600,000.
+    /// Shortest time between two requests to a witness, milliseconds. 10 to 3,600,000.
     pub interval_ms: u64,
-    /// Each of them; at most 16.
+    /// The witnesses; at most 16.
     pub ask: Vec<WitnessConfig>,
 }
 
@@ -33,25 +35,21 @@ pub struct WitnessConfig {
     pub vkey: String,
     /// Its submission prefix: `https://`, or `http://` on this machine.
     pub url: String,
-    /// Whom to trust there (PEM) instead of whom the system trusts.
+    /// Authorities (PEM) that its certificate is checked against, instead of the system's.
     pub ca: Option<PathBuf>,
 }
 
 impl Witnesses {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let bound = |holds: bool, key, bound| {
-            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
-        };
         let (count, hour) = (self.ask.len(), 3_600_000);
-        bound(count <= 16, "witnesses.ask", "at most 16 witnesses")?;
-        bound((1..=count.max(1)).contains(&self.enough), "witnesses.enough", "1 to the number of witnesses")?;
-        bound((1_000..=24 * hour).contains(&self.within_ms), "witnesses.within_ms", "1,000 to 86,400,000")?;
-        bound((10..=hour).contains(&self.interval_ms), "witnesses.interval_ms", "10 to 3,600,000")?;
-        let bound_of_url = "an https:// address, or http:// on this machine, without a user name or password";
-        bound(self.ask.iter().all(|one| is_safe_url(&one.url)), "witnesses.ask.url", bound_of_url)?;
+        check(count <= 16, "witnesses.ask", "at most 16 witnesses")?;
+        check((1..=count.max(1)).contains(&self.enough), "witnesses.enough", "1 to the number of witnesses")?;
+        check((1_000..=24 * hour).contains(&self.within_ms), "witnesses.within_ms", "1,000 to 86,400,000")?;
+        check((10..=hour).contains(&self.interval_ms), "witnesses.interval_ms", "10 to 3,600,000")?;
+        check(self.ask.iter().all(|one| is_safe_url(&one.url)), "witnesses.ask.url", SAFE_URL_ALLOWED)?;
         let mut keys: Vec<&str> = self.ask.iter().map(|one| one.vkey.as_str()).collect();
         keys.sort_unstable();
         keys.dedup();
-        bound(keys.len() == count, "witnesses.ask.vkey", "another one for each witness")
+        check(keys.len() == count, "witnesses.ask.vkey", "different for each witness")
     }
 }

@@ -180,7 +180,7 @@ fn report_settings(config: &Config) -> ReportSettings {
 
 /// Who is answerable, as people are told.
 fn controller(config: &Config) -> Controller {
-    let of = config.organisation.clone();
+    let of = config.organization.clone();
     Controller {
         id: config.controller.clone(),
         name: of.name,

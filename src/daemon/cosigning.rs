@@ -24,7 +24,7 @@ impl AsRef<Ledger> for OfApp {
 /// A key is no verifier key of cosignatures.
 pub(crate) fn asked(config: &Config) -> Result<Vec<Asked>, ConfigError> {
     let wrong =
-        ConfigError::OutOfBounds { key: "witnesses.ask.vkey", bound: "a C2SP verifier key of cosignatures" };
+        ConfigError::Invalid { key: "witnesses.ask.vkey", allowed: "a C2SP verifier key of cosignatures" };
     let asked = config.witnesses.ask.iter().map(|one| {
         let key = one.vkey.parse().ok()?;
         Some(Asked { key, url: one.url.clone(), ca: one.ca.clone() })

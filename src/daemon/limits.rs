@@ -16,30 +16,30 @@ pub(crate) fn open_connections(config: &Config) -> ConnectionLimits {
 
 /// Of a listener over which credentials are shown.
 pub(crate) fn connections(config: &Config) -> ConnectionLimits {
-    let door = &config.door;
+    let limits = &config.client_limits;
     ConnectionLimits {
         connections_max: config.limits.connections_max,
         reserved: config.limits.connections_max / RESERVED_PART,
-        per_address_max: door.connections_per_address_max,
-        handshake_max: Duration::from_secs(door.handshake_s_max),
-        idle_max: Duration::from_secs(door.idle_s_max),
-        stall_max: Duration::from_secs(door.stall_s_max),
+        per_address_max: limits.connections_per_address_max,
+        handshake_max: Duration::from_secs(limits.handshake_s_max),
+        idle_max: Duration::from_secs(limits.idle_s_max),
+        stall_max: Duration::from_secs(limits.stall_s_max),
     }
 }
 
 pub(crate) fn calls(config: &Config) -> ApiOptions {
-    let door = &config.door;
+    let limits = &config.client_limits;
     ApiOptions {
         message_bytes_max: config.limits.message_bytes_max,
-        streams_max: door.calls_per_connection_max,
-        answer_max: Duration::from_secs(door.answer_s_max),
+        streams_max: limits.calls_per_connection_max,
+        answer_max: Duration::from_secs(limits.answer_s_max),
         calls: QuotaOptions {
-            service: of(door.service),
-            subject: of(door.subject),
-            staff: of(door.staff),
-            open: of(door.open),
-            request_bytes_max: door.request_bytes_max,
-            all_request_bytes_max: door.all_request_bytes_max,
+            service: of(limits.service),
+            subject: of(limits.subject),
+            staff: of(limits.staff),
+            open: of(limits.open),
+            request_bytes_max: limits.request_bytes_max,
+            all_request_bytes_max: limits.all_request_bytes_max,
         },
     }
 }

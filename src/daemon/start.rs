@@ -143,9 +143,9 @@ impl Daemon {
         config.check()?;
         let each = config.each();
         let reserved = each.iter().any(|each| web::is_reserved(&each.controller));
-        let bound = "no word that an HTTP path begins with";
+        let allowed = "different from the first part of an HTTP path";
         if reserved {
-            return Err(ConfigError::OutOfBounds { key: "controller", bound }.into());
+            return Err(ConfigError::Invalid { key: "controller", allowed }.into());
         }
         make_private_dir(&config.data)?;
         // Addresses first: a daemon that can't listen should not touch the store.
@@ -195,7 +195,7 @@ impl Daemon {
         let credentials = Arc::new(Credentials::new(
             config.ledger.clone(),
             trusted,
-            config.door.refused_per_minute_max,
+            config.client_limits.refused_per_minute_max,
             door_clock(clock),
         ));
         let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();

@@ -1,7 +1,8 @@
 //! Adds the current call's id and method to log lines.
 //!
-//! While a thread works for a call, a thread-local names that call, and log lines read it. A span per call would do the
-//! same, but would be made, formatted and dropped at every call, and hardly any call writes a line.
+//! While a thread works for a call, a thread-local names that call, and log lines read it. A span per call
+//! would do the same, but would be made, formatted and dropped at every call, and hardly any call writes a
+//! line.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -43,7 +44,8 @@ impl<F> InCall<F> {
         Self { call: Some(call), work }
     }
 
-    /// Does `work` for the thread's current call, if there is one. For work that a call moves to a task of its own.
+    /// Does `work` for the thread's current call, if there is one. For work that a call moves to a task of
+    /// its own.
     pub fn inherit(work: F) -> Self {
         Self { call: CURRENT.with_borrow(Clone::clone), work }
     }

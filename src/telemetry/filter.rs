@@ -3,8 +3,9 @@
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
 
-/// Passes log lines that may be written. The level hint excludes nothing: it leaves the level to the filter that this one is
-/// combined with. Without the hint, every trace point of sled and h2 would be checked at each call.
+/// Passes log lines that may be written. The level hint excludes nothing: it leaves the level to the filter
+/// that this one is combined with. Without the hint, every trace point of sled and h2 would be checked at
+/// each call.
 pub(super) fn loggable() -> FilterFn {
     FilterFn::new(may_be_logged as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::TRACE)
 }

@@ -381,7 +381,8 @@ impl Metrics {
         self.handshakes_failed.inc();
     }
 
-    /// Sets how many keys of a controller's external token issuer are trusted, and how long ago they were fetched.
+    /// Sets how many keys of a controller's external token issuer are trusted, and how long ago they were
+    /// fetched.
     pub fn issuer_keys(&self, controller: &str, trusted: usize, age: Duration) {
         let of = [("controller", controller.to_owned())];
         self.issuer_keys.get_or_create(&of).set(i64::try_from(trusted).unwrap_or(i64::MAX));
@@ -475,8 +476,8 @@ impl Metrics {
         self.text(logs).map(|text| to_prometheus_text(&text))
     }
 
-    /// All metrics in the OpenMetrics text format; `logs` has the current status of each controller's log by its configured
-    /// name.
+    /// All metrics in the OpenMetrics text format; `logs` has the current status of each controller's log by
+    /// its configured name.
     ///
     /// # Errors
     /// A value cannot be formatted.

@@ -1,4 +1,5 @@
-//! Converts OpenMetrics text to the older Prometheus text format 0.0.4, for scrapers that do not ask for OpenMetrics.
+//! Converts OpenMetrics text to the older Prometheus text format 0.0.4, for scrapers that do not ask for
+//! OpenMetrics.
 //!
 //! The formats differ in the name of a counter's family, in units, and in how the text ends.
 

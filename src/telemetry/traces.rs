@@ -1,7 +1,7 @@
 //! Exports traces to a collector, as OTLP over gRPC.
 //!
-//! [`FIELDS`] lists every attribute that is exported; any other that a span may get one day is dropped. Log lines are
-//! never exported.
+//! [`FIELDS`] lists every attribute that is exported; any other that a span may get one day is dropped. Log
+//! lines are never exported.
 
 use super::filter::is_ours;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -26,8 +26,8 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL: &str = "call";
 /// The attribute with a call's gRPC code, set when its span ends.
 const CODE: &str = "rpc.grpc.status_code";
-/// Fields of our spans that are exported, each with its exported name (of the OpenTelemetry semantic conventions where
-/// there is one).
+/// Fields of our spans that are exported, each with its exported name (of the OpenTelemetry semantic
+/// conventions where there is one).
 const FIELDS: [(&str, &str); 3] = [("request", "sayso.request"), ("method", "rpc.method"), (CODE, CODE)];
 
 /// How traces are exported.
@@ -59,8 +59,8 @@ pub enum ExportError {
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Starts the export. It connects lazily: an unreachable collector delays nothing, and spans that do not fit in the
-    /// queue are dropped.
+    /// Starts the export. It connects lazily: an unreachable collector delays nothing, and spans that do not
+    /// fit in the queue are dropped.
     ///
     /// # Errors
     /// The address or the authorities are not valid.
@@ -155,8 +155,8 @@ fn exported(mut span: SpanData) -> SpanData {
     span
 }
 
-/// Makes a call's span part of its caller's trace (W3C Trace Context, `traceparent`). `tracestate` and baggage are free
-/// text of the caller and are ignored. To be called before the span is entered.
+/// Makes a call's span part of its caller's trace (W3C Trace Context, `traceparent`). `tracestate` and
+/// baggage are free text of the caller and are ignored. To be called before the span is entered.
 pub fn join_trace(call: &Span, traceparent: Option<&str>) {
     if let Some(parent) = traceparent {
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Parent(parent));

@@ -1,5 +1,5 @@
-//! The activity of one connection: the server reports its calls here, and the connection closes itself when it is idle
-//! or when the client stalls a response.
+//! The activity of one connection: the server reports its calls here, and the connection closes itself when
+//! it is idle or when the client stalls a response.
 
 use super::per_address::SlotHandle;
 use crate::clock::Stopwatch;
@@ -17,8 +17,8 @@ pub struct Activity {
     in_progress: AtomicU64,
     /// When the last call ended, milliseconds since the connection began.
     quiet_since_ms: AtomicU64,
-    /// Calls whose client has not yet read the last piece of the response, by number, and since when, milliseconds since
-    /// the connection began.
+    /// Calls whose client has not yet read the last piece of the response, by number, and since when,
+    /// milliseconds since the connection began.
     unread: Mutex<HashMap<u64, u64>>,
     /// A caller has authenticated over this connection.
     is_authenticated: AtomicBool,
@@ -80,8 +80,8 @@ impl Activity {
         }
     }
 
-    /// Whether the connection should close: it was abandoned, had no call in progress for more than `idle_max`, or its
-    /// client has left a piece of a response unread for more than `stall_max`.
+    /// Whether the connection should close: it was abandoned, had no call in progress for more than
+    /// `idle_max`, or its client has left a piece of a response unread for more than `stall_max`.
     #[must_use]
     pub fn should_close(&self, idle_max: Duration, stall_max: Duration) -> bool {
         // The count is loaded first: the last call to end stores `quiet_since_ms` before it lowers the count.

@@ -40,7 +40,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The authorities that sign client certificates. If `None`, clients are not asked for one.
     pub client_ca: Option<PathBuf>,
-    /// Revocation lists of these authorities (RFC 5280 s. 5; PEM or DER). If empty, revocation is not checked.
+    /// Revocation lists of these authorities (RFC 5280 s. 5; PEM or DER). If empty, revocation is not
+    /// checked.
     pub client_crls: Vec<PathBuf>,
 }
 
@@ -76,8 +77,8 @@ impl Certificates {
         Ok(Self { files, current, logged_outdated_crl: AtomicBool::new(false) })
     }
 
-    /// Reads the files again; true if they have changed. New connections get the new certificate. Existing ones stay open,
-    /// and their clients' certificates are checked against the new files from now on.
+    /// Reads the files again; true if they have changed. New connections get the new certificate. Existing
+    /// ones stay open, and their clients' certificates are checked against the new files from now on.
     ///
     /// # Errors
     /// As [`Certificates::open`]; the old files stay in use.
@@ -97,7 +98,8 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config))
     }
 
-    /// The number of the current edition of the files, and the verifier of client certificates, if there is one.
+    /// The number of the current edition of the files, and the verifier of client certificates, if there is
+    /// one.
     pub(super) fn client_verifier(&self) -> (u64, Option<Arc<dyn ClientCertVerifier>>) {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         (current.edition, current.client_verifier.clone())
@@ -108,8 +110,8 @@ impl Certificates {
         self.current.read().unwrap_or_else(PoisonError::into_inner).edition
     }
 
-    /// Logs once for each edition of the files that a revocation list is past its next update, if `error` says so: then
-    /// every client certificate is refused.
+    /// Logs once for each edition of the files that a revocation list is past its next update, if `error`
+    /// says so: then every client certificate is refused.
     pub(super) fn report_outdated_crl(&self, error: &rustls::Error) {
         let is_outdated = matches!(
             error,
@@ -131,7 +133,8 @@ fn file_error(path: &Path) -> impl Fn(String) -> TlsError {
     move |problem| TlsError::File { path: path.to_owned(), problem }
 }
 
-/// The contents of all files, in this order: certificate, key, client authorities if there are any, revocation lists.
+/// The contents of all files, in this order: certificate, key, client authorities if there are any,
+/// revocation lists.
 fn read(files: &TlsFiles) -> Result<Vec<Vec<u8>>, TlsError> {
     let key = std::fs::metadata(&files.key).and_then(|metadata| secret::check_private(&metadata));
     key.map_err(|error| file_error(&files.key)(error.to_string()))?;
@@ -169,8 +172,8 @@ fn config_error(error: impl std::fmt::Display) -> TlsError {
     TlsError::Config(error.to_string())
 }
 
-/// The verifier of client certificates. With revocation lists, every certificate of a chain must be covered by one that
-/// is not past its next update: when in doubt, the certificate is refused.
+/// The verifier of client certificates. With revocation lists, every certificate of a chain must be covered
+/// by one that is not past its next update: when in doubt, the certificate is refused.
 fn verifier(
     (path, authority): (&Path, &[u8]),
     paths: &[PathBuf],

@@ -1,7 +1,7 @@
 //! The certificate that a client presented in its handshake.
 //!
-//! Each call checks it again, by the time of the ledger that the call goes to: a certificate expires, may be revoked, and
-//! its authority may stop being trusted while the connection lives on.
+//! Each call checks it again, by the time of the ledger that the call goes to: a certificate expires, may be
+//! revoked, and its authority may stop being trusted while the connection lives on.
 
 use super::certificates::Certificates;
 use std::fmt;
@@ -14,7 +14,8 @@ pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     uri_names: Vec<String>,
     certificates: Arc<Certificates>,
-    /// Owned by [`ClientCertificate::is_valid`]: the edition of the files and the second in which it was last valid.
+    /// Owned by [`ClientCertificate::is_valid`]: the edition of the files and the second in which it was last
+    /// valid.
     last_valid: Mutex<Option<(u64, u64)>>,
 }
 
@@ -40,8 +41,9 @@ impl ClientCertificate {
         &self.uri_names
     }
 
-    /// Whether the certificate is valid at `now_ms`: not expired, of an authority that is still trusted, not revoked. The
-    /// result is reused within a second, the resolution of a certificate's times, while the files are unchanged.
+    /// Whether the certificate is valid at `now_ms`: not expired, of an authority that is still trusted, not
+    /// revoked. The result is reused within a second, the resolution of a certificate's times, while the
+    /// files are unchanged.
     #[must_use]
     pub fn is_valid(&self, now_ms: u64) -> bool {
         let now_s = now_ms / 1_000;

@@ -1,8 +1,8 @@
 //! Coalesces the responses of concurrent calls into one write.
 //!
-//! The server flushes after each response, which would cost one system call here and another at the reader. Instead, a
-//! flush yields once to the tasks that are ready: the responses that they produce go out in the same write. If no other
-//! task is ready, the response is written at once.
+//! The server flushes after each response, which would cost one system call here and another at the reader.
+//! Instead, a flush yields once to the tasks that are ready: the responses that they produce go out in the
+//! same write. If no other task is ready, the response is written at once.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,8 @@ const BUFFER_BYTES_MIN: usize = 4 << 10;
 #[derive(Default)]
 pub struct WriteCoalescer {
     buffer: Vec<u8>,
-    /// Bytes of the last flush, which the buffer is sized for: growing in steps would copy, and then overwrite, twice as much.
+    /// Bytes of the last flush, which the buffer is sized for: growing in steps would copy, and then
+    /// overwrite, twice as much.
     last_bytes: usize,
     /// How many bytes of `buffer` are already written.
     written: usize,

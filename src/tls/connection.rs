@@ -1,4 +1,5 @@
-//! One accepted connection: its limits, its peer, and the check that closes it when it is idle, stalled or evicted.
+//! One accepted connection: its limits, its peer, and the check that closes it when it is idle, stalled or
+//! evicted.
 
 use super::activity::Activity;
 use super::client_certificate::ClientCertificate;
@@ -38,8 +39,8 @@ pub struct ConnectionLimits {
     /// Connections at once. Beyond this, a new connection evicts one that has not authenticated; if all have
     /// authenticated, it waits to be accepted.
     pub connections_max: usize,
-    /// How many of these are reserved for authenticated connections, and for addresses from which a client has
-    /// authenticated within a day.
+    /// How many of these are reserved for authenticated connections, and for addresses from which a client
+    /// has authenticated within a day.
     pub reserved: usize,
     /// Connections at once from one address; further ones are closed.
     pub per_address_max: usize,
@@ -53,7 +54,8 @@ pub struct ConnectionLimits {
 
 /// One connection, plain or TLS.
 pub struct Connection {
-    /// Declared first, so that it is dropped, and the slot is free, before the peer sees the connection close.
+    /// Declared first, so that it is dropped, and the slot is free, before the peer sees the connection
+    /// close.
     _slot: Slot,
     /// Resolves to `Ok` when the connection is evicted. `None` once it can no longer be evicted.
     evicted: Option<oneshot::Receiver<()>>,
@@ -86,7 +88,8 @@ impl Connection {
         &self.peer
     }
 
-    /// Fails, and so closes the connection, when it is evicted, idle for too long, or its client stalls a response.
+    /// Fails, and so closes the connection, when it is evicted, idle for too long, or its client stalls a
+    /// response.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if let Some(evicted) = &mut self.evicted
             && let Poll::Ready(outcome) = Pin::new(evicted).poll(context)

@@ -1,7 +1,7 @@
 //! Accepts a client certificate in the handshake whatever the time is.
 //!
-//! The machine's clock may be wrong, and a person's refusal must not wait until it is right. Each call checks the
-//! certificate again, by the time of the ledger that the call goes to (`ClientCertificate::is_valid`).
+//! The machine's clock may be wrong, and a person's refusal must not wait until it is right. Each call checks
+//! the certificate again, by the time of the ledger that the call goes to (`ClientCertificate::is_valid`).
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
@@ -11,7 +11,8 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-/// How many points in time are tried: each certificate of a chain and each revocation list may require a different one.
+/// How many points in time are tried: each certificate of a chain and each revocation list may require a
+/// different one.
 const TRIES_MAX: usize = 8;
 
 /// Verifies everything but the time.
@@ -31,8 +32,8 @@ impl ClientCertVerifier for AnyTime {
         self.0.offer_client_auth()
     }
 
-    /// Asks the inner verifier at `now`, and otherwise at the nearest time at which it accepts the chain. Each attempt
-    /// checks signatures, names and revocations.
+    /// Asks the inner verifier at `now`, and otherwise at the nearest time at which it accepts the chain.
+    /// Each attempt checks signatures, names and revocations.
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,

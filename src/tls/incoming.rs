@@ -35,7 +35,8 @@ impl Drop for Incoming {
 }
 
 impl Incoming {
-    /// Accepts connections within `limits`; without `certificates` they are not encrypted. Must be called in a runtime.
+    /// Accepts connections within `limits`; without `certificates` they are not encrypted. Must be called in
+    /// a runtime.
     ///
     /// # Errors
     /// The listener has no address.

@@ -1,7 +1,9 @@
-//! Accepts connections: TLS 1.3, client certificates, and limits on the number and the lifetime of connections.
+//! Accepts connections: TLS 1.3, client certificates, and limits on the number and the lifetime of
+//! connections.
 //!
-//! [`Incoming`] is a stream of accepted [`Connection`]s. Each carries a [`Peer`]: the client's certificate, its address,
-//! and an [`Activity`] through which the server reports calls, so that idle and stalled connections are closed.
+//! [`Incoming`] is a stream of accepted [`Connection`]s. Each carries a [`Peer`]: the client's certificate,
+//! its address, and an [`Activity`] through which the server reports calls, so that idle and stalled
+//! connections are closed.
 
 mod activity;
 mod certificates;

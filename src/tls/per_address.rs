@@ -1,9 +1,10 @@
-//! Limits the number of connections, in total and per address, and decides which connection is evicted for a new one.
+//! Limits the number of connections, in total and per address, and decides which connection is evicted for a
+//! new one.
 //!
-//! A connection is *unauthenticated* until its client has presented a valid credential. When all slots are taken, a new
-//! connection evicts an unauthenticated one: the oldest of the address that has the most of them. Addresses from which
-//! no client has authenticated lately are *unknown*; their unauthenticated connections are evicted first, and never take
-//! the slots that are reserved for the others.
+//! A connection is *unauthenticated* until its client has presented a valid credential. When all slots are
+//! taken, a new connection evicts an unauthenticated one: the oldest of the address that has the most of
+//! them. Addresses from which no client has authenticated lately are *unknown*; their unauthenticated
+//! connections are evicted first, and never take the slots that are reserved for the others.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;
@@ -33,8 +34,8 @@ pub struct ConnectionSlots {
 #[derive(Debug)]
 struct State {
     addresses: HashMap<IpAddr, Address>,
-    /// Addresses with unauthenticated connections, ordered by whether they are unknown and by how many such connections
-    /// they have: the last one loses a connection first.
+    /// Addresses with unauthenticated connections, ordered by whether they are unknown and by how many such
+    /// connections they have: the last one loses a connection first.
     eviction_order: BTreeSet<(bool, usize, IpAddr)>,
     taken: usize,
     /// Unauthenticated connections of unknown addresses.
@@ -58,12 +59,13 @@ struct Address {
 /// The answer to a request for a slot.
 #[derive(Debug)]
 pub enum Admission {
-    /// A slot, and a channel that resolves to `Ok` when the connection is evicted. It resolves to an error once the
-    /// connection can no longer be evicted.
+    /// A slot, and a channel that resolves to `Ok` when the connection is evicted. It resolves to an error
+    /// once the connection can no longer be evicted.
     Admitted(Slot, oneshot::Receiver<()>),
     /// The address already has all the connections that it may have.
     Refused,
-    /// All slots are taken by authenticated connections. Wait for [`ConnectionSlots::freed`] before asking again.
+    /// All slots are taken by authenticated connections. Wait for [`ConnectionSlots::freed`] before asking
+    /// again.
     Full,
 }
 
@@ -80,8 +82,8 @@ pub struct SlotHandle {
 }
 
 impl ConnectionSlots {
-    /// At most `connections_max` connections and `per_address_max` of one address. Unauthenticated connections of unknown
-    /// addresses never take the `reserved` ones.
+    /// At most `connections_max` connections and `per_address_max` of one address. Unauthenticated
+    /// connections of unknown addresses never take the `reserved` ones.
     #[must_use]
     pub fn new(connections_max: usize, reserved: usize, per_address_max: usize) -> Self {
         let state = State {
@@ -98,8 +100,8 @@ impl ConnectionSlots {
         Self { state, connections_max, unknown_unauthenticated_max, per_address_max, since, freed }
     }
 
-    /// Requests a slot for a connection from an address. If none is free, an unauthenticated connection is evicted, and
-    /// the new one gets its slot at once.
+    /// Requests a slot for a connection from an address. If none is free, an unauthenticated connection is
+    /// evicted, and the new one gets its slot at once.
     #[must_use]
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Admission {
         let address = limited_address(from);
@@ -186,7 +188,8 @@ impl Slot {
 }
 
 impl SlotHandle {
-    /// Protects the slot from eviction, because the client has presented a valid credential. Its address becomes known.
+    /// Protects the slot from eviction, because the client has presented a valid credential. Its address
+    /// becomes known.
     pub fn protect(&self) {
         let now = self.slots.since.elapsed();
         let mut state = self.slots.state();
@@ -225,7 +228,8 @@ impl Drop for Slot {
     }
 }
 
-/// The address that limits count: for IPv6 the first 64 bits, since one client may use any of the addresses below them.
+/// The address that limits count: for IPv6 the first 64 bits, since one client may use any of the addresses
+/// below them.
 pub(super) fn limited_address(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -202,7 +202,7 @@ impl World {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path(), &["acme"]);
-        config.door.subject.burst_max = 100_000;
+        config.client_limits.subject.burst_max = 100_000;
         let daemon = Daemon::start(&config).await.unwrap();
         let channel = channel(&daemon).await;
         let there = somebody(&channel, |role, name| token(&daemon, "dev", role, name)).await;

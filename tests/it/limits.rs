@@ -48,7 +48,7 @@ async fn start(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Daemon) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_makes_so_many_calls_and_others_go_on() {
     let few = CallsConfig { per_second_max: 1, burst_max: 3, at_once_max: 2 };
-    let (_dir, daemon) = start(|config| config.door.subject = few).await;
+    let (_dir, daemon) = start(|config| config.client_limits.subject = few).await;
     let channel = channel(&daemon).await;
     let of = |name: &str| Clients::over(&channel, Some(&token(&daemon, "dev", Role::Subject, name)));
     let mut ada = of("ada");
@@ -71,7 +71,7 @@ async fn a_credential_makes_so_many_calls_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_counts_until_it_ends() {
     let two = CallsConfig { per_second_max: 1_000, burst_max: 1_000, at_once_max: 2 };
-    let (_dir, daemon) = start(|config| config.door.service = two).await;
+    let (_dir, daemon) = start(|config| config.client_limits.service = two).await;
     let mut tutor =
         Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Service, "tutor")));
     let watch = || proto::WatchRevocationsRequest::default();
@@ -96,8 +96,8 @@ async fn streams_without_a_credential_are_few_and_end() {
     use tonic_health::pb::health_client::HealthClient;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     let (_dir, daemon) = start(|config| {
-        config.door.answer_s_max = 1;
-        config.door.open.at_once_max = 3;
+        config.client_limits.answer_s_max = 1;
+        config.client_limits.open.at_once_max = 3;
     })
     .await;
     let channel = channel(&daemon).await;
@@ -124,7 +124,7 @@ async fn streams_without_a_credential_are_few_and_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlines_are_kept_also_by_streams_and_the_daemon_has_its_own() {
-    let (_dir, daemon) = start(|config| config.door.answer_s_max = 1).await;
+    let (_dir, daemon) = start(|config| config.client_limits.answer_s_max = 1).await;
     let channel = channel(&daemon).await;
     let token = token(&daemon, "dev", Role::Service, "tutor");
     let mut tutor = Clients::over(&channel, Some(&token));
@@ -170,8 +170,8 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_so_many_connections_and_idle_ones_end() {
     let (_dir, daemon) = start(|config| {
-        config.door.connections_per_address_max = 3;
-        config.door.idle_s_max = 1;
+        config.client_limits.connections_per_address_max = 3;
+        config.client_limits.idle_s_max = 1;
     })
     .await;
     let (grpc, http_at) = (daemon.grpc, daemon.http);
@@ -267,9 +267,9 @@ async fn answered_meanwhile<F: Future<Output = tonic::transport::Channel>>(
 /// Nothing but room that is made lets anybody in.
 fn crowded(config: &mut Config) {
     config.limits.connections_max = 64;
-    config.door.connections_per_address_max = 16;
-    config.door.idle_s_max = 300;
-    config.door.handshake_s_max = 300;
+    config.client_limits.connections_per_address_max = 16;
+    config.client_limits.idle_s_max = 300;
+    config.client_limits.handshake_s_max = 300;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,8 +347,8 @@ fn headers_of(path: &str, token: &str) -> Vec<u8> {
 async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let mut settings = config(dir.path());
-    settings.door.refused_per_minute_max = 5;
-    settings.door.stall_s_max = 1;
+    settings.client_limits.refused_per_minute_max = 5;
+    settings.client_limits.stall_s_max = 1;
     let daemon = Daemon::start_with(&settings, clock.clone()).await.unwrap();
     let channel = channel(&daemon).await;
     let with = |token: &str| Clients::over(&channel, Some(token));
@@ -390,7 +390,7 @@ async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_an_answer_loses_the_connection() {
-    let (_dir, daemon) = start(|config| config.door.stall_s_max = 1).await;
+    let (_dir, daemon) = start(|config| config.client_limits.stall_s_max = 1).await;
     let (at, token) = (daemon.grpc, token(&daemon, "dev", Role::Steward, "mina"));
     let closed = tokio::task::spawn_blocking(move || {
         let mut stream = connect(at);

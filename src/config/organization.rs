@@ -1,30 +1,31 @@
 //! Who the controller is, as people are told.
 
-use super::ConfigError;
+use super::error::{ConfigError, check};
 use serde::Deserialize;
 
-/// Who the controller is: what access packages and consent receipts say (GDPR Art. 13(1)(a), 15(1); ISO/IEC TS
-/// 27560:2023 party fields). What is left empty is shown as not stated, never made up.
+/// Who the controller is, as access packages and consent receipts say it (GDPR Art. 13(1)(a), 15(1); ISO/IEC
+/// TS 27560:2023 party fields). An empty value is shown as "not stated".
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Organisation {
-    /// Its legal name. Default: the `controller` id. At most 256 bytes, as each of these.
+pub struct Organization {
+    /// Its legal name. Default: the `controller` id. This and each of the following texts has at most 256
+    /// bytes.
     pub name: String,
-    /// Where its privacy team is reached: an e-mail address, a telephone number.
+    /// How to reach its privacy team: an e-mail address, a telephone number.
     pub contact: String,
     /// Its postal address.
     pub address: String,
-    /// Its site: an `https:` or `http:` URL.
+    /// Its website: an `https:` or `http:` URL.
     pub url: String,
-    /// Where people see, change and withdraw, and exercise their rights: a URL.
+    /// Where people see and change their consents and exercise their rights: a URL.
     pub rights_url: String,
-    /// Whose law applies: `EU`, `EEA`, or a country of ISO 3166-1 alpha-2. Default `EU`.
+    /// Whose law applies: `EU`, `EEA`, or an ISO 3166-1 alpha-2 country code. Default `EU`.
     pub jurisdiction: String,
-    /// Where the ledger's machines stand: as `jurisdiction`; at most 32.
+    /// Where the ledger's machines are, in the form of `jurisdiction`; at most 32.
     pub storage_locations: Vec<String>,
 }
 
-impl Default for Organisation {
+impl Default for Organization {
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -38,11 +39,8 @@ impl Default for Organisation {
     }
 }
 
-impl Organisation {
+impl Organization {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let bound = |holds: bool, key, bound| {
-            if holds { Ok(()) } else { Err(ConfigError::OutOfBounds { key, bound }) }
-        };
         let is_text = |text: &str| text.len() <= 256 && !text.chars().any(char::is_control);
         let is_url = |text: &str| {
             let outside = |c: char| c.is_whitespace() || "<>\"{}|\\^`".contains(c);
@@ -51,33 +49,39 @@ impl Organisation {
         };
         let is_place =
             |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
-        bound(is_text(&self.name), "organisation.name", "at most 256 bytes, no control characters")?;
-        bound(is_text(&self.contact), "organisation.contact", "at most 256 bytes, no control characters")?;
-        bound(is_text(&self.address), "organisation.address", "at most 256 bytes, no control characters")?;
-        bound(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
-        bound(
+        check(is_text(&self.name), "organisation.name", "at most 256 bytes without control characters")?;
+        check(
+            is_text(&self.contact),
+            "organisation.contact",
+            "at most 256 bytes without control characters",
+        )?;
+        check(
+            is_text(&self.address),
+            "organisation.address",
+            "at most 256 bytes without control characters",
+        )?;
+        check(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
+        check(
             is_url(&self.rights_url),
             "organisation.rights_url",
             "an http: or https: URL of at most 256 bytes",
         )?;
-        let place = "`EU`, `EEA` or a two-letter country of ISO 3166-1";
-        bound(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
+        let place = "`EU`, `EEA` or an ISO 3166-1 alpha-2 country code";
+        check(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
         let places = &self.storage_locations;
-        bound(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", place)
+        let allowed = "at most 32 of `EU`, `EEA` or ISO 3166-1 alpha-2 country codes";
+        check(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", allowed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::super::Config;
+    use super::*;
 
     #[test]
-    fn an_organisation_says_what_documents_can_hold() {
-        let with = |text: &str| {
-            let organisation = toml::from_str(text).unwrap();
-            Config { organisation, ..Config::default() }.check()
-        };
+    fn texts_and_codes_are_checked() {
+        let with = |text: &str| toml::from_str::<Organization>(text).unwrap().check();
         with(
             "name = \"A\"\nurl = \"https://a.example\"\njurisdiction = \"DE\"\nstorage_locations = [\"EEA\"]",
         )
