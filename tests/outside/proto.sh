@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints the API's files with `buf` and its standard rules, and compares them with the first release. Without
-# buf (npm: @bufbuild/buf) the script checks nothing and says so.
+# Lints the API's files with `buf`: its standard rules, and a comment on everything. Compares them with every
+# released version in proto/released. Without buf (npm: @bufbuild/buf) the script checks nothing and says so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 buf=$(PATH=$PWD/target/tools/node_modules/.bin:$PATH command -v buf) || {
@@ -8,15 +8,27 @@ buf=$(PATH=$PWD/target/tools/node_modules/.bin:$PATH command -v buf) || {
     exit 0
 }
 "$buf" lint
-"$buf" breaking --against proto/released/v0.1.0.binpb.gz
-# A check that never finds anything would pass too. So change a field's type, and expect `buf breaking` to
-# fail.
+# Nothing is released yet that callers depend on. A release adds its image:
+# `buf build --exclude-source-info -o proto/released/VERSION.binpb.gz`.
+shopt -s nullglob
+for released in proto/released/*.binpb.gz; do
+    "$buf" breaking --against "$released"
+done
+# A check that never finds anything would pass too. So change a field's type and drop a comment, and expect
+# `buf breaking` and `buf lint` to fail.
 changed=$(mktemp -d)
 trap 'rm -rf "$changed"' EXIT
+"$buf" build --exclude-source-info -o "$changed/today.binpb.gz"
 cp -r buf.yaml proto "$changed"
-sed -i 's/^  string grant_id = 1;/  uint64 grant_id = 1;/' "$changed/proto/sayso/v1/grant.proto"
-if (cd "$changed" && "$buf" breaking --against proto/released/v0.1.0.binpb.gz) >/dev/null; then
+cd "$changed"
+sed -i 's/^  string grant_id = 1;/  uint64 grant_id = 1;/' proto/sayso/v1/grant.proto
+if "$buf" breaking --against today.binpb.gz >/dev/null; then
     echo "proto: buf did not report a changed type" >&2
     exit 1
 fi
-echo "proto: no lint findings, no breaking change since v0.1.0"
+sed -i 's,^// A request for `CheckGrant`\.$,,' proto/sayso/v1/grant.proto
+if "$buf" lint >/dev/null; then
+    echo "proto: buf did not report a missing comment" >&2
+    exit 1
+fi
+echo "proto: no lint findings, no breaking change since a release"
