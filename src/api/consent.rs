@@ -3,7 +3,8 @@
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
 use crate::app::{Choice, NewSignal};
-use crate::domain::event::{Decision, SignalKind};
+use crate::domain::consent::Decision;
+use crate::domain::event::SignalKind;
 use crate::proto;
 use crate::proto::consent_service_server::ConsentService;
 use tonic::{Request, Response, Status};

@@ -3,9 +3,9 @@
 use super::status;
 use crate::app::{self, Caller, Moment, NewAttributes};
 use crate::domain::attribute::{Attribute, Secret};
-use crate::domain::event::Decision;
+use crate::domain::consent::Decision;
+use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::CurrentAttribute;
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
 use crate::domain::wording;

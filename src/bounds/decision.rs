@@ -2,8 +2,8 @@
 
 use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
+use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::ids::EventId;
-use crate::domain::profile::CurrentAttribute;
 use sayso_proof::event::WithheldClass;
 use std::sync::Arc;
 

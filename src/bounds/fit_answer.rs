@@ -3,8 +3,8 @@
 use crate::bounds::decision::{Allowed, Withheld};
 use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
+use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::ids::EventId;
-use crate::domain::profile::CurrentAttribute;
 use crate::domain::recorder_usage::Recorder;
 use sayso_proof::event::{Reason, Tier};
 use std::cmp::Reverse;

@@ -1,8 +1,9 @@
 //! Events to the messages of the log and back.
 
 use super::attribute::{Attribute, Secret};
+use super::consent::Decision;
 use super::consent::Terms;
-use super::event::{Decision, Draft, Event, Recorded};
+use super::event::{Draft, Event, Recorded};
 use super::ids::EventId;
 use sayso_proof::event::event_body::Event as Body;
 use sayso_proof::event::{self as log, EventBody, Provenance, Reason, SignalKind};

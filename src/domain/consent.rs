@@ -1,8 +1,9 @@
 //! What the person decided, and what follows for one case.
 
-use super::event::{Actor, Decision, Role};
+use super::event::{Actor, Role};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
+
 pub use sayso_proof::event::{ConsentTerms as Terms, NoticeRef};
 
 /// A decision in its place.
@@ -344,3 +345,24 @@ fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec
 #[cfg(test)]
 #[path = "consent_tests.rs"]
 mod tests;
+
+/// What a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Given,
+    /// No.
+    Refused,
+    /// Yes again.
+    Renewed,
+    /// No longer.
+    Withdrawn,
+}
+
+impl Decision {
+    /// Whether it is a yes.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        matches!(self, Self::Given | Self::Renewed)
+    }
+}

@@ -4,9 +4,10 @@
 //! what was derived from it, transitively. Nothing may come back to life: a fact that had been replaced does not stand
 //! again because what replaced it is gone. What the person decided stays, so that less data never means more use.
 
+use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
 use super::ids::{EventId, GrantId};
-use super::profile::{CurrentAttribute, SubjectState};
+use super::profile::SubjectState;
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};

@@ -3,8 +3,9 @@
 //! Where a message of the log carries no more than its fields, it stands here as it is.
 
 use super::attribute::Attribute;
-use super::consent::Terms;
+use super::consent::{Decision, Terms};
 use super::ids::EventId;
+
 pub use sayso_proof::event::{
     AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
     BoundsPublished, CategoryDefined, ClockAccepted, ErasureCompleted, ErasureRefused, ErasureRequested,
@@ -14,27 +15,6 @@ pub use sayso_proof::event::{
     RestoreConfirmed, RetentionDefined, Role, SignalKind, SubjectDescribed, WithheldClass, WitnessAdded,
     WitnessRemoved,
 };
-
-/// What a person decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Yes.
-    Given,
-    /// No.
-    Refused,
-    /// Yes again.
-    Renewed,
-    /// No longer.
-    Withdrawn,
-}
-
-impl Decision {
-    /// Whether it is a yes.
-    #[must_use]
-    pub fn is_yes(self) -> bool {
-        matches!(self, Self::Given | Self::Renewed)
-    }
-}
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]

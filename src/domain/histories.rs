@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::attribute::{Attribute, Secret};
+use super::consent::Decision;
 use super::consent::Terms;
-use super::event::{Actor, Decision, Event, Recorded, Role, SignalKind};
+use super::event::{Actor, Event, Recorded, Role, SignalKind};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use proptest::prelude::*;

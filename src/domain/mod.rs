@@ -4,6 +4,7 @@ pub mod attribute;
 pub(crate) mod byte_cache;
 pub mod codec;
 pub mod consent;
+pub mod current_attribute;
 mod default_vocabulary;
 pub mod description;
 pub mod erasure;

@@ -2,6 +2,7 @@
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
+use super::current_attribute::{Contest, CurrentAttribute};
 use super::event::{
     Actor, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded, SignalKind,
     WithheldClass,
@@ -19,54 +20,6 @@ pub const ENDED_GRANTS_MAX: usize = 64;
 
 /// In how many of the newest grants a list of allowed attributes is looked for, to be shared.
 const ALIKE_AMONG: usize = 4;
-
-/// An attribute as it is held.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CurrentAttribute {
-    /// The event that recorded it.
-    pub event_id: EventId,
-    /// Position in the log.
-    pub position: u64,
-    /// Version within the subject.
-    pub version: u64,
-    /// The ledger's time, milliseconds since the Unix epoch.
-    pub recorded_at_ms: u64,
-    /// Who recorded it.
-    pub actor: Actor,
-    /// The attribute.
-    pub attribute: Attribute,
-    /// The person says it is wrong.
-    pub contested: bool,
-    /// It is contested, and the person said so with their own credential.
-    pub contested_in_person: bool,
-    /// The person says it is right.
-    pub confirmed: bool,
-}
-
-impl CurrentAttribute {
-    /// Whether it is the person's own word.
-    #[must_use]
-    pub fn is_declared(&self) -> bool {
-        self.confirmed || self.attribute.provenance == Provenance::Declared
-    }
-
-    fn contest(&mut self, in_person: bool) {
-        (self.contested, self.confirmed) = (true, false);
-        self.contested_in_person |= in_person;
-    }
-
-    fn confirm(&mut self) {
-        (self.contested, self.confirmed) = (false, true);
-        self.contested_in_person = false;
-    }
-
-    /// Whether a new fact is the very conclusion that the person contested: it stays contested, however often a model
-    /// comes to it.
-    #[must_use]
-    pub fn is_contested_conclusion(&self, new: &Attribute) -> bool {
-        self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value
-    }
-}
 
 /// A signal that stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,20 +49,6 @@ impl ActiveSignal {
     pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
         let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
         self.is_meant(kind, interaction) && (purposes.is_empty() || named())
-    }
-}
-
-/// What is left of a person's contest when a new fact takes the place of the contested one.
-#[derive(Clone, Copy)]
-struct Contest {
-    stands: bool,
-    in_person: bool,
-}
-
-impl Contest {
-    fn kept(before: Option<&CurrentAttribute>, new: &Attribute) -> Self {
-        let before = before.filter(|held| held.is_contested_conclusion(new));
-        Self { stands: before.is_some(), in_person: before.is_some_and(|held| held.contested_in_person) }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::attribute::Attribute;
 use super::consent::ConsentRecord;
+use super::current_attribute::CurrentAttribute;
 use super::event::{GrantedAttribute, WithheldClass};
-use super::profile::{CurrentAttribute, GrantState, Issued, SubjectState};
+use super::profile::{GrantState, Issued, SubjectState};
 use std::collections::BTreeSet;
 use std::mem::size_of;
 use std::sync::Arc;

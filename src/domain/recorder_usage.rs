@@ -1,7 +1,7 @@
 //! Who recorded what is held about a person, counted: one recorder's flood is seen, and refused, as its own.
 
+use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Actor, Role};
-use crate::domain::profile::CurrentAttribute;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;

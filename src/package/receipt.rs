@@ -6,8 +6,9 @@
 //! adds is told with Dublin Core and schema.org. `docs/access-package.md` maps the fields.
 
 use super::Controller;
+use crate::domain::consent::Decision;
 use crate::domain::consent::{ConsentRecord, Terms};
-use crate::domain::event::{Actor, Decision, Role};
+use crate::domain::event::{Actor, Role};
 use crate::domain::ids::EventId;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;

@@ -6,7 +6,7 @@ use crate::same_work::settings;
 use sayso::app::{App, AppError, Caller, Choice, NewAttributes, NoticeServed};
 use sayso::clock::{ClockLimits, LedgerClock, SystemClock};
 use sayso::domain::attribute::{Attribute, Secret};
-use sayso::domain::event::Decision;
+use sayso::domain::consent::Decision;
 use sayso::domain::ids::SubjectId;
 use sayso::ledger::Turns;
 use sayso::proto::{self, ConsentDecision, Provenance, Role, WriteOptions};

@@ -2,8 +2,9 @@
 
 use crate::bounds::pack_tests::table::{FactStep, How, PersonStep, SignalStep, Step, TermsStep};
 use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Actor, Decision, Event, GrantUsed, Recorded, Role, SignalKind};
+use crate::domain::event::{Actor, Event, GrantUsed, Recorded, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};

@@ -3,11 +3,12 @@
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::codec;
+use crate::domain::consent::Decision as Said;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
-use crate::domain::event::{Decision as Said, Draft, Event, Recorded, SignalKind};
+use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::{Draft, Event, Recorded, SignalKind};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
-use crate::domain::profile::CurrentAttribute;
 use crate::domain::vocabulary;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::consent::Decision as Said;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Decision as Said, Event, SignalKind};
+use crate::domain::event::{Event, SignalKind};
 use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
 use sayso_proof::event::Reason;

@@ -2,7 +2,8 @@
 //! sets of words, rules are plain structs. Written from the design, not from the code.
 
 use crate::domain::attribute::Attribute;
-use crate::domain::event::{Decision as Said, Event, Recorded, SignalKind};
+use crate::domain::consent::Decision as Said;
+use crate::domain::event::{Event, Recorded, SignalKind};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use sayso_proof::event::{AgeBand, Provenance, Tier};

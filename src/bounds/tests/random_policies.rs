@@ -2,7 +2,8 @@
 
 use super::plain::{Asked, Rule, held, rule};
 use super::*;
-use crate::domain::event::{Decision as Said, Event, Recorded, SignalKind};
+use crate::domain::consent::Decision as Said;
+use crate::domain::event::{Event, Recorded, SignalKind};
 use crate::domain::histories::{
     CATEGORIES, CONVERSATIONS, PURPOSES, RECIPIENTS, histories_of_anybody, recorded, terms,
 };

@@ -13,8 +13,8 @@ use sayso::app::{
 };
 use sayso::clock::Clock;
 use sayso::domain::attribute::{Attribute, Secret};
+use sayso::domain::consent::Decision;
 use sayso::domain::erasure::Scope;
-use sayso::domain::event::Decision;
 use sayso::domain::request::RequestKind;
 use sayso::proto::{Provenance, Reason, Role};
 use sayso::store::faulty::Power;

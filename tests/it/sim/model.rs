@@ -310,7 +310,7 @@ pub async fn observe(world: &World, number: u8) -> Person {
     };
     let cached = world.app().profile.get_profile(&name(number), Moment::Now, false).await.unwrap();
     assert_eq!(cached.state.version, profile.state.version, "the cache is behind");
-    let attribute = |held: &sayso::domain::profile::CurrentAttribute| {
+    let attribute = |held: &sayso::domain::current_attribute::CurrentAttribute| {
         (known(&held.attribute.category), held.attribute.value.expose().to_owned())
     };
     let decision = |record: &sayso::domain::consent::ConsentRecord| {

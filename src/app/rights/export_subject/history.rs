@@ -3,8 +3,9 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
 use crate::domain::codec;
+use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Decision, Draft, Event, Recorded, Role, SignalKind};
+use crate::domain::event::{Draft, Event, Recorded, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 use crate::package::History;

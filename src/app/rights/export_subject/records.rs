@@ -5,12 +5,12 @@ use crate::app::log::read::open;
 use crate::app::rights::export_subject::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
+use crate::domain::consent::Decision;
 use crate::domain::consent::{ConsentRecord, NoticeRef};
-use crate::domain::event::{
-    Actor, Decision, Event, GrantIssued, GrantUsed, Reason, Recorded, Role, SignalKind,
-};
+use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::{Actor, Event, GrantIssued, GrantUsed, Reason, Recorded, Role, SignalKind};
 use crate::domain::ids::{EventId, GrantId};
-use crate::domain::profile::{ActiveSignal, CurrentAttribute};
+use crate::domain::profile::ActiveSignal;
 use crate::domain::wording;
 use crate::package::{
     Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
