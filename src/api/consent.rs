@@ -99,7 +99,7 @@ impl ConsentService for Api {
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let moment = convert::moment(request.as_of.as_ref())?;
-        caller.may_ask_as_of(moment).map_err(status::of)?;
+        caller.check_moment(moment).map_err(status::of)?;
         let start = match request.page_token.as_str() {
             "" => 0,
             token => token.parse().map_err(|_| status::page_token())?,

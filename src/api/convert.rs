@@ -121,10 +121,9 @@ fn attribute(
 /// A receipt for the wire. A service is not told what fell of others', nor how many events the person has.
 #[must_use]
 pub fn receipt(receipt: app::Receipt, caller: &Caller) -> proto::Receipt {
-    let told = receipt
-        .events
-        .into_iter()
-        .filter(|event| event.revoked_for.as_deref().is_none_or(|recipient| caller.is_told_of(recipient)));
+    let told = receipt.events.into_iter().filter(|event| {
+        event.revoked_for.as_deref().is_none_or(|recipient| caller.sees_recipient(recipient))
+    });
     let event = |event: app::EventReceipt| proto::EventReceipt {
         event_id: event.event_id.to_string(),
         position: event.position,

@@ -161,7 +161,7 @@ impl GrantService for Api {
         let mut watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
         // One place more, for the last word to a watch that takes no other.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
-        let reason = self.app.use_waits_for().unwrap_or_default();
+        let reason = self.app.suspension_reason().unwrap_or_default();
         let (cursor, reason) = (watch.cursor(), reason.into());
         let standing = proto::WatchRevocationsResponse { cursor, reason, ..Default::default() };
         tokio::spawn(async move {

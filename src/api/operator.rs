@@ -86,7 +86,7 @@ impl OperatorService for Api {
             entry_bytes: ledger.store().entry_bytes(),
             origin: ledger.origin().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            restore_unconfirmed: self.app.waits_for_confirmation(),
+            restore_unconfirmed: self.app.is_restore_unconfirmed(),
             clock_skew: skew.unwrap_or_default(),
             clock: Some(convert::time(clock.clock_ms)),
             ledger_time: Some(convert::time(clock.ledger_ms)),

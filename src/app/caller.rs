@@ -43,7 +43,7 @@ impl Caller {
 
     /// Whether the caller is told of what is this recipient's.
     #[must_use]
-    pub fn is_told_of(&self, recipient: &str) -> bool {
+    pub fn sees_recipient(&self, recipient: &str) -> bool {
         self.sees_others() || self.name == recipient
     }
 
@@ -61,7 +61,7 @@ impl Caller {
     ///
     /// # Errors
     /// A service asks for what was.
-    pub fn may_ask_as_of(&self, moment: Moment) -> Result<(), AppError> {
+    pub fn check_moment(&self, moment: Moment) -> Result<(), AppError> {
         if self.sees_others() || moment == Moment::Now {
             return Ok(());
         }

@@ -119,14 +119,14 @@ impl App {
 
     /// Why all use is denied now, whatever people allow; none if it is not.
     #[must_use]
-    pub fn use_waits_for(&self) -> Option<Reason> {
-        self.core.use_waits_for()
+    pub fn suspension_reason(&self) -> Option<Reason> {
+        self.core.suspension_reason()
     }
 
     /// Whether use waits for a restore to be confirmed.
     #[must_use]
-    pub fn waits_for_confirmation(&self) -> bool {
-        self.core.waits_for_confirmation()
+    pub fn is_restore_unconfirmed(&self) -> bool {
+        self.core.is_restore_unconfirmed()
     }
 
     /// Records that a caller is about to see what is recorded about a subject, and returns once that is durable.
@@ -143,8 +143,8 @@ impl App {
     }
 
     /// Waits until subjects that are kept in memory only to be counted take the room of others.
-    pub async fn crowded(&self) {
-        self.core.crowded().await;
+    pub async fn eviction_blocked(&self) {
+        self.core.eviction_blocked().await;
     }
 
     /// Records the counts of reused grants, so that streams kept only for them can be evicted.

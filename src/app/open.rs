@@ -8,7 +8,6 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
-use crate::app::log::doubt::accepted;
 use crate::app::log::index::index_of;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
@@ -17,6 +16,7 @@ use crate::app::log::read::open_system_entry;
 use crate::app::log::record_view::RecentViews;
 use crate::app::log::reusable_grants::UnrecordedReuse;
 use crate::app::log::stream_cache::{StreamCache, StreamCacheLimits};
+use crate::app::log::suspension::accepted;
 use crate::app::log::system_events::SystemStream;
 use crate::app::operations::Operations;
 use crate::app::operations::restore::Restored;
@@ -81,7 +81,7 @@ pub struct Settings {
     /// When inferences end that do not say so.
     pub inferences: InferenceTerms,
     /// How much may be held about one person.
-    pub facts: AttributeLimits,
+    pub attribute_limits: AttributeLimits,
     /// What reports may say.
     pub report: ReportSettings,
 }
@@ -153,7 +153,7 @@ impl App {
             controller: Arc::new(settings.controller),
             rights: settings.rights,
             inferences: settings.inferences,
-            attribute_limits: settings.facts,
+            attribute_limits: settings.attribute_limits,
             report: settings.report,
             log_keys: settings.log_keys,
         };
@@ -163,13 +163,13 @@ impl App {
             clock: settings.clock,
             streams,
             rules: RwLock::new(rules),
-            rules_gate: Arc::default(),
+            rules_lock: Arc::default(),
             system_stream: tokio::sync::Mutex::new(system_stream),
             notifier: Notifier::default(),
             recent_views: RecentViews::default(),
             unrecorded_reuse: UnrecordedReuse::default(),
             pending_streams: PendingStreams::default(),
-            due: OpenRequests::default(),
+            open_requests: OpenRequests::default(),
             use_limits: settings.use_limits,
             erasing: tokio::sync::RwLock::default(),
             stopping: tokio::sync::watch::Sender::new(false),
@@ -184,7 +184,7 @@ impl App {
         app.warn_of_unknown_categories();
         app.warn_of_unconfirmed_restore();
         if !witnesses.is_empty() {
-            app.core.publish_own(witnesses).await.map_err(failed("naming the witnesses"))?;
+            app.core.publish_for_ledger(witnesses).await.map_err(failed("naming the witnesses"))?;
         }
         app.operations.end_key_transition();
         app.rules.watch_bounds();
@@ -231,7 +231,7 @@ impl App {
     ///
     /// # Errors
     /// The store. What was not ended is found again the next time.
-    pub async fn end_what_is_over(&self) -> Result<(), AppError> {
+    pub async fn run_maintenance(&self) -> Result<(), AppError> {
         self.operations.end_key_transition();
         self.rights.end_what_is_over().await
     }
@@ -239,14 +239,14 @@ impl App {
     /// Takes up what the last stop left unfinished.
     async fn finish_what_was_cut_short(self: &Arc<Self>) -> Result<(), OpenError> {
         let failed = |what| move |error| OpenError::Start(what, error);
-        self.core.load_due().map_err(failed("finding requests that are due"))?;
+        self.core.load_open_requests().map_err(failed("finding requests that are due"))?;
         self.core.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
         self.erasure.finish_erasures().await.map_err(failed("finishing erasures"))?;
         self.erasure.resume_erasures().await.map_err(failed("carrying out erasures"))
     }
 
     fn warn_of_unconfirmed_restore(&self) {
-        if self.waits_for_confirmation() {
+        if self.is_restore_unconfirmed() {
             tracing::warn!(
                 "the log went back to a backup: nothing is allowed before `sayso confirm-restore`"
             );
@@ -273,7 +273,7 @@ impl App {
     /// Takes no more writes and has everything durable.
     pub async fn shutdown(self: Arc<Self>) {
         self.rules.stop_watching_bounds().await;
-        if let Err(error) = self.core.write_down_all().await {
+        if let Err(error) = self.core.record_all_reuse().await {
             tracing::error!(%error, "how often grants were given again is lost in part");
         }
         let ending = move || {
@@ -316,7 +316,7 @@ impl App {
         events.extend(purposes.into_iter().map(Event::PurposeDefined));
         events.extend(categories.into_iter().map(Event::CategoryDefined));
         events.extend(bounds::defaults().into_iter().map(Event::BoundsPublished));
-        self.core.publish_own(events).await.map(|_| ())
+        self.core.publish_for_ledger(events).await.map(|_| ())
     }
 
     /// Further index records that a rebuilt index lacks: only who can open entries can give them back.

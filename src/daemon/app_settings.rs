@@ -124,7 +124,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
         },
         inferences: inference_terms(config),
-        facts: attribute_limits(limits),
+        attribute_limits: attribute_limits(limits),
         witnesses,
         report: report_settings(config),
     })

@@ -298,7 +298,7 @@ async fn end_what_is_over(
             () = &mut stopped => return Ok(()),
             _ = ticks.tick() => {}
         }
-        if let Err(error) = app.end_what_is_over().await {
+        if let Err(error) = app.run_maintenance().await {
             tracing::warn!(%error, "ending what is over failed; it is tried again");
         }
     }
@@ -328,7 +328,7 @@ async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(
     loop {
         tokio::select! {
             () = &mut stopped => return Ok(()),
-            () = app.crowded() => {}
+            () = app.eviction_blocked() => {}
         }
         // To the end: what is taken to be written down would be lost halfway.
         if let Err(error) = app.make_room().await {

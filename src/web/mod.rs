@@ -132,7 +132,7 @@ async fn numbers(State(logs): State<Logs>, headers: HeaderMap) -> Response {
             subjects: app.reports.subject_count().unwrap_or_default(),
             ready: app.is_ready(),
             erasures_unfinished: app.erasure.unfinished_erasures().unwrap_or_default(),
-            restore_unconfirmed: app.waits_for_confirmation(),
+            restore_unconfirmed: app.is_restore_unconfirmed(),
             clock_skewed: app.clock_state().is_skewed(),
             clock_skew_ms: app.clock_state().skew_ms(),
         };

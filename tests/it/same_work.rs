@@ -142,7 +142,7 @@ pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>
         witnesses: Vec::new(),
         rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
         inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
-        facts: AttributeLimits::default(),
+        attribute_limits: AttributeLimits::default(),
         report: ReportSettings {
             differences_allowed: false,
             k_min: 10,

@@ -33,7 +33,7 @@ impl Consent {
         moment: Moment,
         start: u64,
     ) -> Result<Consents, AppError> {
-        caller.may_ask_as_of(moment)?;
+        caller.check_moment(moment)?;
         let state = self.core.state_at(subject, moment, false).await?;
         let (rules, now_ms) = match moment {
             Moment::Now | Moment::Version(_) => (self.core.rules(), self.core.now_ms()),

@@ -96,7 +96,7 @@ impl Consent {
             return Err(AppError::invalid("notice", "must name the notice that the person saw"));
         }
         if yes && only_yes {
-            statement_rules::yes(caller)?;
+            statement_rules::check_yes(caller)?;
         }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
@@ -108,7 +108,7 @@ impl Consent {
             Begun::Append(append) => append,
         };
         let said = Said { notice, channel, guardian: guardian && caller.role != Role::Subject };
-        let refused = yes.then(|| statement_rules::consent(caller, &append, &choices).err()).flatten();
+        let refused = yes.then(|| statement_rules::check_consent(caller, &append, &choices).err()).flatten();
         if let Some(refused) = refused {
             choices.retain(|choice| !choice.decision.is_yes());
             return Err(self.record_noes_alone(append, choices, &said, refused).await?);
@@ -141,7 +141,7 @@ impl Consent {
             return Ok(refused);
         }
         let append = self.core.as_attempt(append);
-        if !self.core.was_made_before(&append)? {
+        if !self.core.is_already_recorded(&append)? {
             let pending_events = self.pending_events(noes, said);
             let pending_events = self.core.with_revocations(&append, pending_events);
             self.core.commit(append, pending_events).await?;

@@ -45,7 +45,7 @@ impl Consent {
         if signal.kind == SignalKind::Unspecified {
             return Err(AppError::invalid("kind", "must say which signal"));
         }
-        statement_rules::signal(caller, &signal)?;
+        statement_rules::check_signal(caller, &signal)?;
         if signal.kind != SignalKind::Pause && !signal.lift {
             signal.interaction.clear();
         }
@@ -69,7 +69,7 @@ impl Consent {
             }
             Begun::Append(append) => append,
         };
-        statement_rules::lifts_no_signal(caller, &append.stream.read().state, &signal)?;
+        statement_rules::check_signal_lift(caller, &append.stream.read().state, &signal)?;
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let pending_events = self.core.with_revocations(&append, vec![self.core.plan(event)]);

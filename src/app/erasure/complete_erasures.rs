@@ -74,7 +74,7 @@ impl Erasures {
         let ranges = together.iter().flat_map(|each| &each.completed.discarded);
         let positions: Vec<u64> = ranges.flat_map(|range| range.first..=range.last).collect();
         let discarded = tokio::task::spawn_blocking(move || {
-            erasures.core.due.forget(&positions);
+            erasures.core.open_requests.forget(&positions);
             erasures.core.store().discard(&positions)
         });
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;

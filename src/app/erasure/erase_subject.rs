@@ -115,7 +115,7 @@ impl Erasures {
         while !removals.is_empty() {
             let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
             let frame = self.core.with_revocations(&append, std::mem::replace(&mut removals, rest));
-            self.core.commit_new_stream(&append, frame).await?;
+            self.core.commit_inline(&append, frame).await?;
         }
         append.request_stamp = request_stamp;
         Ok((append, decision))

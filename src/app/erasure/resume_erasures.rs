@@ -23,7 +23,7 @@ impl Erasures {
     pub(crate) async fn resume_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         let mut after = None;
         loop {
-            let due = self.core.due.after(after, READ_COUNT);
+            let due = self.core.open_requests.after(after, READ_COUNT);
             let Some((due_at_ms, id, _)) = due.last() else { return Ok(()) };
             after = Some((*due_at_ms, *id));
             for (_, id, _) in due {

@@ -95,7 +95,8 @@ impl Grants {
         if self.standing(&found, &new.grant)?.1 != caller.name {
             return Err(AppError::NotFound("grant"));
         }
-        let (stream, event, about_ms) = (Arc::clone(&found.stream), found.event, self.core.about(options)?);
+        let (stream, event, about_ms) =
+            (Arc::clone(&found.stream), found.event, self.core.event_time(options)?);
         let append = match self.core.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await?
         {
             Begun::Append(append) => append,

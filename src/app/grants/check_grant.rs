@@ -76,7 +76,7 @@ impl Grants {
         let reason = match state.ended() {
             Some(reason) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
-            None if self.core.waits_for_confirmation() => Some(Reason::RestoreUnconfirmed),
+            None if self.core.is_restore_unconfirmed() => Some(Reason::RestoreUnconfirmed),
             None if clock.is_skewed() => Some(Reason::ClockSkewed),
             None => self.core.contradicted_by_rules(&now.state, state, now_ms),
         };

@@ -115,7 +115,7 @@ impl Grants {
             return Err(AppError::NotFound("grant"));
         }
         self.core.record_view_in(caller, Arc::clone(&found.stream), "ExplainGrant").await?;
-        self.core.write_down_before_reading(&found.stream).await;
+        self.core.record_reuse_before_read(&found.stream).await;
         let mut history = Vec::new();
         for_each_event(&found.stream.keys, self.core.store(), 0, |event, _| {
             history.push(event);

@@ -57,7 +57,7 @@ impl Grants {
         let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
         let shaped_by = shaped_by
             .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         match self.core.begin_in(found.stream, caller, options, about_ms, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
@@ -89,11 +89,11 @@ impl Grants {
         }
         let event =
             Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
         let plain = vec![SystemEvent::new(event)];
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        receipt.events = self.core.attach(receipt.events, options.proofs)?;
+        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 }

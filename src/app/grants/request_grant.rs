@@ -81,7 +81,7 @@ impl Grants {
         if let Some(grant) = self.reuse(caller, subject, &request, ttl_ms, options).await? {
             return Ok(Issued::Grant(Box::new(grant)));
         }
-        let begun = match self.core.begin_known(caller, subject, options, Timestamping::Shared).await {
+        let begun = match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await {
             Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
             begun => begun?,
         };

@@ -39,7 +39,7 @@ impl Grants {
         let Some(mut grant) = self.same_again(&stream, caller, &request.asked, ttl_ms) else {
             return Ok(None);
         };
-        grant.receipt.events = self.core.attach(grant.receipt.events, options.proofs)?;
+        grant.receipt.events = self.core.attach_proofs(grant.receipt.events, options.proofs)?;
         Ok(Some(grant))
     }
 

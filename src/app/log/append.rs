@@ -132,7 +132,7 @@ impl Core {
         oldest_ms: Option<u64>,
         timestamping: Timestamping,
     ) -> Result<Begun, AppError> {
-        let about_ms = self.about(options)?;
+        let about_ms = self.event_time(options)?;
         let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
         let stream = self.stream_or_new(subject).await?;
         let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
@@ -166,7 +166,7 @@ impl Core {
         if stream.has_pending() {
             write_lock = self.record_pending_first(&stream, write_lock).await?;
         }
-        let rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
+        let rules_stay = Arc::clone(&self.rules_lock).read_owned().await;
         let (stale, last_ms) = {
             let now = stream.read();
             if now.erased {
@@ -205,7 +205,7 @@ impl Core {
         stream: Arc<SubjectStream>,
         write_lock: OwnedMutexGuard<()>,
     ) -> Append {
-        let _rules_stay = Arc::clone(&self.rules_gate).read_owned().await;
+        let _rules_stay = Arc::clone(&self.rules_lock).read_owned().await;
         let now_ms = self.now_ms().max(stream.read().state.last_sealed_at_ms);
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let (rules, request_stamp) = (self.rules_at(now_ms), RequestStamp::default());
@@ -225,7 +225,7 @@ impl Core {
     }
 
     /// The writer's own time of a write.
-    pub(crate) fn about(&self, options: &WriteOptions) -> Result<u64, AppError> {
+    pub(crate) fn event_time(&self, options: &WriteOptions) -> Result<u64, AppError> {
         let now_ms = self.now_ms();
         let about_ms = options.about_ms.unwrap_or(now_ms);
         // Whoever says it may be right and the clock wrong: no ground to refuse a no.
@@ -279,7 +279,7 @@ impl Core {
             events.push(recorded);
         }
         let checkpoint = self.ledger.checkpoint().note.clone();
-        let receipts = self.attach(receipts, proofs)?;
+        let receipts = self.attach_proofs(receipts, proofs)?;
         Ok(Some(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
     }
 
@@ -304,7 +304,7 @@ impl Core {
     }
 
     /// Whether what carries this turn's mark is in the log already.
-    pub(crate) fn was_made_before(&self, append: &Append) -> Result<bool, AppError> {
+    pub(crate) fn is_already_recorded(&self, append: &Append) -> Result<bool, AppError> {
         let Some(hash) = &append.request_stamp.idempotency else { return Ok(false) };
         Ok(self.store().find_idempotent(hash)?.is_some())
     }
@@ -323,7 +323,7 @@ impl Core {
         if !frame.pending.is_empty() {
             return self.commit_in_parts(append, frame).await;
         }
-        let work = async move { core.commit_new_stream(&append, frame).await };
+        let work = async move { core.commit_inline(&append, frame).await };
         let task = tokio::spawn(InCall::inherit(Box::pin(work.instrument(tracing::Span::current()))));
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
@@ -334,7 +334,7 @@ impl Core {
         let (core, stream) = (Arc::clone(self), Arc::clone(&append.stream));
         let (answer, answered) = oneshot::channel();
         let work = async move {
-            let written = core.commit_new_stream(&append, frame).await;
+            let written = core.commit_inline(&append, frame).await;
             let _gone = answer.send(written);
             let stream = Arc::clone(&append.stream);
             drop(core.record_pending(&stream, append.into_write_lock()).await);
@@ -353,11 +353,11 @@ impl Core {
         append: Append,
         frame: impl Into<Frame>,
     ) -> Result<OwnedMutexGuard<()>, AppError> {
-        self.commit_new_stream(&append, frame.into()).await?;
+        self.commit_inline(&append, frame.into()).await?;
         Ok(append.write_lock)
     }
 
-    pub(crate) async fn commit_to_the_end(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
+    pub(crate) async fn commit_frame(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         let Frame { events: pending_events, pending, is_decision } = frame;
         // What an earlier decision ended stays ended: its revocations are recorded before anything may allow more.
         if append.stream.has_pending() && !pending_events.iter().all(|each| each.event.only_narrows()) {
@@ -391,10 +391,10 @@ impl Core {
         }
         self.streams.grew(&append.stream);
         watched_keys.iter().for_each(|key| self.notifier.notify(key));
-        self.due.note(&recorded);
+        self.open_requests.note(&recorded);
         let leaves = places.iter().map(|(_, leaf)| *leaf);
         let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
-        let events = self.attach(receipts, append.proofs)?;
+        let events = self.attach_proofs(receipts, append.proofs)?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })
     }
@@ -445,7 +445,7 @@ impl Core {
         Ok(Prepared { entry: self.ledger.sign(payload)?, index })
     }
 
-    pub(crate) fn attach(
+    pub(crate) fn attach_proofs(
         &self,
         mut events: Vec<EventReceipt>,
         proofs: bool,
@@ -485,15 +485,15 @@ fn record(
 
 impl Core {
     /// Takes a turn about a person that something is held about.
-    pub(crate) async fn begin_known(
+    pub(crate) async fn begin_existing(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
         options: &WriteOptions,
         timestamping: Timestamping,
     ) -> Result<Begun, AppError> {
-        let stream = self.stream_of_known(subject).await?;
-        let about_ms = self.about(options)?;
+        let stream = self.existing_stream(subject).await?;
+        let about_ms = self.event_time(options)?;
         let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
         self.with_lateness(begun, subject, about_ms)
     }

@@ -38,7 +38,7 @@ pub(crate) struct Core {
     pub rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable, and exclusive for a change of the rules: so no event
     /// follows rules that its decision did not see.
-    pub rules_gate: Arc<tokio::sync::RwLock<()>>,
+    pub rules_lock: Arc<tokio::sync::RwLock<()>>,
     /// Held by the one write to the system stream that is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
     pub notifier: Notifier,
@@ -47,7 +47,7 @@ pub(crate) struct Core {
     /// Streams with revocations that are in effect and not recorded yet.
     pub pending_streams: PendingStreams,
     /// Requests that are not answered yet, by due date.
-    pub due: OpenRequests,
+    pub open_requests: OpenRequests,
     pub use_limits: UseLimits,
     /// Shared by erasures from the destruction of their keys until they are recorded; exclusive for an export while it takes its
     /// checkpoint.

@@ -77,5 +77,5 @@ pub(crate) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = 
         Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),
         _ => None,
     });
-    revoked.filter(|(_, recipient)| caller.is_told_of(recipient)).map(|(id, _)| id.clone()).collect()
+    revoked.filter(|(_, recipient)| caller.sees_recipient(recipient)).map(|(id, _)| id.clone()).collect()
 }

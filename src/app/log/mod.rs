@@ -3,7 +3,7 @@
 pub(crate) mod append;
 pub(crate) mod core;
 pub(crate) mod decision_frame;
-pub(crate) mod doubt;
+
 pub(crate) mod index;
 pub(crate) mod new_streams;
 pub(crate) mod notifier;
@@ -17,4 +17,5 @@ pub(crate) mod revocation;
 pub(crate) mod statement_rules;
 pub(crate) mod stream;
 pub(crate) mod stream_cache;
+pub(crate) mod suspension;
 pub(crate) mod system_events;

@@ -76,7 +76,7 @@ impl Core {
     ///
     /// # Errors
     /// Nothing is held about the person; or the store.
-    pub(crate) async fn stream_of_known(
+    pub(crate) async fn existing_stream(
         self: &Arc<Self>,
         subject: &SubjectId,
     ) -> Result<Arc<SubjectStream>, AppError> {
@@ -101,12 +101,12 @@ impl Core {
     /// # Errors
     /// What the write is about is from before the person's erasure, which only a write is told that would otherwise have been
     /// made; or as [`Core::commit`].
-    pub(crate) async fn commit_new_stream(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
+    pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         if append.is_late {
             return Err(AppError::Erased);
         }
         let arrived = self.settle(&append.stream).await?;
-        let written = self.commit_to_the_end(append, frame).await;
+        let written = self.commit_frame(append, frame).await;
         // Only where it is certain that nothing was written: a key that something was sealed under must stay.
         let is_lost =
             matches!(written, Err(AppError::Overloaded | AppError::Unavailable | AppError::Invalid(_)));

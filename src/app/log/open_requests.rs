@@ -124,7 +124,7 @@ fn end_and_position(key: &[u8], prefix: &[u8]) -> Option<(u64, u64)> {
 
 impl Core {
     /// Finds every request that is to be answered, from the index.
-    pub(crate) fn load_due(&self) -> Result<(), AppError> {
+    pub(crate) fn load_open_requests(&self) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             // By request and then by position: the newest word about each counts.
@@ -133,7 +133,7 @@ impl Core {
             after = Some(last.clone());
             for (key, value) in &found {
                 let position = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-                self.due.take(key, value, position);
+                self.open_requests.take(key, value, position);
             }
         }
     }

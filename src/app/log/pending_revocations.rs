@@ -180,7 +180,7 @@ impl Core {
             let left = u32::try_from(left).unwrap_or(u32::MAX);
             let pending_events = events.into_iter().chain([Event::RevocationsPending { left }]);
             let frame = Frame::from(pending_events.map(|event| self.plan(event)).collect::<Vec<_>>());
-            let written = self.commit_to_the_end(&append, frame).await;
+            let written = self.commit_frame(&append, frame).await;
             write_lock = append.into_write_lock();
             if let Err(error) = written {
                 metrics().revocations_delayed();
@@ -202,7 +202,7 @@ impl Core {
     }
 
     /// Tries again what could not be recorded.
-    pub(crate) async fn record_what_is_pending(self: &Arc<Self>) {
+    pub(crate) async fn retry_pending_revocations(self: &Arc<Self>) {
         for stream in self.pending_streams.take() {
             let write_lock = stream.write_lock().await;
             drop(self.record_pending(&stream, write_lock).await);

@@ -157,29 +157,29 @@ impl Core {
     ///
     /// # Errors
     /// The store; what is not written down stays counted, and is tried again.
-    pub(crate) async fn write_down_due(self: &Arc<Self>) -> Result<(), AppError> {
+    pub(crate) async fn record_due_reuse(self: &Arc<Self>) -> Result<(), AppError> {
         self.write_down(UNWRITTEN_MS_MAX).await
     }
 
     /// Writes down how often grants were given again.
     ///
     /// # Errors
-    /// As [`Core::write_down_due`].
-    pub(crate) async fn write_down_all(self: &Arc<Self>) -> Result<(), AppError> {
+    /// As [`Core::record_due_reuse`].
+    pub(crate) async fn record_all_reuse(self: &Arc<Self>) -> Result<(), AppError> {
         self.write_down(0).await
     }
 
     /// Waits until people who are only kept in memory to be counted take the room of others.
-    pub async fn crowded(&self) {
-        self.streams.crowded().await;
+    pub async fn eviction_blocked(&self) {
+        self.streams.eviction_blocked().await;
     }
 
     /// Writes the counts down, so that whoever is only kept for them can go.
     ///
     /// # Errors
-    /// As [`Core::write_down_due`].
+    /// As [`Core::record_due_reuse`].
     pub async fn make_room(self: &Arc<Self>) -> Result<(), AppError> {
-        self.write_down_all().await
+        self.record_all_reuse().await
     }
 
     async fn write_down(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
@@ -209,9 +209,9 @@ impl Core {
         }
     }
 
-    /// As [`Core::write_down_all`], of one person, for whoever is about to be shown them. A failure is logged and nothing
+    /// As [`Core::record_all_reuse`], of one person, for whoever is about to be shown them. A failure is logged and nothing
     /// more: what is durable can be shown.
-    pub(crate) async fn write_down_before_reading(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
+    pub(crate) async fn record_reuse_before_read(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
         if let Err(error) = self.write_down_of(stream).await {
             tracing::warn!(%error, "how often grants were given again is not written down yet");
         }

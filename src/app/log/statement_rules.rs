@@ -87,7 +87,7 @@ fn is_speech(event: &Event) -> bool {
 ///
 /// # Errors
 /// It carries nobody's words.
-pub(crate) fn yes(caller: &Caller) -> Result<(), AppError> {
+pub(crate) fn check_yes(caller: &Caller) -> Result<(), AppError> {
     if caller.speaks_for_people() { Ok(()) } else { Err(channel_needed("recording a yes")) }
 }
 
@@ -95,8 +95,8 @@ pub(crate) fn yes(caller: &Caller) -> Result<(), AppError> {
 ///
 /// # Errors
 /// It carries nobody's words, or the person's own no stands against it.
-pub(crate) fn consent(caller: &Caller, append: &Append, choices: &[Choice]) -> Result<(), AppError> {
-    yes(caller)?;
+pub(crate) fn check_consent(caller: &Caller, append: &Append, choices: &[Choice]) -> Result<(), AppError> {
+    check_yes(caller)?;
     lifts_no_refusal(caller, &append.stream.read().state, &append.rules, choices)
 }
 
@@ -144,7 +144,7 @@ fn scope_of(choice: &Choice) -> Terms {
 ///
 /// # Errors
 /// It carries nobody's words.
-pub(crate) fn signal(caller: &Caller, signal: &NewSignal) -> Result<(), AppError> {
+pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), AppError> {
     if signal.lift && !caller.speaks_for_people() {
         return Err(channel_needed("lifting a signal"));
     }
@@ -155,7 +155,7 @@ pub(crate) fn signal(caller: &Caller, signal: &NewSignal) -> Result<(), AppError
 ///
 /// # Errors
 /// Which signal stands, and who can lift it.
-pub(crate) fn lifts_no_signal(
+pub(crate) fn check_signal_lift(
     caller: &Caller,
     state: &SubjectState,
     signal: &NewSignal,
@@ -177,7 +177,7 @@ pub(crate) fn lifts_no_signal(
 ///
 /// # Errors
 /// A declaration by a service that carries nobody's words, or another fact by a channel that is no service.
-pub(crate) fn provenance<'a>(
+pub(crate) fn check_provenance<'a>(
     caller: &Caller,
     attributes: impl Iterator<Item = &'a Attribute>,
 ) -> Result<(), AppError> {
@@ -201,7 +201,7 @@ pub(crate) fn provenance<'a>(
 ///
 /// # Errors
 /// A declaration, a contest, or another service's fact stands against one of them.
-pub(crate) fn displaces_no_word(
+pub(crate) fn check_displacement(
     caller: &Caller,
     state: &SubjectState,
     attributes: &[(Attribute, Option<EventId>)],
@@ -270,7 +270,7 @@ fn contest_in_person(caller: &Caller, held: &CurrentAttribute, at: &str) -> Resu
 ///
 /// # Errors
 /// It is not the caller's, or the person's word stands against it.
-pub(crate) fn change(
+pub(crate) fn check_change(
     caller: &Caller,
     held: &[&Arc<CurrentAttribute>],
     change: Change,
@@ -300,7 +300,7 @@ pub(crate) fn change(
 ///
 /// # Errors
 /// It carries nobody's words, or the staff's word stands against it.
-pub(crate) fn description(caller: &Caller, said: &SubjectDescribed) -> Result<(), AppError> {
+pub(crate) fn check_description(caller: &Caller, said: &SubjectDescribed) -> Result<(), AppError> {
     let is_child = said.age_band() == AgeBand::Child && said.jurisdiction.is_empty();
     if is_child || caller.speaks_for_people() {
         return Ok(());
@@ -312,7 +312,7 @@ pub(crate) fn description(caller: &Caller, said: &SubjectDescribed) -> Result<()
 ///
 /// # Errors
 /// It does not, and comes from nobody who may.
-pub(crate) fn overrides_no_staff(
+pub(crate) fn check_staff_override(
     caller: &Caller,
     state: &SubjectState,
     said: &SubjectDescribed,

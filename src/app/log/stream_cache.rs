@@ -27,7 +27,7 @@ pub(crate) struct StreamCache {
     /// For each that is being loaded.
     loading: Semaphore,
     /// Told when one that would have to go stays for what is only counted.
-    crowded: Notify,
+    eviction_blocked: Notify,
 }
 
 /// How many lanes are kept; more only while more are in use at once.
@@ -46,7 +46,7 @@ impl StreamCache {
         let loading = Semaphore::new(LOADING_MAX);
         let (cached, bytes) = (Mutex::new(LruCache::unbounded()), AtomicUsize::new(0));
         let new_streams = NewStreams::default();
-        Self { cached, bounds, bytes, new_streams, loading, crowded: Notify::new() }
+        Self { cached, bounds, bytes, new_streams, loading, eviction_blocked: Notify::new() }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<SubjectStream>>> {
@@ -62,8 +62,8 @@ impl StreamCache {
     }
 
     /// Waits until a lane takes the room of others for nothing but what is counted of it.
-    pub async fn crowded(&self) {
-        self.crowded.notified().await;
+    pub async fn eviction_blocked(&self) {
+        self.eviction_blocked.notified().await;
     }
 
     /// The lane, if it is in memory.
@@ -135,7 +135,7 @@ impl StreamCache {
     }
 
     /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
-    /// only counted yet, until [`StreamCache::crowded`] has it written down.
+    /// only counted yet, until [`StreamCache::eviction_blocked`] has it written down.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<SubjectStream>>) {
         let mut recent_views = LOOKS_MAX;
         while recent_views > 0 && self.is_over(cached.len()) {
@@ -145,7 +145,7 @@ impl StreamCache {
                 cached.put(handle, stream);
                 recent_views -= 1;
                 if is_unwritten {
-                    self.crowded.notify_one();
+                    self.eviction_blocked.notify_one();
                 }
             } else {
                 self.count(&stream, 0);

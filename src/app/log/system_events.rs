@@ -66,20 +66,23 @@ impl Core {
         events: Vec<Event>,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let about_ms = self.about(options)?;
+        let about_ms = self.event_time(options)?;
         let _alone = match events.iter().any(is_rule) {
-            true => Some(self.rules_gate.write().await),
+            true => Some(self.rules_lock.write().await),
             false => None,
         };
         let plain = events.into_iter().map(SystemEvent::new).collect();
         let request_stamp = self.request_stamp(caller, options)?;
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        receipt.events = self.attach(receipt.events, options.proofs)?;
+        receipt.events = self.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
     /// What the ledger itself says.
-    pub(crate) async fn publish_own(self: &Arc<Self>, events: Vec<Event>) -> Result<Receipt, AppError> {
+    pub(crate) async fn publish_for_ledger(
+        self: &Arc<Self>,
+        events: Vec<Event>,
+    ) -> Result<Receipt, AppError> {
         let plain = events.into_iter().map(SystemEvent::new).collect();
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         let written = self.publish_as(actor, self.now_ms(), plain, RequestStamp::default()).await?;
@@ -113,11 +116,11 @@ impl Core {
         if let Some(Begun::Replayed(receipt, events)) = self.replay(&request_stamp, false)? {
             return Ok((receipt, events));
         }
-        self.publish_at(&mut system_stream, actor, about_ms, events, request_stamp, None).await
+        self.publish_locked(&mut system_stream, actor, about_ms, events, request_stamp, None).await
     }
 
     /// For the holder of the desk. With a new key, the one event is what brings it in.
-    pub(crate) async fn publish_at(
+    pub(crate) async fn publish_locked(
         &self,
         system_stream: &mut SystemStream,
         actor: Actor,

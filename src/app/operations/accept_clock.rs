@@ -1,11 +1,11 @@
 //! The operator accepts the machine's clock as it is, after it has jumped. While the clock is not trusted, use is denied and
-//! everything else goes on (`log::doubt`).
+//! everything else goes on (`log::suspension`).
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::Begun;
-use crate::app::log::doubt::accepted;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::suspension::accepted;
 use crate::app::log::system_events::SystemEvent;
 use crate::app::operations::Operations;
 use crate::domain::event::{ClockAccepted, Event};
@@ -40,7 +40,7 @@ impl Operations {
         }
         let event = ClockAccepted { clock_ms: found.clock_ms, ledger_ms: found.ledger_ms };
         let plain = vec![SystemEvent::new(Event::ClockAccepted(event))];
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         self.core.clock.accept(found);
         tracing::warn!(
@@ -48,7 +48,7 @@ impl Operations {
             ledger_ms = found.ledger_ms,
             "the clock was accepted as it is"
         );
-        receipt.events = self.core.attach(receipt.events, options.proofs)?;
+        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok((receipt, found.ledger_ms))
     }
 }

@@ -57,7 +57,7 @@ impl Operations {
         transition_ms: u64,
         request_stamp: RequestStamp,
     ) -> Result<Rotated, AppError> {
-        let _nobody_writes = self.core.rules_gate.write().await;
+        let _nobody_writes = self.core.rules_lock.write().await;
         let mut system_stream = self.core.system_stream.lock().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, false)? {
             return self.rotated(receipt);
@@ -71,7 +71,7 @@ impl Operations {
         let event = SystemEvent::new(Event::LogKeyRotated(event));
         let written = self
             .core
-            .publish_at(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
+            .publish_locked(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
             .await?;
         // The log has the new key already, whatever becomes of these.
         if let Err(error) = self.log_keys.promote() {

@@ -27,7 +27,7 @@ impl Profiles {
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
         description::check(&said).map_err(AppError::Invalid)?;
-        statement_rules::description(caller, &said)?;
+        statement_rules::check_description(caller, &said)?;
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
@@ -37,7 +37,7 @@ impl Profiles {
             }
             Begun::Append(append) => append,
         };
-        statement_rules::overrides_no_staff(caller, &append.stream.read().state, &said)?;
+        statement_rules::check_staff_override(caller, &append.stream.read().state, &said)?;
         let pending_events =
             self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(said))]);
         let written = self.core.commit(append, pending_events).await?;

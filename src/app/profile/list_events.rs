@@ -36,7 +36,7 @@ impl Profiles {
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
         let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        self.core.write_down_before_reading(&stream).await;
+        self.core.record_reuse_before_read(&stream).await;
         let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);
         let (mut events, mut room) = (Vec::new(), Room::new());

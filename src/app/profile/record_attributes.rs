@@ -103,7 +103,7 @@ impl Profiles {
         options: &WriteOptions,
     ) -> Result<Begun, AppError> {
         self.check_attributes(new)?;
-        statement_rules::provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
+        statement_rules::check_provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
         let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
         self.core.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await
     }
@@ -117,7 +117,7 @@ impl Profiles {
             let (terms, words) = (&self.inferences, &append.rules.vocabulary);
             attribute.complete(&append.caller.name, terms, words, append.now_ms);
         }
-        statement_rules::displaces_no_word(&append.caller, &append.stream.read().state, &new.attributes)?;
+        statement_rules::check_displacement(&append.caller, &append.stream.read().state, &new.attributes)?;
         let mut pending_events = Vec::with_capacity(new.attributes.len());
         // What was built from a fact falls with it when it is replaced, too.
         let mut changes_grants = !append.stream.read().state.rights.artifacts.is_empty();
@@ -193,7 +193,7 @@ impl Profiles {
         if !is_text(change.1, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        let append = match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        let append = match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => return Ok(receipt),
             Begun::Append(append) => append,
         };
@@ -201,7 +201,7 @@ impl Profiles {
             let now = append.stream.read();
             let held = keys.iter().map(|key| now.state.attributes.get(key));
             let held = held.collect::<Option<Vec<_>>>().ok_or(AppError::NotFound("attribute"))?;
-            statement_rules::change(caller, &held, change.0)?;
+            statement_rules::check_change(caller, &held, change.0)?;
             held.iter().map(|held| held.event_id).collect::<Vec<EventId>>()
         };
         let pending_events: Vec<PendingEvent> = events

@@ -47,7 +47,7 @@ impl Profiles {
     ) -> Result<AppError, AppError> {
         let append = self.core.as_attempt(append);
         let is_held = append.stream.read().state.version > 0;
-        if is_held && !self.core.was_made_before(&append)? {
+        if is_held && !self.core.is_already_recorded(&append)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
             let pending_events: Vec<_> = events.map(|event| self.core.plan(event)).collect();
             self.core.commit(append, pending_events).await?;

@@ -60,7 +60,7 @@ impl Rights {
     ) -> Result<Submitted, AppError> {
         check(&verdict)?;
         let (stream, _) = self.core.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         let begun = self
             .core
             .begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct)

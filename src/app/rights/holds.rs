@@ -44,7 +44,7 @@ impl Rights {
     ) -> Result<(EventId, Receipt), AppError> {
         self.check_hold(&hold)?;
         let wrong = || AppError::KeyReused;
-        match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 let placed = events.iter().find_map(|event| match &event.event {
                     Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
@@ -97,7 +97,7 @@ impl Rights {
         if !is_text(reason, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        match self.core.begin_known(caller, subject, options, Timestamping::Shared).await? {
+        match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
                 if !append.stream.read().state.rights.holds.iter().any(|hold| hold.id == *id) {

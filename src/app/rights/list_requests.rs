@@ -167,7 +167,7 @@ impl Rights {
     ) -> Result<Vec<RequestRecord>, AppError> {
         let mut found = Vec::new();
         loop {
-            let page = self.core.due.after(after, count);
+            let page = self.core.open_requests.after(after, count);
             let Some((due, id, _)) = page.last() else { return Ok(found) };
             after = Some((*due, *id));
             for (_, id, position) in &page {

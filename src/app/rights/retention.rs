@@ -47,11 +47,11 @@ impl Rights {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         self.check_retention(&rule)?;
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
         let plain = vec![SystemEvent::new(Event::RetentionDefined(rule))];
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        receipt.events = self.core.attach(receipt.events, options.proofs)?;
+        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
@@ -96,8 +96,8 @@ impl Rights {
     /// # Errors
     /// The store. What was not ended is found again the next time.
     pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
-        self.core.record_what_is_pending().await;
-        self.core.write_down_due().await?;
+        self.core.retry_pending_revocations().await;
+        self.core.record_due_reuse().await?;
         // What ends is erased: not by a clock that is not believed.
         if self.core.clock_state().is_skewed() {
             return Ok(());

@@ -104,7 +104,7 @@ impl Rights {
         if let Some(before) = self.erased_before(caller, options)? {
             return self.submitted_before(before).await;
         }
-        let append = match self.core.begin_known(caller, subject, options, Timestamping::Distinct).await? {
+        let append = match self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await? {
             Begun::Append(append) => append,
             Begun::Replayed(_, events) => {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;

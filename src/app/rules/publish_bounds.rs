@@ -98,9 +98,9 @@ impl RuleChanges {
         let signature = self.signed_by_tier(caller, &bounds, signature)?;
         check_fields(&bounds)?;
         read_offered(vec![bounds.clone()]).await?;
-        let about_ms = self.core.about(options)?;
+        let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let alone = self.core.rules_gate.write().await;
+        let alone = self.core.rules_lock.write().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(Published { receipt, grants_revoked: 0 });
         }
@@ -112,7 +112,7 @@ impl RuleChanges {
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
         // Decisions see it from here on; those that did not are durable, and found by the sweep.
         drop(alone);
-        receipt.events = self.core.attach(receipt.events, options.proofs)?;
+        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         // What comes into force later makes nothing fall yet.
         let grants_revoked = if under(&self.core.rules()) == before { 0 } else { self.sweep().await? };
         Ok(Published { receipt, grants_revoked })

@@ -80,7 +80,7 @@ impl RuleChanges {
             return Ok((false, swept.invalidated));
         }
         // Whoever decided under other rules is durable once the gate was alone's, and so found below.
-        drop(self.core.rules_gate.write().await);
+        drop(self.core.rules_lock.write().await);
         let mut progress = Progress::default();
         for (index, mut after) in
             [(OPEN, Some([OPEN, &self.core.now_ms().to_be_bytes()].concat())), (ARTIFACTS, None)]

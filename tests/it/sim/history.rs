@@ -168,7 +168,7 @@ impl History {
         }
         self.world.start(recovery_faults).await;
         let is_sure = |error: &AppError| matches!(error, AppError::Erased);
-        self.model.waits &= self.world.app().waits_for_confirmation();
+        self.model.waits &= self.world.app().is_restore_unconfirmed();
         let doubtful: BTreeSet<u8> = failed.iter().filter_map(|(pending, _)| pending.act.person()).collect();
         for person in doubtful {
             self.find_out(person, &mut failed).await;

@@ -185,7 +185,7 @@ impl World {
                 revocations_at_once_max: 1,
             },
             inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
-            facts: AttributeLimits::default(),
+            attribute_limits: AttributeLimits::default(),
             report: ReportSettings {
                 differences_allowed: false,
                 k_min: 10,

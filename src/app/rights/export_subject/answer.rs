@@ -64,7 +64,7 @@ impl Rights {
         request: &EventId,
     ) -> Result<(), AppError> {
         let options = WriteOptions::default();
-        let about_ms = self.core.about(&options)?;
+        let about_ms = self.core.event_time(&options)?;
         let begun =
             self.core.begin_in(Arc::clone(stream), caller, &options, about_ms, Timestamping::Shared).await?;
         let Begun::Append(append) = begun else { return Ok(()) };

@@ -113,10 +113,10 @@ impl Rights {
         request: Option<EventId>,
     ) -> Result<Arc<SubjectStream>, AppError> {
         if let Some(stream) = self.core.stream(subject).await? {
-            self.core.write_down_before_reading(&stream).await;
+            self.core.record_reuse_before_read(&stream).await;
         }
         let begun =
-            self.core.begin_known(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
+            self.core.begin_existing(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
         let Begun::Append(append) = begun else {
             return Err(AppError::Internal(Cause::Inconsistent("a write without a key was replayed")));
         };

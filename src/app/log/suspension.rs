@@ -38,8 +38,8 @@ impl Core {
 
     /// Why nobody may use anything now, whatever people allow; nothing where they may.
     #[must_use]
-    pub fn use_waits_for(&self) -> Option<Reason> {
-        if self.waits_for_confirmation() {
+    pub fn suspension_reason(&self) -> Option<Reason> {
+        if self.is_restore_unconfirmed() {
             return Some(Reason::RestoreUnconfirmed);
         }
         self.clock_state().is_skewed().then_some(Reason::ClockSkewed)
@@ -58,7 +58,7 @@ impl Core {
 impl Core {
     /// Whether use waits for a restore to be confirmed.
     #[must_use]
-    pub fn waits_for_confirmation(&self) -> bool {
+    pub fn is_restore_unconfirmed(&self) -> bool {
         self.rules().unconfirmed().is_some()
     }
 }
