@@ -8,8 +8,9 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sayso::bounds::{Bounds, Case, Decision, defaults};
 use sayso::domain::attribute::{Attribute, Secret};
+use sayso::domain::consent::Decision as ConsentDecision;
 use sayso::domain::consent::Terms;
-use sayso::domain::event::{Actor, Decision as ConsentDecision, Event, Recorded, Role};
+use sayso::domain::event::{Actor, Event, Recorded, Role};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
 use sayso::domain::vocabulary::{Vocabulary, default_vocabulary};

@@ -1,8 +1,8 @@
 //! What the person decided, and what follows for one case.
 
-use super::event::{Actor, Role};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
+use sayso_proof::event::{Actor, Role};
 
 pub use sayso_proof::event::{ConsentTerms as Terms, NoticeRef};
 

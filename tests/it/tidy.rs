@@ -164,6 +164,14 @@ fn no_files_import_each_other_in_a_circle() {
     }
 }
 
+/// `docs/architecture.md` shows it.
+#[test]
+fn the_picture_of_the_rooms_is_current() {
+    let picture = Graph::read(&root().join("src")).drawn();
+    let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    assert!(page.contains(&picture), "the picture in docs/architecture.md should be:\n{picture}");
+}
+
 /// Who wants what another room defines imports it from there.
 #[test]
 fn no_room_exports_what_another_defines() {

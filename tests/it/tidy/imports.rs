@@ -80,17 +80,26 @@ impl Graph {
         format!("circle of {} files:\n{}", circle.len(), arrows.collect::<Vec<_>>().join("\n"))
     }
 
-    /// The imports among folders, as Mermaid draws them. Files at the top are folders of their own.
+    /// The imports among rooms, as Mermaid draws them. An arrow is left out where others lead the same way.
     pub fn drawn(&self) -> String {
         let room = |file: &str| file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        let arrows: BTreeSet<(String, String)> = self
-            .edges
-            .iter()
-            .flat_map(|(from, to)| to.iter().map(|to| (room(from), room(to))))
-            .filter(|(from, to)| from != to && from != "fuzzing" && from != "main" && from != "lib")
-            .collect();
-        let lines = arrows.iter().map(|(from, to)| format!("    {from} --> {to}\n"));
-        format!("flowchart TD\n{}", lines.collect::<String>())
+        let is_room = |room: &str| !["fuzzing", "lib", "main"].contains(&room);
+        let mut rooms = Self { edges: BTreeMap::new(), reexports: Vec::new() };
+        for (from, to) in self.edges.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to))) {
+            let (from, to) = (room(from), room(to));
+            if from != to && is_room(&from) && is_room(&to) {
+                rooms.edges.entry(from).or_default().insert(to);
+            }
+        }
+        let mut lines = String::new();
+        for (from, to) in &rooms.edges {
+            let leads =
+                |other: &String, to: &String| other != to && rooms.reachable(other).contains(to.as_str());
+            for to in to.iter().filter(|one| !to.iter().any(|other| leads(other, one))) {
+                lines.push_str(&format!("    {from} --> {to}\n"));
+            }
+        }
+        format!("flowchart TD\n{lines}")
     }
 }
 
