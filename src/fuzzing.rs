@@ -1,5 +1,7 @@
-//! Every decoder that reads what others wrote, as a function of bytes: for `fuzz/` (cargo-fuzz) and for the test that
-//! drives the same functions on the stable toolchain. None may panic, hang, or take memory that the input doesn't bound.
+//! Every decoder of untrusted input as a function of bytes, for `fuzz/` (cargo-fuzz) and for the test that
+//! runs the same functions on the stable toolchain.
+//!
+//! A decoder must not panic, must not hang, and must not take more memory than the input justifies.
 
 use crate::api;
 use crate::clock::SystemClock;
@@ -17,20 +19,21 @@ use sayso_proof::event::EventBody;
 use sayso_proof::proof::TlogProof;
 use std::sync::{Arc, OnceLock};
 
-/// Seed of the log key that the corpora were signed with. Protects nothing.
+/// Seed of the log key that signed the corpora. It protects nothing.
 pub const LOG_SEED: [u8; 32] = [7; 32];
 
 /// A decoder as a function of bytes.
 pub type Target = fn(&[u8]);
 
-/// Stack of the threads on which the daemon reads what others sent: tokio's default.
+/// Stack size of the threads on which the daemon decodes untrusted input: tokio's default.
 pub const STACK_BYTES: usize = 2 << 20;
 
-/// Runs a target on a stack as the daemon has it: what recurses too deep for that ends the process here as it would there.
+/// Runs a target with the daemon's stack size. Recursion that is too deep for the daemon ends the process
+/// here, too.
 ///
 /// # Panics
-/// The target panics, or there is no thread.
-#[expect(clippy::expect_used, reason = "for fuzzers and tests: stopping is what they look for")]
+/// The target panics, or no thread can be started.
+#[expect(clippy::expect_used, reason = "for fuzzers and tests, which look for panics")]
 pub fn as_in_production(target: Target, bytes: &[u8]) {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
     let ended = std::thread::scope(|scope| {
@@ -41,7 +44,7 @@ pub fn as_in_production(target: Target, bytes: &[u8]) {
     }
 }
 
-/// Name and function of each target; corpora lie in `fuzz/corpus/<name>/`.
+/// Name and function of each target. Its corpus is in `fuzz/corpus/<name>/`.
 pub const TARGETS: [(&str, Target); 11] = [
     ("request", request),
     ("event", event),
@@ -65,7 +68,7 @@ fn key() -> &'static VerifierKey {
     KEY.get_or_init(make)
 }
 
-/// Protobuf to domain, as `RecordAttributes` has it, and ids as text.
+/// A request, converted from protobuf to domain types as in `RecordAttributes`; and ids as text.
 pub fn request(bytes: &[u8]) {
     if let Ok(request) = proto::RecordAttributesRequest::decode(bytes) {
         api::decode_attributes(request);
@@ -74,7 +77,7 @@ pub fn request(bytes: &[u8]) {
     let _read = (text.parse::<EventId>(), text.parse::<GrantId>(), SubjectId::new(&text));
 }
 
-/// A decoded body to an event.
+/// An event, converted from a decoded body to domain types.
 pub fn event(bytes: &[u8]) {
     let Ok(body) = EventBody::decode(bytes) else { return };
     let place = codec::Place {
@@ -89,7 +92,7 @@ pub fn event(bytes: &[u8]) {
     }
 }
 
-/// A COSE entry: its header, its signature, its seal.
+/// A COSE entry: its header, its signature and its encryption.
 pub fn sealed_entry(bytes: &[u8]) {
     let _header = entry::parse_header(bytes);
     let Ok(entry) = Entry::parse(bytes) else { return };
@@ -107,15 +110,17 @@ pub fn checkpoint(bytes: &[u8]) {
     let _key = text.parse::<VerifierKey>().is_ok();
 }
 
-/// A proof that carries its entry.
+/// A proof that includes its entry.
 pub fn proof(bytes: &[u8]) {
     if let Ok(proof) = String::from_utf8_lossy(bytes).parse::<TlogProof>() {
         let _verdict = proof.verify(key()).is_ok();
     }
 }
 
-/// A bundle as an archive: bombs, paths, truncation. What is not compressed is taken as the archive below the compression,
-/// with right checksums in its headers: a fuzzer finds neither by chance.
+/// A bundle as an archive: decompression bombs, paths, truncation.
+///
+/// Input that is not compressed is taken as the archive inside the compression, and its headers get correct
+/// checksums. A fuzzer would find neither by chance.
 pub fn whole_bundle(bytes: &[u8]) {
     if bytes.starts_with(&ZSTD) {
         let _verdict = bundle_holds(bytes);
@@ -128,15 +133,15 @@ pub fn whole_bundle(bytes: &[u8]) {
     }
 }
 
-/// How a zstd frame begins (RFC 8878, 3.1.1).
+/// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Blocks of a tar archive, bytes.
-const BLOCK: usize = 512;
+/// Bytes of a block of a tar archive.
+const BLOCK_BYTES: usize = 512;
 
-/// Goes from header to header as their sizes say (POSIX ustar: size at 124, checksum at 148, eight bytes of it).
+/// Sets the checksum of each header (POSIX ustar: size at offset 124, checksum of 8 bytes at offset 148).
 fn set_checksums(tar: &mut [u8]) {
     let mut rest = tar;
-    while let Some((header, after)) = rest.split_first_chunk_mut::<BLOCK>() {
+    while let Some((header, after)) = rest.split_first_chunk_mut::<BLOCK_BYTES>() {
         if header.iter().all(|byte| *byte == 0) {
             return;
         }
@@ -145,26 +150,27 @@ fn set_checksums(tar: &mut [u8]) {
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let size = std::str::from_utf8(&header[124..136]).unwrap_or_default();
         let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).unwrap_or_default();
-        let Some(next) = after.get_mut(size.div_ceil(BLOCK).saturating_mul(BLOCK)..) else { return };
+        let content_bytes = size.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES);
+        let Some(next) = after.get_mut(content_bytes..) else { return };
         rest = next;
     }
 }
 
-/// Whether an archive verifies under the key of [`LOG_SEED`].
+/// Whether an archive verifies with the key from [`LOG_SEED`].
 #[must_use]
 pub fn bundle_holds(bytes: &[u8]) -> bool {
     let source = Source::Archive(Box::new(bytes));
     bundle::verify(source, key(), &bundle::Options::default(), &mut |_| {}).is_ok()
 }
 
-/// A policy as somebody publishes it.
+/// A policy to publish.
 pub fn policy(bytes: &[u8]) {
     static WORDS: OnceLock<Vocabulary> = OnceLock::new();
     let words = WORDS.get_or_init(default_vocabulary);
     crate::bounds::decode_policies(String::from_utf8_lossy(bytes).into_owned(), words);
 }
 
-/// A bearer token, for either kind of issuer.
+/// A bearer token; and the same bytes as the key set of an issuer.
 pub fn token(bytes: &[u8]) {
     static CHECKS: OnceLock<api::Tokens> = OnceLock::new();
     let rules = || api::TokenRules {
@@ -182,7 +188,7 @@ pub fn token(bytes: &[u8]) {
     let _other = api::Tokens::new(rules(), Arc::new(SystemClock)).replace_keys(bytes, 0).is_ok();
 }
 
-/// The example of RFC 8037, appendix A.2.
+/// The example in RFC 8037, appendix A.2.
 const JWKS: &[u8] =
     br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 

@@ -1,9 +1,18 @@
-//! The file of a backup: entries and sealed key pages, framed, with a digest over all of it at the end.
+//! The file format of a backup: entries and sealed key pages in pieces, with a digest over the whole file at
+//! the end.
 //!
-//! `saysoBU1`, then pieces: kind (1 byte), length (4, big-endian), content. Entries in order (`E`: position 8, recorded
-//! time 8, leaf hash 32, the bytes, none where discarded), the checkpoint they were taken at (`C`), key pages (`K`: length of
-//! the name 1, name, page), and last the SHA-256 of everything before (`Z`). The digest finds damage; that the entries are
-//! the log's own is found by the checkpoint's signature over their tree.
+//! The file begins with `saysoBU1`. A piece has a kind (1 byte), a length (4 bytes, big-endian) and its
+//! content:
+//!
+//! | kind | content |
+//! | --- | --- |
+//! | `E` | the next entry: position (8), recorded time (8), leaf hash (32), bytes (none if discarded) |
+//! | `C` | the checkpoint over the entries |
+//! | `K` | a key page: length of its id (1), id, page |
+//! | `Z` | the end: SHA-256 of everything before this piece |
+//!
+//! The digest detects damage. That the entries belong to the log is shown by the checkpoint's signature over
+//! their tree.
 
 use super::{Page, StoredEntry};
 use sha2::{Digest, Sha256};
@@ -14,20 +23,21 @@ const ENTRY: u8 = b'E';
 const CHECKPOINT: u8 = b'C';
 const KEY_PAGE: u8 = b'K';
 const END: u8 = b'Z';
-/// No piece is longer: an entry is bounded by its message, a key page by what one person's keys can come to.
+/// The longest piece, bytes. Entries are limited by their message, key pages by the number of one subject's
+/// keys.
 const PIECE_BYTES_MAX: u32 = 256 << 20;
 
-/// A backup being written.
+/// Writes a backup.
 pub struct BackupWriter<W> {
     out: W,
     digest: Sha256,
 }
 
 impl<W: Write> BackupWriter<W> {
-    /// Begins a backup.
+    /// Starts a backup.
     ///
     /// # Errors
-    /// Writing fails.
+    /// `out` can't be written.
     pub fn begin(out: W) -> Result<Self, Error> {
         let mut writer = Self { out, digest: Sha256::new() };
         writer.put(MAGIC)?;
@@ -42,43 +52,47 @@ impl<W: Write> BackupWriter<W> {
     fn piece(&mut self, kind: u8, parts: &[&[u8]]) -> Result<(), Error> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let length = u32::try_from(length).ok().filter(|length| *length <= PIECE_BYTES_MAX);
-        let length = length.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "a piece is too long"))?;
+        let length = length.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "a piece is longer than 256 MiB, the limit of a backup")
+        })?;
         self.put(&[kind])?;
         self.put(&length.to_be_bytes())?;
         parts.iter().try_for_each(|part| self.put(part))
     }
 
-    /// The next entry.
+    /// Writes the next entry.
     ///
     /// # Errors
-    /// Writing fails.
+    /// `out` can't be written.
     pub fn entry(&mut self, entry: &StoredEntry) -> Result<(), Error> {
         let (position, recorded) = (entry.position.to_be_bytes(), entry.recorded_at_ms.to_be_bytes());
         let bytes = entry.bytes.as_deref().unwrap_or_default();
         self.piece(ENTRY, &[&position, &recorded, &entry.leaf_hash, bytes])
     }
 
-    /// The checkpoint over all entries.
+    /// Writes the checkpoint over all entries.
     ///
     /// # Errors
-    /// Writing fails.
+    /// `out` can't be written.
     pub fn checkpoint(&mut self, note: &str) -> Result<(), Error> {
         self.piece(CHECKPOINT, &[note.as_bytes()])
     }
 
-    /// A key page, sealed as it is.
+    /// Writes a sealed key page, verbatim.
     ///
     /// # Errors
-    /// Writing fails.
+    /// Its id is longer than 255 bytes, or `out` can't be written.
     pub fn key_page(&mut self, page: &Page) -> Result<(), Error> {
-        let length = u8::try_from(page.0.len()).map_err(|_| Error::from(ErrorKind::InvalidInput))?;
+        let length = u8::try_from(page.0.len()).map_err(|_| {
+            Error::new(ErrorKind::InvalidInput, "the id of a key page is longer than 255 bytes")
+        })?;
         self.piece(KEY_PAGE, &[&[length], &page.0, &page.1])
     }
 
-    /// Ends the backup.
+    /// Writes the digest and ends the backup.
     ///
     /// # Errors
-    /// Writing fails.
+    /// `out` can't be written.
     pub fn finish(mut self) -> Result<(), Error> {
         let digest = self.digest.clone().finalize();
         self.piece(END, &[&digest])?;
@@ -86,20 +100,20 @@ impl<W: Write> BackupWriter<W> {
     }
 }
 
-/// What is in a backup.
+/// A piece of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// An entry.
     Entry(StoredEntry),
-    /// The checkpoint over all of them.
+    /// The checkpoint over all entries.
     Checkpoint(String),
-    /// A key page.
+    /// A sealed key page.
     KeyPage(Page),
 }
 
-/// A backup being read.
+/// Reads a backup.
 pub struct BackupReader<R> {
-    from: R,
+    input: R,
     digest: Sha256,
     has_ended: bool,
 }
@@ -109,69 +123,70 @@ fn damaged(what: &'static str) -> Error {
 }
 
 impl<R: Read> BackupReader<R> {
-    /// Begins to read.
+    /// Starts to read.
     ///
     /// # Errors
-    /// It is no backup.
-    pub fn begin(from: R) -> Result<Self, Error> {
-        let mut reader = Self { from, digest: Sha256::new(), has_ended: false };
+    /// `input` can't be read, or is not a backup in this format.
+    pub fn begin(input: R) -> Result<Self, Error> {
+        let mut reader = Self { input, digest: Sha256::new(), has_ended: false };
         let mut magic = [0; 8];
-        reader.take(&mut magic)?;
-        if &magic == MAGIC { Ok(reader) } else { Err(damaged("this is no backup of this version")) }
+        reader.fill(&mut magic)?;
+        if &magic == MAGIC { Ok(reader) } else { Err(damaged("the file is not a backup of this version")) }
     }
 
-    fn take(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
-        self.from.read_exact(bytes).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => damaged("the backup ends in the middle"),
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.input.read_exact(bytes).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => damaged("the backup is cut off"),
             _ => error,
         })?;
         self.digest.update(&*bytes);
         Ok(())
     }
 
-    /// The next piece; none after the last, where the digest over everything was right and nothing follows.
+    /// Reads the next piece; `None` after the last one, if the digest matches and nothing follows it.
     ///
     /// # Errors
-    /// It can't be read, is cut off, or damaged.
+    /// The backup can't be read, is cut off, or is damaged.
     pub fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         if self.has_ended {
             return Ok(None);
         }
-        let so_far: [u8; 32] = self.digest.clone().finalize().into();
+        let digest_so_far: [u8; 32] = self.digest.clone().finalize().into();
         let (mut kind, mut length) = ([0], [0; 4]);
-        self.take(&mut kind)?;
-        self.take(&mut length)?;
+        self.fill(&mut kind)?;
+        self.fill(&mut length)?;
         let length = u32::from_be_bytes(length);
         if length > PIECE_BYTES_MAX {
-            return Err(damaged("a piece of the backup is too long"));
+            return Err(damaged("a piece of the backup is longer than 256 MiB"));
         }
-        // Grown as it is read: a length that is wrong must not take memory for nothing.
+        // The buffer grows while it is read, so a wrong length does not allocate memory for nothing.
         let mut content = Vec::new();
-        Read::by_ref(&mut self.from).take(u64::from(length)).read_to_end(&mut content)?;
+        Read::by_ref(&mut self.input).take(u64::from(length)).read_to_end(&mut content)?;
         if content.len() as u64 != u64::from(length) {
-            return Err(damaged("the backup ends in the middle"));
+            return Err(damaged("the backup is cut off"));
         }
         self.digest.update(&content);
         match kind {
             [ENTRY] => decode_entry(&content).map(|entry| Some(Piece::Entry(entry))),
             [CHECKPOINT] => {
-                let note = String::from_utf8(content).map_err(|_| damaged("the checkpoint is no text"))?;
+                let note = String::from_utf8(content)
+                    .map_err(|_| damaged("the checkpoint of the backup is not UTF-8"))?;
                 Ok(Some(Piece::Checkpoint(note)))
             }
             [KEY_PAGE] => decode_page(&content).map(|page| Some(Piece::KeyPage(page))),
-            [END] if content == so_far => {
+            [END] if content == digest_so_far => {
                 self.has_ended = true;
-                let is_last = self.from.read(&mut [0])? == 0;
-                if is_last { Ok(None) } else { Err(damaged("something follows the backup's end")) }
+                let is_last = self.input.read(&mut [0])? == 0;
+                if is_last { Ok(None) } else { Err(damaged("the backup has bytes after its end")) }
             }
-            [END] => Err(damaged("the backup is not what was written")),
-            _ => Err(damaged("a piece of the backup is of no known kind")),
+            [END] => Err(damaged("the digest of the backup does not match its content")),
+            _ => Err(damaged("the backup has a piece of an unknown kind")),
         }
     }
 }
 
 fn decode_entry(content: &[u8]) -> Result<StoredEntry, Error> {
-    let take = || {
+    let decode = || {
         let (position, rest) = content.split_first_chunk::<8>()?;
         let (recorded, rest) = rest.split_first_chunk::<8>()?;
         let (leaf_hash, bytes) = rest.split_first_chunk::<32>()?;
@@ -179,16 +194,16 @@ fn decode_entry(content: &[u8]) -> Result<StoredEntry, Error> {
         let (position, recorded_at_ms) = (u64::from_be_bytes(*position), u64::from_be_bytes(*recorded));
         Some(StoredEntry { position, recorded_at_ms, leaf_hash: *leaf_hash, bytes })
     };
-    take().ok_or_else(|| damaged("an entry of the backup is malformed"))
+    decode().ok_or_else(|| damaged("an entry of the backup is malformed"))
 }
 
 fn decode_page(content: &[u8]) -> Result<Page, Error> {
-    let take = || {
+    let decode = || {
         let (length, rest) = content.split_first()?;
-        let (name, page) = rest.split_at_checked(usize::from(*length))?;
-        Some((name.to_vec(), page.to_vec()))
+        let (id, page) = rest.split_at_checked(usize::from(*length))?;
+        Some((id.to_vec(), page.to_vec()))
     };
-    take().ok_or_else(|| damaged("a key page of the backup is malformed"))
+    decode().ok_or_else(|| damaged("a key page of the backup is malformed"))
 }
 
 #[cfg(test)]
@@ -198,18 +213,18 @@ mod tests {
 
     fn pieces(bytes: &[u8]) -> Result<Vec<Piece>, Error> {
         let mut reader = BackupReader::begin(bytes)?;
-        let mut found = Vec::new();
+        let mut pieces = Vec::new();
         while let Some(piece) = reader.next_piece()? {
-            found.push(piece);
+            pieces.push(piece);
         }
-        Ok(found)
+        Ok(pieces)
     }
 
     #[test]
-    fn what_is_written_comes_back_and_every_damage_is_found() {
+    fn a_backup_is_read_back_and_any_damage_is_detected() {
         let entry = |position, bytes| StoredEntry { position, recorded_at_ms: 9, leaf_hash: [3; 32], bytes };
         let entries = [entry(0, Some(b"entry".to_vec())), entry(1, None)];
-        let page = (b"name".to_vec(), b"page".to_vec());
+        let page = (b"id".to_vec(), b"page".to_vec());
         let mut out = Vec::new();
         let mut writer = BackupWriter::begin(&mut out).unwrap();
         entries.iter().for_each(|entry| writer.entry(entry).unwrap());
@@ -223,7 +238,7 @@ mod tests {
             let mut flipped = out.clone();
             flipped[at] ^= 1;
             assert!(pieces(&flipped).is_err(), "byte {at}");
-            assert!(pieces(&out[..at]).is_err(), "cut off at {at}");
+            assert!(pieces(&out[..at]).is_err(), "cut off at byte {at}");
         }
         out.push(0);
         assert!(pieces(&out).is_err());

@@ -1,10 +1,11 @@
-//! What is discarded is gone, and nothing else.
+//! Discards: the discarded entries are gone, and nothing else is.
 
-use super::{OpenLog, Source, assert_holds, commit, handle, request};
+use super::engine::OpenLog;
+use super::source::{Source, assert_holds, commit, handle, request};
 use crate::store::{IndexRecord, NewEntry, StoreError};
 use sayso_proof::merkle::Hash;
 
-pub fn what_is_discarded_is_gone(open: OpenLog<'_>) {
+pub fn a_discard_removes_its_entries_and_nothing_else(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let frames = vec![
         vec![source.entry(1, Some(1), 100)],
@@ -13,16 +14,16 @@ pub fn what_is_discarded_is_gone(open: OpenLog<'_>) {
     ];
     commit(&*log, &frames);
     let all: Vec<NewEntry> = frames.into_iter().flatten().collect();
-    // Twice in one call, and again: no error, and nothing is counted twice.
+    // Twice in one call, and in a second call: no error, and nothing is counted twice.
     log.discard(&[2, 0, 0, 2]).unwrap();
     log.discard(&[0, 2]).unwrap();
     for (new, position) in all.iter().zip(0..) {
         let stored = log.read_entry(position).unwrap();
         assert_eq!(stored.leaf_hash, new.leaf_hash);
         assert_eq!(stored.recorded_at_ms, new.recorded_at_ms);
-        let gone = position % 2 == 0;
-        assert_eq!(stored.bytes.is_none(), gone);
-        assert_eq!(log.index_get(&new.index[0].0).unwrap().is_none(), gone);
+        let is_discarded = position % 2 == 0;
+        assert_eq!(stored.bytes.is_none(), is_discarded);
+        assert_eq!(log.index_get(&new.index[0].0).unwrap().is_none(), is_discarded);
     }
     assert_eq!(log.read_subject(handle(1), 0, 10).unwrap(), []);
     assert_eq!(log.subject_head(handle(1)).unwrap(), None);
@@ -31,7 +32,7 @@ pub fn what_is_discarded_is_gone(open: OpenLog<'_>) {
     assert_eq!(log.find_idempotent(&request(3)).unwrap(), Some((3, 1)));
     assert_eq!(log.entry_bytes(), (all[1].bytes.len() + all[3].bytes.len()) as u64);
     assert!(matches!(log.discard(&[1, 4]), Err(StoreError::Missing(_))));
-    assert!(log.read_entry(1).unwrap().bytes.is_some(), "all or nothing");
+    assert!(log.read_entry(1).unwrap().bytes.is_some(), "all positions are discarded, or none");
     let leaves: Vec<Hash> = all.iter().map(|entry| entry.leaf_hash).collect();
     assert_eq!(log.read_hashes(0, 0, 4).unwrap(), leaves);
     let next = source.singles(&[2]);
@@ -39,23 +40,24 @@ pub fn what_is_discarded_is_gone(open: OpenLog<'_>) {
     assert_holds(&*log, 4, &next);
 }
 
-/// A request stays known for as long as anything of it is there: repeated, it must not bring back what was erased.
-pub fn a_request_is_discarded_in_part(open: OpenLog<'_>) {
+/// A request stays known for as long as any of its entries is left. Otherwise a repeated request could write
+/// erased data again.
+pub fn a_request_can_be_discarded_in_part(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     commit(&*log, &source.singles(&[1]));
     commit(&*log, &[(0..5).map(|_| source.entry(1, Some(1), 10)).collect()]);
-    let found = |positions: &[u64]| {
+    let discard = |positions: &[u64]| {
         log.discard(positions).unwrap();
         log.find_idempotent(&request(1)).unwrap()
     };
-    assert_eq!(found(&[3]), Some((1, 5)));
-    assert_eq!(found(&[1]), Some((2, 4)));
-    assert_eq!(found(&[5]), Some((2, 3)));
-    assert_eq!(found(&[2]), Some((4, 1)));
-    assert_eq!(found(&[4]), None);
+    assert_eq!(discard(&[3]), Some((1, 5)));
+    assert_eq!(discard(&[1]), Some((2, 4)));
+    assert_eq!(discard(&[5]), Some((2, 3)));
+    assert_eq!(discard(&[2]), Some((4, 1)));
+    assert_eq!(discard(&[4]), None);
 }
 
-pub fn nothing_is_given_back_for_a_discarded_entry(open: OpenLog<'_>) {
+pub fn no_records_are_restored_for_a_discarded_entry(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let frames = source.singles(&[1, 2]);
     commit(&*log, &frames);

@@ -1,13 +1,13 @@
-//! Pages are kept, all or none of a write, and listed.
+//! Key pages: they can be written, read and listed.
 
-use super::OpenKeys;
+use super::engine::OpenKeys;
 use std::collections::BTreeSet;
 
 fn page(id: &str, value: &str) -> (Vec<u8>, Option<Vec<u8>>) {
     (id.as_bytes().to_vec(), Some(value.as_bytes().to_vec()))
 }
 
-pub fn pages_are_kept(open: OpenKeys<'_>) {
+pub fn written_pages_can_be_read(open: OpenKeys<'_>) {
     let keys = open();
     assert_eq!(keys.read_page(b"a").unwrap(), None);
     keys.write_pages(&[]).unwrap();
@@ -23,7 +23,7 @@ pub fn pages_are_kept(open: OpenKeys<'_>) {
     assert_eq!(keys.read_page(b"large").unwrap().unwrap(), large);
 }
 
-pub fn pages_are_listed(open: OpenKeys<'_>) {
+pub fn pages_are_listed_by_prefix(open: OpenKeys<'_>) {
     let keys = open();
     let pages: Vec<_> = ["s1", "s2", "s3", "t1", "k", "n"].iter().map(|id| page(id, id)).collect();
     keys.write_pages(&pages).unwrap();

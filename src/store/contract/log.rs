@@ -1,12 +1,13 @@
-//! What is committed is there, once, whole, and found.
+//! Commits: committed entries are there once, complete, and can be found.
 
-use super::{OpenLog, Source, assert_holds, commit, handle, request};
+use super::engine::OpenLog;
+use super::source::{Source, assert_holds, commit, handle, request};
 use crate::store::{CommitError, Frame, Head, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::{Hash, node_hash};
 use std::sync::Arc;
 
-pub fn an_empty_log(open: OpenLog<'_>) {
+pub fn a_new_log_is_empty(open: OpenLog<'_>) {
     let log = open();
     assert_eq!(log.head(), Head::default());
     assert!(matches!(log.read_entry(0), Err(StoreError::Missing(_))));
@@ -25,9 +26,9 @@ pub fn an_empty_log(open: OpenLog<'_>) {
     assert_eq!(log.commit(0, &[]).unwrap(), log.head());
 }
 
-pub fn what_is_committed_is_read(open: OpenLog<'_>) {
+pub fn committed_entries_can_be_read(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
-    // Sizes around the alignment of 64 bytes, around one read, and beyond it.
+    // Sizes around the alignment of 64 bytes, around the size of one read, and larger.
     let sizes = (0..130).chain([900, 1000, 1100, 5000, 100_000]);
     let frames: Vec<Frame> = sizes.map(|filler| vec![source.entry(1, None, filler)]).collect();
     for batch in frames.chunks(7) {
@@ -52,8 +53,8 @@ pub fn a_conflict_writes_nothing(open: OpenLog<'_>) {
     commit(&*log, &frames);
     let later = source.singles(&[3]);
     for expected in [0, 2, 4] {
-        let refused = log.commit(expected, &later);
-        assert!(matches!(refused, Err(CommitError::Conflict { actual: 3, expected: e }) if e == expected));
+        let result = log.commit(expected, &later);
+        assert!(matches!(result, Err(CommitError::Conflict { actual: 3, expected: e }) if e == expected));
     }
     assert_eq!(log.head().size, 3);
     assert_eq!(log.subject_head(handle(3)).unwrap(), None);
@@ -64,15 +65,15 @@ pub fn a_conflict_writes_nothing(open: OpenLog<'_>) {
 pub fn an_empty_frame_is_rejected(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let frames = source.singles(&[1]);
-    let refused = log.commit(0, &[frames[0].clone(), vec![]]);
-    assert!(matches!(refused, Err(CommitError::Rejected(_))));
+    let result = log.commit(0, &[frames[0].clone(), vec![]]);
+    assert!(matches!(result, Err(CommitError::Rejected(_))));
     assert_eq!(log.head().size, 0);
     assert_eq!(log.subject_head(handle(1)).unwrap(), None);
     commit(&*log, &frames);
     assert_holds(&*log, 0, &frames);
 }
 
-pub fn subjects_are_found(open: OpenLog<'_>) {
+pub fn entries_are_found_by_subject(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     commit(&*log, &source.singles(&[0, 1, 2, 1, 0, 1, 255]));
     assert_eq!(log.read_subject(handle(1), 0, 10).unwrap(), [(0, 1), (1, 3), (2, 5)]);
@@ -85,7 +86,7 @@ pub fn subjects_are_found(open: OpenLog<'_>) {
     assert_eq!(log.subject_head(handle(9)).unwrap(), None);
 }
 
-pub fn requests_are_found(open: OpenLog<'_>) {
+pub fn entries_are_found_by_request(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let frames = vec![
         vec![source.entry(1, Some(1), 10)],
@@ -100,7 +101,7 @@ pub fn requests_are_found(open: OpenLog<'_>) {
     assert_eq!(log.find_idempotent(&request(4)).unwrap(), None);
 }
 
-pub fn nodes_are_kept(open: OpenLog<'_>) {
+pub fn complete_merkle_nodes_can_be_read(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let mut leaves = Vec::new();
     for count in [1, 254, 1, 300, 256] {
@@ -117,7 +118,7 @@ pub fn nodes_are_kept(open: OpenLog<'_>) {
     assert!(matches!(log.read_hashes(16, 0, 1), Err(StoreError::Missing(_))));
 }
 
-/// The definition in RFC 9162 s. 2.1.1, word for word.
+/// The definition of RFC 9162, section 2.1.1, literally.
 fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [leaf] => *leaf,
@@ -128,7 +129,7 @@ fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-pub fn further_records_are_found(open: OpenLog<'_>) {
+pub fn custom_records_are_found(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let record = |key: &str| (key.as_bytes().to_vec(), format!("value of {key}").into_bytes());
     let mut entry = source.entry(1, None, 10);
@@ -159,14 +160,14 @@ pub fn a_closed_log_is_read_only(open: OpenLog<'_>) {
     commit(&*log, &frames);
     log.close().unwrap();
     log.close().unwrap();
-    let refused = log.commit(2, &source.singles(&[1]));
-    assert!(matches!(refused, Err(CommitError::Unknown(StoreError::Stopped))));
+    let result = log.commit(2, &source.singles(&[1]));
+    assert!(matches!(result, Err(CommitError::Unknown(StoreError::Stopped))));
     assert!(matches!(log.discard(&[0]), Err(StoreError::Stopped)));
     assert!(matches!(log.index_restore(&[], 0), Err(StoreError::Stopped)));
     assert_holds(&*log, 0, &frames);
 }
 
-pub fn what_is_found_can_be_read(open: OpenLog<'_>) {
+pub fn a_found_entry_can_be_read_during_commits(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let batches: Vec<Vec<Frame>> = (0..40).map(|_| source.singles(&[1, 1, 1])).collect();
     std::thread::scope(|scope| {
@@ -181,7 +182,7 @@ pub fn what_is_found_can_be_read(open: OpenLog<'_>) {
             if let Some((version, position)) = log.subject_head(handle(1)).unwrap() {
                 assert_eq!(version, position);
                 assert!(log.read_entry(position).unwrap().bytes.is_some());
-                assert!(position + 1 >= head, "whatever was acknowledged is found");
+                assert!(position + 1 >= head, "every acknowledged entry is found");
             }
             assert_eq!(log.read_hashes(0, 0, usize::try_from(head).unwrap()).unwrap().len() as u64, head);
             assert_eq!(log.unindexed_from(), None);

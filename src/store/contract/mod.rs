@@ -1,39 +1,22 @@
-//! One suite for every engine: what the contracts promise, as tests over whatever opens an engine. The whole of a log
-//! can be compared with the plain model in `memory`.
+//! The suite that every engine passes: the promises of the contracts, as tests over a function that opens an
+//! engine.
+//!
+//! A whole log can also be compared with the model in `memory`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "tests")]
 
 mod discards;
+mod engine;
 mod keys;
 mod log;
 mod source;
 
 pub use discards::*;
+pub use engine::*;
 pub use keys::*;
 pub use log::*;
 pub use source::*;
 
-use super::{KeyStore, LogStore};
-use std::ops::Deref;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-/// An engine, and the folder that goes when it does.
-pub struct Opened<T: ?Sized> {
-    pub engine: Arc<T>,
-    pub _folder: Option<TempDir>,
-}
-
-impl<T: ?Sized> Deref for Opened<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.engine
-    }
-}
-
-pub type OpenLog<'a> = &'a dyn Fn() -> Opened<dyn LogStore>;
-pub type OpenKeys<'a> = &'a dyn Fn() -> Opened<dyn KeyStore>;
-
-/// Runs each contract test against one engine, as a test of its own.
+/// Makes a test of each function of the suite, for one engine.
 macro_rules! suite {
     ($open:expr; $($test:path as $name:ident),+ $(,)?) => {
         $(#[test]
@@ -47,20 +30,22 @@ pub(crate) use suite;
 macro_rules! log_suite {
     ($open:expr) => {
         $crate::store::contract::suite! { $open;
-            $crate::store::contract::an_empty_log as an_empty_log,
-            $crate::store::contract::what_is_committed_is_read as what_is_committed_is_read,
+            $crate::store::contract::a_new_log_is_empty as a_new_log_is_empty,
+            $crate::store::contract::committed_entries_can_be_read as committed_entries_can_be_read,
             $crate::store::contract::a_conflict_writes_nothing as a_conflict_writes_nothing,
             $crate::store::contract::an_empty_frame_is_rejected as an_empty_frame_is_rejected,
-            $crate::store::contract::subjects_are_found as subjects_are_found,
-            $crate::store::contract::requests_are_found as requests_are_found,
-            $crate::store::contract::nodes_are_kept as nodes_are_kept,
-            $crate::store::contract::further_records_are_found as further_records_are_found,
-            $crate::store::contract::what_is_discarded_is_gone as what_is_discarded_is_gone,
-            $crate::store::contract::a_request_is_discarded_in_part as a_request_is_discarded_in_part,
-            $crate::store::contract::nothing_is_given_back_for_a_discarded_entry
-                as nothing_is_given_back_for_a_discarded_entry,
+            $crate::store::contract::entries_are_found_by_subject as entries_are_found_by_subject,
+            $crate::store::contract::entries_are_found_by_request as entries_are_found_by_request,
+            $crate::store::contract::complete_merkle_nodes_can_be_read as complete_merkle_nodes_can_be_read,
+            $crate::store::contract::custom_records_are_found as custom_records_are_found,
+            $crate::store::contract::a_discard_removes_its_entries_and_nothing_else
+                as a_discard_removes_its_entries_and_nothing_else,
+            $crate::store::contract::a_request_can_be_discarded_in_part as a_request_can_be_discarded_in_part,
+            $crate::store::contract::no_records_are_restored_for_a_discarded_entry
+                as no_records_are_restored_for_a_discarded_entry,
             $crate::store::contract::a_closed_log_is_read_only as a_closed_log_is_read_only,
-            $crate::store::contract::what_is_found_can_be_read as what_is_found_can_be_read,
+            $crate::store::contract::a_found_entry_can_be_read_during_commits
+                as a_found_entry_can_be_read_during_commits,
         }
     };
 }
@@ -69,8 +54,8 @@ pub(crate) use log_suite;
 macro_rules! keys_suite {
     ($open:expr) => {
         $crate::store::contract::suite! { $open;
-            $crate::store::contract::pages_are_kept as pages_are_kept,
-            $crate::store::contract::pages_are_listed as pages_are_listed,
+            $crate::store::contract::written_pages_can_be_read as written_pages_can_be_read,
+            $crate::store::contract::pages_are_listed_by_prefix as pages_are_listed_by_prefix,
         }
     };
 }

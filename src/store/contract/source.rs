@@ -1,4 +1,4 @@
-//! Makes entries, commits them, and compares logs.
+//! Makes entries for tests, commits them, and compares logs.
 
 use crate::store::{Frame, IndexRecord, LogStore, NewEntry, StoreError};
 use ed25519_dalek::SigningKey;
@@ -15,7 +15,7 @@ pub fn request(number: u8) -> Hash {
     [number; 32]
 }
 
-/// Makes real entries, each the next of its subject.
+/// Makes valid entries, each the next in its subject's chain.
 pub struct Source {
     key: SigningKey,
     newest: BTreeMap<Handle, (u64, Hash)>,
@@ -29,7 +29,7 @@ impl Default for Source {
 }
 
 impl Source {
-    /// The next entry of a subject, with `filler` bytes of text in it and one further record.
+    /// The next entry of a subject, with `filler` bytes of text in it and one custom index record.
     pub fn entry(&mut self, subject: u8, idempotency: Option<u8>, filler: usize) -> NewEntry {
         let handle = handle(subject);
         let newest = self.newest.get(&handle).copied();
@@ -54,7 +54,7 @@ impl Source {
         let bytes = entry::sign(payload, "sayso.example/acme", &self.key).unwrap();
         let leaf_hash = merkle::leaf_hash(&bytes);
         self.newest.insert(handle, (header.version, leaf_hash));
-        let key = [b"further/".as_slice(), &[subject], b"/", &self.made.to_be_bytes()].concat();
+        let key = [b"custom/".as_slice(), &[subject], b"/", &self.made.to_be_bytes()].concat();
         NewEntry {
             bytes,
             leaf_hash,
@@ -66,13 +66,13 @@ impl Source {
         }
     }
 
-    /// Frames of one entry each.
+    /// Frames with one entry each.
     pub fn singles(&mut self, subjects: &[u8]) -> Vec<Frame> {
         subjects.iter().map(|subject| vec![self.entry(*subject, None, 40)]).collect()
     }
 }
 
-/// Commits at the end of the log; gives the first position.
+/// Commits frames at the end of the log, and returns the position of their first entry.
 pub fn commit(log: &dyn LogStore, frames: &[Frame]) -> u64 {
     let first = log.head().size;
     let head = log.commit(first, frames).unwrap();
@@ -81,14 +81,14 @@ pub fn commit(log: &dyn LogStore, frames: &[Frame]) -> u64 {
     first
 }
 
-/// Commits frame by frame at the end of the log.
+/// Commits frames at the end of the log, one by one.
 pub fn commit_each(log: &dyn LogStore, frames: &[Frame]) {
     for frame in frames {
         commit(log, std::slice::from_ref(frame));
     }
 }
 
-/// That the log holds these frames from `first` on.
+/// Asserts that the log holds these frames from position `first` on.
 pub fn assert_holds(log: &dyn LogStore, first: u64, frames: &[Frame]) {
     for (new, position) in frames.iter().flatten().zip(first..) {
         let stored = log.read_entry(position).unwrap();
@@ -103,7 +103,7 @@ pub fn assert_holds(log: &dyn LogStore, first: u64, frames: &[Frame]) {
     }
 }
 
-/// That both logs give the same answers to everything.
+/// Asserts that both logs have the same content.
 pub fn assert_same(log: &dyn LogStore, model: &dyn LogStore) {
     let size = model.head().size;
     assert_eq!(log.head(), model.head());
@@ -121,8 +121,8 @@ pub fn assert_same(log: &dyn LogStore, model: &dyn LogStore) {
         let found = log.find_idempotent(&hash).unwrap();
         assert_eq!(found, model.find_idempotent(&hash).unwrap(), "request {number}");
     }
-    let further = log.index_scan(&[], None, usize::MAX).unwrap();
-    assert_eq!(further, model.index_scan(&[], None, usize::MAX).unwrap());
+    let custom = log.index_scan(&[], None, usize::MAX).unwrap();
+    assert_eq!(custom, model.index_scan(&[], None, usize::MAX).unwrap());
     for level in [0_u8, 8] {
         let count = usize::try_from(size >> level).unwrap();
         let nodes = log.read_hashes(level, 0, count).unwrap();
@@ -132,8 +132,8 @@ pub fn assert_same(log: &dyn LogStore, model: &dyn LogStore) {
     assert_eq!(log.entry_bytes(), model.entry_bytes());
 }
 
-/// Gives further records back, as their owner would, for as long as any is missing.
-pub fn restore_further(log: &dyn LogStore, frames: &[Frame]) {
+/// Restores missing custom index records, as their owner does.
+pub fn restore_custom_records(log: &dyn LogStore, frames: &[Frame]) {
     let all: Vec<&NewEntry> = frames.iter().flatten().collect();
     while let Some(from) = log.unindexed_from() {
         let end = log.head().size.min(from + 3);

@@ -1,5 +1,8 @@
-//! Behind the commits: brings index records into sled and writes marks, so that memory is bounded, recovery has a bounded
-//! way to go, and no commit waits for either.
+//! The background thread of the embedded log: it brings pending index records into sled and writes
+//! watermarks.
+//!
+//! So the memory for pending records is limited, recovery has few entries to replay, and commits wait for
+//! neither.
 
 use super::shared::{Running, Shared};
 use crate::store::StoreError;
@@ -8,47 +11,48 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-/// The thread that does it; ends when this is dropped.
+/// The background thread. Dropping this ends the thread and waits for it.
 pub struct Background {
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// The number of entries at which the next mark is due.
-    due_at: AtomicU64,
+    /// Number of entries at which the next watermark is due.
+    watermark_due_at: AtomicU64,
 }
 
 impl Background {
     /// Starts the thread.
     pub fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let (wake, woken) = sync_channel::<()>(1);
-        let mark_entries = shared.options.mark_entries;
-        let first_due = shared.head().size.saturating_add(mark_entries);
-        let due_at = AtomicU64::new(first_due);
+        let watermark_entries = shared.options.watermark_entries;
+        let first_due_at = shared.head().size.saturating_add(watermark_entries);
+        let watermark_due_at = AtomicU64::new(first_due_at);
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name("sayso-index".into()).spawn(move || {
-            let mut mark_at = first_due;
+            let mut due_at = first_due_at;
             while woken.recv().is_ok() {
                 let size = shared.head().size;
-                if size >= mark_at {
-                    mark_at = size.saturating_add(mark_entries);
-                    shared.mark();
+                if size >= due_at {
+                    due_at = size.saturating_add(watermark_entries);
+                    shared.advance_watermark();
                 } else {
                     shared.settle();
                 }
             }
         });
         let thread = thread.map_err(|source| StoreError::Io { doing: "starting a thread", source })?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), due_at })
+        Ok(Self { wake: Some(wake), thread: Some(thread), watermark_due_at })
     }
 
-    /// Has records brought into sled, or a mark written, if enough came since the last time.
+    /// Wakes the thread if a watermark is due or enough index records are pending.
     pub fn wake_if_due(&self, shared: &Shared, size: u64) {
-        let marks = size >= self.due_at.load(Ordering::Relaxed);
-        if marks || shared.index.waiting() >= shared.options.settle_records {
-            if marks {
-                self.due_at.store(size.saturating_add(shared.options.mark_entries), Ordering::Relaxed);
+        let watermark_due = size >= self.watermark_due_at.load(Ordering::Relaxed);
+        if watermark_due || shared.index.pending_records() >= shared.options.settle_records {
+            if watermark_due {
+                let next = size.saturating_add(shared.options.watermark_entries);
+                self.watermark_due_at.store(next, Ordering::Relaxed);
             }
-            // Where one is waiting already, it will do.
-            let _waiting = self.wake.as_ref().map(|wake| wake.try_send(()));
+            // A full channel means that the thread is going to wake anyway.
+            let _already_woken = self.wake.as_ref().map(|wake| wake.try_send(()));
         }
     }
 }
@@ -63,40 +67,42 @@ impl Drop for Background {
 }
 
 impl Shared {
-    /// Makes what was committed until now durable in flat files and index, and says so; where that fails, the log
-    /// stops, since the system may have dropped what it could not write.
-    pub(super) fn mark(&self) {
-        let _one_at_a_time = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Makes what is committed so far durable in the flat files and the index, and writes a watermark.
+    ///
+    /// If that fails the log stops, since the system may have dropped what it could not write.
+    pub(super) fn advance_watermark(&self) {
+        let _one_at_a_time = self.watermark_lock.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut writer = self.writer();
             if self.running() != Running::Yes {
                 return;
             }
-            writer.pending = Some(writer.now);
+            writer.next_watermark = Some(writer.committed);
         }
-        let synced = self.index.settle_at_leisure().and_then(|()| self.sync_derived());
+        let synced = self.index.settle_with_pauses().and_then(|()| self.sync_derived());
         if matches!(synced, Err(StoreError::Full)) {
-            // Nothing is lost: what is not in sled stays in memory, and commits are refused for want of room as well.
-            self.writer().pending = None;
+            // Nothing is lost: pending records stay in memory, and commits are rejected for lack of space,
+            // too.
+            self.writer().next_watermark = None;
             return;
         }
         let mut writer = self.writer();
-        let extent = writer.pending.take().unwrap_or(writer.marked.extent);
+        let extent = writer.next_watermark.take().unwrap_or(writer.watermark.extent);
         if self.running() != Running::Yes {
             return;
         }
         if let Err(error) = synced.and_then(|()| self.write_watermark(&mut writer, extent, false)) {
-            tracing::error!(%error, "the log stops: what can be rebuilt can't be made durable");
+            tracing::error!(%error, "the log stops: its index or tree can't be made durable; restart to recover");
             self.set_running(Running::Stopped);
         }
     }
 
-    /// Brings index records into sled; where that fails for more than want of room, the log stops.
+    /// Brings pending index records into sled. The log stops if that fails for any reason but lack of space.
     fn settle(&self) {
-        if let Err(error) = self.index.settle_at_leisure()
+        if let Err(error) = self.index.settle_with_pauses()
             && !matches!(error, StoreError::Full)
         {
-            let _nobody_writes = self.writer();
+            let _no_writes = self.writer();
             tracing::error!(%error, "the log stops: its index can't be written; restart to recover");
             if self.running() == Running::Yes {
                 self.set_running(Running::Stopped);

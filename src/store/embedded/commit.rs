@@ -1,8 +1,11 @@
-//! Writing: one write and one flush a batch, then what readers need and recovery can rebuild; the index in memory only.
+//! Commits: one write and one flush to the segment, then the flat files and the index, which recovery can
+//! rebuild.
+//!
+//! A commit adds index records in memory only; the background thread brings them into sled.
 
 use super::disk;
 use super::frame;
-use super::index::Clear;
+use super::index::IndexedEntry;
 use super::segment::Location;
 use super::shared::{Running, Shared, Writer};
 use crate::store::{CommitError, Frame, Head, StoreError};
@@ -10,27 +13,28 @@ use sayso_proof::merkle::Hash;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-/// A larger buffer than this is not kept for the next commit.
-const BUFFER_KEPT_BYTES_MAX: usize = 4 << 20;
+/// A larger buffer is not reused for the next commit.
+const REUSED_BUFFER_BYTES_MAX: usize = 4 << 20;
 
-/// What a batch comes to.
-struct Extents {
+/// The size of a batch.
+struct BatchSize {
     entries: u64,
-    /// On disk, headers and padding included.
+    /// Bytes on disk, with headers and padding.
     length: u64,
-    /// Of the entries alone.
-    bytes: u64,
+    /// Bytes of the entries alone.
+    entry_bytes: u64,
 }
 
-fn measure(frames: &[Frame]) -> Option<Extents> {
-    let mut extents = Extents { entries: 0, length: 0, bytes: 0 };
+/// `None` if a frame exceeds a limit.
+fn measure(frames: &[Frame]) -> Option<BatchSize> {
+    let mut size = BatchSize { entries: 0, length: 0, entry_bytes: 0 };
     for frame in frames {
-        extents.entries = extents.entries.saturating_add(frame.len() as u64);
-        extents.length = extents.length.saturating_add(u64::from(frame::length(frame)?));
+        size.entries = size.entries.saturating_add(frame.len() as u64);
+        size.length = size.length.saturating_add(u64::from(frame::length(frame)?));
         let bytes: usize = frame.iter().map(|entry| entry.bytes.len()).sum();
-        extents.bytes = extents.bytes.saturating_add(bytes as u64);
+        size.entry_bytes = size.entry_bytes.saturating_add(bytes as u64);
     }
-    Some(extents)
+    Some(size)
 }
 
 impl Shared {
@@ -42,90 +46,100 @@ impl Shared {
         if head.size != expected {
             return Err(CommitError::Conflict { expected, actual: head.size });
         }
-        let too_large = || CommitError::Rejected(StoreError::OutOfBounds("a frame's size"));
-        let extents = measure(frames).ok_or_else(too_large)?;
+        let invalid = || CommitError::Rejected(StoreError::LimitExceeded(frame::LIMITS));
+        let batch = measure(frames).ok_or_else(invalid)?;
         if frames.is_empty() {
             return Ok(head);
         }
-        self.make_room(&mut writer, head.size, &extents).map_err(|error| match self.running() {
+        self.reserve(&mut writer, head.size, &batch).map_err(|error| match self.running() {
             Running::Yes => CommitError::Rejected(error),
             _ => CommitError::Unknown(error),
         })?;
         let mut buffer = std::mem::take(&mut writer.buffer);
         buffer.clear();
-        buffer.reserve(usize::try_from(extents.length).unwrap_or(0));
+        buffer.reserve(usize::try_from(batch.length).unwrap_or(0));
         let (mut offsets, mut next) = (Vec::new(), head.size);
         for frame in frames {
-            offsets.extend(frame::append(&mut buffer, head.size, next, frame).ok_or_else(too_large)?);
+            offsets.extend(frame::append(&mut buffer, head.size, next, frame).ok_or_else(invalid)?);
             next = next.saturating_add(frame.len() as u64);
         }
         let written = self.all_or_stop(|| {
-            let places = self.write(&writer, &buffer, &offsets)?;
-            self.publish(head, frames, &places)
+            let locations = self.write(&writer, &buffer, &offsets)?;
+            self.publish(head, frames, &locations)
         });
-        let (head, sum) = written.map_err(CommitError::Unknown)?;
-        if buffer.capacity() <= BUFFER_KEPT_BYTES_MAX {
+        let (head, added_sum) = written.map_err(CommitError::Unknown)?;
+        if buffer.capacity() <= REUSED_BUFFER_BYTES_MAX {
             writer.buffer = buffer;
         }
-        writer.tail.at = writer.tail.at.saturating_add(extents.length);
-        writer.now.size = head.size;
-        writer.now.bytes = writer.now.bytes.saturating_add(extents.bytes);
-        writer.now.sum = writer.now.sum.wrapping_add(sum);
-        self.entry_bytes.store(writer.now.bytes, Ordering::Relaxed);
+        writer.tail.offset = writer.tail.offset.saturating_add(batch.length);
+        writer.committed.size = head.size;
+        writer.committed.bytes = writer.committed.bytes.saturating_add(batch.entry_bytes);
+        writer.committed.sum = writer.committed.sum.wrapping_add(added_sum);
+        self.entry_bytes.store(writer.committed.bytes, Ordering::Relaxed);
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(head)
     }
 
-    /// Makes room for everything that a batch writes, so that writing itself can't run out of it.
-    fn make_room(&self, writer: &mut Writer, head: u64, extents: &Extents) -> Result<(), StoreError> {
-        let size = head.saturating_add(extents.entries);
+    /// Reserves space for everything that a batch writes, so that the write itself can't run out of space.
+    fn reserve(&self, writer: &mut Writer, head: u64, batch: &BatchSize) -> Result<(), StoreError> {
+        let size = head.saturating_add(batch.entries);
         self.locations.reserve(size)?;
         self.tree.reserve(size)?;
-        self.index.make_room()?;
-        if self.index.waiting() >= self.options.pending_records_max {
-            // Whoever brings records into sled can't follow: wait for it.
+        self.index.reserve()?;
+        if self.index.pending_records() >= self.options.pending_records_max {
+            // The background thread can't keep up: wait until its records are in sled.
             self.index.settle()?;
         }
-        let full = writer.tail.at.saturating_add(extents.length) > self.options.segment_bytes_max;
-        if self.segments.count() == 0 || full {
-            writer.tail = self.segments.start(head, extents.length)?;
+        let is_full = writer.tail.offset.saturating_add(batch.length) > self.options.segment_bytes_max;
+        if self.segments.count() == 0 || is_full {
+            writer.tail = self.segments.start(head, batch.length)?;
         } else {
-            self.segments.reserve(&mut writer.tail, extents.length)?;
+            self.segments.reserve(&mut writer.tail, batch.length)?;
         }
         Ok(())
     }
 
-    /// The one write and the one flush.
+    /// Writes the batch and flushes it, and returns where its records are.
     fn write(&self, writer: &Writer, buffer: &[u8], offsets: &[usize]) -> Result<Vec<Location>, StoreError> {
         let number = self.segments.count().saturating_sub(1);
         let segment = self.segments.get(number)?;
-        let at = writer.tail.at;
-        disk::write(&segment.file, at, buffer)?;
+        let start = writer.tail.offset;
+        disk::write(&segment.file, start, buffer)?;
         disk::sync(&segment.file)?;
-        let place = |offset: &usize| Location { segment: number, offset: at.saturating_add(*offset as u64) };
-        Ok(offsets.iter().map(place).collect())
+        let location =
+            |offset: &usize| Location { segment: number, offset: start.saturating_add(*offset as u64) };
+        Ok(offsets.iter().map(location).collect())
     }
 
-    /// What follows the flush: the flat files, then the index, then the head. Whoever finds an entry can read it.
-    fn publish(&self, head: Head, frames: &[Frame], places: &[Location]) -> Result<(Head, u64), StoreError> {
+    /// Shows a flushed batch to readers: first the flat files, then the index. So an entry that is found can
+    /// be read.
+    ///
+    /// Returns the new head, and the sum of the added index records.
+    fn publish(
+        &self,
+        head: Head,
+        frames: &[Frame],
+        locations: &[Location],
+    ) -> Result<(Head, u64), StoreError> {
         let start = head.size;
-        let encoded: Vec<[u8; 8]> = places.iter().map(|place| place.encode()).collect();
+        let encoded: Vec<[u8; 8]> = locations.iter().map(|location| location.encode()).collect();
         self.locations.write(start, &encoded)?;
         let leaves: Vec<Hash> = frames.iter().flatten().map(|entry| entry.leaf_hash).collect();
         self.tree.write(start, &leaves)?;
         let end = start.saturating_add(leaves.len() as u64);
         self.readable.store(end, Ordering::Release);
-        let mut adding = self.index.adding();
+        let mut adding = self.index.begin_adding();
         let mut first = start;
         for frame in frames {
-            adding.frame(first, frame.iter().map(|entry| Some(Clear::from(entry))));
+            adding.frame(first, frame.iter().map(|entry| Some(IndexedEntry::from(entry))));
             first = first.saturating_add(frame.len() as u64);
         }
-        let sum = adding.finish(end);
-        // Where further records are missing before this batch, their owner gives these back as well.
-        let _behind = self.further.compare_exchange(start, end, Ordering::AcqRel, Ordering::Acquire);
+        let added_sum = adding.finish(end);
+        // If custom records are missing before this batch, their owner restores those of this batch, too.
+        let _incomplete =
+            self.custom_complete_to.compare_exchange(start, end, Ordering::AcqRel, Ordering::Acquire);
         let newest = frames.iter().flatten().next_back();
         let recorded_at_ms = newest.map_or(head.recorded_at_ms, |entry| entry.recorded_at_ms);
-        Ok((Head { size: end, recorded_at_ms }, sum))
+        Ok((Head { size: end, recorded_at_ms }, added_sum))
     }
 }

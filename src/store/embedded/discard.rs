@@ -1,7 +1,7 @@
-//! Destroying entries in place, and giving further index records back.
+//! Discards entries in place, and restores custom index records.
 
 use super::frame::State;
-use super::index::{self, Forgotten, Span};
+use super::index::{self, RemovedSum, Span};
 use super::segment::Location;
 use super::shared::{Shared, Writer};
 use crate::store::{IndexRecord, StoreError};
@@ -10,8 +10,8 @@ use sayso_proof::merkle::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-/// An entry that is to go, as it was.
-struct Going {
+/// An entry that is going to be discarded.
+struct Candidate {
     position: u64,
     header: Header,
     length: u64,
@@ -27,80 +27,83 @@ impl Shared {
         }
         let positions: BTreeSet<u64> = positions.iter().copied().collect();
         let list: Vec<u64> = positions.iter().copied().collect();
-        // So that what is forgotten stands in one place. Nothing is added meanwhile.
+        // All records to remove must be in sled. The writer's lock keeps new ones from being added.
         self.index.settle()?;
-        let going = self.read_present(&positions)?;
-        let requests = self.requests(&going, &positions)?;
-        let places: Vec<Location> =
-            list.iter().map(|at| self.locations.get(*at)).collect::<Result<_, _>>()?;
-        self.intent.make_room(list.len())?;
+        let candidates = self.read_present(&positions)?;
+        let requests = self.remaining_requests(&candidates, &positions)?;
+        let locations: Vec<Location> =
+            list.iter().map(|position| self.locations.get(*position)).collect::<Result<_, _>>()?;
+        self.intent.reserve(list.len())?;
         self.all_or_stop(|| {
             self.intent.begin(&list)?;
-            // The index first: from the bytes it is known what to forget.
+            // The index comes first: only the bytes of an entry tell which records to remove.
             let entries: Vec<(u64, Header)> =
-                going.iter().map(|gone| (gone.position, gone.header.clone())).collect();
-            let mut changed = self.index.remove(&entries, &requests)?;
-            self.segments.discard(&places)?;
-            self.forget(&mut writer, &going, &mut changed);
+                candidates.iter().map(|entry| (entry.position, entry.header.clone())).collect();
+            let removed = self.index.remove(&entries, &requests)?;
+            self.segments.discard(&locations)?;
+            self.subtract(&mut writer, &candidates, removed);
             self.rewrite_watermark(&mut writer)?;
             self.intent.end()
         })
     }
 
-    /// What of these entries is still there.
-    fn read_present(&self, positions: &BTreeSet<u64>) -> Result<Vec<Going>, StoreError> {
-        let mut going = Vec::new();
+    /// Reads those of these entries that were not discarded yet.
+    fn read_present(&self, positions: &BTreeSet<u64>) -> Result<Vec<Candidate>, StoreError> {
+        let mut present = Vec::new();
         for position in positions {
             if let Some(bytes) = self.read_entry(*position)?.bytes {
                 let header = parse(*position, &bytes)?;
-                going.push(Going { position: *position, header, length: bytes.len() as u64 });
+                present.push(Candidate { position: *position, header, length: bytes.len() as u64 });
             }
         }
-        Ok(going)
+        Ok(present)
     }
 
-    /// What is left of each request of which something goes: from its first to its last entry that stays.
-    fn requests(
+    /// For each request that loses entries, the span from its first to its last entry that remains.
+    fn remaining_requests(
         &self,
-        going: &[Going],
+        candidates: &[Candidate],
         positions: &BTreeSet<u64>,
     ) -> Result<BTreeMap<Hash, Option<Span>>, StoreError> {
         let mut requests = BTreeMap::new();
-        for gone in going {
-            let Some(hash) = gone.header.idempotency else { continue };
+        for candidate in candidates {
+            let Some(hash) = candidate.header.idempotency else { continue };
             if requests.contains_key(&hash) {
                 continue;
             }
             let Some((first, count)) = self.index.idempotent(&hash)? else { continue };
             let end = first.saturating_add(u64::from(count));
-            if !(first..end).contains(&gone.position) {
+            if !(first..end).contains(&candidate.position) {
                 continue;
             }
-            let stays = |position: &u64| self.stays(*position, &hash, positions);
-            let left = match try_find(first..end, stays)? {
+            let remains = |position: &u64| self.remains(*position, &hash, positions);
+            let span = match try_find(first..end, remains)? {
                 None => None,
-                Some(from) => try_find((from..end).rev(), stays)?.map(|to| index::span(from, to)),
+                Some(from) => try_find((from..end).rev(), remains)?.map(|to| index::span(from, to)),
             };
-            requests.insert(hash, left);
+            requests.insert(hash, span);
         }
         Ok(requests)
     }
 
-    fn stays(&self, position: u64, hash: &Hash, going: &BTreeSet<u64>) -> Result<bool, StoreError> {
-        if going.contains(&position) {
+    /// Whether the entry at a position belongs to this request and is not going to be discarded.
+    fn remains(&self, position: u64, hash: &Hash, discarding: &BTreeSet<u64>) -> Result<bool, StoreError> {
+        if discarding.contains(&position) {
             return Ok(false);
         }
         let Some(bytes) = self.read_entry(position)?.bytes else { return Ok(false) };
         Ok(parse(position, &bytes)?.idempotency.as_ref() == Some(hash))
     }
 
-    fn forget(&self, writer: &mut Writer, going: &[Going], changed: &mut Vec<Forgotten>) {
-        let bytes = going.iter().map(|gone| (gone.position, gone.length, 0));
-        let sums = changed.drain(..).map(|(position, sum)| (position, 0, sum));
-        for (position, bytes, sum) in bytes.chain(sums) {
-            writer.forget(position, bytes, sum);
+    /// Subtracts discarded entries and their index records from the totals.
+    fn subtract(&self, writer: &mut Writer, discarded: &[Candidate], removed: Vec<RemovedSum>) {
+        for entry in discarded {
+            writer.subtract(entry.position, entry.length, 0);
         }
-        self.entry_bytes.store(writer.now.bytes, Ordering::Relaxed);
+        for (position, sum) in removed {
+            writer.subtract(position, 0, sum);
+        }
+        self.entry_bytes.store(writer.committed.bytes, Ordering::Relaxed);
     }
 
     /// As [`crate::store::LogStore::index_restore`].
@@ -116,29 +119,29 @@ impl Shared {
             if *position >= self.head().size {
                 return Err(StoreError::Missing("entry"));
             }
-            // What was discarded since its owner read it stays forgotten.
+            // Entries that were discarded since their owner read them get no records.
             if self.segments.read_header(self.locations.get(*position)?)?.state == State::Present {
                 present.push((*position, records.clone()));
             }
         }
-        self.index.make_room()?;
+        self.index.reserve()?;
         self.index.settle()?;
         self.all_or_stop(|| {
-            let changed = self.index.restore(&present)?;
-            changed.into_iter().for_each(|(position, sum)| writer.forget(position, 0, sum));
+            let removed = self.index.restore(&present)?;
+            removed.into_iter().for_each(|(position, sum)| writer.subtract(position, 0, sum));
             self.index.flush()?;
-            self.further.fetch_max(done_to.min(self.head().size), Ordering::AcqRel);
+            self.custom_complete_to.fetch_max(done_to.min(self.head().size), Ordering::AcqRel);
             self.rewrite_watermark(&mut writer)
         })
     }
 }
 
 impl Writer {
-    fn forget(&mut self, position: u64, bytes: u64, sum: u64) {
-        self.now.forget(position, bytes, sum);
-        self.marked.extent.forget(position, bytes, sum);
-        if let Some(pending) = &mut self.pending {
-            pending.forget(position, bytes, sum);
+    fn subtract(&mut self, position: u64, bytes: u64, sum: u64) {
+        self.committed.subtract(position, bytes, sum);
+        self.watermark.extent.subtract(position, bytes, sum);
+        if let Some(next) = &mut self.next_watermark {
+            next.subtract(position, bytes, sum);
         }
     }
 }
@@ -150,10 +153,10 @@ fn parse(position: u64, bytes: &[u8]) -> Result<Header, StoreError> {
 
 fn try_find(
     positions: impl Iterator<Item = u64>,
-    found: impl Fn(&u64) -> Result<bool, StoreError>,
+    matches: impl Fn(&u64) -> Result<bool, StoreError>,
 ) -> Result<Option<u64>, StoreError> {
     for position in positions {
-        if found(&position)? {
+        if matches(&position)? {
             return Ok(Some(position));
         }
     }

@@ -1,4 +1,5 @@
-//! Files that are written in place: room ahead, positioned reads and writes, syncs that are looked at.
+//! File access for files that are written in place: space reserved ahead, positioned reads and writes,
+//! checked syncs.
 
 use crate::store::StoreError;
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
@@ -7,10 +8,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Zeros written at once where a file system can't make room ahead.
-const ZEROS: usize = 1 << 20;
+/// Bytes of zeros that are written at once.
+const ZEROS_BYTES: usize = 1 << 20;
 
-/// An I/O error with what was attempted.
+/// Returns a function that converts an I/O error. `doing` says what was attempted.
 pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
     move |source| match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
@@ -18,13 +19,15 @@ pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
     }
 }
 
-/// Has the system begin to read all of a file, as far as it has memory for that. Takes about as long as reading.
+/// Makes the system read a file into its cache, as far as it has memory. Takes about as long as reading the
+/// file.
 pub fn read_ahead(file: &File) {
-    // Whoever reads it reads it in any case.
-    let _as_well_as_it_can = fadvise(file, 0, None, Advice::WillNeed);
+    // Without the cache, reads are slower and still correct.
+    let _best_effort = fadvise(file, 0, None, Advice::WillNeed);
 }
 
-/// Opens a file for reading and writing; where it is missing it is made with mode 0600, its name durable.
+/// Opens a file for reading and writing. A missing file is created with mode 0600, and its name is made
+/// durable.
 pub fn open(path: &Path) -> Result<File, StoreError> {
     let missing = !path.exists();
     let mut options = OpenOptions::new();
@@ -36,10 +39,10 @@ pub fn open(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Takes a folder for this process alone, for as long as the file is held.
+/// Locks a folder for this process, for as long as the returned file is open.
 ///
 /// # Errors
-/// [`StoreError::Busy`] where another holds it.
+/// [`StoreError::Busy`] if another process has locked it.
 pub fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = open(&dir.join("lock"))?;
     file.try_lock().map_err(|error| match error {
@@ -49,7 +52,7 @@ pub fn lock(dir: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Makes a directory and those above it with mode 0700, each durable in its parent.
+/// Creates a folder and its missing parents with mode 0700, each durable in its parent.
 pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     if path.is_dir() {
@@ -59,28 +62,28 @@ pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     if !parent.as_os_str().is_empty() {
         make_dir(parent)?;
     }
-    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(io("making a directory"))?;
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(io("creating a folder"))?;
     sync_dir(parent)
 }
 
-/// Makes the names in a directory durable.
+/// Makes the names in a folder durable.
 pub fn sync_dir(path: &Path) -> Result<(), StoreError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(io("syncing a directory"))
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(io("syncing a folder"))
 }
 
-/// Makes a file's contents durable (fdatasync). Through the C library, where tests let it fail.
+/// Makes a file's content durable (fdatasync). Calls the C library, where tests inject failures.
 pub fn sync(file: &File) -> Result<(), StoreError> {
     file.sync_data().map_err(io("syncing a file"))
 }
 
 /// A file's length, bytes.
 pub fn length(file: &File) -> Result<u64, StoreError> {
-    Ok(file.metadata().map_err(io("looking at a file of the store"))?.len())
+    Ok(file.metadata().map_err(io("reading the length of a file of the store"))?.len())
 }
 
-/// Makes room for `to` bytes in steps of `step`, where `from` are there: writing into it can't run out of space.
-/// Gives the new length.
+/// Extends a file of `from` bytes to at least `to` bytes, in steps of `step`. Writes in this range can't run
+/// out of space. Returns the new length.
 pub fn reserve(file: &File, from: u64, to: u64, step: u64) -> Result<u64, StoreError> {
     if to <= from {
         return Ok(from);
@@ -89,34 +92,36 @@ pub fn reserve(file: &File, from: u64, to: u64, step: u64) -> Result<u64, StoreE
     let length = target.saturating_sub(from);
     match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), from, length)) {
         Err(Errno::OPNOTSUPP) => write_zeros(file, from, length)?,
-        other => other.map_err(|error| io("making room")(error.into()))?,
+        other => other.map_err(|error| io("reserving space")(error.into()))?,
     }
     Ok(target)
 }
 
-/// Blocks behind the end of a file, whose length stays: room for somebody else's writing. Where the file system can't,
-/// there is none.
-pub fn reserve_behind(file: &File, from: u64, length: u64) -> Result<(), StoreError> {
+/// Reserves space after the end of a file without changing its length, for writes by a library.
+///
+/// Does nothing if the file system does not support it.
+pub fn reserve_past_end(file: &File, from: u64, length: u64) -> Result<(), StoreError> {
     match retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, from, length)) {
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(error) => Err(io("making room")(error.into())),
+        Err(error) => Err(io("reserving space")(error.into())),
     }
 }
 
 /// Overwrites a range with zeros.
 pub fn write_zeros(file: &File, from: u64, length: u64) -> Result<(), StoreError> {
     let end = from.saturating_add(length);
-    let zeros = vec![0; ZEROS.min(usize::try_from(length).unwrap_or(ZEROS))];
+    let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(length).unwrap_or(ZEROS_BYTES))];
     let mut at = from;
     while at < end {
-        let count = zeros.len().min(usize::try_from(end.saturating_sub(at)).unwrap_or(ZEROS));
+        let count = zeros.len().min(usize::try_from(end.saturating_sub(at)).unwrap_or(ZEROS_BYTES));
         write(file, at, zeros.split_at(count).0)?;
         at = at.saturating_add(count as u64);
     }
     Ok(())
 }
 
-/// Gives whole blocks inside a zeroed range back to the file system; best effort, for they are zero already.
+/// Returns whole blocks in a zeroed range to the file system. Failure does not matter, since the range is
+/// zero already.
 pub fn punch(file: &File, from: u64, length: u64) {
     const BLOCK: u64 = 4096;
     let start = from.next_multiple_of(BLOCK);
@@ -127,7 +132,7 @@ pub fn punch(file: &File, from: u64, length: u64) {
     }
 }
 
-/// Reads `length` bytes at `at`, fewer at the end of the file.
+/// Reads `length` bytes at offset `at`, fewer at the end of the file.
 pub fn read(file: &File, at: u64, length: usize) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![0; length];
     let mut done = 0;
@@ -143,7 +148,7 @@ pub fn read(file: &File, at: u64, length: usize) -> Result<Vec<u8>, StoreError> 
     Ok(bytes)
 }
 
-/// Writes all of `bytes` at `at`.
+/// Writes all of `bytes` at offset `at`.
 pub fn write(file: &File, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
     file.write_all_at(bytes, at).map_err(io("writing a file of the store"))
 }

@@ -1,5 +1,6 @@
-//! Flat files of fixed-size items: where each entry lies, and the tree's nodes. All of it can be rebuilt from the
-//! segments, so nothing here is synced on the way of a commit.
+//! Flat files of fixed-size items: the location of each entry, and the nodes of the Merkle tree.
+//!
+//! Recovery can rebuild them from the segments, so a commit writes them without a sync.
 
 use super::disk;
 use super::segment::Location;
@@ -9,26 +10,26 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Levels of nodes kept: 0, 8, 16, 24, which is good for 2^40 entries.
+/// The levels of Merkle nodes that are stored; enough for 2^40 entries.
 const LEVELS: [u8; 4] = [0, 8, 16, 24];
-/// Room is made in steps of this many bytes.
-const STEP: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+/// Space is reserved in steps of this many bytes.
+const RESERVE_STEP_BYTES: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
-/// A file of items of `N` bytes.
+/// A file of items with `N` bytes each.
 pub struct Flat<const N: usize> {
     file: File,
     reserved: AtomicU64,
 }
 
 impl<const N: usize> Flat<N> {
-    /// Opens or makes the file.
+    /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = disk::open(path)?;
         let reserved = disk::length(&file)?;
         Ok(Self { file, reserved: AtomicU64::new(reserved) })
     }
 
-    /// The file to be read alone; nothing where there is none.
+    /// Opens the file for reading only; `None` if it does not exist.
     pub fn inspect(path: &Path) -> Result<Option<Self>, StoreError> {
         if !path.exists() {
             return Ok(None);
@@ -38,21 +39,21 @@ impl<const N: usize> Flat<N> {
         Ok(Some(Self { file, reserved: AtomicU64::new(reserved) }))
     }
 
-    /// Items there can be at most: the file's length.
+    /// The number of items that the file has space for.
     pub fn capacity(&self) -> u64 {
         self.reserved.load(Ordering::Acquire) / N as u64
     }
 
-    /// Makes room for items up to `count`.
+    /// Reserves space for `count` items.
     pub fn reserve(&self, count: u64) -> Result<(), StoreError> {
         let reserved = self.reserved.load(Ordering::Acquire);
-        let to = disk::reserve(&self.file, reserved, count.saturating_mul(N as u64), STEP)?;
+        let to = disk::reserve(&self.file, reserved, count.saturating_mul(N as u64), RESERVE_STEP_BYTES)?;
         self.reserved.store(to, Ordering::Release);
         Ok(())
     }
 
-    /// Whether these very items stand from `start` on.
-    pub fn holds(&self, start: u64, items: &[[u8; N]]) -> Result<bool, StoreError> {
+    /// Whether the file has exactly these items from `start` on.
+    pub fn matches(&self, start: u64, items: &[[u8; N]]) -> Result<bool, StoreError> {
         let bytes = disk::read(&self.file, start.saturating_mul(N as u64), items.as_flattened().len())?;
         Ok(bytes == items.as_flattened())
     }
@@ -79,48 +80,48 @@ impl<const N: usize> Flat<N> {
     }
 }
 
-/// Where each entry lies.
+/// The location of each entry.
 pub type Locations = Flat<8>;
 
 impl Locations {
-    /// Where one entry lies.
+    /// The location of one entry.
     pub fn get(&self, position: u64) -> Result<Location, StoreError> {
         let item = self.read(position, 1)?;
         item.first().map(|bytes| Location::decode(*bytes)).ok_or(StoreError::Missing("entry"))
     }
 }
 
-/// The tree's nodes, a file a level.
+/// The nodes of the Merkle tree, with a file for each level.
 pub struct Tree {
     levels: Vec<(u8, Flat<32>)>,
 }
 
 impl Tree {
-    /// Opens or makes the files.
+    /// Opens or creates the files.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let open = |level: u8| Ok((level, Flat::open(&dir.join(format!("{level:02}")))?));
         Ok(Self { levels: LEVELS.into_iter().map(open).collect::<Result<_, StoreError>>()? })
     }
 
-    /// The files to be read alone; nothing where one is missing.
+    /// Opens the files for reading only; `None` if one does not exist.
     pub fn inspect(dir: &Path) -> Result<Option<Self>, StoreError> {
         let open = |level: u8| Ok(Flat::inspect(&dir.join(format!("{level:02}")))?.map(|file| (level, file)));
         let levels: Option<Vec<_>> = LEVELS.into_iter().map(open).collect::<Result<_, StoreError>>()?;
         Ok(levels.map(|levels| Self { levels }))
     }
 
-    /// Whether the files are long enough for a tree of `size`.
-    pub fn reaches(&self, size: u64) -> bool {
+    /// Whether the files are long enough for a tree of `size` leaves.
+    pub fn has_capacity(&self, size: u64) -> bool {
         self.levels.iter().all(|(level, file)| file.capacity() >= size >> level)
     }
 
-    /// Makes room for a tree of `size`.
+    /// Reserves space for a tree of `size` leaves.
     pub fn reserve(&self, size: u64) -> Result<(), StoreError> {
         self.levels.iter().try_for_each(|(level, file)| file.reserve(size >> level))
     }
 
-    /// Writes leaf hashes from `start` on, and every kept node that they complete.
+    /// Writes leaf hashes from `start` on, and every stored node that they complete.
     pub fn write(&self, start: u64, leaves: &[Hash]) -> Result<(), StoreError> {
         let mut end = start.saturating_add(leaves.len() as u64);
         let mut first = start;
@@ -129,7 +130,7 @@ impl Tree {
             match below {
                 None => file.write(first, leaves)?,
                 Some(lower) => {
-                    // The first node that was not complete before, up to the last that is now.
+                    // From the first node that was not complete before to the last that is complete now.
                     (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
                     for index in first..end {
                         file.write(index, &[node_over(lower, index)?])?;
@@ -144,31 +145,31 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether these leaf hashes stand from `start` on, under every kept node that they complete.
-    pub fn holds(&self, start: u64, leaves: &[Hash]) -> Result<bool, StoreError> {
+    /// Whether the files have these leaf hashes from `start` on, and every stored node that they complete.
+    pub fn matches(&self, start: u64, leaves: &[Hash]) -> Result<bool, StoreError> {
         let (mut first, mut end) = (start, start.saturating_add(leaves.len() as u64));
         let mut below: Option<&Flat<32>> = None;
         for (_, file) in &self.levels {
-            let held = match below {
-                None => file.holds(first, leaves)?,
+            let matches = match below {
+                None => file.matches(first, leaves)?,
                 Some(lower) => {
                     (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
-                    let mut held = true;
+                    let mut matches = true;
                     for index in first..end {
-                        held = held && file.holds(index, &[node_over(lower, index)?])?;
+                        matches = matches && file.matches(index, &[node_over(lower, index)?])?;
                     }
-                    held
+                    matches
                 }
             };
-            if !held || first == end {
-                return Ok(held);
+            if !matches || first == end {
+                return Ok(matches);
             }
             below = Some(file);
         }
         Ok(true)
     }
 
-    /// Nodes of a kept level.
+    /// Nodes of a stored level.
     pub fn read(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError> {
         let file = self.levels.iter().find(|(each, _)| *each == level);
         file.ok_or(StoreError::Missing("level"))?.1.read(start, count)
@@ -180,12 +181,12 @@ impl Tree {
     }
 }
 
-/// The node over 256 of the kept level below it.
+/// The node over 256 nodes of the next lower stored level.
 fn node_over(lower: &Flat<32>, index: u64) -> Result<Hash, StoreError> {
     lower.read(index << TILE_HEIGHT, 1 << TILE_HEIGHT).map(root)
 }
 
-/// Root of 256 nodes.
+/// The root of 256 nodes.
 fn root(mut row: Vec<Hash>) -> Hash {
     while row.len() > 1 {
         let (pairs, _) = row.as_chunks::<2>();

@@ -1,38 +1,41 @@
-//! How entries lie in a segment: frames of records, all aligned to 64 bytes, so that no record header ever straddles a
-//! disk sector and can be rewritten whole when its entry is discarded.
+//! The format of entries in a segment: frames of records.
 //!
-//! A frame is what one request wrote: a 64-byte header, then for each entry a 64-byte record header and its bytes,
-//! padded with zeros. The frame's checksum covers what never changes; each record header has its own, because its
-//! state does. The format stands in `docs/storage.md`.
+//! A frame holds what one request wrote: a 64-byte header, then for each entry a 64-byte record header and
+//! the entry's bytes, padded with zeros. Everything is aligned to 64 bytes. So no record header straddles a
+//! disk sector, and it can be rewritten as a whole when its entry is discarded. The frame's checksum covers
+//! everything that never changes. Each record header has a checksum of its own, because its state changes.
+//! `docs/storage.md` describes the format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;
 
-/// Everything starts at a multiple of this.
+/// Headers and data start at multiples of this many bytes.
 pub const ALIGN: usize = 64;
 const FRAME_MAGIC: u32 = 0x5341_5946;
-/// Entries in one frame, at most.
+/// Maximum number of entries in a frame.
 pub const FRAME_ENTRIES_MAX: u32 = 65_536;
+/// The limits of a frame, for error messages.
+pub const LIMITS: &str = "a frame needs 1 to 65,536 entries and less than 4 GiB";
 
-/// Whether an entry's bytes are there.
+/// The state of an entry's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// They are.
+    /// They are in the record.
     Present = 1,
-    /// They were destroyed; the leaf hash stays.
+    /// They were destroyed; the leaf hash is kept.
     Discarded = 2,
 }
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Where the commit began that wrote it: frames of one commit may survive a crash in part.
+    /// Position at which its commit began. A crash may leave only some frames of a commit.
     pub commit_start: u64,
-    /// Position of its first entry.
+    /// Position of the first entry.
     pub first: u64,
     /// Number of entries.
     pub count: u32,
-    /// Bytes of the whole frame, this header included.
+    /// Bytes of the whole frame, with this header.
     pub length: u32,
     checksum: u32,
 }
@@ -42,15 +45,15 @@ pub struct FrameHeader {
 pub struct RecordHeader {
     /// Bytes of the entry, without padding.
     pub length: u32,
-    /// Whether they are there.
+    /// The state of these bytes.
     pub state: State,
     /// Recorded time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Stays when the bytes go.
+    /// RFC 6962 leaf hash; kept when the bytes are discarded.
     pub leaf_hash: Hash,
     /// CRC-32 of the bytes.
     pub bytes_checksum: u32,
-    /// The entry's position, so that whoever is led to another record notices. Older records do not say it.
+    /// The entry's position, to detect a location that leads to another record. Older records don't have it.
     pub position: Option<u64>,
 }
 
@@ -59,7 +62,7 @@ pub fn padded(length: usize) -> usize {
     length.next_multiple_of(ALIGN)
 }
 
-/// Reads `N` bytes at `at`, zeros where there are fewer.
+/// Reads `N` bytes at `at`; zeros if there are fewer.
 pub fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     if let Some(source) = bytes.get(at..at.saturating_add(N)) {
@@ -68,7 +71,7 @@ pub fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     field
 }
 
-/// Writes `source` at `at`, where there is room for it.
+/// Writes `source` at `at`, if it fits.
 pub fn put(bytes: &mut [u8], at: usize, source: &[u8]) {
     if let Some(target) = bytes.get_mut(at..at.saturating_add(source.len())) {
         target.copy_from_slice(source);
@@ -102,7 +105,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// The header in these 64 bytes, if they are one.
+    /// Decodes the header in these 64 bytes, if they are a valid one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; ALIGN] = bytes.get(..ALIGN)?.try_into().ok()?;
         if u32::from_le_bytes(field(bytes, 60)) != crc32fast::hash(bytes.split_at(60).0) {
@@ -123,7 +126,7 @@ impl RecordHeader {
         })
     }
 
-    /// Whether it is this position's, as far as it says.
+    /// Whether the record belongs to this position, as far as the header says.
     pub fn is_at(&self, position: u64) -> bool {
         self.position.is_none_or(|own| own == position)
     }
@@ -133,7 +136,7 @@ impl RecordHeader {
         ALIGN.saturating_add(padded(self.length as usize))
     }
 
-    /// What never changes, for the frame's checksum.
+    /// The fields that never change, for the frame's checksum.
     fn constant(&self) -> [u8; 48] {
         let mut bytes = [0; 48];
         put(&mut bytes, 0, &self.length.to_le_bytes());
@@ -145,7 +148,8 @@ impl RecordHeader {
 }
 
 impl FrameHeader {
-    fn clear(&self) -> [u8; ALIGN] {
+    /// The header on disk, with zeros in place of the checksum.
+    fn encode_unchecked(&self) -> [u8; ALIGN] {
         let mut bytes = [0; ALIGN];
         put(&mut bytes, 0, &FRAME_MAGIC.to_le_bytes());
         put(&mut bytes, 4, &self.count.to_le_bytes());
@@ -156,12 +160,12 @@ impl FrameHeader {
     }
 
     fn encode(&self) -> [u8; ALIGN] {
-        let mut bytes = self.clear();
+        let mut bytes = self.encode_unchecked();
         put(&mut bytes, 60, &self.checksum.to_le_bytes());
         bytes
     }
 
-    /// The header in these 64 bytes, if they look like one; [`parse`] tells whether the frame holds.
+    /// Decodes the header in these 64 bytes, if it is plausible. Only [`parse`] verifies the checksum.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..ALIGN)?;
         let header = Self {
@@ -178,15 +182,16 @@ impl FrameHeader {
         plausible.then_some(header)
     }
 
-    fn sum<'a>(&self, records: impl Iterator<Item = &'a RecordHeader>) -> u32 {
+    fn checksum<'a>(&self, records: impl Iterator<Item = &'a RecordHeader>) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.clear());
+        hasher.update(&self.encode_unchecked());
         records.for_each(|record| hasher.update(&record.constant()));
         hasher.finalize()
     }
 }
 
-/// Bytes of the frame of these entries; `None` if it is out of bounds (no entries, too many, or over 4 GiB).
+/// Bytes of the frame of these entries; `None` if the frame exceeds a limit: no entries, more than
+/// [`FRAME_ENTRIES_MAX`], or 4 GiB and more.
 pub fn length(entries: &[NewEntry]) -> Option<u32> {
     let span = |entry: &NewEntry| ALIGN.saturating_add(padded(entry.bytes.len()));
     let length = entries.iter().map(span).fold(ALIGN, usize::saturating_add);
@@ -195,8 +200,8 @@ pub fn length(entries: &[NewEntry]) -> Option<u32> {
     u32::try_from(length).ok()
 }
 
-/// Appends the frame of these entries to `buffer`; gives each record's offset in it.
-/// `None` if it is out of bounds, as [`length`] says.
+/// Appends the frame of these entries to `buffer`, and returns the offset of each record in `buffer`.
+/// `None` if the frame exceeds a limit, as for [`length`].
 pub fn append(
     buffer: &mut Vec<u8>,
     commit_start: u64,
@@ -208,7 +213,7 @@ pub fn append(
     let records: Vec<RecordHeader> = headers.collect::<Option<_>>()?;
     let count = u32::try_from(entries.len()).ok()?;
     let mut header = FrameHeader { commit_start, first, count, length, checksum: 0 };
-    header.checksum = header.sum(records.iter());
+    header.checksum = header.checksum(records.iter());
     buffer.reserve(length as usize);
     buffer.extend_from_slice(&header.encode());
     let mut offsets = Vec::with_capacity(entries.len());
@@ -221,26 +226,27 @@ pub fn append(
     Some(offsets)
 }
 
-/// A record that was read back.
+/// A record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Offset of its header in the frame.
     pub offset: usize,
     /// Its header.
     pub header: RecordHeader,
-    /// Discarded, and yet the bytes are not zero: a crash came in between.
+    /// Whether the record is discarded but its bytes are not all zero, because a crash interrupted the
+    /// discard.
     pub unfinished: bool,
 }
 
 impl Record {
-    /// Its bytes in the frame it was read from; `None` where they were discarded.
+    /// The entry's bytes in the frame that the record was read from; `None` if they were discarded.
     pub fn bytes<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         let data = frame.get(self.offset.saturating_add(ALIGN)..)?.get(..self.header.length as usize)?;
         (self.header.state == State::Present).then_some(data)
     }
 }
 
-/// A frame that was read back.
+/// A frame that was read.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// Its header.
@@ -249,7 +255,7 @@ pub struct Parsed {
     pub records: Vec<Record>,
 }
 
-/// The frame at the start of `bytes`, if it is whole: every checksum holds, and what is present is as it was written.
+/// Parses the frame at the start of `bytes`, if it is intact: every checksum matches.
 pub fn parse(bytes: &[u8]) -> Option<Parsed> {
     let header = FrameHeader::decode(bytes)?;
     let frame = bytes.get(..header.length as usize)?;
@@ -274,7 +280,7 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed> {
         records.push(Record { offset, header: record, unfinished });
         offset = end;
     }
-    let whole =
-        offset == frame.len() && header.sum(records.iter().map(|record| &record.header)) == header.checksum;
-    whole.then_some(Parsed { header, records })
+    let intact = offset == frame.len()
+        && header.checksum(records.iter().map(|record| &record.header)) == header.checksum;
+    intact.then_some(Parsed { header, records })
 }

@@ -1,8 +1,8 @@
-//! Looking at a log's folder without changing a byte of it: what is there, what is damaged, what can be rebuilt.
+//! Inspects a log's folder without changing it: what is intact, what is damaged, and what can be rebuilt.
 //!
-//! Opening stops at the first damage; this goes on behind it. Segments are walked frame by frame, and where one is broken,
-//! record by record, up to the next whole frame. sled can't open anything without writing, so a copy of the index is
-//! looked at.
+//! Opening a log stops at the first damage; an inspection continues after it. It reads each segment frame by
+//! frame. In a damaged frame it reads record by record, up to the next intact frame. It inspects a copy of
+//! the index, since sled can't open a database without writing to it.
 
 use super::disk;
 use super::flat::{Locations, Tree};
@@ -19,49 +19,53 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+/// Size of sled's cache for the copy of the index.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// A position of the log, as it lies on the disk.
+/// What is on the disk for a position of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
-    /// A whole record.
+    /// An intact record.
     Entry {
         /// 0-based.
         position: u64,
-        /// The leaf hash beside the bytes.
+        /// The leaf hash in the record header.
         leaf_hash: Hash,
-        /// `None` where the entry was discarded.
+        /// `None` if the entry was discarded.
         bytes: Option<&'a [u8]>,
     },
-    /// No whole record lies here.
+    /// No intact record.
     Damaged {
         /// 0-based.
         position: u64,
-        /// What the tree's own file says that its leaf hash was.
+        /// The leaf hash from the tree's file, if it is there.
         leaf_hash: Option<Hash>,
     },
 }
 
-/// What was found beside the entries.
+/// What an inspection found apart from the entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFound {
-    /// Positions, the damaged ones among them.
+    /// Number of positions, with the damaged ones.
     pub size: u64,
-    /// Offset and segment of a torn end: the next start cuts it off; nothing of it was acknowledged.
+    /// Segment and offset of a torn write. The next start cuts it off; none of it was acknowledged.
     pub torn: Option<(u32, u64)>,
-    /// Damage that is no position's: segments' titles, bytes where nothing was ever written.
+    /// Damage that belongs to no single position: segment headers, or bytes where nothing was written.
     pub damaged: Vec<String>,
-    /// What is not as it was and is rebuilt: by the next start, or once its folder is removed.
+    /// Damage that can be rebuilt: by the next start, or after its folder is removed.
     pub rebuildable: Vec<String>,
-    /// Entries of a discard that was interrupted; the next start finishes it.
+    /// Number of entries of an interrupted discard. The next start finishes it.
     pub discarding: u64,
 }
 
-/// Looks at every position of the log in `dir`, in order. `known` says how many entries there must be at least; `copies` is
-/// an empty folder for a copy of the index, which others may not enter.
+/// Inspects every position of the log in `dir`, in order.
+///
+/// `known` is the number of entries that the log must have at least. `copies` is an empty folder for the copy
+/// of the index, which other users can't access.
 ///
 /// # Errors
-/// [`StoreError::Busy`] where a daemon has it open; something can't be read; or `each` fails.
+/// [`StoreError::Busy`] if a daemon has the folder open, [`StoreError::Io`] if something can't be read, or
+/// the error of `each`.
 pub fn inspect(
     dir: &Path,
     known: u64,
@@ -69,33 +73,33 @@ pub fn inspect(
     mut each: impl FnMut(Seen<'_>) -> Result<(), StoreError>,
 ) -> Result<LogFound, StoreError> {
     let _lock = lock(dir)?;
-    let (mark, broken) = WatermarkFile::inspect(dir)?;
+    let (watermark, damaged_slots) = WatermarkFile::inspect(dir)?;
     let mut found = LogFound::default();
-    if broken > 0 {
-        found.rebuildable.push(format!("log/mark: {broken} of its 2 slots"));
+    if damaged_slots > 0 {
+        found.rebuildable.push(format!("log/mark: {damaged_slots} of 2 slots are damaged"));
     }
-    // Open until everything was looked at: what is copied is reached through these alone.
+    // These stay open during the inspection, since the copied files have no names of their own.
     let mut unnamed = Vec::new();
-    let (index, indexed) = copied_index(dir, copies, &mut unnamed, &mark, &mut found)?;
+    let (index, indexed) = copied_index(dir, copies, &mut unnamed, &watermark, &mut found)?;
     let mut walk = Walk {
         each: &mut each,
-        known: known.max(mark.extent.size).max(indexed),
-        closed: mark.clean,
-        flat_until: mark.flat,
+        known: known.max(watermark.extent.size).max(indexed),
+        closed: watermark.clean,
+        flat_until: watermark.flat,
         locations: Locations::inspect(&dir.join("locations"))?,
         tree: Tree::inspect(&dir.join("tree"))?,
         index,
         next: 0,
         found,
     };
-    let missing = [(walk.locations.is_none(), "log/locations"), (walk.tree.is_none(), "log/tree")];
-    let missing = missing.into_iter().filter(|(missing, _)| *missing && mark.flat > 0);
-    walk.found.rebuildable.extend(missing.map(|(_, name)| format!("{name}: missing")));
+    let missing_files = [(walk.locations.is_none(), "log/locations"), (walk.tree.is_none(), "log/tree")];
+    let missing_files = missing_files.into_iter().filter(|(missing, _)| *missing && watermark.flat > 0);
+    walk.found.rebuildable.extend(missing_files.map(|(_, name)| format!("{name}: missing")));
     let mut number = 0;
-    let dir_of_segments = dir.join("segments");
-    while let Some(file) = open(&segment::path_in(&dir_of_segments, number))? {
-        let last = !segment::path_in(&dir_of_segments, number.saturating_add(1)).exists();
-        walk.segment(number, &file, last)?;
+    let segments = dir.join("segments");
+    while let Some(file) = open(&segment::path_in(&segments, number))? {
+        let is_last = !segment::path_in(&segments, number.saturating_add(1)).exists();
+        walk.segment(number, &file, is_last)?;
         number = number.saturating_add(1);
     }
     walk.damaged_to(walk.known)?;
@@ -105,7 +109,7 @@ pub fn inspect(
     Ok(found)
 }
 
-/// Takes the folder as a daemon would; a folder without a lock is nobody's.
+/// Locks the folder as a daemon does. A folder without a lock file is in use by no daemon.
 fn lock(dir: &Path) -> Result<Option<File>, StoreError> {
     let Some(file) = open(&dir.join("lock"))? else { return Ok(None) };
     match file.try_lock() {
@@ -115,7 +119,7 @@ fn lock(dir: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// For reading alone.
+/// Opens a file for reading only; `None` if it does not exist.
 fn open(path: &Path) -> Result<Option<File>, StoreError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
@@ -124,13 +128,15 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// A copy of the index, with the number of entries that it holds, where it is what it was; and how many entries had been
-/// durable by its word, which counts also where nothing else in it does: as at a start.
+/// Opens a copy of the index.
+///
+/// Returns the copy and its number of entries, if it is intact; and the number of entries that the index says
+/// had been durable, which counts even if the rest of the index is damaged, as at a start.
 fn copied_index(
     dir: &Path,
     copies: &Path,
     unnamed: &mut Vec<File>,
-    mark: &Watermark,
+    watermark: &Watermark,
     found: &mut LogFound,
 ) -> Result<(Option<(Index, u64)>, u64), StoreError> {
     let copied = copy_dir(&dir.join("index"), &copies.join("index"), unnamed);
@@ -138,29 +144,30 @@ fn copied_index(
     let opened = copied.and_then(|()| {
         let index = Index::open(&copies.join("index"), CACHE_BYTES, 1)?;
         durable = index.entries()?;
-        // This forgets what lies behind the mark, which the next start replays.
-        let (good, held) = match mark.indexed {
-            true => (index.holds(&mark.extent)?, durable.min(mark.extent.size)),
+        // This removes records after the watermark, which the next start replays.
+        let (intact, entries) = match watermark.indexed {
+            true => (index.verify_up_to(&watermark.extent)?, durable.min(watermark.extent.size)),
             false => (true, durable),
         };
-        Ok((index, held, good))
+        Ok((index, entries, intact))
     });
     match opened {
-        Ok((index, held, true)) if !mark.clean || durable == mark.extent.size => {
-            return Ok((Some((index, held)), durable));
+        Ok((index, entries, true)) if !watermark.clean || durable == watermark.extent.size => {
+            return Ok((Some((index, entries)), durable));
         }
-        Ok((_, held, _)) => {
-            found.rebuildable.push(format!("log/index: not what it was after {held} entries"))
+        Ok((_, entries, _)) => {
+            found.rebuildable.push(format!("log/index: damaged or outdated after {entries} entries"))
         }
         Err(StoreError::Full) => return Err(StoreError::Full),
-        Err(error) if mark.extent.size > 0 => found.rebuildable.push(format!("log/index: {error}")),
+        Err(error) if watermark.extent.size > 0 => found.rebuildable.push(format!("log/index: {error}")),
         Err(_) => {}
     }
     Ok((None, durable))
 }
 
-/// Copies a folder. Its files have no names: each is reached through a link to what is open in `unnamed`, and is gone with
-/// the process, however that ends.
+/// Copies a folder into unnamed files, which vanish with the process, however it ends.
+///
+/// `unnamed` keeps the files open, and the copied folder has links to them.
 fn copy_dir(from: &Path, to: &Path, unnamed: &mut Vec<File>) -> Result<(), StoreError> {
     let failed = || disk::io("copying the index");
     std::fs::create_dir_all(to).map_err(failed())?;
@@ -183,34 +190,37 @@ fn copy_file(from: &Path, to: &Path) -> Result<File, std::io::Error> {
     if Path::new(&link).exists() {
         std::os::unix::fs::symlink(link, to)?;
     } else {
-        // Where there is no /proc the folder for copies is all that hides it.
+        // Without /proc the copy needs a name. Then only the permissions of its folder protect it.
         std::fs::copy(from, to)?;
     }
     Ok(copy)
 }
 
-/// The way through the segments.
+/// One pass over the segments.
 struct Walk<'a, F> {
     each: &'a mut F,
-    /// So many entries there must be.
+    /// The number of entries that the log must have at least.
     known: u64,
+    /// Whether the log was closed. Then its end can't be torn.
     closed: bool,
-    /// Flat files should be good up to this position.
+    /// The flat files should be complete up to this position.
     flat_until: u64,
     locations: Option<Locations>,
     tree: Option<Tree>,
+    /// The copy of the index and its number of entries.
     index: Option<(Index, u64)>,
+    /// The next position.
     next: u64,
     found: LogFound,
 }
 
 impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
-    fn segment(&mut self, number: u32, file: &File, last: bool) -> Result<(), StoreError> {
-        let title = disk::read(file, 0, ALIGN)?;
-        match segment::decode_header(&title, number) {
+    fn segment(&mut self, number: u32, file: &File, is_last: bool) -> Result<(), StoreError> {
+        let header = disk::read(file, 0, ALIGN)?;
+        match segment::decode_header(&header, number) {
             Some(first) if first >= self.next => self.damaged_to(first)?,
-            _ if last && segment::is_zero_from(file, 0)? => return Ok(()),
-            _ => self.found.damaged.push(format!("segment {number}: its title")),
+            _ if is_last && segment::is_zero_from(file, 0)? => return Ok(()),
+            _ => self.found.damaged.push(format!("segment {number}: its header is damaged")),
         }
         let mut window = Window::new(file)?;
         let mut at = ALIGN as u64;
@@ -221,48 +231,46 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
                 at = at.saturating_add(length);
                 continue;
             }
-            let Some((resumes, first)) = self.later(&mut window, at)? else { break };
-            self.salvage(number, &mut window, at, resumes, first)?;
+            let Some((intact_at, first)) = self.next_frame(&mut window, at)? else { break };
+            self.salvage(number, &mut window, at, intact_at, first)?;
             self.damaged_to(first)?;
-            at = resumes;
+            at = intact_at;
         }
-        self.tail(number, file, &mut window, at, last)
+        self.tail(number, file, &mut window, at, is_last)
     }
 
-    /// What lies behind the last whole frame of a segment.
+    /// Inspects what follows the last intact frame of a segment.
     fn tail(
         &mut self,
         number: u32,
         file: &File,
         window: &mut Window<'_>,
         at: u64,
-        last: bool,
+        is_last: bool,
     ) -> Result<(), StoreError> {
         if segment::is_zero_from(file, at)? {
             return Ok(());
         }
-        if self.next < self.known && last {
+        if self.next < self.known && is_last {
             let known = self.known;
             return self.salvage(number, window, at, window.end(), known);
         }
-        if last && !self.closed {
+        if is_last && !self.closed {
             self.found.torn = Some((number, at));
         } else {
-            self.found
-                .damaged
-                .push(format!("segment {number}: bytes from {at} on, where nothing was written"));
+            self.found.damaged.push(format!("segment {number}: unexpected bytes from offset {at} on"));
         }
         Ok(())
     }
 
-    /// The next whole frame behind `at`: its offset, and its first position.
-    fn later(&self, window: &mut Window<'_>, mut at: u64) -> Result<Option<(u64, u64)>, StoreError> {
+    /// The next intact frame after `at`: its offset, and its first position.
+    fn next_frame(&self, window: &mut Window<'_>, mut at: u64) -> Result<Option<(u64, u64)>, StoreError> {
         at = at.saturating_add(ALIGN as u64);
         while let Some(written) = window.next_written(at)? {
             at = written;
             if FrameHeader::decode(window.at(at, ALIGN)?).is_some_and(|header| header.first >= self.next)
                 && let Some(frame) = frame_at(window, at)?
-                // Of the same commit it may have survived what tore the one before it.
+                // A frame of the same commit can survive next to a torn one, and then shows no damage.
                 && (frame.header.commit_start > self.next || frame.header.first < self.known)
             {
                 return Ok(Some((at, frame.header.first)));
@@ -272,6 +280,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         Ok(None)
     }
 
+    /// Inspects an intact frame.
     fn frame(
         &mut self,
         number: u32,
@@ -280,10 +289,11 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         window: &mut Window<'_>,
     ) -> Result<(), StoreError> {
         let first = frame.header.first;
-        let place = |offset: usize| Location { segment: number, offset: at.saturating_add(offset as u64) };
-        let places: Vec<[u8; 8]> = frame.records.iter().map(|record| place(record.offset).encode()).collect();
+        let location = |offset: usize| Location { segment: number, offset: at.saturating_add(offset as u64) };
+        let locations: Vec<[u8; 8]> =
+            frame.records.iter().map(|record| location(record.offset).encode()).collect();
         let leaves: Vec<Hash> = frame.records.iter().map(|record| record.header.leaf_hash).collect();
-        self.compare_flat(first, &places, &leaves)?;
+        self.compare_flat(first, &locations, &leaves)?;
         let bytes = window.at(at, frame.header.length as usize)?.to_vec();
         for (record, position) in frame.records.iter().zip(first..) {
             if record.unfinished {
@@ -297,7 +307,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         Ok(())
     }
 
-    /// Whole records of a frame that is not whole, one behind the other, below position `end` and offset `until`.
+    /// Reads the records of a damaged frame one after the other, up to position `end` and offset `until`.
     fn salvage(
         &mut self,
         number: u32,
@@ -306,15 +316,17 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         until: u64,
         end: u64,
     ) -> Result<(), StoreError> {
-        self.found.damaged.push(format!("segment {number}: from offset {at} on, position {}", self.next));
+        self.found
+            .damaged
+            .push(format!("segment {number}: damaged from offset {at} on, position {}", self.next));
         let mut at = at.saturating_add(ALIGN as u64);
         while self.next < end && at < until {
             let Some(header) = RecordHeader::decode(window.at(at, ALIGN)?) else { break };
             let data = at.saturating_add(ALIGN as u64);
             let bytes = window.at(data, header.length as usize)?.to_vec();
-            let whole = crc32fast::hash(&bytes) == header.bytes_checksum;
+            let intact = crc32fast::hash(&bytes) == header.bytes_checksum;
             match header.state {
-                State::Present if !whole => self.damaged_to(self.next.saturating_add(1))?,
+                State::Present if !intact => self.damaged_to(self.next.saturating_add(1))?,
                 state => {
                     let bytes = (state == State::Present).then_some(bytes.as_slice());
                     let (position, leaf_hash) = (self.next, header.leaf_hash);
@@ -327,7 +339,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         Ok(())
     }
 
-    /// Positions up to `end` are not there.
+    /// Reports the positions up to `end` as damaged.
     fn damaged_to(&mut self, end: u64) -> Result<(), StoreError> {
         while self.next < end {
             let position = self.next;
@@ -339,21 +351,21 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         Ok(())
     }
 
-    fn compare_flat(&mut self, first: u64, places: &[[u8; 8]], leaves: &[Hash]) -> Result<(), StoreError> {
+    fn compare_flat(&mut self, first: u64, locations: &[[u8; 8]], leaves: &[Hash]) -> Result<(), StoreError> {
         if first >= self.flat_until {
             return Ok(());
         }
-        if let Some(locations) = &self.locations
-            && !locations.holds(first, places)?
+        if let Some(file) = &self.locations
+            && !file.matches(first, locations)?
         {
-            self.found.rebuildable.push(format!("log/locations: at position {first}"));
+            self.found.rebuildable.push(format!("log/locations: wrong at position {first}"));
             self.locations = None;
         }
         if let Some(tree) = &self.tree
-            // A file that is too short has no nodes to compare.
-            && !tree.holds(first, leaves).unwrap_or(false)
+            // A file that is too short has no nodes to compare, and counts as wrong.
+            && !tree.matches(first, leaves).unwrap_or(false)
         {
-            self.found.rebuildable.push(format!("log/tree: at position {first}"));
+            self.found.rebuildable.push(format!("log/tree: wrong at position {first}"));
             self.tree = None;
         }
         Ok(())
@@ -368,7 +380,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
         if found.is_ok_and(|found| found == [(header.version, position)]) {
             return Ok(());
         }
-        self.found.rebuildable.push(format!("log/index: position {position} of {entries}"));
+        self.found.rebuildable.push(format!("log/index: wrong at position {position} of {entries}"));
         self.index = None;
         Ok(())
     }

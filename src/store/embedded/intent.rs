@@ -1,23 +1,24 @@
-//! Which positions are being discarded: written durably before the first of them is touched, so that opening finishes
-//! what a crash interrupted, wherever in the log it was.
+//! The intent of a discard: its positions, written durably before the first entry is touched.
+//!
+//! So opening the log finishes a discard that a crash interrupted, wherever in the log its entries are.
 
 use super::disk;
 use crate::store::StoreError;
 use std::fs::File;
 use std::path::Path;
 
-/// The file of the discard under way: count, checksum, positions. Count 0: none.
+/// The file of the discard in progress: count, checksum, positions. An empty file or a count of 0 means none.
 pub struct Intent {
     file: File,
 }
 
 impl Intent {
-    /// Opens or makes the file.
+    /// Opens or creates the file.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Ok(Self { file: disk::open(&dir.join("discarding"))? })
     }
 
-    /// What was begun and not ended, without changing anything.
+    /// The positions of an unfinished discard, without changing anything.
     pub fn inspect(dir: &Path) -> Result<Vec<u64>, StoreError> {
         let path = dir.join("discarding");
         if !path.exists() {
@@ -27,13 +28,13 @@ impl Intent {
         Self { file }.pending()
     }
 
-    /// Makes room for a list of so many positions, so that beginning can't run out of it.
-    pub fn make_room(&self, positions: usize) -> Result<(), StoreError> {
+    /// Reserves space for a list of positions, so that [`Intent::begin`] can't run out of space.
+    pub fn reserve(&self, positions: usize) -> Result<(), StoreError> {
         let bytes = (positions as u64).saturating_mul(8).saturating_add(12);
         disk::reserve(&self.file, disk::length(&self.file)?, bytes, 1).map(drop)
     }
 
-    /// Says, durably, that these positions are to be discarded.
+    /// Writes durably that these positions are going to be discarded.
     pub fn begin(&self, positions: &[u64]) -> Result<(), StoreError> {
         let list: Vec<u8> = positions.iter().flat_map(|position| position.to_be_bytes()).collect();
         let mut bytes = (positions.len() as u64).to_be_bytes().to_vec();
@@ -43,12 +44,12 @@ impl Intent {
         disk::sync(&self.file)
     }
 
-    /// Says that it is done. Not synced on purpose: doing it again does no harm.
+    /// Writes that the discard is finished. Not synced on purpose: repeating a discard does no harm.
     pub fn end(&self) -> Result<(), StoreError> {
         self.file.set_len(0).map_err(disk::io("ending a discard"))
     }
 
-    /// What was begun and not ended. A list that was torn was never acted on.
+    /// The positions of an unfinished discard. A torn list counts as none: its discard never began.
     pub fn pending(&self) -> Result<Vec<u64>, StoreError> {
         let length = usize::try_from(disk::length(&self.file)?).unwrap_or(0);
         let bytes = disk::read(&self.file, 0, length)?;
@@ -61,6 +62,6 @@ fn decode(bytes: &[u8]) -> Option<Vec<u64>> {
     let (checksum, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u64::from_be_bytes(*count)).ok()?.checked_mul(8)?;
     let list = rest.get(..length)?;
-    let whole = crc32fast::hash(list).to_be_bytes() == *checksum;
-    whole.then(|| list.as_chunks::<8>().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
+    let intact = crc32fast::hash(list).to_be_bytes() == *checksum;
+    intact.then(|| list.as_chunks::<8>().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
 }

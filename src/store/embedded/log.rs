@@ -1,4 +1,4 @@
-//! The embedded log: what it consists of, how it is opened, and its contract.
+//! The embedded log: how it is opened, and how it implements the contract of a log.
 
 use super::background::Background;
 use super::disk;
@@ -21,23 +21,23 @@ pub struct EmbeddedLog {
 }
 
 impl EmbeddedLog {
-    /// Opens the folder, recovering what a crash left.
+    /// Opens or creates the log in a folder, and recovers from a crash.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] where another daemon has it open, [`StoreError::Damaged`] where it is not what was
-    /// written, or whatever the system refuses.
+    /// [`StoreError::Busy`] if another daemon has the folder open, [`StoreError::Damaged`] if the log is
+    /// damaged, or an error of the operating system.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let lock = disk::lock(dir)?;
         let (watermark_file, watermark) = WatermarkFile::open(dir)?;
-        let found = recovery::open_index(dir, &options, &watermark)?;
-        let shared = Arc::new(Shared::open(dir, options, found.index, watermark_file, lock)?);
-        let recovery = recovery::run(&shared, watermark, found.state)?;
+        let opened = recovery::open_index(dir, &options, &watermark)?;
+        let shared = Arc::new(Shared::open(dir, options, opened.index, watermark_file, lock)?);
+        let recovery = recovery::run(&shared, watermark, opened.state)?;
         let background = Background::start(&shared)?;
         Ok(Self { shared, background, recovery })
     }
 
-    /// What opening found and did.
+    /// What recovery found and did.
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
@@ -62,9 +62,9 @@ impl LogStore for EmbeddedLog {
     fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError> {
         let end = self.shared.readable.load(Ordering::Acquire).min(start.saturating_add(count as u64));
         let count = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
-        let places = self.shared.locations.read(start, count)?;
-        let places: Vec<Location> = places.into_iter().map(Location::decode).collect();
-        self.shared.segments.read_run(start, &places)
+        let locations = self.shared.locations.read(start, count)?;
+        let locations: Vec<Location> = locations.into_iter().map(Location::decode).collect();
+        self.shared.segments.read_run(start, &locations)
     }
 
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
@@ -105,10 +105,10 @@ impl LogStore for EmbeddedLog {
     }
 
     fn unindexed_from(&self) -> Option<u64> {
-        // The head first: a commit completes further records before it moves the head.
+        // The head is read first: a commit advances it after its custom records are complete.
         let size = self.head().size;
-        let further = self.shared.further.load(Ordering::Acquire);
-        (further < size).then_some(further)
+        let complete_to = self.shared.custom_complete_to.load(Ordering::Acquire);
+        (complete_to < size).then_some(complete_to)
     }
 
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {

@@ -1,9 +1,10 @@
-//! What happens at open: find the end, tell a torn end from damage, bring everything that can be rebuilt up to it.
+//! Recovery, which runs when the log is opened: it finds the end of the log, tells a torn write from damage,
+//! and brings the flat files and the index up to the end.
 
 use super::disk;
 use super::flat::Locations;
 use super::frame::{Parsed, Record, State};
-use super::index::{Clear, Index};
+use super::index::{Index, IndexedEntry};
 use super::scan::{self, End, Walked};
 use super::segment::{Location, Segment, Tail};
 use super::shared::{Options, Shared};
@@ -15,100 +16,107 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-/// Entries whose flat items are checked or written at once.
-const FLAT_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
+/// Number of entries whose items in the flat files are compared or written at once.
+const FLAT_BATCH_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
 
-/// What opening found and did.
+/// What recovery found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The last end was clean, and nothing was missing.
+    /// Whether the log had been closed and nothing was missing.
     pub clean: bool,
-    /// A torn write was cut off here: (segment, offset). Nothing of it had been acknowledged.
+    /// Where a torn write was cut off: (segment, offset). None of it had been acknowledged.
     pub cut: Option<(u32, u64)>,
-    /// Flat files or index were brought up from this position on.
+    /// The position from which the flat files or the index were rebuilt.
     pub rebuilt_from: Option<u64>,
-    /// Entries of a discard that a crash had interrupted, and that was finished.
+    /// Number of entries of an interrupted discard that was finished.
     pub discarded: u64,
 }
 
-/// What the index was found to be.
+/// The state in which the index was found.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexState {
-    /// It holds everything that the mark says. It is empty otherwise.
-    pub good: bool,
-    /// It had held so many entries, so these had been durable.
+    /// Whether the index has everything that the watermark says. If not, it was replaced by an empty one.
+    pub intact: bool,
+    /// The number of entries that it had indexed. So at least this many entries had been durable.
     pub entries: u64,
 }
 
 /// An opened index.
-pub struct FoundIndex {
+pub struct OpenedIndex {
     /// The index.
     pub index: Index,
-    /// What it was found to be.
+    /// The state in which it was found.
     pub state: IndexState,
 }
 
-/// Opens the index; one that can't be used is made anew, for it can be rebuilt.
+/// Opens the index. One that can't be used is replaced by an empty one, since it can be rebuilt.
 ///
-/// After a clean end it is what it was. After any other it is read through: sled reuses room that it freed since the
-/// last mark, so that a power cut can take records that were durable at that mark.
-pub fn open_index(dir: &Path, options: &Options, mark: &Watermark) -> Result<FoundIndex, StoreError> {
+/// After a close the index is trusted. After a crash all of it is read and verified: sled reuses space that
+/// it freed since the last watermark, so a power cut can destroy records that were durable at that watermark.
+pub fn open_index(dir: &Path, options: &Options, watermark: &Watermark) -> Result<OpenedIndex, StoreError> {
     let path = dir.join("index");
     let open = || Index::open(&path, options.index_cache_bytes, options.room_bytes);
     let mut entries = 0;
-    let mut check = || {
+    let mut open_intact = || {
         let index = open()?;
         entries = index.entries()?;
-        let good = match (mark.clean, mark.extent.size) {
+        let intact = match (watermark.clean, watermark.extent.size) {
             (_, 0) => entries == 0,
-            (true, size) => mark.indexed && entries == size,
-            (false, _) => mark.indexed && entries > 0 && index.holds(&mark.extent)?,
+            (true, size) => watermark.indexed && entries == size,
+            (false, _) => watermark.indexed && entries > 0 && index.verify_up_to(&watermark.extent)?,
         };
-        Ok(good.then_some(index))
+        Ok(intact.then_some(index))
     };
     let opened = std::thread::scope(|scope| {
-        if !mark.clean && mark.extent.size > 0 {
-            // From the beginning: sled reads for seconds before its records can be looked at.
+        if !watermark.clean && watermark.extent.size > 0 {
+            // Starts right away: sled reads for seconds before its records can be verified.
             scope.spawn(|| Index::read_ahead(&path));
         }
-        check()
+        open_intact()
     });
     match opened {
-        Ok(Some(index)) => Ok(FoundIndex { index, state: IndexState { good: true, entries } }),
+        Ok(Some(index)) => Ok(OpenedIndex { index, state: IndexState { intact: true, entries } }),
         Ok(None) | Err(StoreError::Database(_) | StoreError::Damaged { .. }) => {
-            if mark.extent.size > 0 {
-                tracing::warn!("the index is not what it was and is rebuilt from the segments");
+            if watermark.extent.size > 0 {
+                tracing::warn!("the index is damaged or outdated and is rebuilt from the segments");
             }
             std::fs::remove_dir_all(&path).map_err(disk::io("removing an index"))?;
-            Ok(FoundIndex { index: open()?, state: IndexState { good: false, entries } })
+            Ok(OpenedIndex { index: open()?, state: IndexState { intact: false, entries } })
         }
         Err(error) => Err(error),
     }
 }
 
-/// Walks what may have changed since the mark and brings everything up to the end of the log.
-pub fn run(shared: &Shared, mark: Watermark, index: IndexState) -> Result<Recovery, StoreError> {
-    let reaches = shared.tree.reaches(mark.flat) && shared.locations.capacity() >= mark.flat;
-    let mut known = Known {
-        flat: if reaches { mark.flat } else { 0 },
-        index: if index.good { mark.extent.size } else { 0 },
+/// Reads the segments that may have changed since the watermark, and brings everything up to the end of the
+/// log.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if a segment is damaged, or the log is shorter than what had been durable; or an
+/// error of the operating system.
+pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<Recovery, StoreError> {
+    let flat_complete =
+        shared.tree.has_capacity(watermark.flat) && shared.locations.capacity() >= watermark.flat;
+    let mut trusted = Trusted {
+        flat: if flat_complete { watermark.flat } else { 0 },
+        index: if index.intact { watermark.extent.size } else { 0 },
     };
-    let complete = mark.clean && index.good && reaches;
+    let complete = watermark.clean && index.intact && flat_complete;
     let mut recovery = Recovery { clean: complete, ..Recovery::default() };
-    let durable = mark.extent.size.max(index.entries).max(shared.options.entries_min);
-    let (head, now) = loop {
-        // Before anything changes: half a rebuilt file is none. What else is known stays, so that what is refused
-        // now is refused again.
-        shared.watermark_file.write(&Watermark { flat: known.flat, indexed: index.good, ..mark })?;
-        let mut walk = Walk::begin(shared, &mark, known, durable, &mut recovery)?;
+    let durable = watermark.extent.size.max(index.entries).max(shared.options.entries_min);
+    let (head, totals) = loop {
+        // Written before anything changes, so that a half-rebuilt file is not trusted after a crash. The rest
+        // of the watermark stays, so that damage that is refused now is refused again.
+        let rebuilding = Watermark { flat: trusted.flat, indexed: index.intact, ..watermark };
+        shared.watermark_file.write(&rebuilding)?;
+        let mut walk = Walk::begin(shared, &watermark, trusted, durable, &mut recovery)?;
         walk.segments()?;
-        let (head, now, flat_agrees) = walk.finish()?;
-        if flat_agrees {
-            break (head, now);
+        let (head, totals, flat_matches) = walk.finish()?;
+        if flat_matches {
+            break (head, totals);
         }
-        tracing::warn!("the tree's files are not what they were and are rebuilt from the segments");
+        tracing::warn!("the flat files are damaged or outdated and are rebuilt from the segments");
         recovery.clean = false;
-        known.flat = 0;
+        trusted.flat = 0;
     };
     if head.size < durable {
         let place = format!("position {}: {durable} entries had been durable", head.size);
@@ -116,13 +124,13 @@ pub fn run(shared: &Shared, mark: Watermark, index: IndexState) -> Result<Recove
     }
     *shared.head.write().unwrap_or_else(PoisonError::into_inner) = head;
     shared.readable.store(head.size, Ordering::Release);
-    shared.entry_bytes.store(now.bytes, Ordering::Relaxed);
-    shared.further.store(mark.further.min(known.index), Ordering::Release);
+    shared.entry_bytes.store(totals.bytes, Ordering::Relaxed);
+    shared.custom_complete_to.store(watermark.custom.min(trusted.index), Ordering::Release);
     {
         let mut writer = shared.writer();
-        writer.now = now;
+        writer.committed = totals;
         shared.sync_derived()?;
-        shared.write_watermark(&mut writer, now, false)?;
+        shared.write_watermark(&mut writer, totals, false)?;
     }
     let interrupted: Vec<u64> =
         shared.intent.pending()?.into_iter().filter(|position| *position < head.size).collect();
@@ -131,128 +139,135 @@ pub fn run(shared: &Shared, mark: Watermark, index: IndexState) -> Result<Recove
     Ok(recovery)
 }
 
-/// Up to where what can be rebuilt is taken to be good.
+/// Up to which position the flat files and the index are trusted. They are rebuilt from there on.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct Trusted {
     flat: u64,
     index: u64,
 }
 
-/// One way through the segments.
+/// One pass over the segments.
 struct Walk<'a> {
     shared: &'a Shared,
     recovery: &'a mut Recovery,
-    known: Known,
-    /// So many entries had been durable.
+    trusted: Trusted,
+    /// The number of entries that had been durable.
     durable: u64,
-    /// The log was closed, so its end can't be torn.
+    /// Whether the log had been closed. Then its end can't be torn.
     closed: bool,
-    /// The first segment that is walked.
-    start: u32,
+    /// Number of the first segment to read.
+    first_segment: u32,
     head: Head,
-    /// What is counted, and from where on.
-    now: Extent,
+    /// The totals over the entries, without the index records that this pass adds.
+    totals: Extent,
+    /// The position from which this pass counts bytes; those before it are in `totals` already.
     count_from: u64,
-    /// Of the index records that were added.
-    added: u64,
+    /// Sum of the index records that this pass adds.
+    added_sum: u64,
     flat: FlatItems,
 }
 
 impl<'a> Walk<'a> {
     fn begin(
         shared: &'a Shared,
-        mark: &Watermark,
-        known: Known,
+        watermark: &Watermark,
+        trusted: Trusted,
         durable: u64,
         recovery: &'a mut Recovery,
     ) -> Result<Self, StoreError> {
-        // The last segment with an entry that is known, so that its time is, or the first.
-        let mut start = 0;
+        // The last segment that begins with a trusted entry, or the first one. It gives the time of the last
+        // entry.
+        let mut first_segment = 0;
         for number in 1..shared.segments.count() {
             let segment = shared.segments.get(number)?;
-            if segment.first < known.flat.min(known.index) && scan::begins(&segment)? {
-                start = number;
+            if segment.first < trusted.flat.min(trusted.index) && scan::has_frames(&segment)? {
+                first_segment = number;
             }
         }
-        let bytes = if start == 0 { 0 } else { mark.extent.bytes };
-        let sum = if known.index == 0 { 0 } else { mark.extent.sum };
+        let bytes = if first_segment == 0 { 0 } else { watermark.extent.bytes };
+        let sum = if trusted.index == 0 { 0 } else { watermark.extent.sum };
         Ok(Self {
             shared,
             recovery,
-            known,
+            trusted,
             durable,
-            closed: mark.clean,
-            start,
+            closed: watermark.clean,
+            first_segment,
             head: Head::default(),
-            now: Extent { size: 0, bytes, sum },
-            count_from: if start == 0 { 0 } else { mark.extent.size },
-            added: 0,
-            flat: FlatItems { agrees: true, ..FlatItems::default() },
+            totals: Extent { size: 0, bytes, sum },
+            count_from: if first_segment == 0 { 0 } else { watermark.extent.size },
+            added_sum: 0,
+            flat: FlatItems { matches: true, ..FlatItems::default() },
         })
     }
 
     fn segments(&mut self) -> Result<(), StoreError> {
         let count = self.shared.segments.count();
-        for number in self.start..count {
+        for number in self.first_segment..count {
             let segment = self.shared.segments.get(number)?;
-            let last = number.saturating_add(1) == count;
-            if number == self.start {
+            let is_last = number.saturating_add(1) == count;
+            if number == self.first_segment {
                 self.head.size = segment.first;
             }
-            let before = self.head.size;
-            let follows = segment.first == before;
-            let walked = scan::walk(&segment, |at, frame, bytes| {
-                if follows { self.take(number, at, frame, bytes) } else { Err(damaged(before)) }
+            let size_before = self.head.size;
+            let continues = segment.first == size_before;
+            let walked = scan::walk(&segment, |offset, frame, bytes| {
+                if continues { self.take(number, offset, frame, bytes) } else { Err(damaged(size_before)) }
             })?;
-            if !follows && last && segment.first < before && walked.end == End::Quiet {
-                // Started for a batch that was then refused, and nothing was ever written into it.
+            if !continues && is_last && segment.first < size_before && walked.end == End::Unwritten {
+                // The segment was started for a batch that was then rejected, and has no frames.
                 self.shared.segments.remove_last()?;
                 break;
             }
-            if !follows {
-                return Err(damaged(before));
+            if !continues {
+                return Err(damaged(size_before));
             }
-            let end = self.judge(&segment, number, last, &walked)?;
-            self.shared.writer().tail = end;
+            let tail = self.check_end(&segment, number, is_last, &walked)?;
+            self.shared.writer().tail = tail;
         }
         Ok(())
     }
 
-    /// A torn end is cut off; damage refuses to open.
-    fn judge(
+    /// Cuts off a torn write at the end of a segment, and returns where the next frame goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the end is damaged and not torn.
+    fn check_end(
         &mut self,
         segment: &Segment,
         number: u32,
-        last: bool,
+        is_last: bool,
         walked: &Walked,
     ) -> Result<Tail, StoreError> {
-        let Walked { at, next, end } = *walked;
+        let Walked { offset, next, end } = *walked;
         if let End::Broken { later_commit } = end {
-            if later_commit || !last || self.closed || next < self.durable {
+            if later_commit || !is_last || self.closed || next < self.durable {
                 return Err(damaged(next));
             }
             tracing::warn!(
                 segment = number,
-                offset = at,
+                offset,
                 position = next,
                 "a torn write was cut off; none of it was acknowledged"
             );
-            scan::cut(segment, at)?;
-            self.recovery.cut = Some((number, at));
+            scan::cut(segment, offset)?;
+            self.recovery.cut = Some((number, offset));
         }
-        Ok(Tail { at, reserved: disk::length(&segment.file)? })
+        Ok(Tail { offset, reserved: disk::length(&segment.file)? })
     }
 
+    /// Takes the next frame, which starts at `start` in segment `number`.
     fn take(&mut self, number: u32, start: u64, frame: &Parsed, bytes: &[u8]) -> Result<(), StoreError> {
         let first = frame.header.first;
-        let place = |record: &Record| Location {
+        let location = |record: &Record| Location {
             segment: number,
             offset: start.saturating_add(record.offset as u64),
         };
         let unfinished: Vec<Location> =
-            frame.records.iter().filter(|record| record.unfinished).map(place).collect();
+            frame.records.iter().filter(|record| record.unfinished).map(location).collect();
         if !unfinished.is_empty() {
-            // A crash came between the mark of a discard and its zeros.
+            // A crash interrupted a discard after the record was marked and before its bytes were
+            // overwritten.
             self.shared.segments.discard(&unfinished)?;
         }
         self.head.size = first.saturating_add(frame.records.len() as u64);
@@ -261,82 +276,86 @@ impl<'a> Walk<'a> {
         }
         if first >= self.count_from {
             let present = frame.records.iter().filter(|record| record.header.state == State::Present);
-            let held: u64 = present.map(|record| u64::from(record.header.length)).sum();
-            self.now.bytes = self.now.bytes.saturating_add(held);
+            let present_bytes: u64 = present.map(|record| u64::from(record.header.length)).sum();
+            self.totals.bytes = self.totals.bytes.saturating_add(present_bytes);
         }
-        let known = first < self.known.flat;
-        if self.flat.known != known || self.flat.leaves.len() >= FLAT_ENTRIES {
-            self.flat.settle(self.shared, first, known)?;
+        let trusted = first < self.trusted.flat;
+        if self.flat.trusted != trusted || self.flat.leaves.len() >= FLAT_BATCH_ENTRIES {
+            self.flat.finish_batch(self.shared, first, trusted)?;
         }
-        self.flat.places.extend(frame.records.iter().map(|record| place(record).encode()));
+        self.flat.locations.extend(frame.records.iter().map(|record| location(record).encode()));
         self.flat.leaves.extend(frame.records.iter().map(|record| record.header.leaf_hash));
-        if first >= self.known.flat.min(self.known.index) {
+        if first >= self.trusted.flat.min(self.trusted.index) {
             let from = self.recovery.rebuilt_from.map_or(first, |from| from.min(first));
             self.recovery.rebuilt_from = Some(from);
         }
-        if first >= self.known.index { self.index(first, frame, bytes) } else { Ok(()) }
+        if first >= self.trusted.index { self.index(first, frame, bytes) } else { Ok(()) }
     }
 
+    /// Adds the entries of a frame to the index.
     fn index(&mut self, first: u64, frame: &Parsed, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut entries = Vec::with_capacity(frame.records.len());
+        let mut headers = Vec::with_capacity(frame.records.len());
         for (record, position) in frame.records.iter().zip(first..) {
             let header = record.bytes(bytes).map(entry::parse_header).transpose();
-            entries.push(header.map_err(|_| damaged(position))?);
+            headers.push(header.map_err(|_| damaged(position))?);
         }
-        let clear = |header: &entry::Header| Clear {
+        let indexed = |header: &entry::Header| IndexedEntry {
             handle: header.handle,
             version: header.version,
             idempotency: header.idempotency,
-            further: &[],
+            custom: &[],
         };
         let index = &self.shared.index;
-        let mut adding = index.adding();
-        adding.frame(first, entries.iter().map(|header| header.as_ref().map(clear)));
-        // Not yet said to be there: an index that was half rebuilt must not look whole.
-        self.added = self.added.wrapping_add(adding.finish(0));
-        if index.waiting() < self.shared.options.settle_records { Ok(()) } else { index.settle() }
+        let mut adding = index.begin_adding();
+        adding.frame(first, headers.iter().map(|header| header.as_ref().map(indexed)));
+        // The index does not record these entries as indexed yet, since a half-rebuilt index must not look
+        // complete.
+        self.added_sum = self.added_sum.wrapping_add(adding.finish(0));
+        if index.pending_records() < self.shared.options.settle_records { Ok(()) } else { index.settle() }
     }
 
-    /// The end, what is counted of it, and whether the flat files agree with it as far as they were trusted.
+    /// Returns the end of the log, the totals, and whether the flat files match as far as they were trusted.
     fn finish(mut self) -> Result<(Head, Extent, bool), StoreError> {
-        self.flat.settle(self.shared, self.head.size, false)?;
-        self.shared.index.adding().finish(self.head.size.max(self.durable));
+        self.flat.finish_batch(self.shared, self.head.size, false)?;
+        self.shared.index.begin_adding().finish(self.head.size.max(self.durable));
         self.shared.index.settle()?;
-        self.now.size = self.head.size;
-        self.now.sum = self.now.sum.wrapping_add(self.added);
-        Ok((self.head, self.now, self.flat.agrees))
+        self.totals.size = self.head.size;
+        self.totals.sum = self.totals.sum.wrapping_add(self.added_sum);
+        Ok((self.head, self.totals, self.flat.matches))
     }
 }
 
-/// Items of the flat files, gathered.
+/// A batch of items of the flat files.
 #[derive(Default)]
 struct FlatItems {
+    /// Position of the first item.
     first: u64,
-    /// They should be there already.
-    known: bool,
-    places: Vec<[u8; 8]>,
+    /// Whether the files should have these items already.
+    trusted: bool,
+    locations: Vec<[u8; 8]>,
     leaves: Vec<Hash>,
-    agrees: bool,
+    /// Whether the files have matched all trusted batches so far.
+    matches: bool,
 }
 
 impl FlatItems {
-    /// Checks or writes what was gathered, and begins anew.
-    fn settle(&mut self, shared: &Shared, first: u64, known: bool) -> Result<(), StoreError> {
+    /// Compares or writes the batch, and starts the next one at `first`.
+    fn finish_batch(&mut self, shared: &Shared, first: u64, trusted: bool) -> Result<(), StoreError> {
         let end = self.first.saturating_add(self.leaves.len() as u64);
-        if self.known {
+        if self.trusted {
             let locations: &Locations = &shared.locations;
-            self.agrees = self.agrees
-                && locations.holds(self.first, &self.places)?
-                && shared.tree.holds(self.first, &self.leaves)?;
+            self.matches = self.matches
+                && locations.matches(self.first, &self.locations)?
+                && shared.tree.matches(self.first, &self.leaves)?;
         } else if !self.leaves.is_empty() {
             shared.locations.reserve(end)?;
             shared.tree.reserve(end)?;
-            shared.locations.write(self.first, &self.places)?;
+            shared.locations.write(self.first, &self.locations)?;
             shared.tree.write(self.first, &self.leaves)?;
         }
-        self.places.clear();
+        self.locations.clear();
         self.leaves.clear();
-        (self.first, self.known) = (first, known);
+        (self.first, self.trusted) = (first, trusted);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Walking a segment frame by frame: where it ends, and whether what is behind the end was torn or damaged.
+//! Reads a segment frame by frame, finds its end, and tells a torn write from damage.
 
 use super::disk;
 use super::frame::{self, ALIGN, FrameHeader, Parsed};
@@ -6,42 +6,44 @@ use super::segment::{Segment, ZEROS, is_zero_from};
 use crate::store::StoreError;
 use std::fs::File;
 
-/// Bytes read at once.
-const SCAN: usize = 4 << 20;
+/// Bytes that are read at once.
+const SCAN_BYTES: usize = 4 << 20;
 
-/// How the frames of a segment end.
+/// What follows the last intact frame of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In room that was never written.
-    Quiet,
-    /// In something that is no whole frame; whether a later commit wrote behind it. If one did, the broken frame had
-    /// been durable before, so this is damage and not a torn end.
+    /// Space that was never written.
+    Unwritten,
+    /// Bytes that are no intact frame.
+    ///
+    /// If a later commit wrote after them, they had been durable before. So this is damage and not a torn
+    /// write.
     Broken {
-        /// A whole frame of a later commit follows.
+        /// Whether an intact frame of a later commit follows.
         later_commit: bool,
     },
 }
 
-/// What a walk came to.
+/// The result of reading a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Walked {
-    /// Offset behind the last whole frame.
-    pub at: u64,
-    /// Position that would follow it.
+    /// Offset of the end of the last intact frame.
+    pub offset: u64,
+    /// Position of the next entry.
     pub next: u64,
-    /// Why it ended there.
+    /// What follows the last intact frame.
     pub end: End,
 }
 
-/// Whether anything was written into a segment.
-pub fn begins(segment: &Segment) -> Result<bool, StoreError> {
+/// Whether a segment has any frames.
+pub fn has_frames(segment: &Segment) -> Result<bool, StoreError> {
     Ok(disk::read(&segment.file, ALIGN as u64, ALIGN)?.iter().any(|byte| *byte != 0))
 }
 
-/// Gives each whole frame with its offset and its bytes, from the start of the segment on.
+/// Calls `each` with the offset and the bytes of each intact frame, from the start of the segment on.
 ///
 /// # Errors
-/// The file can't be read, or `each` failed.
+/// The file can't be read, or `each` fails.
 pub fn walk(
     segment: &Segment,
     mut each: impl FnMut(u64, &Parsed, &[u8]) -> Result<(), StoreError>,
@@ -56,17 +58,17 @@ pub fn walk(
         next = next.saturating_add(u64::from(frame.header.count));
         at = at.saturating_add(u64::from(length));
     }
-    // Zeros where the next frame would be are not enough: of a torn write, later sectors may be there without the
-    // first. Left alone, they would be taken for the log's once new frames happen to end just before them.
+    // Zeros in place of the next frame are not enough: a torn write may leave later sectors without the
+    // first. Such sectors would be taken for frames of the log once new frames end just before them.
     let end = if is_zero_from(&segment.file, at)? {
-        End::Quiet
+        End::Unwritten
     } else {
         End::Broken { later_commit: later_commit(&mut window, at, next)? }
     };
-    Ok(Walked { at, next, end })
+    Ok(Walked { offset: at, next, end })
 }
 
-/// Whether a whole frame follows whose commit began behind `position`.
+/// Whether an intact frame follows whose commit began after `position`.
 fn later_commit(window: &mut Window<'_>, broken_at: u64, position: u64) -> Result<bool, StoreError> {
     let mut at = broken_at.saturating_add(ALIGN as u64);
     while let Some(written) = window.next_written(at)? {
@@ -82,13 +84,13 @@ fn later_commit(window: &mut Window<'_>, broken_at: u64, position: u64) -> Resul
     Ok(false)
 }
 
-/// Cuts a torn end off, durably. Room has to be made again behind it.
+/// Cuts off a torn write, durably. The space after it is no longer reserved.
 pub fn cut(segment: &Segment, at: u64) -> Result<(), StoreError> {
-    segment.file.set_len(at).map_err(disk::io("cutting a torn end off"))?;
+    segment.file.set_len(at).map_err(disk::io("cutting off a torn write"))?;
     segment.file.sync_all().map_err(disk::io("syncing a segment"))
 }
 
-/// A sliding view of a file, so that it is read in large pieces.
+/// A sliding view of a file, which is read in large pieces.
 pub struct Window<'a> {
     file: &'a File,
     end: u64,
@@ -97,17 +99,17 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// Of a file as long as it is now.
+    /// A view of a file up to its current length.
     pub fn new(file: &'a File) -> Result<Self, StoreError> {
         Ok(Self { file, end: disk::length(file)?, start: 0, bytes: Vec::new() })
     }
 
-    /// Where the file ends.
+    /// The length of the file.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// The next place, in steps of the alignment, that is not all zeros; nothing where only zeros follow.
+    /// The offset of the next aligned block that is not all zeros; `None` if only zeros follow.
     pub fn next_written(&mut self, mut at: u64) -> Result<Option<u64>, StoreError> {
         while at < self.end {
             let block = self.at(at, ZEROS.len())?;
@@ -119,12 +121,12 @@ impl<'a> Window<'a> {
         Ok(None)
     }
 
-    /// Up to `length` bytes at `at`, fewer at the end of the file.
+    /// `length` bytes at offset `at`, fewer at the end of the file.
     pub fn at(&mut self, at: u64, length: usize) -> Result<&[u8], StoreError> {
         let length = length.min(usize::try_from(self.end.saturating_sub(at)).unwrap_or(length));
         let end = at.saturating_add(length as u64);
         if at < self.start || end > self.start.saturating_add(self.bytes.len() as u64) {
-            self.bytes = disk::read(self.file, at, length.max(SCAN))?;
+            self.bytes = disk::read(self.file, at, length.max(SCAN_BYTES))?;
             self.start = at;
         }
         let from = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);

@@ -1,4 +1,5 @@
-//! The segments: append-only files of frames. They are the log; everything else can be rebuilt from them.
+//! The segments: append-only files of frames. They are the log itself; everything else can be rebuilt from
+//! them.
 
 use super::disk;
 use super::frame::{ALIGN, RecordHeader, State};
@@ -9,32 +10,32 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 const MAGIC: &[u8; 8] = b"SAYSOSEG";
 const VERSION: u32 = 1;
-/// Bytes read at once for one entry: more than most need, so that one read does.
-const READ: usize = 1024;
-/// How far apart records may lie that are read at once, bytes.
-const WINDOW: u64 = if cfg!(test) { 1 << 10 } else { 64 << 10 };
-/// Bytes read at once while looking for anything that is not zero.
-const SCAN: usize = 4 << 20;
+/// Bytes that are read first for an entry. Most entries are shorter, so one read is enough.
+const ENTRY_READ_BYTES: usize = 1024;
+/// The largest distance between records that are read together, bytes.
+const WINDOW_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 64 << 10 };
+/// Bytes that are read at once in a search for a byte that is not zero.
+const SCAN_BYTES: usize = 4 << 20;
 
-/// What room that was never written looks like.
+/// A block of zeros, as in reserved space that was never written.
 pub const ZEROS: [u8; 4096] = [0; 4096];
 
-/// Where a record lies: segment number and offset of its header.
+/// Where a record is: the segment number, and the offset of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// Which segment.
+    /// Number of the segment.
     pub segment: u32,
-    /// Offset in it.
+    /// Offset in the segment.
     pub offset: u64,
 }
 
 impl Location {
-    /// As 8 bytes: 24 bits of segment, 40 of offset.
+    /// Encodes to 8 bytes: 24 bits of segment number, 40 bits of offset.
     pub fn encode(self) -> [u8; 8] {
         (u64::from(self.segment) << 40 | self.offset & ((1 << 40) - 1)).to_le_bytes()
     }
 
-    /// From 8 bytes.
+    /// Decodes 8 bytes.
     pub fn decode(bytes: [u8; 8]) -> Self {
         let number = u64::from_le_bytes(bytes);
         Self { segment: u32::try_from(number >> 40).unwrap_or(u32::MAX), offset: number & ((1 << 40) - 1) }
@@ -43,34 +44,34 @@ impl Location {
 
 /// One open segment.
 pub struct Segment {
-    /// Its file.
+    /// The file.
     pub file: File,
-    /// Position of its first entry.
+    /// Position of the first entry.
     pub first: u64,
 }
 
 /// All segments, in order.
 pub struct Segments {
     dir: PathBuf,
-    /// Room is made in steps of this many bytes.
+    /// Space is reserved in steps of this many bytes.
     step: u64,
     open: RwLock<Vec<Arc<Segment>>>,
 }
 
-/// Where the next frame goes; owned by whoever commits.
+/// Where the next frame goes; owned by the writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tail {
     /// Offset in the last segment.
-    pub at: u64,
-    /// Bytes that there is room for.
+    pub offset: u64,
+    /// Reserved bytes in the last segment.
     pub reserved: u64,
 }
 
 impl Segments {
-    /// Opens what is in the folder.
+    /// Opens the segments in a folder.
     ///
     /// # Errors
-    /// A segment is missing from the row, or its header is damaged.
+    /// [`StoreError::Damaged`] if a segment is missing or its header is damaged.
     pub fn open(dir: &Path, step: u64) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let segments = Self { dir: dir.to_owned(), step, open: RwLock::default() };
@@ -80,7 +81,7 @@ impl Segments {
             let header = disk::read(&file, 0, ALIGN)?;
             match decode_header(&header, number) {
                 Some(first) => segments.push(Segment { file, first }),
-                // A crash while the file was being made: nothing was ever written into it.
+                // An empty last segment comes from a crash while the file was being created.
                 None if is_zero_from(&file, 0)? && !segments.path(number.saturating_add(1)).exists() => {
                     segments.remove_file(number)?;
                 }
@@ -91,7 +92,7 @@ impl Segments {
         let files = std::fs::read_dir(dir).map_err(disk::io("listing segments"))?.flatten();
         let count = files.filter(|file| file.path().extension().is_some_and(|name| name == "seg")).count();
         if count > segments.count() as usize {
-            return Err(StoreError::Damaged { what: "segment row", place: format!("segment {number}") });
+            return Err(StoreError::Damaged { what: "segments", place: format!("segment {number}") });
         }
         Ok(segments)
     }
@@ -115,37 +116,37 @@ impl Segments {
         u32::try_from(open.len()).unwrap_or(u32::MAX)
     }
 
-    /// One segment.
+    /// The segment with this number.
     pub fn get(&self, number: u32) -> Result<Arc<Segment>, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.get(number as usize).cloned().ok_or(StoreError::Missing("segment"))
     }
 
-    /// Starts a new segment with room for `bytes`, durable in the folder before anything is written into it.
+    /// Starts a new segment with space for `bytes`. It is durable before any frame is written to it.
     pub fn start(&self, first: u64, bytes: u64) -> Result<Tail, StoreError> {
         let number = self.count();
         let file = disk::open(&self.path(number))?;
-        let made = (|| {
+        let created = (|| {
             let reserved = disk::reserve(&file, 0, bytes.saturating_add(ALIGN as u64), self.step)?;
             disk::write(&file, 0, &encode_header(number, first))?;
             disk::sync(&file)?;
-            Ok(Tail { at: ALIGN as u64, reserved })
+            Ok(Tail { offset: ALIGN as u64, reserved })
         })();
-        match made {
+        match created {
             Ok(_) => self.push(Segment { file, first }),
-            // Without room there is no segment: nothing of it may stay for recovery to wonder about.
+            // Recovery must not find a segment that could not be created.
             Err(_) => drop(self.remove_file(number)),
         }
-        made
+        created
     }
 
-    /// Removes the last segment, into which nothing was ever written.
+    /// Removes the last segment, which has no frames.
     pub fn remove_last(&self) -> Result<(), StoreError> {
         self.open.write().unwrap_or_else(PoisonError::into_inner).pop();
         self.remove_file(self.count())
     }
 
-    /// Puts another handle in the place of the last segment's, for tests of what fails then.
+    /// Replaces the file of the last segment, for tests of failing writes.
     #[cfg(test)]
     pub fn replace_file_of_last(&self, file: File) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -154,28 +155,29 @@ impl Segments {
         }
     }
 
-    /// Makes room in the last segment.
+    /// Reserves space in the last segment.
     pub fn reserve(&self, tail: &mut Tail, bytes: u64) -> Result<(), StoreError> {
         let last = self.get(self.count().saturating_sub(1))?;
-        tail.reserved = disk::reserve(&last.file, tail.reserved, tail.at.saturating_add(bytes), self.step)?;
+        tail.reserved =
+            disk::reserve(&last.file, tail.reserved, tail.offset.saturating_add(bytes), self.step)?;
         Ok(())
     }
 
     /// Reads one entry.
     pub fn read(&self, position: u64, location: Location) -> Result<StoredEntry, StoreError> {
         let segment = self.get(location.segment)?;
-        // An entry that is discarded while it is read is read again.
+        // The entry may be discarded during the read: read once more.
         for _ in 0..2 {
-            let head = disk::read(&segment.file, location.offset, READ)?;
+            let start = disk::read(&segment.file, location.offset, ENTRY_READ_BYTES)?;
             let header =
-                RecordHeader::decode(&head).ok_or_else(|| damaged(location.segment, location.offset))?;
+                RecordHeader::decode(&start).ok_or_else(|| damaged(location.segment, location.offset))?;
             if !header.is_at(position) {
                 return Err(misplaced(position));
             }
             let bytes = match header.state {
                 State::Discarded => None,
                 State::Present => {
-                    let bytes = self.data(&segment, location, &header, &head)?;
+                    let bytes = self.read_data(&segment, location, &header, &start)?;
                     if crc32fast::hash(&bytes) != header.bytes_checksum {
                         continue;
                     }
@@ -188,13 +190,13 @@ impl Segments {
         Err(StoreError::Damaged { what: "entry", place: format!("position {position}") })
     }
 
-    /// Reads entries of consecutive positions: what lies together at once. Whatever is not whole there is read again by
-    /// itself, which tells why.
+    /// Reads entries at consecutive positions. Entries that are close together are read at once. An entry
+    /// that is not intact there is read again by itself, which returns its error.
     pub fn read_run(&self, first: u64, locations: &[Location]) -> Result<Vec<StoredEntry>, StoreError> {
         let mut entries = Vec::with_capacity(locations.len());
         let mut window = Window::default();
         for (at, (position, location)) in (first..).zip(locations).enumerate() {
-            if !window.reaches(*location) {
+            if !window.contains(*location) {
                 let rest = locations.get(at..).unwrap_or_default();
                 window = Window::read(&*self.get(location.segment)?, *location, rest)?;
             }
@@ -206,15 +208,15 @@ impl Segments {
         Ok(entries)
     }
 
-    fn data(
+    fn read_data(
         &self,
         segment: &Segment,
         location: Location,
         header: &RecordHeader,
-        head: &[u8],
+        start: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
         let length = header.length as usize;
-        match head.get(ALIGN..ALIGN.saturating_add(length)) {
+        match start.get(ALIGN..ALIGN.saturating_add(length)) {
             Some(bytes) => Ok(bytes.to_vec()),
             None => disk::read(&segment.file, location.offset.saturating_add(ALIGN as u64), length),
         }
@@ -226,7 +228,8 @@ impl Segments {
         RecordHeader::decode(&bytes).ok_or_else(|| damaged(location.segment, location.offset))
     }
 
-    /// Marks records as discarded, durably; then overwrites their bytes with zeros, durably; then gives blocks back.
+    /// Marks records as discarded, durably. Then overwrites their bytes with zeros, durably. Then returns
+    /// whole blocks to the file system.
     pub fn discard(&self, locations: &[Location]) -> Result<(), StoreError> {
         let mut touched: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
         for location in locations {
@@ -247,7 +250,7 @@ impl Segments {
     }
 }
 
-/// A piece of a segment in memory.
+/// A part of a segment in memory.
 #[derive(Default)]
 struct Window {
     segment: u32,
@@ -256,14 +259,14 @@ struct Window {
 }
 
 impl Window {
-    /// From the first of these records to the last that is near enough, and as much behind it as most need.
+    /// Reads from the record at `from` to the last record that is near enough, and [`ENTRY_READ_BYTES`] more.
     fn read(segment: &Segment, from: Location, records: &[Location]) -> Result<Self, StoreError> {
-        let near = |other: &&Location| {
+        let is_near = |other: &&Location| {
             let distance = other.offset.checked_sub(from.offset);
-            other.segment == from.segment && distance.is_some_and(|distance| distance < WINDOW)
+            other.segment == from.segment && distance.is_some_and(|distance| distance < WINDOW_BYTES)
         };
-        let last = records.iter().take_while(near).last().map_or(0, |last| last.offset - from.offset);
-        let length = usize::try_from(last).unwrap_or_default().saturating_add(READ);
+        let last = records.iter().take_while(is_near).last().map_or(0, |last| last.offset - from.offset);
+        let length = usize::try_from(last).unwrap_or_default().saturating_add(ENTRY_READ_BYTES);
         Ok(Self {
             segment: from.segment,
             start: from.offset,
@@ -271,7 +274,7 @@ impl Window {
         })
     }
 
-    fn reaches(&self, location: Location) -> bool {
+    fn contains(&self, location: Location) -> bool {
         self.segment == location.segment && self.record(location).is_some()
     }
 
@@ -280,7 +283,7 @@ impl Window {
         self.bytes.get(offset..).filter(|bytes| bytes.len() >= ALIGN)
     }
 
-    /// An entry that is whole in here.
+    /// The entry at a location, if it is intact in this window.
     fn entry(&self, position: u64, location: Location) -> Option<StoredEntry> {
         let record = self.record(location)?;
         let header = RecordHeader::decode(record).filter(|header| header.is_at(position))?;
@@ -296,7 +299,7 @@ impl Window {
     }
 }
 
-/// Where a segment lies in the folder of all of them.
+/// The path of a segment in the folder of segments.
 pub fn path_in(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:08}.seg"))
 }
@@ -315,7 +318,7 @@ fn sync_all(touched: &[(Arc<Segment>, u64, u64)]) -> Result<(), StoreError> {
 /// Whether a file holds only zeros from `at` on.
 pub fn is_zero_from(file: &File, mut at: u64) -> Result<bool, StoreError> {
     loop {
-        let bytes = disk::read(file, at, SCAN)?;
+        let bytes = disk::read(file, at, SCAN_BYTES)?;
         if bytes.is_empty() {
             return Ok(true);
         }
@@ -337,13 +340,13 @@ fn encode_header(number: u32, first: u64) -> Vec<u8> {
     bytes
 }
 
-/// Position of the first entry, if this is the title of segment `number`.
+/// Position of the first entry, if `bytes` are the header of segment `number`.
 pub fn decode_header(bytes: &[u8], number: u32) -> Option<u64> {
     let first = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
     (encode_header(number, first) == bytes).then_some(first)
 }
 
-/// What leads to an entry led to another one.
+/// The error for a location that leads to another entry.
 pub fn misplaced(position: u64) -> StoreError {
     StoreError::Damaged { what: "location", place: format!("position {position}") }
 }

@@ -1,4 +1,5 @@
-//! What the parts of the embedded log share: its options, its files, and the writer's state behind one lock.
+//! The state that the parts of the embedded log share: its options, its files, and the writer's state behind
+//! one lock.
 
 use super::flat::{Locations, Tree};
 use super::index::Index;
@@ -11,24 +12,25 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Settings of the embedded log.
+/// Options of the embedded log.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A segment is closed when the next batch would take it beyond this, bytes.
+    /// Maximum size of a segment, bytes. A batch that would exceed it goes into a new segment.
     pub segment_bytes_max: u64,
-    /// Room is made ahead in steps of this many bytes, in segments and for the index.
+    /// Space for segments and for the index is reserved ahead in steps of this many bytes.
     pub room_bytes: u64,
-    /// sled's cache for the index, bytes.
+    /// Size of sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
-    /// Index records are brought into sled once so many wait in memory: enough of them to touch a page of sled's for
-    /// several at once, few enough to be gone in a moment when an erasure has to wait for it.
+    /// Number of pending index records at which they are brought into sled. The default is enough for several
+    /// records to share a page of sled, and few enough that an erasure does not wait long for them.
     pub settle_records: usize,
-    /// No more index records wait in memory than this; then commits wait. About 150 bytes each.
+    /// Maximum number of pending index records, about 150 bytes of memory each. At the maximum, commits wait.
     pub pending_records_max: usize,
-    /// A mark is written behind the commits once so many entries came since the last: so many recovery replays.
-    pub mark_entries: u64,
-    /// So many entries are known from elsewhere to have been durable: a log that ends before is damaged, and nothing of it
-    /// is cut off as torn.
+    /// Number of entries after which a new watermark is written in the background. Recovery replays about as
+    /// many.
+    pub watermark_entries: u64,
+    /// Number of entries that another source knows to be durable. A shorter log is damaged, and none of it is
+    /// cut off as a torn write.
     pub entries_min: u64,
 }
 
@@ -40,7 +42,7 @@ impl Default for Options {
             index_cache_bytes: 64 << 20,
             settle_records: 16_384,
             pending_records_max: 131_072,
-            mark_entries: 32_768,
+            watermark_entries: 32_768,
             entries_min: 0,
         }
     }
@@ -50,30 +52,30 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Running {
-    /// It does.
+    /// It takes writes.
     Yes,
     /// It was closed.
     Closed,
-    /// A write failed, and what became of it is unknown.
+    /// A write failed with an unknown outcome.
     Stopped,
 }
 
-/// What whoever writes owns: one at a time, under one lock.
+/// The writer's state, behind one lock.
 #[derive(Default)]
 pub struct Writer {
     /// Where the next frame goes.
     pub tail: Tail,
-    /// Kept from one commit to the next.
+    /// A buffer that is reused from commit to commit.
     pub buffer: Vec<u8>,
-    /// Everything committed.
-    pub now: Extent,
-    /// The mark on disk.
-    pub marked: Watermark,
-    /// A mark that is about to be written: what came until it began.
-    pub pending: Option<Extent>,
+    /// All committed entries.
+    pub committed: Extent,
+    /// The watermark on disk.
+    pub watermark: Watermark,
+    /// The entries that the watermark being written will cover: those committed before it began.
+    pub next_watermark: Option<Extent>,
 }
 
-/// The embedded log, shared with the thread that writes marks.
+/// The embedded log, shared with its background thread.
 pub struct Shared {
     pub(super) options: Options,
     pub(super) segments: Segments,
@@ -82,23 +84,25 @@ pub struct Shared {
     pub(super) index: Index,
     pub(super) intent: Intent,
     pub(super) watermark_file: WatermarkFile,
-    /// Moved by the writer alone, after everything else is done.
+    /// Where the log ends. Only the writer advances it, as the last step of a commit.
     pub(super) head: RwLock<Head>,
-    /// Entries that can be read: ahead of the head while the index takes them, so that what is found can be read.
+    /// Number of entries that can be read. Ahead of the head while the index takes new entries, so that an
+    /// entry that is found can be read.
     pub(super) readable: AtomicU64,
-    /// Further index records are complete below.
-    pub(super) further: AtomicU64,
+    /// Custom index records are complete below this position.
+    pub(super) custom_complete_to: AtomicU64,
     pub(super) entry_bytes: AtomicU64,
-    pub(super) writer: Mutex<Writer>,
-    /// One mark at a time.
-    pub(super) marking: Mutex<()>,
+    writer: Mutex<Writer>,
+    /// Locked while a watermark is written, so there is one at a time.
+    pub(super) watermark_lock: Mutex<()>,
     running: AtomicU8,
-    /// Held for as long as the folder is ours.
+    /// Locks the folder while the log is open.
     _lock: File,
 }
 
 impl Shared {
-    /// Opens the files in `dir` that are not open yet. The head is at 0 until recovery has found the end of the log.
+    /// Opens the files in `dir` that are not open yet. The head is 0 until recovery has found the end of the
+    /// log.
     pub fn open(
         dir: &Path,
         options: Options,
@@ -116,10 +120,10 @@ impl Shared {
             options,
             head: RwLock::default(),
             readable: AtomicU64::new(0),
-            further: AtomicU64::new(0),
+            custom_complete_to: AtomicU64::new(0),
             entry_bytes: AtomicU64::new(0),
             writer: Mutex::default(),
-            marking: Mutex::default(),
+            watermark_lock: Mutex::default(),
             running: AtomicU8::new(Running::Yes as u8),
             _lock: lock,
         })
@@ -130,12 +134,13 @@ impl Shared {
         *self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for its turn to write.
+    /// Locks the writer's state.
     pub fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the log takes writes; only under the writer's lock is the answer good for longer than a moment.
+    /// Whether the log takes writes. The answer can change at any time unless the caller holds the writer's
+    /// lock.
     pub fn running(&self) -> Running {
         match self.running.load(Ordering::Acquire) {
             0 => Running::Yes,
@@ -144,19 +149,19 @@ impl Shared {
         }
     }
 
-    /// Says whether the log takes writes.
+    /// Sets whether the log takes writes.
     pub fn set_running(&self, running: Running) {
         self.running.store(running as u8, Ordering::Release);
     }
 
     /// # Errors
-    /// The log takes no writes.
+    /// [`StoreError::Stopped`] if the log takes no writes.
     pub fn check_running(&self) -> Result<(), StoreError> {
         if self.running() == Running::Yes { Ok(()) } else { Err(StoreError::Stopped) }
     }
 
-    /// Does what must not fail halfway: if it does, or panics, nobody can say what was written, and no later write is
-    /// taken. Only under the writer's lock.
+    /// Does work that must not fail halfway. If it fails or panics, its outcome is unknown, and the log
+    /// stops. The caller holds the writer's lock.
     pub fn all_or_stop<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.set_running(Running::Stopped);
         let done = work()?;
@@ -164,7 +169,7 @@ impl Shared {
         Ok(done)
     }
 
-    /// One entry.
+    /// Reads one entry.
     pub fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError> {
         if position >= self.readable.load(Ordering::Acquire) {
             return Err(StoreError::Missing("entry"));
@@ -172,7 +177,7 @@ impl Shared {
         self.segments.read(position, self.locations.get(position)?)
     }
 
-    /// Makes everything durable that can be rebuilt.
+    /// Makes the flat files and the index durable.
     pub fn sync_derived(&self) -> Result<(), StoreError> {
         self.index.settle()?;
         self.tree.sync()?;
@@ -180,27 +185,28 @@ impl Shared {
         self.index.flush()
     }
 
-    /// Says that everything that can be rebuilt is durable for these entries.
+    /// Writes a watermark: the flat files and the index are durable for the entries in `extent`.
     pub fn write_watermark(
         &self,
         writer: &mut Writer,
         extent: Extent,
         clean: bool,
     ) -> Result<(), StoreError> {
-        let further = self.further.load(Ordering::Acquire).min(extent.size);
-        writer.marked = Watermark { extent, flat: extent.size, further, indexed: true, clean };
-        self.watermark_file.write(&writer.marked)
+        let custom = self.custom_complete_to.load(Ordering::Acquire).min(extent.size);
+        writer.watermark = Watermark { extent, flat: extent.size, custom, indexed: true, clean };
+        self.watermark_file.write(&writer.watermark)
     }
 
-    /// Says again what is durable, after something of it was taken away or given back.
+    /// Writes the watermark again, after entries that it covers were discarded or their records were
+    /// restored.
     pub fn rewrite_watermark(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let extent = writer.marked.extent;
+        let extent = writer.watermark.extent;
         self.write_watermark(writer, extent, false)
     }
 
     /// As [`crate::store::LogStore::close`].
     pub fn close(&self) -> Result<(), StoreError> {
-        let _one_mark_at_a_time = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.watermark_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();
         match self.running() {
             Running::Closed => return Ok(()),
@@ -209,7 +215,7 @@ impl Shared {
         }
         self.all_or_stop(|| {
             self.sync_derived()?;
-            let extent = writer.now;
+            let extent = writer.committed;
             self.write_watermark(&mut writer, extent, true)
         })?;
         self.set_running(Running::Closed);

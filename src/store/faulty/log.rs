@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A log over memory that stands for a disk.
+/// A log on a simulated disk.
 pub struct FaultyLog {
     power: Arc<Power>,
     disk: Arc<MemoryLog>,
-    /// Written, not synced: what of it is there shows at the next start.
+    /// Written but not synced: the next start decides which of these frames are there.
     unsynced: Mutex<Vec<Frame>>,
-    /// Bits that flipped at rest: position, and which bit of its bytes.
-    rotten: Arc<Mutex<BTreeMap<u64, u64>>>,
+    /// Flipped bits: for a position, the index of the bit in its bytes.
+    flipped: Arc<Mutex<BTreeMap<u64, u64>>>,
     unindexed: Mutex<Option<u64>>,
     stopped: AtomicBool,
 }
@@ -29,7 +29,7 @@ impl FaultyLog {
             power,
             disk: Arc::default(),
             unsynced: Mutex::default(),
-            rotten: Arc::default(),
+            flipped: Arc::default(),
             unindexed: Mutex::new(None),
             stopped: AtomicBool::new(false),
         }
@@ -37,57 +37,58 @@ impl FaultyLog {
 
     /// The log as the next process finds it. This one takes no more writes.
     ///
-    /// Of what was written and not synced, each frame is there, torn or gone, in no order; recovery keeps the whole ones
-    /// up to the first that is not. Further index records may be gone, and are asked back.
+    /// Each frame that was not synced is there, torn or lost, in any combination. Recovery keeps the intact
+    /// ones up to the first that is not. Custom index records may be lost, and their owner has to restore
+    /// them.
     ///
     /// # Errors
-    /// The disk can't be written, which memory always can.
+    /// The simulated disk can't be written, which does not happen.
     pub fn restart(&self) -> Result<Self, StoreError> {
         self.stopped.store(true, Ordering::SeqCst);
         let unsynced = std::mem::take(&mut *locked(&self.unsynced));
-        let whole: Vec<Frame> = unsynced.into_iter().take_while(|_| self.power.below(3) == 0).collect();
+        let intact: Vec<Frame> = unsynced.into_iter().take_while(|_| self.power.below(3) == 0).collect();
         let size = self.disk.head().size;
-        self.disk.commit(size, &whole).map_err(|_| failed())?;
+        self.disk.commit(size, &intact).map_err(|_| failed())?;
         let mut unindexed = *locked(&self.unindexed);
         if self.power.below(4) == 0 {
-            self.disk.forget_further();
+            self.disk.lose_custom_records();
             unindexed = Some(0);
         }
         Ok(Self {
             power: Arc::clone(&self.power),
             disk: Arc::clone(&self.disk),
             unsynced: Mutex::default(),
-            rotten: Arc::clone(&self.rotten),
+            flipped: Arc::clone(&self.flipped),
             unindexed: Mutex::new(unindexed.filter(|_| self.disk.head().size > 0)),
             stopped: AtomicBool::new(false),
         })
     }
 
-    /// The machine that it stands on.
+    /// The simulated machine of this log.
     #[must_use]
     pub fn power(&self) -> Arc<Power> {
         Arc::clone(&self.power)
     }
 
-    /// All further index records are lost, and asked back at the next start.
-    pub fn forget_further(&self) {
-        self.disk.forget_further();
+    /// Loses all custom index records; their owner has to restore them.
+    pub fn lose_custom_records(&self) {
+        self.disk.lose_custom_records();
         *locked(&self.unindexed) = Some(0);
     }
 
-    /// Flips one bit of an entry at rest, until it is discarded.
+    /// Flips one bit of a stored entry, until the entry is discarded.
     pub fn rot(&self, position: u64, bit: u64) {
-        locked(&self.rotten).insert(position, bit);
+        locked(&self.flipped).insert(position, bit);
     }
 
     fn writable(&self) -> Result<(), StoreError> {
         if self.stopped.load(Ordering::SeqCst) { Err(StoreError::Stopped) } else { Ok(()) }
     }
 
-    /// As it is read from the disk, its leaf hash compared.
+    /// Applies a flipped bit to an entry that was read, and compares its leaf hash.
     fn checked(&self, mut stored: StoredEntry) -> Result<StoredEntry, StoreError> {
-        let rotten = locked(&self.rotten).get(&stored.position).copied();
-        let (Some(bytes), Some(bit)) = (&mut stored.bytes, rotten) else { return Ok(stored) };
+        let flipped = locked(&self.flipped).get(&stored.position).copied();
+        let (Some(bytes), Some(bit)) = (&mut stored.bytes, flipped) else { return Ok(stored) };
         let bits = (bytes.len() as u64).saturating_mul(8);
         let bit = bit.checked_rem(bits).unwrap_or_default();
         if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index)) {
@@ -99,7 +100,7 @@ impl FaultyLog {
         Err(StoreError::Damaged { what: "entry", place: format!("position {}", stored.position) })
     }
 
-    /// A write other than a commit: never torn, done or not.
+    /// A write other than a commit: it is never torn, only done or not.
     fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.writable()?;
         let fault = self.power.step()?;
@@ -108,12 +109,12 @@ impl FaultyLog {
             return Err(StoreError::Full);
         }
         self.stopped.store(true, Ordering::SeqCst);
-        let is_done = match fault {
+        let is_written = match fault {
             Fault::Persisted => true,
             Fault::Lost | Fault::Full => false,
             Fault::Crash | Fault::Flush => self.power.below(2) == 0,
         };
-        if is_done {
+        if is_written {
             work()?;
         }
         Err(failed())
@@ -177,7 +178,7 @@ impl LogStore for FaultyLog {
             return Err(StoreError::Missing("entry"));
         }
         self.change(|| {
-            locked(&self.rotten).retain(|position, _| !positions.contains(position));
+            locked(&self.flipped).retain(|position, _| !positions.contains(position));
             self.disk.discard(positions)
         })
     }

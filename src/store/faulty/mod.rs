@@ -1,5 +1,6 @@
-//! An engine in memory that fails, on a seed, in every way that the contracts allow: for the simulation, which needs it
-//! from outside this crate. No daemon opens it.
+//! An engine in memory that fails in every way that the contracts allow, as a seed decides.
+//!
+//! It is public for the simulation, which runs outside this crate. No daemon opens it.
 
 mod keys;
 mod log;

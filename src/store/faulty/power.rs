@@ -1,4 +1,4 @@
-//! What goes wrong, and when: one seed and one plan for everything that stands on the same machine.
+//! Decides what fails and when, by one seed and one plan for all stores of a simulated machine.
 
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,76 +7,79 @@ use std::sync::{Mutex, PoisonError};
 /// What happens at a durable step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The power goes: of what was not synced yet, each piece is there, torn or gone, in no order.
+    /// The power fails. Each piece that was not synced is there, torn or lost, in any combination.
     Crash,
-    /// Reported as failed, and nothing of it is there.
+    /// The write is reported as failed, and nothing was written.
     Lost,
-    /// Reported as failed, and all of it is there.
+    /// The write is reported as failed, and everything was written.
     Persisted,
-    /// No room: nothing was written, and the store stays usable.
+    /// The device is full: nothing was written, and the store stays usable.
     Full,
-    /// The flush fails (EIO): of what was to be flushed, nobody knows.
+    /// The flush fails (EIO): it is unknown how much was written.
     Flush,
 }
 
 impl Fault {
-    /// Every fault, for whoever tries them in turn.
+    /// Every fault.
     pub const ALL: [Self; 5] = [Self::Crash, Self::Lost, Self::Persisted, Self::Full, Self::Flush];
 }
 
-/// The machine's power, its dice and its plan. Shared by everything that loses power together.
+/// The power of a simulated machine, its random numbers and its plan. Shared by all stores that lose power
+/// together.
 pub struct Power {
-    dice: Mutex<u64>,
+    /// State of the random number generator.
+    random: Mutex<u64>,
+    /// The steps before the planned fault, and the fault.
     plan: Mutex<Option<(u64, Fault)>>,
     steps: AtomicU64,
     is_off: AtomicBool,
 }
 
 impl Power {
-    /// A machine whose every chance follows from the seed.
+    /// A machine whose random numbers all follow from the seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let (steps, is_off) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { dice: Mutex::new(seed), plan: Mutex::new(None), steps, is_off }
+        Self { random: Mutex::new(seed), plan: Mutex::new(None), steps, is_off }
     }
 
-    /// The fault strikes at the durable step after the next `steps`, once.
+    /// Plans a fault: the next `steps` durable steps succeed, and the one after them fails, once.
     pub fn plan(&self, steps: u64, fault: Fault) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some((steps, fault));
     }
 
-    /// Power again, and nothing planned.
+    /// Turns the power on and clears the plan.
     pub fn turn_on(&self) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.is_off.store(false, Ordering::SeqCst);
     }
 
-    /// Whether the power is gone.
+    /// Whether the power is off.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.is_off.load(Ordering::SeqCst)
     }
 
-    /// Durable steps so far.
+    /// The number of durable steps so far.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::SeqCst)
     }
 
-    /// A number below `bound`, as the seed says (SplitMix64); 0 where the bound is 0.
-    pub fn below(&self, bound: u64) -> u64 {
-        let mut state = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A random number less than `limit` (SplitMix64); 0 if `limit` is 0.
+    pub fn below(&self, limit: u64) -> u64 {
+        let mut state = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = *state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)).checked_rem(bound).unwrap_or_default()
+        (mixed ^ (mixed >> 31)).checked_rem(limit).unwrap_or_default()
     }
 
-    /// A durable step, and what goes wrong at it.
+    /// Takes a durable step. Returns the fault that happens at it, if one is planned.
     ///
     /// # Errors
-    /// The power is gone.
+    /// The power is off.
     pub fn step(&self) -> Result<Option<Fault>, StoreError> {
         if self.is_off() {
             return Err(failed());
@@ -88,8 +91,8 @@ impl Power {
                 *plan = None;
                 Some(fault)
             }
-            Some((left, fault)) => {
-                *plan = Some((left.saturating_sub(1), fault));
+            Some((steps, fault)) => {
+                *plan = Some((steps.saturating_sub(1), fault));
                 None
             }
             None => None,
@@ -101,7 +104,7 @@ impl Power {
     }
 }
 
-/// The system's error after a fault.
+/// The error that the system reports for a fault.
 pub(super) fn failed() -> StoreError {
-    StoreError::Io { doing: "writing", source: std::io::Error::other("a fault was planned here") }
+    StoreError::Io { doing: "writing", source: std::io::Error::other("a planned fault") }
 }

@@ -1,4 +1,4 @@
-//! The contract without a fault; then each fault, and what it leaves.
+//! The contracts without faults, then what each fault leaves.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::{Fault, FaultyKeys, FaultyLog, Power};
@@ -14,7 +14,7 @@ contract::log_suite!(|| Opened { engine: Arc::new(FaultyLog::new(power())), _fol
 contract::keys_suite!(|| Opened { engine: Arc::new(FaultyKeys::new(power())), _folder: None });
 
 #[test]
-fn a_commit_that_fails_leaves_what_its_fault_says() {
+fn a_failed_commit_leaves_what_its_fault_allows() {
     for (seed, fault) in (0..40).flat_map(|seed| Fault::ALL.map(|fault| (seed, fault))) {
         let power = Arc::new(Power::new(seed));
         let (log, mut source) = (FaultyLog::new(Arc::clone(&power)), Source::default());
@@ -22,13 +22,13 @@ fn a_commit_that_fails_leaves_what_its_fault_says() {
         commit(&log, &first);
         power.plan(0, fault);
         let second = source.singles(&[1, 2]);
-        let refused = log.commit(3, &second);
+        let result = log.commit(3, &second);
         if fault == Fault::Full {
-            assert!(matches!(refused, Err(CommitError::Rejected(StoreError::Full))));
+            assert!(matches!(result, Err(CommitError::Rejected(StoreError::Full))));
             commit(&log, &second);
             continue;
         }
-        assert!(matches!(refused, Err(CommitError::Unknown(_))));
+        assert!(matches!(result, Err(CommitError::Unknown(_))));
         assert!(matches!(log.commit(3, &second), Err(CommitError::Unknown(StoreError::Stopped))));
         power.turn_on();
         let log = log.restart().unwrap();
@@ -46,7 +46,7 @@ fn a_commit_that_fails_leaves_what_its_fault_says() {
 }
 
 #[test]
-fn staged_pages_may_be_there_in_part_and_written_ones_are() {
+fn a_restart_keeps_written_pages_and_may_keep_some_staged_ones() {
     let mut counts = std::collections::BTreeSet::new();
     for seed in 0..60 {
         let power = Arc::new(Power::new(seed));
@@ -69,7 +69,7 @@ fn staged_pages_may_be_there_in_part_and_written_ones_are() {
 }
 
 #[test]
-fn rot_is_noticed_wherever_it_strikes() {
+fn any_flipped_bit_is_detected() {
     let (log, mut source) = (FaultyLog::new(power()), Source::default());
     let frames = source.singles(&[1, 2]);
     commit(&log, &frames);
@@ -84,7 +84,7 @@ fn rot_is_noticed_wherever_it_strikes() {
     assert_holds(&log, 0, &frames[..1]);
 
     let keys = FaultyKeys::new(power());
-    for bit in 0..(CHECKED_BYTES * 8) {
+    for bit in 0..(STORED_BYTES * 8) {
         keys.write_pages(&[(b"id".to_vec(), Some(vec![1; 9]))]).unwrap();
         assert!(keys.read_page(b"id").unwrap().is_some());
         keys.rot(b"id", bit).unwrap();
@@ -92,5 +92,5 @@ fn rot_is_noticed_wherever_it_strikes() {
     }
 }
 
-/// A page of 9 bytes and its checksum.
-const CHECKED_BYTES: u64 = 9 + 4;
+/// Bytes of a page of 9 bytes with its checksum.
+const STORED_BYTES: u64 = 9 + 4;

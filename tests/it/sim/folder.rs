@@ -162,7 +162,7 @@ impl Folder {
             index_cache_bytes: 1 << 20,
             settle_records: usize::MAX,
             pending_records_max: usize::MAX,
-            mark_entries: u64::MAX,
+            watermark_entries: u64::MAX,
             entries_min: 0,
         };
         let log = EmbeddedLog::open(&now.path().join("log"), options).unwrap();

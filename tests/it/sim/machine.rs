@@ -105,7 +105,7 @@ impl Stores {
     pub fn without_index(self) -> Self {
         match self {
             Self::Memory(log, keys) => {
-                log.forget_further();
+                log.lose_custom_records();
                 Self::Memory(log, keys).restart()
             }
             Self::Folder(folder) => Self::Folder(folder.restart_without("log/index")),

@@ -1,4 +1,4 @@
-//! Applies a long row of changes to sled in batches, since sled's memory follows the size of a batch.
+//! Applies many changes to sled in small batches, since sled's memory follows the size of a batch.
 
 use super::runs::Change;
 use super::sled::{BATCH_OPERATIONS_MAX, Database};
@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use sled::Batch;
 use std::time::Duration;
 
-/// Between two batches, which take about a millisecond each: so others have most of the core.
+/// The pause between two batches. A batch takes about a millisecond, so most of the core is left to others.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Changes on their way into sled.
@@ -14,21 +14,21 @@ pub struct Batches<'a> {
     database: &'a Database,
     batch: Batch,
     operations: usize,
-    /// Makes room before each batch, where nobody did for all of them.
-    makes_room: bool,
-    /// Asked after each batch whether to pause.
+    /// Whether to reserve space before each batch.
+    reserves: bool,
+    /// Called after each batch: whether to pause.
     may_pause: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Batches<'a> {
-    /// For changes that there is room for already.
+    /// Applies changes for which the caller has reserved space.
     pub fn new(database: &'a Database) -> Self {
-        Self { database, batch: Batch::default(), operations: 0, makes_room: false, may_pause: None }
+        Self { database, batch: Batch::default(), operations: 0, reserves: false, may_pause: None }
     }
 
-    /// That make room for themselves, and pause after each batch where `may_pause` says so.
-    pub fn making_room(database: &'a Database, may_pause: &'a dyn Fn() -> bool) -> Self {
-        Self { makes_room: true, may_pause: Some(may_pause), ..Self::new(database) }
+    /// Reserves space before each batch, and pauses after each batch if `may_pause` returns true.
+    pub fn reserving(database: &'a Database, may_pause: &'a dyn Fn() -> bool) -> Self {
+        Self { reserves: true, may_pause: Some(may_pause), ..Self::new(database) }
     }
 
     /// Adds one change.
@@ -36,7 +36,7 @@ impl<'a> Batches<'a> {
         self.change_at_once(vec![(key, value)])
     }
 
-    /// Adds changes that go into one batch together.
+    /// Adds changes that must be applied in one batch.
     pub fn change_at_once(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.operations = self.operations.saturating_add(changes.len());
         for (key, value) in changes {
@@ -55,10 +55,10 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// Applies what has not been applied yet.
+    /// Applies the changes that were added and not applied yet.
     pub fn apply(&mut self) -> Result<(), StoreError> {
-        if self.makes_room {
-            self.database.make_room_or_use_held()?;
+        if self.reserves {
+            self.database.reserve_for_batch()?;
         }
         self.operations = 0;
         self.database.apply(std::mem::take(&mut self.batch))

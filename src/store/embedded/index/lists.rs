@@ -1,5 +1,7 @@
-//! The further keys that were written with each entry, so that they are found when it is discarded: of consecutive positions
-//! together, for sled holds few large records better than many small ones.
+//! Lists of the custom keys that were written with each entry, so that a discard finds them.
+//!
+//! The lists of consecutive positions share a record, since sled handles a few large records better than many
+//! small ones.
 
 use super::records;
 use super::sled::Database;
@@ -7,36 +9,36 @@ use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Positions in one record.
-const POSITIONS: u64 = if cfg!(test) { 4 } else { 64 };
+/// Number of positions in one record.
+const RECORD_POSITIONS: u64 = if cfg!(test) { 4 } else { 64 };
 
-/// Of some entries at consecutive positions, each one's list.
+/// The lists of the entries at consecutive positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
     first: u64,
     lists: BTreeMap<u64, Vec<u8>>,
 }
 
-/// Key of the record that holds the list of the entry at this position.
+/// Key of the record with the list of the entry at this position.
 pub fn key(position: u64) -> Vec<u8> {
-    [b"p".as_slice(), &(position / POSITIONS).to_be_bytes()].concat()
+    [b"p".as_slice(), &(position / RECORD_POSITIONS).to_be_bytes()].concat()
 }
 
-/// Whether a record is one of lists.
+/// Whether a record has lists.
 pub fn is_lists(key: &[u8]) -> bool {
     key.first() == Some(&b'p')
 }
 
-/// The share of the sum of one entry's list: as if it had a record of its own.
+/// A list's share of the sum, which is that of a record with this list alone.
 pub fn sum(position: u64, list: &[u8]) -> u64 {
     let mut key = *b"p........";
     key[1..].copy_from_slice(&position.to_be_bytes());
     records::sum(&key, list)
 }
 
-/// Looks at each position in a record with its list, as far as they can be read.
+/// Calls `each` with each position in a record and its list, as far as they can be decoded.
 pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &'a [u8])) {
-    let first = records::number(key, 1).saturating_mul(POSITIONS);
+    let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
     while let Some(([at, length @ ..], behind)) = value.split_first_chunk::<5>() {
         let Some((list, behind)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize) else {
             break;
@@ -47,9 +49,9 @@ pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &
 }
 
 impl Lists {
-    /// The record with this key, as it is, or where there is none, with nothing in it.
+    /// Decodes the record with this key; no lists if there is no record.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
-        let first = records::number(key, 1).saturating_mul(POSITIONS);
+        let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
         let mut lists = BTreeMap::new();
         for_each(key, value.unwrap_or_default(), |position, list| {
             lists.insert(position, list.to_vec());
@@ -57,7 +59,7 @@ impl Lists {
         Self { first, lists }
     }
 
-    /// The value; none where nothing is left in it.
+    /// The value of the record; `None` if there are no lists.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut value = Vec::new();
         for (position, list) in &self.lists {
@@ -68,14 +70,15 @@ impl Lists {
         (!value.is_empty()).then_some(value)
     }
 
-    /// Whether the list of this position belongs here.
-    pub fn has_place_for(&self, position: u64) -> bool {
-        position / POSITIONS == self.first / POSITIONS
+    /// Whether the list of this position belongs to this record.
+    pub fn covers(&self, position: u64) -> bool {
+        position / RECORD_POSITIONS == self.first / RECORD_POSITIONS
     }
 
-    /// Puts a position's list in, or takes it out, and gives what was there; positions of other records are left alone.
+    /// Sets or removes the list of a position, and returns the previous one. Does nothing for a position of
+    /// another record.
     pub fn set(&mut self, position: u64, list: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        if !self.has_place_for(position) {
+        if !self.covers(position) {
             return None;
         }
         match list {
@@ -84,38 +87,38 @@ impl Lists {
         }
     }
 
-    /// Takes those of this position and all behind it out.
-    pub fn cut(&mut self, position: u64) {
+    /// Removes the lists from this position on.
+    pub fn truncate(&mut self, position: u64) {
         self.lists.split_off(&position);
     }
 }
 
-/// Lists that are about to change, read when they are first touched.
-pub struct Touched<'a> {
+/// Lists to change; each record is read when one of its lists is first changed.
+pub struct ListChanges<'a> {
     database: &'a Database,
     lists: BTreeMap<Vec<u8>, Lists>,
 }
 
-impl<'a> Touched<'a> {
-    /// Nothing has changed yet.
-    pub fn of(database: &'a Database) -> Self {
+impl<'a> ListChanges<'a> {
+    /// Starts without changes.
+    pub fn new(database: &'a Database) -> Self {
         Self { database, lists: BTreeMap::new() }
     }
 
-    /// Puts a position's list in, or takes it out, and gives what was there.
+    /// Sets or removes the list of a position, and returns the previous one.
     pub fn set(&mut self, position: u64, list: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
         let lists = match self.lists.entry(key(position)) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(free) => {
-                let value = self.database.get(free.key())?;
-                let lists = Lists::decode(free.key(), value.as_deref());
-                free.insert(lists)
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(vacant) => {
+                let value = self.database.get(vacant.key())?;
+                let lists = Lists::decode(vacant.key(), value.as_deref());
+                vacant.insert(lists)
             }
         };
         Ok(lists.set(position, list))
     }
 
-    /// What is to be written.
+    /// The changes to write.
     pub fn changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
         self.lists.into_iter().map(|(key, lists)| (key, lists.encode()))
     }
@@ -128,34 +131,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_in_is_found_until_it_is_taken_out(
+        fn a_list_is_found_until_it_is_removed(
             start in 0_u64..1_000,
-            changes in prop::collection::vec((0_u64..POSITIONS, prop::option::of(prop::collection::vec(any::<u8>(), 0..40))), 0..20),
+            changes in prop::collection::vec(
+                (0_u64..RECORD_POSITIONS, prop::option::of(prop::collection::vec(any::<u8>(), 0..40))),
+                0..20,
+            ),
         ) {
-            let first = start * POSITIONS;
-            let (key, mut held) = (key(first), BTreeMap::new());
+            let first = start * RECORD_POSITIONS;
+            let (key, mut expected) = (key(first), BTreeMap::new());
             let mut lists = Lists::decode(&key, None);
             for (at, list) in changes {
                 let position = first + at;
                 let before = match &list {
-                    Some(list) => held.insert(position, list.clone()),
-                    None => held.remove(&position),
+                    Some(list) => expected.insert(position, list.clone()),
+                    None => expected.remove(&position),
                 };
                 prop_assert_eq!(lists.set(position, list), before);
-                prop_assert_eq!(lists.set(first + POSITIONS, Some(vec![1])), None);
+                prop_assert_eq!(lists.set(first + RECORD_POSITIONS, Some(vec![1])), None);
                 let value = lists.encode();
-                prop_assert_eq!(value.is_none(), held.is_empty());
+                prop_assert_eq!(value.is_none(), expected.is_empty());
                 lists = Lists::decode(&key, value.as_deref());
-                let mut there = BTreeMap::new();
+                let mut found = BTreeMap::new();
                 for_each(&key, value.as_deref().unwrap_or_default(), |position, list| {
-                    there.insert(position, list.to_vec());
+                    found.insert(position, list.to_vec());
                 });
-                prop_assert_eq!(&there, &held);
+                prop_assert_eq!(&found, &expected);
             }
-            let cut = first + POSITIONS / 2;
-            lists.cut(cut);
-            held.split_off(&cut);
-            prop_assert_eq!(lists.lists, held);
+            let cut = first + RECORD_POSITIONS / 2;
+            lists.truncate(cut);
+            expected.split_off(&cut);
+            prop_assert_eq!(lists.lists, expected);
         }
     }
 }

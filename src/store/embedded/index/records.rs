@@ -1,12 +1,12 @@
-//! The index's records: their bytes, whose they are, and a sum that tells whether any is missing.
+//! The format of index records, and a sum over all of them that reveals missing ones.
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `s` handle chunk | positions of the subject's entries of these versions, in order; all ones where there is none |
-//! | `i` idempotency hash | position of the first entry of the request that is there, and how many up to the last |
-//! | `x` further key | position, further value: of this key and those that follow ([`super::runs`]) |
-//! | `p` positions | the further keys written with each of these entries ([`super::lists`]) |
-//! | `q` | entries indexed: not in the sum, it only says that so many had been durable |
+//! | `s` handle chunk | positions of the subject's entries of these versions; all ones if there is none |
+//! | `i` idempotency hash | position of the request's first remaining entry, number of positions up to its last |
+//! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
+//! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
+//! | `q` | number of indexed entries, which were durable; not in the sum |
 //!
 //! Numbers are big-endian.
 
@@ -14,21 +14,24 @@ use crate::store::IndexRecord;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 
-/// Key of the number of entries indexed. Another letter than when `s` had a record for each version (`m`), `p` for each
-/// position (`n`), or `x` for each key (`o`): an index of then counts as empty and is rebuilt.
-pub const DONE: &[u8] = b"q";
+/// Key of the number of indexed entries.
+///
+/// Earlier formats had this number under another key: `m` when `s` had a record for each version, `n` when
+/// `p` had one for each position, `o` when `x` had one for each key. So an index in an earlier format counts
+/// as empty and is rebuilt.
+pub const INDEXED: &[u8] = b"q";
 
-/// What keys of further records begin with.
-pub const FURTHER: u8 = b'x';
+/// The first byte of the keys of custom records.
+pub const CUSTOM: u8 = b'x';
 
-/// Versions in one record of a subject: one look-up finds most people's whole history, and sled holds a record for so
-/// many entries.
-pub const CHUNK: u64 = if cfg!(test) { 4 } else { 64 };
+/// Number of versions in one record of a subject. One lookup finds the whole history of most subjects, and
+/// sled has fewer records to keep.
+pub const CHUNK_VERSIONS: u64 = if cfg!(test) { 4 } else { 64 };
 
-/// Stands for a version that is not there.
+/// Marks a version without an entry.
 const NONE: u64 = u64::MAX;
 
-/// The number at an offset, 0 where there is none.
+/// The number at an offset; 0 if the bytes are too short.
 pub fn number(bytes: &[u8], at: usize) -> u64 {
     let field = bytes.get(at..at.saturating_add(8)).and_then(|field| field.try_into().ok());
     field.map_or(0, u64::from_be_bytes)
@@ -36,15 +39,15 @@ pub fn number(bytes: &[u8], at: usize) -> u64 {
 
 /// Key of the record that holds a subject's entry of this version.
 pub fn chunk_key(handle: Handle, version: u64) -> Vec<u8> {
-    [b"s".as_slice(), &handle.0, &(version / CHUNK).to_be_bytes()].concat()
+    [b"s".as_slice(), &handle.0, &(version / CHUNK_VERSIONS).to_be_bytes()].concat()
 }
 
-/// What all keys of a subject begin with.
+/// The prefix of all keys of a subject.
 pub fn subject_prefix(handle: Handle) -> Vec<u8> {
     [b"s".as_slice(), &handle.0].concat()
 }
 
-/// The share of the sum of a subject's entry: as if it had a record of its own.
+/// A subject's entry's share of the sum, which is that of a record with this entry alone.
 pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
     let mut key = *b"s........................";
     key[1..17].copy_from_slice(&handle.0);
@@ -55,41 +58,41 @@ pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
 /// Positions of a subject's entries of consecutive versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Whose.
+    /// The subject.
     pub handle: Handle,
     first: u64,
     positions: Vec<u64>,
 }
 
 impl Chunk {
-    /// The record with this key, as it is, or where there is none, with nothing in it.
+    /// Decodes the record with this key; an empty chunk if there is no record.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
         let handle = key.get(1..17).and_then(|field| field.try_into().ok()).map(Handle);
         let words = value.unwrap_or_default().as_chunks::<8>().0;
         Self {
             handle: handle.unwrap_or(Handle::SYSTEM),
-            first: number(key, 17).saturating_mul(CHUNK),
+            first: number(key, 17).saturating_mul(CHUNK_VERSIONS),
             positions: words.iter().map(|word| u64::from_be_bytes(*word)).collect(),
         }
     }
 
-    /// The value; none where nothing is left in it.
+    /// The value of the record; `None` if the chunk is empty.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let last = self.positions.iter().rposition(|position| *position != NONE)?;
         let positions = self.positions.iter().take(last.saturating_add(1));
         Some(positions.flat_map(|position| position.to_be_bytes()).collect())
     }
 
-    /// (version, position) of what is there.
+    /// (version, position) of the entries in this chunk.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
         let numbered = self.positions.iter().enumerate();
-        let there = numbered.filter(|(_, position)| **position != NONE);
-        there.map(|(at, position)| (self.first.saturating_add(at as u64), *position))
+        let present = numbered.filter(|(_, position)| **position != NONE);
+        present.map(|(at, position)| (self.first.saturating_add(at as u64), *position))
     }
 
-    /// Puts the position of a version in, or takes it out; versions of other chunks are left alone.
+    /// Sets or removes the position of a version. Does nothing for a version of another chunk.
     pub fn set(&mut self, version: u64, position: Option<u64>) {
-        let Some(at) = version.checked_sub(self.first).filter(|at| *at < CHUNK) else { return };
+        let Some(at) = version.checked_sub(self.first).filter(|at| *at < CHUNK_VERSIONS) else { return };
         let at = usize::try_from(at).unwrap_or(usize::MAX);
         if self.positions.len() <= at {
             self.positions.resize(at.saturating_add(1), NONE);
@@ -105,41 +108,41 @@ impl Chunk {
     }
 }
 
-/// Key of a request.
+/// Key of the record of a request.
 pub fn idempotency_key(hash: &Hash) -> Vec<u8> {
     [b"i".as_slice(), hash].concat()
 }
 
-/// First position and number of positions of a request.
+/// The positions of a request: the first, and their number.
 pub type Span = (u64, u32);
 
-/// A span's value.
+/// Encodes a span as the value of a record.
 pub fn encode_span((first, count): Span) -> Vec<u8> {
     [first.to_be_bytes().as_slice(), &count.to_be_bytes()].concat()
 }
 
-/// A span from its value.
+/// Decodes a span.
 pub fn decode_span(value: &[u8]) -> Span {
     let count = value.get(8..12).and_then(|field| field.try_into().ok());
     (number(value, 0), count.map_or(0, u32::from_be_bytes))
 }
 
-/// Key of a further record.
-pub fn further_key(key: &[u8]) -> Vec<u8> {
-    [&[FURTHER], key].concat()
+/// Key of a custom record in the index.
+pub fn custom_key(key: &[u8]) -> Vec<u8> {
+    [&[CUSTOM], key].concat()
 }
 
-/// Value of a further record.
-pub fn further_value(position: u64, value: &[u8]) -> Vec<u8> {
+/// Value of a custom record in the index.
+pub fn custom_value(position: u64, value: &[u8]) -> Vec<u8> {
     [&position.to_be_bytes(), value].concat()
 }
 
-/// A further record as its owner gave it.
-pub fn further_record((key, value): IndexRecord) -> IndexRecord {
+/// A custom record as its owner wrote it.
+pub fn custom_record((key, value): IndexRecord) -> IndexRecord {
     (key.get(1..).unwrap_or_default().to_vec(), value.get(8..).unwrap_or_default().to_vec())
 }
 
-/// Keys as length-prefixed strings.
+/// Encodes the keys of records, each with its length.
 pub fn encode_keys(records: &[IndexRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (key, _) in records {
@@ -149,7 +152,7 @@ pub fn encode_keys(records: &[IndexRecord]) -> Vec<u8> {
     bytes
 }
 
-/// Keys from length-prefixed strings.
+/// Decodes keys.
 pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
@@ -160,18 +163,20 @@ pub fn decode_keys(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Whether a record is a subject's chunk.
+/// Whether a record is a chunk of a subject.
 pub fn is_chunk(key: &[u8]) -> bool {
     key.first() == Some(&b's')
 }
 
-/// Position of the entry that the record of a request belongs to; `None` for the index's own.
+/// Position of the entry to which the record of a request belongs; `None` for any other record.
 pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
     key.starts_with(b"i").then(|| number(value, 0))
 }
 
-/// One record's share of the sum over all: FNV-1a over key and value, then spread, so that shares add up without order
-/// and a lost, doubled or outdated record shows. Guards against accidents, not against design.
+/// A record's share of the sum over all records: FNV-1a over key and value, then mixed.
+///
+/// The shares add up in any order, and a lost, duplicate or outdated record changes the sum. It protects
+/// against accidents, not against attacks.
 pub fn sum(key: &[u8], value: &[u8]) -> u64 {
     let length = (key.len() as u64).to_be_bytes();
     let bytes = length.iter().chain(key).chain(value);

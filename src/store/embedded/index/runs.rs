@@ -1,9 +1,12 @@
-//! Further records: those of neighbouring keys stand together in one record of sled's, a run. A leaf of sled's takes 16 records,
-//! whatever their size, so one by one they were most of its pages.
+//! Runs of custom records: neighboring keys share one record of sled.
 //!
-//! A run takes every key from the one that it is named after up to where the next run begins. One that is full begins a new one
-//! where it is appended to, and is divided in the middle otherwise; both halves are written at once. Where the record that it
-//! is named after is taken out, it is named after the next; an empty one is removed. The one before it takes the keys between.
+//! A leaf of sled takes 16 records, whatever their size, so one record for each key would fill most of sled's
+//! pages.
+//!
+//! A run is stored under the first of its keys. It takes every key from there up to where the next run
+//! begins. If a key is appended to a full run, it begins a new run. If a key falls inside a full run, the run
+//! is divided in the middle, and both halves are written in one batch. If the first key of a run is removed,
+//! the run is stored under its next key. An empty run is removed; the run before it then takes its keys.
 
 use super::records;
 use super::sled::Database;
@@ -12,25 +15,26 @@ use prost::encoding::{decode_varint, encode_varint};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// Records in a run, at most.
-const ITEMS_MAX: usize = if cfg!(test) { 4 } else { 32 };
+/// Maximum number of records in a run.
+const RUN_RECORDS_MAX: usize = if cfg!(test) { 4 } else { 32 };
 
-/// A change of one record of sled's.
+/// A change of one record in sled: its key, and its new value or `None` to remove it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// Some further records, by key as they are found, without any run (`records::further_key`).
+/// A run of custom records, by their keys (`records::custom_key`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run(BTreeMap<Vec<u8>, Vec<u8>>);
 
-/// Whether a record of sled's is a run.
+/// Whether a record in sled is a run.
 pub fn is_run(key: &[u8]) -> bool {
-    key.first() == Some(&records::FURTHER)
+    key.first() == Some(&records::CUSTOM)
 }
 
-/// Looks at each record of a run, as far as it can be read: what is missing shows in the sum over all.
+/// Calls `each` with each record of a run, as far as it can be decoded. A lost record changes the sum over
+/// all records.
 pub fn for_each(mut value: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     let mut key = Vec::new();
-    let mut next = || -> Option<()> {
+    let mut decode_next = || -> Option<()> {
         let shared = usize::try_from(decode_varint(&mut value).ok()?).ok()?;
         (shared <= key.len()).then_some(())?;
         key.truncate(shared);
@@ -38,10 +42,10 @@ pub fn for_each(mut value: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
         each(&key, take(&mut value)?);
         Some(())
     };
-    while next().is_some() {}
+    while decode_next().is_some() {}
 }
 
-/// A length and so many bytes.
+/// Takes a length, and as many bytes.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
     let (taken, rest) = bytes.split_at_checked(length)?;
@@ -49,41 +53,43 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// Appends the length of `part`, and `part`.
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
     encode_varint(part.len() as u64, bytes);
     bytes.extend_from_slice(part);
 }
 
 impl Run {
-    /// As it is, as far as it can be read.
+    /// Decodes a run, as far as it can be decoded.
     pub fn decode(value: &[u8]) -> Self {
-        let mut items = BTreeMap::new();
+        let mut records = BTreeMap::new();
         for_each(value, |key, value| {
-            items.insert(key.to_vec(), value.to_vec());
+            records.insert(key.to_vec(), value.to_vec());
         });
-        Self(items)
+        Self(records)
     }
 
-    /// Of each record: how many bytes its key shares with the one before, the rest of it, the value. None where nothing is in it.
+    /// Encodes the run: for each record the number of bytes that its key shares with the previous key, the
+    /// rest of its key, and its value. `None` if the run is empty.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let (mut bytes, mut before) = (Vec::new(), [].as_slice());
+        let (mut bytes, mut previous) = (Vec::new(), [].as_slice());
         for (key, value) in &self.0 {
-            let shared = key.iter().zip(before).take_while(|(one, other)| one == other).count();
+            let shared = key.iter().zip(previous).take_while(|(one, other)| one == other).count();
             encode_varint(shared as u64, &mut bytes);
             put(&mut bytes, key.get(shared..).unwrap_or_default());
             put(&mut bytes, value);
-            before = key;
+            previous = key;
         }
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    /// Takes out what belongs to entries at this position and behind.
-    pub fn cut(&mut self, position: u64) {
+    /// Removes the records of entries from this position on.
+    pub fn truncate(&mut self, position: u64) {
         self.0.retain(|_, value| records::number(value, 0) < position);
     }
 
-    /// How it is written in the place of the run of this name: by the name of its first record, so that the key of one that was
-    /// taken out stands nowhere.
+    /// The changes that write this run in place of the one that is stored under `name`. It is stored under
+    /// its first key, so the key of a removed record is kept nowhere.
     pub fn changes(&self, name: Vec<u8>) -> Vec<Change> {
         match self.0.first_key_value() {
             Some((first, _)) if *first != name => vec![(name, None), (first.clone(), self.encode())],
@@ -91,34 +97,38 @@ impl Run {
         }
     }
 
-    /// What it has too much, once a record with this key came: what was appended, or its second half.
-    fn overflow(&mut self, added: &[u8]) -> Option<Overflow> {
-        if self.0.len() <= ITEMS_MAX {
+    /// Splits off a new run if the run is too long after `added` was added: the added record, if it was
+    /// appended, or else the second half.
+    fn split_off(&mut self, added: &[u8]) -> Option<NewRun> {
+        if self.0.len() <= RUN_RECORDS_MAX {
             return None;
         }
         let appended = self.0.last_key_value().is_some_and(|(last, _)| last == added);
         let middle = self.0.keys().nth(self.0.len() / 2).cloned()?;
-        let from = if appended { added.to_vec() } else { middle };
-        let run = Self(self.0.split_off(&from));
-        Some(Overflow { from, run, appended })
+        let first = if appended { added.to_vec() } else { middle };
+        let run = Self(self.0.split_off(&first));
+        Some(NewRun { first, run, appended })
     }
 }
 
-struct Overflow {
-    from: Vec<u8>,
+/// A run that was split off.
+struct NewRun {
+    /// The first key.
+    first: Vec<u8>,
     run: Run,
+    /// Whether the run is a single appended record.
     appended: bool,
 }
 
-/// One record.
+/// The value of one record.
 pub fn get(database: &Database, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    let found = at(database, key)?;
+    let found = run_of(database, key)?;
     Ok(found.and_then(|(_, mut run)| run.0.remove(key)))
 }
 
-/// The run that takes this key, with its name.
-fn at(database: &Database, key: &[u8]) -> Result<Option<(Vec<u8>, Run)>, StoreError> {
-    let found = database.last(&[records::FURTHER], &[key, &[0]].concat())?;
+/// The run that takes this key, and the key that the run is stored under.
+fn run_of(database: &Database, key: &[u8]) -> Result<Option<(Vec<u8>, Run)>, StoreError> {
+    let found = database.last(&[records::CUSTOM], &[key, &[0]].concat())?;
     Ok(found.map(|(name, value)| (name, Run::decode(&value))))
 }
 
@@ -131,92 +141,92 @@ pub fn scan(
 ) -> Result<Vec<IndexRecord>, StoreError> {
     let start = after.map_or_else(Vec::new, |after| [after, &[0]].concat()).max(prefix.to_vec());
     let mut found = BTreeMap::new();
-    // One that is divided meanwhile may be seen whole and in part: a key is found once.
-    let mut take = |run: &Run| {
+    // A run that is divided during the scan may be read before and after: the map keeps each key once.
+    let mut collect = |run: &Run| {
         let range = run.0.range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Unbounded));
         let range = range.take_while(|(key, _)| key.starts_with(prefix));
         found.extend(range.map(|(key, value)| (key.clone(), value.clone())));
         found.len() < count
     };
-    let first = at(database, &start)?;
-    if first.as_ref().is_none_or(|(_, run)| take(run)) {
+    let first = run_of(database, &start)?;
+    if first.as_ref().is_none_or(|(_, run)| collect(run)) {
         let from = first.map_or_else(|| start.clone(), |(name, _)| [name.as_slice(), &[0]].concat());
         database.for_each_while(&from, None, |name, value| {
-            (name < start.as_slice() || name.starts_with(prefix)) && take(&Run::decode(value))
+            (name < start.as_slice() || name.starts_with(prefix)) && collect(&Run::decode(value))
         })?;
     }
     Ok(found.into_iter().take(count).collect())
 }
 
-/// A run that is about to change.
+/// A run to change.
 struct Loaded {
     run: Run,
-    /// Where the next one begins.
+    /// Where the next run begins.
     until: Option<Vec<u8>>,
-    /// Runs that a record moved between are of one family: they are written at once.
-    family: usize,
+    /// Runs in the same group have moved records between them, and are written in one batch.
+    group: usize,
 }
 
-/// Runs that are about to change, read when they are first touched.
-pub struct Runs<'a> {
+/// Runs to change; each is read when one of its records is first changed.
+pub struct RunChanges<'a> {
     database: &'a Database,
     loaded: BTreeMap<Vec<u8>, Loaded>,
-    families: usize,
+    groups: usize,
 }
 
-impl<'a> Runs<'a> {
-    /// Nothing has changed yet.
-    pub fn of(database: &'a Database) -> Self {
-        Self { database, loaded: BTreeMap::new(), families: 0 }
+impl<'a> RunChanges<'a> {
+    /// Starts without changes.
+    pub fn new(database: &'a Database) -> Self {
+        Self { database, loaded: BTreeMap::new(), groups: 0 }
     }
 
-    /// Puts a record in, or takes it out, and gives what was there.
+    /// Sets or removes a record, and returns its previous value.
     pub fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
         let name = self.load(key)?;
-        let Some(Loaded { run, until, family }) = self.loaded.get_mut(&name) else { return Ok(None) };
-        let before = match value {
+        let Some(Loaded { run, until, group }) = self.loaded.get_mut(&name) else { return Ok(None) };
+        let previous = match value {
             Some(value) => run.0.insert(key.to_vec(), value),
             None => run.0.remove(key),
         };
-        if let Some(Overflow { from, run, appended }) = run.overflow(key) {
-            let family = if appended { self.families } else { *family };
-            self.families = self.families.saturating_add(usize::from(appended));
-            let until = until.replace(from.clone());
-            self.loaded.insert(from, Loaded { run, until, family });
+        if let Some(NewRun { first, run, appended }) = run.split_off(key) {
+            let group = if appended { self.groups } else { *group };
+            self.groups = self.groups.saturating_add(usize::from(appended));
+            let until = until.replace(first.clone());
+            self.loaded.insert(first, Loaded { run, until, group });
         }
-        Ok(before)
+        Ok(previous)
     }
 
-    /// Reads the run that takes this key, or begins one, and gives its name.
+    /// Loads the run that takes this key, or begins a new run. Returns the key that the run is stored under.
     fn load(&mut self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let before = self.loaded.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
-        if let Some((name, there)) = before
-            && there.until.as_deref().is_none_or(|until| key < until)
+        let nearest = self.loaded.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+        if let Some((name, loaded)) = nearest
+            && loaded.until.as_deref().is_none_or(|until| key < until)
         {
             return Ok(name.clone());
         }
-        let (name, run) = at(self.database, key)?.unwrap_or_else(|| (key.to_vec(), Run::default()));
+        let (name, run) = run_of(self.database, key)?.unwrap_or_else(|| (key.to_vec(), Run::default()));
         let mut until = None;
-        let behind = [name.as_slice(), &[0]].concat();
-        self.database.for_each_while(&behind, None, |next, _| {
+        let after_name = [name.as_slice(), &[0]].concat();
+        self.database.for_each_while(&after_name, None, |next, _| {
             until = is_run(next).then(|| next.to_vec());
             false
         })?;
-        let begun = self.loaded.range::<[u8], _>((Bound::Excluded(name.as_slice()), Bound::Unbounded)).next();
-        let begun = begun.map(|(next, _)| next.clone());
-        let until = until.into_iter().chain(begun).min();
-        self.loaded.insert(name.clone(), Loaded { run, until, family: self.families });
-        self.families = self.families.saturating_add(1);
+        let new = self.loaded.range::<[u8], _>((Bound::Excluded(name.as_slice()), Bound::Unbounded)).next();
+        let new = new.map(|(next, _)| next.clone());
+        let until = until.into_iter().chain(new).min();
+        self.loaded.insert(name.clone(), Loaded { run, until, group: self.groups });
+        self.groups = self.groups.saturating_add(1);
         Ok(name)
     }
 
-    /// What is to be written; each of these lists at once.
+    /// The changes to write, grouped by batch.
     pub fn changes(self) -> impl Iterator<Item = Vec<Change>> {
-        let mut families: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
-        for (name, Loaded { run, family, .. }) in self.loaded {
-            families.entry(family).or_default().extend(run.changes(name));
+        let mut groups: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
+        for (name, Loaded { run, group, .. }) in self.loaded {
+            groups.entry(group).or_default().extend(run.changes(name));
         }
-        families.into_values()
+        groups.into_values()
     }
 }
 
@@ -227,10 +237,10 @@ mod tests {
     use proptest::prelude::*;
     use sled::Batch;
 
-    fn apply(database: &Database, runs: Runs<'_>) {
-        for family in runs.changes() {
+    fn apply(database: &Database, runs: RunChanges<'_>) {
+        for group in runs.changes() {
             let mut batch = Batch::default();
-            for (key, value) in family {
+            for (key, value) in group {
                 match value {
                     Some(value) => batch.insert(key, value),
                     None => batch.remove(key),
@@ -240,8 +250,9 @@ mod tests {
         }
     }
 
-    /// Every record of sled's, and that each run has what is its own, and not too much of it.
-    fn check(database: &Database, held: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    /// Asserts that sled has exactly these records, each in the run that takes its key, and that no run is
+    /// too long.
+    fn check(database: &Database, expected: &BTreeMap<Vec<u8>, Vec<u8>>) {
         let mut runs = Vec::new();
         database
             .for_each_while(&[], None, |name, value| {
@@ -252,13 +263,13 @@ mod tests {
         let mut all = BTreeMap::new();
         let names: Vec<_> = runs.iter().skip(1).map(|(name, _)| Some(name.clone())).chain([None]).collect();
         for ((name, run), next) in runs.iter().zip(names) {
-            assert!((1..=ITEMS_MAX).contains(&run.0.len()));
-            assert_eq!(run.0.keys().next(), Some(name), "what was taken out stands nowhere");
+            assert!((1..=RUN_RECORDS_MAX).contains(&run.0.len()));
+            assert_eq!(run.0.keys().next(), Some(name), "a run is stored under its first key");
             assert!(run.0.keys().all(|key| key >= name && next.as_ref().is_none_or(|next| key < next)));
             assert_eq!(Run::decode(&run.encode().unwrap()), *run);
             all.extend(run.0.clone());
         }
-        assert_eq!(all, *held);
+        assert_eq!(all, *expected);
     }
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -268,42 +279,47 @@ mod tests {
         ]
     }
 
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 8..12)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn what_is_put_in_is_found_in_order_until_it_is_taken_out(
+        fn records_are_found_in_order_until_they_are_removed(
             rounds in prop::collection::vec(
-                prop::collection::vec((key(), prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 8..12))), 1..30),
+                prop::collection::vec((key(), prop::option::weighted(0.7, value())), 1..30),
                 1..6,
             ),
-            looks in prop::collection::vec((key(), prop::option::of(key()), 0..12_usize), 8),
+            scans in prop::collection::vec((key(), prop::option::of(key()), 0..12_usize), 8),
         ) {
             let dir = tempfile::tempdir().unwrap();
             let database = Database::open(dir.path(), 1 << 20, 1 << 16).unwrap();
-            let mut held = BTreeMap::new();
+            let mut expected = BTreeMap::new();
             for round in rounds {
-                let mut runs = Runs::of(&database);
+                let mut runs = RunChanges::new(&database);
                 for (key, value) in round {
-                    let before = match &value {
-                        Some(value) => held.insert(key.clone(), value.clone()),
-                        None => held.remove(&key),
+                    let previous = match &value {
+                        Some(value) => expected.insert(key.clone(), value.clone()),
+                        None => expected.remove(&key),
                     };
-                    prop_assert_eq!(runs.set(&key, value).unwrap(), before);
+                    prop_assert_eq!(runs.set(&key, value).unwrap(), previous);
                 }
                 apply(&database, runs);
-                check(&database, &held);
-                for (prefix, after, count) in &looks {
-                    prop_assert_eq!(get(&database, prefix).unwrap(), held.get(prefix).cloned());
-                    let there = held.iter().filter(|(key, _)| key.starts_with(prefix));
-                    let there = there.filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after)).take(*count);
-                    let there: Vec<_> = there.map(|(key, value)| (key.clone(), value.clone())).collect();
-                    prop_assert_eq!(scan(&database, prefix, after.as_deref(), *count).unwrap(), there);
+                check(&database, &expected);
+                for (prefix, after, count) in &scans {
+                    prop_assert_eq!(get(&database, prefix).unwrap(), expected.get(prefix).cloned());
+                    let records = expected.iter().filter(|(key, _)| key.starts_with(prefix));
+                    let records = records.filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
+                    let records = records.take(*count);
+                    let records: Vec<_> = records.map(|(key, value)| (key.clone(), value.clone())).collect();
+                    prop_assert_eq!(scan(&database, prefix, after.as_deref(), *count).unwrap(), records);
                 }
             }
         }
 
         #[test]
-        fn any_bytes_are_read_as_some_run(value in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn any_bytes_are_decoded_as_a_run(value in prop::collection::vec(any::<u8>(), 0..60)) {
             let run = Run::decode(&value);
             prop_assert_eq!(Run::decode(&run.encode().unwrap_or_default()), run);
         }

@@ -1,4 +1,4 @@
-//! sled, as this store uses it: own settings, one tree a database, small batches, and a flush that is durable.
+//! A sled database as this store uses it: our settings, one tree, small batches, and a flush that is durable.
 
 use crate::store::embedded::disk;
 use crate::store::{IndexRecord, StoreError};
@@ -10,36 +10,40 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Operations in one batch; sled's memory follows batch size.
+/// Maximum number of operations in a batch; sled's memory follows the size of a batch.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
-/// What a batch makes sled write, about, at most: as many of its pages, with 16 records of 2 KiB each.
+/// About the most that a batch makes sled write: a page for each operation, with 16 records of 2 KiB each.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
 
-/// How often, and how far apart, sled is asked for its lock again.
+/// How many times to try for sled's lock, and the time between tries.
 const LOCK_TRIES_MAX: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
-/// What sled calls its file.
+/// The name of sled's file.
 const FILE: &str = "db";
 
 /// One sled database with one tree.
 pub struct Database {
     db: Db,
     tree: Tree,
-    /// Our own handle of sled's file: sled 0.34's flush ends in `sync_file_range`, which is not durable.
+    /// Our own handle of sled's file, to sync it: the flush of sled 0.34 ends in `sync_file_range`, which is
+    /// not durable.
     file: File,
-    room: Mutex<Room>,
+    reserved: Mutex<Reserved>,
 }
 
-/// Blocks held for sled behind the end of its file.
-struct Room {
+/// Space that is reserved for sled after the end of its file.
+struct Reserved {
+    /// Space is reserved in steps of this many bytes.
     step: u64,
+    /// The last known length of the file.
     length: u64,
-    reserved: u64,
+    /// The end of the reserved space.
+    end: u64,
 }
 
-/// sled names a lock that is taken only in the text of its error.
+/// Whether another user holds sled's lock. sled says so only in the text of its error.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock"))
 }
@@ -48,34 +52,34 @@ fn failed(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) => disk::io("using a database")(source),
         sled::Error::Corruption { .. } => {
-            StoreError::Damaged { what: "database", place: "found by sled".into() }
+            StoreError::Damaged { what: "database", place: "reported by sled".into() }
         }
         other => StoreError::Database(other.to_string()),
     }
 }
 
-/// sled panics on some damaged files; that must read as damage, not as a crash of the daemon.
+/// Reports a panic as damage. sled panics on some damaged files, and that must not crash the daemon.
 fn unless_panicked<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let panicked = |_| StoreError::Damaged { what: "database", place: "sled gave up on it".into() };
+    let panicked = |_| StoreError::Damaged { what: "database", place: "sled panicked".into() };
     catch_unwind(AssertUnwindSafe(work)).map_err(panicked)?
 }
 
 impl Database {
-    /// Opens or makes a database that keeps `cache_bytes` in memory and makes room in steps of `step` bytes.
+    /// Opens or creates a database with a cache of `cache_bytes`. It reserves space in steps of `step` bytes.
     pub fn open(dir: &Path, cache_bytes: u64, step: u64) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes)
             .use_compression(false)
-            // Flushed by us alone, where it is waited for.
+            // Only `flush` flushes, and waits until it is durable.
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
         let open = || config.open().and_then(|db| Ok((db.open_tree("records")?, db)));
         let (tree, db) = unless_panicked(|| {
             let mut opened = open();
-            // sled's own threads may hold its lock for a moment after its end in this very process. Of any other
-            // process the folder's own lock has told already.
+            // sled's threads may hold its lock for a moment after a database was closed in this process.
+            // Another process can't hold it, since the lock on the folder keeps it out.
             for _ in 0..LOCK_TRIES_MAX {
                 match opened {
                     Err(error) if is_locked(&error) => std::thread::sleep(LOCK_WAIT),
@@ -89,50 +93,51 @@ impl Database {
         let file = file.map_err(disk::io("opening a database's file"))?;
         disk::sync_dir(dir)?;
         let length = disk::length(&file)?;
-        Ok(Self { db, tree, file, room: Mutex::new(Room { step, length, reserved: length }) })
+        let reserved = Mutex::new(Reserved { step, length, end: length });
+        Ok(Self { db, tree, file, reserved })
     }
 
-    /// Holds blocks for what sled writes next, so that a full device shows before anything is written. A sled that
-    /// failed to write is lost until it is reopened.
-    pub fn make_room(&self) -> Result<(), StoreError> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Reserves space for sled's next writes, so that a full device is noticed before anything is written.
+    /// After a failed write a sled database is unusable until it is reopened.
+    pub fn reserve(&self) -> Result<(), StoreError> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         let length = disk::length(&self.file)?;
-        if length < room.length {
-            // sled cut its file, and with it what was held behind.
-            room.reserved = length;
+        if length < reserved.length {
+            // sled truncated its file, and with it the reserved space.
+            reserved.end = length;
         }
-        room.length = length;
-        if room.reserved < length.saturating_add(room.step / 2) {
-            disk::reserve_behind(&self.file, length, room.step)?;
-            room.reserved = length.saturating_add(room.step);
+        reserved.length = length;
+        if reserved.end < length.saturating_add(reserved.step / 2) {
+            disk::reserve_past_end(&self.file, length, reserved.step)?;
+            reserved.end = length.saturating_add(reserved.step);
         }
         Ok(())
     }
 
-    /// As [`Database::make_room`]; but where the device is full, what is held already will do if that is enough for a batch:
-    /// so that what waits in memory can be brought in when somebody needs it to be.
-    pub fn make_room_or_use_held(&self) -> Result<(), StoreError> {
-        match self.make_room() {
+    /// As [`Database::reserve`], except on a full device: then the space that is already reserved is enough
+    /// if a batch fits in it. So pending records can still be brought into sled when an operation needs that.
+    pub fn reserve_for_batch(&self) -> Result<(), StoreError> {
+        match self.reserve() {
             Err(StoreError::Full) => {
-                let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-                let held = room.reserved.saturating_sub(room.length);
-                if held >= BATCH_BYTES_MAX { Ok(()) } else { Err(StoreError::Full) }
+                let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+                let available = reserved.end.saturating_sub(reserved.length);
+                if available >= BATCH_BYTES_MAX { Ok(()) } else { Err(StoreError::Full) }
             }
             other => other,
         }
     }
 
-    /// One value.
+    /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         unless_panicked(|| Ok(self.tree.get(key).map_err(failed)?.map(|value| value.to_vec())))
     }
 
-    /// Applies a batch: all or nothing. Durable only after [`Database::flush`].
+    /// Applies a batch, all of it or nothing. It is durable only after [`Database::flush`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         unless_panicked(|| self.tree.apply_batch(batch).map_err(failed))
     }
 
-    /// Has the system read the file of a database in order, for whoever opens it and reads all records by their keys.
+    /// Makes the system read a database's file into its cache, before all records are read by their keys.
     pub fn read_ahead(dir: &Path) {
         if let Ok(file) = File::open(dir.join(FILE)) {
             disk::read_ahead(&file);
@@ -163,18 +168,19 @@ impl Database {
         })
     }
 
-    /// Looks at the records whose keys are at or behind `from` and before `to`, in order, for as long as it is told to go on.
+    /// Calls `each` with the records whose keys are at least `from` and less than `to`, in order, while it
+    /// returns true.
     pub fn for_each_while(
         &self,
         from: &[u8],
         to: Option<&[u8]>,
-        mut goes_on: impl FnMut(&[u8], &[u8]) -> bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         unless_panicked(|| {
             for item in self.tree.range::<&[u8], _>((Bound::Included(from), to)) {
                 let (key, value) = item.map_err(failed)?;
-                if !goes_on(&key, &value) {
+                if !each(&key, &value) {
                     break;
                 }
             }
@@ -182,10 +188,10 @@ impl Database {
         })
     }
 
-    /// The last record whose key starts with `prefix` (`after_prefix` is the first key beyond).
-    pub fn last(&self, prefix: &[u8], after_prefix: &[u8]) -> Result<Option<IndexRecord>, StoreError> {
+    /// The last record whose key is at least `from` and less than `to`.
+    pub fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<IndexRecord>, StoreError> {
         unless_panicked(|| {
-            let last = self.tree.range(prefix.to_vec()..after_prefix.to_vec()).next_back().transpose();
+            let last = self.tree.range(from.to_vec()..to.to_vec()).next_back().transpose();
             Ok(last.map_err(failed)?.map(|(key, value)| (key.to_vec(), value.to_vec())))
         })
     }

@@ -1,14 +1,15 @@
-//! The bytes of one write of key pages: a 64-byte header, then a record a page, padded with zeros to 64 bytes.
+//! The format of a batch, which is one write of key pages: a 64-byte header, then a record for each page,
+//! padded with zeros to a multiple of 64 bytes.
 //!
-//! The header's checksum covers the header, and through it that of the body; each record has one of its own beside, so
-//! that a page is checked whenever it is read. The format stands in `docs/storage.md`.
+//! The header has a checksum of itself and one of the body. Each record also has its own checksum, so that a
+//! page is verified whenever it is read. `docs/storage.md` describes the format.
 
 use crate::store::embedded::frame::{ALIGN, field, put};
 
 const MAGIC: u32 = 0x5341_594b;
-/// Length of the id, length of the page, checksum.
-const RECORD_HEAD: usize = 2 + 4 + 4;
-/// In the place of a page's length: the page is removed.
+/// Bytes of the length of the id, the length of the page, and the checksum.
+const RECORD_HEADER_BYTES: usize = 2 + 4 + 4;
+/// In place of a page's length: the page is removed.
 const REMOVED: u32 = u32::MAX;
 
 /// A page to write (`Some`) or to remove.
@@ -17,17 +18,18 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 /// The header of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Dense in a store, over all its compactions.
+    /// Number of the batch; without gaps in a store, across compactions.
     pub number: u64,
-    /// Batches before this number had been durable when it was written: if one of them is broken, it was not torn.
+    /// Batches with a lower number were durable when this one was written. So a broken one among them is
+    /// damaged and not torn.
     pub synced: u64,
-    /// Bytes of the whole batch, this header and the padding included.
+    /// Bytes of the whole batch, with this header and the padding.
     pub length: u32,
     count: u32,
     body_checksum: u32,
 }
 
-/// Where a record lies in a copy.
+/// Where a record is in a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Offset of the record.
@@ -36,12 +38,12 @@ pub struct Place {
     pub length: u32,
 }
 
-/// A batch that was read back: for each page its id and where it lies, nowhere where it was removed.
+/// A batch that was read: the id and the place of each page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Its header.
+    /// The header.
     pub header: Header,
-    /// Its records, in order.
+    /// The records in order; the place is `None` if the page is removed.
     pub records: Vec<(Vec<u8>, Option<Place>)>,
 }
 
@@ -59,7 +61,7 @@ impl Header {
         bytes
     }
 
-    /// The header in these 64 bytes, if they are one.
+    /// Decodes the header in these 64 bytes, if they are a valid one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..ALIGN)?;
         let header = Self {
@@ -82,7 +84,10 @@ fn record_checksum(id: &[u8], length: u32, page: &[u8]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// The bytes of a batch; `None` where it is out of bounds (an id of 64 KiB, 4 GiB in all).
+/// The limits of a batch, for error messages.
+pub const LIMITS: &str = "a write of key pages takes less than 4 GiB, and page ids of less than 64 KiB";
+
+/// Encodes a batch; `None` if it exceeds [`LIMITS`].
 pub fn encode(number: u64, synced: u64, changes: &[Change]) -> Option<Vec<u8>> {
     let mut bytes = vec![0; ALIGN];
     for (id, page) in changes {
@@ -109,7 +114,7 @@ pub fn encode(number: u64, synced: u64, changes: &[Change]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The batch at the start of `bytes`, which lie at offset `at`, if it is whole.
+/// Parses the batch at the start of `bytes`, if it is intact. `at` is the offset of `bytes` in the copy.
 pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     let header = Header::decode(bytes)?;
     let bytes = bytes.get(..header.length as usize)?;
@@ -125,16 +130,16 @@ pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     (offset.next_multiple_of(ALIGN) == bytes.len()).then_some(Batch { header, records })
 }
 
-/// A record as it lies in a file.
+/// A record as in a file.
 struct Record<'a> {
     id: &'a [u8],
-    /// None: the page is removed.
+    /// `None` if the page is removed.
     page: Option<&'a [u8]>,
-    /// Of the whole record, bytes.
+    /// Bytes of the whole record.
     length: usize,
 }
 
-/// The record at the start of `bytes`, if its checksum holds.
+/// Parses the record at the start of `bytes`, if its checksum matches.
 fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let (id_length, rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -142,12 +147,12 @@ fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let (id, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*id_length)))?;
     let length = u32::from_le_bytes(*length);
     let page = if length == REMOVED { None } else { Some(rest.get(..length as usize)?) };
-    let bytes = RECORD_HEAD.saturating_add(id.len()).saturating_add(page.map_or(0, <[u8]>::len));
-    let whole = record_checksum(id, length, page.unwrap_or_default()) == *checksum;
-    whole.then_some(Record { id, page, length: bytes })
+    let bytes = RECORD_HEADER_BYTES.saturating_add(id.len()).saturating_add(page.map_or(0, <[u8]>::len));
+    let intact = record_checksum(id, length, page.unwrap_or_default()) == *checksum;
+    intact.then_some(Record { id, page, length: bytes })
 }
 
-/// The page in a record that was read by its place, if it is this one's and its checksum holds.
+/// The page in the record `bytes`, if it is the page with this id and its checksum matches.
 pub fn page_of<'a>(bytes: &'a [u8], id: &[u8]) -> Option<&'a [u8]> {
     record(bytes).filter(|found| found.id == id && found.length == bytes.len())?.page
 }
@@ -158,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_with_any_bit_flipped_is_none() {
+    fn a_batch_with_a_flipped_bit_is_not_parsed() {
         let changes = [
             (b"a".to_vec(), Some(b"page".to_vec())),
             (b"bc".to_vec(), None),
@@ -169,11 +174,11 @@ mod tests {
         assert_eq!((batch.header.number, batch.header.synced), (5, 3));
         for ((id, page), (found, place)) in changes.iter().zip(&batch.records) {
             assert_eq!(id, found);
-            let lies = place.map(|place| {
+            let read = place.map(|place| {
                 let from = usize::try_from(place.offset - 640).unwrap();
                 page_of(&bytes[from..from + place.length as usize], id).unwrap().to_vec()
             });
-            assert_eq!(lies, *page);
+            assert_eq!(read, *page);
         }
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -186,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_read_as_its_own_or_not_at_all() {
+    fn a_page_is_read_only_with_its_own_id_and_an_intact_record() {
         let bytes = encode(0, 0, &[(b"id".to_vec(), Some(b"page".to_vec()))]).unwrap();
-        let record = bytes[ALIGN..ALIGN + RECORD_HEAD + 6].to_vec();
+        let record = bytes[ALIGN..ALIGN + RECORD_HEADER_BYTES + 6].to_vec();
         assert_eq!(page_of(&record, b"id"), Some(b"page".as_slice()));
         assert_eq!(page_of(&record, b"ix"), None);
         for bit in 0..record.len() * 8 {

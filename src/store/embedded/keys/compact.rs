@@ -1,7 +1,7 @@
 //! Writes new copies of the key pages that hold only the current pages.
 //!
-//! A new copy is complete and durable before it replaces an old one, and the copies are replaced one after the other.
-//! So at every moment at least one copy under its own name has everything.
+//! A new copy is complete and durable before it replaces an old one, and the copies are replaced one after
+//! the other. So at every moment at least one copy under its own name has everything.
 
 use super::batch::{self, Change};
 use super::copies::{CopyHeader, NAMES};
@@ -57,7 +57,7 @@ pub fn write_next(
         }
         // A new copy counts only once all of it is durable, so a broken batch in it can't be a torn write.
         let bytes = batch::encode(number, number, &changes);
-        let bytes = bytes.ok_or(StoreError::OutOfBounds("a write of key pages"))?;
+        let bytes = bytes.ok_or(StoreError::LimitExceeded(batch::LIMITS))?;
         files.iter().try_for_each(|file| disk::write(file, offset, &bytes))?;
         offset = offset.saturating_add(bytes.len() as u64);
         number = number.saturating_add(1);

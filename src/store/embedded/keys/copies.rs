@@ -1,7 +1,7 @@
 //! The format of the two copies of the key pages, and how both are read together.
 //!
-//! The copies are byte for byte the same. A batch counts if it is intact in either copy. A batch that is intact in
-//! neither is a torn write, unless a later batch says that it had been durable: then it is damage.
+//! The copies are byte for byte the same. A batch counts if it is intact in either copy. A batch that is
+//! intact in neither is a torn write, unless a later batch says that it had been durable: then it is damage.
 
 use super::batch::{self, Batch, Header, Place};
 use crate::store::StoreError;
@@ -101,8 +101,8 @@ impl Walked {
 /// Reads copies with the same header together, from the first batch to the end.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] if a batch that had been durable is intact in no copy; [`StoreError::Io`] if a copy can't
-/// be read.
+/// [`StoreError::Damaged`] if a batch that had been durable is intact in no copy; [`StoreError::Io`] if a
+/// copy can't be read.
 pub fn walk(files: &[&File], header: CopyHeader) -> Result<Walked, StoreError> {
     let mut windows = files.iter().map(|file| Window::new(file)).collect::<Result<Vec<_>, _>>()?;
     let mut walked = Walked { offset: ALIGN as u64, number: header.first, ..Walked::default() };

@@ -69,8 +69,8 @@ impl Copies {
         Ok((walked, found))
     }
 
-    /// Restores in each copy what only the other has, cuts off a torn write, and makes both copies durable. So what
-    /// readers see from now on survives a crash.
+    /// Restores in each copy what only the other has, cuts off a torn write, and makes both copies durable.
+    /// So what readers see from now on survives a crash.
     pub fn repair(&self, header: CopyHeader, walked: &Walked, found: &Found) -> Result<(), StoreError> {
         for range in &walked.damaged {
             let intact = self.files.iter().zip(0..).find(|(_, index)| *index != range.file);

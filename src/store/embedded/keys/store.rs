@@ -29,8 +29,8 @@ pub struct EmbeddedKeys {
     pages: RwLock<Pages>,
     /// Locked for the whole of a write, so there is one write at a time.
     tail: Mutex<Tail>,
-    /// The number of durable batches, kept in a file beside the copies. Copies with fewer batches have lost some. The
-    /// file is written after each write and not synced, so it may lag behind, but is never ahead.
+    /// The number of durable batches, kept in a file beside the copies. Copies with fewer batches have lost
+    /// some. The file is written after each write and not synced, so it may lag behind, but is never ahead.
     write_count: Option<File>,
     /// Set during a write, and left set if the write fails: its outcome is unknown then.
     stopped: AtomicBool,
@@ -41,11 +41,13 @@ pub struct EmbeddedKeys {
 }
 
 impl EmbeddedKeys {
-    /// Opens or creates the key store. What one copy lost is restored from the other, with a warning in the log.
+    /// Opens or creates the key store. What one copy lost is restored from the other, with a warning in the
+    /// log.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if another daemon has the folder open. [`StoreError::Damaged`] if something is intact in
-    /// neither copy, or writes are missing. Any other error of the operating system. No error changes the store.
+    /// [`StoreError::Busy`] if another daemon has the folder open. [`StoreError::Damaged`] if something is
+    /// intact in neither copy, or writes are missing. Any other error of the operating system. No error
+    /// changes the store.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let lock = disk::lock(dir)?;
@@ -139,9 +141,9 @@ impl EmbeddedKeys {
 
     /// Appends a batch to both copies. It is not durable yet.
     fn append(&self, tail: &mut Tail, changes: &[Change]) -> Result<(), StoreError> {
-        let too_large = || StoreError::OutOfBounds("a write of key pages");
-        let bytes = batch::encode(tail.number, tail.synced, changes).ok_or_else(too_large)?;
-        let batch = batch::parse(&bytes, tail.offset).ok_or_else(too_large)?;
+        let invalid = || StoreError::LimitExceeded(batch::LIMITS);
+        let bytes = batch::encode(tail.number, tail.synced, changes).ok_or_else(invalid)?;
+        let batch = batch::parse(&bytes, tail.offset).ok_or_else(invalid)?;
         let end = tail.offset.saturating_add(bytes.len() as u64);
         {
             // A full device is noticed here, before a byte is written, so the store stays usable.
@@ -175,7 +177,8 @@ impl EmbeddedKeys {
         disk::write(write_count, 0, &encode_write_count(tail.number))
     }
 
-    /// Compacts the copies if outdated pages take up more than half of them. Without space for that they keep growing.
+    /// Compacts the copies if outdated pages take up more than half of them. Without space for that they keep
+    /// growing.
     fn compact_if_due(&self, tail: &mut Tail) -> Result<(), StoreError> {
         if tail.offset <= tail.live.saturating_mul(2).saturating_add(SLACK_BYTES) {
             return Ok(());

@@ -1,6 +1,6 @@
-//! Damage is told from a torn end, and from a discard; it is refused and never repaired.
+//! Damage: it is told from a torn write and from a discard. A damaged log does not open and is not changed.
 
-use super::{change, killed, open, scratch, segment, small, unmarked};
+use super::{after_kill, change, open, scratch, segment, small, without_watermarks};
 use crate::store::contract::{Source, commit, commit_each};
 use crate::store::embedded::frame::{self, ALIGN, FrameHeader, RecordHeader, State};
 use crate::store::embedded::{EmbeddedLog, Options};
@@ -8,17 +8,20 @@ use crate::store::{Frame, LogStore, StoreError};
 use std::fs;
 use std::path::Path;
 
+/// Damages a segment; the second argument is the offset of the last frame.
 type Damage = fn(&mut Vec<u8>, usize);
 
-fn assert_damaged(dir: &Path, options: &Options, what: &str) {
+/// Asserts that opening the log reports damage, twice, and changes nothing.
+fn assert_damaged(dir: &Path, options: &Options, damage: &str) {
     let before = fs::read(segment(dir, 0)).unwrap();
     for _ in 0..2 {
-        let refused = EmbeddedLog::open(dir, options.clone()).map(|log| log.head());
-        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{what}: {refused:?}");
+        let result = EmbeddedLog::open(dir, options.clone()).map(|log| log.head());
+        assert!(matches!(result, Err(StoreError::Damaged { .. })), "{damage}: {result:?}");
     }
-    assert!(before == fs::read(segment(dir, 0)).unwrap(), "{what}: repaired");
+    assert!(before == fs::read(segment(dir, 0)).unwrap(), "{damage}: the segment was changed");
 }
 
+/// A frame of two entries, and its bytes.
 fn encoded(source: &mut Source) -> (Vec<u8>, Frame) {
     let frame: Frame = vec![source.entry(1, None, 3), source.entry(2, None, 40)];
     let mut bytes = Vec::new();
@@ -27,7 +30,7 @@ fn encoded(source: &mut Source) -> (Vec<u8>, Frame) {
 }
 
 #[test]
-fn a_frame_with_any_bit_flipped_is_no_frame() {
+fn a_frame_with_a_flipped_bit_is_not_parsed() {
     let (mut bytes, frame) = encoded(&mut Source::default());
     assert_eq!(bytes.len(), frame::length(&frame).unwrap() as usize);
     let parsed = frame::parse(&bytes).unwrap();
@@ -49,7 +52,7 @@ fn a_frame_with_any_bit_flipped_is_no_frame() {
 }
 
 #[test]
-fn damage_never_looks_discarded_and_a_discard_never_damaged() {
+fn damage_is_never_taken_for_a_discard_nor_a_discard_for_damage() {
     let (bytes, _) = encoded(&mut Source::default());
     let parsed = frame::parse(&bytes).unwrap();
     for record in &parsed.records {
@@ -65,7 +68,8 @@ fn damage_never_looks_discarded_and_a_discard_never_damaged() {
         let discarded = RecordHeader { state: State::Discarded, ..record.header };
         bytes[range.clone()].copy_from_slice(&discarded.encode());
         let data = range.end..range.end + record.header.length as usize;
-        // Marked, then zeroed from the front: whole at every step, and known to be unfinished until the last.
+        // Marked, then zeroed from the front: the frame is intact at every step, and unfinished until the
+        // last one.
         for zeroed in data.start..=data.end {
             let parsed = frame::parse(&bytes).unwrap();
             let found = parsed.records.iter().find(|found| found.offset == record.offset).unwrap();
@@ -79,7 +83,7 @@ fn damage_never_looks_discarded_and_a_discard_never_damaged() {
 }
 
 #[test]
-fn a_frame_header_that_promises_too_much_is_none() {
+fn a_frame_header_with_a_wrong_length_is_not_parsed() {
     for length in [0_u32, 64, 100, u32::MAX] {
         let mut bytes = vec![0; 64];
         bytes[0..4].copy_from_slice(&0x5341_5946_u32.to_le_bytes());
@@ -90,36 +94,36 @@ fn a_frame_header_that_promises_too_much_is_none() {
 }
 
 #[test]
-fn damage_before_a_later_commit_is_refused() {
+fn a_log_with_damage_before_a_later_commit_does_not_open() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2, 3]);
     commit_each(&log, &frames);
-    let dir = killed(dir.path());
-    // Neither mark nor index to say how long the log had been.
+    let dir = after_kill(dir.path());
+    // Without watermark and index, nothing else says how long the log had been.
     fs::remove_file(dir.path().join("mark")).unwrap();
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     let start = ALIGN + frame::length(&frames[0]).unwrap() as usize;
     let end = start + frame::length(&frames[1]).unwrap() as usize;
     for at in (start..end).step_by(37) {
-        let copy = killed(dir.path());
+        let copy = after_kill(dir.path());
         change(&segment(copy.path(), 0), |bytes| bytes[at] ^= 0x10);
-        assert_damaged(copy.path(), &unmarked(), &format!("byte {at}"));
+        assert_damaged(copy.path(), &without_watermarks(), &format!("byte {at}"));
     }
-    // Whole sectors of zeros, the frame's own header among them.
-    let copy = killed(dir.path());
+    // Whole sectors of zeros, including the frame's header.
+    let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| bytes[start..end].fill(0));
-    assert_damaged(copy.path(), &unmarked(), "zeros");
-    // The last commit of all can't be told from a torn one; but for it, nothing else is lost.
-    let copy = killed(dir.path());
+    assert_damaged(copy.path(), &without_watermarks(), "zeros");
+    // Damage of the last commit can't be told from a torn write. It loses that commit alone.
+    let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| bytes[end + ALIGN] ^= 0x10);
-    assert_eq!(open(copy.path(), &unmarked()).head().size, 2);
+    assert_eq!(open(copy.path(), &without_watermarks()).head().size, 2);
 }
 
 #[test]
-fn damage_of_what_is_known_to_be_durable_is_refused() {
+fn a_log_with_damaged_durable_entries_does_not_open() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2, 3]);
     commit(&log, &frames);
     log.close().unwrap();
@@ -130,31 +134,31 @@ fn damage_of_what_is_known_to_be_durable_is_refused() {
         ("a bit of the last frame", |bytes, start| bytes[start + 70] ^= 1),
         ("the last frame zeroed", |bytes, start| bytes[start..].fill(0)),
         ("the end of the file", |bytes, start| bytes.truncate(start)),
-        ("something behind the end", |bytes, _| *bytes.last_mut().unwrap() = 1),
+        ("a byte after the end", |bytes, _| *bytes.last_mut().unwrap() = 1),
     ];
-    for (what, damage) in damages {
-        let copy = killed(dir.path());
+    for (name, damage) in damages {
+        let copy = after_kill(dir.path());
         change(&segment(copy.path(), 0), |bytes| damage(bytes, start));
-        assert_damaged(copy.path(), &unmarked(), what);
+        assert_damaged(copy.path(), &without_watermarks(), name);
     }
 }
 
 #[test]
-fn damage_names_its_position() {
+fn the_error_for_damage_names_the_position() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2, 3]);
     commit(&log, &frames);
     log.close().unwrap();
     drop(log);
     let start = ALIGN + frame::length(&frames[0]).unwrap() as usize;
     change(&segment(dir.path(), 0), |bytes| bytes[start + 200] ^= 1);
-    let refused = EmbeddedLog::open(dir.path(), unmarked()).map(|_| ()).unwrap_err();
-    assert!(refused.to_string().contains("position 1"), "{refused}");
+    let error = EmbeddedLog::open(dir.path(), without_watermarks()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("position 1"), "{error}");
 }
 
 #[test]
-fn a_missing_or_foreign_segment_is_refused() {
+fn a_log_with_a_missing_or_misplaced_segment_does_not_open() {
     let (dir, mut source) = (scratch(), Source::default());
     let log = open(dir.path(), &small());
     for _ in 0..60 {
@@ -165,28 +169,28 @@ fn a_missing_or_foreign_segment_is_refused() {
     log.close().unwrap();
     drop(log);
     for number in [0, 1, last] {
-        let copy = killed(dir.path());
+        let copy = after_kill(dir.path());
         fs::remove_file(segment(copy.path(), number)).unwrap();
-        let refused = EmbeddedLog::open(copy.path(), small()).map(|_| ());
-        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "segment {number}: {refused:?}");
+        let result = EmbeddedLog::open(copy.path(), small()).map(|_| ());
+        assert!(matches!(result, Err(StoreError::Damaged { .. })), "segment {number}: {result:?}");
     }
-    let copy = killed(dir.path());
+    let copy = after_kill(dir.path());
     fs::copy(segment(dir.path(), 1), segment(copy.path(), 2)).unwrap();
     assert_damaged(copy.path(), &small(), "a segment twice");
-    let copy = killed(dir.path());
+    let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| bytes[9] ^= 1);
     assert_damaged(copy.path(), &small(), "a segment's header");
 }
 
 #[test]
-fn an_entry_that_rots_is_not_read() {
+fn a_damaged_entry_is_not_read() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2]);
     commit(&log, &frames);
     change(&segment(dir.path(), 0), |bytes| bytes[2 * ALIGN + ALIGN + 5] ^= 1);
-    let refused = log.read_entry(0);
-    assert!(matches!(refused, Err(StoreError::Damaged { what: "entry", .. })), "{refused:?}");
+    let result = log.read_entry(0);
+    assert!(matches!(result, Err(StoreError::Damaged { what: "entry", .. })), "{result:?}");
     assert!(log.read_entries(0, 2).is_err());
     assert!(log.read_entry(1).unwrap().bytes.is_some());
     assert!(log.discard(&[0]).is_err());
@@ -194,9 +198,9 @@ fn an_entry_that_rots_is_not_read() {
 }
 
 #[test]
-fn a_location_that_leads_to_another_whole_entry_is_damage_and_no_answer() {
+fn a_location_that_leads_to_another_entry_is_reported_as_damage() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     commit_each(&log, &source.singles(&[1, 2, 3]));
     change(&dir.path().join("locations"), |bytes| {
         let (first, rest) = bytes.split_at_mut(8);

@@ -1,7 +1,7 @@
-//! Discarded bytes are gone from every file, whatever interrupts.
+//! Discarded bytes are in no file, even if a crash interrupts the discard.
 
-use super::{change, holds, killed, open, scratch, segment, small, unmarked};
-use crate::store::contract::{Source, assert_same, commit, commit_each, restore_further};
+use super::{after_kill, change, contains, open, scratch, segment, small, without_watermarks};
+use crate::store::contract::{Source, assert_same, commit, commit_each, restore_custom_records};
 use crate::store::embedded::frame::{ALIGN, RecordHeader, State};
 use crate::store::memory::MemoryLog;
 use crate::store::{Frame, LogStore};
@@ -15,32 +15,35 @@ fn discarded_bytes_are_in_no_file() {
         .map(|number| vec![source.entry(1, None, if number % 3 == 0 { 20_000 } else { 300 })])
         .collect();
     commit_each(&log, &frames);
-    // Any 24 bytes of it would do: signature, ciphertext, both of high entropy.
-    let pieces = |position: usize| {
+    // Two samples of 24 bytes, in the ciphertext and in the signature, both with high entropy.
+    let samples = |position: usize| {
         let bytes = &frames[position][0].bytes;
         [bytes[bytes.len() / 2..][..24].to_vec(), bytes[bytes.len() - 24..].to_vec()]
     };
-    assert!(pieces(3).iter().all(|piece| holds(dir.path(), piece)));
+    assert!(samples(3).iter().all(|sample| contains(dir.path(), sample)));
     log.discard(&[0, 3, 4, 11]).unwrap();
-    let check = |what: &str| {
+    let check = |moment: &str| {
         for position in [0, 3, 4, 11] {
-            assert!(!pieces(position).iter().any(|piece| holds(dir.path(), piece)), "{what}: {position}");
+            assert!(
+                !samples(position).iter().any(|sample| contains(dir.path(), sample)),
+                "{moment}: {position}"
+            );
         }
-        assert!(pieces(5).iter().all(|piece| holds(dir.path(), piece)));
+        assert!(samples(5).iter().all(|sample| contains(dir.path(), sample)));
     };
-    check("discarded");
+    check("after the discard");
     log.close().unwrap();
     drop(log);
     let log = open(dir.path(), &small());
     assert!(log.recovery().clean);
-    check("reopened");
+    check("after reopening");
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     drop(log);
     drop(open(dir.path(), &small()));
-    check("rebuilt");
+    check("after rebuilding the index");
 }
 
-/// A crash at each step of a discard, in a segment far behind the mark.
+/// A crash at each step of a discard, in segments far before the watermark.
 #[test]
 fn an_interrupted_discard_is_finished_at_open() {
     let (dir, mut source) = (scratch(), Source::default());
@@ -53,12 +56,12 @@ fn an_interrupted_discard_is_finished_at_open() {
     assert!(log.shared.locations.get(2).unwrap().segment < log.shared.segments.count() - 2);
     log.close().unwrap();
     drop(log);
-    for step in ["begun", "forgotten", "marked", "half zeroed"] {
-        let copy = killed(dir.path());
+    for step in ["intent written", "index removed", "marked", "half zeroed"] {
+        let copy = after_kill(dir.path());
         let log = open(copy.path(), &small());
-        let places = [2, 30].map(|position| log.shared.locations.get(position).unwrap());
+        let locations = [2, 30].map(|position| log.shared.locations.get(position).unwrap());
         log.shared.intent.begin(&[2, 30]).unwrap();
-        if step != "begun" {
+        if step != "intent written" {
             let header = |position: usize| {
                 let bytes = &frames[position][0].bytes;
                 (position as u64, sayso_proof::entry::parse_header(bytes).unwrap())
@@ -67,9 +70,9 @@ fn an_interrupted_discard_is_finished_at_open() {
             log.shared.index.remove(&[header(2), header(30)], &requests.into()).unwrap();
         }
         drop(log);
-        for place in places {
-            change(&segment(copy.path(), place.segment), |bytes| {
-                let at = place.offset as usize;
+        for location in locations {
+            change(&segment(copy.path(), location.segment), |bytes| {
+                let at = location.offset as usize;
                 let header = RecordHeader::decode(&bytes[at..]).unwrap();
                 if step == "marked" || step == "half zeroed" {
                     let discarded = RecordHeader { state: State::Discarded, ..header };
@@ -82,32 +85,32 @@ fn an_interrupted_discard_is_finished_at_open() {
         }
         let log = open(copy.path(), &small());
         assert_eq!(log.recovery().discarded, 2, "{step}");
-        restore_further(&log, &frames);
+        restore_custom_records(&log, &frames);
         assert_same(&log, &model);
         for position in [2, 30] {
             let bytes = &frames[position][0].bytes;
-            assert!(!holds(copy.path(), &bytes[bytes.len() - 24..]), "{step}");
+            assert!(!contains(copy.path(), &bytes[bytes.len() - 24..]), "{step}");
         }
         drop(log);
         assert_eq!(open(copy.path(), &small()).recovery().discarded, 0);
     }
 }
 
-/// The same without the list of what is being discarded, where recovery walks anyway.
+/// The same without an intent, in a segment that recovery reads anyway.
 #[test]
-fn a_discarded_record_with_bytes_is_zeroed_at_open() {
+fn a_record_that_is_marked_as_discarded_is_zeroed_at_open() {
     let (dir, mut source) = (scratch(), Source::default());
-    let log = open(dir.path(), &unmarked());
+    let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2]);
     commit(&log, &frames);
-    let copy = killed(dir.path());
+    let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| {
         let header = RecordHeader::decode(&bytes[2 * ALIGN..]).unwrap();
         let discarded = RecordHeader { state: State::Discarded, ..header };
         bytes[2 * ALIGN..3 * ALIGN].copy_from_slice(&discarded.encode());
     });
-    let log = open(copy.path(), &unmarked());
+    let log = open(copy.path(), &without_watermarks());
     assert!(log.read_entry(0).unwrap().bytes.is_none());
     let bytes = &frames[0][0].bytes;
-    assert!(!holds(copy.path(), &bytes[bytes.len() - 24..]));
+    assert!(!contains(copy.path(), &bytes[bytes.len() - 24..]));
 }

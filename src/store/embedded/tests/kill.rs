@@ -1,8 +1,8 @@
-//! kill -9 in the middle of writing: this test's own program is started again as the one that is killed.
+//! `kill -9` in the middle of writing. The test starts its own program again as the process to kill.
 
 use super::{open, scratch, small};
 use crate::store::LogStore;
-use crate::store::contract::{Source, commit, restore_further};
+use crate::store::contract::{Source, commit, restore_custom_records};
 use crate::store::{Frame, StoreError};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "SAYSO_TEST_KILLED_FOLDER";
 
-/// The same batches in both processes.
+/// The batch with this number, which is the same in both processes.
 fn batch(source: &mut Source, number: u64) -> Vec<Frame> {
     let length = 1 + number % 3;
     (0..length).map(|_| (0..length).map(|_| source.entry(1, None, 100)).collect()).collect()
 }
 
-/// Does nothing unless it is started as the one that is killed.
+/// The process to kill. Does nothing in an ordinary test run.
 #[test]
 fn writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
@@ -33,7 +33,7 @@ fn writes_until_it_is_killed() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_kill_9() {
+fn acknowledged_entries_survive_kill_9() {
     for round in 0..5_u64 {
         let dir = scratch();
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -51,13 +51,13 @@ fn what_was_acknowledged_survives_kill_9() {
                 Some(number) if line.contains("acknowledged") => acknowledged = number,
                 _ => {}
             }
-            // Then at once, while it writes on; what it still said before it died counts as well.
+            // Killed at once, while it keeps writing. What it printed before it died counts as well.
             if acknowledged >= 30 + round * 17 {
                 child.kill().unwrap();
             }
         }
         child.wait().unwrap();
-        assert!(acknowledged >= 30, "it wrote");
+        assert!(acknowledged >= 30, "acknowledged {acknowledged}");
         let log = open(dir.path(), &small());
         assert!(log.head().size >= acknowledged);
         let mut source = Source::default();
@@ -70,7 +70,7 @@ fn what_was_acknowledged_survives_kill_9() {
         for position in discarded {
             assert_eq!(log.read_entry(position).unwrap().bytes, None, "position {position}");
         }
-        restore_further(&log, &frames);
+        restore_custom_records(&log, &frames);
         let next = log.head().size;
         assert!(matches!(log.read_entry(next), Err(StoreError::Missing(_))));
         assert_eq!(log.unindexed_from(), None);

@@ -1,4 +1,4 @@
-//! The embedded engine: the contracts, then what only it can get wrong.
+//! Tests of the embedded engine: the contracts, and what is specific to this engine.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod damage;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Small enough for many segments and marks in a short log.
+/// Limits so small that a short log has many segments and watermarks.
 fn small() -> Options {
     Options {
         segment_bytes_max: 8 << 10,
@@ -24,18 +24,18 @@ fn small() -> Options {
         index_cache_bytes: 1 << 20,
         settle_records: 5,
         pending_records_max: 20,
-        mark_entries: 8,
+        watermark_entries: 8,
         entries_min: 0,
     }
 }
 
-/// One segment, and no mark but at open: what follows has to be recovered.
-fn unmarked() -> Options {
+/// One segment, and no watermark except the one of opening: later entries have to be recovered.
+fn without_watermarks() -> Options {
     Options {
         segment_bytes_max: 64 << 10,
         settle_records: usize::MAX,
         pending_records_max: usize::MAX,
-        mark_entries: u64::MAX,
+        watermark_entries: u64::MAX,
         ..small()
     }
 }
@@ -44,13 +44,13 @@ fn open(dir: &Path, options: &Options) -> EmbeddedLog {
     EmbeddedLog::open(dir, options.clone()).unwrap()
 }
 
-/// A folder of its own, in memory where there is such a file system: these tests look at bytes, not at durability.
+/// A temporary folder, in memory if possible, since these tests check bytes and not durability.
 fn scratch() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// What the process would leave behind if it were killed now: the files as they are, without whatever sits in memory.
-fn killed(dir: &Path) -> TempDir {
+/// A copy of what the process would leave if it were killed now: its files, without the state in memory.
+fn after_kill(dir: &Path) -> TempDir {
     let copy = scratch();
     copy_all(dir, copy.path());
     copy
@@ -69,8 +69,8 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// The database underneath an index, once sled let go of it.
-fn raw(dir: &Path) -> sled::Tree {
+/// The sled tree of an index, once sled's lock is free.
+fn sled_tree(dir: &Path) -> sled::Tree {
     loop {
         match sled::open(dir) {
             Ok(database) => return database.open_tree("records").unwrap(),
@@ -79,6 +79,7 @@ fn raw(dir: &Path) -> sled::Tree {
     }
 }
 
+/// The file of a segment.
 fn segment(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("segments/{number:08}.seg"))
 }
@@ -89,12 +90,12 @@ fn change(path: &Path, work: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Whether any file in the folder holds these bytes.
-fn holds(dir: &Path, needle: &[u8]) -> bool {
+/// Whether any file in the folder contains these bytes.
+fn contains(dir: &Path, needle: &[u8]) -> bool {
     fs::read_dir(dir).unwrap().any(|item| {
         let path = item.unwrap().path();
         if path.is_dir() {
-            return holds(&path, needle);
+            return contains(&path, needle);
         }
         let bytes = fs::read(path).unwrap();
         bytes.windows(needle.len()).any(|window| window == needle)

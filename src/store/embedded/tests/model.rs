@@ -1,7 +1,7 @@
-//! Random commits, discards, crashes and lost folders against the plain model.
+//! Compares random commits, discards, crashes and lost folders with the model in memory.
 
-use super::{killed, open, scratch, small};
-use crate::store::contract::{Source, assert_same, restore_further};
+use super::{after_kill, open, scratch, small};
+use crate::store::contract::{Source, assert_same, restore_custom_records};
 use crate::store::memory::MemoryLog;
 use crate::store::{Frame, LogStore};
 use proptest::prelude::*;
@@ -9,14 +9,15 @@ use std::fs;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Frames of so many entries.
+    /// Frames with these numbers of entries.
     Commit(Vec<u8>),
-    /// Of all positions, those at these per mille.
+    /// The positions at these thousandths of the log.
     Discard(Vec<u16>),
     Reopen,
-    /// Dropped without closing.
+    /// Reopens without closing.
     Drop,
     Kill,
+    /// Reopens without this file or folder.
     Lose(&'static str),
 }
 
@@ -51,10 +52,11 @@ fn check(steps: Vec<Step>) {
                 log.commit(expected, &batch).unwrap();
                 frames.extend(batch);
             }
-            Step::Discard(per_mille) => {
+            Step::Discard(thousandths) => {
                 let size = model.head().size;
-                let at = |share: &u16| size * u64::from(*share) / 1000;
-                let positions: Vec<u64> = per_mille.iter().map(at).filter(|at| *at < size).collect();
+                let position = |share: &u16| size * u64::from(*share) / 1000;
+                let positions: Vec<u64> =
+                    thousandths.iter().map(position).filter(|position| *position < size).collect();
                 model.discard(&positions).unwrap();
                 log.discard(&positions).unwrap();
             }
@@ -70,20 +72,20 @@ fn check(steps: Vec<Step>) {
                 log = open(dir.path(), &small());
             }
             Step::Kill => {
-                let copy = killed(dir.path());
+                let copy = after_kill(dir.path());
                 drop(log);
                 dir = copy;
                 log = open(dir.path(), &small());
             }
-            Step::Lose(what) => {
+            Step::Lose(name) => {
                 drop(log);
-                let path = dir.path().join(what);
+                let path = dir.path().join(name);
                 if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
                 log = open(dir.path(), &small());
             }
         }
         assert_eq!(log.recovery().cut, None);
-        restore_further(&log, &frames);
+        restore_custom_records(&log, &frames);
         assert_same(&log, &model);
     }
 }
@@ -92,7 +94,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_log_is_as_its_model(steps in prop::collection::vec(step(), 1..14)) {
+    fn the_log_equals_its_model(steps in prop::collection::vec(step(), 1..14)) {
         check(steps);
     }
 }
