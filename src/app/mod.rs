@@ -12,6 +12,7 @@ mod profile;
 mod reports;
 mod rights;
 mod rules;
+mod statement_rules;
 
 pub use caller::Caller;
 pub use consent::Consent;
@@ -26,13 +27,14 @@ pub use grants::artifacts::{ArtifactPage, ArtifactStanding, NewArtifact, Registe
 pub use grants::check_grant::Standing;
 pub use grants::evaluate_use::{Allowed, Evaluation, UseCase};
 pub use grants::explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
+pub use grants::grant::{Grant, GrantRequest, Issued};
 pub use grants::report_use::Use;
-pub use grants::request_grant::{Grant, GrantRequest, Issued};
 pub use grants::watch_revocations::Watch;
-pub use log::core::{Moment, UseLimits};
+pub use log::core::UseLimits;
+pub use log::moment::Moment;
 pub use log::receipt::{EventReceipt, Receipt, WriteOptions};
 pub use log::revocation::Revocation;
-pub use log::system_events::Notice;
+pub use log::system_stream::Notice;
 pub use open::{OpenError, Settings};
 pub use operations::Operations;
 pub use operations::fsck::{Examination, Examined, Fault, examine};

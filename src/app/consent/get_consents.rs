@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::error::AppError;
-use crate::app::log::core::Moment;
+use crate::app::log::moment::Moment;
 use crate::app::profile::paging::Room;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;

@@ -4,7 +4,7 @@
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::receipt::RequestStamp;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::domain::event::{Actor, ErasureCompleted, Event, Role};
 use crate::domain::ids::EventId;
 use crate::telemetry::{ErasureStep, metrics};

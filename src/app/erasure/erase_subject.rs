@@ -192,7 +192,7 @@ impl Erasures {
             self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
         self.core.clock.advance_past(fence_at_ms);
         // Also where that failed: the lane knows what can still be read, and nothing else.
-        stream.reload(&self.core)?;
+        self.core.reload_stream(&stream)?;
         punctured?;
         self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
     }

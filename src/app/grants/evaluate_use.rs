@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
-use crate::app::log::core::Moment;
+use crate::app::log::moment::Moment;
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;

@@ -5,6 +5,7 @@ pub(crate) mod check_grant;
 pub(crate) mod evaluate_use;
 pub(crate) mod explain_grant;
 pub(crate) mod explain_refusal;
+pub(crate) mod grant;
 pub(crate) mod grant_lookup;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;

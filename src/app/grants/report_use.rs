@@ -5,7 +5,7 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantUsed, RecipientAcknowledged};
 use crate::domain::ids::GrantId;

@@ -4,7 +4,8 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::check_grant::Found;
-use crate::app::grants::evaluate_use::{Allowed, UseCase, check_case, decide, with_values};
+use crate::app::grants::evaluate_use::{check_case, decide, with_values};
+use crate::app::grants::grant::{Grant, GrantRequest, Issued};
 use crate::app::grants::reuse_grant::cited_now;
 use crate::app::log::append::{Append, Begun, Timestamping, Written};
 use crate::app::log::core::Core;
@@ -20,41 +21,6 @@ use std::sync::Arc;
 const TTL_DEFAULT_MS: u64 = 600_000;
 const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 const INTERACTION_BYTES_MAX: usize = 128;
-
-/// What a service asks for.
-#[derive(Clone, Debug, Default)]
-pub struct GrantRequest {
-    /// Purpose, categories, keys.
-    pub asked: UseCase,
-    /// How long, milliseconds: 1 second to 24 hours; none: 10 minutes.
-    pub ttl_ms: Option<u64>,
-}
-
-/// A grant.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// Its id.
-    pub id: GrantId,
-    /// What may be used.
-    pub allowed: Vec<Allowed>,
-    /// What may not.
-    pub withheld: Vec<WithheldClass>,
-    /// Milliseconds since the Unix epoch.
-    pub expires_at_ms: u64,
-    /// The same request was made before, and what it was granted does not stand any more.
-    pub has_ended: bool,
-    /// The `GrantIssued` event.
-    pub receipt: Receipt,
-}
-
-/// What asking gave.
-#[derive(Clone, Debug)]
-pub enum Issued {
-    /// A grant, perhaps with nothing in it.
-    Grant(Box<Grant>),
-    /// Nothing is held about the person: there is nothing to grant.
-    UnknownSubject,
-}
 
 impl Grants {
     /// Decides for the caller as recipient and issues a grant; the same request in the same conversation is given the one

@@ -8,7 +8,7 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::evaluate_use::{Allowed, UseCase, decide};
-use crate::app::grants::request_grant::{Grant, GrantRequest};
+use crate::app::grants::grant::{Grant, GrantRequest};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::reusable_grants::{Confirmed, ReusableGrant, Times};
 use crate::app::log::stream::SubjectStream;

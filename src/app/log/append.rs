@@ -3,10 +3,9 @@
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
-use crate::app::log::decision_frame::revoked_ids;
 use crate::app::log::index::{index_of, watched_keys};
-use crate::app::log::pending_revocations;
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
 use crate::clock;
@@ -20,8 +19,12 @@ use sayso_proof::entry::{self, Header};
 use sayso_proof::event::Role;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
 use tracing::Instrument;
+
+/// How long a decision's answer waits for the rest to be recorded. The decision is durable and in effect already.
+pub(crate) const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// How far an event's own time may be ahead of the ledger's clock.
 const AHEAD_MS_MAX: u64 = 300_000;
@@ -341,7 +344,7 @@ impl Core {
         };
         let task = tokio::spawn(InCall::inherit(Box::pin(work.instrument(tracing::Span::current()))));
         let written = answered.await.map_err(|_| AppError::Internal(Cause::Task))?;
-        if tokio::time::timeout(pending_revocations::WAIT_MAX, task).await.is_err() {
+        if tokio::time::timeout(WAIT_MAX, task).await.is_err() {
             self.tell_before_recorded(&stream);
         }
         written
@@ -378,7 +381,7 @@ impl Core {
             Ok(committed) => committed,
             Err(error) => {
                 // Whatever the reason, the next turn starts from what the log says.
-                append.stream.reload(self)?;
+                self.reload_stream(&append.stream)?;
                 return Err(error.into());
             }
         };
@@ -425,7 +428,7 @@ impl Core {
             let key = append.stream.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
             drop(key);
-            clear_stack::<{ crate::app::log::stream::CIPHER_STACK_WORDS }>();
+            clear_stack::<{ crate::app::log::read::CIPHER_STACK_WORDS }>();
             let payload = payload?;
             let entry = self.prepare(payload, each.index)?;
             newest = Some(entry.entry.leaf_hash());

@@ -3,12 +3,12 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
-use crate::app::log::pending_revocations::PendingStreams;
-use crate::app::log::record_view::RecentViews;
-use crate::app::log::reusable_grants::UnrecordedReuse;
+use crate::app::log::pending_streams::PendingStreams;
+use crate::app::log::recent_views::RecentViews;
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::stream_cache::StreamCache;
-use crate::app::log::system_events::SystemStream;
+use crate::app::log::system_stream::SystemStream;
+use crate::app::log::unrecorded_reuse::UnrecordedReuse;
 use crate::bounds::rulebook::{Rules, RulesHistory};
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::ids::{Handle, SubjectId};
@@ -54,18 +54,6 @@ pub(crate) struct Core {
     pub erasing: tokio::sync::RwLock<()>,
     /// Set when the daemon shuts down: streams without an end close.
     pub stopping: tokio::sync::watch::Sender<bool>,
-}
-
-/// As of when something is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Moment {
-    /// Everything that is recorded.
-    #[default]
-    Now,
-    /// What had been recorded by then, milliseconds since the Unix epoch.
-    Time(u64),
-    /// The subject's first events, so many.
-    Version(u64),
 }
 
 impl Core {
@@ -138,8 +126,8 @@ impl Core {
         let core = Arc::clone(self);
         // Folding a long history takes a while: not on a thread that answers others.
         tokio::task::spawn_blocking(move || {
-            let stream = SubjectStream::load(keys, &core)?;
-            core.streams.put(stream, &core)
+            let stream = core.load_stream(keys)?;
+            core.cache_stream(stream)
         })
         .await
         .map_err(|_| AppError::Internal(Cause::Task))?

@@ -1,7 +1,6 @@
 //! Which open grants and artifacts a change contradicts. They end with the change: as many as fit are recorded in its frame, and
 //! the rest right after it (`pending`).
 
-use crate::app::caller::Caller;
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;
 use crate::bounds::invalidation::revocations;
@@ -59,23 +58,4 @@ pub(crate) fn preview(append: &Append, pending_events: &[PendingEvent]) -> Subje
         state.apply(&event);
     }
     state
-}
-
-/// Whose something was, of an event that says that it fell. That more follow is the ledger's own.
-pub(crate) fn revoked_for(event: &Event) -> Option<&str> {
-    match event {
-        Event::GrantRevoked { recipient, .. } => Some(recipient),
-        Event::ArtifactInvalidated(invalidated) => Some(&invalidated.recipient),
-        Event::RevocationsPending { .. } => Some(""),
-        _ => None,
-    }
-}
-
-/// The ids of grants that events revoke, as far as the caller is told of them: a service of its own.
-pub(crate) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
-    let revoked = events.into_iter().filter_map(|event| match event {
-        Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),
-        _ => None,
-    });
-    revoked.filter(|(_, recipient)| caller.sees_recipient(recipient)).map(|(id, _)| id.clone()).collect()
 }

@@ -1,12 +1,9 @@
 //! Keys of the index beside the log: what finds an event by recipient, request or end.
 
-use crate::app::caller::Caller;
-use crate::app::error::AppError;
-use crate::app::log::core::Core;
 use crate::app::log::revocation::Revocation;
 use crate::domain::event::{Event, Reason};
 use crate::domain::ids::{EventId, GrantId};
-use sayso_proof::event::Role;
+use crate::domain::request::RequestOutcome;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,19 +22,16 @@ pub(crate) const ERASED_GRANTS: &[u8] = b"gone";
 
 pub(crate) const ACKNOWLEDGED: &[u8] = b"ack";
 
-/// Records read at once while a watch catches up.
-const READ_COUNT: usize = 256;
-
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    grants: Vec<String>,
+    pub(crate) grants: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    artifacts: Vec<String>,
-    reason: i32,
+    pub(crate) artifacts: Vec<String>,
+    pub(crate) reason: i32,
     #[serde(default)]
-    cause: String,
+    pub(crate) cause: String,
     #[serde(default)]
-    source: String,
+    pub(crate) source: String,
 }
 
 /// A recipient's name as it stands in the index: of fixed length, so that no name is the beginning of another.
@@ -63,7 +57,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
 
 /// Further index records of an event: what finds it when it is asked for by recipient or request.
 pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let due = crate::app::log::open_requests::index_of(event);
+    let due = index_of_requests(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
     let fall = |recipient: &str, kept: Kept| {
         (revocations_key(recipient), serde_json::to_vec(&kept).unwrap_or_default())
@@ -101,7 +95,7 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         Event::RecipientAcknowledged(done) => {
             vec![(acknowledged_by(done.position, &done.recipient), Vec::new())]
         }
-        other => crate::app::log::pending_revocations::index_of(other).into_iter().chain(due).collect(),
+        other => index_of_pending(other).into_iter().chain(due).collect(),
     }
 }
 
@@ -128,52 +122,52 @@ pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item =
     index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
 }
 
-impl Core {
-    pub(crate) fn revocations_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
-        let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
-        let mut invalidated = Vec::new();
-        for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
-            let position = position_of(&key);
-            let kept: Kept = serde_json::from_slice(&value).map_err(|_| {
-                AppError::Internal(crate::app::Cause::Inconsistent("a revocation can't be read"))
-            })?;
-            invalidated.push(Revocation {
-                cursor: position.saturating_add(1),
-                grant_ids: kept.grants,
-                artifact_ids: kept.artifacts,
-                reason: Reason::try_from(kept.reason).unwrap_or_default(),
-                recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
-                cause: kept.cause,
-                source: kept.source,
-            });
+pub(crate) const REQUEST: &[u8] = b"rqst";
+
+pub(crate) const ATTRIBUTE_END: &[u8] = b"xpir";
+
+pub(crate) const CONSENT_END: &[u8] = b"cend";
+
+pub(crate) const ARTIFACT_END: &[u8] = b"aend";
+
+/// The further index record of an event that something is due for. A request's has as value by when it is to be
+/// answered, 0 where nothing is to be done any more.
+pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
+    let request =
+        |id: &[u8], due_at_ms: u64| Some(([REQUEST, id].concat(), due_at_ms.to_be_bytes().to_vec()));
+    let ends = |kind: &[u8], end_ms: u64| ([kind, &end_ms.to_be_bytes()].concat(), Vec::new());
+    match event {
+        Event::RequestSubmitted(submitted) => request(&submitted.request, submitted.due_at_ms),
+        Event::RequestExtended(extended) => request(&extended.request, extended.due_at_ms),
+        Event::RequestDecided(decided) => match decided.outcome() {
+            RequestOutcome::Accepted => request(&decided.request, decided.due_at_ms),
+            _ => request(&decided.request, 0),
+        },
+        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            attribute.expires_at_ms.map(|end_ms| ends(ATTRIBUTE_END, end_ms))
         }
-        Ok(invalidated)
+        Event::Consent { decision, terms } if decision.is_yes() => {
+            terms.until_ms.map(|end_ms| ends(CONSENT_END, end_ms))
+        }
+        Event::ArtifactRegistered(built) if built.expires_at_ms > 0 => {
+            Some(ends(ARTIFACT_END, built.expires_at_ms))
+        }
+        _ => None,
     }
+}
 
-    /// Whether a caller may know that there was a grant of this id, which is erased: the recipient, and staff.
-    pub(crate) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
-        let key = match caller.role {
-            Role::Service => [erased_grant_key(grant), named(&caller.name)].concat(),
-            Role::Steward | Role::Auditor => erased_grant_key(grant),
-            _ => return Ok(false),
-        };
-        Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
-    }
+/// The number that stands after a prefix, and the position at the end.
+pub(crate) fn end_and_position(key: &[u8], prefix: &[u8]) -> Option<(u64, u64)> {
+    let end = key.get(prefix.len()..)?.first_chunk().copied().map(u64::from_be_bytes)?;
+    let position = key.last_chunk().copied().map(u64::from_be_bytes)?;
+    Some((end, position))
+}
 
-    /// Whether something fell for this recipient at this position.
-    pub(crate) fn revoked_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        let key = [revocations_key(recipient).as_slice(), &position.to_be_bytes()].concat();
-        Ok(self.store().index_get(&key)?.is_some())
-    }
+/// Entries that say that revocations follow.
+pub(crate) const PENDING: &[u8] = b"pend";
 
-    /// Whether a recipient said that it carried out what fell at this position.
-    pub(crate) fn has_acknowledged(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        Ok(!self.store().index_scan(&acknowledged_by(position, recipient), None, 1)?.is_empty())
-    }
-
-    /// Position of the completion of an erasure.
-    pub(crate) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
-        let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
-        Ok(found.first().map(|(key, _)| position_of(key)))
-    }
+/// The index record of an event that says that revocations follow.
+pub(crate) fn index_of_pending(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
+    let follows = matches!(event, Event::RevocationsPending { left } if *left > 0);
+    follows.then(|| (PENDING.to_vec(), Vec::new()))
 }

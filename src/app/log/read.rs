@@ -1,17 +1,17 @@
 //! The one way to read events: a subject's stream, one entry of it, or a system event.
 
 use crate::app::error::AppError;
-use crate::app::log::core::{Core, Moment};
-use crate::app::log::stream::{CIPHER_STACK_WORDS, SubjectStream};
 use crate::domain::codec;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{EventId, Handle, SubjectId};
-use crate::domain::profile::SubjectState;
+use crate::domain::ids::EventId;
 use crate::store::{LogStore, StoreError, StoredEntry};
+use crate::vault::STACK_WORD_BYTES;
 use crate::vault::{SubjectKeys, VaultError, clear_stack};
 use sayso_proof::entry::{Entry, EntryError};
 use sayso_proof::merkle::Hash;
-use std::sync::Arc;
+
+/// What a cipher leaves on the stack is overwritten this deep.
+pub(crate) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
 /// Opens an entry about nobody.
 pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppError> {
@@ -91,56 +91,4 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
         sealed_at_ms: header.sealed_at_ms,
     };
     Ok(codec::decode(place, body)?)
-}
-
-impl Core {
-    /// Keyed hash of an attribute key, of this subject alone.
-    pub(crate) fn key_hash(&self, handle: Handle, key: &str) -> Vec<u8> {
-        self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
-    }
-}
-
-impl Core {
-    /// The fold of what had been recorded by a moment, from the events.
-    pub(crate) fn state_as_of(
-        &self,
-        stream: &SubjectStream,
-        moment: Moment,
-    ) -> Result<SubjectState, AppError> {
-        let mut state = SubjectState::default();
-        for_each_event(&stream.keys, self.store(), 0, |event, _| {
-            let within = match moment {
-                Moment::Now => true,
-                Moment::Time(time_ms) => event.recorded_at_ms <= time_ms,
-                Moment::Version(count) => event.version < count,
-            };
-            if within {
-                state.apply(&event);
-            }
-            Ok(())
-        })?;
-        Ok(state)
-    }
-}
-
-impl Core {
-    /// A subject's state at a moment. `rebuild` folds the events of the log instead of the state in memory.
-    ///
-    /// # Errors
-    /// Nothing is recorded about the subject; or the store.
-    pub(crate) async fn state_at(
-        self: &Arc<Self>,
-        subject: &SubjectId,
-        moment: Moment,
-        rebuild: bool,
-    ) -> Result<SubjectState, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
-        if !rebuild {
-            let now = stream.read();
-            if moment == Moment::Now || moment == Moment::Version(now.state.version) {
-                return Ok(now.state.clone());
-            }
-        }
-        self.state_as_of(&stream, moment)
-    }
 }

@@ -1,6 +1,6 @@
 //! What comes with a write, and what it returns.
 
-use crate::app::log::decision_frame::revoked_for;
+use crate::app::log::revocation::revoked_for;
 use crate::domain::event::Recorded;
 use crate::domain::ids::EventId;
 use sayso_proof::merkle::Hash;

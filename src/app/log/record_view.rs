@@ -7,35 +7,12 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{RequestStamp, WriteOptions};
+use crate::app::log::recent_views::{ViewKey, WINDOW_MS};
 use crate::app::log::stream::SubjectStream;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::domain::event::{Event, RecordViewed, Role};
-use crate::domain::ids::{Handle, SubjectId};
-use lru::LruCache;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Looks of one caller at one person by one method that count as one, milliseconds.
-const WINDOW_MS: u64 = 5 * 60_000;
-/// Looks remembered; beyond it the oldest is forgotten, and looking again is recorded again.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
-
-type ViewKey = (Handle, i32, String, &'static str);
-
-/// Looks of the last minutes.
-pub(crate) struct RecentViews(Mutex<LruCache<ViewKey, u64>>);
-
-impl Default for RecentViews {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
-    }
-}
-
-impl RecentViews {
-    fn seen(&self) -> std::sync::MutexGuard<'_, LruCache<ViewKey, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::domain::ids::SubjectId;
+use std::sync::Arc;
 
 impl Core {
     /// Records that somebody is about to look at a person, and goes on only once that is durable: nobody looks unseen,

@@ -1,6 +1,7 @@
 //! A revocation as a recipient is notified of it.
 
-use crate::domain::event::Reason;
+use crate::app::caller::Caller;
+use crate::domain::event::{Event, Reason};
 
 /// One or more grants of a recipient fell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,4 +21,23 @@ pub struct Revocation {
     pub cause: String,
     /// Where something derived fell with its source: id of the event that recorded it; otherwise empty.
     pub source: String,
+}
+
+/// Whose something was, of an event that says that it fell. That more follow is the ledger's own.
+pub(crate) fn revoked_for(event: &Event) -> Option<&str> {
+    match event {
+        Event::GrantRevoked { recipient, .. } => Some(recipient),
+        Event::ArtifactInvalidated(invalidated) => Some(&invalidated.recipient),
+        Event::RevocationsPending { .. } => Some(""),
+        _ => None,
+    }
+}
+
+/// The ids of grants that events revoke, as far as the caller is told of them: a service of its own.
+pub(crate) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    let revoked = events.into_iter().filter_map(|event| match event {
+        Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),
+        _ => None,
+    });
+    revoked.filter(|(_, recipient)| caller.sees_recipient(recipient)).map(|(id, _)| id.clone()).collect()
 }

@@ -1,13 +1,10 @@
 //! A lane a subject: its events are sealed one after the other, and its folded state stands ready for reads.
 
-use crate::app::error::AppError;
-use crate::app::log::core::Core;
 use crate::app::log::pending_revocations::PendingRevocations;
-use crate::app::log::read::for_each_event;
 use crate::app::log::reusable_grants::ReusableGrants;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::profile::SubjectState;
-use crate::vault::{PendingSubject, STACK_WORD_BYTES, SubjectKeys};
+use crate::vault::{PendingSubject, SubjectKeys};
 use sayso_proof::merkle::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,9 +15,6 @@ const WEIGH_AFTER: u64 = 4;
 
 /// What a lane takes beside the folded profile: keys, locks, its place in the map.
 const STREAM_BYTES: usize = 1_536;
-
-/// What a cipher leaves on the stack is overwritten this deep.
-pub(crate) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
 /// One subject's place in the daemon.
 pub(crate) struct SubjectStream {
@@ -83,36 +77,6 @@ impl SubjectStream {
     /// What is not the person's yet.
     pub fn pending_subject(&self) -> MutexGuard<'_, Option<(Hash, PendingSubject)>> {
         self.pending_subject.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Folds everything that the log holds about the subject.
-    ///
-    /// # Errors
-    /// The log can't be read or opened.
-    pub fn load(keys: Arc<SubjectKeys>, core: &Core) -> Result<Self, AppError> {
-        let stream = Self::empty(keys);
-        stream.reload(core)?;
-        Ok(stream)
-    }
-
-    /// Forgets what it knew and folds again; for the holder of the gate alone.
-    ///
-    /// # Errors
-    /// The log can't be read or opened.
-    pub fn reload(&self, core: &Core) -> Result<(), AppError> {
-        let (mut state, mut newest) = (SubjectState::default(), None);
-        for_each_event(&self.keys, core.store(), 0, |event, leaf| {
-            state.apply(&event);
-            newest = Some(leaf);
-            Ok(())
-        })?;
-        let (implied, mut pending) = (core.implied_by(&state), PendingRevocations::default());
-        pending.extend(&mut state, implied);
-        let mut now = self.write();
-        (now.state, now.newest, now.pending) = (state, newest, pending);
-        // Of the same version may now be less than there was: what was decided on it counts no more.
-        self.given().decide_anew();
-        Ok(())
     }
 
     /// What it takes of memory now, bytes, if so much came since the last look that it may be another; a look takes as long

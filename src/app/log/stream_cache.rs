@@ -1,7 +1,6 @@
 //! Subject streams in memory: limited by count and bytes, and never two of one subject.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::core::Core;
 use crate::app::log::new_streams::NewStreams;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::Handle;
@@ -71,26 +70,22 @@ impl StreamCache {
         self.cached().get(handle).cloned()
     }
 
-    /// Puts a loaded lane in; where another was faster, that one counts.
+    /// Puts a loaded stream in. If another one of the same subject is there, that one is returned. `refresh` runs under the
+    /// lock of the cache and returns the stream as the log has it.
     ///
     /// # Errors
-    /// The log can't be read or opened, or the subject was erased while the lane was loading.
-    pub fn put(&self, stream: SubjectStream, core: &Core) -> Result<Arc<SubjectStream>, AppError> {
+    /// As `refresh`.
+    pub fn put(
+        &self,
+        stream: SubjectStream,
+        refresh: impl FnOnce(SubjectStream) -> Result<SubjectStream, AppError>,
+    ) -> Result<Arc<SubjectStream>, AppError> {
         let mut cached = self.cached();
         let handle = stream.keys.handle;
         if let Some(there) = cached.get(&handle) {
             return Ok(Arc::clone(there));
         }
-        // An erasure destroys the keys first and then takes the lane out: a late one must not bring them back.
-        core.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
-        // Another lane may have come, written and gone while this one was loading. None can come now.
-        let count = core.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
-        let stream = if stream.read().state.version == count {
-            stream
-        } else {
-            SubjectStream::load(stream.keys, core)?
-        };
-        let stream = Arc::new(stream);
+        let stream = Arc::new(refresh(stream)?);
         cached.put(handle, Arc::clone(&stream));
         self.count(&stream, stream.weigh_if_due().unwrap_or_default());
         self.evict(&mut cached);

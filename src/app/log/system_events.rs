@@ -4,8 +4,9 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Begun;
 use crate::app::log::core::Core;
-use crate::app::log::index::{index_of, watched_keys};
+use crate::app::log::index::watched_keys;
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
 use crate::clock;
 use crate::domain::codec;
@@ -14,50 +15,8 @@ use crate::domain::ids::{EventId, Handle};
 use crate::ledger::LogKey;
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header};
-use sayso_proof::event::{EventBody, WriterSignature};
-use sayso_proof::merkle::Hash;
+use sayso_proof::event::EventBody;
 use std::sync::{Arc, PoisonError};
-
-/// Where events about nobody are written: they have a lane of their own.
-#[derive(Default)]
-pub(crate) struct SystemStream {
-    /// Events so far.
-    pub version: u64,
-    /// Leaf hash of the newest.
-    pub newest: Option<Hash>,
-    /// Sealing time of the newest.
-    pub last_sealed_at_ms: u64,
-}
-
-/// A notice to be published.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// 1 to 128 bytes.
-    pub id: String,
-    /// 1 to 64 bytes; a version is published once.
-    pub version: String,
-    /// BCP 47; empty: `en`.
-    pub language: String,
-    /// 1 byte to 64 KiB.
-    pub text: String,
-}
-
-/// An event about nobody, with its further index records.
-pub(crate) struct SystemEvent {
-    pub event: Event,
-    pub index: Vec<(Vec<u8>, Vec<u8>)>,
-    /// By its writer.
-    pub signature: Option<WriterSignature>,
-    /// Of a request of its own; none: the frame's.
-    pub request_stamp: Option<RequestStamp>,
-}
-
-impl SystemEvent {
-    pub fn new(event: Event) -> Self {
-        let index = index_of(&event);
-        Self { event, index, signature: None, request_stamp: None }
-    }
-}
 
 impl Core {
     pub(crate) async fn publish(

@@ -6,7 +6,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::suspension::accepted;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
 use crate::domain::event::{ClockAccepted, Event};
 use std::sync::Arc;

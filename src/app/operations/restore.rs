@@ -5,7 +5,7 @@
 
 use crate::app::error::AppError;
 use crate::app::log::receipt::RequestStamp;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
 use crate::clock::Clock;
 use crate::domain::event::{Actor, BackupRestored, ErasureCompleted, Event, Recorded, Role};

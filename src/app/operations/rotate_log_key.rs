@@ -8,7 +8,7 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
 use crate::domain::event::{Event, LogKeyRotated};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The profile: from memory, from the events, as of any moment.
 
 use crate::app::error::AppError;
-use crate::app::log::core::Moment;
+use crate::app::log::moment::Moment;
 use crate::app::profile::Profiles;
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;

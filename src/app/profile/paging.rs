@@ -1,7 +1,7 @@
 //! Answers in pages: whatever was recorded about a person, each answer can be read by its client.
 
 use crate::app::error::AppError;
-use crate::app::log::core::Moment;
+use crate::app::log::moment::Moment;
 use crate::app::profile::Profiles;
 use crate::app::profile::get_profile::Profile;
 use crate::domain::current_attribute::CurrentAttribute;

@@ -3,10 +3,10 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
-use crate::app::log::core::Moment;
+use crate::app::log::moment::Moment;
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::statement_rules;
 use crate::app::profile::Profiles;
+use crate::app::statement_rules;
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};

@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::receipt::{Receipt, RequestStamp};
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
 use crate::audit;
 use crate::domain::event::{AuditExported, Event};

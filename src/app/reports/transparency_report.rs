@@ -7,7 +7,7 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::{open, open_system_entry};
 use crate::app::log::receipt::RequestStamp;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
 use crate::audit::transparency::{self as figures, DAY_MS, Making, Noise, Report, Tally, Walk, Window};
 use crate::clock::Clock;

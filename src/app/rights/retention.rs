@@ -7,7 +7,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::PendingEvent;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::rights::Rights;
 use crate::clock;
 use crate::domain::erasure::{self, Scope};

@@ -6,7 +6,6 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::stream::SubjectStream;
 use crate::app::rules::RuleChanges;
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
@@ -324,7 +323,7 @@ impl Comparing<'_> {
             return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
         }
         let Some(keys) = rule_changes.core.vault.by_handle(handle)? else { return Ok(()) };
-        match SubjectStream::load(keys, &rule_changes.core) {
+        match rule_changes.core.load_stream(keys) {
             Ok(stream) => self.compare(handle, &stream.read().state),
             // Erased meanwhile.
             Err(_) if rule_changes.core.vault.by_handle(handle)?.is_none() => Ok(()),

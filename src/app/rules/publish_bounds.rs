@@ -4,7 +4,7 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::system_events::SystemEvent;
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::revoke_contradicted::under;
 use crate::bounds::engine::{UNRECORDED, check_offered};

@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::system_events::Notice;
+use crate::app::log::system_stream::Notice;
 use crate::app::rules::RuleChanges;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, NoticePublished};

@@ -2,12 +2,10 @@
 
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
-use crate::domain::codec;
-use crate::domain::consent::Decision;
-use crate::domain::consent::Terms;
+use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::{Draft, Event, Recorded, Role, SignalKind};
 use crate::domain::ids::EventId;
-use crate::domain::wording;
+use crate::domain::{codec, wording};
 use crate::package::History;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,58 @@
+//! Loads a subject's stream: folds everything that the log holds about the subject.
+
+use crate::app::error::AppError;
+use crate::app::log::core::Core;
+use crate::app::log::pending_revocations::PendingRevocations;
+use crate::app::log::read::for_each_event;
+use crate::app::log::stream::SubjectStream;
+use crate::domain::profile::SubjectState;
+use crate::vault::SubjectKeys;
+use std::sync::Arc;
+
+impl Core {
+    /// Folds everything that the log holds about a subject into a stream in memory.
+    ///
+    /// # Errors
+    /// The log can't be read or opened.
+    pub(crate) fn load_stream(&self, keys: Arc<SubjectKeys>) -> Result<SubjectStream, AppError> {
+        let stream = SubjectStream::empty(keys);
+        self.reload_stream(&stream)?;
+        Ok(stream)
+    }
+
+    /// Folds a stream again from the log. Only the owner of its write lock may call this.
+    ///
+    /// # Errors
+    /// The log can't be read or opened.
+    pub(crate) fn reload_stream(&self, stream: &SubjectStream) -> Result<(), AppError> {
+        let (mut state, mut newest) = (SubjectState::default(), None);
+        for_each_event(&stream.keys, self.store(), 0, |event, leaf| {
+            state.apply(&event);
+            newest = Some(leaf);
+            Ok(())
+        })?;
+        let (implied, mut pending) = (self.implied_by(&state), PendingRevocations::default());
+        pending.extend(&mut state, implied);
+        let mut now = stream.write();
+        (now.state, now.newest, now.pending) = (state, newest, pending);
+        // The same version may hold less than before, so no earlier decision counts.
+        stream.given().decide_anew();
+        Ok(())
+    }
+
+    /// Puts a loaded stream into the cache. If another thread was faster, its stream is returned.
+    ///
+    /// # Errors
+    /// The log can't be read or opened, or the subject was erased during the load.
+    pub(crate) fn cache_stream(&self, stream: SubjectStream) -> Result<Arc<SubjectStream>, AppError> {
+        self.streams.put(stream, |stream| {
+            let handle = stream.keys.handle;
+            // An erasure destroys the keys first and then removes the stream: a late load must not bring it back.
+            self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+            // Another stream may have come, been written and gone during the load. None can come now.
+            let count =
+                self.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
+            if stream.read().state.version == count { Ok(stream) } else { self.load_stream(stream.keys) }
+        })
+    }
+}

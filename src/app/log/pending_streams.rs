@@ -1,0 +1,56 @@
+//! Streams with revocations that are in effect and not recorded yet.
+
+use crate::app::log::revocation::Revocation;
+use crate::app::log::stream::SubjectStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Streams with revocations that could not be recorded; beyond it they are found at the next start or write.
+pub(crate) const STREAMS_MAX: usize = 4_096;
+
+/// Streams whose revocations could not be recorded yet; they stay in memory until they are.
+#[derive(Default)]
+pub(crate) struct PendingStreams {
+    streams: Mutex<Vec<Arc<SubjectStream>>>,
+    /// Those of them whose recipients are told before the revocations are recorded, since that takes too long or fails.
+    late: Mutex<Vec<Weak<SubjectStream>>>,
+}
+
+impl PendingStreams {
+    pub fn push(&self, stream: &Arc<SubjectStream>) {
+        let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, stream)) {
+            all.push(Arc::clone(stream));
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Arc<SubjectStream>> {
+        std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn push_late(&self, stream: &Arc<SubjectStream>) {
+        let mut late = self.late();
+        late.retain(|other| other.upgrade().is_some_and(|other| other.has_pending()));
+        if late.len() < STREAMS_MAX
+            && !late.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(stream)))
+        {
+            late.push(Arc::downgrade(stream));
+        }
+    }
+
+    /// Revocations in effect, not recorded yet and late, of those who wait at this key.
+    pub fn late_at(&self, key: &[u8]) -> Vec<Revocation> {
+        let streams: Vec<_> = self.late().iter().filter_map(Weak::upgrade).collect();
+        let mut found = Vec::new();
+        for stream in streams {
+            let now = stream.read();
+            found.extend(
+                now.pending.revocations().filter(|(at, _)| at == key).map(|(_, revocation)| revocation),
+            );
+        }
+        found
+    }
+
+    pub(crate) fn late(&self) -> MutexGuard<'_, Vec<Weak<SubjectStream>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,110 @@
+//! Records revocations that are in effect already: after a decision, before the next write, and again after a failure or a restart.
+
+use crate::app::error::{AppError, Cause};
+use crate::app::log::append::Frame;
+use crate::app::log::core::Core;
+use crate::app::log::index::PENDING;
+use crate::app::log::stream::SubjectStream;
+use crate::bounds::invalidation;
+use crate::domain::event::Event;
+use crate::domain::profile::SubjectState;
+use crate::telemetry::metrics;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+
+/// Index records read at once.
+const READ_COUNT: usize = 256;
+
+impl Core {
+    /// What a folded state implies and no event says: derived again where a stream is read from the log. Nothing that could let a
+    /// grant stand again is written before these are recorded, so the state is the decision's still.
+    pub(crate) fn implied_by(&self, state: &SubjectState) -> Vec<Event> {
+        if state.revocations_pending == 0 {
+            return Vec::new();
+        }
+        let now_ms = self.now_ms();
+        invalidation::revocations(state, &self.rules_at(now_ms), now_ms, None, &|_| false)
+    }
+
+    /// Records what is pending before another write, in a task of its own: the caller may go away. Gives the gate back.
+    pub(crate) async fn record_pending_first(
+        self: &Arc<Self>,
+        stream: &Arc<SubjectStream>,
+        write_lock: OwnedMutexGuard<()>,
+    ) -> Result<OwnedMutexGuard<()>, AppError> {
+        let (core, stream) = (Arc::clone(self), Arc::clone(stream));
+        let task = tokio::spawn(async move { core.record_pending(&stream, write_lock).await });
+        task.await.map_err(|_| AppError::Internal(Cause::Task))
+    }
+
+    /// Records all that is pending, frame by frame. Where that fails it is tried again by itself.
+    pub(crate) async fn record_pending(
+        self: &Arc<Self>,
+        stream: &Arc<SubjectStream>,
+        mut write_lock: OwnedMutexGuard<()>,
+    ) -> OwnedMutexGuard<()> {
+        while stream.has_pending() {
+            let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
+            let (events, left) = {
+                let now = stream.read();
+                let events = now.pending.first(self.use_limits.revocations_at_once_max);
+                let left = now.pending.len().saturating_sub(events.len());
+                (events, left)
+            };
+            let count = events.len();
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            let pending_events = events.into_iter().chain([Event::RevocationsPending { left }]);
+            let frame = Frame::from(pending_events.map(|event| self.plan(event)).collect::<Vec<_>>());
+            let written = self.commit_frame(&append, frame).await;
+            write_lock = append.into_write_lock();
+            if let Err(error) = written {
+                metrics().revocations_delayed();
+                tracing::warn!(%error, "revocations are in effect and not recorded yet; it is tried again");
+                self.pending_streams.push(stream);
+                self.tell_before_recorded(stream);
+                return write_lock;
+            }
+            stream.write().pending.drop_first(count);
+        }
+        write_lock
+    }
+
+    /// Tells the recipients of what is pending before it is recorded.
+    pub(crate) fn tell_before_recorded(&self, stream: &Arc<SubjectStream>) {
+        self.pending_streams.push_late(stream);
+        let keys: BTreeSet<_> = stream.read().pending.revocations().map(|(key, _)| key).collect();
+        keys.iter().for_each(|key| self.notifier.notify(key));
+    }
+
+    /// Tries again what could not be recorded.
+    pub(crate) async fn retry_pending_revocations(self: &Arc<Self>) {
+        for stream in self.pending_streams.take() {
+            let write_lock = stream.write_lock().await;
+            drop(self.record_pending(&stream, write_lock).await);
+        }
+    }
+
+    /// Finds streams whose revocations a stop cut short.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn find_pending(self: &Arc<Self>) -> Result<(), AppError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let found = self.store().index_scan(PENDING, after.as_deref(), READ_COUNT)?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let positions =
+                found.iter().filter_map(|(key, _)| key.last_chunk().copied().map(u64::from_be_bytes));
+            for position in positions {
+                match self.stream_at(position).await {
+                    Ok(Some(stream)) if stream.has_pending() => self.pending_streams.push(&stream),
+                    Ok(_) | Err(AppError::Erased) => {}
+                    // Others go on; whoever reads this stream meets the same.
+                    Err(error) => tracing::error!(?error, "a stream with revocations to be recorded"),
+                }
+            }
+        }
+    }
+}

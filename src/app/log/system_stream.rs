@@ -1,0 +1,48 @@
+//! The stream of events that are about no data subject.
+
+use crate::app::log::index::index_of;
+use crate::app::log::receipt::RequestStamp;
+use crate::domain::event::Event;
+use sayso_proof::event::WriterSignature;
+use sayso_proof::merkle::Hash;
+
+/// Where events about nobody are written: they have a lane of their own.
+#[derive(Default)]
+pub(crate) struct SystemStream {
+    /// Events so far.
+    pub version: u64,
+    /// Leaf hash of the newest.
+    pub newest: Option<Hash>,
+    /// Sealing time of the newest.
+    pub last_sealed_at_ms: u64,
+}
+
+/// A notice to be published.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// 1 to 128 bytes.
+    pub id: String,
+    /// 1 to 64 bytes; a version is published once.
+    pub version: String,
+    /// BCP 47; empty: `en`.
+    pub language: String,
+    /// 1 byte to 64 KiB.
+    pub text: String,
+}
+
+/// An event about nobody, with its further index records.
+pub(crate) struct SystemEvent {
+    pub event: Event,
+    pub index: Vec<(Vec<u8>, Vec<u8>)>,
+    /// By its writer.
+    pub signature: Option<WriterSignature>,
+    /// Of a request of its own; none: the frame's.
+    pub request_stamp: Option<RequestStamp>,
+}
+
+impl SystemEvent {
+    pub fn new(event: Event) -> Self {
+        let index = index_of(&event);
+        Self { event, index, signature: None, request_stamp: None }
+    }
+}
