@@ -17,7 +17,7 @@ use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
 use sayso::ledger::LogKey;
 use sayso::proto::{EventBody, Provenance, Role};
-use sayso::vault::tree::{Node, Tree};
+use sayso::vault::puncturable::{Node, PuncturableTree};
 use sayso_proof::entry::{self, Entry, EventKey, Handle, Header};
 use sayso_proof::merkle::{self, Frontier};
 use std::hint::black_box;
@@ -86,7 +86,7 @@ fn seal(criterion: &mut Criterion) {
     let (header, body, key) = (header(1), body(1), EventKey::derive(&[1; 32], &event_id(1)));
     let mut group = criterion.benchmark_group("seal");
     group.bench_function("key of the next version", |bencher| {
-        let mut tree = Tree::new(vec![Node::root(&[1; 32])]);
+        let mut tree = PuncturableTree::new(vec![Node::root(&[1; 32])]);
         let mut version = 0;
         bencher.iter(|| {
             version += 1;

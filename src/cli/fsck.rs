@@ -90,7 +90,7 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
 
 /// The log's key, and one that a rotation was about to bring in: the next start puts that right.
 fn held_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
-    let look = |name: &str| LogKey::look(&layout.secrets().join(name));
+    let look = |name: &str| LogKey::inspect(&layout.secrets().join(name));
     let mut held = Vec::new();
     match look("log.key") {
         Ok(key) => held.push(key),
@@ -101,7 +101,7 @@ fn held_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<Ver
 }
 
 fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<String>, DaemonError> {
-    let KeptCheckpoint { note, broken_slots } = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
+    let KeptCheckpoint { note, broken_slots } = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     if broken_slots > 0 {
         let what = format!("checkpoint: {broken_slots} of its 2 slots; the next commits write them anew");
         if note.is_some() {

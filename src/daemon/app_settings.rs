@@ -70,7 +70,7 @@ pub(crate) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody
         return Ok((custody(config)?, Vec::new()));
     }
     let file = Layout::new(&config.data).secrets().join("root.key");
-    let custody = FileCustody::look(&file).map_err(VaultError::from)?;
+    let custody = FileCustody::inspect(&file).map_err(VaultError::from)?;
     let damage = custody.damage().map_err(VaultError::from)?;
     Ok((Arc::new(custody), damage))
 }
@@ -81,7 +81,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     let limits = &config.limits;
     let restored = layout.read_restored()?;
     // What was given out had been durable: an end before that is no torn write, and must not be cut off.
-    let kept = Ledger::look_at_kept_checkpoint(&layout.checkpoint())?;
+    let kept = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
     let witnesses = cosigning::asked(config)?.iter().map(|one| one.key.to_string()).collect();
@@ -95,11 +95,11 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             origin: config.origin(),
             queue_max: limits.queue_requests_max,
             batch_events_max: limits.batch_events_max,
-            clock_skew_max_ms: limits.clock_skew_ms_max,
-            sealed_age_max_ms: limits.sealed_age_ms_max,
+            clock_skew_ms_max: limits.clock_skew_ms_max,
+            sealed_age_ms_max: limits.sealed_age_ms_max,
             checkpoint_file: Some(layout.checkpoint()),
             is_restored: restored.is_some(),
-            turns: None,
+            manual: None,
         },
         log_keys: LogKeys::Folder(secrets),
         custody: custody(config)?,

@@ -1,8 +1,6 @@
 //! What witnesses have cosigned of this log, for whoever publishes or exports it.
 
-use super::{Ledger, SignedCheckpoint};
-use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::merkle;
+use super::types::SignedCheckpoint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -72,23 +70,5 @@ impl Cosigning {
             Some(found) => found,
             None => std::future::pending().await,
         }
-    }
-}
-
-impl Ledger {
-    /// The checkpoint in a note, where it proves that this log was forked or went back: a key of this log signed it, and this log
-    /// has fewer entries, or other ones. None of what proves nothing, or where the store can't be read.
-    #[must_use]
-    pub fn contradicted_by(&self, note: &str) -> Option<Checkpoint> {
-        let text = self.signing().chain.open_note(note, 0).ok()?;
-        let claimed =
-            Checkpoint::parse_extended(text).ok().filter(|claimed| claimed.origin == self.origin())?;
-        let (own, size) = (self.checkpoint(), claimed.size);
-        if size > own.size {
-            return Some(claimed);
-        }
-        let proof = self.consistency_proof(size, own.size).ok()?;
-        let continues = merkle::verify_consistency(size, &claimed.root, own.size, &own.root, &proof);
-        continues.is_err().then_some(claimed)
     }
 }

@@ -22,7 +22,7 @@ pub enum LedgerError {
     Keys(#[from] sayso_proof::keys::KeysError),
     /// The file of the kept checkpoint.
     #[error("checkpoint file: {0}")]
-    Anchor(std::io::Error),
+    CheckpointFile(std::io::Error),
     /// The kept checkpoint is not one of this log and key.
     #[error("the kept checkpoint: {0}")]
     KeptCheckpoint(NoteError),

@@ -4,7 +4,7 @@
 //! for as long as checkpoints carry its signature as well. The log alone decides which key is in force: whatever a crash
 //! leaves of the files is put right by what the log says.
 
-use super::LedgerError;
+use super::error::LedgerError;
 use crate::clock::Clock;
 use crate::secret;
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -42,7 +42,7 @@ impl LogKey {
     ///
     /// # Errors
     /// The file can't be read, or is not 32 bytes long.
-    pub fn look(path: &Path) -> Result<Self, LedgerError> {
+    pub fn inspect(path: &Path) -> Result<Self, LedgerError> {
         let bytes = Zeroizing::new(fs::read(path).map_err(LedgerError::Key)?);
         let wrong = || Error::new(ErrorKind::InvalidData, "it must have 32 bytes");
         let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong()))?;
@@ -117,7 +117,7 @@ impl Signing {
 }
 
 /// Keys found for a log.
-pub struct HeldKeys {
+pub struct FoundKeys {
     /// The key in force.
     pub key: LogKey,
     /// The one before, where it is still held.
@@ -145,14 +145,14 @@ impl LogKeys {
         in_force: Option<&VerifyingKey>,
         is_restored: bool,
         clock: &dyn Clock,
-    ) -> Result<HeldKeys, LedgerError> {
+    ) -> Result<FoundKeys, LedgerError> {
         let folder = match self {
             Self::Folder(folder) => folder,
-            Self::Seed(seed) => return Ok(HeldKeys { key: LogKey::from_seed(seed), previous: None }),
+            Self::Seed(seed) => return Ok(FoundKeys { key: LogKey::from_seed(seed), previous: None }),
         };
         let Some(in_force) = in_force else {
             remove(&next(folder)).map_err(LedgerError::Key)?;
-            return Ok(HeldKeys { key: LogKey::load_or_create(&current(folder), clock)?, previous: None });
+            return Ok(FoundKeys { key: LogKey::load_or_create(&current(folder), clock)?, previous: None });
         };
         let held = |path: PathBuf| -> Result<Option<LogKey>, LedgerError> {
             if path.exists() { LogKey::load_or_create(&path, clock).map(Some) } else { Ok(None) }
@@ -169,7 +169,7 @@ impl LogKeys {
             return Err(LedgerError::KeyNotHeld(hex::encode(in_force.as_bytes())));
         }
         let key = LogKey::load_or_create(&current(folder), clock)?;
-        Ok(HeldKeys { key, previous: held(previous(folder))? })
+        Ok(FoundKeys { key, previous: held(previous(folder))? })
     }
 
     /// A new key, durable before the log names it.

@@ -1,30 +1,32 @@
 //! The ledger: sealed entries in order, their tree, and what is said about it under signature. Sees no plaintext.
 
-mod anchor;
 mod cosigned;
 mod error;
+mod kept_checkpoint;
 mod key;
+mod manual_sequencing;
 mod sequencer;
 #[cfg(test)]
 mod tests;
-mod turns;
+mod types;
 
-pub use anchor::KeptCheckpoint;
 pub use cosigned::{CosignedCheckpoint, Cosigning};
 pub use error::{LedgerError, SubmitError};
-pub use key::{HeldKeys, LogKey, LogKeys, Signing};
-pub use turns::Turns;
+pub use kept_checkpoint::KeptCheckpoint;
+pub use key::{FoundKeys, LogKey, LogKeys, Signing};
+pub use manual_sequencing::ManualSequencing;
+pub use types::{Committed, Place, Prepared, SignedCheckpoint, SignedEntry};
 
 use crate::clock::SharedClock;
 use crate::store::{LogStore, StoreError};
 use crate::telemetry::metrics;
-use anchor::Anchor;
+use kept_checkpoint::CheckpointFile;
 use sayso_proof::checkpoint::{self, Checkpoint, VerifierKey};
-use sayso_proof::entry::{self, EntryError, Header};
+use sayso_proof::entry::{self, EntryError};
 use sayso_proof::keys::{KeyChain, Rotation};
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use sayso_proof::proof::TlogProof;
-use sequencer::{Sequencer, Submission};
+use sequencer::{AppendLimits, Sequencer, Submission};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -48,83 +50,15 @@ pub struct LedgerOptions {
     /// Events in one batch.
     pub batch_events_max: usize,
     /// How far ahead of the clock an event may have been sealed, milliseconds.
-    pub clock_skew_max_ms: u64,
+    pub clock_skew_ms_max: u64,
     /// How long ago an event may have been sealed, milliseconds.
-    pub sealed_age_max_ms: u64,
+    pub sealed_age_ms_max: u64,
     /// Where the last checkpoint is kept outside the store.
     pub checkpoint_file: Option<PathBuf>,
     /// A restore was declared: the store may be behind or beside the kept checkpoint.
     pub is_restored: bool,
     /// Takes the sequencer's turns by hand; none: a thread of its own does.
-    pub turns: Option<Arc<Turns>>,
-}
-
-/// A signed entry with its clear part. Only [`Ledger::sign`] makes one, of the bytes themselves: what goes into the tree and
-/// the index is what is written.
-#[derive(Clone, Debug)]
-pub struct SignedEntry {
-    bytes: Vec<u8>,
-    leaf_hash: Hash,
-    header: Header,
-    key_id: [u8; 8],
-}
-
-impl SignedEntry {
-    /// The COSE_Sign1.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Its leaf hash.
-    #[must_use]
-    pub fn leaf_hash(&self) -> Hash {
-        self.leaf_hash
-    }
-
-    /// Its clear part.
-    #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-}
-
-/// An entry ready to be written.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The entry.
-    pub entry: SignedEntry,
-    /// Further index records: key prefix (the position, 8 bytes big-endian, is appended) and value.
-    pub index: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Where an entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// 0-based.
-    pub position: u64,
-    /// Milliseconds since the Unix epoch.
-    pub recorded_at_ms: u64,
-}
-
-/// What was made durable.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// In the order submitted.
-    pub entries: Vec<Place>,
-    /// Of a tree that holds all of them.
-    pub checkpoint: Arc<SignedCheckpoint>,
-}
-
-/// A checkpoint that was given out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedCheckpoint {
-    /// C2SP signed note.
-    pub note: String,
-    /// Number of entries.
-    pub size: u64,
-    /// Root of their tree.
-    pub root: Hash,
+    pub manual: Option<Arc<ManualSequencing>>,
 }
 
 /// One controller's log.
@@ -140,7 +74,7 @@ pub struct Ledger {
     /// When the store last took nothing; written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    turns: Option<Arc<Turns>>,
+    manual: Option<Arc<ManualSequencing>>,
 }
 
 /// Reads kept nodes from the store.
@@ -181,32 +115,40 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         let head = store.head();
         let frontier = Frontier::load(head.size, &StoreNodes(store.as_ref()))?;
-        let mut anchor = Anchor::open(options.checkpoint_file.as_deref())?;
-        if let Some(note) = anchor.last().filter(|_| !options.is_restored) {
+        let mut kept = CheckpointFile::open(options.checkpoint_file.as_deref())?;
+        if let Some(note) = kept.last().filter(|_| !options.is_restored) {
             is_continued(note, &signing.chain, store.as_ref())?;
         }
         let now_ms = clock.now_ms();
         let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &signing, now_ms));
         // It is about to be given out, so it must be known after a crash, too.
-        anchor.keep(&first.note).and_then(|()| anchor.sync(clock.now_ms())).map_err(LedgerError::Anchor)?;
+        kept.keep(&first.note)
+            .and_then(|()| kept.sync(clock.now_ms()))
+            .map_err(LedgerError::CheckpointFile)?;
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
-        let (origin, turns) = (options.origin.clone(), options.turns.clone());
+        let (origin, manual) = (options.origin.clone(), options.manual);
         let refused_at_ms = Arc::new(AtomicU64::new(0));
         let signing = Arc::new(watch::Sender::new(Arc::new(signing)));
+        let limits = AppendLimits {
+            batch_events_max: options.batch_events_max,
+            clock_skew_ms_max: options.clock_skew_ms_max,
+            sealed_age_ms_max: options.sealed_age_ms_max,
+        };
         let sequencer = Sequencer::new(
-            options,
+            options.origin,
+            limits,
             Arc::clone(&store),
             Arc::clone(&signing),
             Arc::clone(&clock),
             frontier,
-            anchor,
+            kept,
             publish,
             Arc::clone(&refused_at_ms),
         );
-        let thread = match &turns {
-            Some(turns) => {
-                turns.begin(sequencer, work);
+        let thread = match &manual {
+            Some(manual) => {
+                manual.begin(sequencer, work);
                 None
             }
             None => {
@@ -216,7 +158,7 @@ impl Ledger {
         };
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(thread));
         let cosigning = Cosigning::default();
-        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread, turns })
+        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread, manual })
     }
 
     /// The last checkpoint that was given out before this start, where one is kept in this file.
@@ -224,15 +166,15 @@ impl Ledger {
     /// # Errors
     /// The file can't be read, or is damaged.
     pub fn kept_checkpoint(file: &Path) -> Result<Option<String>, LedgerError> {
-        Ok(Anchor::open(Some(file))?.last().map(str::to_owned))
+        Ok(CheckpointFile::open(Some(file))?.last().map(str::to_owned))
     }
 
     /// What is kept in this file, without changing or making it.
     ///
     /// # Errors
     /// It can't be read.
-    pub fn look_at_kept_checkpoint(file: &Path) -> Result<KeptCheckpoint, LedgerError> {
-        Anchor::look(file)
+    pub fn inspect_kept_checkpoint(file: &Path) -> Result<KeptCheckpoint, LedgerError> {
+        CheckpointFile::inspect(file)
     }
 
     /// Signs a payload. From any thread, in parallel.
@@ -327,6 +269,22 @@ impl Ledger {
     #[must_use]
     pub fn cosigning(&self) -> &Cosigning {
         &self.cosigning
+    }
+
+    /// The checkpoint in a note, where it proves that this log was forked or went back: a key of this log signed it, and this log
+    /// has fewer entries, or other ones. None of what proves nothing, or where the store can't be read.
+    #[must_use]
+    pub fn contradicted_by(&self, note: &str) -> Option<Checkpoint> {
+        let text = self.signing().chain.open_note(note, 0).ok()?;
+        let claimed =
+            Checkpoint::parse_extended(text).ok().filter(|claimed| claimed.origin == self.origin())?;
+        let (own, size) = (self.checkpoint(), claimed.size);
+        if size > own.size {
+            return Some(claimed);
+        }
+        let proof = self.consistency_proof(size, own.size).ok()?;
+        let continues = merkle::verify_consistency(size, &claimed.root, own.size, &own.root, &proof);
+        continues.is_err().then_some(claimed)
     }
 
     /// The checkpoint for everybody: the newest that enough witnesses cosigned; where none are asked, or too few answer in
@@ -482,8 +440,8 @@ impl Ledger {
         {
             tracing::error!("the sequencer ended badly");
         }
-        if let Some(turns) = &self.turns {
-            turns.finish();
+        if let Some(manual) = &self.manual {
+            manual.finish();
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The sequencer: one thread a log, doing only what must be sequential. Whatever waits goes into one durable batch.
 
-use super::anchor::Anchor;
-use super::{Committed, LedgerOptions, Place, Prepared, SignedCheckpoint, Signing, SubmitError};
+use super::error::SubmitError;
+use super::kept_checkpoint::CheckpointFile;
+use super::key::Signing;
+use super::types::{Committed, Place, Prepared, SignedCheckpoint};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::store::{CommitError, Frame, LogStore, NewEntry};
 use crate::telemetry::metrics;
@@ -38,16 +40,28 @@ pub(super) struct Submission {
 /// A handle's newest event: how many there are, and the last one's leaf hash.
 type Newest = (u64, Hash);
 
+/// What the sequencer accepts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AppendLimits {
+    /// Events in one batch.
+    pub batch_events_max: usize,
+    /// How far ahead of the clock an event may have been sealed, milliseconds.
+    pub clock_skew_ms_max: u64,
+    /// How long ago an event may have been sealed, milliseconds.
+    pub sealed_age_ms_max: u64,
+}
+
 /// Owns everything that moves when entries are written.
 pub(super) struct Sequencer {
-    options: LedgerOptions,
+    origin: String,
+    limits: AppendLimits,
     store: Arc<dyn LogStore>,
     signing: Arc<watch::Sender<Arc<Signing>>>,
     clock: SharedClock,
     frontier: Frontier,
     recorded_at_ms: u64,
     heads: LruCache<Handle, Newest>,
-    anchor: Anchor,
+    kept: CheckpointFile,
     newest: watch::Sender<Arc<SignedCheckpoint>>,
     /// When the store last took nothing; 0 once it takes again. Readiness reads it.
     refused_at_ms: Arc<AtomicU64>,
@@ -101,12 +115,13 @@ fn bytes_of(entries: &[Prepared]) -> usize {
 impl Sequencer {
     #[expect(clippy::too_many_arguments, reason = "everything that one thread owns, given once")]
     pub fn new(
-        options: LedgerOptions,
+        origin: String,
+        limits: AppendLimits,
         store: Arc<dyn LogStore>,
         signing: Arc<watch::Sender<Arc<Signing>>>,
         clock: SharedClock,
         frontier: Frontier,
-        anchor: Anchor,
+        kept: CheckpointFile,
         newest: watch::Sender<Arc<SignedCheckpoint>>,
         refused_at_ms: Arc<AtomicU64>,
     ) -> Self {
@@ -114,14 +129,15 @@ impl Sequencer {
         let heads = LruCache::new(HEADS_MAX);
         let held = None;
         Self {
-            options,
+            origin,
+            limits,
             store,
             signing,
             clock,
             frontier,
             recorded_at_ms,
             heads,
-            anchor,
+            kept,
             newest,
             refused_at_ms,
             held,
@@ -134,19 +150,19 @@ impl Sequencer {
             match self.next(queue) {
                 Ok(first) => {
                     if !self.write(first, queue) {
-                        self.sync_anchor();
+                        self.sync_kept();
                         return;
                     }
                     // Only now, when those who waited have their answers.
-                    if self.anchor.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
-                        self.sync_anchor();
+                    if self.kept.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
+                        self.sync_kept();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.sync_anchor(),
+                Err(RecvTimeoutError::Timeout) => self.sync_kept(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.sync_anchor();
+        self.sync_kept();
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "closing the store failed; the next start recovers");
         }
@@ -157,14 +173,14 @@ impl Sequencer {
         if let Some(held) = self.held.take() {
             return Ok(held);
         }
-        match self.anchor.due_in(self.clock.now_ms()) {
+        match self.kept.due_in(self.clock.now_ms()) {
             Some(left) => queue.recv_timeout(left),
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
-    fn sync_anchor(&mut self) {
-        if let Err(error) = self.anchor.sync(self.clock.now_ms()) {
+    fn sync_kept(&mut self) {
+        if let Err(error) = self.kept.sync(self.clock.now_ms()) {
             tracing::error!(%error, "keeping the checkpoint failed");
         }
     }
@@ -173,9 +189,9 @@ impl Sequencer {
     pub(super) fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
         let mut batch = Batch::default();
         self.admit(first, &mut batch);
-        for _ in 1..self.options.batch_events_max {
+        for _ in 1..self.limits.batch_events_max {
             let Ok(next) = queue.try_recv() else { break };
-            if !batch.has_room(&next, self.options.batch_events_max) {
+            if !batch.has_room(&next, self.limits.batch_events_max) {
                 self.held = Some(next);
                 break;
             }
@@ -222,10 +238,10 @@ impl Sequencer {
             self.signing.send_replace(next);
         }
         let signing = Arc::clone(&self.signing.borrow());
-        let (origin, now_ms) = (&self.options.origin, self.clock.now_ms());
+        let (origin, now_ms) = (&self.origin, self.clock.now_ms());
         let checkpoint = Arc::new(sign_checkpoint(origin, &self.frontier, &signing, now_ms));
         // Before anybody is given it: what was given out must be known after a crash.
-        if let Err(error) = self.anchor.keep(&checkpoint.note) {
+        if let Err(error) = self.kept.keep(&checkpoint.note) {
             tracing::error!(%error, "keeping the checkpoint failed");
         }
         self.newest.send_replace(Arc::clone(&checkpoint));
@@ -274,7 +290,7 @@ impl Sequencer {
     ) -> Result<HashMap<Handle, Newest>, SubmitError> {
         let entries = submission.entries.as_slice();
         if entries.is_empty()
-            || entries.len() > self.options.batch_events_max
+            || entries.len() > self.limits.batch_events_max
             || bytes_of(entries) > FRAME_BYTES_MAX
         {
             return Err(SubmitError::TooLarge);
@@ -287,8 +303,8 @@ impl Sequencer {
             return Err(SubmitError::OtherKey);
         }
         let now_ms = self.clock.now_ms();
-        let latest = now_ms.saturating_add(self.options.clock_skew_max_ms);
-        let earliest = now_ms.saturating_sub(self.options.sealed_age_max_ms);
+        let latest = now_ms.saturating_add(self.limits.clock_skew_ms_max);
+        let earliest = now_ms.saturating_sub(self.limits.sealed_age_ms_max);
         let mut chains: HashMap<Handle, Newest> = HashMap::new();
         for entry in entries {
             let header = &entry.entry.header;

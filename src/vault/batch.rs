@@ -1,20 +1,22 @@
 //! What waited together, carried out together: changes of many people in one working copy, one durable write, and, where
 //! something is destroyed, one re-keying.
 
-use super::VaultError;
-use super::edit::Edit;
-use super::node::{Record, Trie};
+use super::error::VaultError;
+use super::key_tree::{KeyTree, PageWrite};
 use super::pages;
-use super::paths::Trunk;
-use super::shelf::{PageWrite, Shelf};
-use super::subjects::PendingErasure;
-use super::tree::{Node, Tree};
+use super::path_cache::TreeRoot;
+use super::puncturable::{Node, PuncturableTree};
+use super::tree_pages::{Record, Trie};
+use super::working_copy::WorkingCopy;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
+
+/// An erasure that has begun: the id of its request, and the intent that its caller needs to finish it.
+pub type PendingErasure = ([u8; 16], Vec<u8>);
 
 /// An erasure as it is handed to the writer.
 pub struct Erasure {
@@ -77,9 +79,9 @@ pub struct Changed {
 
 /// Changes on their way to one write.
 pub struct Batch<'a> {
-    pub(super) shelf: &'a Shelf,
-    pub(super) trunk: Arc<Trunk>,
-    pub(super) edit: Edit<'a>,
+    pub(super) key_tree: &'a KeyTree,
+    pub(super) tree_root: Arc<TreeRoot>,
+    pub(super) copy: WorkingCopy<'a>,
     /// The vault's own pages to write or to remove, by name.
     pub(super) own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) changed: Vec<Changed>,
@@ -89,12 +91,12 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Nothing yet.
-    pub fn new(shelf: &'a Shelf) -> Self {
-        let trunk = shelf.paths.trunk();
-        let edit = Edit::new(shelf, &trunk.top);
-        let subjects = shelf.subjects.load(Ordering::SeqCst);
+    pub fn new(key_tree: &'a KeyTree) -> Self {
+        let tree_root = key_tree.paths.root();
+        let copy = WorkingCopy::new(key_tree, &tree_root.top);
+        let subjects = key_tree.subjects.load(Ordering::SeqCst);
         let (own, fences) = (BTreeMap::new(), BTreeMap::new());
-        Self { shelf, trunk, edit, own, changed: Vec::new(), subjects, fences }
+        Self { key_tree, tree_root, copy, own, changed: Vec::new(), subjects, fences }
     }
 
     /// Takes a change in. [`VaultError::Destroyed`] is its own and changes nothing; after any other error the batch is
@@ -115,27 +117,27 @@ impl<'a> Batch<'a> {
 
     fn create(&mut self, creation: &Creation) -> Result<(), VaultError> {
         let Creation { subject, handle, key } = creation;
-        if self.edit.get(Trie::Subjects, subject)?.is_some() {
+        if self.copy.get(Trie::Subjects, subject)?.is_some() {
             return self.held(subject, *handle).map(drop);
         }
         let value = pages::encode_subject(*handle, &[Node::root(key)]);
-        self.edit.insert(Trie::Subjects, Record { key: *subject, value })?;
+        self.copy.insert(Trie::Subjects, Record { key: *subject, value })?;
         let value = Zeroizing::new(subject.to_vec());
-        self.edit.insert(Trie::Handles, Record { key: pages::handle_key(*handle), value })?;
+        self.copy.insert(Trie::Handles, Record { key: pages::handle_key(*handle), value })?;
         self.subjects = self.subjects.saturating_add(1);
         Ok(())
     }
 
     fn take_back(&mut self, subject: &Hash, handle: Handle) -> Result<(), VaultError> {
         self.held(subject, handle)?;
-        self.edit.remove(Trie::Subjects, subject)?;
-        self.edit.remove(Trie::Handles, &pages::handle_key(handle))?;
+        self.copy.remove(Trie::Subjects, subject)?;
+        self.copy.remove(Trie::Handles, &pages::handle_key(handle))?;
         self.subjects = self.subjects.saturating_sub(1);
         Ok(())
     }
 
     fn held(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
-        let record = self.edit.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
+        let record = self.copy.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
         let (held, cover) = pages::decode_subject(&record)?;
         if held == handle { Ok(cover) } else { Err(VaultError::Destroyed) }
     }
@@ -143,10 +145,10 @@ impl<'a> Batch<'a> {
     fn erase(&mut self, erasure: &Erasure) -> Result<(), VaultError> {
         let Erasure { subject, handle, request, .. } = erasure;
         self.held(subject, *handle)?;
-        self.edit.destroy(Trie::Subjects, subject, None)?;
-        self.edit.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
+        self.copy.destroy(Trie::Subjects, subject, None)?;
+        self.copy.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
         self.fence(subject, erasure.fence_at_ms)?;
-        self.own.extend([self.shelf.own_page(pages::INTENT, request, &erasure.intent)?]);
+        self.own.extend([self.key_tree.own_page(pages::INTENT, request, &erasure.intent)?]);
         self.subjects = self.subjects.saturating_sub(1);
         self.changed.push(Changed { subject: *subject, handle: *handle, cover: None });
         Ok(())
@@ -155,28 +157,28 @@ impl<'a> Batch<'a> {
     fn fence(&mut self, subject: &Hash, at_ms: u64) -> Result<(), VaultError> {
         let before = match self.fences.get(subject) {
             Some(fence) => *fence,
-            None => self.shelf.number(pages::FENCE, subject)?.unwrap_or(0),
+            None => self.key_tree.number(pages::FENCE, subject)?.unwrap_or(0),
         };
         // A clock that went back must not move the fence back.
         let fence = before.max(at_ms);
         self.fences.insert(*subject, fence);
-        self.own.extend([self.shelf.own_page(pages::FENCE, subject, &fence.to_be_bytes())?]);
+        self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence.to_be_bytes())?]);
         Ok(())
     }
 
     fn renew(&mut self, renewal: &Renewal) -> Result<(), VaultError> {
         let Renewal { subject, from, .. } = renewal;
-        let Some(record) = self.edit.get(Trie::Subjects, subject)? else { return Ok(()) };
+        let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
         let (handle, cover) = pages::decode_subject(&record)?;
-        let tree = Tree::new(cover);
+        let tree = PuncturableTree::new(cover);
         // What was destroyed was destroyed for a reason that the lost log knew: what is from before stays out.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
             self.fence(subject, renewal.fence_at_ms)?;
         }
         let mut key = Zeroizing::new([0; 32]);
-        self.shelf.clock.fill(key.as_mut());
+        self.key_tree.clock.fill(key.as_mut());
         let cover = tree.renewed(*from, &key);
-        self.edit.replace(Trie::Subjects, subject, pages::encode_subject(handle, &cover))?;
+        self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &cover))?;
         self.changed.push(Changed { subject: *subject, handle, cover: Some(cover) });
         Ok(())
     }
@@ -188,13 +190,13 @@ impl<'a> Batch<'a> {
         intent: Option<&PendingErasure>,
     ) -> Result<(), VaultError> {
         let subject =
-            self.edit.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
+            self.copy.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
         let subject = pages::decode_hash(&subject)?;
-        let cover = Tree::new(self.held(&subject, handle)?).without(versions);
+        let cover = PuncturableTree::new(self.held(&subject, handle)?).without(versions);
         let record = pages::encode_subject(handle, &cover);
-        self.edit.destroy(Trie::Subjects, &subject, Some(record))?;
+        self.copy.destroy(Trie::Subjects, &subject, Some(record))?;
         if let Some((request, intent)) = intent {
-            self.own.extend([self.shelf.own_page(pages::INTENT, request, intent)?]);
+            self.own.extend([self.key_tree.own_page(pages::INTENT, request, intent)?]);
         }
         self.changed.push(Changed { subject, handle, cover: Some(cover) });
         Ok(())
@@ -202,8 +204,12 @@ impl<'a> Batch<'a> {
 
     /// The vault's own pages that go along, the number of subjects among them.
     pub(super) fn own_pages(&mut self) -> Result<Vec<PageWrite>, VaultError> {
-        if self.subjects != self.shelf.subjects.load(Ordering::SeqCst) {
-            self.own.extend([self.shelf.own_page(pages::OWN, pages::COUNT, &self.subjects.to_be_bytes())?]);
+        if self.subjects != self.key_tree.subjects.load(Ordering::SeqCst) {
+            self.own.extend([self.key_tree.own_page(
+                pages::OWN,
+                pages::COUNT,
+                &self.subjects.to_be_bytes(),
+            )?]);
         }
         Ok(std::mem::take(&mut self.own).into_iter().collect())
     }

@@ -1,7 +1,7 @@
 //! Keys in memory: bounded, and of one subject never two sets, so that destroying them reaches whoever holds them.
 
-use super::SubjectKeys;
-use super::tree::Node;
+use super::puncturable::Node;
+use super::subject::SubjectKeys;
 use lru::LruCache;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;

@@ -1,32 +1,37 @@
-//! Keys: a tree of sealed pages in the key store, a puncturable tree inside each subject, and their destruction.
+//! The vault: the keys of one controller's data subjects, and their destruction.
 //!
-//! Ids that callers choose stand nowhere but as keyed hashes. Whoever holds the root key and the key store can open
-//! everything that was not erased; nobody else can open anything. What was erased nobody can open, whatever copies of the
-//! key store there are: every page above it got a fresh key, and the root key that opened the old ones does not exist.
+//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, each page holds the keys of the
+//! pages below it, and each subject's record holds a puncturable tree over that subject's versions.
+//!
+//! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens everything that
+//! was not erased; neither opens anything alone. Erased data stays closed to every copy of the key store: an erasure
+//! gives fresh keys to every page above the record and destroys the root key that opened the old ones.
 
 mod batch;
 mod cache;
 pub mod custody;
-mod edit;
 mod error;
-mod look;
-mod node;
+mod inspect;
+mod key_tree;
 mod pages;
-mod paths;
+mod path_cache;
+pub mod puncturable;
 mod recover;
 mod rekey;
 mod seal;
-mod shelf;
 mod subject;
-mod subjects;
 #[cfg(test)]
 mod tests;
-pub mod tree;
+mod tree_pages;
+#[expect(clippy::module_inception, reason = "the file is named after the type that callers use")]
+mod vault;
+mod working_copy;
 mod writer;
 
 pub use crate::secret::{STACK_WORD_BYTES, clear_stack};
+pub use batch::PendingErasure;
 pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
-pub use look::KeyCheck;
+pub use inspect::KeyCheck;
 pub use subject::SubjectKeys;
-pub use subjects::{PendingErasure, PendingSubject, Vault};
+pub use vault::{PendingSubject, Vault};

@@ -1,9 +1,8 @@
 //! Names of the pages in the key store, and what is in those that are no part of the tree.
 
-use super::VaultError;
 use super::custody::Generation;
-use super::node::{PageId, RecordKey};
-use super::tree::Node;
+use super::error::VaultError;
+use super::puncturable::Node;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use zeroize::Zeroizing;
@@ -30,6 +29,20 @@ const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 const NODE_BYTES: usize = 1 + 8 + 32;
 /// In the place of the depth: a renewal; its first version stands in the place of the index.
 const RENEWAL: u8 = 0xff;
+
+/// Bytes of a page number.
+pub const PAGE_ID_BYTES: usize = 16;
+
+/// Number of a page of the key tree: random, and never used twice.
+pub type PageId = [u8; PAGE_ID_BYTES];
+
+/// Key of a record in a trie: a keyed hash, or a handle padded with zeros.
+pub type RecordKey = [u8; 32];
+
+/// Name of a page of the key tree.
+pub fn tree_page(number: &PageId) -> Vec<u8> {
+    id(TREE, number)
+}
 
 /// Name of a page.
 pub fn id(kind: u8, name: &[u8]) -> Vec<u8> {

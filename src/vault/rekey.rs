@@ -6,15 +6,15 @@
 //! nothing opens any more, are removed. A crash before 3 leaves everything as it was, and the next start destroys the
 //! root key that never counted; a crash after 3 is completed by the next start. At no moment is there neither.
 
-use super::VaultError;
 use super::batch::{Batch, Changed};
 use super::custody::{CustodyError, Generation};
-use super::edit::Sealed;
-use super::node::{self, Link, PageId};
-use super::pages::{self, RootPage};
-use super::paths::Trunk;
+use super::error::VaultError;
+use super::key_tree::{KeyTree, PageWrite};
+use super::pages::{self, PageId, RootPage};
+use super::path_cache::TreeRoot;
 use super::seal::PageSeal;
-use super::shelf::{PageWrite, Shelf};
+use super::tree_pages::{Interior, Link};
+use super::working_copy::Sealed;
 use crate::store::StoreError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,29 +34,30 @@ impl Batch<'_> {
     /// Nothing happened; or nobody knows, and nothing more can be destroyed before the next start.
     pub fn commit(mut self) -> Result<(), VaultError> {
         let own = self.own_pages()?;
-        let sealed = self.edit.seal(&self.trunk.top)?;
-        let shelf = self.shelf;
+        let sealed = self.copy.seal(&self.tree_root.top)?;
+        let key_tree = self.key_tree;
         if sealed.is_rekeyed {
-            shelf.write_rekeyed(&self.trunk, sealed, own, self.changed)?;
+            key_tree.write_rekeyed(&self.tree_root, sealed, own, self.changed)?;
         } else {
-            shelf.write_in_place(&self.trunk, sealed, own, self.changed)?;
+            key_tree.write_in_place(&self.tree_root, sealed, own, self.changed)?;
         }
-        shelf.subjects.store(self.subjects, Ordering::SeqCst);
+        key_tree.subjects.store(self.subjects, Ordering::SeqCst);
         Ok(())
     }
 }
 
 /// A top page and where it is.
-fn top_page(shelf: &Shelf, trunk: &Trunk) -> Result<PageWrite, VaultError> {
-    let name = trunk.link.name();
-    let page = PageSeal::new(&trunk.link.key).seal(&name, &trunk.top.encode(), shelf.clock.as_ref())?;
+fn top_page(key_tree: &KeyTree, tree_root: &TreeRoot) -> Result<PageWrite, VaultError> {
+    let name = tree_root.link.name();
+    let page =
+        PageSeal::new(&tree_root.link.key).seal(&name, &tree_root.top.encode(), key_tree.clock.as_ref())?;
     Ok((name, Some(page)))
 }
 
-impl Shelf {
+impl KeyTree {
     fn write_in_place(
         &self,
-        trunk: &Trunk,
+        tree_root: &TreeRoot,
         sealed: Sealed,
         own: Vec<PageWrite>,
         changed: Vec<Changed>,
@@ -64,10 +65,11 @@ impl Shelf {
         let mut writes = sealed.fresh;
         writes.extend(sealed.in_place);
         writes.extend(own);
-        let moved =
-            sealed.is_top_changed.then(|| Trunk::new(trunk.generation, trunk.link.clone(), sealed.top));
-        if let Some(trunk) = &moved {
-            writes.push(top_page(self, trunk)?);
+        let moved = sealed
+            .is_top_changed
+            .then(|| TreeRoot::new(tree_root.generation, tree_root.link.clone(), sealed.top));
+        if let Some(tree_root) = &moved {
+            writes.push(top_page(self, tree_root)?);
         }
         if !writes.is_empty() {
             self.store.write_pages(&writes)?;
@@ -79,7 +81,7 @@ impl Shelf {
 
     fn write_rekeyed(
         &self,
-        old: &Trunk,
+        old: &TreeRoot,
         sealed: Sealed,
         own: Vec<PageWrite>,
         changed: Vec<Changed>,
@@ -88,11 +90,11 @@ impl Shelf {
             return Err(VaultError::Halted);
         }
         let generation = old.generation.saturating_add(1);
-        let trunk = Trunk::new(generation, Link::fresh(self.clock.as_ref()), sealed.top);
+        let tree_root = TreeRoot::new(generation, Link::fresh(self.clock.as_ref()), sealed.top);
         let mut dead = sealed.dead;
         dead.push(old.link.id);
         let staged: Vec<Vec<u8>> = sealed.fresh.iter().map(|(name, _)| name.clone()).collect();
-        let switched = self.prepare_root(&trunk, &sealed.fresh, &dead).and_then(|mut last| {
+        let switched = self.prepare_root(&tree_root, &sealed.fresh, &dead).and_then(|mut last| {
             last.extend(sealed.in_place);
             last.extend(own);
             // The one moment: before it the old tree counts, after it the new one.
@@ -105,10 +107,10 @@ impl Shelf {
             }
             // Readers follow what the store says. The old root key stays until a start finds out what is durable.
             self.halted.store(true, Ordering::SeqCst);
-            self.follow(trunk, sealed.interior, &dead, changed);
+            self.follow(tree_root, sealed.interior, &dead, changed);
             return Err(error);
         }
-        self.follow(trunk, sealed.interior, &dead, changed);
+        self.follow(tree_root, sealed.interior, &dead, changed);
         if let Err(error) = self.destroy_root(old.generation) {
             self.halted.store(true, Ordering::SeqCst);
             return Err(error.into());
@@ -136,17 +138,17 @@ impl Shelf {
     /// Phases 1 and 2; gives what the write that switches begins with.
     fn prepare_root(
         &self,
-        trunk: &Trunk,
+        tree_root: &TreeRoot,
         fresh: &[PageWrite],
         dead: &[PageId],
     ) -> Result<Vec<PageWrite>, VaultError> {
         let clock = self.clock.as_ref();
-        self.custody.make(trunk.generation, clock)?;
-        let wrapped = self.custody.wrap(trunk.generation, &trunk.link.key, clock)?;
+        self.custody.make(tree_root.generation, clock)?;
+        let wrapped = self.custody.wrap(tree_root.generation, &tree_root.link.key, clock)?;
         self.store.stage_pages(fresh)?;
-        let root = RootPage { generation: trunk.generation, top: trunk.link.id, wrapped };
+        let root = RootPage { generation: tree_root.generation, top: tree_root.link.id, wrapped };
         Ok(vec![
-            top_page(self, trunk)?,
+            top_page(self, tree_root)?,
             (pages::DEAD.to_vec(), Some(dead.concat())),
             (pages::ROOT.to_vec(), Some(root.encode())),
         ])
@@ -154,13 +156,13 @@ impl Shelf {
 
     fn follow(
         &self,
-        trunk: Trunk,
-        interior: Vec<(PageId, node::Interior)>,
+        tree_root: TreeRoot,
+        interior: Vec<(PageId, Interior)>,
         dead: &[PageId],
         changed: Vec<Changed>,
     ) {
         // The way down first: who reads keys after the cache moved on must not find the old way.
-        self.paths.follow(Some(trunk), interior, dead);
+        self.paths.follow(Some(tree_root), interior, dead);
         self.follow_keys(changed);
     }
 
@@ -203,5 +205,5 @@ impl Shelf {
 
 /// Pages to remove.
 pub fn removals(dead: &[PageId]) -> Vec<PageWrite> {
-    dead.iter().map(|id| (node::name(id), None)).collect()
+    dead.iter().map(|id| (pages::tree_page(id), None)).collect()
 }

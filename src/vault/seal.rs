@@ -3,7 +3,7 @@
 //! The header stands in the clear and is recognisable on purpose: whoever searches an image of a disk for old pages,
 //! and our own forensic test does, finds every one that is left.
 
-use super::VaultError;
+use super::error::VaultError;
 use crate::clock::Clock;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};

@@ -1,7 +1,7 @@
 //! The keys of one subject.
 
-use super::VaultError;
-use super::tree::{Node, Tree};
+use super::error::VaultError;
+use super::puncturable::{Node, PuncturableTree};
 use crate::secret;
 use sayso_proof::entry::{EventKey, Handle};
 use sayso_proof::merkle::Hash;
@@ -17,7 +17,7 @@ pub struct SubjectKeys {
     pub handle: Handle,
     /// Keyed hash of the subject's id.
     pub(super) subject: Hash,
-    tree: Mutex<Tree>,
+    tree: Mutex<PuncturableTree>,
 }
 
 impl std::fmt::Debug for SubjectKeys {
@@ -28,7 +28,7 @@ impl std::fmt::Debug for SubjectKeys {
 
 impl SubjectKeys {
     pub(super) fn new(subject: Hash, handle: Handle, cover: Vec<Node>) -> Self {
-        Self { handle, subject, tree: Mutex::new(Tree::new(cover)) }
+        Self { handle, subject, tree: Mutex::new(PuncturableTree::new(cover)) }
     }
 
     /// The key of one event.
@@ -44,6 +44,6 @@ impl SubjectKeys {
 
     /// From now on only this is held.
     pub(super) fn replace(&self, cover: Vec<Node>) {
-        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Tree::new(cover);
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = PuncturableTree::new(cover);
     }
 }

@@ -1,9 +1,8 @@
 //! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
 
-use super::VaultError;
-use super::batch::{Batch, Creation, Erasure, Renewal, Work};
-use super::shelf::Shelf;
-use super::subjects::PendingErasure;
+use super::batch::{Batch, Creation, Erasure, PendingErasure, Renewal, Work};
+use super::error::VaultError;
+use super::key_tree::KeyTree;
 use crate::secret;
 use crate::store::{Page, StoreError};
 use sayso_proof::entry::Handle;
@@ -39,10 +38,10 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the writer.
-    pub fn start(shelf: Arc<Shelf>) -> Result<Self, VaultError> {
+    pub fn start(key_tree: Arc<KeyTree>) -> Result<Self, VaultError> {
         let (queue, work) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name("vault".into());
-        let thread = thread.spawn(move || run(&shelf, &work)).map_err(VaultError::Thread)?;
+        let thread = thread.spawn(move || run(&key_tree, &work)).map_err(VaultError::Thread)?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -114,7 +113,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(shelf: &Shelf, queue: &Receiver<Item>) {
+fn run(key_tree: &KeyTree, queue: &Receiver<Item>) {
     while let Ok(first) = queue.recv() {
         let (mut works, mut creations, mut next) = (Vec::new(), 0_usize, Some(first));
         let copy = loop {
@@ -129,20 +128,20 @@ fn run(shelf: &Shelf, queue: &Receiver<Item>) {
             let is_full = works.len() >= BATCH_MAX || creations >= CREATIONS_MAX;
             next = if is_full { None } else { queue.try_recv().ok() };
         };
-        carry_out(shelf, works);
+        carry_out(key_tree, works);
         secret::clear_stack::<STACK_WORDS>();
         if let Some(reply) = copy {
             // Whole, because nothing is written meanwhile.
-            let pages = shelf.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
+            let pages = key_tree.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
             let _gone = reply.send(pages);
         }
     }
 }
 
 /// In order: what was asked for before is done before.
-fn carry_out(shelf: &Shelf, works: Vec<(Work, Reply)>) {
+fn carry_out(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
     let (works, replies): (Vec<_>, Vec<_>) = works.into_iter().unzip();
-    let answers: Vec<Result<(), VaultError>> = match attempt(shelf, &works) {
+    let answers: Vec<Result<(), VaultError>> = match attempt(key_tree, &works) {
         Ok(own) => own,
         Err(VaultError::Halted) => works.iter().map(|_| Err(VaultError::Halted)).collect(),
         Err(VaultError::Store(StoreError::Full)) => {
@@ -162,8 +161,8 @@ fn carry_out(shelf: &Shelf, works: Vec<(Work, Reply)>) {
 }
 
 /// One batch of everything; gives what each one's own answer is, unless all fail together.
-fn attempt(shelf: &Shelf, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
-    let mut batch = Batch::new(shelf);
+fn attempt(key_tree: &KeyTree, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
+    let mut batch = Batch::new(key_tree);
     let mut own = Vec::with_capacity(works.len());
     for work in works {
         own.push(match batch.apply(work) {

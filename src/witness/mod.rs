@@ -2,8 +2,8 @@
 //!
 //! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are `sayso_proof::witness`. Out of scope: HTTP.
 
-mod book;
+mod cosigner;
 mod rounds;
 
-pub use book::{OpenError, Refusal, Witness, name_of_log};
+pub use cosigner::{OpenError, Refusal, Witness, name_of_log};
 pub use rounds::{Ask, Asked, Policy, Question, Rounds};

@@ -4,7 +4,7 @@
 //! metrics: so many of them, within so long. A witness that refuses says that this log does not continue what it cosigned; that
 //! is believed once it shows the checkpoint, which only this log's own key can have signed.
 
-use super::book::name_of_log;
+use super::cosigner::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::ledger::{CosignedCheckpoint, Ledger, SignedCheckpoint};
 use crate::telemetry::metrics;

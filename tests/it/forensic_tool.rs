@@ -8,7 +8,7 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use hkdf::Hkdf;
-use sayso::vault::tree::{Node, Tree};
+use sayso::vault::puncturable::{Node, PuncturableTree};
 use sayso_proof::entry::{Entry, EventKey};
 use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,7 +178,8 @@ impl Findings {
                 break;
             }
         }
-        let mut trees: Vec<Tree> = self.nodes.values().map(|node| Tree::new(vec![node.clone()])).collect();
+        let mut trees: Vec<PuncturableTree> =
+            self.nodes.values().map(|node| PuncturableTree::new(vec![node.clone()])).collect();
         let closed: Vec<Vec<u8>> = self.entries.keys().cloned().collect();
         for bytes in closed {
             let entry = Entry::parse(&bytes).unwrap();
@@ -242,7 +243,9 @@ impl Findings {
         }) {
             let entry = Entry::parse(bytes).unwrap();
             for node in self.nodes.values() {
-                let Some(key) = Tree::new(vec![node.clone()]).key(entry.header.version) else { continue };
+                let Some(key) = PuncturableTree::new(vec![node.clone()]).key(entry.header.version) else {
+                    continue;
+                };
                 let event_key = EventKey::derive(&key, &entry.header.event_id);
                 if opens(&entry, &event_key).is_some() {
                     found.extend([node.key, *key, *event_key.as_bytes()]);
@@ -301,7 +304,7 @@ fn like_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Iterator<I
 
 /// Whether a window opens an entry, as its key, its version's or its subject's.
 fn opens_an_entry(window: &Secret, entries: &[Entry]) -> bool {
-    let mut tree = Tree::new(vec![Node::root(window)]);
+    let mut tree = PuncturableTree::new(vec![Node::root(window)]);
     entries.iter().any(|entry| {
         let header = &entry.header;
         let is = |key: EventKey| Some(key.commitment()) == header.key_commitment;

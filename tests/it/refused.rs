@@ -8,7 +8,7 @@ use sayso::clock::{ClockLimits, LedgerClock, SystemClock};
 use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::consent::Decision;
 use sayso::domain::ids::SubjectId;
-use sayso::ledger::Turns;
+use sayso::ledger::ManualSequencing;
 use sayso::proto::{self, ConsentDecision, Provenance, Role, WriteOptions};
 use std::sync::Arc;
 use tonic::{Code, Status};
@@ -269,14 +269,14 @@ fn a_fact(subject: &str) -> NewAttributes {
 /// The application itself, whose queue takes one write and goes on when this says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
-    let turns: Arc<Turns> = Arc::default();
+    let sequencing: Arc<ManualSequencing> = Arc::default();
     let time = Arc::new(LedgerClock::new(Arc::new(SystemClock), ClockLimits::default()));
     let mut settings = settings("dev", &Arc::default(), &time);
-    (settings.ledger.queue_max, settings.ledger.turns) = (1, Some(Arc::clone(&turns)));
+    (settings.ledger.queue_max, settings.ledger.manual) = (1, Some(Arc::clone(&sequencing)));
     let keys = Arc::clone(&settings.keys);
     let opening = tokio::spawn(App::open(settings));
     while !opening.is_finished() {
-        turns.take(&(0..turns.waiting()).collect::<Vec<_>>());
+        sequencing.take(&(0..sequencing.waiting()).collect::<Vec<_>>());
         tokio::task::yield_now().await;
     }
     let app = opening.await.unwrap().unwrap();
@@ -302,7 +302,7 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         assert_eq!(app.reports.subject_count().unwrap(), 1, "the first one alone");
     }
     while !waiting.is_finished() {
-        turns.take(&(0..turns.waiting()).collect::<Vec<_>>());
+        sequencing.take(&(0..sequencing.waiting()).collect::<Vec<_>>());
         tokio::task::yield_now().await;
     }
     waiting.await.unwrap().unwrap();
@@ -325,7 +325,7 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         })
     };
     while !saying.is_finished() {
-        turns.take(&(0..turns.waiting()).collect::<Vec<_>>());
+        sequencing.take(&(0..sequencing.waiting()).collect::<Vec<_>>());
         tokio::task::yield_now().await;
     }
     assert_eq!(saying.await.unwrap().unwrap().receipt.events[0].version, 0);

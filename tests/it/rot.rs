@@ -56,7 +56,7 @@ struct Held {
 fn start(dir: &Path, whole: Option<&Held>) -> Result<Held, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let config = harness::config_at(dir);
-    let kept = Ledger::look_at_kept_checkpoint(&dir.join("checkpoint")).map_err(|error| said(&error))?;
+    let kept = Ledger::inspect_kept_checkpoint(&dir.join("checkpoint")).map_err(|error| said(&error))?;
     // Little room is made ahead here: it takes time, and nothing is written.
     let options = Options { entries_min: kept.size(), room_bytes: 1 << 16, ..Options::default() };
     let log = EmbeddedLog::open(&dir.join("log"), options).map_err(|error| said(&error))?;
@@ -75,7 +75,7 @@ fn start(dir: &Path, whole: Option<&Held>) -> Result<Held, String> {
     let kept_leaves: Vec<_> = entries.iter().map(|stored| stored.leaf_hash).collect();
     assert_eq!(leaves, kept_leaves, "the tree is wrong, and nothing says so");
     // As the daemon compares them.
-    let key = LogKey::look(&dir.join("secrets/log.key")).map_err(|error| said(&error))?;
+    let key = LogKey::inspect(&dir.join("secrets/log.key")).map_err(|error| said(&error))?;
     let key = VerifierKey { name: config.origin(), key: key.verifying() };
     let note = kept.note.ok_or("no checkpoint is kept")?;
     let checkpoint = Checkpoint::open(&note, &key).map_err(|error| said(&error))?;

@@ -9,7 +9,9 @@ use crate::app::log::read::{open, open_system_entry};
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
-use crate::audit::transparency::{self as figures, DAY_MS, Making, Noise, Report, Tally, Walk, Window};
+use crate::audit::transparency::{
+    self as figures, DAY_MS, Making, Noise, Report, SubjectCounter, Tally, Window,
+};
 use crate::clock::Clock;
 use crate::domain::event::{Event, FiguresReported, Recorded};
 use crate::domain::ids::Handle;
@@ -321,8 +323,8 @@ impl Reports {
     }
 
     /// One person's history up to a position; nothing where there is none, or where it is being erased.
-    fn walk(&self, keys: &SubjectKeys, window: Window, end: u64) -> Result<Option<Walk>, AppError> {
-        let mut walk = Walk::new(window);
+    fn walk(&self, keys: &SubjectKeys, window: Window, end: u64) -> Result<Option<SubjectCounter>, AppError> {
+        let mut walk = SubjectCounter::new(window);
         self.for_each_entry(keys, |event, bytes| {
             if event.position < end {
                 walk.event(event, bytes);

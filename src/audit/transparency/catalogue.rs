@@ -1,7 +1,7 @@
 //! The figures, each with its definition, its unit, its limits and what it answers.
 
+use super::labels::{ARTIFACT_BUCKETS, BYTES_BUCKETS, RELEASE_BUCKETS, SPAN_BUCKETS};
 use super::noise::Bound;
-use super::person::{ARTIFACT_BUCKETS, BYTES_BUCKETS, RELEASE_BUCKETS, SPAN_BUCKETS};
 use super::table::Base;
 
 /// What a figure is.

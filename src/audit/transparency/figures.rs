@@ -2,8 +2,8 @@
 //! table shows.
 
 use super::catalogue::{self, Spec};
+use super::labels::{NO_ARTIFACT, NOT_SAID, RELEASE_BUCKETS, word};
 use super::noise::{self, Bits};
-use super::person::{NO_ARTIFACT, NOT_SAID, RELEASE_BUCKETS, word};
 use super::requests;
 use super::suppress::{Shown, as_number, suppress};
 use super::table::{Base, Labels};

@@ -3,7 +3,7 @@
 use super::catalogue::FIGURES;
 use super::chart::{self, Bar, escape, number, prose};
 use super::figures::{Figure, FigureTable, Report, Status};
-use super::person::NOT_SAID;
+use super::labels::NOT_SAID;
 use crate::domain::wording;
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! Requests under data protection law, counted: what was asked, what became of it, and how long it took.
 
-use super::person::{SPAN_BUCKETS, bucket, word};
+use super::labels::{SPAN_BUCKETS, bucket, word};
 use super::table::{Base, Labels};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;

@@ -1,8 +1,9 @@
 //! Everybody, counted.
 
 use super::catalogue;
+use super::labels::{SPAN_BUCKETS, bucket};
 use super::noise::{self, Bound};
-use super::person::{Person, SPAN_BUCKETS, bucket};
+use super::subject_counts::SubjectCounts;
 use super::table::{Base, Labels, Table};
 use super::values::Spread;
 use crate::domain::event::{AuditExported, ErasureCompleted, Event, Recorded};
@@ -66,7 +67,7 @@ impl Tally {
     }
 
     /// Takes one person in.
-    pub fn absorb(&mut self, person: &Person) {
+    pub fn absorb(&mut self, person: &SubjectCounts) {
         self.people = self.people.saturating_add(1);
         let counts = person.counts();
         for (base, rows) in counts.by_base() {

@@ -226,8 +226,8 @@ fn used(grant: EventId, fact: Option<EventId>, count: u32) -> GrantUsed {
     GrantUsed { grant: grant.0.to_vec(), shaped_by, count, ..GrantUsed::default() }
 }
 
-fn walked(events: &[Recorded], from_day: u64, to_day: u64) -> Person {
-    let mut walk = Walk::new(Window { from_ms: from_day * DAY_MS, to_ms: to_day * DAY_MS });
+fn walked(events: &[Recorded], from_day: u64, to_day: u64) -> SubjectCounts {
+    let mut walk = SubjectCounter::new(Window { from_ms: from_day * DAY_MS, to_ms: to_day * DAY_MS });
     events.iter().for_each(|event| walk.event(event, 100));
     walk.end()
 }
@@ -266,8 +266,8 @@ proptest! {
 
     #[test]
     fn people_add_up_in_any_order(people in proptest::collection::vec(steps(), 0..6), cut in 0_usize..6) {
-        let people: Vec<Person> = people.iter().map(|steps| walked(&history(steps), 0, DAYS)).collect();
-        let tally = |people: &[Person]| {
+        let people: Vec<SubjectCounts> = people.iter().map(|steps| walked(&history(steps), 0, DAYS)).collect();
+        let tally = |people: &[SubjectCounts]| {
             let mut tally = Tally::new([3; 32], false);
             people.iter().for_each(|person| tally.absorb(person));
             let tables: BTreeMap<Base, Table> = tally.tables().map(|(base, table)| (base, table.clone())).collect();

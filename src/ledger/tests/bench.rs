@@ -174,16 +174,16 @@ impl Bench {
             origin: ORIGIN.into(),
             queue_max: 1_000,
             batch_events_max: 64,
-            clock_skew_max_ms: 5_000,
-            sealed_age_max_ms: 60_000,
+            clock_skew_ms_max: 5_000,
+            sealed_age_ms_max: 60_000,
             checkpoint_file: None,
             is_restored: false,
-            turns: None,
+            manual: None,
         };
         Self { store: Arc::default(), clock: Arc::new(SetClock(AtomicU64::new(NOW))), options }
     }
 
-    pub fn anchored(path: PathBuf) -> Self {
+    pub fn with_checkpoint_file(path: PathBuf) -> Self {
         let mut bench = Self::new();
         bench.options.checkpoint_file = Some(path);
         bench

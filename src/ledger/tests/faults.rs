@@ -165,7 +165,7 @@ async fn round(
 
 async fn story(seed: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::anchored(dir.path().join("checkpoint"));
+    let bench = Bench::with_checkpoint_file(dir.path().join("checkpoint"));
     let mut ledger = bench.open();
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut people: Vec<Person> = (1..=5).map(Person::new).collect();

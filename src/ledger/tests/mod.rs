@@ -1,9 +1,9 @@
 //! Tests of the ledger: chains, batches, proofs, restarts, and a store that fails both ways.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod anchored;
 mod batches;
 mod bench;
 mod chains;
 mod faults;
+mod kept_checkpoint;
 mod proofs;

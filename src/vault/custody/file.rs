@@ -8,7 +8,8 @@
 //! Overwriting in place reaches the bytes where a file system writes in place (ext4, XFS). On one that copies on write
 //! (btrfs, ZFS), and inside a flash drive, older bytes may linger: there a hardware module is the keeper to choose.
 
-use super::{CustodyError, Generation, RootCustody, unwrap_in_software, wrap_in_software};
+use super::root_custody::{CustodyError, Generation, RootCustody};
+use super::software::{unwrap_in_software, wrap_in_software};
 use crate::clock::Clock;
 use crate::secret;
 use std::fs::{File, OpenOptions};
@@ -66,7 +67,7 @@ impl FileCustody {
     ///
     /// # Errors
     /// The file can't be read, or has another length.
-    pub fn look(path: &Path) -> Result<Self, CustodyError> {
+    pub fn inspect(path: &Path) -> Result<Self, CustodyError> {
         let file = File::open(path)?;
         if file.metadata()?.len() != FILE_BYTES as u64 {
             return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());

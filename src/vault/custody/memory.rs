@@ -1,6 +1,7 @@
 //! Root keys in memory, for tests.
 
-use super::{CustodyError, Generation, RootCustody, unwrap_in_software, wrap_in_software};
+use super::root_custody::{CustodyError, Generation, RootCustody};
+use super::software::{unwrap_in_software, wrap_in_software};
 use crate::clock::Clock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

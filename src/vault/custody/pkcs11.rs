@@ -4,7 +4,8 @@
 //! A root key is an AES-256 object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The
 //! top page's key is wrapped by `CKM_AES_GCM` inside the token. How durable an object and its end are is the token's word.
 
-use super::{CustodyError, Generation, NONCE_BYTES, RootCustody};
+use super::root_custody::{CustodyError, Generation, RootCustody};
+use super::software::NONCE_BYTES;
 use crate::clock::Clock;
 use crate::secret;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};

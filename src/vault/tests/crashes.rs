@@ -92,7 +92,11 @@ impl Round {
         let found = vault.subject(&name(person)).unwrap();
         if let Some(keys) = &found {
             // Past the cache.
-            assert_eq!(vault.shelf.subject_of(keys.handle).unwrap(), Some(keys.subject), "both tries agree");
+            assert_eq!(
+                vault.key_tree.subject_of(keys.handle).unwrap(),
+                Some(keys.subject),
+                "both tries agree"
+            );
         }
         found.map(|keys| Held::of(&keys))
     }
@@ -242,10 +246,10 @@ impl Round {
     /// One root key, no page that nothing leads to, and everything counted right.
     fn is_tidy(&self, vault: &Vault) {
         assert_eq!(RootCustody::generations(self.machine.as_ref()).unwrap(), [vault.key_epoch()]);
-        let reached = recover::reach(&vault.shelf).unwrap();
+        let reached = recover::reach(&vault.key_tree).unwrap();
         for id in &reached {
-            let name = crate::vault::node::name(id);
-            let is_top = vault.shelf.paths.trunk().link.id == *id;
+            let name = crate::vault::pages::tree_page(id);
+            let is_top = vault.key_tree.paths.root().link.id == *id;
             assert!(self.machine.read_page(&name).unwrap().is_some(), "a page is missing; top: {is_top}");
         }
         assert_eq!(self.machine.count_pages(&[TREE]).unwrap(), reached.len() as u64);

@@ -19,7 +19,7 @@ fn numbered(vault: &Vault, number: usize) -> Hash {
 }
 
 fn keys_of(vault: &Vault, number: usize) -> Arc<SubjectKeys> {
-    vault.shelf.by_subject(&numbered(vault, number)).unwrap().unwrap()
+    vault.key_tree.by_subject(&numbered(vault, number)).unwrap().unwrap()
 }
 
 fn request(number: usize) -> [u8; 16] {
@@ -29,7 +29,7 @@ fn request(number: usize) -> [u8; 16] {
 fn fill(vault: &Vault, from: usize, to: usize) {
     let numbers: Vec<usize> = (from..to).collect();
     for part in numbers.chunks(512) {
-        let mut batch = Batch::new(&vault.shelf);
+        let mut batch = Batch::new(&vault.key_tree);
         for number in part {
             let (mut handle, mut key) = (Handle([0; 16]), Zeroizing::new([0; 32]));
             SystemClock.fill(&mut handle.0);
@@ -85,7 +85,7 @@ async fn what_an_erasure_costs() {
         let batch = together(&vault, made - ALONE - TOGETHER).await;
         let begun = Instant::now();
         for number in 0..ALONE {
-            vault.shelf.held(&numbered(&vault, number * 3)).unwrap();
+            vault.key_tree.held(&numbered(&vault, number * 3)).unwrap();
         }
         let cold = begun.elapsed() / u32::try_from(ALONE).unwrap();
         let rate = TOGETHER as f64 / batch.as_secs_f64();

@@ -247,7 +247,7 @@ impl History {
             }
             let who: Vec<usize> = taken.iter().map(|place| queue[*place]).collect();
             queue.retain(|one| !who.contains(one));
-            self.world.turns.take(&taken);
+            self.world.sequencing.take(&taken);
             for place in who {
                 let person = all[place].pending.act.person();
                 self.until_it_waits(&mut all, place, &mut queue).await;
@@ -257,7 +257,7 @@ impl History {
                     self.until_it_waits(&mut all, next, &mut queue).await;
                 }
             }
-            if self.world.turns.waiting() < queue.len() {
+            if self.world.sequencing.waiting() < queue.len() {
                 queue.clear();
             }
         }
@@ -301,7 +301,7 @@ impl History {
         let one = &mut all[place];
         let Some(task) = &one.task else { return };
         while !task.is_finished() {
-            if self.world.turns.waiting() > queue.len() {
+            if self.world.sequencing.waiting() > queue.len() {
                 queue.push(place);
                 return;
             }

@@ -21,11 +21,11 @@ async fn a_watch_is_told_of_revocations_that_are_not_recorded_yet_and_again_when
     assert_eq!(granted.len(), 3);
     let mut watch = world.app().grants.watch_revocations(&super::service(), None);
     let withdrawal = tokio::spawn(perform(world.app(), Act::Consent(0, CATEGORIES[0], false), 9));
-    while world.turns.waiting() == 0 {
+    while world.sequencing.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     // The decision and what fits beside it; the rest has to wait.
-    world.turns.take(&[0]);
+    world.sequencing.take(&[0]);
     let Done::Changed(changed) = withdrawal.await.unwrap().unwrap() else { unreachable!("a decision") };
     assert_eq!(changed.revoked_grants.len(), 3);
     let (mut recorded, mut early) = (BTreeSet::new(), BTreeSet::new());

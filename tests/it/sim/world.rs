@@ -7,7 +7,7 @@ use sayso::clock::{Clock, ClockLimits, LedgerClock};
 use sayso::domain::attribute::InferenceTerms;
 use sayso::domain::recorder_usage::AttributeLimits;
 use sayso::domain::request::Jurisdiction;
-use sayso::ledger::{LedgerOptions, LogKeys, Turns};
+use sayso::ledger::{LedgerOptions, LogKeys, ManualSequencing};
 use sayso::store::faulty::{Fault, Power};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -102,7 +102,7 @@ pub struct World {
     time: TempDir,
     running: Option<Arc<App>>,
     /// Of what is running: nothing is written but by these.
-    pub turns: Arc<Turns>,
+    pub sequencing: Arc<ManualSequencing>,
     /// Starts so far, those that failed included.
     pub starts: u64,
 }
@@ -125,7 +125,7 @@ impl World {
             restored: None,
             time: scratch(),
             running: None,
-            turns: Arc::default(),
+            sequencing: Arc::default(),
             power,
             starts: 0,
         }
@@ -143,8 +143,8 @@ impl World {
     pub async fn drive<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let task = tokio::spawn(work);
         while !task.is_finished() {
-            let waiting = self.turns.waiting();
-            self.turns.take(&(0..waiting).collect::<Vec<_>>());
+            let waiting = self.sequencing.waiting();
+            self.sequencing.take(&(0..waiting).collect::<Vec<_>>());
             tokio::task::yield_now().await;
         }
         task.await.unwrap()
@@ -161,11 +161,11 @@ impl World {
                 origin: super::ORIGIN.into(),
                 queue_max: 64,
                 batch_events_max: 256,
-                clock_skew_max_ms: 5_000,
-                sealed_age_max_ms: 60_000,
+                clock_skew_ms_max: 5_000,
+                sealed_age_ms_max: 60_000,
                 checkpoint_file: None,
                 is_restored: self.restored.is_some(),
-                turns: Some(Arc::clone(&self.turns)),
+                manual: Some(Arc::clone(&self.sequencing)),
             },
             log_keys: LogKeys::Seed([42; 32]),
             custody: Arc::clone(&self.custody) as _,
@@ -216,7 +216,7 @@ impl World {
             }
             self.stop().await;
             self.starts += 1;
-            self.turns = Arc::default();
+            self.sequencing = Arc::default();
             self.clock.advance(1);
             if attempt < faults && self.power.below(3) == 0 {
                 let kind = Fault::ALL[self.power.below(5) as usize];

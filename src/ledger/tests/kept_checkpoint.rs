@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Fate, NOW, Person, Scripted};
 use crate::ledger::LedgerError;
-use crate::ledger::anchor::Anchor;
+use crate::ledger::kept_checkpoint::CheckpointFile;
 use sayso_proof::checkpoint::Checkpoint;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 fn kept(path: &Path) -> Option<String> {
-    Anchor::open(Some(path)).unwrap().last().map(str::to_owned)
+    CheckpointFile::open(Some(path)).unwrap().last().map(str::to_owned)
 }
 
 #[tokio::test]
 async fn a_store_behind_what_was_given_out_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");
-    let mut bench = Bench::anchored(path.clone());
+    let mut bench = Bench::with_checkpoint_file(path.clone());
     let ledger = bench.open();
     let mut ada = Person::new(1);
     for _ in 0..5 {
@@ -50,7 +50,7 @@ async fn a_store_behind_what_was_given_out_is_refused() {
 #[tokio::test]
 async fn what_is_given_out_at_start_is_kept_too() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::anchored(dir.path().join("checkpoint"));
+    let bench = Bench::with_checkpoint_file(dir.path().join("checkpoint"));
     let ledger = bench.open();
     bench.store.will(Fate::Persisted);
     Person::new(1).write(&ledger).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn what_is_given_out_at_start_is_kept_too() {
 #[tokio::test]
 async fn another_logs_checkpoint_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut bench = Bench::anchored(dir.path().join("checkpoint"));
+    let mut bench = Bench::with_checkpoint_file(dir.path().join("checkpoint"));
     bench.open().shutdown();
     bench.options.origin = "ledger.test/other".into();
     assert!(matches!(bench.try_open(), Err(LedgerError::KeptCheckpoint(_))));
@@ -73,7 +73,7 @@ async fn another_logs_checkpoint_is_refused() {
 async fn a_torn_slot_leaves_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");
-    let bench = Bench::anchored(path.clone());
+    let bench = Bench::with_checkpoint_file(path.clone());
     let ledger = bench.open();
     let mut ada = Person::new(1);
     let before = ada.write(&ledger).await.unwrap().checkpoint;
@@ -81,14 +81,17 @@ async fn a_torn_slot_leaves_the_other() {
     ledger.shutdown();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Turns: the start's, the first's, the second's; so the second is in the first slot again.
+    // ManualSequencing: the start's, the first's, the second's; so the second is in the first slot again.
     file.write_all_at(b"torn", 100).unwrap();
     assert_eq!(kept(&path).as_deref(), Some(before.note.as_str()));
     assert_eq!(bench.open().checkpoint().note, after.note, "the store is ahead, as it may be");
 
     file.write_all_at(b"torn", 100).unwrap();
     file.write_all_at(b"torn", 4196).unwrap();
-    assert!(matches!(bench.try_open(), Err(LedgerError::Anchor(_))), "damage is told, not passed over");
+    assert!(
+        matches!(bench.try_open(), Err(LedgerError::CheckpointFile(_))),
+        "damage is told, not passed over"
+    );
 }
 
 #[test]
@@ -102,19 +105,19 @@ fn a_first_write_that_was_torn_is_as_if_it_never_was() {
 #[test]
 fn a_sync_is_due_within_a_second_and_only_for_what_is_new() {
     let dir = tempfile::tempdir().unwrap();
-    let mut anchor = Anchor::open(Some(&dir.path().join("checkpoint"))).unwrap();
-    assert_eq!(anchor.due_in(NOW), None);
-    anchor.keep("a note").unwrap();
-    assert_eq!(anchor.due_in(NOW).unwrap().as_millis(), 0);
-    anchor.sync(NOW).unwrap();
-    assert_eq!(anchor.due_in(NOW + 5_000), None);
-    anchor.keep("another").unwrap();
-    assert_eq!(anchor.due_in(NOW + 400).unwrap().as_millis(), 600);
-    assert_eq!(anchor.due_in(NOW + 1_000).unwrap().as_millis(), 0);
-    assert_eq!(anchor.due_in(0).unwrap().as_millis(), 0, "a clock that went back puts nothing off");
-    assert!(anchor.keep(&"x".repeat(5_000)).is_err(), "nothing runs over into the other slot");
+    let mut file = CheckpointFile::open(Some(&dir.path().join("checkpoint"))).unwrap();
+    assert_eq!(file.due_in(NOW), None);
+    file.keep("a note").unwrap();
+    assert_eq!(file.due_in(NOW).unwrap().as_millis(), 0);
+    file.sync(NOW).unwrap();
+    assert_eq!(file.due_in(NOW + 5_000), None);
+    file.keep("another").unwrap();
+    assert_eq!(file.due_in(NOW + 400).unwrap().as_millis(), 600);
+    assert_eq!(file.due_in(NOW + 1_000).unwrap().as_millis(), 0);
+    assert_eq!(file.due_in(0).unwrap().as_millis(), 0, "a clock that went back puts nothing off");
+    assert!(file.keep(&"x".repeat(5_000)).is_err(), "nothing runs over into the other slot");
     assert_eq!(kept(&dir.path().join("checkpoint")).as_deref(), Some("another"));
-    let mut none = Anchor::open(None).unwrap();
+    let mut none = CheckpointFile::open(None).unwrap();
     none.keep("a note").unwrap();
     assert_eq!(none.due_in(NOW), None);
 }
@@ -123,7 +126,7 @@ fn a_sync_is_due_within_a_second_and_only_for_what_is_new() {
 async fn the_kept_checkpoint_never_lags_behind_an_answer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");
-    let bench = Bench::anchored(path.clone());
+    let bench = Bench::with_checkpoint_file(path.clone());
     let ledger = bench.open();
     let verifier = ledger.verifier_key();
     let mut ada = Person::new(1);

@@ -1,13 +1,13 @@
 //! Looking at the key tree without changing a byte of it: whether every page opens, and whether a person's keys open what
 //! they should.
 
-use super::VaultError;
 use super::cache::Cache;
 use super::custody::RootCustody;
+use super::error::VaultError;
+use super::key_tree::KeyTree;
 use super::pages::{self, RootPage};
-use super::paths::Paths;
-use super::recover::{self, read_trunk};
-use super::shelf::Shelf;
+use super::path_cache::PathCache;
+use super::recover::{self, read_root};
 use crate::clock::SharedClock;
 use crate::store::{KeyStore, StoreError};
 use sayso_proof::entry::Entry;
@@ -20,7 +20,7 @@ const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// A key tree to be looked at.
 pub struct KeyCheck {
-    shelf: Shelf,
+    key_tree: KeyTree,
 }
 
 impl KeyCheck {
@@ -36,10 +36,10 @@ impl KeyCheck {
         let root = store.read_page(pages::ROOT)?;
         let root = root.ok_or(StoreError::Missing("root page of the key tree"))?;
         RootPage::decode(&root)?;
-        let trunk = read_trunk(store.as_ref(), custody.as_ref(), &root)?;
-        let (cache, paths) = (Cache::new(CACHED_MAX), Paths::new(trunk));
+        let tree_root = read_root(store.as_ref(), custody.as_ref(), &root)?;
+        let (cache, paths) = (Cache::new(CACHED_MAX), PathCache::new(tree_root));
         let (halted, subjects) = (AtomicBool::new(true), AtomicU64::new(0));
-        Ok(Self { shelf: Shelf { store, custody, clock, cache, paths, halted, subjects } })
+        Ok(Self { key_tree: KeyTree { store, custody, clock, cache, paths, halted, subjects } })
     }
 
     /// Opens every page that the top page leads to, and the vault's own; gives how many there are.
@@ -47,14 +47,14 @@ impl KeyCheck {
     /// # Errors
     /// The first that is missing, damaged, or does not open.
     pub fn open_all(&self) -> Result<u64, VaultError> {
-        let reached = recover::reach(&self.shelf)?.len() as u64;
-        let hashing = self.shelf.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
+        let reached = recover::reach(&self.key_tree)?.len() as u64;
+        let hashing = self.key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
         pages::decode_hash(&hashing)?;
-        self.shelf.number(pages::OWN, pages::COUNT)?;
+        self.key_tree.number(pages::OWN, pages::COUNT)?;
         let mut own = 1_u64;
         for kind in [pages::FENCE, pages::INTENT] {
-            for (id, _) in self.shelf.store.scan_pages(&[kind], None, usize::MAX)? {
-                self.shelf.own(&id)?;
+            for (id, _) in self.key_tree.store.scan_pages(&[kind], None, usize::MAX)? {
+                self.key_tree.own(&id)?;
                 own = own.saturating_add(1);
             }
         }
@@ -66,7 +66,7 @@ impl KeyCheck {
     /// # Errors
     /// The key store can't be read.
     pub fn is_erasing(&self) -> Result<bool, VaultError> {
-        Ok(self.shelf.store.count_pages(&[pages::INTENT])? > 0)
+        Ok(self.key_tree.store.count_pages(&[pages::INTENT])? > 0)
     }
 
     /// Whether the keys of its subject open an entry; false where they do not exist any more.
@@ -74,7 +74,7 @@ impl KeyCheck {
     /// # Errors
     /// The key tree is damaged on the way, or the key is there and does not open the entry.
     pub fn opens(&self, entry: &Entry) -> Result<bool, VaultError> {
-        let Some(keys) = self.shelf.by_handle(entry.header.handle)? else { return Ok(false) };
+        let Some(keys) = self.key_tree.by_handle(entry.header.handle)? else { return Ok(false) };
         match keys.event_key(entry.header.version, &entry.header.event_id) {
             Ok(key) => entry.open(&key).map(|_| true).map_err(|_| VaultError::Page),
             Err(VaultError::Destroyed) => Ok(false),

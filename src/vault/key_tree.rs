@@ -2,12 +2,13 @@
 
 use super::cache::Cache;
 use super::custody::RootCustody;
-use super::node::{Interior, LEVELS_MAX, Link, Page, RecordKey, Trie, nibble};
-use super::pages;
-use super::paths::{Paths, Trunk, Turn};
+use super::error::VaultError;
+use super::pages::{self, RecordKey};
+use super::path_cache::{PathCache, TreeRoot, TreeVersion};
+use super::puncturable::Node;
 use super::seal::PageSeal;
-use super::tree::Node;
-use super::{SubjectKeys, VaultError};
+use super::subject::SubjectKeys;
+use super::tree_pages::{Interior, LEVELS_MAX, Link, Page, Trie, nibble};
 use crate::clock::SharedClock;
 use crate::secret;
 use crate::store::{KeyStore, StoreError};
@@ -24,12 +25,12 @@ const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
 
 /// Pages and keys.
-pub struct Shelf {
+pub struct KeyTree {
     pub store: Arc<dyn KeyStore>,
     pub custody: Arc<dyn RootCustody>,
     pub clock: SharedClock,
     pub cache: Cache,
-    pub paths: Paths,
+    pub paths: PathCache,
     /// Set by the writer where a re-keying failed so that nobody knows which root key counts: nothing is written, and
     /// no root key destroyed, before the next start.
     pub halted: AtomicBool,
@@ -37,7 +38,7 @@ pub struct Shelf {
     pub subjects: AtomicU64,
 }
 
-impl Shelf {
+impl KeyTree {
     /// A page of a trie, opened.
     pub fn page(&self, link: &Link) -> Result<Page, VaultError> {
         let name = link.name();
@@ -49,10 +50,10 @@ impl Shelf {
     /// What is kept under a key.
     pub fn record(&self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         loop {
-            let (turn, trunk) = self.paths.now();
-            match self.walk_down(turn, &trunk, trie, key) {
+            let (version, tree_root) = self.paths.current();
+            match self.walk_down(version, &tree_root, trie, key) {
                 // The pages on the way died meanwhile.
-                Err(_) if !self.paths.is_now(turn) => {}
+                Err(_) if !self.paths.is_current(version) => {}
                 found => return found,
             }
         }
@@ -60,12 +61,12 @@ impl Shelf {
 
     fn walk_down(
         &self,
-        turn: Turn,
-        trunk: &Trunk,
+        version: TreeVersion,
+        tree_root: &TreeRoot,
         trie: Trie,
         key: &RecordKey,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let Some(mut link) = trunk.top.root(trie).cloned() else { return Ok(None) };
+        let Some(mut link) = tree_root.top.root(trie).cloned() else { return Ok(None) };
         for level in 0..=LEVELS_MAX {
             let interior = match self.paths.interior(&link.id) {
                 Some(interior) => interior,
@@ -78,7 +79,7 @@ impl Shelf {
                     }
                     Page::Interior(interior) => {
                         let interior: Arc<Interior> = Arc::from(interior);
-                        self.paths.keep(turn, link.id, &interior);
+                        self.paths.keep(version, link.id, &interior);
                         interior
                     }
                 },
@@ -92,14 +93,14 @@ impl Shelf {
 
     /// One of the vault's own pages, opened.
     pub fn own(&self, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let trunk = self.paths.trunk();
-        self.store.read_page(id)?.map(|sealed| trunk.own.open(id, &sealed)).transpose()
+        let tree_root = self.paths.root();
+        self.store.read_page(id)?.map(|sealed| tree_root.own.open(id, &sealed)).transpose()
     }
 
     /// One of the vault's own pages to write, sealed.
     pub fn own_page(&self, kind: u8, name: &[u8], clear: &[u8]) -> Result<PageWrite, VaultError> {
         let id = pages::id(kind, name);
-        let sealed = self.paths.trunk().own.seal(&id, clear, self.clock.as_ref())?;
+        let sealed = self.paths.root().own.seal(&id, clear, self.clock.as_ref())?;
         Ok((id, Some(sealed)))
     }
 

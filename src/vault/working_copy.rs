@@ -3,13 +3,14 @@
 //! A new record rewrites its leaf page under the same key. Destroying marks the leaf page and every page above it: each
 //! gets a fresh number and a fresh key, so that nothing that is left of the old ones can be opened from the new.
 
-use super::VaultError;
-use super::node::{
-    Interior, LEAF_BYTES_MAX, LEVELS_MAX, Link, Page, PageId, Record, RecordKey, Top, Trie, encode_interior,
-    encode_leaf, leaf_bytes, nibble,
-};
+use super::error::VaultError;
+use super::key_tree::{KeyTree, PageWrite};
+use super::pages::{PageId, RecordKey};
 use super::seal::PageSeal;
-use super::shelf::{PageWrite, Shelf};
+use super::tree_pages::{
+    Interior, LEAF_BYTES_MAX, LEVELS_MAX, Link, Page, Record, TopPage, Trie, encode_interior, encode_leaf,
+    leaf_bytes, nibble,
+};
 use zeroize::Zeroizing;
 
 /// What becomes of a page when the copy is written.
@@ -24,14 +25,14 @@ enum Change {
 }
 
 /// A page and what hangs under it.
-enum Branch {
+enum Subtree {
     /// Not looked into.
-    Closed(Link),
+    Stored(Link),
     /// In memory.
-    Open(Box<Twig>),
+    Loaded(Box<LoadedPage>),
 }
 
-struct Twig {
+struct LoadedPage {
     link: Link,
     /// Whether the store has a page of this number.
     is_stored: bool,
@@ -40,15 +41,15 @@ struct Twig {
 }
 
 enum Content {
-    Interior(Box<[Option<Branch>; 16]>),
+    Interior(Box<[Option<Subtree>; 16]>),
     Leaf(Vec<Record>),
 }
 
 /// The working copy.
-pub struct Edit<'a> {
-    shelf: &'a Shelf,
-    subjects: Option<Branch>,
-    handles: Option<Branch>,
+pub struct WorkingCopy<'a> {
+    key_tree: &'a KeyTree,
+    subjects: Option<Subtree>,
+    handles: Option<Subtree>,
     /// What becomes of the top page.
     change: Change,
     dead: Vec<PageId>,
@@ -57,7 +58,7 @@ pub struct Edit<'a> {
 /// The working copy, sealed.
 pub struct Sealed {
     /// Tries and own key of the top page, which is not sealed yet.
-    pub top: Top,
+    pub top: TopPage,
     /// Whether the top page changed at all.
     pub is_top_changed: bool,
     /// Whether something was destroyed: then the top page needs a fresh key, and the root key replacing.
@@ -72,15 +73,15 @@ pub struct Sealed {
     pub dead: Vec<PageId>,
 }
 
-impl<'a> Edit<'a> {
+impl<'a> WorkingCopy<'a> {
     /// Of the tree as it is.
-    pub fn new(shelf: &'a Shelf, top: &Top) -> Self {
-        let closed = |trie| top.root(trie).cloned().map(Branch::Closed);
+    pub fn new(key_tree: &'a KeyTree, top: &TopPage) -> Self {
+        let closed = |trie| top.root(trie).cloned().map(Subtree::Stored);
         let (subjects, handles) = (closed(Trie::Subjects), closed(Trie::Handles));
-        Self { shelf, subjects, handles, change: Change::Stays, dead: Vec::new() }
+        Self { key_tree, subjects, handles, change: Change::Stays, dead: Vec::new() }
     }
 
-    fn root(&mut self, trie: Trie) -> &mut Option<Branch> {
+    fn root(&mut self, trie: Trie) -> &mut Option<Subtree> {
         match trie {
             Trie::Subjects => &mut self.subjects,
             Trie::Handles => &mut self.handles,
@@ -89,11 +90,11 @@ impl<'a> Edit<'a> {
 
     /// A record as it is in the copy.
     pub fn get(&mut self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let shelf = self.shelf;
+        let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
             let Some(branch) = slot else { return Ok(None) };
-            match &mut open(branch, shelf)?.content {
+            match &mut open(branch, key_tree)?.content {
                 Content::Leaf(records) => return Ok(place(records, key).ok().map(|(_, value)| value)),
                 Content::Interior(children) => {
                     slot = children.get_mut(nibble(key, level)).and_then(Option::as_mut);
@@ -105,8 +106,8 @@ impl<'a> Edit<'a> {
 
     /// Puts a record in that is not there yet.
     pub fn insert(&mut self, trie: Trie, record: Record) -> Result<(), VaultError> {
-        let shelf = self.shelf;
-        if insert(self.root(trie), 0, record, shelf)? {
+        let key_tree = self.key_tree;
+        if insert(self.root(trie), 0, record, key_tree)? {
             self.change = self.change.max(Change::Rewritten);
         }
         Ok(())
@@ -120,20 +121,20 @@ impl<'a> Edit<'a> {
         key: &RecordKey,
         value: Zeroizing<Vec<u8>>,
     ) -> Result<(), VaultError> {
-        let shelf = self.shelf;
+        let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
             let Some(branch) = slot else { return Ok(()) };
-            let twig = open(branch, shelf)?;
-            if let Content::Leaf(records) = &mut twig.content {
+            let page = open(branch, key_tree)?;
+            if let Content::Leaf(records) = &mut page.content {
                 if let Ok((place, _)) = place(records, key) {
                     records.get_mut(place).ok_or(VaultError::Page)?.value = value;
-                    twig.change = twig.change.max(Change::Rewritten);
-                    split(twig, level, shelf);
+                    page.change = page.change.max(Change::Rewritten);
+                    split(page, level, key_tree);
                 }
                 return Ok(());
             }
-            let Content::Interior(children) = &mut twig.content else { return Err(VaultError::Page) };
+            let Content::Interior(children) = &mut page.content else { return Err(VaultError::Page) };
             slot = children.get_mut(nibble(key, level)).and_then(Option::as_mut);
         }
         Err(VaultError::Page)
@@ -142,16 +143,16 @@ impl<'a> Edit<'a> {
     /// Removes a record that opens nothing; what was kept may be read as long as the page's key is there. Nothing happens
     /// where there is none.
     pub fn remove(&mut self, trie: Trie, key: &RecordKey) -> Result<(), VaultError> {
-        let shelf = self.shelf;
+        let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
             let Some(branch) = slot else { return Ok(()) };
-            let twig = open(branch, shelf)?;
-            match &mut twig.content {
+            let page = open(branch, key_tree)?;
+            match &mut page.content {
                 Content::Leaf(records) => {
                     if let Ok((place, _)) = place(records, key) {
                         drop(records.remove(place));
-                        twig.change = twig.change.max(Change::Rewritten);
+                        page.change = page.change.max(Change::Rewritten);
                     }
                     return Ok(());
                 }
@@ -173,18 +174,18 @@ impl<'a> Edit<'a> {
         if self.get(trie, key)?.is_none() {
             return Ok(());
         }
-        let shelf = self.shelf;
+        let key_tree = self.key_tree;
         let mut dead = std::mem::take(&mut self.dead);
-        let done = destroy(self.root(trie), 0, (key, value), shelf, &mut dead);
+        let done = destroy(self.root(trie), 0, (key, value), key_tree, &mut dead);
         self.dead = dead;
         self.change = Change::Rekeyed;
         done
     }
 
     /// Seals every page that changed.
-    pub fn seal(self, top: &Top) -> Result<Sealed, VaultError> {
+    pub fn seal(self, top: &TopPage) -> Result<Sealed, VaultError> {
         let mut sealed = Sealed {
-            top: Top { own: top.own.clone(), subjects: None, handles: None },
+            top: TopPage { own: top.own.clone(), subjects: None, handles: None },
             is_top_changed: self.change > Change::Stays,
             is_rekeyed: self.change == Change::Rekeyed,
             fresh: Vec::new(),
@@ -193,28 +194,30 @@ impl<'a> Edit<'a> {
             dead: self.dead,
         };
         sealed.top.subjects =
-            self.subjects.map(|branch| seal(branch, self.shelf, &mut sealed)).transpose()?;
-        sealed.top.handles = self.handles.map(|branch| seal(branch, self.shelf, &mut sealed)).transpose()?;
+            self.subjects.map(|branch| seal(branch, self.key_tree, &mut sealed)).transpose()?;
+        sealed.top.handles =
+            self.handles.map(|branch| seal(branch, self.key_tree, &mut sealed)).transpose()?;
         Ok(sealed)
     }
 }
 
 /// Looks into a branch.
-fn open<'b>(branch: &'b mut Branch, shelf: &Shelf) -> Result<&'b mut Twig, VaultError> {
-    if let Branch::Closed(link) = branch {
-        let content = match shelf.page(link)? {
+fn open<'b>(branch: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut LoadedPage, VaultError> {
+    if let Subtree::Stored(link) = branch {
+        let content = match key_tree.page(link)? {
             Page::Leaf(records) => Content::Leaf(records),
             Page::Interior(interior) => {
-                let children = interior.children.map(|child| child.map(Branch::Closed));
+                let children = interior.children.map(|child| child.map(Subtree::Stored));
                 Content::Interior(Box::new(children))
             }
         };
         let link = link.clone();
-        *branch = Branch::Open(Box::new(Twig { link, is_stored: true, change: Change::Stays, content }));
+        *branch =
+            Subtree::Loaded(Box::new(LoadedPage { link, is_stored: true, change: Change::Stays, content }));
     }
     match branch {
-        Branch::Open(twig) => Ok(twig),
-        Branch::Closed(_) => Err(VaultError::Page),
+        Subtree::Loaded(page) => Ok(page),
+        Subtree::Stored(_) => Err(VaultError::Page),
     }
 }
 
@@ -225,35 +228,40 @@ fn place(records: &[Record], key: &RecordKey) -> Result<(usize, Zeroizing<Vec<u8
     Ok((found, value))
 }
 
-fn new_leaf(records: Vec<Record>, shelf: &Shelf) -> Box<Twig> {
-    let link = Link::fresh(shelf.clock.as_ref());
-    Box::new(Twig { link, is_stored: false, change: Change::Rewritten, content: Content::Leaf(records) })
+fn new_leaf(records: Vec<Record>, key_tree: &KeyTree) -> Box<LoadedPage> {
+    let link = Link::fresh(key_tree.clock.as_ref());
+    Box::new(LoadedPage {
+        link,
+        is_stored: false,
+        change: Change::Rewritten,
+        content: Content::Leaf(records),
+    })
 }
 
 /// Puts a record in; tells whether the slot was empty, so that the page above changes, too.
 fn insert(
-    slot: &mut Option<Branch>,
+    slot: &mut Option<Subtree>,
     level: usize,
     record: Record,
-    shelf: &Shelf,
+    key_tree: &KeyTree,
 ) -> Result<bool, VaultError> {
     let Some(branch) = slot else {
-        *slot = Some(Branch::Open(new_leaf(vec![record], shelf)));
+        *slot = Some(Subtree::Loaded(new_leaf(vec![record], key_tree)));
         return Ok(true);
     };
-    let twig = open(branch, shelf)?;
-    match &mut twig.content {
+    let page = open(branch, key_tree)?;
+    match &mut page.content {
         Content::Leaf(records) => {
             if let Err(place) = place(records, &record.key) {
                 records.insert(place, record);
             }
-            twig.change = twig.change.max(Change::Rewritten);
-            split(twig, level, shelf);
+            page.change = page.change.max(Change::Rewritten);
+            split(page, level, key_tree);
         }
         Content::Interior(children) => {
             let child = children.get_mut(nibble(&record.key, level)).ok_or(VaultError::Page)?;
-            if insert(child, level.saturating_add(1), record, shelf)? {
-                twig.change = twig.change.max(Change::Rewritten);
+            if insert(child, level.saturating_add(1), record, key_tree)? {
+                page.change = page.change.max(Change::Rewritten);
             }
         }
     }
@@ -262,12 +270,12 @@ fn insert(
 
 /// Turns a leaf page that is too large into an interior page over smaller ones. Its own number and key stay, so the
 /// page above does not change.
-fn split(twig: &mut Twig, level: usize, shelf: &Shelf) {
-    let Content::Leaf(records) = &mut twig.content else { return };
+fn split(page: &mut LoadedPage, level: usize, key_tree: &KeyTree) {
+    let Content::Leaf(records) = &mut page.content else { return };
     if records.len() < 2 || leaf_bytes(records) <= LEAF_BYTES_MAX || level >= LEVELS_MAX {
         return;
     }
-    let mut children: [Option<Branch>; 16] = std::array::from_fn(|_| None);
+    let mut children: [Option<Subtree>; 16] = std::array::from_fn(|_| None);
     let mut parts: [Vec<Record>; 16] = std::array::from_fn(|_| Vec::new());
     for record in std::mem::take(records) {
         if let Some(part) = parts.get_mut(nibble(&record.key, level)) {
@@ -276,29 +284,29 @@ fn split(twig: &mut Twig, level: usize, shelf: &Shelf) {
     }
     for (child, part) in children.iter_mut().zip(parts) {
         if !part.is_empty() {
-            let mut leaf = new_leaf(part, shelf);
-            split(&mut leaf, level.saturating_add(1), shelf);
-            *child = Some(Branch::Open(leaf));
+            let mut leaf = new_leaf(part, key_tree);
+            split(&mut leaf, level.saturating_add(1), key_tree);
+            *child = Some(Subtree::Loaded(leaf));
         }
     }
-    twig.content = Content::Interior(Box::new(children));
+    page.content = Content::Interior(Box::new(children));
 }
 
 /// Removes or replaces a record that is there, and marks the way to it.
 fn destroy(
-    slot: &mut Option<Branch>,
+    slot: &mut Option<Subtree>,
     level: usize,
     (key, value): (&RecordKey, Option<Zeroizing<Vec<u8>>>),
-    shelf: &Shelf,
+    key_tree: &KeyTree,
     dead: &mut Vec<PageId>,
 ) -> Result<(), VaultError> {
     let Some(branch) = slot else { return Ok(()) };
-    let twig = open(branch, shelf)?;
-    twig.change = Change::Rekeyed;
-    let is_empty = match &mut twig.content {
+    let page = open(branch, key_tree)?;
+    page.change = Change::Rekeyed;
+    let is_empty = match &mut page.content {
         Content::Interior(children) => {
             let child = children.get_mut(nibble(key, level)).ok_or(VaultError::Page)?;
-            destroy(child, level.saturating_add(1), (key, value), shelf, dead)?;
+            destroy(child, level.saturating_add(1), (key, value), key_tree, dead)?;
             children.iter().all(Option::is_none)
         }
         Content::Leaf(records) => {
@@ -307,16 +315,16 @@ fn destroy(
                 (Ok((place, _)), Some(value)) => {
                     records.get_mut(place).ok_or(VaultError::Page)?.value = value;
                     // A cover grows by being punctured: what shares its page should not have to carry it along.
-                    split(twig, level, shelf);
+                    split(page, level, key_tree);
                 }
                 (Err(_), _) => {}
             }
-            matches!(&twig.content, Content::Leaf(records) if records.is_empty())
+            matches!(&page.content, Content::Leaf(records) if records.is_empty())
         }
     };
     if is_empty {
-        if twig.is_stored {
-            dead.push(twig.link.id);
+        if page.is_stored {
+            dead.push(page.link.id);
         }
         *slot = None;
     }
@@ -324,36 +332,36 @@ fn destroy(
 }
 
 /// Seals a branch, from its leaves up, and tells where it is now.
-fn seal(branch: Branch, shelf: &Shelf, sealed: &mut Sealed) -> Result<Link, VaultError> {
-    let twig = match branch {
-        Branch::Closed(link) => return Ok(link),
-        Branch::Open(twig) => *twig,
+fn seal(branch: Subtree, key_tree: &KeyTree, sealed: &mut Sealed) -> Result<Link, VaultError> {
+    let page = match branch {
+        Subtree::Stored(link) => return Ok(link),
+        Subtree::Loaded(page) => *page,
     };
-    let is_in_place = twig.is_stored && twig.change < Change::Rekeyed;
-    let link = if twig.is_stored && !is_in_place {
-        sealed.dead.push(twig.link.id);
-        Link::fresh(shelf.clock.as_ref())
+    let is_in_place = page.is_stored && page.change < Change::Rekeyed;
+    let link = if page.is_stored && !is_in_place {
+        sealed.dead.push(page.link.id);
+        Link::fresh(key_tree.clock.as_ref())
     } else {
-        twig.link
+        page.link
     };
-    let page = match twig.content {
+    let clear = match page.content {
         Content::Leaf(records) => encode_leaf(&records),
         Content::Interior(children) => {
             let mut interior = Interior::default();
             for (place, child) in interior.children.iter_mut().zip(*children) {
-                *place = child.map(|child| seal(child, shelf, sealed)).transpose()?;
+                *place = child.map(|child| seal(child, key_tree, sealed)).transpose()?;
             }
-            let page = encode_interior(&interior);
-            if twig.change > Change::Stays {
+            let clear = encode_interior(&interior);
+            if page.change > Change::Stays {
                 sealed.interior.push((link.id, interior));
             }
-            page
+            clear
         }
     };
-    if twig.change > Change::Stays {
+    if page.change > Change::Stays {
         let name = link.name();
-        let page = PageSeal::new(&link.key).seal(&name, &page, shelf.clock.as_ref())?;
-        if is_in_place { &mut sealed.in_place } else { &mut sealed.fresh }.push((name, Some(page)));
+        let bytes = PageSeal::new(&link.key).seal(&name, &clear, key_tree.clock.as_ref())?;
+        if is_in_place { &mut sealed.in_place } else { &mut sealed.fresh }.push((name, Some(bytes)));
     }
     Ok(link)
 }

@@ -89,7 +89,7 @@ impl Node {
 
 /// What is held of a tree, and the last way down it.
 #[derive(Default)]
-pub struct Tree {
+pub struct PuncturableTree {
     /// Older first: of several nodes that cover a version, the last counts.
     cover: Vec<Node>,
     /// A node of the cover, and the last levels above the last leaf asked for: in order, a step costs about two hashes, and
@@ -99,7 +99,7 @@ pub struct Tree {
     path_end: u64,
 }
 
-impl Tree {
+impl PuncturableTree {
     /// A tree of which this is held.
     #[must_use]
     pub fn new(cover: Vec<Node>) -> Self {
@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fresh() -> Tree {
-        Tree::new(vec![Node::root(&[7; 32])])
+    fn fresh() -> PuncturableTree {
+        PuncturableTree::new(vec![Node::root(&[7; 32])])
     }
 
     proptest! {
@@ -225,8 +225,8 @@ mod tests {
             let mut whole = fresh();
             let first: Vec<u64> = destroyed.iter().copied().collect();
             let second: Vec<u64> = more.iter().copied().collect();
-            let once = Tree::new(whole.without(&first));
-            let mut twice = Tree::new(once.without(&second));
+            let once = PuncturableTree::new(whole.without(&first));
+            let mut twice = PuncturableTree::new(once.without(&second));
             for version in (0..210).chain([VERSIONS - 1]) {
                 let gone = destroyed.contains(&version) || more.contains(&version);
                 let expected = if gone { None } else { whole.key(version) };
@@ -262,9 +262,9 @@ mod tests {
         ) {
             let destroyed: Vec<u64> = destroyed.into_iter().collect();
             let after: Vec<u64> = after.into_iter().collect();
-            let mut tree = Tree::new(fresh().without(&destroyed));
+            let mut tree = PuncturableTree::new(fresh().without(&destroyed));
             for (number, from) in (1_u8..).zip(&renewals) {
-                tree = Tree::new(tree.renewed(*from, &[number; 32]));
+                tree = PuncturableTree::new(tree.renewed(*from, &[number; 32]));
                 prop_assert!(!tree.is_punctured_from(*from));
             }
             // Of whichever tree counts for a version: the newest that begins at or below it.
@@ -274,13 +274,13 @@ mod tests {
                 match number {
                     0 if destroyed.contains(&version) => None,
                     0 => fresh().key(version),
-                    number => Tree::new(vec![Node::root(&[number; 32])]).key(version),
+                    number => PuncturableTree::new(vec![Node::root(&[number; 32])]).key(version),
                 }
             };
             for version in &asked {
                 prop_assert_eq!(tree.key(*version), key(*version));
             }
-            let mut left = Tree::new(tree.without(&after));
+            let mut left = PuncturableTree::new(tree.without(&after));
             for version in asked.into_iter().chain([VERSIONS - 1]) {
                 let expected = if after.contains(&version) { None } else { key(version) };
                 prop_assert_eq!(left.key(version), expected);

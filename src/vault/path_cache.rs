@@ -2,8 +2,9 @@
 //! the writer has made durable.
 
 use super::custody::Generation;
-use super::node::{Interior, Link, PageId, Top};
+use super::pages::PageId;
 use super::seal::PageSeal;
+use super::tree_pages::{Interior, Link, TopPage};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +13,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const INTERIOR_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// Where the tree begins.
-pub struct Trunk {
+pub struct TreeRoot {
     /// The root key under which the top page's key is wrapped.
     pub generation: Generation,
     /// The top page.
     pub link: Link,
     /// What is in it.
-    pub top: Top,
+    pub top: TopPage,
     /// Seals the vault's own pages.
     pub own: PageSeal,
 }
 
-impl Trunk {
+impl TreeRoot {
     /// Of a top page.
-    pub fn new(generation: Generation, link: Link, top: Top) -> Self {
+    pub fn new(generation: Generation, link: Link, top: TopPage) -> Self {
         let own = PageSeal::new(&top.own);
         Self { generation, link, top, own }
     }
@@ -33,24 +34,24 @@ impl Trunk {
 
 /// How often the writer has changed the tree: what was read before a change may be of pages that are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn(u64);
+pub struct TreeVersion(u64);
 
 /// The tree as far as it is in memory. Changed by the writer alone.
-pub struct Paths {
+pub struct PathCache {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    turn: u64,
-    trunk: Arc<Trunk>,
+    version: u64,
+    tree_root: Arc<TreeRoot>,
     interior: LruCache<PageId, Arc<Interior>>,
 }
 
-impl Paths {
+impl PathCache {
     /// Beginning at this trunk.
-    pub fn new(trunk: Trunk) -> Self {
+    pub fn new(tree_root: TreeRoot) -> Self {
         let interior = LruCache::new(INTERIOR_MAX);
-        Self { inner: Mutex::new(Inner { turn: 0, trunk: Arc::new(trunk), interior }) }
+        Self { inner: Mutex::new(Inner { version: 0, tree_root: Arc::new(tree_root), interior }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -58,19 +59,19 @@ impl Paths {
     }
 
     /// The trunk, and when it was asked for.
-    pub fn now(&self) -> (Turn, Arc<Trunk>) {
+    pub fn current(&self) -> (TreeVersion, Arc<TreeRoot>) {
         let inner = self.lock();
-        (Turn(inner.turn), Arc::clone(&inner.trunk))
+        (TreeVersion(inner.version), Arc::clone(&inner.tree_root))
     }
 
     /// The trunk.
-    pub fn trunk(&self) -> Arc<Trunk> {
-        Arc::clone(&self.lock().trunk)
+    pub fn root(&self) -> Arc<TreeRoot> {
+        Arc::clone(&self.lock().tree_root)
     }
 
     /// Whether the tree is still as it was then.
-    pub fn is_now(&self, turn: Turn) -> bool {
-        self.lock().turn == turn.0
+    pub fn is_current(&self, version: TreeVersion) -> bool {
+        self.lock().version == version.0
     }
 
     /// An interior page, if it is in memory.
@@ -79,19 +80,19 @@ impl Paths {
     }
 
     /// Takes an interior page that was read at `turn`, unless the tree has changed since.
-    pub fn keep(&self, turn: Turn, id: PageId, interior: &Arc<Interior>) {
+    pub fn keep(&self, version: TreeVersion, id: PageId, interior: &Arc<Interior>) {
         let mut inner = self.lock();
-        if inner.turn == turn.0 {
+        if inner.version == version.0 {
             inner.interior.put(id, Arc::clone(interior));
         }
     }
 
     /// Follows what the writer has made durable.
-    pub fn follow(&self, trunk: Option<Trunk>, changed: Vec<(PageId, Interior)>, gone: &[PageId]) {
+    pub fn follow(&self, tree_root: Option<TreeRoot>, changed: Vec<(PageId, Interior)>, gone: &[PageId]) {
         let mut inner = self.lock();
-        inner.turn = inner.turn.saturating_add(1);
-        if let Some(trunk) = trunk {
-            inner.trunk = Arc::new(trunk);
+        inner.version = inner.version.saturating_add(1);
+        if let Some(tree_root) = tree_root {
+            inner.tree_root = Arc::new(tree_root);
         }
         for id in gone {
             inner.interior.pop(id);

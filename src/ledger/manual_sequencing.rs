@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whoever takes the turns of one log's sequencer, in place of its thread. One a [`super::Ledger`].
 #[derive(Default)]
-pub struct Turns(Mutex<Option<Seat>>);
+pub struct ManualSequencing(Mutex<Option<Seat>>);
 
 struct Seat {
     sequencer: Sequencer,
@@ -16,13 +16,13 @@ struct Seat {
     waiting: Vec<Submission>,
 }
 
-impl fmt::Debug for Turns {
+impl fmt::Debug for ManualSequencing {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("Turns")
+        to.write_str("ManualSequencing")
     }
 }
 
-impl Turns {
+impl ManualSequencing {
     fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,8 +3,8 @@
 //! Two tries of 16 children a page hang under the top page: one finds subjects by the keyed hash of their id, one finds
 //! them by their handle. Both are random, so both tries stay balanced without any care.
 
-use super::VaultError;
-use super::pages::TREE;
+use super::error::VaultError;
+use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};
 use crate::clock::Clock;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -15,19 +15,12 @@ pub const LEAF_BYTES_MAX: usize = 4_096;
 /// Four bits a level.
 pub const LEVELS_MAX: usize = 64;
 
-const PAGE_ID_BYTES: usize = 16;
 const LINK_BYTES: usize = PAGE_ID_BYTES + 32;
 const TOP: u8 = 1;
 const INTERIOR: u8 = 2;
 const LEAF: u8 = 3;
 /// Key and length before the value.
 const RECORD_BYTES: usize = 32 + 4;
-
-/// What a record is found by: a keyed hash, or a handle with zeros behind it.
-pub type RecordKey = [u8; 32];
-
-/// Number of a page; random, and never used twice.
-pub type PageId = [u8; PAGE_ID_BYTES];
 
 /// Where a page is, and the key that opens it. Stands in the parent page only.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -50,13 +43,8 @@ impl Link {
 
     /// The page's name in the key store.
     pub fn name(&self) -> Vec<u8> {
-        name(&self.id)
+        pages::tree_page(&self.id)
     }
-}
-
-/// A tree page's name in the key store.
-pub fn name(id: &PageId) -> Vec<u8> {
-    super::pages::id(TREE, id)
 }
 
 /// The two tries.
@@ -70,7 +58,7 @@ pub enum Trie {
 
 /// The one page that the root key opens, by way of its key.
 #[derive(Clone)]
-pub struct Top {
+pub struct TopPage {
     /// Seals the vault's own pages, which outlive erasures.
     pub own: Zeroizing<[u8; 32]>,
     /// The trie of subjects; none while it is empty.
@@ -79,7 +67,7 @@ pub struct Top {
     pub handles: Option<Link>,
 }
 
-impl Top {
+impl TopPage {
     /// Of a tree with nobody in it.
     pub fn fresh(clock: &dyn Clock) -> Self {
         let mut own = Zeroizing::new([0; 32]);

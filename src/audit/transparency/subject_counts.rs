@@ -3,6 +3,10 @@
 //! Events before the window give context (which category an attribute has, which grant a use belongs to) and are not
 //! counted. What is counted adds up: the days of a period make the period.
 
+use super::labels::{
+    ARTIFACT_BUCKETS, BYTES_BUCKETS, DAY_MS, NOT_SAID, RELEASE_BUCKETS, SPAN_BUCKETS, bucket, provenance,
+    word,
+};
 use super::requests;
 use super::table::{Base, Counts};
 use super::values::GroupName;
@@ -14,9 +18,6 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Provenance, Reason, SignalKind, Tier};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-/// Milliseconds of a day in UTC.
-pub const DAY_MS: u64 = 86_400_000;
 
 /// Recorded times from `from_ms` on and before `to_ms`, milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,58 +59,11 @@ impl Reach {
     }
 }
 
-/// Where the log does not say.
-pub const NOT_SAID: &str = "not said";
-
-/// Buckets of releases a day.
-pub const RELEASE_BUCKETS: [(u64, &str); 7] = [
-    (1, "1"),
-    (3, "2 to 3"),
-    (7, "4 to 7"),
-    (15, "8 to 15"),
-    (31, "16 to 31"),
-    (63, "32 to 63"),
-    (u64::MAX, "64 or more"),
-];
-/// Buckets of bytes a person.
-pub const BYTES_BUCKETS: [(u64, &str); 7] = [
-    (4 << 10, "up to 4 KiB"),
-    (16 << 10, "up to 16 KiB"),
-    (64 << 10, "up to 64 KiB"),
-    (256 << 10, "up to 256 KiB"),
-    (1 << 20, "up to 1 MiB"),
-    (4 << 20, "up to 4 MiB"),
-    (u64::MAX, "more than 4 MiB"),
-];
-/// Buckets of artefacts a person.
-pub const ARTIFACT_BUCKETS: [(u64, &str); 5] =
-    [(0, NO_ARTIFACT), (1, "1"), (3, "2 to 3"), (10, "4 to 10"), (u64::MAX, "11 or more")];
-/// The first of them.
-pub const NO_ARTIFACT: &str = "none";
-/// Buckets of spans, milliseconds.
-pub const SPAN_BUCKETS: [(u64, &str); 9] = [
-    (0, "with it, in the same write"),
-    (1_000, "within 1 s"),
-    (60_000, "within 1 min"),
-    (3_600_000, "within 1 h"),
-    (DAY_MS, "within 1 day"),
-    (7 * DAY_MS, "within 7 days"),
-    (30 * DAY_MS, "within 30 days"),
-    (90 * DAY_MS, "within 90 days"),
-    (u64::MAX, "later"),
-];
-
-/// The first bucket that a number fits in.
-#[must_use]
-pub fn bucket(buckets: &[(u64, &'static str)], number: u64) -> &'static str {
-    buckets.iter().find(|(most, _)| number <= *most).map_or("", |(_, label)| *label)
-}
-
 /// What stood when the window ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
     /// Facts held: category, provenance, and (of inferences) the value.
-    pub held: Vec<HeldFact>,
+    pub held: Vec<HeldAttribute>,
     /// Bytes of entries.
     pub bytes: u64,
     /// Artefacts that stand.
@@ -122,7 +76,7 @@ pub struct Standing {
 
 /// A fact as it is counted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeldFact {
+pub struct HeldAttribute {
     /// Its category.
     pub category: String,
     /// How it came to be held.
@@ -133,7 +87,7 @@ pub struct HeldFact {
 
 /// One person, counted.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Person {
+pub struct SubjectCounts {
     counts: Counts,
     release_days: BTreeMap<u64, u64>,
     reach: Reach,
@@ -143,7 +97,7 @@ pub struct Person {
     pub standing: Standing,
 }
 
-impl Person {
+impl SubjectCounts {
     /// Takes in what was counted of the same person for the days after.
     pub fn merge(&mut self, later: Self) {
         self.counts.merge(later.counts);
@@ -210,9 +164,9 @@ struct GrantSeen {
 }
 
 /// Walks through one person's history, oldest first.
-pub struct Walk {
+pub struct SubjectCounter {
     window: Window,
-    person: Person,
+    person: SubjectCounts,
     state: SubjectState,
     bytes: u64,
     /// Every attribute there ever was.
@@ -225,25 +179,13 @@ pub struct Walk {
     contested: HashSet<EventId>,
 }
 
-/// A word of the wire as one of the report: without its prefix, in small letters.
-#[must_use]
-pub fn word(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', "-")
-}
-
-/// How a fact came to be held.
-#[must_use]
-pub fn provenance(provenance: Provenance) -> &'static str {
-    crate::domain::wording::provenance(provenance)
-}
-
-impl Walk {
+impl SubjectCounter {
     /// Before the first event.
     #[must_use]
     pub fn new(window: Window) -> Self {
         Self {
             window,
-            person: Person::default(),
+            person: SubjectCounts::default(),
             state: SubjectState::default(),
             bytes: 0,
             attributes: HashMap::new(),
@@ -296,8 +238,8 @@ impl Walk {
 
     /// After the last event.
     #[must_use]
-    pub fn end(mut self) -> Person {
-        let held = self.state.attributes.values().map(|held| HeldFact {
+    pub fn end(mut self) -> SubjectCounts {
+        let held = self.state.attributes.values().map(|held| HeldAttribute {
             category: held.attribute.category.clone(),
             provenance: held.attribute.provenance,
             value: held.attribute.value.clone(),

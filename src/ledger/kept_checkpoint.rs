@@ -3,7 +3,7 @@
 //! The commit itself is durable already, so this is no second flush in its way: the file is written after each commit
 //! and synced at least each second and at the end. Two slots take turns, so that a torn write leaves the other whole.
 
-use super::LedgerError;
+use super::error::LedgerError;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -33,11 +33,11 @@ impl KeptCheckpoint {
 }
 
 /// The kept checkpoint.
-pub(super) struct Anchor {
+pub(super) struct CheckpointFile {
     file: Option<File>,
     last: Option<String>,
     /// Which slot is written next.
-    turn: u64,
+    write_count: u64,
     synced_at_ms: u64,
     /// Written to since the last sync.
     dirty: bool,
@@ -47,47 +47,47 @@ pub(super) struct Anchor {
     failed: bool,
 }
 
-impl Anchor {
+impl CheckpointFile {
     /// Opens or makes the file; without a path, nothing is kept.
     pub fn open(path: Option<&Path>) -> Result<Self, LedgerError> {
-        let mut anchor = Self {
+        let mut opened = Self {
             file: None,
             last: None,
-            turn: 0,
+            write_count: 0,
             synced_at_ms: 0,
             dirty: false,
             written: None,
             failed: false,
         };
         if let Some(path) = path {
-            let file = open_file(path).map_err(LedgerError::Anchor)?;
+            let file = open_file(path).map_err(LedgerError::CheckpointFile)?;
             let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
             // One torn slot leaves the other whole; only before the second was ever written there may be none.
-            let length = file.metadata().map_err(LedgerError::Anchor)?.len();
+            let length = file.metadata().map_err(LedgerError::CheckpointFile)?.len();
             if newest.is_none() && length > SLOT as u64 {
                 let damaged = Error::new(ErrorKind::InvalidData, "damaged: neither of its slots is whole");
-                return Err(LedgerError::Anchor(damaged));
+                return Err(LedgerError::CheckpointFile(damaged));
             }
             if let Some((turn, note)) = newest {
-                (anchor.turn, anchor.last) = (turn.saturating_add(1), Some(note));
+                (opened.write_count, opened.last) = (turn.saturating_add(1), Some(note));
             }
-            anchor.file = Some(file);
+            opened.file = Some(file);
         }
-        Ok(anchor)
+        Ok(opened)
     }
 
     /// What is kept, without changing anything; nothing where there is no file.
-    pub fn look(path: &Path) -> Result<KeptCheckpoint, LedgerError> {
+    pub fn inspect(path: &Path) -> Result<KeptCheckpoint, LedgerError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(KeptCheckpoint::default()),
-            Err(error) => return Err(LedgerError::Anchor(error)),
+            Err(error) => return Err(LedgerError::CheckpointFile(error)),
         };
         let (mut newest, mut broken_slots) = (None, 0);
         for slot in [0, 1] {
             match read_slot(&file, slot) {
                 Some(whole) => newest = newest.max(Some(whole)),
-                None if is_written(&file, slot).map_err(LedgerError::Anchor)? => broken_slots += 1,
+                None if is_written(&file, slot).map_err(LedgerError::CheckpointFile)? => broken_slots += 1,
                 None => {}
             }
         }
@@ -103,7 +103,7 @@ impl Anchor {
     pub fn keep(&mut self, note: &str) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
         let too_long = || Error::new(ErrorKind::InvalidInput, "the note is too long for its slot");
-        let mut slot = self.turn.to_be_bytes().to_vec();
+        let mut slot = self.write_count.to_be_bytes().to_vec();
         slot.extend_from_slice(&u32::try_from(note.len()).map_err(|_| too_long())?.to_be_bytes());
         slot.extend_from_slice(note.as_bytes());
         let checksum = crc32fast::hash(&slot);
@@ -111,9 +111,9 @@ impl Anchor {
         if slot.len() > SLOT {
             return Err(too_long());
         }
-        file.write_all_at(&slot, self.turn % 2 * SLOT as u64)?;
-        self.written = Some((self.turn, slot));
-        self.turn = self.turn.saturating_add(1);
+        file.write_all_at(&slot, self.write_count % 2 * SLOT as u64)?;
+        self.written = Some((self.write_count, slot));
+        self.write_count = self.write_count.saturating_add(1);
         self.dirty = true;
         Ok(())
     }

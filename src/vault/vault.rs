@@ -1,14 +1,15 @@
 //! The vault: finds, makes and destroys the keys of subjects.
 
-use super::batch::{Creation, Erasure, Renewal};
+use super::batch::{Creation, Erasure, PendingErasure, Renewal};
 use super::custody::RootCustody;
-use super::node::Trie;
+use super::error::VaultError;
+use super::key_tree::KeyTree;
 use super::pages;
+use super::puncturable::Node;
 use super::recover;
-use super::shelf::Shelf;
-use super::tree::Node;
+use super::subject::SubjectKeys;
+use super::tree_pages::Trie;
 use super::writer::Writer;
-use super::{SubjectKeys, VaultError};
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
 use crate::store::{KeyStore, Page};
@@ -26,9 +27,6 @@ const READ_COUNT: usize = 256;
 /// Subjects that get fresh keys in one write: in the order of their pages, some dozens of pages.
 const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
-/// An erasure that has begun: its request, and what its caller needs to finish it.
-pub type PendingErasure = ([u8; 16], Vec<u8>);
-
 /// Keys of a person about whom nothing is recorded yet. In memory alone: the store knows nothing of them before
 /// [`Vault::create`].
 pub struct PendingSubject {
@@ -42,7 +40,7 @@ pub struct PendingSubject {
 /// Finding is synchronous: at worst one read of the key store. Making and destroying are asynchronous: they wait for
 /// the one writer, whose thread does not need the runtime. Dropping the vault waits for what the writer has to do.
 pub struct Vault {
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) key_tree: Arc<KeyTree>,
     hashing: Zeroizing<[u8; 32]>,
     writer: Writer,
 }
@@ -57,11 +55,11 @@ impl Vault {
         custody: Arc<dyn RootCustody>,
         clock: SharedClock,
     ) -> Result<Self, VaultError> {
-        let shelf = Arc::new(recover::open(store, custody, clock)?);
-        let hashing = shelf.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
+        let key_tree = Arc::new(recover::open(store, custody, clock)?);
+        let hashing = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
         let hashing = Zeroizing::new(pages::decode_hash(&hashing)?);
-        let writer = Writer::start(Arc::clone(&shelf))?;
-        Ok(Self { shelf, hashing, writer })
+        let writer = Writer::start(Arc::clone(&key_tree))?;
+        Ok(Self { key_tree, hashing, writer })
     }
 
     /// HMAC-SHA-256 of length-prefixed parts under a secret of the vault, one domain each.
@@ -85,7 +83,7 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn subject(&self, subject: &SubjectId) -> Result<Option<Arc<SubjectKeys>>, VaultError> {
-        self.shelf.by_subject(&self.hash_of(subject))
+        self.key_tree.by_subject(&self.hash_of(subject))
     }
 
     /// The keys of whoever stands behind a handle.
@@ -93,13 +91,13 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn by_handle(&self, handle: Handle) -> Result<Option<Arc<SubjectKeys>>, VaultError> {
-        self.shelf.by_handle(handle)
+        self.key_tree.by_handle(handle)
     }
 
     /// Draws a handle and a key for a person who has none. Nothing is written.
     #[must_use]
     pub fn prepare(&self, subject: &SubjectId) -> PendingSubject {
-        let clock = self.shelf.clock.as_ref();
+        let clock = self.key_tree.clock.as_ref();
         let mut handle = Handle([0; 16]);
         clock.fill(&mut handle.0);
         let mut key = Zeroizing::new([0; 32]);
@@ -116,12 +114,12 @@ impl Vault {
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let PendingSubject { keys, key } = pending;
         // Before the store holds them: whoever reads them there would have a second set.
-        if !self.shelf.cache.adopt(keys) {
+        if !self.key_tree.cache.adopt(keys) {
             return Err(VaultError::Destroyed);
         }
         let creation = Creation { subject: keys.subject, handle: keys.handle, key: key.clone() };
         let created = self.writer.create(creation).await;
-        created.inspect_err(|_| self.shelf.cache.forget(keys))
+        created.inspect_err(|_| self.key_tree.cache.forget(keys))
     }
 
     /// Takes keys back that were created and under which nothing was sealed; durable when it returns.
@@ -131,7 +129,7 @@ impl Vault {
     pub async fn take_back(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let keys = &pending.keys;
         self.writer.take_back(keys.subject, keys.handle).await?;
-        self.shelf.cache.forget(keys);
+        self.key_tree.cache.forget(keys);
         Ok(())
     }
 
@@ -139,7 +137,7 @@ impl Vault {
     #[cfg(test)]
     pub async fn subject_or_create(&self, subject: &SubjectId) -> Result<Arc<SubjectKeys>, VaultError> {
         let hash = self.hash_of(subject);
-        if let Some(keys) = self.shelf.by_subject(&hash)? {
+        if let Some(keys) = self.key_tree.by_subject(&hash)? {
             return Ok(keys);
         }
         let PendingSubject { keys, key } = self.prepare(subject);
@@ -149,7 +147,7 @@ impl Vault {
             Ok(()) | Err(VaultError::Destroyed) => {}
             Err(error) => return Err(error),
         }
-        self.shelf.by_subject(&hash)?.ok_or(VaultError::Destroyed)
+        self.key_tree.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 
     /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains. The
@@ -192,7 +190,7 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn fenced_at(&self, subject: &SubjectId) -> Result<Option<u64>, VaultError> {
-        self.shelf.number(pages::FENCE, &self.hash_of(subject))
+        self.key_tree.number(pages::FENCE, &self.hash_of(subject))
     }
 
     /// Erasures that have begun and are not known to be complete: request and intent.
@@ -200,15 +198,15 @@ impl Vault {
     /// # Errors
     /// The key store can't be read.
     pub fn pending_erasures(&self) -> Result<Vec<PendingErasure>, VaultError> {
-        let trunk = self.shelf.paths.trunk();
+        let tree_root = self.key_tree.paths.root();
         let mut pending = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let found = self.shelf.store.scan_pages(&[pages::INTENT], after.as_deref(), READ_COUNT)?;
+            let found = self.key_tree.store.scan_pages(&[pages::INTENT], after.as_deref(), READ_COUNT)?;
             let Some((last, _)) = found.last() else { return Ok(pending) };
             after = Some(last.clone());
             for (page, sealed) in found {
-                pending.push((name_of(&page)?, trunk.own.open(&page, &sealed)?.to_vec()));
+                pending.push((name_of(&page)?, tree_root.own.open(&page, &sealed)?.to_vec()));
             }
         }
     }
@@ -234,19 +232,19 @@ impl Vault {
     /// knows what became of it.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.shelf.store.takes_writes() && !self.shelf.halted.load(Ordering::SeqCst)
+        self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)
     }
 
     /// How often keys were destroyed and the root key replaced; destructions that waited together count once.
     #[must_use]
     pub fn key_epoch(&self) -> u64 {
-        self.shelf.paths.trunk().generation
+        self.key_tree.paths.root().generation
     }
 
     /// Number of people that keys are held for.
     #[must_use]
     pub fn subject_count(&self) -> u64 {
-        self.shelf.subjects.load(Ordering::SeqCst)
+        self.key_tree.subjects.load(Ordering::SeqCst)
     }
 
     /// Handles of people that keys are held for, in their own (random) order: those greater than `after`, at most
@@ -256,7 +254,7 @@ impl Vault {
     /// The key store can't be read.
     pub fn handles(&self, after: Option<Handle>, count: usize) -> Result<Vec<Handle>, VaultError> {
         let after = after.map(pages::handle_key);
-        let found = recover::records_after(&self.shelf, Trie::Handles, after.as_ref(), count)?;
+        let found = recover::records_after(&self.key_tree, Trie::Handles, after.as_ref(), count)?;
         Ok(found.iter().filter_map(|record| record.key.first_chunk().copied().map(Handle)).collect())
     }
 
@@ -275,7 +273,8 @@ impl Vault {
     ) -> Result<(), E> {
         let mut after: Option<Hash> = None;
         loop {
-            let found = recover::records_after(&self.shelf, Trie::Subjects, after.as_ref(), RENEWALS_COUNT)?;
+            let found =
+                recover::records_after(&self.key_tree, Trie::Subjects, after.as_ref(), RENEWALS_COUNT)?;
             let Some(last) = found.last() else { return Ok(()) };
             after = Some(last.key);
             let mut renewals = Vec::with_capacity(found.len());
