@@ -1,5 +1,7 @@
-//! What waited together, carried out together: changes of many people in one working copy, one durable write, and, where
-//! something is destroyed, one re-keying.
+//! A batch: changes of many subjects in one working copy, one durable write and at most one re-keying.
+//!
+//! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the tree if any
+//! of them destroys a key.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
@@ -18,71 +20,73 @@ use zeroize::Zeroizing;
 /// An erasure that has begun: the id of its request, and the intent that its caller needs to finish it.
 pub type PendingErasure = ([u8; 16], Vec<u8>);
 
-/// An erasure as it is handed to the writer.
+/// The erasure of a whole subject.
 pub struct Erasure {
     /// Keyed hash of the subject's id.
     pub subject: Hash,
-    /// Under which the subject is known now; another one means that it has come back since.
+    /// The handle whose keys are to be destroyed. A subject that has another handle was erased and has come back.
     pub handle: Handle,
-    /// Milliseconds since the Unix epoch.
+    /// Time of the fence, milliseconds since the Unix epoch: writes from before it are refused.
     pub fence_at_ms: u64,
-    /// Who asked.
+    /// Id of the request for erasure.
     pub request: [u8; 16],
-    /// The caller's own, opaque.
+    /// What the caller needs to finish the erasure; opaque to the vault.
     pub intent: Vec<u8>,
 }
 
-/// A handle and a key that were drawn for a subject.
+/// A handle and a key drawn for a new subject.
 pub struct Creation {
     /// Keyed hash of the subject's id.
     pub subject: Hash,
-    /// What it will be known under.
+    /// The subject's handle in the log.
     pub handle: Handle,
-    /// The root of its tree.
+    /// The root of the subject's puncturable tree.
     pub key: Zeroizing<[u8; 32]>,
 }
 
-/// What the writer can be asked for.
+/// One change that the writer carries out.
 pub enum Work {
-    /// A handle and a key for a subject; where it has others, [`VaultError::Destroyed`].
+    /// Stores a subject's first handle and key; [`VaultError::Destroyed`] if the subject has another handle.
     Create(Box<Creation>),
-    /// Takes a creation back under which nothing was ever sealed.
+    /// Removes a creation under which nothing was sealed.
     TakeBack(Hash, Handle),
-    /// A subject's end.
+    /// Erases a subject.
     Erase(Box<Erasure>),
-    /// The end of some versions, and the intent that it belongs to.
+    /// Destroys the keys of some versions, and keeps the intent of the partial erasure that asked for it.
     Puncture(Handle, Vec<u64>, Option<PendingErasure>),
-    /// The end of an intent: an erasure is complete.
+    /// Removes the intent of a completed erasure.
     Complete([u8; 16]),
-    /// Fresh keys for subjects of a log that went back.
+    /// Gives fresh keys to subjects of a log that was restored from a backup.
     Renew(Vec<Renewal>),
 }
 
-/// A subject of a log that went back to a backup.
+/// Fresh keys for one subject of a log that was restored from a backup.
 pub struct Renewal {
     /// Keyed hash of the subject's id.
     pub subject: Hash,
-    /// From this version on, keys are fresh.
+    /// The first version with a fresh key.
     pub from: u64,
-    /// Whether something of theirs is known to have been destroyed since the backup.
+    /// Whether a key of the subject is known to have been destroyed since the backup.
     pub is_punctured: bool,
-    /// What is from before, milliseconds since the Unix epoch, is refused where something was destroyed since.
+    /// If a key was destroyed since the backup, writes from before this time are refused, milliseconds since the Unix
+    /// epoch.
     pub fence_at_ms: u64,
 }
 
-/// What becomes of a subject's keys in memory: those of this handle now hold this much, or nothing.
+/// A change that the keys in memory must follow.
 pub struct Changed {
     pub subject: Hash,
     pub handle: Handle,
+    /// The nodes that the subject has left; `None` if all its keys were destroyed.
     pub cover: Option<Vec<Node>>,
 }
 
-/// Changes on their way to one write.
+/// Changes that one write makes durable.
 pub struct Batch<'a> {
     pub(super) key_tree: &'a KeyTree,
     pub(super) tree_root: Arc<TreeRoot>,
     pub(super) copy: WorkingCopy<'a>,
-    /// The vault's own pages to write or to remove, by name.
+    /// The vault's own pages to write or remove, by name.
     pub(super) own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) changed: Vec<Changed>,
     pub(super) subjects: u64,
@@ -90,7 +94,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Nothing yet.
+    /// Starts an empty batch on the current tree.
     pub fn new(key_tree: &'a KeyTree) -> Self {
         let tree_root = key_tree.paths.root();
         let copy = WorkingCopy::new(key_tree, &tree_root.top);
@@ -99,8 +103,8 @@ impl<'a> Batch<'a> {
         Self { key_tree, tree_root, copy, own, changed: Vec::new(), subjects, fences }
     }
 
-    /// Takes a change in. [`VaultError::Destroyed`] is its own and changes nothing; after any other error the batch is
-    /// not to be used any more.
+    /// Applies a change in memory. [`VaultError::Destroyed`] concerns this change alone and leaves the batch as it was.
+    /// After any other error the batch must be dropped.
     pub fn apply(&mut self, work: &Work) -> Result<(), VaultError> {
         match work {
             Work::Create(creation) => self.create(creation),
@@ -118,7 +122,7 @@ impl<'a> Batch<'a> {
     fn create(&mut self, creation: &Creation) -> Result<(), VaultError> {
         let Creation { subject, handle, key } = creation;
         if self.copy.get(Trie::Subjects, subject)?.is_some() {
-            return self.held(subject, *handle).map(drop);
+            return self.cover_of(subject, *handle).map(drop);
         }
         let value = pages::encode_subject(*handle, &[Node::root(key)]);
         self.copy.insert(Trie::Subjects, Record { key: *subject, value })?;
@@ -129,22 +133,23 @@ impl<'a> Batch<'a> {
     }
 
     fn take_back(&mut self, subject: &Hash, handle: Handle) -> Result<(), VaultError> {
-        self.held(subject, handle)?;
+        self.cover_of(subject, handle)?;
         self.copy.remove(Trie::Subjects, subject)?;
         self.copy.remove(Trie::Handles, &pages::handle_key(handle))?;
         self.subjects = self.subjects.saturating_sub(1);
         Ok(())
     }
 
-    fn held(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
+    /// The nodes that a subject has left; [`VaultError::Destroyed`] unless it still has this handle.
+    fn cover_of(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
         let record = self.copy.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
-        let (held, cover) = pages::decode_subject(&record)?;
-        if held == handle { Ok(cover) } else { Err(VaultError::Destroyed) }
+        let (found, cover) = pages::decode_subject(&record)?;
+        if found == handle { Ok(cover) } else { Err(VaultError::Destroyed) }
     }
 
     fn erase(&mut self, erasure: &Erasure) -> Result<(), VaultError> {
         let Erasure { subject, handle, request, .. } = erasure;
-        self.held(subject, *handle)?;
+        self.cover_of(subject, *handle)?;
         self.copy.destroy(Trie::Subjects, subject, None)?;
         self.copy.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
         self.fence(subject, erasure.fence_at_ms)?;
@@ -159,7 +164,7 @@ impl<'a> Batch<'a> {
             Some(fence) => *fence,
             None => self.key_tree.number(pages::FENCE, subject)?.unwrap_or(0),
         };
-        // A clock that went back must not move the fence back.
+        // If the clock went back, the fence must not move back with it.
         let fence = before.max(at_ms);
         self.fences.insert(*subject, fence);
         self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence.to_be_bytes())?]);
@@ -171,7 +176,7 @@ impl<'a> Batch<'a> {
         let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
         let (handle, cover) = pages::decode_subject(&record)?;
         let tree = PuncturableTree::new(cover);
-        // What was destroyed was destroyed for a reason that the lost log knew: what is from before stays out.
+        // The reason for the destruction is in the part of the log that is lost: refuse writes from before it.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
             self.fence(subject, renewal.fence_at_ms)?;
         }
@@ -192,7 +197,7 @@ impl<'a> Batch<'a> {
         let subject =
             self.copy.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
         let subject = pages::decode_hash(&subject)?;
-        let cover = PuncturableTree::new(self.held(&subject, handle)?).without(versions);
+        let cover = PuncturableTree::new(self.cover_of(&subject, handle)?).without(versions);
         let record = pages::encode_subject(handle, &cover);
         self.copy.destroy(Trie::Subjects, &subject, Some(record))?;
         if let Some((request, intent)) = intent {
@@ -202,7 +207,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The vault's own pages that go along, the number of subjects among them.
+    /// The vault's own pages to write with this batch, including the number of subjects if it changed.
     pub(super) fn own_pages(&mut self) -> Result<Vec<PageWrite>, VaultError> {
         if self.subjects != self.key_tree.subjects.load(Ordering::SeqCst) {
             self.own.extend([self.key_tree.own_page(

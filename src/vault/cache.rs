@@ -1,4 +1,6 @@
-//! Keys in memory: bounded, and of one subject never two sets, so that destroying them reaches whoever holds them.
+//! A cache of subjects' keys with at most one set of keys a subject, so that destroying keys reaches every reference.
+//!
+//! Memory is limited: keys that nobody references are dropped, the least recently used first.
 
 use super::puncturable::Node;
 use super::subject::SubjectKeys;
@@ -9,27 +11,27 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Subjects that are known of for each that stays in memory, dead ones included, before the dead are cleared away.
+/// Known subjects, dropped ones included, for each recent subject; beyond it, entries of dropped keys are removed.
 const KNOWN_PER_RECENT: usize = 4;
 
-/// How many destructions there were: what was read from the store before may be of keys that are gone.
+/// Number of changes to stored keys so far: keys read from the store before the last one may be destroyed by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// The keys in memory.
+/// Keys in memory.
 pub struct Cache {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     generation: u64,
-    /// Keeps alive.
+    /// Keeps the most recently used keys alive.
     recent: LruCache<Hash, Arc<SubjectKeys>>,
-    /// Everything that is alive, by the keyed hash of the subject's id.
+    /// All keys that may still be referenced, by the keyed hash of the subject's id.
     known: HashMap<Hash, Weak<SubjectKeys>>,
-    /// Whose a handle is, of those that are known.
+    /// The known subject of each handle.
     subjects: HashMap<Handle, Hash>,
-    /// Clears away at this size; moves up where more are in use at once.
+    /// Size of `known` at which entries of dropped keys are removed; grows if more keys are in use at once.
     known_max: usize,
 }
 
@@ -43,7 +45,7 @@ impl Inner {
         Some(keys)
     }
 
-    fn clear_away_dead(&mut self) {
+    fn remove_dropped(&mut self) {
         if self.known.len() < self.known_max {
             return;
         }
@@ -56,7 +58,7 @@ impl Inner {
 }
 
 impl Cache {
-    /// Keeps the keys of `recent_max` subjects while nobody uses them.
+    /// Keeps the keys of up to `recent_max` subjects that nobody references.
     pub fn new(recent_max: NonZeroUsize) -> Self {
         let inner = Inner {
             generation: 0,
@@ -72,34 +74,34 @@ impl Cache {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where destroying stands; to be taken before the store is read.
+    /// The current generation. Take it before reading keys from the store, and pass it to [`Cache::put`].
     pub fn generation(&self) -> Generation {
         Generation(self.lock().generation)
     }
 
-    /// The keys of a subject, if they are in memory.
+    /// Returns the keys of a subject if they are in memory.
     pub fn get(&self, subject: &Hash) -> Option<Arc<SubjectKeys>> {
         self.lock().get(subject)
     }
 
-    /// The keys of whoever stands behind a handle, if they are in memory.
+    /// Returns the keys of the subject with this handle if they are in memory.
     pub fn by_handle(&self, handle: &Handle) -> Option<Arc<SubjectKeys>> {
         let mut inner = self.lock();
         let subject = *inner.subjects.get(handle)?;
         inner.get(&subject).filter(|keys| keys.handle == *handle)
     }
 
-    /// Takes keys that were read at `generation`, and gives those that count: where others were faster, theirs.
-    /// `None` where something was destroyed meanwhile: read again rather than bring destroyed keys back.
+    /// Adds keys that were read at `generation`, and returns the subject's one set of keys: an earlier reader's, if there
+    /// is one. `None` if stored keys changed since then: read them again, because these may be destroyed.
     pub fn put(&self, keys: SubjectKeys, generation: Generation) -> Option<Arc<SubjectKeys>> {
         let mut inner = self.lock();
         if inner.generation != generation.0 {
             return None;
         }
-        if let Some(there) = inner.get(&keys.subject) {
-            return Some(there);
+        if let Some(known) = inner.get(&keys.subject) {
+            return Some(known);
         }
-        inner.clear_away_dead();
+        inner.remove_dropped();
         let keys = Arc::new(keys);
         inner.subjects.insert(keys.handle, keys.subject);
         inner.known.insert(keys.subject, Arc::downgrade(&keys));
@@ -107,43 +109,43 @@ impl Cache {
         Some(keys)
     }
 
-    /// Takes keys that this process made itself and that the store is about to hold, so that nobody reads a second set of
-    /// them. False where others are known of the same subject.
+    /// Adds keys that are about to be stored, so that no reader makes a second set of them. Returns false if the subject
+    /// has other keys in memory.
     pub fn adopt(&self, keys: &Arc<SubjectKeys>) -> bool {
         let mut inner = self.lock();
-        if let Some(there) = inner.get(&keys.subject) {
-            return Arc::ptr_eq(&there, keys);
+        if let Some(known) = inner.get(&keys.subject) {
+            return Arc::ptr_eq(&known, keys);
         }
-        inner.clear_away_dead();
+        inner.remove_dropped();
         inner.subjects.insert(keys.handle, keys.subject);
         inner.known.insert(keys.subject, Arc::downgrade(keys));
         inner.recent.put(keys.subject, Arc::clone(keys));
         true
     }
 
-    /// Forgets keys that the store does not hold after all.
+    /// Removes keys that were not stored after all.
     pub fn forget(&self, keys: &Arc<SubjectKeys>) {
         let mut inner = self.lock();
-        if inner.get(&keys.subject).is_some_and(|there| Arc::ptr_eq(&there, keys)) {
+        if inner.get(&keys.subject).is_some_and(|known| Arc::ptr_eq(&known, keys)) {
             inner.recent.pop(&keys.subject);
             inner.known.remove(&keys.subject);
             inner.subjects.remove(&keys.handle);
         }
     }
 
-    /// Lets the keys in memory follow what the store holds of a subject after a destruction: of `cover`, or nothing.
+    /// Applies a stored change to the keys in memory: they keep the nodes of `cover`, or none.
     pub fn follow(&self, subject: &Hash, handle: &Handle, cover: Option<Vec<Node>>) {
         let mut inner = self.lock();
         inner.generation = inner.generation.saturating_add(1);
-        let there = inner.get(subject).filter(|keys| keys.handle == *handle);
+        let keys = inner.get(subject).filter(|keys| keys.handle == *handle);
         if cover.is_none() {
             inner.subjects.remove(handle);
-            if there.is_some() {
+            if keys.is_some() {
                 inner.recent.pop(subject);
                 inner.known.remove(subject);
             }
         }
-        if let Some(keys) = there {
+        if let Some(keys) = keys {
             keys.replace(cover.unwrap_or_default());
         }
     }
@@ -160,30 +162,30 @@ mod tests {
     }
 
     #[test]
-    fn of_one_subject_there_is_one_set_of_keys_as_long_as_somebody_holds_it() {
+    fn a_subject_has_one_set_of_keys_while_it_is_referenced() {
         let cache = Cache::new(NonZeroUsize::MIN);
-        let held = put(&cache, 1);
-        assert!(Arc::ptr_eq(&held, &put(&cache, 1)), "a second reader gets the first one's");
+        let referenced = put(&cache, 1);
+        assert!(Arc::ptr_eq(&referenced, &put(&cache, 1)), "a second reader gets the same keys");
         put(&cache, 2);
-        assert!(Arc::ptr_eq(&held, &cache.get(&[1; 32]).unwrap()), "pushed out of the recent ones");
+        assert!(Arc::ptr_eq(&referenced, &cache.get(&[1; 32]).unwrap()), "no longer among the recent keys");
         put(&cache, 3);
-        assert!(cache.get(&[2; 32]).is_none(), "nobody holds it");
-        assert!(Arc::ptr_eq(&held, &cache.by_handle(&Handle([1; 16])).unwrap()));
+        assert!(cache.get(&[2; 32]).is_none(), "not referenced");
+        assert!(Arc::ptr_eq(&referenced, &cache.by_handle(&Handle([1; 16])).unwrap()));
         put(&cache, 4);
         cache.follow(&[1; 32], &Handle([1; 16]), None);
-        assert!(held.event_key(0, &[0; 16]).is_err(), "destroying reaches the holder");
+        assert!(referenced.event_key(0, &[0; 16]).is_err(), "destroying reaches every reference");
         assert!(cache.by_handle(&Handle([1; 16])).is_none());
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_limited() {
         let cache = Cache::new(NonZeroUsize::new(4).unwrap());
-        let held = put(&cache, 0);
+        let referenced = put(&cache, 0);
         for number in 1..=255 {
             put(&cache, number);
         }
         let inner = cache.lock();
         assert!(inner.known.len() <= 16 && inner.subjects.len() <= 16 && inner.recent.len() <= 4);
-        assert!(inner.known.contains_key(&held.subject));
+        assert!(inner.known.contains_key(&referenced.subject));
     }
 }

@@ -1,42 +1,45 @@
-//! What the vault fails with.
+//! Errors of the vault.
 
 use super::custody::{CustodyError, Generation};
 use crate::store::StoreError;
 
-/// Why a key can't be had, made or destroyed.
+/// Why a key could not be found, made or destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The keeper of the root key.
+    /// The keeper of the root key failed.
     #[error("root key: {0}")]
     Custody(#[from] CustodyError),
-    /// The key store.
+    /// The key store failed.
     #[error("key store: {0}")]
     Store(#[from] StoreError),
-    /// A page does not open: another root key, or damage.
-    #[error("a key page does not open with this root key")]
-    Page,
-    /// The key store is of another root key than those there are: an older copy of one of the two.
+    /// A page does not open: it is damaged, or sealed under another key.
     #[error(
-        "the key store is of root key generation {0}, which does not exist: it is an older copy, or the root key is"
+        "a page of the key store does not open with this root key; it is damaged or belongs to another key"
     )]
-    OtherRoot(Generation),
-    /// The root key has replaced others before, and there is no key tree that it could open.
-    #[error("there is a root key of generation {0} but no key store that it opens")]
-    NoTree(Generation),
-    /// The key was destroyed.
+    Page,
+    /// The key store needs a root key that does not exist: either of the two is an older copy.
+    #[error(
+        "the key store needs root key generation {0}, which does not exist: the key store or the root key is an \
+         older copy; restore both from the same time"
+    )]
+    RootKeyMissing(Generation),
+    /// A root key that replaced others exists, but the key store has no key tree.
+    #[error("root key generation {0} exists, but the key store is empty; restore the key store")]
+    KeyTreeMissing(Generation),
+    /// The key was destroyed, or the subject has another handle by now.
     #[error("the key was destroyed")]
     Destroyed,
-    /// Making a subject's key, or destroying one, failed together with all that shared its write.
-    #[error("writing keys: {0}")]
-    Shared(String),
-    /// A re-keying failed in the middle: which root key counts is found out at the next start.
+    /// The batch failed as a whole, with every change in it.
+    #[error("writing keys failed: {0}")]
+    BatchFailed(String),
+    /// A re-keying failed midway; the next start finds out which root key is in force.
     #[error("keys can't be changed after an earlier failure; restart to recover")]
     Halted,
-    /// Too many changes at once.
-    #[error("too many changes of keys at once")]
+    /// The writer's queue is full.
+    #[error("too many changes of keys are waiting; try again later")]
     Overloaded,
-    /// The writer's thread can't be started.
-    #[error("the vault's writer can't be started: {0}")]
+    /// The writer's thread could not be started.
+    #[error("the vault's writer could not be started: {0}")]
     Thread(std::io::Error),
     /// The writer has ended.
     #[error("the vault has stopped")]

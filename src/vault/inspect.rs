@@ -1,5 +1,4 @@
-//! Looking at the key tree without changing a byte of it: whether every page opens, and whether a person's keys open what
-//! they should.
+//! A read-only check of the key tree: whether every page opens, and whether subjects' keys open their entries.
 
 use super::cache::Cache;
 use super::custody::RootCustody;
@@ -15,19 +14,19 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-/// Subjects whose keys stay in memory for the next entry.
+/// Subjects whose keys stay in memory between entries.
 const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// A key tree to be looked at.
+/// A key tree opened for inspection. Nothing is ever written.
 pub struct KeyCheck {
     key_tree: KeyTree,
 }
 
 impl KeyCheck {
-    /// Opens the key tree by its top page. Nothing is completed or taken back.
+    /// Opens the top page of the key tree. An interrupted re-keying is left as it is.
     ///
     /// # Errors
-    /// There is none, or it does not open.
+    /// The key store has no key tree, or its top page does not open.
     pub fn open(
         store: Arc<dyn KeyStore>,
         custody: Arc<dyn RootCustody>,
@@ -42,12 +41,12 @@ impl KeyCheck {
         Ok(Self { key_tree: KeyTree { store, custody, clock, cache, paths, halted, subjects } })
     }
 
-    /// Opens every page that the top page leads to, and the vault's own; gives how many there are.
+    /// Opens every page of the tree and every page of the vault's own. Returns how many there are.
     ///
     /// # Errors
-    /// The first that is missing, damaged, or does not open.
+    /// A page is missing, damaged, or does not open; the first such page ends the check.
     pub fn open_all(&self) -> Result<u64, VaultError> {
-        let reached = recover::reach(&self.key_tree)?.len() as u64;
+        let tree_pages = recover::reachable_pages(&self.key_tree)?.len() as u64;
         let hashing = self.key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
         pages::decode_hash(&hashing)?;
         self.key_tree.number(pages::OWN, pages::COUNT)?;
@@ -58,10 +57,10 @@ impl KeyCheck {
                 own = own.saturating_add(1);
             }
         }
-        Ok(reached.saturating_add(own))
+        Ok(tree_pages.saturating_add(own))
     }
 
-    /// Whether erasures have begun and are not known to be complete: their entries may be there without keys.
+    /// Whether an erasure has begun and is not known to be complete: its entries may still be stored without keys.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -69,10 +68,10 @@ impl KeyCheck {
         Ok(self.key_tree.store.count_pages(&[pages::INTENT])? > 0)
     }
 
-    /// Whether the keys of its subject open an entry; false where they do not exist any more.
+    /// Whether the keys of its subject open an entry; false if the key was destroyed.
     ///
     /// # Errors
-    /// The key tree is damaged on the way, or the key is there and does not open the entry.
+    /// A page on the way is damaged, or the key exists but does not open the entry.
     pub fn opens(&self, entry: &Entry) -> Result<bool, VaultError> {
         let Some(keys) = self.key_tree.by_handle(entry.header.handle)? else { return Ok(false) };
         match keys.event_key(entry.header.version, &entry.header.event_id) {

@@ -1,4 +1,6 @@
-//! What readers and the writer share: the store, the way down the tree, and the keys in memory.
+//! The key tree: what the readers and the one writer share, and how a record is found.
+//!
+//! Reads may run beside the writer. A reader that meets a page that the writer has just replaced starts over.
 
 use super::cache::Cache;
 use super::custody::RootCustody;
@@ -18,28 +20,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
 
-/// What reading a page leaves on the stack is overwritten this deep.
+/// Words of stack that are overwritten after a subject's record was read.
 const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 
 /// A page to write (`Some`) or to remove.
 pub type PageWrite = (Vec<u8>, Option<Vec<u8>>);
 
-/// Pages and keys.
+/// The stored pages, and the part of them that is in memory.
 pub struct KeyTree {
     pub store: Arc<dyn KeyStore>,
     pub custody: Arc<dyn RootCustody>,
     pub clock: SharedClock,
     pub cache: Cache,
     pub paths: PathCache,
-    /// Set by the writer where a re-keying failed so that nobody knows which root key counts: nothing is written, and
-    /// no root key destroyed, before the next start.
+    /// Set by the writer when a re-keying failed and it is unknown which root key is in force. Until the next start nothing
+    /// is written and no root key is destroyed.
     pub halted: AtomicBool,
-    /// Number of subjects, durably. Written by the writer alone.
+    /// Number of stored subjects. Only the writer changes it.
     pub subjects: AtomicU64,
 }
 
 impl KeyTree {
-    /// A page of a trie, opened.
+    /// Reads and opens a page of a trie.
     pub fn page(&self, link: &Link) -> Result<Page, VaultError> {
         let name = link.name();
         let missing = || StoreError::Damaged { what: "key tree", place: "a page is missing".into() };
@@ -47,19 +49,19 @@ impl KeyTree {
         Page::decode(&PageSeal::new(&link.key).open(&name, &sealed)?)
     }
 
-    /// What is kept under a key.
+    /// Finds the value of a record.
     pub fn record(&self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         loop {
             let (version, tree_root) = self.paths.current();
-            match self.walk_down(version, &tree_root, trie, key) {
-                // The pages on the way died meanwhile.
+            match self.find(version, &tree_root, trie, key) {
+                // The writer replaced a page on the way.
                 Err(_) if !self.paths.is_current(version) => {}
                 found => return found,
             }
         }
     }
 
-    fn walk_down(
+    fn find(
         &self,
         version: TreeVersion,
         tree_root: &TreeRoot,
@@ -79,7 +81,7 @@ impl KeyTree {
                     }
                     Page::Interior(interior) => {
                         let interior: Arc<Interior> = Arc::from(interior);
-                        self.paths.keep(version, link.id, &interior);
+                        self.paths.insert(version, link.id, &interior);
                         interior
                     }
                 },
@@ -91,42 +93,42 @@ impl KeyTree {
         Err(VaultError::Page)
     }
 
-    /// One of the vault's own pages, opened.
+    /// Reads and opens one of the vault's own pages.
     pub fn own(&self, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let tree_root = self.paths.root();
         self.store.read_page(id)?.map(|sealed| tree_root.own.open(id, &sealed)).transpose()
     }
 
-    /// One of the vault's own pages to write, sealed.
+    /// Seals one of the vault's own pages for writing.
     pub fn own_page(&self, kind: u8, name: &[u8], clear: &[u8]) -> Result<PageWrite, VaultError> {
         let id = pages::id(kind, name);
         let sealed = self.paths.root().own.seal(&id, clear, self.clock.as_ref())?;
         Ok((id, Some(sealed)))
     }
 
-    /// What the store holds of a subject: its handle and the nodes of its tree.
-    pub fn held(&self, subject: &Hash) -> Result<Option<(Handle, Vec<Node>)>, VaultError> {
+    /// Reads the record of a subject: its handle and the nodes that it has left.
+    pub fn stored(&self, subject: &Hash) -> Result<Option<(Handle, Vec<Node>)>, VaultError> {
         let record = self.record(Trie::Subjects, subject)?;
         record.map(|record| pages::decode_subject(&record)).transpose()
     }
 
-    /// The keys of a subject, by the keyed hash of its id.
+    /// Finds the keys of a subject by the keyed hash of its id.
     pub fn by_subject(&self, subject: &Hash) -> Result<Option<Arc<SubjectKeys>>, VaultError> {
         loop {
             if let Some(keys) = self.cache.get(subject) {
                 return Ok(Some(keys));
             }
             let generation = self.cache.generation();
-            let held = self.held(subject);
+            let record = self.stored(subject);
             secret::clear_stack::<STACK_WORDS>();
-            let Some((handle, cover)) = held? else { return Ok(None) };
+            let Some((handle, cover)) = record? else { return Ok(None) };
             if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
                 return Ok(Some(keys));
             }
         }
     }
 
-    /// The keys of whoever stands behind a handle.
+    /// Finds the keys of the subject with this handle.
     pub fn by_handle(&self, handle: Handle) -> Result<Option<Arc<SubjectKeys>>, VaultError> {
         if let Some(keys) = self.cache.by_handle(&handle) {
             return Ok(Some(keys));
@@ -135,13 +137,13 @@ impl KeyTree {
         Ok(self.by_subject(&subject)?.filter(|keys| keys.handle == handle))
     }
 
-    /// Whose a handle is.
+    /// Finds the keyed hash of the id of the subject with this handle.
     pub fn subject_of(&self, handle: Handle) -> Result<Option<Hash>, VaultError> {
         let record = self.record(Trie::Handles, &pages::handle_key(handle))?;
         record.map(|record| pages::decode_hash(&record)).transpose()
     }
 
-    /// A number of the vault's own or of a fence.
+    /// Reads a page that holds one number: the time of a fence, or the number of subjects.
     pub fn number(&self, kind: u8, name: &[u8]) -> Result<Option<u64>, VaultError> {
         self.own(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
     }

@@ -1,4 +1,6 @@
-//! Names of the pages in the key store, and what is in those that are no part of the tree.
+//! Names of the pages in the key store, and the encodings of records and of pages outside the tree.
+//!
+//! A page's name is one byte for its kind, then its own name. Integers are big-endian.
 
 use super::custody::Generation;
 use super::error::VaultError;
@@ -7,27 +9,27 @@ use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use zeroize::Zeroizing;
 
-/// A page of the key tree, by its number.
+/// Kind of the pages of the key tree; named by page number.
 pub const TREE: u8 = b't';
-/// When a subject was last erased, by the keyed hash of its id.
+/// Kind of the fences: the time of a subject's last erasure, named by the keyed hash of its id.
 pub const FENCE: u8 = b'f';
-/// An erasure that has begun, by its request.
+/// Kind of the intents: an erasure that has begun, named by the id of its request.
 pub const INTENT: u8 = b'e';
-/// The vault's own: the hashing secret, the number of subjects.
+/// Kind of the vault's own pages: the hashing secret and the number of subjects.
 pub const OWN: u8 = b'v';
 /// Name of the page with the hashing secret.
 pub const HASHING: &[u8] = b"hashing";
 /// Name of the page with the number of subjects.
 pub const COUNT: &[u8] = b"count";
-/// Where the tree begins: in the clear but for the key of the top page, which is wrapped under the root key.
+/// Name of the root page: where the tree begins. In the clear, except for the wrapped key of the top page.
 pub const ROOT: &[u8] = b"r";
-/// Numbers of the pages that the last re-keying left behind, in the clear.
+/// Name of the page with the numbers of the pages that the last re-keying replaced, in the clear.
 pub const DEAD: &[u8] = b"d";
 
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
-/// Depth, index, key.
+/// Bytes of an encoded node: depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
-/// In the place of the depth: a renewal; its first version stands in the place of the index.
+/// Written instead of the depth of a renewal; its first version is then written instead of the index.
 const RENEWAL: u8 = 0xff;
 
 /// Bytes of a page number.
@@ -44,12 +46,12 @@ pub fn tree_page(number: &PageId) -> Vec<u8> {
     id(TREE, number)
 }
 
-/// Name of a page.
+/// Name of a page of another kind.
 pub fn id(kind: u8, name: &[u8]) -> Vec<u8> {
     [&[kind], name].concat()
 }
 
-/// What a handle is found by.
+/// Key of a handle's record.
 pub fn handle_key(handle: Handle) -> RecordKey {
     let mut key = [0; 32];
     for (byte, part) in key.iter_mut().zip(handle.0) {
@@ -58,23 +60,23 @@ pub fn handle_key(handle: Handle) -> RecordKey {
     key
 }
 
-/// The page that says where the tree begins.
+/// The root page: which top page the tree has, and which root key opens it.
 pub struct RootPage {
-    /// Under which root key the top page's key is wrapped.
+    /// The root key under which the top page's key is wrapped.
     pub generation: Generation,
-    /// The top page.
+    /// Number of the top page.
     pub top: PageId,
-    /// Its key, wrapped.
+    /// The top page's key, wrapped.
     pub wrapped: Vec<u8>,
 }
 
 impl RootPage {
-    /// Magic, generation, number of the top page, its wrapped key.
+    /// Encodes the page: magic, generation, number of the top page, its wrapped key.
     pub fn encode(&self) -> Vec<u8> {
         [ROOT_MAGIC.as_slice(), &self.generation.to_be_bytes(), &self.top, &self.wrapped].concat()
     }
 
-    /// Reads the page.
+    /// Decodes the page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
         let rest = page.strip_prefix(ROOT_MAGIC).ok_or(VaultError::Page)?;
         let (generation, rest) = rest.split_first_chunk::<8>().ok_or(VaultError::Page)?;
@@ -84,9 +86,9 @@ impl RootPage {
     }
 }
 
-/// A subject's record: handle, then the nodes that are held (depth, index, key), older first.
+/// Encodes a subject's record: the handle, then each node of the cover (depth, index, key), oldest first.
 pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
-    // Made as large as it gets: a vector that moves leaves its old bytes behind.
+    // Full capacity at once: a vector that grows leaves copies of the keys in memory.
     let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
     let mut page = Zeroizing::new(Vec::with_capacity(bytes));
     page.extend_from_slice(&handle.0);
@@ -98,7 +100,7 @@ pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
     page
 }
 
-/// Reads a subject's record.
+/// Decodes a subject's record.
 pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
     let (handle, rest) = page.split_first_chunk::<16>().ok_or(VaultError::Page)?;
     let (nodes, leftover) = rest.as_chunks::<NODE_BYTES>();
@@ -113,18 +115,18 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
             RENEWAL => Node::renewal(number, &key),
             depth => Node { depth, index: number, key, renewed_from: None },
         };
-        node.is_in_tree().then_some(node)
+        node.is_valid().then_some(node)
     };
     let cover: Option<Vec<Node>> = nodes.iter().map(node).collect();
     Ok((Handle(*handle), cover.ok_or(VaultError::Page)?))
 }
 
-/// A number as it stands in a page.
+/// Decodes a number.
 pub fn decode_number(page: &[u8]) -> Result<u64, VaultError> {
     page.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::Page)
 }
 
-/// A keyed hash as it stands in a page.
+/// Decodes a keyed hash.
 pub fn decode_hash(page: &[u8]) -> Result<Hash, VaultError> {
     page.try_into().map_err(|_| VaultError::Page)
 }

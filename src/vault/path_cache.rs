@@ -1,5 +1,6 @@
-//! The way down the key tree, kept in memory as far as interior pages go: bounded, zeroized, and never older than what
-//! the writer has made durable.
+//! A cache of the key tree's top page and interior pages, so that finding a record reads at most its leaf page.
+//!
+//! Its size is limited, its keys are zeroized, and it is never older than what the writer has made durable.
 
 use super::custody::Generation;
 use super::pages::PageId;
@@ -9,34 +10,34 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Interior pages in memory, of at most 800 bytes each.
+/// Interior pages in memory; each takes at most 800 bytes.
 const INTERIOR_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-/// Where the tree begins.
+/// The opened top page of the tree.
 pub struct TreeRoot {
     /// The root key under which the top page's key is wrapped.
     pub generation: Generation,
-    /// The top page.
+    /// Number and key of the top page.
     pub link: Link,
-    /// What is in it.
+    /// Content of the top page.
     pub top: TopPage,
-    /// Seals the vault's own pages.
+    /// Seals and opens the vault's own pages.
     pub own: PageSeal,
 }
 
 impl TreeRoot {
-    /// Of a top page.
+    /// Makes the root of a tree from its top page.
     pub fn new(generation: Generation, link: Link, top: TopPage) -> Self {
         let own = PageSeal::new(&top.own);
         Self { generation, link, top, own }
     }
 }
 
-/// How often the writer has changed the tree: what was read before a change may be of pages that are gone.
+/// Number of changes to the tree so far: pages read before the last one may be gone by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeVersion(u64);
 
-/// The tree as far as it is in memory. Changed by the writer alone.
+/// The cached part of the tree. Only the writer replaces what is in it.
 pub struct PathCache {
     inner: Mutex<Inner>,
 }
@@ -48,7 +49,7 @@ struct Inner {
 }
 
 impl PathCache {
-    /// Beginning at this trunk.
+    /// Starts with the top page alone.
     pub fn new(tree_root: TreeRoot) -> Self {
         let interior = LruCache::new(INTERIOR_MAX);
         Self { inner: Mutex::new(Inner { version: 0, tree_root: Arc::new(tree_root), interior }) }
@@ -58,36 +59,36 @@ impl PathCache {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The trunk, and when it was asked for.
+    /// The current root of the tree, and its version.
     pub fn current(&self) -> (TreeVersion, Arc<TreeRoot>) {
         let inner = self.lock();
         (TreeVersion(inner.version), Arc::clone(&inner.tree_root))
     }
 
-    /// The trunk.
+    /// The current root of the tree.
     pub fn root(&self) -> Arc<TreeRoot> {
         Arc::clone(&self.lock().tree_root)
     }
 
-    /// Whether the tree is still as it was then.
+    /// Whether the tree still has this version.
     pub fn is_current(&self, version: TreeVersion) -> bool {
         self.lock().version == version.0
     }
 
-    /// An interior page, if it is in memory.
+    /// Returns an interior page if it is in memory.
     pub fn interior(&self, id: &PageId) -> Option<Arc<Interior>> {
         self.lock().interior.get(id).cloned()
     }
 
-    /// Takes an interior page that was read at `turn`, unless the tree has changed since.
-    pub fn keep(&self, version: TreeVersion, id: PageId, interior: &Arc<Interior>) {
+    /// Adds an interior page that was read at `version`, unless the tree has changed since.
+    pub fn insert(&self, version: TreeVersion, id: PageId, interior: &Arc<Interior>) {
         let mut inner = self.lock();
         if inner.version == version.0 {
             inner.interior.put(id, Arc::clone(interior));
         }
     }
 
-    /// Follows what the writer has made durable.
+    /// Applies a durable change: the new root, if there is one, and the interior pages that changed or went away.
     pub fn follow(&self, tree_root: Option<TreeRoot>, changed: Vec<(PageId, Interior)>, gone: &[PageId]) {
         let mut inner = self.lock();
         inner.version = inner.version.saturating_add(1);

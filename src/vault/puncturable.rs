@@ -1,38 +1,39 @@
-//! Inside a subject: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over HMAC-SHA-256.
+//! The keys of one subject's versions: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over HMAC-SHA-256.
 //!
-//! The subject's key is the root; its leaves, 32 levels down, are the keys of the subject's versions. Destroying any
-//! set of versions replaces the key by the smallest cover of what remains, versions to come included: nothing else has
-//! to be sealed again, and no key for any scope has to be kept.
+//! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To destroy any
+//! set of versions, the key is replaced by the smallest cover of the remaining ones, future versions included. Nothing
+//! else needs to be sealed again, and no keys for other scopes are needed.
 //!
-//! A log that went back to a backup has versions before it that were used already, some of them destroyed. From there on
-//! a *renewal* counts: a second tree with a key of its own. What the first one holds of those versions opens nothing but
-//! copies of the log that is lost, and goes with the next destruction.
+//! After a restore, the log assigns versions again that were used before, and the keys of some of them were destroyed. A
+//! *renewal* covers the versions from there on: a second tree with a key of its own. Nodes of the first tree for those
+//! versions open nothing but copies of the lost log. The next destruction removes them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::ops::Range;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Height of the tree: 2^32 versions a subject.
+/// Height of the tree: 2^32 versions for each subject.
 pub const DEPTH: u8 = 32;
-/// Versions there are.
+/// Number of versions of a subject, at most.
 pub const VERSIONS: u64 = 1 << DEPTH;
 
-/// Levels above a leaf that are kept on the way to the next one.
+/// Levels above the last leaf that stay in memory.
 const KEPT_LEVELS: u8 = 8;
 
 const CHILD_TAG: &[u8] = b"sayso tree v1";
 
-/// A node that is held: opens everything below it.
+/// A node of the tree. Its key gives the keys of all versions below it.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Node {
     /// Levels below the root.
     pub depth: u8,
-    /// Number within its level.
+    /// Index within its level.
     pub index: u64,
-    /// Its key.
+    /// Key of the node.
     pub key: [u8; 32],
-    /// Of a renewal, always a whole tree: the first version that it counts for. What was held before counts below it.
+    /// The first version of a renewal, which is always a whole tree; `None` for other nodes. Older nodes cover the
+    /// versions before it.
     pub renewed_from: Option<u64>,
 }
 
@@ -43,23 +44,23 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// The whole tree.
+    /// The root of a tree: all versions.
     #[must_use]
     pub fn root(key: &[u8; 32]) -> Self {
         Self { depth: 0, index: 0, key: *key, renewed_from: None }
     }
 
-    /// A whole tree of its own, for the versions from here on.
+    /// The root of a renewal: the versions from `from` on.
     #[must_use]
     pub fn renewal(from: u64, key: &[u8; 32]) -> Self {
         Self { renewed_from: Some(from), ..Self::root(key) }
     }
 
-    /// Whether there is such a node in the tree.
+    /// Whether depth, index and first version are possible.
     #[must_use]
-    pub fn is_in_tree(&self) -> bool {
-        let renews = self.renewed_from.is_none_or(|from| from < VERSIONS && self.depth == 0);
-        renews && self.depth <= DEPTH && self.index >> self.depth == 0
+    pub fn is_valid(&self) -> bool {
+        let is_valid_renewal = self.renewed_from.is_none_or(|from| from < VERSIONS && self.depth == 0);
+        is_valid_renewal && self.depth <= DEPTH && self.index >> self.depth == 0
     }
 
     /// The left (0) or right (1) child.
@@ -77,52 +78,53 @@ impl Node {
     }
 
     fn covers(&self, version: u64) -> bool {
-        let counts = self.renewed_from.is_none_or(|from| version >= from);
-        counts && version < VERSIONS && version >> (DEPTH - self.depth) == self.index
+        let is_in_range = self.renewed_from.is_none_or(|from| version >= from);
+        is_in_range && version < VERSIONS && version >> (DEPTH - self.depth) == self.index
     }
 
-    /// The child on the way to a version.
+    /// The child above a version.
     fn towards(&self, version: u64) -> Self {
         self.child(u8::from(version >> (DEPTH - self.depth - 1) & 1 == 1))
     }
 }
 
-/// What is held of a tree, and the last way down it.
+/// The nodes that are left of a tree, and the path to the version asked for last.
 #[derive(Default)]
 pub struct PuncturableTree {
-    /// Older first: of several nodes that cover a version, the last counts.
+    /// Oldest first. If several nodes cover a version, the last one gives its key.
     cover: Vec<Node>,
-    /// A node of the cover, and the last levels above the last leaf asked for: in order, a step costs about two hashes, and
-    /// every 256th all that lies between. Of everybody in memory the whole way would take several times as much.
+    /// A node of the cover, then the last levels above the leaf asked for last. Reading versions in order costs about two
+    /// hashes each, and every 256th version costs all levels in between. Keeping the whole path of every subject would
+    /// take several times the memory.
     path: Vec<Node>,
-    /// The first version that the path's node does not count for, because a renewal does.
+    /// The first version for which a renewal replaces the first node of the path.
     path_end: u64,
 }
 
 impl PuncturableTree {
-    /// A tree of which this is held.
+    /// A tree with these nodes left, oldest first.
     #[must_use]
     pub fn new(cover: Vec<Node>) -> Self {
         Self { cover, path: Vec::new(), path_end: 0 }
     }
 
-    /// What is held.
+    /// The nodes that are left.
     #[must_use]
     pub fn cover(&self) -> &[Node] {
         &self.cover
     }
 
-    /// Each node with the first version that it does not count for any more; the newest first.
+    /// Each node with the first version that a newer renewal covers instead; newest first.
     fn newest_first(&self) -> impl Iterator<Item = (&Node, u64)> {
         let mut end = VERSIONS;
         self.cover.iter().rev().map(move |node| {
-            let counts_to = end;
+            let node_end = end;
             end = node.renewed_from.map_or(end, |from| from.min(end));
-            (node, counts_to)
+            (node, node_end)
         })
     }
 
-    /// The key of a version; `None` where it was destroyed.
+    /// Derives the key of a version; `None` if it was destroyed.
     pub fn key(&mut self, version: u64) -> Option<Zeroizing<[u8; 32]>> {
         if version >= self.path_end {
             self.path.clear();
@@ -131,10 +133,10 @@ impl PuncturableTree {
             self.path.pop();
         }
         if self.path.is_empty() {
-            let counts = |(node, end): &(&Node, u64)| version < *end && node.covers(version);
-            let (node, end) = self.newest_first().find(counts).map(|(node, end)| (node.clone(), end))?;
+            let covers = |(node, end): &(&Node, u64)| version < *end && node.covers(version);
+            let (node, end) = self.newest_first().find(covers).map(|(node, end)| (node.clone(), end))?;
             self.path_end = end;
-            // Never grown beyond: a vector that moves leaves its old bytes behind.
+            // Full capacity at once: a vector that grows leaves copies of the keys in memory.
             self.path.reserve_exact(usize::from(KEPT_LEVELS) + 2);
             self.path.push(node);
         }
@@ -148,8 +150,8 @@ impl PuncturableTree {
         self.path.last().map(|leaf| Zeroizing::new(leaf.key))
     }
 
-    /// The smallest cover without these versions, and without anything that a renewal stands in for: one tree's nodes
-    /// beside another's, no version under two.
+    /// The smallest cover without these versions. Nodes that a renewal replaced are removed, so that each version is
+    /// covered by at most one node.
     #[must_use]
     pub fn without(&self, versions: &[u64]) -> Vec<Node> {
         let mut sorted = versions.to_vec();
@@ -157,9 +159,9 @@ impl PuncturableTree {
         let mut covers: Vec<Vec<Node>> = self
             .newest_first()
             .map(|(node, end)| {
-                let counts = node.renewed_from.unwrap_or(0)..end;
+                let range = node.renewed_from.unwrap_or(0)..end;
                 let mut cover = Vec::new();
-                puncture(Node { renewed_from: None, ..node.clone() }, &counts, &sorted, &mut cover);
+                puncture(Node { renewed_from: None, ..node.clone() }, &range, &sorted, &mut cover);
                 cover
             })
             .collect();
@@ -167,42 +169,42 @@ impl PuncturableTree {
         covers.into_iter().flatten().collect()
     }
 
-    /// What is held where versions from here on are under a fresh key. Older renewals that begin no earlier go: what they
-    /// were for is lost.
+    /// The cover after a renewal with a fresh key for the versions from `from` on. Older renewals that begin at `from` or
+    /// later are removed: the entries that they sealed are lost.
     #[must_use]
     pub fn renewed(&self, from: u64, key: &[u8; 32]) -> Vec<Node> {
-        let stays = |node: &&Node| node.renewed_from.is_none_or(|older| older < from);
-        let kept = self.cover.iter().filter(stays).cloned();
+        let is_kept = |node: &&Node| node.renewed_from.is_none_or(|older| older < from);
+        let kept = self.cover.iter().filter(is_kept).cloned();
         kept.chain([Node::renewal(from, key)]).collect()
     }
 
-    /// Whether a version from here on was destroyed.
+    /// Whether a version from `from` on was destroyed.
     #[must_use]
     pub fn is_punctured_from(&self, from: u64) -> bool {
-        let counted = |(node, end): (&Node, u64)| {
+        let versions_left = |(node, end): (&Node, u64)| {
             let height = DEPTH - node.depth;
             let start = (node.index << height).max(node.renewed_from.unwrap_or(0)).max(from);
             ((node.index.saturating_add(1)) << height).min(end).saturating_sub(start)
         };
-        self.newest_first().map(counted).sum::<u64>() < VERSIONS.saturating_sub(from)
+        self.newest_first().map(versions_left).sum::<u64>() < VERSIONS.saturating_sub(from)
     }
 }
 
-/// What is left of a node: of the versions that it counts for, those that are not destroyed.
-fn puncture(node: Node, counts: &Range<u64>, destroyed: &[u64], cover: &mut Vec<Node>) {
+/// Adds to `cover` what is left of a node: the versions in `range` that are not destroyed.
+fn puncture(node: Node, range: &Range<u64>, destroyed: &[u64], cover: &mut Vec<Node>) {
     let height = DEPTH - node.depth;
-    let (first, behind) = (node.index << height, node.index.saturating_add(1) << height);
-    if behind <= counts.start || first >= counts.end {
+    let (first, next) = (node.index << height, node.index.saturating_add(1) << height);
+    if next <= range.start || first >= range.end {
         return;
     }
     let start = destroyed.partition_point(|version| *version < first);
-    let end = destroyed.partition_point(|version| *version < behind);
+    let end = destroyed.partition_point(|version| *version < next);
     let within = destroyed.get(start..end).unwrap_or_default();
-    if within.is_empty() && counts.start <= first && behind <= counts.end {
+    if within.is_empty() && range.start <= first && next <= range.end {
         cover.push(node);
     } else if height > 0 {
-        puncture(node.child(0), counts, within, cover);
-        puncture(node.child(1), counts, within, cover);
+        puncture(node.child(0), range, within, cover);
+        puncture(node.child(1), range, within, cover);
     }
 }
 
@@ -218,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_destroyed_is_gone_and_nothing_else(
+        fn puncturing_destroys_exactly_the_given_versions(
             destroyed in proptest::collection::btree_set(0_u64..200, 0..40),
             more in proptest::collection::btree_set(0_u64..200, 0..10),
         ) {
@@ -232,11 +234,11 @@ mod tests {
                 let expected = if gone { None } else { whole.key(version) };
                 prop_assert_eq!(twice.key(version), expected);
             }
-            // No node that is held lies above a version that was destroyed.
+            // No remaining node is above a destroyed version.
             for node in twice.cover() {
                 prop_assert!(!destroyed.iter().chain(&more).any(|version| node.covers(*version)));
             }
-            // Smallest: no two siblings are both held.
+            // The cover is the smallest: no two siblings remain.
             for node in twice.cover() {
                 let sibling = (node.depth, node.index ^ 1);
                 prop_assert!(node.depth == 0 || !twice.cover().iter().any(|other| (other.depth, other.index) == sibling));
@@ -244,7 +246,7 @@ mod tests {
         }
 
         #[test]
-        fn order_does_not_matter(versions in proptest::collection::vec(0_u64..VERSIONS, 1..50)) {
+        fn keys_do_not_depend_on_the_order_of_reads(versions in proptest::collection::vec(0_u64..VERSIONS, 1..50)) {
             let mut tree = fresh();
             for version in versions {
                 prop_assert_eq!(tree.key(version), fresh().key(version));
@@ -254,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn renewals_count_from_their_version_on(
+        fn a_renewal_covers_the_versions_from_its_first_on(
             destroyed in proptest::collection::btree_set(0_u64..60, 0..20),
             renewals in proptest::collection::vec(0_u64..60, 1..4),
             after in proptest::collection::btree_set(0_u64..60, 0..20),
@@ -267,7 +269,7 @@ mod tests {
                 tree = PuncturableTree::new(tree.renewed(*from, &[number; 32]));
                 prop_assert!(!tree.is_punctured_from(*from));
             }
-            // Of whichever tree counts for a version: the newest that begins at or below it.
+            // The newest renewal that begins at or before the version gives its key.
             let key = |version: u64| {
                 let newest = renewals.iter().rposition(|from| *from <= version);
                 let number = newest.map_or(0, |place| place as u8 + 1);
@@ -285,7 +287,7 @@ mod tests {
                 let expected = if after.contains(&version) { None } else { key(version) };
                 prop_assert_eq!(left.key(version), expected);
             }
-            // No version is under two nodes any more, and there are no renewals: what they stood in for is gone.
+            // Each version has at most one node and no renewal is left: the nodes that renewals replaced are gone.
             for version in 0..70 {
                 prop_assert!(left.cover().iter().filter(|node| node.covers(version)).count() <= 1);
             }
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_nothing_beyond_the_last_version() {
+    fn there_is_no_key_beyond_the_last_version() {
         assert_eq!(fresh().key(VERSIONS), None);
     }
 }

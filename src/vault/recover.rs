@@ -1,4 +1,4 @@
-//! Opening the key tree: the first start, an ordinary one, and one after a crash in the middle of a re-keying.
+//! Opens the key tree: on the first start, on an ordinary one, and after a crash during a re-keying.
 
 use super::cache::Cache;
 use super::custody::{Generation, RootCustody};
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Subjects whose keys stay in memory while nobody uses them.
+/// Subjects whose keys stay in memory while nobody references them.
 const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
-/// Pages looked at in one piece while those that nothing leads to are removed.
-const SWEEP_COUNT: usize = 1_024;
+/// Pages listed at once while unreachable ones are removed.
+const SCAN_COUNT: usize = 1_024;
 
-/// Opens the key tree, or begins one, and completes or takes back a re-keying that was interrupted: afterwards there is
-/// exactly one root key.
+/// Opens the key tree, or makes one on the first start. An interrupted re-keying is completed or undone, so that exactly
+/// one root key exists afterwards.
 pub fn open(
     store: Arc<dyn KeyStore>,
     custody: Arc<dyn RootCustody>,
@@ -32,7 +32,7 @@ pub fn open(
     let roots = custody.generations()?;
     let root = match store.read_page(pages::ROOT)? {
         Some(page) => page,
-        None => begin(store.as_ref(), custody.as_ref(), clock.as_ref(), &roots)?,
+        None => create(store.as_ref(), custody.as_ref(), clock.as_ref(), &roots)?,
     };
     let generation = RootPage::decode(&root)?.generation;
     let tree_root = read_root(store.as_ref(), custody.as_ref(), &root)?;
@@ -40,7 +40,7 @@ pub fn open(
     let (halted, subjects) = (AtomicBool::new(false), AtomicU64::new(0));
     let key_tree = KeyTree { store, custody, clock, cache, paths, halted, subjects };
     if roots.iter().any(|root| *root != generation) {
-        finish(&key_tree, root, generation, &roots)?;
+        finish_rekeying(&key_tree, root, generation, &roots)?;
     }
     key_tree.custody.clear_remains()?;
     let dead = key_tree.store.read_page(pages::DEAD)?.unwrap_or_default();
@@ -50,28 +50,28 @@ pub fn open(
     Ok(key_tree)
 }
 
-/// A tree with nobody in it, under the first root key.
-fn begin(
+/// Writes an empty tree under the first root key, and returns its root page.
+fn create(
     store: &dyn KeyStore,
     custody: &dyn RootCustody,
     clock: &dyn Clock,
     roots: &[Generation],
 ) -> Result<Vec<u8>, VaultError> {
-    // One that has replaced others had a tree: whoever lost that should be told, and not be given an empty one.
+    // A root key that replaced others had a tree. It was lost, so refuse instead of starting with an empty one.
     if let Some(root) = roots.iter().find(|root| **root > 0) {
-        return Err(VaultError::NoTree(*root));
+        return Err(VaultError::KeyTreeMissing(*root));
     }
     if roots.is_empty() {
         custody.make(0, clock)?;
     }
     let (top, link) = (TopPage::fresh(clock), Link::fresh(clock));
-    let mut secret = Zeroizing::new([0; 32]);
-    clock.fill(secret.as_mut());
+    let mut hashing_secret = Zeroizing::new([0; 32]);
+    clock.fill(hashing_secret.as_mut());
     let wrapped = custody.wrap(0, &link.key, clock)?;
     let root = RootPage { generation: 0, top: link.id, wrapped }.encode();
     let hashing = pages::id(pages::OWN, pages::HASHING);
     let top_page = PageSeal::new(&link.key).seal(&link.name(), &top.encode(), clock)?;
-    let hashing_page = PageSeal::new(&top.own).seal(&hashing, secret.as_ref(), clock)?;
+    let hashing_page = PageSeal::new(&top.own).seal(&hashing, hashing_secret.as_ref(), clock)?;
     store.write_pages(&[
         (link.name(), Some(top_page)),
         (hashing, Some(hashing_page)),
@@ -80,6 +80,7 @@ fn begin(
     Ok(root)
 }
 
+/// Opens the top page that a root page names.
 pub(super) fn read_root(
     store: &dyn KeyStore,
     custody: &dyn RootCustody,
@@ -87,29 +88,30 @@ pub(super) fn read_root(
 ) -> Result<TreeRoot, VaultError> {
     let root = RootPage::decode(root)?;
     if !custody.generations()?.contains(&root.generation) {
-        return Err(VaultError::OtherRoot(root.generation));
+        return Err(VaultError::RootKeyMissing(root.generation));
     }
     let key = custody.unwrap(root.generation, &root.wrapped)?;
     let link = Link { id: root.top, key: *key };
-    let missing = || StoreError::Damaged { what: "key tree", place: "its top page is missing".into() };
+    let missing = || StoreError::Damaged { what: "key tree", place: "the top page is missing".into() };
     let sealed = store.read_page(&link.name())?.ok_or_else(missing)?;
     let top = TopPage::decode(&PageSeal::new(&link.key).open(&link.name(), &sealed)?)?;
     Ok(TreeRoot::new(root.generation, link, top))
 }
 
-/// Destroys the root keys that do not count, once it is certain that the tree under the one that does is whole and
-/// durable.
-fn finish(
+/// Destroys the root keys that are not in force, after the tree under the one in force is known to be whole and durable.
+fn finish_rekeying(
     key_tree: &KeyTree,
     root: Vec<u8>,
     generation: Generation,
     roots: &[Generation],
 ) -> Result<(), VaultError> {
-    tracing::warn!("the root key was being replaced when the daemon ended; completing or taking it back");
-    let reached = reach(key_tree)?;
-    // What was found may not have been durable yet.
+    tracing::warn!(
+        "the last run ended while it replaced the root key; completing or undoing the replacement"
+    );
+    let reachable = reachable_pages(key_tree)?;
+    // The root page that was found may not be durable yet.
     key_tree.store.write_pages(&[(pages::ROOT.to_vec(), Some(root))])?;
-    sweep(key_tree, &reached)?;
+    remove_unreachable(key_tree, &reachable)?;
     key_tree.store.write_pages(&[])?;
     for other in roots.iter().filter(|root| **root != generation) {
         key_tree.custody.destroy(*other)?;
@@ -117,35 +119,35 @@ fn finish(
     Ok(())
 }
 
-/// Every page that the trunk leads to, each opened.
-pub(super) fn reach(key_tree: &KeyTree) -> Result<BTreeSet<PageId>, VaultError> {
+/// Opens every page of the tree, and returns their numbers.
+pub(super) fn reachable_pages(key_tree: &KeyTree) -> Result<BTreeSet<PageId>, VaultError> {
     let tree_root = key_tree.paths.root();
-    let mut reached = BTreeSet::from([tree_root.link.id]);
+    let mut reachable = BTreeSet::from([tree_root.link.id]);
     let mut next: Vec<Link> =
         [&tree_root.top.subjects, &tree_root.top.handles].into_iter().flatten().cloned().collect();
     while let Some(link) = next.pop() {
         if let Page::Interior(interior) = key_tree.page(&link)? {
             next.extend(interior.children.into_iter().flatten());
         }
-        reached.insert(link.id);
+        reachable.insert(link.id);
     }
-    Ok(reached)
+    Ok(reachable)
 }
 
-/// Removes the tree pages that nothing leads to.
-fn sweep(key_tree: &KeyTree, reached: &BTreeSet<PageId>) -> Result<(), VaultError> {
+/// Removes the tree pages that no link leads to.
+fn remove_unreachable(key_tree: &KeyTree, reachable: &BTreeSet<PageId>) -> Result<(), VaultError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let found = key_tree.store.scan_pages(&[pages::TREE], after.as_deref(), SWEEP_COUNT)?;
+        let found = key_tree.store.scan_pages(&[pages::TREE], after.as_deref(), SCAN_COUNT)?;
         let Some((last, _)) = found.last() else { return Ok(()) };
         after = Some(last.clone());
         let ids = found.iter().filter_map(|(name, _)| PageId::try_from(name.get(1..)?).ok());
-        let dead: Vec<PageId> = ids.filter(|id| !reached.contains(id)).collect();
+        let dead: Vec<PageId> = ids.filter(|id| !reachable.contains(id)).collect();
         key_tree.store.stage_pages(&removals(&dead))?;
     }
 }
 
-/// Records of a trie in their order: those with keys greater than `after`, at most `count`.
+/// Returns records of a trie in ascending order of their keys: those with keys greater than `after`, at most `count`.
 pub fn records_after(
     key_tree: &KeyTree,
     trie: Trie,
@@ -155,19 +157,19 @@ pub fn records_after(
     loop {
         let (version, tree_root) = key_tree.paths.current();
         let mut found = Vec::new();
-        let walked = match tree_root.top.root(trie) {
-            Some(link) => gather(key_tree, link, 0, after, count, &mut found),
+        let result = match tree_root.top.root(trie) {
+            Some(link) => collect(key_tree, link, 0, after, count, &mut found),
             None => Ok(()),
         };
-        match walked {
-            // The pages on the way died meanwhile.
+        match result {
+            // The writer replaced a page on the way.
             Err(_) if !key_tree.paths.is_current(version) => {}
-            walked => return walked.map(|()| found),
+            result => return result.map(|()| found),
         }
     }
 }
 
-fn gather(
+fn collect(
     key_tree: &KeyTree,
     link: &Link,
     level: usize,
@@ -178,16 +180,16 @@ fn gather(
     match key_tree.page(link)? {
         Page::Leaf(records) => {
             let room = count.saturating_sub(found.len());
-            let behind = |record: &Record| after.is_none_or(|after| record.key > *after);
-            found.extend(records.into_iter().filter(behind).take(room));
+            let is_after = |record: &Record| after.is_none_or(|after| record.key > *after);
+            found.extend(records.into_iter().filter(is_after).take(room));
         }
         Page::Interior(interior) => {
             let first = after.map_or(0, |after| tree_pages::nibble(after, level));
             for (place, child) in interior.children.iter().enumerate().skip(first) {
-                // Only on the way to `after` itself it still parts what is before from what is behind.
+                // Only the first child can still have records before `after`.
                 let after = after.filter(|_| place == first);
                 if let Some(child) = child.as_ref().filter(|_| found.len() < count) {
-                    gather(key_tree, child, level.saturating_add(1), after, count, found)?;
+                    collect(key_tree, child, level.saturating_add(1), after, count, found)?;
                 }
             }
         }

@@ -1,10 +1,15 @@
-//! Writing a batch: in place, or, where something is destroyed, under a fresh root key.
+//! Writes a batch: in place, or, if it destroys a key, under a fresh root key.
 //!
-//! Replacing the root is two-phase. 1. The next root key is made, durably, beside the old one. 2. Every page with a fresh
-//! key is written under a fresh number; nothing leads there yet. 3. One atomic, durable write of the root page makes them
-//! count, together with fences, intents, and pages that others' new keys changed in place. 4. The old root key is destroyed where it lies. 5. The old pages, which
-//! nothing opens any more, are removed. A crash before 3 leaves everything as it was, and the next start destroys the
-//! root key that never counted; a crash after 3 is completed by the next start. At no moment is there neither.
+//! The root key is replaced in five steps:
+//! 1. The next root key is made durable beside the old one.
+//! 2. Every page with a fresh key is written under a fresh number. No link leads there yet.
+//! 3. One atomic, durable write of the root page puts them in force, together with fences, intents and pages changed in
+//!    place.
+//! 4. The old root key is destroyed by its keeper.
+//! 5. The old pages, which no key opens anymore, are removed.
+//!
+//! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After a crash
+//! behind step 3 the next start completes the rest. At every moment one of the two trees is in force.
 
 use super::batch::{Batch, Changed};
 use super::custody::{CustodyError, Generation};
@@ -19,7 +24,7 @@ use crate::store::StoreError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Waits before destroying a root key is tried again, where its keeper can't be reached.
+/// Pauses before destroying a root key is tried again while its keeper is unreachable.
 const DESTROY_WAITS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
@@ -28,10 +33,10 @@ const DESTROY_WAITS: [Duration; 4] = [
 ];
 
 impl Batch<'_> {
-    /// Makes everything durable that was applied. With destructions among it, the old root key is gone on return.
+    /// Makes every applied change durable. If a key was destroyed, the old root key is gone when this returns.
     ///
     /// # Errors
-    /// Nothing happened; or nobody knows, and nothing more can be destroyed before the next start.
+    /// Nothing was changed; or the outcome is unknown, and then no key can be destroyed before the next start.
     pub fn commit(mut self) -> Result<(), VaultError> {
         let own = self.own_pages()?;
         let sealed = self.copy.seal(&self.tree_root.top)?;
@@ -46,7 +51,7 @@ impl Batch<'_> {
     }
 }
 
-/// A top page and where it is.
+/// Seals a top page for writing.
 fn top_page(key_tree: &KeyTree, tree_root: &TreeRoot) -> Result<PageWrite, VaultError> {
     let name = tree_root.link.name();
     let page =
@@ -65,15 +70,15 @@ impl KeyTree {
         let mut writes = sealed.fresh;
         writes.extend(sealed.in_place);
         writes.extend(own);
-        let moved = sealed
+        let new_root = sealed
             .is_top_changed
             .then(|| TreeRoot::new(tree_root.generation, tree_root.link.clone(), sealed.top));
-        if let Some(tree_root) = &moved {
+        if let Some(tree_root) = &new_root {
             writes.push(top_page(self, tree_root)?);
         }
         if !writes.is_empty() {
             self.store.write_pages(&writes)?;
-            self.paths.follow(moved, sealed.interior, &[]);
+            self.paths.follow(new_root, sealed.interior, &[]);
             self.follow_keys(changed);
         }
         Ok(())
@@ -97,15 +102,15 @@ impl KeyTree {
         let switched = self.prepare_root(&tree_root, &sealed.fresh, &dead).and_then(|mut last| {
             last.extend(sealed.in_place);
             last.extend(own);
-            // The one moment: before it the old tree counts, after it the new one.
+            // This write switches: before it the old tree is in force, after it the new one.
             self.store.write_pages(&last).map_err(VaultError::Store)
         });
         if let Err(error) = switched {
             if !self.has_switched(&error, generation) {
-                self.take_back(generation, staged);
+                self.undo_rekeying(generation, staged);
                 return Err(error);
             }
-            // Readers follow what the store says. The old root key stays until a start finds out what is durable.
+            // Readers follow the store. The old root key stays until the next start finds out what is durable.
             self.halted.store(true, Ordering::SeqCst);
             self.follow(tree_root, sealed.interior, &dead, changed);
             return Err(error);
@@ -116,17 +121,17 @@ impl KeyTree {
             return Err(error.into());
         }
         if let Err(error) = self.store.stage_pages(&removals(&dead)) {
-            tracing::warn!(%error, "pages that nothing opens any more could not be removed");
+            tracing::warn!(%error, "old pages that no key opens could not be removed");
         }
         Ok(())
     }
 
-    /// Destroys a root key; where its keeper can't be reached for a moment, once more.
+    /// Destroys a root key; tries again while its keeper is unreachable.
     fn destroy_root(&self, generation: Generation) -> Result<(), CustodyError> {
         for wait in DESTROY_WAITS {
             match self.custody.destroy(generation) {
                 Err(CustodyError::Unreachable(why)) => {
-                    tracing::warn!(why, "the old root key could not be destroyed yet");
+                    tracing::warn!(why, "the old root key could not be destroyed yet; trying again");
                     std::thread::sleep(wait);
                 }
                 done => return done,
@@ -135,7 +140,7 @@ impl KeyTree {
         self.custody.destroy(generation)
     }
 
-    /// Phases 1 and 2; gives what the write that switches begins with.
+    /// Steps 1 and 2. Returns the first pages of the write that switches.
     fn prepare_root(
         &self,
         tree_root: &TreeRoot,
@@ -161,7 +166,7 @@ impl KeyTree {
         dead: &[PageId],
         changed: Vec<Changed>,
     ) {
-        // The way down first: who reads keys after the cache moved on must not find the old way.
+        // The paths first: a reader that finds the key cache updated must not find old pages.
         self.paths.follow(Some(tree_root), interior, dead);
         self.follow_keys(changed);
     }
@@ -172,8 +177,8 @@ impl KeyTree {
         }
     }
 
-    /// Whether a switch that failed has happened all the same, or may have. A store that had no room says that nothing
-    /// was written; of any other failure it is asked.
+    /// Whether a switch that failed has happened or may have happened. After [`StoreError::Full`] and
+    /// [`StoreError::Stopped`] nothing was written. After any other error the root page is read to find out.
     fn has_switched(&self, error: &VaultError, generation: u64) -> bool {
         let VaultError::Store(error) = error else { return false };
         if matches!(error, StoreError::Full | StoreError::Stopped) {
@@ -181,29 +186,29 @@ impl KeyTree {
         }
         let root = self.store.read_page(pages::ROOT).ok().flatten();
         let root = root.and_then(|page| RootPage::decode(&page).ok());
-        // Where not even that can be read, no root key may be touched.
+        // If the root page can't be read, neither root key may be destroyed.
         let switched = root.is_none_or(|root| root.generation == generation);
         if !switched {
-            // Perhaps it still happens, by whatever is on its way to the disk.
+            // The write may still reach the disk.
             self.halted.store(true, Ordering::SeqCst);
         }
         switched
     }
 
-    /// A re-keying that did not happen: its root key goes, unless something may still lead to it.
-    fn take_back(&self, generation: u64, staged: Vec<Vec<u8>>) {
+    /// Removes the root key and the pages of a re-keying that did not happen, unless it may still come into force.
+    fn undo_rekeying(&self, generation: u64, staged: Vec<Vec<u8>>) {
         if self.halted.load(Ordering::SeqCst) {
             return;
         }
         let removed = staged.into_iter().map(|name| (name, None)).collect::<Vec<_>>();
-        let taken_back = self.store.stage_pages(&removed).map_err(VaultError::Store);
-        if let Err(error) = taken_back.and(self.custody.destroy(generation).map_err(VaultError::Custody)) {
-            tracing::warn!(%error, "a re-keying that did not happen could not be cleared away");
+        let undone = self.store.stage_pages(&removed).map_err(VaultError::Store);
+        if let Err(error) = undone.and(self.custody.destroy(generation).map_err(VaultError::Custody)) {
+            tracing::warn!(%error, "the root key or pages of a failed re-keying could not be removed; the next start removes them");
         }
     }
 }
 
-/// Pages to remove.
+/// The writes that remove pages of the tree.
 pub fn removals(dead: &[PageId]) -> Vec<PageWrite> {
     dead.iter().map(|id| (pages::tree_page(id), None)).collect()
 }

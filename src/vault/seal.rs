@@ -1,7 +1,7 @@
-//! How a page is sealed: a header that says what it is, then AES-256-GCM.
+//! Seals pages of the key store: a header in the clear, then AES-256-GCM.
 //!
-//! The header stands in the clear and is recognisable on purpose: whoever searches an image of a disk for old pages,
-//! and our own forensic test does, finds every one that is left.
+//! The header is recognizable on purpose. A search of a disk image, as in the forensic test, finds every old page that is
+//! left.
 
 use super::error::VaultError;
 use crate::clock::Clock;
@@ -9,7 +9,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use zeroize::Zeroizing;
 
-/// What every sealed page begins with.
+/// The first bytes of every sealed page.
 pub const MAGIC: &[u8; 8] = b"saysoKP1";
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
@@ -20,12 +20,12 @@ pub struct PageSeal {
 }
 
 impl PageSeal {
-    /// Under this key.
+    /// A seal under this key.
     pub fn new(key: &[u8; 32]) -> Self {
         Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)) }
     }
 
-    /// Seals a page; its name is bound to it.
+    /// Seals a page; it opens only under its name.
     pub fn seal(&self, id: &[u8], page: &[u8], clock: &dyn Clock) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_BYTES];
         clock.fill(&mut nonce);
@@ -54,7 +54,7 @@ fn header_bytes(id: &[u8]) -> usize {
     MAGIC.len() + 1 + id.len() + 4
 }
 
-/// Magic, length of the name, the name, length of what follows the nonce.
+/// Encodes the header: magic, length of the name, name, length of the ciphertext with its tag.
 fn header(id: &[u8], cipher_bytes: usize) -> Result<Vec<u8>, VaultError> {
     let mut header = Vec::with_capacity(header_bytes(id) + NONCE_BYTES + cipher_bytes);
     header.extend_from_slice(MAGIC);

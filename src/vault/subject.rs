@@ -1,4 +1,4 @@
-//! The keys of one subject.
+//! The keys of one data subject.
 
 use super::error::VaultError;
 use super::puncturable::{Node, PuncturableTree};
@@ -7,13 +7,14 @@ use sayso_proof::entry::{EventKey, Handle};
 use sayso_proof::merkle::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// What deriving a key leaves on the stack is overwritten this deep.
+/// Words of stack that are overwritten after a key was derived.
 const STACK_WORDS: usize = (8 << 10) / secret::STACK_WORD_BYTES;
 
-/// What opens and seals one subject's events. Zeroized when the last holder lets go, and at once when destroyed,
-/// whoever holds it.
+/// Keys that seal and open one subject's events.
+///
+/// They are zeroized when the last reference is dropped. Destroying them takes effect at once for every reference.
 pub struct SubjectKeys {
-    /// Stands for the subject in the log.
+    /// The subject's handle in the log.
     pub handle: Handle,
     /// Keyed hash of the subject's id.
     pub(super) subject: Hash,
@@ -34,7 +35,7 @@ impl SubjectKeys {
     /// The key of one event.
     ///
     /// # Errors
-    /// It was destroyed.
+    /// The key was destroyed ([`VaultError::Destroyed`]).
     pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
         let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
         let key = tree.key(version).ok_or(VaultError::Destroyed).map(|key| EventKey::derive(&key, event_id));
@@ -42,7 +43,7 @@ impl SubjectKeys {
         key
     }
 
-    /// From now on only this is held.
+    /// Replaces the nodes that are left of the subject's tree.
     pub(super) fn replace(&self, cover: Vec<Node>) {
         *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = PuncturableTree::new(cover);
     }

@@ -1,4 +1,4 @@
-//! Tests of the vault.
+//! Tests of the vault: keys are found, made and destroyed, also when the key store or the root key's keeper fails.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod crashes;
@@ -20,16 +20,16 @@ use std::sync::{Arc, mpsc};
 
 const EVENT: [u8; 16] = [9; 16];
 
-/// A key store whose writes can fail, lost or persisted, and are counted.
+/// A key store that counts its writes and can make them fail, either lost or persisted.
 #[derive(Default)]
 struct FaultyKeys {
     inner: MemoryKeys,
-    /// 0: writes; 1: fails and writes nothing; 2: writes and fails.
+    /// 0: writes succeed; 1: writes fail and are lost; 2: writes fail but are persisted.
     fault: AtomicU8,
     writes: AtomicUsize,
-    /// Taken by the next write, which waits for it.
+    /// The next write takes this and waits for it.
     gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
-    /// Taken by the next read, which says that it has read and then waits before it returns.
+    /// The next read takes this, announces that it has read, and waits before it returns.
     read_gate: std::sync::Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
@@ -96,7 +96,7 @@ impl Bench {
         Arc::new(Vault::open(store, custody, Arc::clone(&self.clock)).unwrap())
     }
 
-    fn everything_kept(&self) -> Vec<u8> {
+    fn all_stored_bytes(&self) -> Vec<u8> {
         let pages = self.store.scan_pages(&[], None, usize::MAX).unwrap();
         pages.into_iter().flat_map(|(id, page)| [id, page].concat()).collect()
     }
@@ -141,7 +141,7 @@ async fn keys_are_found_again_after_a_restart() {
         again.event_key(0, &[1; 16]).unwrap().as_bytes(),
         again.event_key(0, &[2; 16]).unwrap().as_bytes()
     );
-    assert!(!contains(&bench.everything_kept(), ada.as_str().as_bytes()), "no id stands in the clear");
+    assert!(!contains(&bench.all_stored_bytes(), ada.as_str().as_bytes()), "no id is stored in the clear");
 }
 
 #[tokio::test]
@@ -152,14 +152,14 @@ async fn another_root_key_opens_nothing() {
         let store: Arc<dyn KeyStore> = Arc::clone(&bench.store) as _;
         Vault::open(store, Arc::new(custody), Arc::clone(&bench.clock)).map(|_| ())
     };
-    assert!(matches!(open(MemoryCustody::default()), Err(VaultError::OtherRoot(0))));
+    assert!(matches!(open(MemoryCustody::default()), Err(VaultError::RootKeyMissing(0))));
     let other = MemoryCustody::default();
     other.make(0, &SystemClock).unwrap();
     assert!(matches!(open(other), Err(VaultError::Custody(CustodyError::Unwrap))));
 }
 
 #[tokio::test]
-async fn an_older_copy_of_either_side_does_not_start() {
+async fn an_older_copy_of_the_key_store_or_the_root_key_does_not_open() {
     let bench = Bench::new();
     let vault = bench.open();
     let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
@@ -173,20 +173,20 @@ async fn an_older_copy_of_either_side_does_not_start() {
         let custody: Arc<dyn RootCustody> = Arc::clone(&bench.custody) as _;
         Vault::open(Arc::new(store), custody, Arc::clone(&bench.clock)).map(|_| ())
     };
-    assert!(matches!(open(older), Err(VaultError::OtherRoot(0))));
-    assert!(matches!(open(MemoryKeys::default()), Err(VaultError::NoTree(1))));
-    assert_eq!(bench.custody.generations().unwrap(), [1], "refusing destroys nothing");
+    assert!(matches!(open(older), Err(VaultError::RootKeyMissing(0))));
+    assert!(matches!(open(MemoryKeys::default()), Err(VaultError::KeyTreeMissing(1))));
+    assert_eq!(bench.custody.generations().unwrap(), [1], "a refused start destroys nothing");
     bench.open();
 }
 
 #[tokio::test]
-async fn a_page_in_the_place_of_another_does_not_open() {
+async fn a_page_under_the_name_of_another_does_not_open() {
     let bench = Bench::new();
     let vault = bench.open();
     vault.subject_or_create(&subject("a")).await.unwrap();
     drop(vault);
     let pages = bench.store.scan_pages(b"t", None, 3).unwrap();
-    assert_eq!(pages.len(), 3, "top, subjects, handles");
+    assert_eq!(pages.len(), 3, "the top page, one page of subjects, one page of handles");
     let moved: Vec<_> =
         (0..3).map(|place: usize| (pages[place].0.clone(), Some(pages[(place + 1) % 3].1.clone()))).collect();
     bench.store.write_pages(&moved).unwrap();
@@ -214,7 +214,7 @@ async fn concurrent_creations_agree_and_share_flushes() {
     let bench = Bench::new();
     let vault = bench.open();
     let before = bench.store.writes.load(Ordering::SeqCst);
-    // The first creation holds the writer up, so that the others queue behind it.
+    // The first creation blocks the writer, so that the others queue behind it.
     let (go, gate) = mpsc::channel();
     *bench.store.gate.lock().unwrap() = Some(gate);
     let tasks: Vec<_> = (0..300)
@@ -234,7 +234,7 @@ async fn concurrent_creations_agree_and_share_flushes() {
     for task in tasks {
         found.insert(task.await.unwrap());
     }
-    assert_eq!(found.len(), 100, "one handle a subject");
+    assert_eq!(found.len(), 100, "each subject has one handle");
     assert_eq!(vault.subject_count(), 100);
     let flushes = bench.store.writes.load(Ordering::SeqCst) - before;
     assert!(flushes <= 6, "300 requests for 100 subjects took {flushes} flushes");
@@ -253,7 +253,7 @@ async fn concurrent_creations_agree_and_share_flushes() {
 }
 
 #[tokio::test]
-async fn erasing_destroys_for_everybody_who_holds_the_keys() {
+async fn erasing_destroys_keys_for_every_reference() {
     let bench = Bench::new();
     let vault = bench.open();
     let (ada, bob) = (subject("ada"), subject("bob"));
@@ -262,7 +262,7 @@ async fn erasing_destroys_for_everybody_who_holds_the_keys() {
     let (old_key, kept) = (key(&keys, 3), key(&others, 3));
     vault.erase(&keys, 1_000, [7; 16], b"what to finish").await.unwrap();
 
-    assert_eq!(key(&keys, 3), None, "whoever still holds the keys");
+    assert_eq!(key(&keys, 3), None, "a reference from before the erasure");
     assert!(vault.subject(&ada).unwrap().is_none());
     assert!(vault.by_handle(keys.handle).unwrap().is_none());
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(1_000));
@@ -285,7 +285,7 @@ async fn erasing_destroys_for_everybody_who_holds_the_keys() {
 }
 
 #[tokio::test]
-async fn an_erasure_of_earlier_keys_leaves_those_of_who_came_back() {
+async fn erasing_old_keys_again_keeps_the_keys_of_a_subject_that_came_back() {
     let bench = Bench::new();
     let vault = bench.open();
     let ada = subject("ada");
@@ -296,14 +296,14 @@ async fn an_erasure_of_earlier_keys_leaves_those_of_who_came_back() {
     assert!(matches!(vault.puncture(old.handle, &[0], None).await, Err(VaultError::Destroyed)));
     assert!(key(&back, 0).is_some());
     assert!(Arc::ptr_eq(&back, &vault.by_handle(back.handle).unwrap().unwrap()));
-    assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second left no trace");
-    // The clock went back: the fence does not.
+    assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second erasure left no intent");
+    // The clock went back, but the fence does not.
     vault.erase(&back, 1_500, [3; 16], b"").await.unwrap();
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(2_000));
 }
 
 #[tokio::test]
-async fn an_erasure_goes_on_where_nobody_waits() {
+async fn an_erasure_completes_when_its_caller_stops_waiting() {
     let bench = Bench::new();
     let vault = bench.open();
     let ada = subject("ada");
@@ -312,9 +312,9 @@ async fn an_erasure_goes_on_where_nobody_waits() {
     *bench.store.gate.lock().unwrap() = Some(gate);
     let waited =
         tokio::time::timeout(std::time::Duration::from_millis(50), vault.erase(&keys, 1, [1; 16], b""));
-    assert!(waited.await.is_err(), "given up while the write was under way");
+    assert!(waited.await.is_err(), "the caller gave up while the write was under way");
     go.send(()).unwrap();
-    // Whatever comes after is done after.
+    // Changes are carried out in order, so this answer comes after the erasure.
     vault.erasure_done([0; 16]).await.unwrap();
     assert_eq!(key(&keys, 0), None);
     assert!(vault.subject(&ada).unwrap().is_none());
@@ -326,7 +326,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
     for whole in [true, false] {
         let bench = Bench::new();
         let ada = subject("ada");
-        // Keys that this vault has not in memory yet.
+        // Keys that the vault opened next does not have in memory yet.
         let keys = bench.open().subject_or_create(&ada).await.unwrap();
         let vault = bench.open();
         let (has_read, read) = mpsc::channel();
@@ -337,7 +337,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
             std::thread::spawn(move || vault.subject(&ada).unwrap())
         };
         read.recv().unwrap();
-        // The reader holds the old page, and now it is destroyed.
+        // The reader has read the old page, and now its keys are destroyed.
         if whole {
             vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
         } else {
@@ -352,7 +352,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_creation_brings_an_erased_key_back() {
+async fn creations_do_not_bring_erased_keys_back() {
     let bench = Bench::new();
     let vault = bench.open();
     let ada = subject("ada");
@@ -364,7 +364,7 @@ async fn no_creation_brings_an_erased_key_back() {
             }
         };
         assert!(seen.insert(keys.handle), "a handle came back");
-        let lookers: Vec<_> = (0..4)
+        let readers: Vec<_> = (0..4)
             .map(|_| {
                 let (vault, ada) = (Arc::clone(&vault), ada.clone());
                 tokio::spawn(async move {
@@ -376,8 +376,8 @@ async fn no_creation_brings_an_erased_key_back() {
             })
             .collect();
         vault.erase(&keys, u64::from(round), [round; 16], b"").await.unwrap();
-        for looker in lookers {
-            looker.await.unwrap();
+        for reader in readers {
+            reader.await.unwrap();
         }
         assert_eq!(key(&keys, 0), None);
         assert!(vault.by_handle(keys.handle).unwrap().is_none());
@@ -386,7 +386,7 @@ async fn no_creation_brings_an_erased_key_back() {
 }
 
 #[tokio::test]
-async fn puncturing_destroys_those_versions_and_no_others() {
+async fn puncturing_destroys_exactly_the_given_versions() {
     let bench = Bench::new();
     let vault = bench.open();
     let keys = vault.subject_or_create(&subject("ada")).await.unwrap();
@@ -399,7 +399,7 @@ async fn puncturing_destroys_those_versions_and_no_others() {
         .map(|(version, key)| if [3, 4, 17, 39].contains(&version) { None } else { *key })
         .collect();
     let now = |keys: &SubjectKeys| (0..40).map(|version| key(keys, version)).collect::<Vec<_>>();
-    assert_eq!(now(&keys), expected, "whoever held them");
+    assert_eq!(now(&keys), expected, "a reference from before the puncture");
     let (handle, epoch) = (keys.handle, vault.key_epoch());
     assert!(Arc::ptr_eq(&keys, &vault.by_handle(handle).unwrap().unwrap()), "still one set of keys");
     drop((keys, vault));
@@ -410,7 +410,7 @@ async fn puncturing_destroys_those_versions_and_no_others() {
 }
 
 #[tokio::test]
-async fn after_a_failed_write_the_store_has_the_last_word() {
+async fn after_a_failed_write_the_store_decides_what_was_destroyed() {
     for (fault, destroyed) in [(1, false), (2, true)] {
         let bench = Bench::new();
         let vault = bench.open();
@@ -420,14 +420,14 @@ async fn after_a_failed_write_the_store_has_the_last_word() {
         bench.store.fault.store(fault, Ordering::SeqCst);
         assert!(vault.erase(&keys, 5, [1; 16], b"").await.is_err());
         let refused = vault.subject_or_create(&subject("new")).await;
-        assert!(matches!(refused, Err(VaultError::Shared(_) | VaultError::Store(_))));
+        assert!(matches!(refused, Err(VaultError::BatchFailed(_) | VaultError::Store(_))));
         bench.store.fault.store(0, Ordering::SeqCst);
         assert_eq!(key(&keys, 0).is_none(), destroyed);
         assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
         assert_eq!(vault.pending_erasures().unwrap().len(), usize::from(destroyed));
         assert!(key(&bobs, 0).is_some());
         assert!(vault.by_handle(bobs.handle).unwrap().is_some());
-        // Where nobody knows what is durable, both root keys stay, and nothing more is destroyed before the next start.
+        // If it is unknown what is durable, both root keys stay, and no key is destroyed before the next start.
         assert_eq!(bench.custody.generations().unwrap().len(), 1 + usize::from(destroyed));
         let after = vault.puncture(bobs.handle, &[1], None).await;
         assert_eq!(matches!(after, Err(VaultError::Halted)), destroyed);

@@ -1,7 +1,7 @@
-//! What is in the pages of the key tree: the top page, interior pages, leaf pages, and how they refer to one another.
+//! Pages of the key tree: the top page, interior pages and leaf pages, and the links between them.
 //!
-//! Two tries of 16 children a page hang under the top page: one finds subjects by the keyed hash of their id, one finds
-//! them by their handle. Both are random, so both tries stay balanced without any care.
+//! The top page links to two tries with 16 children a page. One finds subjects by the keyed hash of their id, the other by
+//! their handle. Both keys are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
 use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};
@@ -10,30 +10,30 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Children of an interior page: one for each value of four bits.
 pub const FANOUT: usize = 16;
-/// A leaf page with more bytes than this is split, unless it holds one record only.
+/// A leaf page with more bytes than this is split, unless it has only one record.
 pub const LEAF_BYTES_MAX: usize = 4_096;
-/// Four bits a level.
+/// Levels of a trie at most: each consumes four bits of a 256-bit key.
 pub const LEVELS_MAX: usize = 64;
 
 const LINK_BYTES: usize = PAGE_ID_BYTES + 32;
 const TOP: u8 = 1;
 const INTERIOR: u8 = 2;
 const LEAF: u8 = 3;
-/// Key and length before the value.
+/// Bytes of a record besides its value: key and length.
 const RECORD_BYTES: usize = 32 + 4;
 
-/// Where a page is, and the key that opens it. Stands in the parent page only.
+/// Number of a page and the key that opens it. Only the parent page stores it.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Link {
-    /// Which page.
+    /// Number of the page.
     #[zeroize(skip)]
     pub id: PageId,
-    /// Opens it.
+    /// Key that opens the page.
     pub key: [u8; 32],
 }
 
 impl Link {
-    /// Of a page that is to be written, under a key that never was anywhere.
+    /// A link to a new page, with a fresh number and a fresh key.
     pub fn fresh(clock: &dyn Clock) -> Self {
         let mut link = Self { id: [0; PAGE_ID_BYTES], key: [0; 32] };
         clock.fill(&mut link.id);
@@ -50,32 +50,32 @@ impl Link {
 /// The two tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trie {
-    /// Keyed hash of a subject's id → handle and keys.
+    /// From the keyed hash of a subject's id to its handle and keys.
     Subjects,
-    /// Handle → keyed hash of the subject's id.
+    /// From a handle to the keyed hash of the subject's id.
     Handles,
 }
 
-/// The one page that the root key opens, by way of its key.
+/// The top page, the only page whose key the root key wraps.
 #[derive(Clone)]
 pub struct TopPage {
-    /// Seals the vault's own pages, which outlive erasures.
+    /// Key that seals the vault's own pages; unlike the keys of tree pages, a re-keying keeps it.
     pub own: Zeroizing<[u8; 32]>,
-    /// The trie of subjects; none while it is empty.
+    /// The trie of subjects; `None` while it is empty.
     pub subjects: Option<Link>,
-    /// The trie of handles.
+    /// The trie of handles; `None` while it is empty.
     pub handles: Option<Link>,
 }
 
 impl TopPage {
-    /// Of a tree with nobody in it.
+    /// The top page of an empty tree.
     pub fn fresh(clock: &dyn Clock) -> Self {
         let mut own = Zeroizing::new([0; 32]);
         clock.fill(own.as_mut());
         Self { own, subjects: None, handles: None }
     }
 
-    /// Where a trie begins.
+    /// The first page of a trie.
     pub fn root(&self, trie: Trie) -> Option<&Link> {
         match trie {
             Trie::Subjects => self.subjects.as_ref(),
@@ -83,45 +83,45 @@ impl TopPage {
         }
     }
 
-    /// The page in the clear: kind, own key, a bit for each trie that has a link, links.
+    /// Encodes the page: kind, own key, one bit for each trie that is not empty, links.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + 1 + 2 * LINK_BYTES));
         page.push(TOP);
         page.extend_from_slice(self.own.as_ref());
-        let there = u8::from(self.subjects.is_some()) | u8::from(self.handles.is_some()) << 1;
-        page.push(there);
+        let present = u8::from(self.subjects.is_some()) | u8::from(self.handles.is_some()) << 1;
+        page.push(present);
         for link in [&self.subjects, &self.handles].into_iter().flatten() {
             push_link(&mut page, link);
         }
         page
     }
 
-    /// Reads the page.
+    /// Decodes the page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
         let rest = page.strip_prefix(&[TOP]).ok_or(VaultError::Page)?;
         let (own, rest) = rest.split_first_chunk::<32>().ok_or(VaultError::Page)?;
-        let (there, mut rest) = rest.split_first().ok_or(VaultError::Page)?;
-        let mut next = |bit: u8| if there & bit == 0 { Ok(None) } else { take_link(&mut rest).map(Some) };
-        let (subjects, handles) = (next(1)?, next(2)?);
-        if *there > 3 || !rest.is_empty() {
+        let (present, mut rest) = rest.split_first().ok_or(VaultError::Page)?;
+        let mut link = |bit: u8| if present & bit == 0 { Ok(None) } else { take_link(&mut rest).map(Some) };
+        let (subjects, handles) = (link(1)?, link(2)?);
+        if *present > 3 || !rest.is_empty() {
             return Err(VaultError::Page);
         }
         Ok(Self { own: Zeroizing::new(*own), subjects, handles })
     }
 }
 
-/// A page of links.
+/// An interior page: links to the pages below.
 #[derive(Clone, Default)]
 pub struct Interior {
-    /// By the next four bits of a record's key.
+    /// Links by the next four bits of a record's key.
     pub children: [Option<Link>; FANOUT],
 }
 
-/// What is kept of one subject or one handle.
+/// A record of one subject or one handle.
 pub struct Record {
-    /// What it is found by.
+    /// The record's key.
     pub key: RecordKey,
-    /// What is kept.
+    /// The record's value.
     pub value: Zeroizing<Vec<u8>>,
 }
 
@@ -129,12 +129,12 @@ pub struct Record {
 pub enum Page {
     /// Links to the pages below.
     Interior(Box<Interior>),
-    /// Records, by ascending key.
+    /// Records in ascending order of their keys.
     Leaf(Vec<Record>),
 }
 
 impl Page {
-    /// Reads a page.
+    /// Decodes an interior or leaf page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
         match page.split_first().ok_or(VaultError::Page)? {
             (&INTERIOR, rest) => decode_interior(rest).map(|interior| Self::Interior(Box::new(interior))),
@@ -144,13 +144,13 @@ impl Page {
     }
 }
 
-/// An interior page in the clear: kind, a bit a child (the first one's is the lowest), links of those that are there.
+/// Encodes an interior page: kind, one bit a child (the lowest bit is the first child), links of the children present.
 pub fn encode_interior(interior: &Interior) -> Zeroizing<Vec<u8>> {
     let mut page = Zeroizing::new(Vec::with_capacity(1 + 2 + FANOUT * LINK_BYTES));
-    let there = interior.children.iter().enumerate().filter(|(_, child)| child.is_some());
-    let there = there.fold(0_u16, |bits, (place, _)| bits | 1 << place);
+    let present = interior.children.iter().enumerate().filter(|(_, child)| child.is_some());
+    let present = present.fold(0_u16, |bits, (place, _)| bits | 1 << place);
     page.push(INTERIOR);
-    page.extend_from_slice(&there.to_be_bytes());
+    page.extend_from_slice(&present.to_be_bytes());
     for link in interior.children.iter().flatten() {
         push_link(&mut page, link);
     }
@@ -158,29 +158,29 @@ pub fn encode_interior(interior: &Interior) -> Zeroizing<Vec<u8>> {
 }
 
 fn decode_interior(page: &[u8]) -> Result<Interior, VaultError> {
-    let (there, mut rest) = page.split_first_chunk::<2>().ok_or(VaultError::Page)?;
-    let there = u16::from_be_bytes(*there);
+    let (present, mut rest) = page.split_first_chunk::<2>().ok_or(VaultError::Page)?;
+    let present = u16::from_be_bytes(*present);
     let mut interior = Interior::default();
     for (place, child) in interior.children.iter_mut().enumerate() {
-        if there >> place & 1 == 1 {
+        if present >> place & 1 == 1 {
             *child = Some(take_link(&mut rest)?);
         }
     }
     if rest.is_empty() { Ok(interior) } else { Err(VaultError::Page) }
 }
 
-/// Bytes that records take in a leaf page.
+/// Size of a leaf page with these records, bytes.
 pub fn leaf_bytes(records: &[Record]) -> usize {
     records.iter().map(|record| RECORD_BYTES + record.value.len()).sum::<usize>() + 1
 }
 
-/// A leaf page in the clear: kind, then key, length and value of each record.
+/// Encodes a leaf page: kind, then key, length and value of each record.
 pub fn encode_leaf(records: &[Record]) -> Zeroizing<Vec<u8>> {
     let mut page = Zeroizing::new(Vec::with_capacity(leaf_bytes(records)));
     page.push(LEAF);
     for record in records {
         page.extend_from_slice(&record.key);
-        // A page has far less than 4 GiB: the store would refuse it before.
+        // A page is far below 4 GiB: the store refuses larger ones.
         page.extend_from_slice(&u32::try_from(record.value.len()).unwrap_or(u32::MAX).to_be_bytes());
         page.extend_from_slice(&record.value);
     }
@@ -215,7 +215,7 @@ fn take_link(rest: &mut &[u8]) -> Result<Link, VaultError> {
     Ok(Link { id: *id, key: *key })
 }
 
-/// The four bits of a key at a level.
+/// Returns the four bits of a key at a level.
 pub fn nibble(key: &RecordKey, level: usize) -> usize {
     let byte = key.get(level / 2).copied().unwrap_or_default();
     usize::from(if level.is_multiple_of(2) { byte >> 4 } else { byte & 0x0f })

@@ -1,4 +1,4 @@
-//! The vault: finds, makes and destroys the keys of subjects.
+//! The vault's interface: finds, makes and destroys the keys of data subjects.
 
 use super::batch::{Creation, Erasure, PendingErasure, Renewal};
 use super::custody::RootCustody;
@@ -22,23 +22,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// Erasures read at once.
+/// Intents of erasures read at once.
 const READ_COUNT: usize = 256;
-/// Subjects that get fresh keys in one write: in the order of their pages, some dozens of pages.
+/// Subjects that get fresh keys in one write. They are taken in the order of their pages, so this is some dozens of pages.
 const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
-/// Keys of a person about whom nothing is recorded yet. In memory alone: the store knows nothing of them before
-/// [`Vault::create`].
+/// Keys of a subject about whom nothing is recorded yet. They exist in memory only, until [`Vault::create`].
 pub struct PendingSubject {
     /// The keys.
     pub keys: Arc<SubjectKeys>,
     key: Zeroizing<[u8; 32]>,
 }
 
-/// Keys of one controller's subjects.
+/// The keys of one controller's data subjects.
 ///
-/// Finding is synchronous: at worst one read of the key store. Making and destroying are asynchronous: they wait for
-/// the one writer, whose thread does not need the runtime. Dropping the vault waits for what the writer has to do.
+/// Finding keys is synchronous. Making and destroying keys is asynchronous: it waits for the one writer, which has a thread
+/// of its own. Dropping the vault waits until the writer has done everything submitted.
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
     hashing: Zeroizing<[u8; 32]>,
@@ -46,23 +45,23 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Opens the key tree with the root key, and completes or takes back a re-keying that was interrupted.
+    /// Opens the key tree with the root key. Completes or undoes an interrupted re-keying.
     ///
     /// # Errors
-    /// The key store can't be read, or its keeper has not the root key that opens it.
+    /// The key store can't be read, or the keeper does not have the root key that opens it.
     pub fn open(
         store: Arc<dyn KeyStore>,
         custody: Arc<dyn RootCustody>,
         clock: SharedClock,
     ) -> Result<Self, VaultError> {
         let key_tree = Arc::new(recover::open(store, custody, clock)?);
-        let hashing = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
-        let hashing = Zeroizing::new(pages::decode_hash(&hashing)?);
+        let secret = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
+        let hashing = Zeroizing::new(pages::decode_hash(&secret)?);
         let writer = Writer::start(Arc::clone(&key_tree))?;
         Ok(Self { key_tree, hashing, writer })
     }
 
-    /// HMAC-SHA-256 of length-prefixed parts under a secret of the vault, one domain each.
+    /// Returns the HMAC-SHA-256 of a domain and length-prefixed parts under a secret of the vault.
     #[must_use]
     pub fn keyed_hash(&self, domain: &'static str, parts: &[&[u8]]) -> Hash {
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.hashing.as_ref())
@@ -78,7 +77,7 @@ impl Vault {
         self.keyed_hash("subject", &[subject.as_str().as_bytes()])
     }
 
-    /// The keys of a person, if something is or may be held about them.
+    /// Finds the keys of a subject; `None` if nothing is recorded about the subject.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -86,7 +85,7 @@ impl Vault {
         self.key_tree.by_subject(&self.hash_of(subject))
     }
 
-    /// The keys of whoever stands behind a handle.
+    /// Finds the keys of the subject with this handle; `None` if there is no such subject anymore.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -94,7 +93,7 @@ impl Vault {
         self.key_tree.by_handle(handle)
     }
 
-    /// Draws a handle and a key for a person who has none. Nothing is written.
+    /// Draws a handle and a key for a new subject. Nothing is written.
     #[must_use]
     pub fn prepare(&self, subject: &SubjectId) -> PendingSubject {
         let clock = self.key_tree.clock.as_ref();
@@ -106,14 +105,14 @@ impl Vault {
         PendingSubject { keys: Arc::new(keys), key }
     }
 
-    /// Makes prepared keys the person's; durable when it returns.
+    /// Stores a subject's prepared keys; durable when it returns.
     ///
     /// # Errors
-    /// The person has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't be read or
+    /// The subject has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't be read or
     /// written.
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let PendingSubject { keys, key } = pending;
-        // Before the store holds them: whoever reads them there would have a second set.
+        // Before they are stored: otherwise a reader of the store would make a second set of them.
         if !self.key_tree.cache.adopt(keys) {
             return Err(VaultError::Destroyed);
         }
@@ -122,10 +121,10 @@ impl Vault {
         created.inspect_err(|_| self.key_tree.cache.forget(keys))
     }
 
-    /// Takes keys back that were created and under which nothing was sealed; durable when it returns.
+    /// Removes keys that were created and under which nothing was sealed; durable when it returns.
     ///
     /// # Errors
-    /// They are not the person's, or the key store can't be written: then they stay.
+    /// The subject has other keys ([`VaultError::Destroyed`]), or the key store can't be written: then the keys stay.
     pub async fn take_back(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let keys = &pending.keys;
         self.writer.take_back(keys.subject, keys.handle).await?;
@@ -133,7 +132,7 @@ impl Vault {
         Ok(())
     }
 
-    /// The keys of a person; made, and durable, where there are none.
+    /// Finds the keys of a subject, or makes them durably.
     #[cfg(test)]
     pub async fn subject_or_create(&self, subject: &SubjectId) -> Result<Arc<SubjectKeys>, VaultError> {
         let hash = self.hash_of(subject);
@@ -150,12 +149,12 @@ impl Vault {
         self.key_tree.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 
-    /// Destroys the keys of these versions: the subject's key is replaced by the smallest cover of what remains. The
-    /// intent of a partial erasure, where there is one, is kept in the same durable write, as [`Vault::erase`] does.
+    /// Destroys the keys of these versions: the subject's nodes are replaced by the smallest cover of the other versions.
+    /// If the versions belong to a partial erasure, its intent is kept in the same durable write, as [`Vault::erase`] does.
     ///
     /// # Errors
-    /// The subject is unknown, or the key store can't be written; then what was destroyed is what the store says, and
-    /// the keys in memory follow it.
+    /// No subject has this handle ([`VaultError::Destroyed`]), or the key store can't be written. After a failed write, the
+    /// store decides which keys were destroyed, and the keys in memory follow the store.
     pub async fn puncture(
         &self,
         handle: Handle,
@@ -166,14 +165,13 @@ impl Vault {
         self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
-    /// Destroys a person's keys and their place in the id map, sets the fence and keeps the intent of the erasure, all
-    /// in one durable write: from here on nothing about the person can be opened, and the erasure can be finished.
-    /// Goes on to the end even where the caller does not wait for it.
+    /// Destroys a subject's keys and its records of id and handle, sets the fence, and keeps the intent of the erasure, all
+    /// in one durable write. After it nothing about the subject can be opened, and the erasure can be finished. Completes
+    /// even if the caller stops waiting.
     ///
     /// # Errors
-    /// These keys were destroyed before ([`VaultError::Destroyed`]: nothing happened; if the person has come back since,
-    /// their new keys stay), or the key store can't be written: then nothing happened, or after a crash the intent
-    /// says so.
+    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject has come back, the
+    /// new keys stay. Or the key store can't be written: then nothing changed, unless the intent is found after a restart.
     pub async fn erase(
         &self,
         keys: &SubjectKeys,
@@ -185,7 +183,7 @@ impl Vault {
         self.writer.erase(Erasure { subject, handle, fence_at_ms, request, intent: intent.to_vec() }).await
     }
 
-    /// When the person was last erased, milliseconds since the Unix epoch.
+    /// When the subject was last erased, milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -193,7 +191,7 @@ impl Vault {
         self.key_tree.number(pages::FENCE, &self.hash_of(subject))
     }
 
-    /// Erasures that have begun and are not known to be complete: request and intent.
+    /// Returns the erasures that have begun and are not known to be complete.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -206,12 +204,12 @@ impl Vault {
             let Some((last, _)) = found.last() else { return Ok(pending) };
             after = Some(last.clone());
             for (page, sealed) in found {
-                pending.push((name_of(&page)?, tree_root.own.open(&page, &sealed)?.to_vec()));
+                pending.push((request_of(&page)?, tree_root.own.open(&page, &sealed)?.to_vec()));
             }
         }
     }
 
-    /// The erasure is complete: its intent is not needed any more.
+    /// Removes the intent of a completed erasure.
     ///
     /// # Errors
     /// The key store can't be written.
@@ -219,8 +217,8 @@ impl Vault {
         self.writer.complete(request).await
     }
 
-    /// Every page of the key store, sealed as it is, none written meanwhile: what a backup takes. In memory, about 300
-    /// bytes a person.
+    /// Returns a consistent copy of every sealed page of the key store, for a backup. It takes about 300 bytes of memory
+    /// for each subject.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -228,27 +226,27 @@ impl Vault {
         self.writer.copy().await
     }
 
-    /// Whether keys can be made and destroyed: not once a write of the key store, or a re-keying, failed so that nobody
-    /// knows what became of it.
+    /// Whether keys can be made and destroyed. False after a write of the key store or a re-keying failed with an unknown
+    /// outcome, until the next start.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)
     }
 
-    /// How often keys were destroyed and the root key replaced; destructions that waited together count once.
+    /// How many times the root key was replaced. Keys destroyed in one batch count once.
     #[must_use]
     pub fn key_epoch(&self) -> u64 {
         self.key_tree.paths.root().generation
     }
 
-    /// Number of people that keys are held for.
+    /// Number of subjects that have keys.
     #[must_use]
     pub fn subject_count(&self) -> u64 {
         self.key_tree.subjects.load(Ordering::SeqCst)
     }
 
-    /// Handles of people that keys are held for, in their own (random) order: those greater than `after`, at most
-    /// `count`.
+    /// Returns handles of subjects that have keys, in ascending order: those greater than `after`, at most `count`. Handles
+    /// are random, so the order says nothing about the subjects.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -258,13 +256,15 @@ impl Vault {
         Ok(found.iter().filter_map(|record| record.key.first_chunk().copied().map(Handle)).collect())
     }
 
-    /// Gives everybody fresh keys for what a log that went back has not: `next_version` says of a handle how many versions
-    /// the log goes on from. What was destroyed stays destroyed, and no version is used twice under one key. Where
-    /// something was destroyed that the log does not know of (what it held at `punctured`, or behind its end), late
-    /// writes from before `fence_at_ms` are refused. Can be done again as long as nothing was written since.
+    /// Gives every subject fresh keys for the versions that a restored log lost. `next_version` returns the number of
+    /// versions that the log has of a handle. Destroyed keys stay destroyed, and no version is used twice under one key.
+    ///
+    /// If keys of a subject were destroyed without the restored log knowing it, late writes from before `fence_at_ms` are
+    /// refused. That is the case for the handles in `punctured`, and if a version that the log lost was destroyed. May be
+    /// repeated as long as nothing was written since.
     ///
     /// # Errors
-    /// Of `next_version`; or the key store can't be read or written: then it is to be done again.
+    /// `next_version` fails, or the key store can't be read or written. Then call it again.
     pub async fn renew<E: From<VaultError>>(
         &self,
         punctured: &BTreeSet<Handle>,
@@ -288,7 +288,7 @@ impl Vault {
     }
 }
 
-/// The 16 bytes that a page is named by.
-fn name_of(page: &[u8]) -> Result<[u8; 16], VaultError> {
+/// The id of the request in the name of an intent's page.
+fn request_of(page: &[u8]) -> Result<[u8; 16], VaultError> {
     page.get(1..).and_then(|name| name.try_into().ok()).ok_or(VaultError::Page)
 }

@@ -1,7 +1,7 @@
-//! A working copy of the key tree: what several changes touch is read once, changed in memory, and sealed once.
+//! A working copy of the key tree: pages that a batch touches are read once, changed in memory and sealed once.
 //!
-//! A new record rewrites its leaf page under the same key. Destroying marks the leaf page and every page above it: each
-//! gets a fresh number and a fresh key, so that nothing that is left of the old ones can be opened from the new.
+//! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every page above it:
+//! each gets a fresh number and a fresh key, so that no key of the new tree opens what is left of the old pages.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
@@ -13,28 +13,28 @@ use super::tree_pages::{
 };
 use zeroize::Zeroizing;
 
-/// What becomes of a page when the copy is written.
+/// What happens to a page when the copy is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
-    /// Nothing.
+    /// The page stays as it is.
     Stays,
-    /// Written again under its key.
+    /// The page is written again under its number and key.
     Rewritten,
-    /// Written under a fresh key and number; the old one dies.
+    /// The page is written under a fresh number and key, and the old one is removed.
     Rekeyed,
 }
 
-/// A page and what hangs under it.
+/// A page and everything below it.
 enum Subtree {
-    /// Not looked into.
+    /// Not read yet.
     Stored(Link),
-    /// In memory.
+    /// Read into memory.
     Loaded(Box<LoadedPage>),
 }
 
 struct LoadedPage {
     link: Link,
-    /// Whether the store has a page of this number.
+    /// Whether the store has a page with this number.
     is_stored: bool,
     change: Change,
     content: Content,
@@ -50,34 +50,35 @@ pub struct WorkingCopy<'a> {
     key_tree: &'a KeyTree,
     subjects: Option<Subtree>,
     handles: Option<Subtree>,
-    /// What becomes of the top page.
+    /// What happens to the top page.
     change: Change,
+    /// Pages that no link leads to after the change.
     dead: Vec<PageId>,
 }
 
-/// The working copy, sealed.
+/// A sealed working copy: what has to be written.
 pub struct Sealed {
-    /// Tries and own key of the top page, which is not sealed yet.
+    /// Content of the new top page, which is not sealed yet.
     pub top: TopPage,
-    /// Whether the top page changed at all.
+    /// Whether the top page changed.
     pub is_top_changed: bool,
-    /// Whether something was destroyed: then the top page needs a fresh key, and the root key replacing.
+    /// Whether a key was destroyed: then the top page needs a fresh key, and the root key must be replaced.
     pub is_rekeyed: bool,
-    /// Pages of numbers that the store has not: nothing leads there before their parent is written.
+    /// Pages with new numbers: no link leads to them before their parent is written.
     pub fresh: Vec<PageWrite>,
-    /// Pages that keep number and key: they count at once, so they go with the write that makes everything count.
+    /// Pages that keep their number and key. They are in force at once, so the write that switches must contain them.
     pub in_place: Vec<PageWrite>,
-    /// The interior ones among both, for the cache.
+    /// The interior pages among both, for the cache.
     pub interior: Vec<(PageId, Interior)>,
-    /// Pages that nothing leads to any more.
+    /// Pages that no link leads to after the change.
     pub dead: Vec<PageId>,
 }
 
 impl<'a> WorkingCopy<'a> {
-    /// Of the tree as it is.
+    /// A working copy of the current tree.
     pub fn new(key_tree: &'a KeyTree, top: &TopPage) -> Self {
-        let closed = |trie| top.root(trie).cloned().map(Subtree::Stored);
-        let (subjects, handles) = (closed(Trie::Subjects), closed(Trie::Handles));
+        let stored = |trie| top.root(trie).cloned().map(Subtree::Stored);
+        let (subjects, handles) = (stored(Trie::Subjects), stored(Trie::Handles));
         Self { key_tree, subjects, handles, change: Change::Stays, dead: Vec::new() }
     }
 
@@ -88,13 +89,13 @@ impl<'a> WorkingCopy<'a> {
         }
     }
 
-    /// A record as it is in the copy.
+    /// Returns the value of a record in the copy.
     pub fn get(&mut self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
-            let Some(branch) = slot else { return Ok(None) };
-            match &mut open(branch, key_tree)?.content {
+            let Some(subtree) = slot else { return Ok(None) };
+            match &mut load(subtree, key_tree)?.content {
                 Content::Leaf(records) => return Ok(place(records, key).ok().map(|(_, value)| value)),
                 Content::Interior(children) => {
                     slot = children.get_mut(nibble(key, level)).and_then(Option::as_mut);
@@ -104,7 +105,7 @@ impl<'a> WorkingCopy<'a> {
         Err(VaultError::Page)
     }
 
-    /// Puts a record in that is not there yet.
+    /// Adds a record that does not exist yet.
     pub fn insert(&mut self, trie: Trie, record: Record) -> Result<(), VaultError> {
         let key_tree = self.key_tree;
         if insert(self.root(trie), 0, record, key_tree)? {
@@ -113,8 +114,8 @@ impl<'a> WorkingCopy<'a> {
         Ok(())
     }
 
-    /// Replaces what is kept; what was kept before may be read as long as the page's key is there. Nothing happens where
-    /// there is none.
+    /// Replaces the value of a record; does nothing if there is no such record. The old value stays readable in old copies
+    /// of the page as long as the page's key exists.
     pub fn replace(
         &mut self,
         trie: Trie,
@@ -124,8 +125,8 @@ impl<'a> WorkingCopy<'a> {
         let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
-            let Some(branch) = slot else { return Ok(()) };
-            let page = open(branch, key_tree)?;
+            let Some(subtree) = slot else { return Ok(()) };
+            let page = load(subtree, key_tree)?;
             if let Content::Leaf(records) = &mut page.content {
                 if let Ok((place, _)) = place(records, key) {
                     records.get_mut(place).ok_or(VaultError::Page)?.value = value;
@@ -140,14 +141,14 @@ impl<'a> WorkingCopy<'a> {
         Err(VaultError::Page)
     }
 
-    /// Removes a record that opens nothing; what was kept may be read as long as the page's key is there. Nothing happens
-    /// where there is none.
+    /// Removes a record under which nothing was sealed; does nothing if there is no such record. The old value stays
+    /// readable in old copies of the page as long as the page's key exists.
     pub fn remove(&mut self, trie: Trie, key: &RecordKey) -> Result<(), VaultError> {
         let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
         for level in 0..=LEVELS_MAX {
-            let Some(branch) = slot else { return Ok(()) };
-            let page = open(branch, key_tree)?;
+            let Some(subtree) = slot else { return Ok(()) };
+            let page = load(subtree, key_tree)?;
             match &mut page.content {
                 Content::Leaf(records) => {
                     if let Ok((place, _)) = place(records, key) {
@@ -164,7 +165,8 @@ impl<'a> WorkingCopy<'a> {
         Err(VaultError::Page)
     }
 
-    /// Removes a record (`None`) or replaces what is kept, for good. Nothing happens where there is none.
+    /// Removes a record (`None`) or replaces its value, so that no copy of the store reveals the old value. Does nothing if
+    /// there is no such record.
     pub fn destroy(
         &mut self,
         trie: Trie,
@@ -182,7 +184,7 @@ impl<'a> WorkingCopy<'a> {
         done
     }
 
-    /// Seals every page that changed.
+    /// Seals every changed page.
     pub fn seal(self, top: &TopPage) -> Result<Sealed, VaultError> {
         let mut sealed = Sealed {
             top: TopPage { own: top.own.clone(), subjects: None, handles: None },
@@ -194,16 +196,16 @@ impl<'a> WorkingCopy<'a> {
             dead: self.dead,
         };
         sealed.top.subjects =
-            self.subjects.map(|branch| seal(branch, self.key_tree, &mut sealed)).transpose()?;
+            self.subjects.map(|subtree| seal(subtree, self.key_tree, &mut sealed)).transpose()?;
         sealed.top.handles =
-            self.handles.map(|branch| seal(branch, self.key_tree, &mut sealed)).transpose()?;
+            self.handles.map(|subtree| seal(subtree, self.key_tree, &mut sealed)).transpose()?;
         Ok(sealed)
     }
 }
 
-/// Looks into a branch.
-fn open<'b>(branch: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut LoadedPage, VaultError> {
-    if let Subtree::Stored(link) = branch {
+/// Reads a page into memory if it is not there yet.
+fn load<'b>(subtree: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut LoadedPage, VaultError> {
+    if let Subtree::Stored(link) = subtree {
         let content = match key_tree.page(link)? {
             Page::Leaf(records) => Content::Leaf(records),
             Page::Interior(interior) => {
@@ -212,16 +214,16 @@ fn open<'b>(branch: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut Loade
             }
         };
         let link = link.clone();
-        *branch =
+        *subtree =
             Subtree::Loaded(Box::new(LoadedPage { link, is_stored: true, change: Change::Stays, content }));
     }
-    match branch {
+    match subtree {
         Subtree::Loaded(page) => Ok(page),
         Subtree::Stored(_) => Err(VaultError::Page),
     }
 }
 
-/// What is kept under a key, with its place; else where it would be.
+/// Place and value of a record; else the place where it would be inserted.
 fn place(records: &[Record], key: &RecordKey) -> Result<(usize, Zeroizing<Vec<u8>>), usize> {
     let found = records.binary_search_by(|record| record.key.cmp(key))?;
     let value = records.get(found).map(|record| record.value.clone()).unwrap_or_default();
@@ -238,18 +240,18 @@ fn new_leaf(records: Vec<Record>, key_tree: &KeyTree) -> Box<LoadedPage> {
     })
 }
 
-/// Puts a record in; tells whether the slot was empty, so that the page above changes, too.
+/// Adds a record. Returns whether the slot was empty, so that the page above changes too.
 fn insert(
     slot: &mut Option<Subtree>,
     level: usize,
     record: Record,
     key_tree: &KeyTree,
 ) -> Result<bool, VaultError> {
-    let Some(branch) = slot else {
+    let Some(subtree) = slot else {
         *slot = Some(Subtree::Loaded(new_leaf(vec![record], key_tree)));
         return Ok(true);
     };
-    let page = open(branch, key_tree)?;
+    let page = load(subtree, key_tree)?;
     match &mut page.content {
         Content::Leaf(records) => {
             if let Err(place) = place(records, &record.key) {
@@ -268,8 +270,8 @@ fn insert(
     Ok(false)
 }
 
-/// Turns a leaf page that is too large into an interior page over smaller ones. Its own number and key stay, so the
-/// page above does not change.
+/// Turns a leaf page that is too large into an interior page above smaller leaf pages. It keeps its number and key, so
+/// the page above does not change.
 fn split(page: &mut LoadedPage, level: usize, key_tree: &KeyTree) {
     let Content::Leaf(records) = &mut page.content else { return };
     if records.len() < 2 || leaf_bytes(records) <= LEAF_BYTES_MAX || level >= LEVELS_MAX {
@@ -292,7 +294,7 @@ fn split(page: &mut LoadedPage, level: usize, key_tree: &KeyTree) {
     page.content = Content::Interior(Box::new(children));
 }
 
-/// Removes or replaces a record that is there, and marks the way to it.
+/// Removes or replaces an existing record, and marks every page on the path to it.
 fn destroy(
     slot: &mut Option<Subtree>,
     level: usize,
@@ -300,8 +302,8 @@ fn destroy(
     key_tree: &KeyTree,
     dead: &mut Vec<PageId>,
 ) -> Result<(), VaultError> {
-    let Some(branch) = slot else { return Ok(()) };
-    let page = open(branch, key_tree)?;
+    let Some(subtree) = slot else { return Ok(()) };
+    let page = load(subtree, key_tree)?;
     page.change = Change::Rekeyed;
     let is_empty = match &mut page.content {
         Content::Interior(children) => {
@@ -314,7 +316,7 @@ fn destroy(
                 (Ok((place, _)), None) => drop(records.remove(place)),
                 (Ok((place, _)), Some(value)) => {
                     records.get_mut(place).ok_or(VaultError::Page)?.value = value;
-                    // A cover grows by being punctured: what shares its page should not have to carry it along.
+                    // Puncturing makes a cover larger; a large cover should not share a page with many records.
                     split(page, level, key_tree);
                 }
                 (Err(_), _) => {}
@@ -331,9 +333,9 @@ fn destroy(
     Ok(())
 }
 
-/// Seals a branch, from its leaves up, and tells where it is now.
-fn seal(branch: Subtree, key_tree: &KeyTree, sealed: &mut Sealed) -> Result<Link, VaultError> {
-    let page = match branch {
+/// Seals a subtree from its leaves up, and returns the link to it.
+fn seal(subtree: Subtree, key_tree: &KeyTree, sealed: &mut Sealed) -> Result<Link, VaultError> {
+    let page = match subtree {
         Subtree::Stored(link) => return Ok(link),
         Subtree::Loaded(page) => *page,
     };

@@ -1,4 +1,7 @@
-//! The one writer of the key store: what waits together shares a write, and destructions share a re-keying.
+//! The one writer of the key store, on a thread of its own.
+//!
+//! Changes that wait together share one write, and destructions among them share one re-keying. Changes are carried out in
+//! the order in which they were submitted.
 
 use super::batch::{Batch, Creation, Erasure, PendingErasure, Renewal, Work};
 use super::error::VaultError;
@@ -12,32 +15,32 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
-/// Requests that may wait; beyond it, further ones fail as overloaded.
+/// Changes that may wait; further ones fail with [`VaultError::Overloaded`].
 const QUEUE_MAX: usize = 4_096;
-/// Requests in one batch; memory follows it.
+/// Changes in one batch; memory grows with it.
 const BATCH_MAX: usize = 1_024;
-/// New subjects in one batch; each is two pages of one atomic write, and the store's memory follows the size of that.
+/// New subjects in one batch. Each adds two pages to one atomic write, and the store's memory grows with its size.
 const CREATIONS_MAX: usize = 64;
-/// Of its stack, what is overwritten after each batch.
+/// Words of the writer's stack that are overwritten after each batch.
 const STACK_WORDS: usize = (256 << 10) / secret::STACK_WORD_BYTES;
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
 
-/// What waits.
+/// An item of the queue.
 enum Item {
     Work(Work, Reply),
-    /// A copy of every page.
+    /// Returns a copy of every page.
     Copy(oneshot::Sender<Result<Vec<Page>, VaultError>>),
 }
 
-/// Where work is handed in. Dropped, it finishes what was handed in and lets go of the store.
+/// Handle of the writer's thread. Dropping it waits until everything submitted is done and the store is released.
 pub struct Writer {
     queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts the writer.
+    /// Starts the thread.
     pub fn start(key_tree: Arc<KeyTree>) -> Result<Self, VaultError> {
         let (queue, work) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name("vault".into());
@@ -45,55 +48,55 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Makes pages for a subject; durable when it returns. [`VaultError::Destroyed`] where it has others.
+    /// Stores a new subject's keys; durable when it returns. [`VaultError::Destroyed`] if the subject has other keys.
     pub async fn create(&self, creation: Creation) -> Result<(), VaultError> {
-        self.done(Work::Create(Box::new(creation))).await
+        self.carry_out(Work::Create(Box::new(creation))).await
     }
 
-    /// Takes a creation back under which nothing was sealed; durable when it returns.
+    /// Removes a creation under which nothing was sealed; durable when it returns.
     pub async fn take_back(&self, subject: Hash, handle: Handle) -> Result<(), VaultError> {
-        self.done(Work::TakeBack(subject, handle)).await
+        self.carry_out(Work::TakeBack(subject, handle)).await
     }
 
-    /// Erases a subject; durable when it returns. Goes on where the caller does not wait for it.
+    /// Erases a subject; durable when it returns. Completes even if the caller stops waiting.
     pub async fn erase(&self, erasure: Erasure) -> Result<(), VaultError> {
-        self.done(Work::Erase(Box::new(erasure))).await
+        self.carry_out(Work::Erase(Box::new(erasure))).await
     }
 
-    /// Destroys versions; durable when it returns. Goes on where the caller does not wait for it.
+    /// Destroys versions' keys; durable when it returns. Completes even if the caller stops waiting.
     pub async fn puncture(
         &self,
         handle: Handle,
         versions: Vec<u64>,
         intent: Option<PendingErasure>,
     ) -> Result<(), VaultError> {
-        self.done(Work::Puncture(handle, versions, intent)).await
+        self.carry_out(Work::Puncture(handle, versions, intent)).await
     }
 
-    /// Removes the intent of an erasure that is complete; durable when it returns.
+    /// Removes the intent of a completed erasure; durable when it returns.
     pub async fn complete(&self, request: [u8; 16]) -> Result<(), VaultError> {
-        self.done(Work::Complete(request)).await
+        self.carry_out(Work::Complete(request)).await
     }
 
-    /// Fresh keys for subjects of a log that went back; durable when it returns.
+    /// Gives fresh keys to subjects of a restored log; durable when it returns.
     pub async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), VaultError> {
-        self.done(Work::Renew(renewals)).await
+        self.carry_out(Work::Renew(renewals)).await
     }
 
-    /// Every page as it is between two writes.
+    /// Returns a copy of every page, taken between two writes.
     pub async fn copy(&self) -> Result<Vec<Page>, VaultError> {
         let (reply, answer) = oneshot::channel();
-        self.hand_in(Item::Copy(reply))?;
+        self.submit(Item::Copy(reply))?;
         answer.await.map_err(|_| VaultError::Stopped)?
     }
 
-    async fn done(&self, work: Work) -> Result<(), VaultError> {
+    async fn carry_out(&self, work: Work) -> Result<(), VaultError> {
         let (reply, answer) = oneshot::channel();
-        self.hand_in(Item::Work(work, reply))?;
+        self.submit(Item::Work(work, reply))?;
         answer.await.map_err(|_| VaultError::Stopped)?
     }
 
-    fn hand_in(&self, item: Item) -> Result<(), VaultError> {
+    fn submit(&self, item: Item) -> Result<(), VaultError> {
         let queue = self.queue.as_ref().ok_or(VaultError::Stopped)?;
         queue.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => VaultError::Overloaded,
@@ -108,7 +111,7 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the vault's writer ended badly");
+            tracing::error!("the vault's writer panicked");
         }
     }
 }
@@ -128,21 +131,21 @@ fn run(key_tree: &KeyTree, queue: &Receiver<Item>) {
             let is_full = works.len() >= BATCH_MAX || creations >= CREATIONS_MAX;
             next = if is_full { None } else { queue.try_recv().ok() };
         };
-        carry_out(key_tree, works);
+        write_batch(key_tree, works);
         secret::clear_stack::<STACK_WORDS>();
         if let Some(reply) = copy {
-            // Whole, because nothing is written meanwhile.
+            // Consistent, because nothing is written meanwhile.
             let pages = key_tree.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
             let _gone = reply.send(pages);
         }
     }
 }
 
-/// In order: what was asked for before is done before.
-fn carry_out(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
+/// Carries out a batch in order, and sends each change its answer.
+fn write_batch(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
     let (works, replies): (Vec<_>, Vec<_>) = works.into_iter().unzip();
     let answers: Vec<Result<(), VaultError>> = match attempt(key_tree, &works) {
-        Ok(own) => own,
+        Ok(each) => each,
         Err(VaultError::Halted) => works.iter().map(|_| Err(VaultError::Halted)).collect(),
         Err(VaultError::Store(StoreError::Full)) => {
             works.iter().map(|_| Err(VaultError::Store(StoreError::Full))).collect()
@@ -151,8 +154,8 @@ fn carry_out(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
             works.iter().map(|_| Err(VaultError::Store(StoreError::Stopped))).collect()
         }
         Err(error) => {
-            let shared = error.to_string();
-            works.iter().map(|_| Err(VaultError::Shared(shared.clone()))).collect()
+            let reason = error.to_string();
+            works.iter().map(|_| Err(VaultError::BatchFailed(reason.clone()))).collect()
         }
     };
     for (answer, reply) in answers.into_iter().zip(replies) {
@@ -160,16 +163,16 @@ fn carry_out(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
     }
 }
 
-/// One batch of everything; gives what each one's own answer is, unless all fail together.
+/// Applies and commits all changes as one batch. Returns each change's own answer, or the error with which all fail.
 fn attempt(key_tree: &KeyTree, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
     let mut batch = Batch::new(key_tree);
-    let mut own = Vec::with_capacity(works.len());
+    let mut each = Vec::with_capacity(works.len());
     for work in works {
-        own.push(match batch.apply(work) {
+        each.push(match batch.apply(work) {
             Err(error) if !matches!(error, VaultError::Destroyed) => return Err(error),
             answer => answer,
         });
     }
     batch.commit()?;
-    Ok(own)
+    Ok(each)
 }

@@ -1,12 +1,12 @@
-//! Root keys in a file of two slots that take turns, overwritten in place and synced.
+//! Root keys in a file with two slots that are used in turn, overwritten in place and synced.
 //!
-//! Each slot has a block of its own, so that writing one never touches the other, and holds its key twice, so that a
-//! sector that goes bad takes nothing with it. A slot in which neither is whole holds no key: it was being made, and
-//! nothing is sealed under it yet, or it was being destroyed, or it is damaged. What is left of it is overwritten only once
-//! the key that counts has opened the tree: a damaged key that counts must stay as it is.
+//! Each slot has a block of its own, so that writing one never touches the other. It holds its key twice, so that one bad
+//! sector does not lose it. A slot in which neither copy is whole holds no key: its key was being made and nothing is
+//! sealed under it, or it was being destroyed, or it is damaged. Its remains are overwritten only after the root key in
+//! force has opened the tree, because a damaged root key that is in force must stay as it is.
 //!
-//! Overwriting in place reaches the bytes where a file system writes in place (ext4, XFS). On one that copies on write
-//! (btrfs, ZFS), and inside a flash drive, older bytes may linger: there a hardware module is the keeper to choose.
+//! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems that copy on
+//! write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security module there.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::{unwrap_in_software, wrap_in_software};
@@ -18,17 +18,17 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Bytes of a slot: a block.
+/// Bytes of a slot: one block.
 pub const SLOT_BYTES: usize = 4096;
 const SLOTS: u64 = 2;
 const FILE_BYTES: usize = SLOT_BYTES * 2;
-/// Where the key stands in its slot, twice.
-const PLACES: [usize; 2] = [0, SLOT_BYTES / 2];
+/// Offsets of the two copies of the key in its slot.
+const COPIES: [usize; 2] = [0, SLOT_BYTES / 2];
 const MAGIC: &[u8; 8] = b"saysoRK1";
-/// Magic, generation, key, checksum.
-const WRITTEN: usize = 8 + 8 + 32 + 4;
+/// Bytes of a copy: magic, generation, key, checksum.
+const COPY_BYTES: usize = 8 + 8 + 32 + 4;
 
-/// A slot as it is found.
+/// The content of a slot.
 enum Slot {
     Empty,
     Broken,
@@ -41,11 +41,10 @@ pub struct FileCustody {
 }
 
 impl FileCustody {
-    /// Opens the file, or makes it, without a key in it, with mode 0600.
+    /// Opens the file. If it does not exist, makes it without a key, with mode 0600.
     ///
     /// # Errors
-    /// The file can't be read, written or made, has another length or form, others may read it, or it
-    /// belongs to another user.
+    /// The file can't be read, written or made, has the wrong length, is readable by others, or belongs to another user.
     pub fn open(path: &Path) -> Result<Self, CustodyError> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -58,24 +57,24 @@ impl FileCustody {
         let metadata = file.metadata()?;
         secret::check_private(&metadata)?;
         if metadata.len() != FILE_BYTES as u64 {
-            return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());
+            return Err(wrong_length().into());
         }
         Ok(Self { file })
     }
 
-    /// Opens the file to look at it alone: no root key can be made or destroyed.
+    /// Opens the file for reading only: no root key can be made or destroyed.
     ///
     /// # Errors
-    /// The file can't be read, or has another length.
+    /// The file can't be read, or has the wrong length.
     pub fn inspect(path: &Path) -> Result<Self, CustodyError> {
         let file = File::open(path)?;
         if file.metadata()?.len() != FILE_BYTES as u64 {
-            return Err(Error::new(ErrorKind::InvalidData, "it is no file of root keys").into());
+            return Err(wrong_length().into());
         }
         Ok(Self { file })
     }
 
-    /// Places, by their offset in the file, at which a key should stand and none is whole.
+    /// Returns the offsets in the file of damaged copies of keys.
     ///
     /// # Errors
     /// The file can't be read.
@@ -85,12 +84,12 @@ impl FileCustody {
             let start = usize::try_from(slot).unwrap_or(0).saturating_mul(SLOT_BYTES);
             match self.read(slot)? {
                 Slot::Empty => {}
-                Slot::Broken => found.extend(PLACES.map(|place| start.saturating_add(place))),
+                Slot::Broken => found.extend(COPIES.map(|offset| start.saturating_add(offset))),
                 Slot::Whole(generation, key) => {
-                    let (is, ought) = (self.bytes(slot)?, encode(generation, &key));
-                    for (place, end) in PLACES.into_iter().zip([PLACES[1], SLOT_BYTES]) {
-                        if is.get(place..end) != ought.get(place..end) {
-                            found.push(start.saturating_add(place));
+                    let (actual, expected) = (self.bytes(slot)?, encode(generation, &key));
+                    for (offset, end) in COPIES.into_iter().zip([COPIES[1], SLOT_BYTES]) {
+                        if actual.get(offset..end) != expected.get(offset..end) {
+                            found.push(start.saturating_add(offset));
                         }
                     }
                 }
@@ -110,13 +109,14 @@ impl FileCustody {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(Slot::Empty);
         }
-        let whole = |place| decode(bytes.get(place..)?).filter(|(generation, _)| generation % SLOTS == slot);
-        let found = PLACES.into_iter().find_map(whole);
+        let whole =
+            |offset| decode(bytes.get(offset..)?).filter(|(generation, _)| generation % SLOTS == slot);
+        let found = COPIES.into_iter().find_map(whole);
         Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Whole(generation, key)))
     }
 
-    /// Overwrites a slot twice, with ones and then with zeros, each time down to the device: a device that keeps a block
-    /// of zeros as a hole must not leave the old one where it was.
+    /// Overwrites a slot with ones and then with zeros, and syncs each time. Zeros alone would not do: a device may store a
+    /// block of zeros as a hole and leave the old block where it was.
     fn scrub(&self, slot: u64) -> Result<(), CustodyError> {
         for pattern in [0xff, 0x00] {
             self.file.write_all_at(&[pattern; SLOT_BYTES], slot * SLOT_BYTES as u64)?;
@@ -152,7 +152,7 @@ impl RootCustody for FileCustody {
         if let Slot::Whole(found, _) = self.read(slot)?
             && found != generation
         {
-            let message = format!("generation {found} is in the place of generation {generation}");
+            let message = format!("generation {found} occupies the slot of generation {generation}");
             return Err(CustodyError::Refused(message));
         }
         self.file.write_all_at(encode(generation, &key).as_ref(), slot * SLOT_BYTES as u64)?;
@@ -179,10 +179,10 @@ impl RootCustody for FileCustody {
                 Slot::Empty => {}
                 Slot::Broken => self.scrub(slot)?,
                 Slot::Whole(generation, key) => {
-                    let ought = encode(generation, &key);
-                    if *self.bytes(slot)? != *ought {
-                        tracing::warn!("a root key was damaged in one of its two places and was mended");
-                        self.file.write_all_at(ought.as_ref(), slot * SLOT_BYTES as u64)?;
+                    let whole = encode(generation, &key);
+                    if *self.bytes(slot)? != *whole {
+                        tracing::warn!("one of the two copies of a root key was damaged; it was repaired");
+                        self.file.write_all_at(whole.as_ref(), slot * SLOT_BYTES as u64)?;
                         self.file.sync_data()?;
                     }
                 }
@@ -201,17 +201,21 @@ impl RootCustody for FileCustody {
     }
 }
 
+fn wrong_length() -> Error {
+    Error::new(ErrorKind::InvalidData, format!("a file of root keys has {FILE_BYTES} bytes"))
+}
+
 fn encode(generation: Generation, key: &[u8; 32]) -> Zeroizing<[u8; SLOT_BYTES]> {
     let mut bytes = Zeroizing::new([0; SLOT_BYTES]);
-    let mut content = Zeroizing::new(Vec::with_capacity(WRITTEN));
+    let mut content = Zeroizing::new(Vec::with_capacity(COPY_BYTES));
     content.extend_from_slice(MAGIC);
     content.extend_from_slice(&generation.to_be_bytes());
     content.extend_from_slice(key);
     let checksum = crc32fast::hash(&content);
     content.extend_from_slice(&checksum.to_be_bytes());
-    for place in PLACES {
-        for (byte, written) in bytes.iter_mut().skip(place).zip(content.iter()) {
-            *byte = *written;
+    for offset in COPIES {
+        for (byte, value) in bytes.iter_mut().skip(offset).zip(content.iter()) {
+            *byte = *value;
         }
     }
     bytes
@@ -222,12 +226,12 @@ fn decode(bytes: &[u8]) -> Option<(Generation, Zeroizing<[u8; 32]>)> {
     let (generation, rest) = rest.split_first_chunk::<8>()?;
     let (key, rest) = rest.split_first_chunk::<32>()?;
     let (checksum, _) = rest.split_first_chunk::<4>()?;
-    let summed = bytes.get(..WRITTEN.saturating_sub(4))?;
-    let whole = magic == MAGIC && crc32fast::hash(summed).to_be_bytes() == *checksum;
-    whole.then(|| (u64::from_be_bytes(*generation), Zeroizing::new(*key)))
+    let summed = bytes.get(..COPY_BYTES.saturating_sub(4))?;
+    let is_whole = magic == MAGIC && crc32fast::hash(summed).to_be_bytes() == *checksum;
+    is_whole.then(|| (u64::from_be_bytes(*generation), Zeroizing::new(*key)))
 }
 
-/// Whole under its name, every block of it allocated, or not there at all, whenever a crash comes.
+/// Makes the file with every block allocated. After a crash it is either complete or absent.
 fn make_file(path: &Path) -> Result<(), Error> {
     let unfinished = path.with_extension("unfinished");
     match std::fs::remove_file(&unfinished) {
@@ -237,7 +241,7 @@ fn make_file(path: &Path) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(&[0; FILE_BYTES])?;
     file.sync_all()?;
-    // Not renamed: keys that somebody else made meanwhile must not be overwritten.
+    // A link and not a rename: a file that another process made meanwhile must not be overwritten.
     std::fs::hard_link(&unfinished, path)?;
     std::fs::remove_file(&unfinished)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn one_root_replaces_the_other_in_place() {
+    fn a_root_key_replaces_the_previous_one_in_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         let custody = FileCustody::open(&path).unwrap();
@@ -268,12 +272,15 @@ mod tests {
         assert_eq!(custody.generations().unwrap(), [0, 1]);
         assert_eq!(*custody.unwrap(0, &wrapped).unwrap(), [7; 32]);
         assert!(matches!(custody.unwrap(1, &wrapped), Err(CustodyError::Unwrap)));
-        assert!(matches!(custody.make(2, &SystemClock), Err(CustodyError::Refused(_))), "0 is in its place");
+        assert!(
+            matches!(custody.make(2, &SystemClock), Err(CustodyError::Refused(_))),
+            "generation 0 occupies the slot"
+        );
         custody.destroy(0).unwrap();
         custody.destroy(0).unwrap();
         assert!(matches!(custody.unwrap(0, &wrapped), Err(CustodyError::Missing(0))));
         let bytes = std::fs::read(&path).unwrap();
-        assert!(!bytes.windows(4).any(|window| window == &old[..4]), "not a word of it is left");
+        assert!(!bytes.windows(4).any(|window| window == &old[..4]), "no bytes of the key are left");
         let custody = FileCustody::open(&path).unwrap();
         assert_eq!(custody.generations().unwrap(), [1]);
         custody.make(2, &SystemClock).unwrap();
@@ -282,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_not_whole_holds_no_key_and_is_overwritten_when_that_is_certain() {
+    fn a_damaged_slot_holds_no_key_and_is_overwritten_only_on_request() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         let custody = FileCustody::open(&path).unwrap();
@@ -292,12 +299,12 @@ mod tests {
         for at in [0, 9, 20, 47, 49] {
             let mut torn = whole.clone();
             torn[SLOT_BYTES + at] ^= 1;
-            torn[SLOT_BYTES + PLACES[1] + at] ^= 1;
+            torn[SLOT_BYTES + COPIES[1] + at] ^= 1;
             std::fs::write(&path, &torn).unwrap();
             let custody = FileCustody::open(&path).unwrap();
             assert_eq!(custody.generations().unwrap(), [0]);
-            assert_eq!(custody.damage().unwrap(), [SLOT_BYTES, SLOT_BYTES + PLACES[1]]);
-            assert_eq!(std::fs::read(&path).unwrap(), torn, "it may be the one that counts");
+            assert_eq!(custody.damage().unwrap(), [SLOT_BYTES, SLOT_BYTES + COPIES[1]]);
+            assert_eq!(std::fs::read(&path).unwrap(), torn, "it may be the key in force");
             custody.clear_remains().unwrap();
             let after = std::fs::read(&path).unwrap();
             assert!(after[SLOT_BYTES..].iter().all(|byte| *byte == 0));
@@ -306,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_takes_a_root_key() {
+    fn a_flipped_bit_never_loses_a_root_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         let custody = FileCustody::open(&path).unwrap();
@@ -314,19 +321,19 @@ mod tests {
         let wrapped = custody.wrap(0, &[7; 32], &SystemClock).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
-            let mut rotten = whole.clone();
-            rotten[at] ^= 0x10;
-            std::fs::write(&path, &rotten).unwrap();
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x10;
+            std::fs::write(&path, &flipped).unwrap();
             let custody = FileCustody::open(&path).unwrap();
             assert_eq!(*custody.unwrap(0, &wrapped).unwrap(), [7; 32], "byte {at}");
             assert!(!custody.damage().unwrap().is_empty(), "byte {at}");
         }
         FileCustody::open(&path).unwrap().clear_remains().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), whole, "mended");
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "repaired");
     }
 
     #[test]
-    fn the_file_is_for_its_owner_alone() {
+    fn only_the_owner_may_read_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         FileCustody::open(&path).unwrap();

@@ -7,31 +7,31 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
-/// Root keys that go when the process goes.
+/// Root keys that are lost when the process ends.
 #[derive(Default)]
 pub struct MemoryCustody {
-    kept: Mutex<BTreeMap<Generation, Zeroizing<[u8; 32]>>>,
+    roots: Mutex<BTreeMap<Generation, Zeroizing<[u8; 32]>>>,
 }
 
 impl MemoryCustody {
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<Generation, Zeroizing<[u8; 32]>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn roots(&self) -> MutexGuard<'_, BTreeMap<Generation, Zeroizing<[u8; 32]>>> {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn root(&self, generation: Generation) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        self.kept().get(&generation).cloned().ok_or(CustodyError::Missing(generation))
+        self.roots().get(&generation).cloned().ok_or(CustodyError::Missing(generation))
     }
 }
 
 impl RootCustody for MemoryCustody {
     fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
-        Ok(self.kept().keys().copied().collect())
+        Ok(self.roots().keys().copied().collect())
     }
 
     fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
         let mut root = Zeroizing::new([0; 32]);
         clock.fill(root.as_mut());
-        self.kept().insert(generation, root);
+        self.roots().insert(generation, root);
         Ok(())
     }
 
@@ -49,7 +49,7 @@ impl RootCustody for MemoryCustody {
     }
 
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        self.kept().remove(&generation);
+        self.roots().remove(&generation);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! Who keeps the root key: a file, a PKCS#11 token, memory for tests; and room for services.
+//! Custody of the root key: in a file, in a PKCS#11 token, or in memory for tests.
 //!
-//! A root key opens one thing only: the key of the top page of the key tree. So it never has to leave its keeper, which
-//! wraps and unwraps that key. Root keys are numbered; a re-keying makes the next one, and destroys the one before.
+//! A root key wraps exactly one thing: the key of the key tree's top page. Its keeper wraps and unwraps that key, so the
+//! root key never has to leave its keeper. Root keys are numbered. A re-keying makes the next root key and destroys the
+//! previous one.
 
 mod file;
 mod memory;

@@ -1,8 +1,8 @@
-//! Root keys inside a PKCS#11 token: a hardware module, or SoftHSM. They are made there, never leave it, and destroying one
-//! destroys the object.
+//! Root keys in a PKCS#11 token: a hardware security module, or SoftHSM.
 //!
-//! A root key is an AES-256 object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The
-//! top page's key is wrapped by `CKM_AES_GCM` inside the token. How durable an object and its end are is the token's word.
+//! A root key is made in the token and never leaves it; destroying it destroys the object. It is an AES-256 object with the
+//! label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The token wraps the top page's key with
+//! `CKM_AES_GCM`. How durable an object and its destruction are depends on the token.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
-/// Label of root keys in the token.
+/// Label of the root keys in the token.
 const LABEL: &[u8] = b"sayso root key";
 const KEY_BYTES: u64 = 32;
 const TAG_BITS: u64 = 128;
@@ -27,7 +27,7 @@ const TAG_BITS: u64 = 128;
 /// Root keys in a token.
 pub struct TokenCustody {
     session: Mutex<Session>,
-    /// Keeps the module loaded and initialised.
+    /// Keeps the module loaded and initialized.
     _module: Pkcs11,
 }
 
@@ -36,14 +36,14 @@ fn refused(error: cryptoki::error::Error) -> CustodyError {
 }
 
 impl TokenCustody {
-    /// Loads a module and opens a session with the token of this label, as its user.
+    /// Loads a module, and opens a session as the user of the token with this label.
     ///
     /// # Errors
-    /// The module can't be loaded, there is no such token, the PIN's file may be read by others or belongs to
-    /// another user, or the PIN is wrong.
+    /// The module can't be loaded, no token has this label, the PIN file is readable by others or belongs to another user,
+    /// or the PIN is wrong.
     pub fn open(module: &Path, token: &str, pin_file: &Path) -> Result<Self, CustodyError> {
         secret::check_private(&std::fs::metadata(pin_file)?)
-            .map_err(|error| Error::new(error.kind(), format!("the file of the PIN: {error}")))?;
+            .map_err(|error| Error::new(error.kind(), format!("PIN file: {error}")))?;
         let pin = Zeroizing::new(std::fs::read_to_string(pin_file)?);
         let module = Pkcs11::new(module).map_err(refused)?;
         module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(refused)?;
@@ -55,7 +55,7 @@ impl TokenCustody {
                 return Ok(Self { session: Mutex::new(session), _module: module });
             }
         }
-        Err(CustodyError::Refused("there is no token of this label".into()))
+        Err(CustodyError::Refused(format!("no token has the label `{token}`")))
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
@@ -63,26 +63,26 @@ impl TokenCustody {
     }
 }
 
-fn found(session: &Session, generation: Option<Generation>) -> Result<Vec<ObjectHandle>, CustodyError> {
+fn objects(session: &Session, generation: Option<Generation>) -> Result<Vec<ObjectHandle>, CustodyError> {
     let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(LABEL.to_vec())];
     template.extend(generation.map(|generation| Attribute::Id(generation.to_be_bytes().to_vec())));
     session.find_objects(&template).map_err(refused)
 }
 
-/// The one root key of this number.
-fn root(session: &Session, generation: Generation) -> Result<ObjectHandle, CustodyError> {
-    match found(session, Some(generation))?.as_slice() {
+/// Finds the one root key with this number.
+fn root_key(session: &Session, generation: Generation) -> Result<ObjectHandle, CustodyError> {
+    match objects(session, Some(generation))?.as_slice() {
         [one] => Ok(*one),
         [] => Err(CustodyError::Missing(generation)),
-        _ => Err(CustodyError::Refused(format!("the token has generation {generation} twice"))),
+        _ => Err(CustodyError::Refused(format!("the token has two root keys of generation {generation}"))),
     }
 }
 
 fn destroy(session: &Session, generation: Generation) -> Result<(), CustodyError> {
-    for object in found(session, Some(generation))? {
+    for object in objects(session, Some(generation))? {
         session.destroy_object(object).map_err(refused)?;
     }
-    if found(session, Some(generation))?.is_empty() {
+    if objects(session, Some(generation))?.is_empty() {
         Ok(())
     } else {
         Err(CustodyError::Refused(format!("the token did not destroy generation {generation}")))
@@ -93,7 +93,7 @@ impl RootCustody for TokenCustody {
     fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
         let session = self.session();
         let mut generations = Vec::new();
-        for object in found(&session, None)? {
+        for object in objects(&session, None)? {
             for attribute in session.get_attributes(object, &[AttributeType::Id]).map_err(refused)? {
                 if let Attribute::Id(id) = attribute
                     && let Ok(id) = id.as_slice().try_into()
@@ -132,7 +132,7 @@ impl RootCustody for TokenCustody {
         clock: &dyn Clock,
     ) -> Result<Vec<u8>, CustodyError> {
         let session = self.session();
-        let root = root(&session, generation)?;
+        let root = root_key(&session, generation)?;
         let mut nonce = [0; NONCE_BYTES];
         clock.fill(&mut nonce);
         let (mut iv, bound) = (nonce, generation.to_be_bytes());
@@ -144,7 +144,7 @@ impl RootCustody for TokenCustody {
     fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         let (nonce, wrapped) = wrapped.split_first_chunk::<NONCE_BYTES>().ok_or(CustodyError::Unwrap)?;
         let session = self.session();
-        let root = root(&session, generation)?;
+        let root = root_key(&session, generation)?;
         let (mut iv, bound) = (*nonce, generation.to_be_bytes());
         let params = GcmParams::new(&mut iv, &bound, TAG_BITS.into()).map_err(refused)?;
         let opened = session.decrypt(&Mechanism::AesGcm(params), root, wrapped);

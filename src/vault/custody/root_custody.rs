@@ -3,59 +3,62 @@
 use crate::clock::Clock;
 use zeroize::Zeroizing;
 
-/// Number of a root key: how often keys were destroyed before it.
+/// Number of a root key: how many re-keyings came before it.
 pub type Generation = u64;
 
-/// Why a keeper can't do what is asked.
+/// Why a keeper failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CustodyError {
-    /// The file, or whatever else the operating system stands between.
+    /// A file or another resource of the operating system failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// There is no root key of this number.
-    #[error("there is no root key of generation {0}")]
+    /// No root key has this number.
+    #[error("root key generation {0} does not exist")]
     Missing(Generation),
-    /// What was wrapped is not of this root key.
-    #[error("the top page's key does not open with this root key")]
+    /// The wrapped key belongs to another root key, or is damaged.
+    #[error("the key of the top page does not open with this root key")]
     Unwrap,
-    /// The hardware or the service said no.
+    /// The hardware or the service refused.
     #[error("the keeper of the root key refused: {0}")]
     Refused(String),
-    /// It does not answer now. Whether it did what was asked nobody knows; asking again does no harm.
-    #[error("the keeper of the root key can't be reached: {0}")]
+    /// The keeper does not answer. The call may or may not have taken effect; it is safe to repeat it.
+    #[error("the keeper of the root key is unreachable: {0}")]
     Unreachable(String),
 }
 
-/// Keeps root keys.
+/// A keeper of root keys.
 ///
-/// Durability: what a method did survives a power cut once it has returned. Of a call that failed, or that a crash cut
-/// off, nobody knows; [`RootCustody::generations`] says, and each call may be repeated.
-/// Concurrency: one writer; `unwrap` may be called beside it.
+/// Durability: the effect of a method survives a power failure once the method has returned. After a call that failed or
+/// was cut off by a crash, its effect is unknown: ask [`RootCustody::generations`]. Every call may be repeated.
 ///
-/// A keeper may be far away, a key management service say: calls may block as long as they need, since they come from the
-/// start and from the vault's own thread, never from the runtime. An asynchronous client is driven there by a runtime
-/// handle of its own. What can't be reached says [`CustodyError::Unreachable`]: a re-keying that had not switched yet is
-/// taken back and the erasure answered with the error, to be asked for again; destroying a key is tried several times,
-/// and then finished by the next start, and nobody is told that anything is erased before.
+/// Concurrency: one writer at a time. `unwrap` may be called beside it.
+///
+/// Blocking: a keeper may be remote, for example a key management service, and calls may block as long as they need.
+/// They come from the start and from the vault's own thread, never from the runtime. An asynchronous client needs a
+/// runtime handle of its own.
+///
+/// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. A re-keying that has not switched yet
+/// is then undone, and the erasure fails with this error and may be asked for again. Destroying a root key is tried
+/// several times, and otherwise finished by the next start. No erasure is reported as done before that.
 pub trait RootCustody: Send + Sync {
-    /// The root keys that exist, ascending: none before the first start, one afterwards, two while one replaces the
-    /// other.
+    /// Returns the numbers of the existing root keys in ascending order: none before the first start, then one, and two
+    /// while one replaces the other.
     ///
     /// # Errors
-    /// The keeper can't be asked.
+    /// The keeper can't be read or reached.
     fn generations(&self) -> Result<Vec<Generation>, CustodyError>;
 
-    /// Makes a fresh root key. One of the same number is destroyed by that; those of other numbers stay, of which there
-    /// is at most one.
+    /// Makes a fresh root key. An existing one with the same number is destroyed. One with another number stays; there is
+    /// at most one.
     ///
     /// # Errors
-    /// The keeper refuses.
+    /// The keeper refuses or is unreachable.
     fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError>;
 
-    /// Wraps the key of a top page.
+    /// Wraps the key of a top page under a root key.
     ///
     /// # Errors
-    /// There is no such root key, or the keeper refuses.
+    /// The root key does not exist, or the keeper refuses or is unreachable.
     fn wrap(
         &self,
         generation: Generation,
@@ -66,20 +69,20 @@ pub trait RootCustody: Send + Sync {
     /// Unwraps the key of a top page.
     ///
     /// # Errors
-    /// There is no such root key, it is another one, or the keeper refuses.
+    /// The root key does not exist, the key was wrapped under another one, or the keeper refuses or is unreachable.
     fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError>;
 
-    /// Destroys a root key, so that nothing in the world can give it back. One that is not there is no error.
+    /// Destroys a root key beyond recovery. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// The keeper refuses.
+    /// The keeper refuses or is unreachable.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
 
-    /// Overwrites what is left of keys that are not whole, and mends those that are. Called once the key that counts has
-    /// opened the tree, and is thus none of them.
+    /// Overwrites the remains of damaged keys, and repairs damaged copies of whole keys. Called after the root key in force
+    /// has opened the tree, so that it is not among the damaged ones.
     ///
     /// # Errors
-    /// The keeper refuses.
+    /// The keeper refuses or is unreachable.
     fn clear_remains(&self) -> Result<(), CustodyError> {
         Ok(())
     }

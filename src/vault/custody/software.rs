@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 pub(super) const NONCE_BYTES: usize = 12;
 const WRAPPING: &[u8] = b"sayso top page key v1";
 
-/// Wraps in software: AES-256-GCM under HKDF-SHA-256 (RFC 5869) of the root key, bound to its number.
+/// Wraps a key with AES-256-GCM under HKDF-SHA-256 (RFC 5869) of the root key. The root key's number is authenticated.
 pub(super) fn wrap_in_software(
     root: &[u8; 32],
     generation: Generation,
@@ -25,6 +25,7 @@ pub(super) fn wrap_in_software(
     Ok([nonce.as_slice(), &wrapped].concat())
 }
 
+/// Unwraps a key that [`wrap_in_software`] wrapped.
 pub(super) fn unwrap_in_software(
     root: &[u8; 32],
     generation: Generation,
@@ -40,6 +41,6 @@ pub(super) fn unwrap_in_software(
 fn cipher(root: &[u8; 32]) -> Aes256Gcm {
     let mut key = Zeroizing::new([0; 32]);
     let hkdf = Hkdf::<Sha256>::new(None, root);
-    hkdf.expand(WRAPPING, key.as_mut()).expect("32 bytes are within HKDF's bound");
+    hkdf.expand(WRAPPING, key.as_mut()).expect("32 bytes are within HKDF's limit");
     Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))
 }

@@ -1,4 +1,6 @@
-//! What an erasure costs, alone and together, by number of subjects. Not run by default: see `docs/erasure.md`.
+//! Measures the cost of erasures, one at a time and concurrently, by number of subjects.
+//!
+//! Not run by default: see `docs/erasure.md`.
 
 use crate::clock::{Clock, SystemClock};
 use crate::store::KeyStore;
@@ -65,27 +67,27 @@ async fn together(vault: &Arc<Vault>, from: usize) -> Duration {
     begun.elapsed()
 }
 
-/// `SAYSO_SUBJECTS_MAX` bounds how far it goes; 100,000 unless said otherwise.
+/// Measures with 1,000 subjects, then ten times as many each time, up to `SAYSO_SUBJECTS_MAX` (default: 100,000).
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes of measuring; to be run in a release build"]
-async fn what_an_erasure_costs() {
+#[ignore = "measures for minutes; run it in a release build"]
+async fn erasure_costs_by_number_of_subjects() {
     let most = std::env::var("SAYSO_SUBJECTS_MAX").map_or(100_000, |most| most.parse().unwrap());
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let store: Arc<dyn KeyStore> = Arc::new(EmbeddedKeys::open(&dir.path().join("keys")).unwrap());
     let custody = Arc::new(FileCustody::open(&dir.path().join("root.key")).unwrap());
     let vault = Arc::new(Vault::open(store, custody, Arc::new(SystemClock)).unwrap());
-    println!("subjects | one alone | 1,000 together | a second | one looked up cold");
+    println!("subjects | one erasure | 1,000 concurrent erasures | erasures a second | one uncached lookup");
     let (mut made, mut subjects) = (0_usize, 1_000_usize);
     while subjects <= most {
-        // Those that the last turn erased are made up for.
-        let held = usize::try_from(vault.subject_count()).unwrap();
-        fill(&vault, made, made + subjects.saturating_sub(held) + ALONE + TOGETHER);
-        made += subjects.saturating_sub(held) + ALONE + TOGETHER;
+        // Replaces the subjects that the last round erased.
+        let existing = usize::try_from(vault.subject_count()).unwrap();
+        fill(&vault, made, made + subjects.saturating_sub(existing) + ALONE + TOGETHER);
+        made += subjects.saturating_sub(existing) + ALONE + TOGETHER;
         let one = alone(&vault, made - ALONE).await;
         let batch = together(&vault, made - ALONE - TOGETHER).await;
         let begun = Instant::now();
         for number in 0..ALONE {
-            vault.key_tree.held(&numbered(&vault, number * 3)).unwrap();
+            vault.key_tree.stored(&numbered(&vault, number * 3)).unwrap();
         }
         let cold = begun.elapsed() / u32::try_from(ALONE).unwrap();
         let rate = TOGETHER as f64 / batch.as_secs_f64();

@@ -1,4 +1,4 @@
-//! A machine that loses power at the n-th durable step: a key store and a root key's keeper on one fuse.
+//! A simulated machine that loses power at the n-th durable step, with a key store and a keeper of root keys.
 
 use crate::clock::Clock;
 use crate::store::memory::MemoryKeys;
@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Randomness that a seed repeats. Time stands still.
+/// Repeatable randomness from a seed. Its time never changes.
 pub struct Seeded(Mutex<u64>);
 
 impl Seeded {
@@ -27,8 +27,8 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&self, bound: u64) -> u64 {
-        self.next() % bound
+    pub fn below(&self, end: u64) -> u64 {
+        self.next() % end
     }
 }
 
@@ -46,15 +46,15 @@ impl Clock for Seeded {
 
 type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// The machine's disk and the power that goes.
+/// The machine: its disk, its root keys, and the step at which it loses power.
 pub struct Machine {
-    /// What is on the disk.
+    /// Pages on the disk.
     durable: MemoryKeys,
-    /// What is written and would be read, but is not on the disk yet.
-    seen: MemoryKeys,
+    /// Pages as reads see them; some are not on the disk yet.
+    visible: MemoryKeys,
     staged: Mutex<Writes>,
     roots: MemoryCustody,
-    /// Durable steps until the power goes.
+    /// Durable steps until the power fails.
     fuse: AtomicU64,
     is_off: AtomicBool,
     dice: Seeded,
@@ -68,7 +68,7 @@ impl Machine {
     pub fn new(seed: u64) -> Self {
         Self {
             durable: MemoryKeys::default(),
-            seen: MemoryKeys::default(),
+            visible: MemoryKeys::default(),
             staged: Mutex::default(),
             roots: MemoryCustody::default(),
             fuse: AtomicU64::new(u64::MAX),
@@ -77,8 +77,8 @@ impl Machine {
         }
     }
 
-    /// The power goes at the `steps`-th durable step from now.
-    pub fn light_fuse(&self, steps: u64) {
+    /// Sets the power to fail after this many more durable steps.
+    pub fn fail_after(&self, steps: u64) {
         self.fuse.store(steps, Ordering::SeqCst);
     }
 
@@ -86,22 +86,22 @@ impl Machine {
         self.is_off.load(Ordering::SeqCst)
     }
 
-    /// Power again: what was not durable is there in part, from the front, as of a log that was torn.
+    /// Restores the power. Of the pages that were not durable, a random number survives, the first ones written.
     pub fn power_on(&self) {
         let staged = std::mem::take(&mut *self.staged.lock().unwrap());
         let kept = self.dice.below(staged.len() as u64 + 1) as usize;
         self.durable.write_pages(&staged[..kept]).unwrap();
         let everything = |keys: &MemoryKeys| keys.scan_pages(&[], None, usize::MAX).unwrap();
-        let gone: Writes = everything(&self.seen).into_iter().map(|(id, _)| (id, None)).collect();
-        self.seen.write_pages(&gone).unwrap();
-        let there: Writes =
+        let removed: Writes = everything(&self.visible).into_iter().map(|(id, _)| (id, None)).collect();
+        self.visible.write_pages(&removed).unwrap();
+        let restored: Writes =
             everything(&self.durable).into_iter().map(|(id, page)| (id, Some(page))).collect();
-        self.seen.write_pages(&there).unwrap();
+        self.visible.write_pages(&restored).unwrap();
         self.fuse.store(u64::MAX, Ordering::SeqCst);
         self.is_off.store(false, Ordering::SeqCst);
     }
 
-    /// A durable step: whether it is done, and whether the machine lives to tell.
+    /// Takes a durable step. Returns whether it takes effect, and whether the machine still has power to say so.
     fn step(&self) -> (bool, bool) {
         if self.is_off() {
             return (false, false);
@@ -116,42 +116,42 @@ impl Machine {
     }
 
     fn root_step<T>(&self, work: impl FnOnce() -> Result<T, CustodyError>) -> Result<T, CustodyError> {
-        let (is_done, lives) = self.step();
+        let (is_done, has_power) = self.step();
         let done = if is_done { Some(work()?) } else { None };
-        done.filter(|_| lives).ok_or_else(|| std::io::Error::other("the power is off").into())
+        done.filter(|_| has_power).ok_or_else(|| std::io::Error::other("the power is off").into())
     }
 }
 
 impl KeyStore for Machine {
     fn read_page(&self, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.is_off() { Err(off()) } else { self.seen.read_page(id) }
+        if self.is_off() { Err(off()) } else { self.visible.read_page(id) }
     }
 
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        let (is_done, lives) = self.step();
+        let (is_done, has_power) = self.step();
         if is_done {
             self.durable.write_pages(&std::mem::take(&mut *self.staged.lock().unwrap()))?;
             self.durable.write_pages(pages)?;
-            self.seen.write_pages(pages)?;
+            self.visible.write_pages(pages)?;
         }
-        if lives { Ok(()) } else { Err(off()) }
+        if has_power { Ok(()) } else { Err(off()) }
     }
 
     fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        let (is_done, lives) = self.step();
+        let (is_done, has_power) = self.step();
         if is_done {
             self.staged.lock().unwrap().extend_from_slice(pages);
-            self.seen.write_pages(pages)?;
+            self.visible.write_pages(pages)?;
         }
-        if lives { Ok(()) } else { Err(off()) }
+        if has_power { Ok(()) } else { Err(off()) }
     }
 
     fn scan_pages(&self, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Result<Vec<Page>, StoreError> {
-        if self.is_off() { Err(off()) } else { self.seen.scan_pages(prefix, after, count) }
+        if self.is_off() { Err(off()) } else { self.visible.scan_pages(prefix, after, count) }
     }
 
     fn count_pages(&self, prefix: &[u8]) -> Result<u64, StoreError> {
-        self.seen.count_pages(prefix)
+        self.visible.count_pages(prefix)
     }
 }
 

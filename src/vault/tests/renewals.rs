@@ -1,4 +1,4 @@
-//! A log that went back to a backup: versions behind its end come under fresh keys, and what was destroyed stays so.
+//! Renewals after a restore: versions beyond the end of the log get fresh keys, and destroyed keys stay destroyed.
 
 use super::{Bench, key, subject};
 use crate::vault::VaultError;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 const VERSIONS: u64 = 12;
 
 #[tokio::test]
-async fn everybody_goes_on_from_where_the_log_ends() {
+async fn every_subject_gets_fresh_keys_from_the_end_of_its_log_on() {
     let bench = Bench::new();
     let vault = bench.open();
     let mut before = Vec::new();
@@ -20,7 +20,7 @@ async fn everybody_goes_on_from_where_the_log_ends() {
     vault.puncture(middle, &[1], None).await.unwrap();
     vault.puncture(whole, &[0, 1, 2, 3, 4, 5], None).await.unwrap();
     let epoch = vault.key_epoch();
-    // The log ends at version 5 for everybody; of one it knows nothing any more.
+    // The restored log has 5 versions of every subject but one, of which it has none.
     let next = |handle| Ok::<_, VaultError>(if handle == whole { 0 } else { 5 });
     vault.renew(&BTreeSet::from([middle]), 7_000, next).await.unwrap();
 
@@ -32,7 +32,7 @@ async fn everybody_goes_on_from_where_the_log_ends() {
             for version in 0..VERSIONS {
                 let now = key(&keys, version);
                 if version >= ends {
-                    let now = now.expect("it goes on");
+                    let now = now.expect("a renewed version has a key");
                     assert!(fresh.insert(now) && before[version as usize] != Some(now), "a fresh key");
                 } else {
                     let destroyed = *handle == tail && version == 2 || *handle == middle && version == 1;
@@ -45,16 +45,16 @@ async fn everybody_goes_on_from_where_the_log_ends() {
         fresh
     };
     let fresh = check(&vault);
-    assert_eq!(vault.key_epoch(), epoch, "nothing was destroyed by it");
+    assert_eq!(vault.key_epoch(), epoch, "a renewal destroys no keys");
     drop(vault);
     let vault = bench.open();
     assert_eq!(check(&vault), fresh, "after a restart");
-    // Cut off before the log said so, it is done again: fresh keys once more, nothing else changes.
+    // If it was cut off before the log recorded it, it is repeated: fresh keys again, and no other change.
     vault.renew(&BTreeSet::from([middle]), 7_000, next).await.unwrap();
     assert!(check(&vault).is_disjoint(&fresh));
-    // A puncture afterwards is one of the new versions, and the old ones behind the end are gone for good.
+    // A later puncture destroys new versions, and removes the old keys of versions beyond the end for good.
     vault.puncture(tail, &[3, 8], None).await.unwrap();
     let keys = vault.by_handle(tail).unwrap().unwrap();
-    let held: Vec<u64> = (0..VERSIONS).filter(|version| key(&keys, *version).is_some()).collect();
-    assert_eq!(held, [0, 1, 4, 5, 6, 7, 9, 10, 11]);
+    let left: Vec<u64> = (0..VERSIONS).filter(|version| key(&keys, *version).is_some()).collect();
+    assert_eq!(left, [0, 1, 4, 5, 6, 7, 9, 10, 11]);
 }

@@ -1,5 +1,4 @@
-//! A keeper of the root key that does not answer now and then, as one across a network: whether it did what was asked is
-//! not known.
+//! A keeper of root keys that is sometimes unreachable, like one across a network: the effect of such a call is unknown.
 
 use super::{FaultyKeys, key, subject};
 use crate::clock::{Clock, SharedClock, SystemClock};
@@ -10,15 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Fails the calls whose bits are set, the next one's first; every other failing one has done what was asked.
+/// Fails the calls whose bits are set in `failing`, lowest bit first. Calls with an even number take effect all the same.
 #[derive(Default)]
-struct Far {
+struct Remote {
     inner: MemoryCustody,
     failing: AtomicU64,
     calls: AtomicU64,
 }
 
-impl Far {
+impl Remote {
     fn call<T>(&self, work: impl FnOnce() -> Result<T, CustodyError>) -> Result<T, CustodyError> {
         let failing = self.failing.load(Ordering::SeqCst);
         self.failing.store(failing >> 1, Ordering::SeqCst);
@@ -33,7 +32,7 @@ impl Far {
     }
 }
 
-impl RootCustody for Far {
+impl RootCustody for Remote {
     fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
         self.inner.generations()
     }
@@ -60,11 +59,11 @@ impl RootCustody for Far {
     }
 }
 
-/// Calls of an erasure: make, wrap, destroy; with what takes back one that failed in between.
+/// An erasure calls make, wrap and destroy; undoing a failed one calls destroy again.
 #[tokio::test]
-async fn an_erasure_is_done_or_not_begun_and_can_be_asked_for_again() {
+async fn a_failed_erasure_changes_nothing_and_can_be_repeated() {
     for failing in 0..32_u64 {
-        let (store, custody): (Arc<FaultyKeys>, Arc<Far>) = Default::default();
+        let (store, custody): (Arc<FaultyKeys>, Arc<Remote>) = Default::default();
         let clock: SharedClock = Arc::new(SystemClock);
         let open = || {
             let store: Arc<dyn KeyStore> = Arc::clone(&store) as _;
@@ -79,13 +78,17 @@ async fn an_erasure_is_done_or_not_begun_and_can_be_asked_for_again() {
         custody.failing.store(failing, Ordering::SeqCst);
         let mut answer = vault.erase(&keys, 1, [1; 16], b"").await;
         while let Err(error) = answer {
-            assert!(matches!(error, VaultError::Shared(_)), "{failing:b}: {error}");
+            assert!(matches!(error, VaultError::BatchFailed(_)), "{failing:b}: {error}");
             assert!(key(&keys, 0).is_some(), "{failing:b}: not begun");
             answer = vault.erase(&keys, 1, [1; 16], b"").await;
         }
         assert!(key(&keys, 0).is_none());
         let left = custody.generations().unwrap();
-        assert_eq!(left, [vault.key_epoch()], "{failing:b}: told to be done, and a root key is left");
+        assert_eq!(
+            left,
+            [vault.key_epoch()],
+            "{failing:b}: the erasure succeeded but an old root key is left"
+        );
         assert_eq!(key(&others, 0), before);
         drop((vault, others));
         assert_eq!(key(&open().subject(&subject("bob")).unwrap().unwrap(), 0), before);
