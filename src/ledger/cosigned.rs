@@ -1,4 +1,4 @@
-//! What witnesses have cosigned of this log, for whoever publishes or exports it.
+//! The newest checkpoint that enough witnesses cosigned, for publication and exports.
 
 use super::types::SignedCheckpoint;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use tokio::sync::watch;
 /// A checkpoint that enough witnesses cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CosignedCheckpoint {
-    /// With their lines in its note.
+    /// The checkpoint; its note contains the cosignatures.
     pub checkpoint: SignedCheckpoint,
-    /// By name.
+    /// Names of the witnesses that cosigned.
     pub witnesses: Vec<String>,
-    /// When the last of them answered, milliseconds since the Unix epoch.
+    /// When the last of these cosignatures arrived, milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
-/// Where rounds of asking leave what came of them.
+/// State of cosigning. The rounds of asking witnesses write it; everything else reads it.
 pub struct Cosigning {
     newest: watch::Sender<Option<Arc<CosignedCheckpoint>>>,
-    /// Enough witnesses within so long; 0: none are asked.
+    /// Time within which enough witnesses must cosign, milliseconds; 0: no witnesses are asked.
     within_ms: AtomicU64,
-    /// When there were enough last; at first, when asking began.
+    /// When enough witnesses cosigned last; before that, when asking began.
     enough_at_ms: AtomicU64,
 }
 
@@ -33,25 +33,25 @@ impl Default for Cosigning {
 }
 
 impl Cosigning {
-    /// Witnesses are asked from now on, and enough of them are to answer within so long.
+    /// Starts to expect cosignatures: from now on, enough witnesses must cosign within this time.
     pub fn expect(&self, within_ms: u64, now_ms: u64) {
         self.enough_at_ms.store(now_ms, Ordering::SeqCst);
         self.within_ms.store(within_ms, Ordering::SeqCst);
     }
 
-    /// Enough have cosigned.
+    /// Publishes a checkpoint that enough witnesses cosigned.
     pub fn publish(&self, cosigned: CosignedCheckpoint) {
         self.enough_at_ms.store(cosigned.at_ms, Ordering::SeqCst);
         self.newest.send_replace(Some(Arc::new(cosigned)));
     }
 
-    /// The newest that enough witnesses cosigned.
+    /// The newest checkpoint that enough witnesses cosigned.
     #[must_use]
     pub fn newest(&self) -> Option<Arc<CosignedCheckpoint>> {
         self.newest.borrow().clone()
     }
 
-    /// Whether enough have cosigned within the time set for it; nothing where none are asked.
+    /// Whether enough witnesses cosigned within the expected time; `None` if no witnesses are asked.
     #[must_use]
     pub fn is_enough(&self, now_ms: u64) -> Option<bool> {
         let within_ms = self.within_ms.load(Ordering::SeqCst);
@@ -59,7 +59,7 @@ impl Cosigning {
         (within_ms > 0).then_some(since_ms <= within_ms)
     }
 
-    /// Waits until enough have cosigned a tree of at least so many entries. Never returns where none are asked.
+    /// Waits until enough witnesses have cosigned a tree of at least `size` entries. Never returns if none are asked.
     pub async fn wait_for(&self, size: u64) -> Arc<CosignedCheckpoint> {
         let mut newest = self.newest.subscribe();
         let reached = |found: &Option<Arc<CosignedCheckpoint>>| {

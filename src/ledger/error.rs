@@ -1,4 +1,4 @@
-//! What the ledger fails with.
+//! Errors of the ledger.
 
 use crate::store::StoreError;
 use sayso_proof::checkpoint::NoteError;
@@ -6,75 +6,79 @@ use sayso_proof::checkpoint::NoteError;
 /// Why the log can't be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log key's file.
+    /// A file of a log key can't be read, made or changed.
     #[error("log key: {0}")]
     Key(std::io::Error),
-    /// The log says that it is signed by a key that is in none of the key files.
+    /// The key that signs the log is in none of the key files.
     #[error(
-        "the log is signed by the key `{0}`, which is not in `secrets`: bring back the `log.key` that belongs to this log"
+        "the log is signed by the key `{0}`, which is not in the folder `secrets`; restore the `log.key` of this log"
     )]
-    KeyNotHeld(String),
-    /// The log's own changes of key do not hold.
-    #[error("the log's keys: {0}")]
+    KeyMissing(String),
+    /// A change of key in the log does not verify.
+    #[error("changes of the log key: {0}")]
     Keys(#[from] sayso_proof::keys::KeysError),
-    /// The file of the kept checkpoint.
+    /// The file of the kept checkpoint can't be read or written.
     #[error("checkpoint file: {0}")]
     CheckpointFile(std::io::Error),
-    /// The kept checkpoint is not one of this log and key.
-    #[error("the kept checkpoint: {0}")]
+    /// The kept checkpoint is malformed, or not signed by a key of this log.
+    #[error("kept checkpoint: {0}")]
     KeptCheckpoint(NoteError),
-    /// A checkpoint was given out for more entries than are held.
+    /// The store has fewer entries than the kept checkpoint.
     #[error(
-        "a checkpoint of {given_out} entries was given out, but the store holds {held}: it is not the newest copy"
+        "the kept checkpoint has {checkpoint_size} entries, but the store has {store_size}; it is an older copy: use \
+         the newest copy, or restore a backup with `sayso restore`"
     )]
     Behind {
-        /// Size given out.
-        given_out: u64,
-        /// Size held.
-        held: u64,
+        /// Entries of the kept checkpoint.
+        checkpoint_size: u64,
+        /// Entries in the store.
+        store_size: u64,
     },
-    /// The entries held are not those that a checkpoint was given out for.
-    #[error("the first {size} entries are not those that a checkpoint was given out for")]
+    /// The store has other entries than the kept checkpoint.
+    #[error(
+        "the first {size} entries of the store are not those of the kept checkpoint; use this log's store, or \
+         restore a backup with `sayso restore`"
+    )]
     Forked {
-        /// Size given out.
+        /// Entries of the kept checkpoint.
         size: u64,
     },
-    /// A position or size beyond the log.
-    #[error("beyond the end of the log")]
+    /// The position or size is beyond the end of the log.
+    #[error("the position or size is beyond the end of the log")]
     OutOfRange,
-    /// The sequencer's thread can't be started.
-    #[error("the sequencer can't be started: {0}")]
+    /// The sequencer's thread could not be started.
+    #[error("the sequencer could not be started: {0}")]
     Thread(std::io::Error),
 }
 
-/// Why entries were not written.
+/// Why entries were not written. Except after [`SubmitError::Stopped`], nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// The version or the previous leaf hash does not continue the subject's chain. Nothing was written.
-    #[error("the subject has {actual_version} events")]
+    /// The version or the previous leaf hash does not continue the subject's chain.
+    #[error("the write does not continue the subject's chain, which has {actual_version} events")]
     Stale {
-        /// How many events the subject has.
+        /// Number of events that the subject has.
         actual_version: u64,
     },
-    /// Too many writes wait. Nothing was written.
-    #[error("too many writes wait")]
+    /// The queue is full.
+    #[error("too many writes are waiting; try again later")]
     Overloaded,
-    /// Sealed ahead of the clock or too long ago. Nothing was written.
-    #[error("sealed out of bounds of the clock")]
+    /// An entry was sealed too far ahead of the clock, or too long ago.
+    #[error("the entry was sealed too far ahead of the clock or too long ago")]
     Clock,
-    /// Signed by a key that is not the log's any more, or a change of key for another place. Nothing was written.
-    #[error("signed by a key that is not in force")]
+    /// An entry is signed by a key that is not in force, or is a change of key for another position.
+    #[error("the entry is signed by a key that is not in force")]
     OtherKey,
-    /// More than one batch holds. Nothing was written.
-    #[error("too many events, or too large")]
+    /// The submission is empty, or larger than one batch may be.
+    #[error("the submission is empty or has too many events or bytes for one batch")]
     TooLarge,
-    /// The store took nothing.
-    #[error("the store took nothing")]
+    /// The store rejected the batch, or could not be read.
+    #[error("the store rejected the write; try again later")]
     Unavailable,
-    /// The log has stopped; where a write was under way, it is unknown what became of it.
-    #[error("the log has stopped")]
+    /// The log has stopped. A write that was under way may or may not have been written.
+    #[error("the log has stopped; restart to recover")]
     Stopped,
 }

@@ -1,7 +1,8 @@
-//! The last checkpoint, kept outside the store: a store that is behind it is not the newest copy.
+//! A file that keeps the last checkpoint outside the store, so that an older copy of the store is recognized.
 //!
-//! The commit itself is durable already, so this is no second flush in its way: the file is written after each commit
-//! and synced at least each second and at the end. Two slots take turns, so that a torn write leaves the other whole.
+//! A commit is durable before its checkpoint is kept, so the file need not be synced with each commit. It is written after
+//! each commit, and synced within a second and at shutdown. Two slots are written in turn, so that a torn write leaves the
+//! other slot whole.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};
@@ -10,21 +11,21 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of a slot: checksum, turn, length, note.
+/// Bytes of a slot: checksum, number of the write, length, note.
 const SLOT: usize = 4096;
 const SYNC_EVERY_MS: u64 = 1_000;
 
-/// A kept checkpoint as it is found.
+/// What a checkpoint file contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptCheckpoint {
-    /// The newest note; none where none is kept, or none is whole.
+    /// The newest note; `None` if no slot is whole.
     pub note: Option<String>,
-    /// Slots that were written and are not whole.
+    /// Number of slots that were written but are not whole.
     pub broken_slots: usize,
 }
 
 impl KeptCheckpoint {
-    /// How many entries it was given out for; 0 where that can't be said. Who signed it is not looked at here.
+    /// Number of entries of the checkpoint; 0 if there is none. The signature is not verified.
     #[must_use]
     pub fn size(&self) -> u64 {
         let line = self.note.as_ref().and_then(|note| note.lines().nth(1));
@@ -32,23 +33,24 @@ impl KeptCheckpoint {
     }
 }
 
-/// The kept checkpoint.
+/// The checkpoint file, opened for writing. Only the sequencer writes it.
 pub(super) struct CheckpointFile {
     file: Option<File>,
+    /// The newest note when the file was opened.
     last: Option<String>,
-    /// Which slot is written next.
+    /// Number of the next write; even numbers go to the first slot.
     write_count: u64,
     synced_at_ms: u64,
-    /// Written to since the last sync.
+    /// Whether it was written since the last sync.
     dirty: bool,
-    /// The slot that was written last, and at which turn.
+    /// Number and bytes of the last write.
     written: Option<(u64, Vec<u8>)>,
-    /// The last sync failed: the system may have dropped what it could not write, and would call it clean.
+    /// Whether the last sync failed: the system may have dropped unwritten pages and marked them clean.
     failed: bool,
 }
 
 impl CheckpointFile {
-    /// Opens or makes the file; without a path, nothing is kept.
+    /// Opens or makes the file. Without a path, nothing is kept.
     pub fn open(path: Option<&Path>) -> Result<Self, LedgerError> {
         let mut opened = Self {
             file: None,
@@ -62,21 +64,22 @@ impl CheckpointFile {
         if let Some(path) = path {
             let file = open_file(path).map_err(LedgerError::CheckpointFile)?;
             let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
-            // One torn slot leaves the other whole; only before the second was ever written there may be none.
+            // A torn write leaves the other slot whole. Only before the second write may no slot be whole.
             let length = file.metadata().map_err(LedgerError::CheckpointFile)?.len();
             if newest.is_none() && length > SLOT as u64 {
-                let damaged = Error::new(ErrorKind::InvalidData, "damaged: neither of its slots is whole");
+                let damaged =
+                    Error::new(ErrorKind::InvalidData, "it is damaged: neither of its two slots is whole");
                 return Err(LedgerError::CheckpointFile(damaged));
             }
-            if let Some((turn, note)) = newest {
-                (opened.write_count, opened.last) = (turn.saturating_add(1), Some(note));
+            if let Some((number, note)) = newest {
+                (opened.write_count, opened.last) = (number.saturating_add(1), Some(note));
             }
             opened.file = Some(file);
         }
         Ok(opened)
     }
 
-    /// What is kept, without changing anything; nothing where there is no file.
+    /// Reads the file without changing it; the result is empty if there is no file.
     pub fn inspect(path: &Path) -> Result<KeptCheckpoint, LedgerError> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -94,15 +97,15 @@ impl CheckpointFile {
         Ok(KeptCheckpoint { note: newest.map(|(_, note)| note), broken_slots })
     }
 
-    /// The newest note that was kept before this start.
+    /// The newest note when the file was opened.
     pub fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
 
-    /// Keeps a note. No sync: that comes after those who wait were answered.
+    /// Writes a note without a sync; the sequencer syncs after it has answered the writers.
     pub fn keep(&mut self, note: &str) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
-        let too_long = || Error::new(ErrorKind::InvalidInput, "the note is too long for its slot");
+        let too_long = || Error::new(ErrorKind::InvalidInput, "the checkpoint is too long for its slot");
         let mut slot = self.write_count.to_be_bytes().to_vec();
         slot.extend_from_slice(&u32::try_from(note.len()).map_err(|_| too_long())?.to_be_bytes());
         slot.extend_from_slice(note.as_bytes());
@@ -118,21 +121,21 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// How long what was kept may still wait for its sync; nothing where nothing waits.
+    /// Time left until the next sync is due; `None` if there is nothing to sync.
     pub fn due_in(&self, now_ms: u64) -> Option<Duration> {
-        // A clock that went back must not put it off for longer.
+        // If the clock went back, the sync must not be put off any longer.
         let since = now_ms.abs_diff(self.synced_at_ms);
         (self.dirty && self.file.is_some())
             .then(|| Duration::from_millis(SYNC_EVERY_MS.saturating_sub(since)))
     }
 
-    /// Makes what is kept durable.
+    /// Makes the last written note durable.
     pub fn sync(&mut self, now_ms: u64) -> Result<(), Error> {
-        // Before the attempt: one that fails is made again a second later, not at every turn.
+        // Set before the attempt, so that a failed sync is tried again after a second and not at every batch.
         self.synced_at_ms = now_ms;
         if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
-            if let (true, Some((turn, slot))) = (self.failed, &self.written) {
-                file.write_all_at(slot, turn % 2 * SLOT as u64)?;
+            if let (true, Some((number, slot))) = (self.failed, &self.written) {
+                file.write_all_at(slot, number % 2 * SLOT as u64)?;
             }
             let synced = file.sync_data();
             self.failed = synced.is_err();
@@ -143,7 +146,7 @@ impl CheckpointFile {
     }
 }
 
-/// The file, its name durable.
+/// Opens or makes the file, and makes its name durable.
 fn open_file(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -153,7 +156,7 @@ fn open_file(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Whether anything stands in a slot.
+/// Whether a slot was ever written.
 fn is_written(file: &File, slot: u64) -> Result<bool, Error> {
     let mut bytes = vec![0; SLOT];
     let count = file.read_at(&mut bytes, slot * SLOT as u64)?;
@@ -165,11 +168,11 @@ fn read_slot(file: &File, slot: u64) -> Option<(u64, String)> {
     let count = file.read_at(&mut bytes, slot * SLOT as u64).ok()?;
     bytes.truncate(count);
     let (checksum, rest) = bytes.split_first_chunk::<4>()?;
-    let (turn, tail) = rest.split_first_chunk::<8>()?;
+    let (number, tail) = rest.split_first_chunk::<8>()?;
     let (length, note) = tail.split_first_chunk::<4>()?;
     let length = u32::from_be_bytes(*length) as usize;
     let note = note.get(..length)?;
     let summed = rest.get(..12 + length)?;
     (crc32fast::hash(summed).to_be_bytes() == *checksum).then_some(())?;
-    Some((u64::from_be_bytes(*turn), String::from_utf8(note.to_vec()).ok()?))
+    Some((u64::from_be_bytes(*number), String::from_utf8(note.to_vec()).ok()?))
 }

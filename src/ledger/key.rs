@@ -1,8 +1,8 @@
-//! The log key: signs entries and checkpoints. And its files, through a change of key.
+//! The log key, which signs entries and checkpoints, and its files, also during a change of key.
 //!
-//! `log.key` is the key in force, `log.key.next` one that a rotation is about to bring in, `log.key.previous` the one before,
-//! for as long as checkpoints carry its signature as well. The log alone decides which key is in force: whatever a crash
-//! leaves of the files is put right by what the log says.
+//! `log.key` is the key in force. `log.key.next` is a key that a rotation is about to bring into force. `log.key.previous` is
+//! the key before, kept while checkpoints carry its signature as well. Only the log decides which key is in force: after a
+//! crash, the files are brought in line with the log.
 
 use super::error::LedgerError;
 use crate::clock::Clock;
@@ -19,58 +19,59 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// An Ed25519 key; zeroized when dropped.
+/// An Ed25519 key pair; zeroized when dropped.
 pub struct LogKey {
     key: SigningKey,
-    /// The same key: makes the same signatures in less than half of the time. None where it finds another public key.
-    swift: Option<Ed25519KeyPair>,
-    /// What entries name it by.
+    /// The same key in another implementation, which makes the same signatures in less than half the time. `None` if it
+    /// computes another public key.
+    fast_key: Option<Ed25519KeyPair>,
+    /// Key id in entries.
     id: [u8; 8],
 }
 
 impl LogKey {
-    /// Reads the key (32 bytes, mode 0600), or makes one and has it durable.
+    /// Reads the key from a file of 32 bytes with mode 0600, or makes one durably.
     ///
     /// # Errors
-    /// The file can't be read or made, is not 32 bytes long, or others may read it.
+    /// The file can't be read or made, is not 32 bytes long, or is readable by others.
     pub fn load_or_create(path: &Path, clock: &dyn Clock) -> Result<Self, LedgerError> {
         let seed = secret::read_or_make(path, clock).map_err(LedgerError::Key)?;
         Ok(Self::from_seed(&seed))
     }
 
-    /// Reads the key, and makes none.
+    /// Reads the key from a file; never makes one.
     ///
     /// # Errors
     /// The file can't be read, or is not 32 bytes long.
     pub fn inspect(path: &Path) -> Result<Self, LedgerError> {
         let bytes = Zeroizing::new(fs::read(path).map_err(LedgerError::Key)?);
-        let wrong = || Error::new(ErrorKind::InvalidData, "it must have 32 bytes");
-        let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong()))?;
+        let wrong_length = || Error::new(ErrorKind::InvalidData, "the file must have 32 bytes");
+        let seed: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Key(wrong_length()))?;
         Ok(Self::from_seed(seed))
     }
 
-    /// A key from a seed.
+    /// Derives the key from a seed.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let public = key.verifying_key();
-        let swift = Ed25519KeyPair::from_seed_and_public_key(seed, public.as_bytes()).ok();
-        Self { key, swift, id: key_id(&public) }
+        let fast_key = Ed25519KeyPair::from_seed_and_public_key(seed, public.as_bytes()).ok();
+        Self { key, fast_key, id: key_id(&public) }
     }
 
-    /// What entries name it by.
+    /// The id by which entries name the key.
     #[must_use]
     pub fn id(&self) -> [u8; 8] {
         self.id
     }
 
-    /// What verifies.
+    /// The public key.
     #[must_use]
     pub fn verifying(&self) -> VerifyingKey {
         self.key.verifying_key()
     }
 
-    /// What signs where that is rare.
+    /// The private key, for signatures that are rare.
     #[must_use]
     pub fn signing(&self) -> &SigningKey {
         &self.key
@@ -79,8 +80,8 @@ impl LogKey {
 
 impl Signer<Signature> for LogKey {
     fn try_sign(&self, message: &[u8]) -> Result<Signature, signature::Error> {
-        let swiftly = self.swift.as_ref().and_then(|key| key.try_sign(message).ok());
-        swiftly.map_or_else(|| self.key.try_sign(message), |made| Signature::from_slice(made.as_ref()))
+        let fast = self.fast_key.as_ref().and_then(|key| key.try_sign(message).ok());
+        fast.map_or_else(|| self.key.try_sign(message), |made| Signature::from_slice(made.as_ref()))
     }
 }
 
@@ -92,54 +93,55 @@ impl Keypair for LogKey {
     }
 }
 
-/// What a log is signed with from some position on.
+/// The keys that sign a log from some position on.
 pub struct Signing {
-    /// Every key that it had; the newest is `key`.
+    /// Every key that the log had; the newest is `key`.
     pub chain: KeyChain,
     /// Signs entries and checkpoints.
     pub key: Arc<LogKey>,
-    /// The key before, and until when checkpoints carry its signature as well, milliseconds since the Unix epoch.
+    /// The previous key, and until when checkpoints carry its signature as well, milliseconds since the Unix epoch.
     pub also: Option<(Arc<LogKey>, u64)>,
 }
 
 impl Signing {
-    /// With a key that was never changed.
+    /// For a log whose key was never changed.
     #[must_use]
     pub fn with(origin: &str, key: LogKey) -> Self {
         let verifier = VerifierKey { name: origin.to_owned(), key: key.verifying() };
         Self { chain: KeyChain::from(&verifier), key: Arc::new(key), also: None }
     }
 
-    /// The key that signs beside the newest one at this time.
+    /// The previous key if checkpoints carry its signature at this time.
     pub(super) fn also_at(&self, now_ms: u64) -> Option<&LogKey> {
         self.also.as_ref().filter(|(_, until_ms)| now_ms < *until_ms).map(|(key, _)| key.as_ref())
     }
 }
 
-/// Keys found for a log.
+/// The key files of a log.
 pub struct FoundKeys {
     /// The key in force.
     pub key: LogKey,
-    /// The one before, where it is still held.
+    /// The previous key, if its file still exists.
     pub previous: Option<LogKey>,
 }
 
-/// Where the keys of a log are kept.
+/// Where the keys of a log are stored.
 #[derive(Clone, Debug)]
 pub enum LogKeys {
-    /// Files in a folder that nobody else may enter.
+    /// Files in a folder that only the daemon's user may enter.
     Folder(PathBuf),
-    /// One key that is never changed and kept nowhere: for tests.
+    /// One key without a file, which can't be changed: for tests.
     Seed([u8; 32]),
 }
 
 impl LogKeys {
-    /// The key that the log says is in force; of a log that has not begun, the one that is there or a new one. Puts right
-    /// what a crash left of a rotation: brings in a key that the log names, throws away one that it does not. Of a log that
-    /// was restored from before a rotation, the key before is brought back.
+    /// Finds the key that the log names as the one in force. For an empty log, reads `log.key` or makes it.
+    ///
+    /// Completes or undoes a rotation that a crash cut off: a next key that the log names comes into force, and one that it
+    /// does not name is removed. If the log was restored from before a rotation, the previous key comes into force again.
     ///
     /// # Errors
-    /// The key that the log names is not held, or files can't be read or changed.
+    /// No file has the key that the log names, or files can't be read or changed.
     pub fn find(
         &self,
         in_force: Option<&VerifyingKey>,
@@ -154,28 +156,28 @@ impl LogKeys {
             remove(&next(folder)).map_err(LedgerError::Key)?;
             return Ok(FoundKeys { key: LogKey::load_or_create(&current(folder), clock)?, previous: None });
         };
-        let held = |path: PathBuf| -> Result<Option<LogKey>, LedgerError> {
+        let read = |path: PathBuf| -> Result<Option<LogKey>, LedgerError> {
             if path.exists() { LogKey::load_or_create(&path, clock).map(Some) } else { Ok(None) }
         };
         let is = |key: &Option<LogKey>| key.as_ref().is_some_and(|key| key.verifying() == *in_force);
-        if is(&held(current(folder))?) {
-            // A rotation that did not come to be.
+        if is(&read(current(folder))?) {
+            // The log does not have the rotation.
             remove(&next(folder)).map_err(LedgerError::Key)?;
-        } else if is(&held(next(folder))?) {
+        } else if is(&read(next(folder))?) {
             self.promote().map_err(LedgerError::Key)?;
-        } else if is_restored && is(&held(previous(folder))?) {
+        } else if is_restored && is(&read(previous(folder))?) {
             rename(folder, &previous(folder), &current(folder)).map_err(LedgerError::Key)?;
         } else {
-            return Err(LedgerError::KeyNotHeld(hex::encode(in_force.as_bytes())));
+            return Err(LedgerError::KeyMissing(hex::encode(in_force.as_bytes())));
         }
         let key = LogKey::load_or_create(&current(folder), clock)?;
-        Ok(FoundKeys { key, previous: held(previous(folder))? })
+        Ok(FoundKeys { key, previous: read(previous(folder))? })
     }
 
-    /// A new key, durable before the log names it.
+    /// Makes the next key; it is durable before the log names it.
     ///
     /// # Errors
-    /// It can't be made, or the key is one that is never changed.
+    /// The file can't be made, or the key is a seed, which can't be changed.
     pub fn stage(&self, clock: &dyn Clock) -> Result<LogKey, LedgerError> {
         match self {
             Self::Folder(folder) => LogKey::load_or_create(&next(folder), clock),
@@ -183,10 +185,10 @@ impl LogKeys {
         }
     }
 
-    /// Brings the staged key in, once the log names it. At each moment every key is in one of the files.
+    /// Brings the next key into force after the log has named it. At every moment each key is in one of the files.
     ///
     /// # Errors
-    /// Files can't be changed; the next start does it.
+    /// Files can't be changed; the next start tries again.
     pub fn promote(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
         if current(folder).exists() {
@@ -196,7 +198,7 @@ impl LogKeys {
         rename(folder, &next(folder), &current(folder))
     }
 
-    /// Destroys the key before.
+    /// Destroys the previous key.
     ///
     /// # Errors
     /// Its file can't be overwritten or removed.
@@ -232,7 +234,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Overwritten in place and synced before its name goes.
+/// Overwrites a key file in place and syncs it, then removes it.
 fn destroy(path: &Path) -> Result<(), Error> {
     match OpenOptions::new().write(true).open(path) {
         Ok(mut file) => {
@@ -253,11 +255,10 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Two implementations, one signature.
         #[test]
-        fn both_make_the_same_signature(seed: [u8; 32], message in prop::collection::vec(any::<u8>(), 0..2_000)) {
+        fn both_implementations_make_the_same_signature(seed: [u8; 32], message in prop::collection::vec(any::<u8>(), 0..2_000)) {
             let key = LogKey::from_seed(&seed);
-            let made = key.swift.as_ref().unwrap().sign(&message);
+            let made = key.fast_key.as_ref().unwrap().sign(&message);
             prop_assert_eq!(made.as_ref(), key.key.sign(&message).to_bytes());
             prop_assert_eq!(key.sign(&message).to_bytes(), key.key.sign(&message).to_bytes());
             prop_assert!(key.verifying().verify_strict(&message, &key.sign(&message)).is_ok());
@@ -268,13 +269,13 @@ mod tests {
         keys: &LogKeys,
         in_force: &VerifyingKey,
     ) -> Result<(VerifyingKey, Option<VerifyingKey>), LedgerError> {
-        let held = keys.find(Some(in_force), false, &SystemClock)?;
-        Ok((held.key.verifying(), held.previous.map(|key| key.verifying())))
+        let found = keys.find(Some(in_force), false, &SystemClock)?;
+        Ok((found.key.verifying(), found.previous.map(|key| key.verifying())))
     }
 
-    /// The files as a crash leaves them after each step of a rotation.
+    /// Tries the files as a crash leaves them after each step of a rotation.
     #[test]
-    fn a_rotation_that_is_cut_off_anywhere_ends_as_the_log_says() {
+    fn an_interrupted_rotation_ends_as_the_log_says() {
         for step in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let keys = LogKeys::Folder(folder.path().to_owned());
@@ -284,7 +285,7 @@ mod tests {
                 staged = Some(keys.stage(&SystemClock).unwrap().verifying());
             }
             if step >= 2 {
-                // The event is durable.
+                // The event of the rotation is durable.
                 in_force = staged.unwrap();
             }
             if step == 3 {
@@ -303,15 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_held_is_named_and_nothing_is_made_in_its_place() {
+    fn a_missing_key_is_named_and_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let keys = LogKeys::Folder(folder.path().to_owned());
         let old = keys.find(None, false, &SystemClock).unwrap().key.verifying();
         let stranger = LogKey::from_seed(&[3; 32]).verifying();
-        assert!(matches!(found(&keys, &stranger), Err(LedgerError::KeyNotHeld(_))));
+        assert!(matches!(found(&keys, &stranger), Err(LedgerError::KeyMissing(_))));
         keys.stage(&SystemClock).unwrap();
         keys.promote().unwrap();
-        // The log of a backup from before the rotation: only where a restore was declared.
+        // The log is from before the rotation: accepted only after a restore.
         assert!(found(&keys, &old).is_err());
         let restored = keys.find(Some(&old), true, &SystemClock).unwrap();
         assert_eq!(restored.key.verifying(), old);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_key_is_gone() {
+    fn a_retired_key_is_destroyed() {
         let folder = tempfile::tempdir().unwrap();
         let keys = LogKeys::Folder(folder.path().to_owned());
         keys.find(None, false, &SystemClock).unwrap();

@@ -1,16 +1,19 @@
-//! The sequencer's turns taken by hand, for a simulation: it says which of the writes that wait go into the next batch, and
-//! in what order. What a turn does is what it always does. No daemon has this.
+//! Runs a sequencer step by step, for a simulation. Never used by a daemon.
+//!
+//! The simulation chooses which waiting writes go into the next batch, and in which order. Everything else is the code that
+//! the sequencer's thread runs.
 
 use super::sequencer::{Sequencer, Submission};
 use std::fmt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Whoever takes the turns of one log's sequencer, in place of its thread. One a [`super::Ledger`].
+/// Runs the sequencer of one ledger instead of its thread. Each ledger needs its own.
 #[derive(Default)]
-pub struct ManualSequencing(Mutex<Option<Seat>>);
+pub struct ManualSequencing(Mutex<Option<Paused>>);
 
-struct Seat {
+/// A sequencer between two batches.
+struct Paused {
     sequencer: Sequencer,
     queue: Receiver<Submission>,
     waiting: Vec<Submission>,
@@ -23,48 +26,47 @@ impl fmt::Debug for ManualSequencing {
 }
 
 impl ManualSequencing {
-    fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
+    fn paused(&self) -> MutexGuard<'_, Option<Paused>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn begin(&self, sequencer: Sequencer, queue: Receiver<Submission>) {
-        *self.seat() = Some(Seat { sequencer, queue, waiting: Vec::new() });
+        *self.paused() = Some(Paused { sequencer, queue, waiting: Vec::new() });
     }
 
-    /// How many writes wait, in the order in which they came.
+    /// Returns how many writes wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let mut seat = self.seat();
-        let Some(Seat { queue, waiting, .. }) = seat.as_mut() else { return 0 };
+        let mut paused = self.paused();
+        let Some(Paused { queue, waiting, .. }) = paused.as_mut() else { return 0 };
         waiting.extend(queue.try_iter());
         waiting.len()
     }
 
-    /// Has these of the waiting writes taken together, by their places among them and in this order; a place that is not
-    /// there is passed over. Their answers are there when this returns. Where the log stops, those that go on waiting are
-    /// told so.
+    /// Writes some of the waiting writes, given by their places in the order of arrival; places that don't exist are skipped.
+    /// They are answered when this returns. If the log stops, the remaining ones fail too.
     pub fn take(&self, places: &[usize]) {
-        let mut seat = self.seat();
-        let Some(Seat { sequencer, waiting, .. }) = seat.as_mut() else { return };
-        let mut there: Vec<Option<Submission>> = std::mem::take(waiting).into_iter().map(Some).collect();
-        let (sender, taken) = sync_channel(there.len());
+        let mut paused = self.paused();
+        let Some(Paused { sequencer, waiting, .. }) = paused.as_mut() else { return };
+        let mut arrived: Vec<Option<Submission>> = std::mem::take(waiting).into_iter().map(Some).collect();
+        let (sender, taken) = sync_channel(arrived.len());
         for place in places {
-            let Some(submission) = there.get_mut(*place).and_then(Option::take) else { continue };
+            let Some(submission) = arrived.get_mut(*place).and_then(Option::take) else { continue };
             let _room_for_all = sender.try_send(submission);
         }
         drop(sender);
-        waiting.extend(there.into_iter().flatten());
+        waiting.extend(arrived.into_iter().flatten());
         while let Ok(first) = sequencer.next(&taken) {
             if !sequencer.write(first, &taken) {
-                *seat = None;
+                *paused = None;
                 return;
             }
         }
     }
 
-    /// Ends as the thread does once nobody can submit any more.
+    /// Ends as the thread does after the last sender is dropped.
     pub(super) fn finish(&self) {
-        if let Some(Seat { sequencer, queue, .. }) = self.seat().take() {
+        if let Some(Paused { sequencer, queue, .. }) = self.paused().take() {
             sequencer.run(&queue);
         }
     }

@@ -1,4 +1,6 @@
-//! The ledger: sealed entries in order, their tree, and what is said about it under signature. Sees no plaintext.
+//! The ledger: one controller's append-only log of signed, sealed entries, its Merkle tree, checkpoints and proofs.
+//!
+//! It never sees plaintext. Writes go through one sequencer; reads and signatures run in parallel.
 
 mod cosigned;
 mod error;
@@ -35,9 +37,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// How long readiness is down after the store took nothing, milliseconds.
+/// How long writes are reported as unavailable after the store rejected one, milliseconds.
 const REFUSED_MS: u64 = 5_000;
-/// How long a write that must not be refused waits before it looks again whether the queue has room.
+/// Pause between two attempts to queue a write that must not be refused.
 const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Settings of one log.
@@ -45,7 +47,7 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 pub struct LedgerOptions {
     /// `<ledger name>/<controller>`.
     pub origin: String,
-    /// Writes that may wait.
+    /// Submissions that may wait in the queue.
     pub queue_max: usize,
     /// Events in one batch.
     pub batch_events_max: usize,
@@ -53,11 +55,11 @@ pub struct LedgerOptions {
     pub clock_skew_ms_max: u64,
     /// How long ago an event may have been sealed, milliseconds.
     pub sealed_age_ms_max: u64,
-    /// Where the last checkpoint is kept outside the store.
+    /// File that keeps the last checkpoint outside the store; none: it is not kept.
     pub checkpoint_file: Option<PathBuf>,
-    /// A restore was declared: the store may be behind or beside the kept checkpoint.
+    /// Whether the operator declared a restore: then the store may have fewer or other entries than the kept checkpoint.
     pub is_restored: bool,
-    /// Takes the sequencer's turns by hand; none: a thread of its own does.
+    /// Runs the sequencer step by step, for a simulation; none: the sequencer has a thread of its own.
     pub manual: Option<Arc<ManualSequencing>>,
 }
 
@@ -65,19 +67,19 @@ pub struct LedgerOptions {
 pub struct Ledger {
     origin: String,
     store: Arc<dyn LogStore>,
-    /// Replaced by the sequencer, with the entry that changes the key.
+    /// The sequencer replaces it when it writes an entry that changes the key.
     signing: Arc<watch::Sender<Arc<Signing>>>,
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
     cosigning: Cosigning,
     clock: SharedClock,
-    /// When the store last took nothing; written by the sequencer.
+    /// When the store last rejected a write, milliseconds; 0 after a success. Written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
     manual: Option<Arc<ManualSequencing>>,
 }
 
-/// Reads kept nodes from the store.
+/// Reads the stored nodes of the tree.
 struct StoreNodes<'a>(&'a dyn LogStore);
 
 impl Nodes for StoreNodes<'_> {
@@ -88,11 +90,10 @@ impl Nodes for StoreNodes<'_> {
 }
 
 impl Ledger {
-    /// Opens the log: recovers its tree from the store, checks it against the last checkpoint that was given out, and
-    /// starts the sequencer.
+    /// Opens a log: recovers its tree from the store, checks it against the kept checkpoint, and starts the sequencer.
     ///
     /// # Errors
-    /// The store can't be read, or is behind or beside the kept checkpoint.
+    /// The store can't be read, or has fewer or other entries than the kept checkpoint.
     pub fn open(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,
@@ -103,10 +104,10 @@ impl Ledger {
         Self::open_signed(options, store, signing, clock)
     }
 
-    /// As [`Ledger::open`], of a log that may have changed its key.
+    /// Like [`Ledger::open`], for a log that may have changed its key.
     ///
     /// # Errors
-    /// As [`Ledger::open`].
+    /// See [`Ledger::open`].
     pub fn open_signed(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,
@@ -115,15 +116,16 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         let head = store.head();
         let frontier = Frontier::load(head.size, &StoreNodes(store.as_ref()))?;
-        let mut kept = CheckpointFile::open(options.checkpoint_file.as_deref())?;
-        if let Some(note) = kept.last().filter(|_| !options.is_restored) {
-            is_continued(note, &signing.chain, store.as_ref())?;
+        let mut checkpoint_file = CheckpointFile::open(options.checkpoint_file.as_deref())?;
+        if let Some(note) = checkpoint_file.last().filter(|_| !options.is_restored) {
+            check_continues(note, &signing.chain, store.as_ref())?;
         }
         let now_ms = clock.now_ms();
         let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &signing, now_ms));
-        // It is about to be given out, so it must be known after a crash, too.
-        kept.keep(&first.note)
-            .and_then(|()| kept.sync(clock.now_ms()))
+        // It is about to be published, so it must survive a crash.
+        checkpoint_file
+            .keep(&first.note)
+            .and_then(|()| checkpoint_file.sync(clock.now_ms()))
             .map_err(LedgerError::CheckpointFile)?;
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
@@ -142,7 +144,7 @@ impl Ledger {
             Arc::clone(&signing),
             Arc::clone(&clock),
             frontier,
-            kept,
+            checkpoint_file,
             publish,
             Arc::clone(&refused_at_ms),
         );
@@ -161,7 +163,7 @@ impl Ledger {
         Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread, manual })
     }
 
-    /// The last checkpoint that was given out before this start, where one is kept in this file.
+    /// The checkpoint kept in this file, if there is one. Makes the file if it does not exist.
     ///
     /// # Errors
     /// The file can't be read, or is damaged.
@@ -169,15 +171,15 @@ impl Ledger {
         Ok(CheckpointFile::open(Some(file))?.last().map(str::to_owned))
     }
 
-    /// What is kept in this file, without changing or making it.
+    /// Reads the checkpoint kept in this file without changing or making the file.
     ///
     /// # Errors
-    /// It can't be read.
+    /// The file can't be read.
     pub fn inspect_kept_checkpoint(file: &Path) -> Result<KeptCheckpoint, LedgerError> {
         CheckpointFile::inspect(file)
     }
 
-    /// Signs a payload. From any thread, in parallel.
+    /// Signs a payload. May be called from any thread, in parallel.
     ///
     /// # Errors
     /// The payload is not one that `sayso_proof::entry` made.
@@ -188,33 +190,33 @@ impl Ledger {
         Ok(SignedEntry { bytes, leaf_hash, header, key_id: key.id() })
     }
 
-    /// Has entries written as one frame: all of them or none, durable when it returns.
+    /// Appends entries as one frame: all of them or none. They are durable when it returns.
     ///
     /// # Errors
-    /// See [`SubmitError`]; only after [`SubmitError::Stopped`] it is unknown what was written.
+    /// See [`SubmitError`]. Only after [`SubmitError::Stopped`] it is unknown whether they were written.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
         self.send(entries, None, false).await
     }
 
-    /// As [`Ledger::submit`], for what must not be refused because others have filled the queue: waits until there is room.
+    /// Like [`Ledger::submit`], but waits while the queue is full. For writes that must not be refused because of load.
     ///
     /// # Errors
-    /// See [`SubmitError`], but for [`SubmitError::Overloaded`].
+    /// See [`SubmitError`], except [`SubmitError::Overloaded`].
     pub async fn submit_patiently(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
         self.send(entries, None, true).await
     }
 
-    /// Has an entry written that changes the key: it and everything before is the old key's, the checkpoint over it and
-    /// everything after the new one's. Until `old_key_until_ms` of the event, checkpoints carry both.
+    /// Appends an entry that changes the log key. The old key signs this entry and everything before it. The new key signs
+    /// the checkpoint that includes it and everything after it. Until the event's `old_key_until_ms`, checkpoints carry
+    /// both signatures.
     ///
     /// # Errors
-    /// See [`SubmitError`]; [`SubmitError::OtherKey`] where the entry is not the next rotation of this log, for the place
-    /// that it comes to.
+    /// See [`SubmitError`]; [`SubmitError::OtherKey`] if the entry is not a valid next rotation of this log at its position.
     pub async fn submit_rotation(&self, entry: Prepared, new: Arc<LogKey>) -> Result<Committed, SubmitError> {
         let now = self.signing();
         let mut chain = now.chain.clone();
         let until_ms = chain.take(self.checkpoint().size, &entry.entry.bytes).map_err(|error| {
-            tracing::error!(%error, "a rotation that would not verify");
+            tracing::error!(%error, "the rotation of the log key does not verify; nothing was written");
             SubmitError::OtherKey
         })?;
         if chain.newest().key != new.verifying() {
@@ -231,7 +233,7 @@ impl Ledger {
         is_patient: bool,
     ) -> Result<Committed, SubmitError> {
         let key_id = entries.first().map(|first| first.entry.key_id).unwrap_or_default();
-        // Signed on both sides of a change of key: those from before it no longer count.
+        // If the key changed while entries were signed, those with the old signature are invalid.
         if entries.iter().any(|one| one.entry.key_id != key_id) {
             return Err(SubmitError::OtherKey);
         }
@@ -247,7 +249,7 @@ impl Ledger {
         }
     }
 
-    /// Hands a submission to the sequencer; gives it back where the queue is full.
+    /// Queues a submission; returns it if the queue is full.
     fn queue(&self, submission: Submission) -> Result<Option<Submission>, SubmitError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(SubmitError::Stopped)?;
@@ -259,20 +261,20 @@ impl Ledger {
         }
     }
 
-    /// The newest checkpoint that was given out.
+    /// The newest checkpoint.
     #[must_use]
     pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
         self.newest.borrow().clone()
     }
 
-    /// What witnesses cosigned.
+    /// The cosignatures of witnesses.
     #[must_use]
     pub fn cosigning(&self) -> &Cosigning {
         &self.cosigning
     }
 
-    /// The checkpoint in a note, where it proves that this log was forked or went back: a key of this log signed it, and this log
-    /// has fewer entries, or other ones. None of what proves nothing, or where the store can't be read.
+    /// The checkpoint in a note if it proves that this log was forked or lost entries: a key of this log signed it, but this
+    /// log has fewer or other entries. `None` if the note proves nothing, or if the store can't be read.
     #[must_use]
     pub fn contradicted_by(&self, note: &str) -> Option<Checkpoint> {
         let text = self.signing().chain.open_note(note, 0).ok()?;
@@ -287,8 +289,8 @@ impl Ledger {
         continues.is_err().then_some(claimed)
     }
 
-    /// The checkpoint for everybody: the newest that enough witnesses cosigned; where none are asked, or too few answer in
-    /// time, the newest.
+    /// The note of the checkpoint to publish: the newest one that enough witnesses cosigned. If no witnesses are asked, or
+    /// too few answer in time, the newest one.
     #[must_use]
     pub fn published(&self) -> String {
         let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);
@@ -296,20 +298,20 @@ impl Ledger {
         cosigned.map_or_else(|| self.checkpoint().note.clone(), |cosigned| cosigned.checkpoint.note.clone())
     }
 
-    /// Sees every newest checkpoint.
+    /// Watches the newest checkpoint.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<SignedCheckpoint>> {
         self.newest.clone()
     }
 
-    /// Whether the log goes on: false once it has stopped for good.
+    /// Whether the log is running; false once it has stopped until the next start.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.newest.has_changed().is_ok()
     }
 
-    /// Whether writes are taken: not once the log has stopped, nor for a while after the store took nothing (no room,
-    /// say). Then it is tried again, since only a write can show that there is room.
+    /// Whether writes are accepted. False once the log has stopped, and for 5 seconds after the store rejected a write, for
+    /// example because the disk is full. Then true again, because only another write can show that it succeeds.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let refused_at_ms = self.refused_at_ms.load(Ordering::Relaxed);
@@ -317,7 +319,7 @@ impl Ledger {
         self.is_running() && (refused_at_ms == 0 || waited_ms >= REFUSED_MS)
     }
 
-    /// That a position is in the tree of `size`.
+    /// Proves that the entry at `position` is in the tree of `size` entries.
     ///
     /// # Errors
     /// Out of range, or the store can't be read.
@@ -328,7 +330,7 @@ impl Ledger {
         Ok(merkle::inclusion_proof(position, size, &StoreNodes(self.store.as_ref()))?)
     }
 
-    /// That the tree of `old` is the beginning of the tree of `new`.
+    /// Proves that the tree of `old` entries is a prefix of the tree of `new` entries.
     ///
     /// # Errors
     /// Out of range, or the store can't be read.
@@ -339,10 +341,10 @@ impl Ledger {
         Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
     }
 
-    /// A `c2sp.org/tlog-proof` text of one entry with the entry in it.
+    /// Returns a `c2sp.org/tlog-proof` text with one entry in it. For a discarded entry, the proof has no entry.
     ///
     /// # Errors
-    /// Out of range, or the store can't be read. A discarded entry has a proof without an entry.
+    /// Out of range, or the store can't be read.
     pub fn proof_text(&self, position: u64) -> Result<String, LedgerError> {
         let checkpoint = self.checkpoint();
         let hashes = self.inclusion_proof(position, checkpoint.size)?;
@@ -350,8 +352,8 @@ impl Ledger {
         Ok(TlogProof { extra, index: position, hashes, checkpoint: checkpoint.note.clone() }.to_string())
     }
 
-    /// A tile of hashes (C2SP tlog-tiles): `width` of 256 nodes at level `8 * level`. `None` where the log does not
-    /// reach that far.
+    /// Returns a tile of hashes (C2SP tlog-tiles): the first `width` of its 256 nodes at level `8 * level`. `None` if the
+    /// log has fewer nodes.
     ///
     /// # Errors
     /// The store can't be read.
@@ -378,19 +380,19 @@ impl Ledger {
         &self.origin
     }
 
-    /// What the log is signed with now.
+    /// The keys that sign the log now.
     #[must_use]
     pub fn signing(&self) -> Arc<Signing> {
         Arc::clone(&self.signing.borrow())
     }
 
-    /// Sees every change of key.
+    /// Watches changes of the log key.
     #[must_use]
     pub fn watch_keys(&self) -> watch::Receiver<Arc<Signing>> {
         self.signing.subscribe()
     }
 
-    /// What verifies entries and checkpoints from now on.
+    /// The key that verifies new entries and checkpoints.
     #[must_use]
     pub fn verifier_key(&self) -> VerifierKey {
         self.signing().chain.newest().clone()
@@ -402,7 +404,7 @@ impl Ledger {
         self.signing().chain.clone()
     }
 
-    /// The statement of the next rotation by both keys, for the entry that comes next.
+    /// The statement of a rotation to `new`, signed by both keys, to be written as the next entry.
     #[must_use]
     pub fn state_rotation(&self, new: &LogKey) -> String {
         let now = self.signing();
@@ -411,7 +413,8 @@ impl Ledger {
         rotation.sign(now.key.signing(), new.signing())
     }
 
-    /// Whether the time has come to forget the key before; from now on checkpoints don't carry its signature.
+    /// Ends the transition to a new key when its time is over: checkpoints no longer carry the old key's signature. Returns
+    /// whether it ended now.
     #[must_use]
     pub fn end_transition(&self) -> bool {
         let now_ms = self.clock.now_ms();
@@ -425,20 +428,20 @@ impl Ledger {
         })
     }
 
-    /// A signed note under the log's name. The text must not be a checkpoint's.
+    /// Signs a note under the log's origin. The text must not be a checkpoint.
     #[must_use]
     pub fn sign_note(&self, text: &str) -> String {
         checkpoint::sign_note(text, &self.origin, &*self.signing().key)
     }
 
-    /// Takes no more writes, finishes those that wait, and has everything durable.
+    /// Stops accepting writes, finishes those that wait, and closes the store.
     pub fn shutdown(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
-            tracing::error!("the sequencer ended badly");
+            tracing::error!("the sequencer panicked");
         }
         if let Some(manual) = &self.manual {
             manual.finish();
@@ -446,23 +449,23 @@ impl Ledger {
     }
 }
 
-/// That the store holds everything that a checkpoint was given out for.
-fn is_continued(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<(), LedgerError> {
-    let held = store.head().size;
+/// Checks that the store has every entry of the kept checkpoint.
+fn check_continues(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<(), LedgerError> {
+    let store_size = store.head().size;
     let last = match keys.open(note) {
         Ok(last) => last,
         Err(error) => {
-            // Of a store that went back to before a change of key, the key is unknown; which is the smaller matter.
+            // A store from before a change of key does not know the new key. That it is behind is the better report.
             let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
             let claimed = text.and_then(|text| Checkpoint::parse(&text).ok());
-            return Err(match claimed.filter(|claimed| claimed.size > held) {
-                Some(claimed) => LedgerError::Behind { given_out: claimed.size, held },
+            return Err(match claimed.filter(|claimed| claimed.size > store_size) {
+                Some(claimed) => LedgerError::Behind { checkpoint_size: claimed.size, store_size },
                 None => LedgerError::KeptCheckpoint(error),
             });
         }
     };
-    if last.size > held {
-        return Err(LedgerError::Behind { given_out: last.size, held });
+    if last.size > store_size {
+        return Err(LedgerError::Behind { checkpoint_size: last.size, store_size });
     }
     if Frontier::load(last.size, &StoreNodes(store))?.root() != last.root {
         return Err(LedgerError::Forked { size: last.size });

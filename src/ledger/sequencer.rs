@@ -1,4 +1,6 @@
-//! The sequencer: one thread a log, doing only what must be sequential. Whatever waits goes into one durable batch.
+//! The sequencer: one thread for each log, which does only what must be sequential.
+//!
+//! Submissions that wait together become one durable batch with one checkpoint. Then their writers are answered.
 
 use super::error::SubmitError;
 use super::kept_checkpoint::CheckpointFile;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use tokio::sync::{oneshot, watch};
 
-/// Subjects whose newest event is remembered, so that a chain is checked without a look-up.
+/// Subjects whose newest event stays in memory, so that their chains are checked without reading the store.
 const HEADS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Bytes of one submission's entries, at most.
 const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -27,17 +29,17 @@ const BATCH_BYTES_MAX: usize = 32 << 20;
 
 type Reply = oneshot::Sender<Result<Committed, SubmitError>>;
 
-/// Entries on their way and who waits for them.
+/// Entries to be written as one frame, and where to send the answer.
 pub(super) struct Submission {
     pub entries: Vec<Prepared>,
-    /// The key that signed them all.
+    /// Id of the key that signed all of them.
     pub key_id: [u8; 8],
-    /// What the log is signed with after them, where they change it.
+    /// The keys that sign the log after these entries, if they change them.
     pub rotation: Option<Arc<Signing>>,
     pub reply: Reply,
 }
 
-/// A handle's newest event: how many there are, and the last one's leaf hash.
+/// The number of events of a handle, and the leaf hash of the newest one.
 type Newest = (u64, Hash);
 
 /// What the sequencer accepts.
@@ -51,7 +53,7 @@ pub(super) struct AppendLimits {
     pub sealed_age_ms_max: u64,
 }
 
-/// Owns everything that moves when entries are written.
+/// Owns everything that changes when entries are written.
 pub(super) struct Sequencer {
     origin: String,
     limits: AppendLimits,
@@ -61,45 +63,45 @@ pub(super) struct Sequencer {
     frontier: Frontier,
     recorded_at_ms: u64,
     heads: LruCache<Handle, Newest>,
-    kept: CheckpointFile,
+    checkpoint_file: CheckpointFile,
     newest: watch::Sender<Arc<SignedCheckpoint>>,
-    /// When the store last took nothing; 0 once it takes again. Readiness reads it.
+    /// When the store last rejected a batch; 0 after a success. The ledger reads it for readiness.
     refused_at_ms: Arc<AtomicU64>,
-    /// Did not fit into the last batch; the first of the next.
-    held: Option<Submission>,
+    /// A submission that did not fit into the last batch; it starts the next one.
+    postponed: Option<Submission>,
 }
 
-/// The checkpoint of a tree; for a while after a rotation, by the key before as well.
+/// Signs the checkpoint of a tree. During the transition after a rotation the previous key signs it as well.
 pub(super) fn sign_checkpoint(
     origin: &str,
     frontier: &Frontier,
-    by: &Signing,
+    signing: &Signing,
     now_ms: u64,
 ) -> SignedCheckpoint {
     let (size, root) = (frontier.size(), frontier.root());
     let checkpoint = Checkpoint { origin: origin.to_owned(), size, root };
-    let mut note = checkpoint.sign(&*by.key);
-    if let Some(before) = by.also_at(now_ms) {
+    let mut note = checkpoint.sign(&*signing.key);
+    if let Some(before) = signing.also_at(now_ms) {
         note = cosign_note(&note, origin, before);
     }
     SignedCheckpoint { note, size, root }
 }
 
-/// A batch in the making.
+/// A batch that is being filled.
 #[derive(Default)]
 struct Batch {
     frames: Vec<Frame>,
     waiting: Vec<(Reply, Vec<Place>)>,
-    /// Chains as they will stand after this batch.
+    /// The newest event of each handle after this batch.
     heads: HashMap<Handle, Newest>,
-    /// What the log is signed with after it. Then nothing follows in this batch.
+    /// The keys that sign the log after this batch, if it changes them. A rotation is the last frame of its batch.
     rotation: Option<Arc<Signing>>,
     events: usize,
     bytes: usize,
 }
 
 impl Batch {
-    /// Whether a submission fits in beside what is there; alone, it is judged by itself.
+    /// Whether a submission fits into the batch. The first one always fits; its size is checked by itself.
     fn has_room(&self, submission: &Submission, events_max: usize) -> bool {
         let events = self.events.saturating_add(submission.entries.len());
         let bytes = self.bytes.saturating_add(bytes_of(&submission.entries));
@@ -113,7 +115,7 @@ fn bytes_of(entries: &[Prepared]) -> usize {
 }
 
 impl Sequencer {
-    #[expect(clippy::too_many_arguments, reason = "everything that one thread owns, given once")]
+    #[expect(clippy::too_many_arguments, reason = "everything that one thread owns, passed once")]
     pub fn new(
         origin: String,
         limits: AppendLimits,
@@ -121,13 +123,13 @@ impl Sequencer {
         signing: Arc<watch::Sender<Arc<Signing>>>,
         clock: SharedClock,
         frontier: Frontier,
-        kept: CheckpointFile,
+        checkpoint_file: CheckpointFile,
         newest: watch::Sender<Arc<SignedCheckpoint>>,
         refused_at_ms: Arc<AtomicU64>,
     ) -> Self {
         let recorded_at_ms = store.head().recorded_at_ms;
         let heads = LruCache::new(HEADS_MAX);
-        let held = None;
+        let postponed = None;
         Self {
             origin,
             limits,
@@ -137,62 +139,62 @@ impl Sequencer {
             frontier,
             recorded_at_ms,
             heads,
-            kept,
+            checkpoint_file,
             newest,
             refused_at_ms,
-            held,
+            postponed,
         }
     }
 
-    /// Until everybody who could submit is gone, or the store has failed.
+    /// Runs until the last sender is dropped or the store fails.
     pub fn run(mut self, queue: &Receiver<Submission>) {
         loop {
             match self.next(queue) {
                 Ok(first) => {
                     if !self.write(first, queue) {
-                        self.sync_kept();
+                        self.sync_checkpoint_file();
                         return;
                     }
-                    // Only now, when those who waited have their answers.
-                    if self.kept.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
-                        self.sync_kept();
+                    // Only now, after the writers were answered.
+                    if self.checkpoint_file.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
+                        self.sync_checkpoint_file();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.sync_kept(),
+                Err(RecvTimeoutError::Timeout) => self.sync_checkpoint_file(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.sync_kept();
+        self.sync_checkpoint_file();
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "closing the store failed; the next start recovers");
         }
     }
 
-    /// Waits for the next submission, but no longer than the kept checkpoint may wait for its sync.
+    /// Waits for the next submission, at most until the checkpoint file must be synced.
     pub(super) fn next(&mut self, queue: &Receiver<Submission>) -> Result<Submission, RecvTimeoutError> {
-        if let Some(held) = self.held.take() {
-            return Ok(held);
+        if let Some(postponed) = self.postponed.take() {
+            return Ok(postponed);
         }
-        match self.kept.due_in(self.clock.now_ms()) {
+        match self.checkpoint_file.due_in(self.clock.now_ms()) {
             Some(left) => queue.recv_timeout(left),
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
-    fn sync_kept(&mut self) {
-        if let Err(error) = self.kept.sync(self.clock.now_ms()) {
-            tracing::error!(%error, "keeping the checkpoint failed");
+    fn sync_checkpoint_file(&mut self) {
+        if let Err(error) = self.checkpoint_file.sync(self.clock.now_ms()) {
+            tracing::error!(%error, "the checkpoint file could not be written");
         }
     }
 
-    /// One batch. False where the log has to stop.
+    /// Writes one batch. Returns false if the log has to stop.
     pub(super) fn write(&mut self, first: Submission, queue: &Receiver<Submission>) -> bool {
         let mut batch = Batch::default();
         self.admit(first, &mut batch);
         for _ in 1..self.limits.batch_events_max {
             let Ok(next) = queue.try_recv() else { break };
             if !batch.has_room(&next, self.limits.batch_events_max) {
-                self.held = Some(next);
+                self.postponed = Some(next);
                 break;
             }
             self.admit(next, &mut batch);
@@ -210,9 +212,9 @@ impl Sequencer {
                 self.publish(frontier, batch);
                 true
             }
-            Ok(_) => self.stop("the store holds another number of entries", batch),
+            Ok(_) => self.stop("the store has another number of entries than expected", batch),
             Err(CommitError::Rejected(error)) => {
-                tracing::warn!(%error, "the store took nothing");
+                tracing::warn!(%error, "the store rejected a batch; nothing was written");
                 self.refused_at_ms.store(self.clock.now_ms(), Ordering::Relaxed);
                 refuse(batch, &SubmitError::Unavailable);
                 true
@@ -222,7 +224,10 @@ impl Sequencer {
     }
 
     fn stop(&self, why: &str, batch: Batch) -> bool {
-        tracing::error!(why, "the log stops: what became of the last batch is unknown; restart to recover");
+        tracing::error!(
+            why,
+            "the log stops: it is unknown whether the last batch was written; restart to recover"
+        );
         refuse(batch, &SubmitError::Stopped);
         false
     }
@@ -240,9 +245,9 @@ impl Sequencer {
         let signing = Arc::clone(&self.signing.borrow());
         let (origin, now_ms) = (&self.origin, self.clock.now_ms());
         let checkpoint = Arc::new(sign_checkpoint(origin, &self.frontier, &signing, now_ms));
-        // Before anybody is given it: what was given out must be known after a crash.
-        if let Err(error) = self.kept.keep(&checkpoint.note) {
-            tracing::error!(%error, "keeping the checkpoint failed");
+        // Before the checkpoint is published: a published checkpoint must survive a crash.
+        if let Err(error) = self.checkpoint_file.keep(&checkpoint.note) {
+            tracing::error!(%error, "the checkpoint file could not be written");
         }
         self.newest.send_replace(Arc::clone(&checkpoint));
         for (reply, entries) in batch.waiting {
@@ -250,7 +255,7 @@ impl Sequencer {
         }
     }
 
-    /// Takes a submission into the batch, or refuses it without harm to the others.
+    /// Adds a submission to the batch, or refuses it without affecting the others.
     fn admit(&mut self, submission: Submission, batch: &mut Batch) {
         metrics().write_dequeued();
         match self.check(&submission, batch) {
@@ -282,7 +287,8 @@ impl Sequencer {
         }
     }
 
-    /// That entries are signed by the key in force, continue their chains, were sealed now and fit in a frame.
+    /// Checks that entries are signed by the key in force, continue their chains, were sealed recently and fit into a frame.
+    /// Returns the newest event of each handle after them.
     fn check(
         &mut self,
         submission: &Submission,
@@ -334,7 +340,7 @@ impl Sequencer {
             Ok::<_, crate::store::StoreError>(Some((version.saturating_add(1), leaf)))
         };
         read().map_err(|error| {
-            tracing::error!(%error, "a subject's newest event can't be read");
+            tracing::error!(%error, "the newest event of a subject could not be read");
             SubmitError::Unavailable
         })
     }

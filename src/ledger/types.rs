@@ -1,11 +1,11 @@
-//! Values of the ledger: entries before and after they are written, and checkpoints.
+//! Values that pass through the ledger: signed entries, their positions, and checkpoints.
 
 use sayso_proof::entry::Header;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 
-/// A signed entry with its clear part. Only [`Ledger::sign`] makes one, of the bytes themselves: what goes into the tree and
-/// the index is what is written.
+/// A signed entry and its header. Only the ledger's `sign` makes one, from the bytes themselves, so that tree and index get
+/// exactly what is written.
 #[derive(Clone, Debug)]
 pub struct SignedEntry {
     pub(super) bytes: Vec<u8>,
@@ -15,59 +15,59 @@ pub struct SignedEntry {
 }
 
 impl SignedEntry {
-    /// The COSE_Sign1.
+    /// The entry as a COSE_Sign1.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Its leaf hash.
+    /// The leaf hash of the entry.
     #[must_use]
     pub fn leaf_hash(&self) -> Hash {
         self.leaf_hash
     }
 
-    /// Its clear part.
+    /// The header, which is in the clear.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 }
 
-/// An entry ready to be written.
+/// An entry that is ready to be written, with its index records.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The entry.
     pub entry: SignedEntry,
-    /// Further index records: key prefix (the position, 8 bytes big-endian, is appended) and value.
+    /// Index records: key prefix and value. The position, 8 bytes big-endian, is appended to the prefix.
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Where an entry stands.
+/// Position and time of a written entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// 0-based.
+    /// Position in the log, 0-based.
     pub position: u64,
-    /// Milliseconds since the Unix epoch.
+    /// When it was recorded, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
 }
 
-/// What was made durable.
+/// Entries that were made durable.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// In the order submitted.
+    /// Their places, in the order in which they were submitted.
     pub entries: Vec<Place>,
-    /// Of a tree that holds all of them.
+    /// A checkpoint of a tree that includes all of them.
     pub checkpoint: Arc<SignedCheckpoint>,
 }
 
-/// A checkpoint that was given out.
+/// A signed checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCheckpoint {
-    /// C2SP signed note.
+    /// The checkpoint as a C2SP signed note.
     pub note: String,
     /// Number of entries.
     pub size: u64,
-    /// Root of their tree.
+    /// Root hash of their tree.
     pub root: Hash,
 }

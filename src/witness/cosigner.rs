@@ -1,7 +1,7 @@
-//! A witness: the newest checkpoint of each log that it cosigned, and never one that does not continue it.
+//! A witness: cosigns a checkpoint of a log only if it continues the last one that it cosigned of that log.
 //!
-//! What it cosigned is durable before it answers, one small file a log. A file that is lost would let a log go back
-//! unnoticed, so a damaged one is refused, and a folder belongs to one process at a time.
+//! A cosigned checkpoint is durable before the answer, in one small file for each log. Losing a file would let a log remove
+//! entries unnoticed. So a damaged file is refused, and a folder belongs to one process at a time.
 
 use crate::clock::SharedClock;
 use crate::secret;
@@ -17,79 +17,78 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Pieces of evidence kept of one log: what comes after says nothing new.
+/// Evidence files kept in a folder; more would prove nothing new.
 const EVIDENCE_MAX: usize = 16;
 
-/// Why a witness does not start.
+/// Why a witness could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or folder.
+    /// A file or the folder can't be read or made.
     #[error("`{0}`: {1}")]
     File(PathBuf, Error),
-    /// Another process has the folder.
-    #[error("`{0}` belongs to a witness that runs")]
-    Taken(PathBuf),
-    /// What was cosigned last can't be read: going on would be forgetting it.
-    #[error(
-        "`{0}` is damaged: {1}; bring the file back from a copy, or start a new witness under another name"
-    )]
+    /// Another process uses the folder.
+    #[error("the folder `{0}` is in use by another witness; stop it, or choose another folder")]
+    InUse(PathBuf),
+    /// The last cosigned checkpoint of a log can't be read.
+    #[error("`{0}` is damaged: {1}; restore the file from a copy, or start a new witness under another name")]
     Damaged(PathBuf, NoteError),
-    /// The name is no key name.
-    #[error("a witness's name has no spaces and no `+`")]
+    /// The name is not a valid key name.
+    #[error("the name of a witness must not be empty or contain spaces or `+`")]
     Name,
 }
 
-/// Why a checkpoint is not cosigned.
+/// Why a checkpoint was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Not in the form of a request, or an old size above the checkpoint's.
-    #[error("malformed: {0}")]
+    /// The body is not a valid request, or its old size is larger than the checkpoint's.
+    #[error("malformed request: {0}")]
     Malformed(&'static str),
-    /// Nobody told this witness of the log.
-    #[error("the log is not known here")]
+    /// The witness is not configured for this log.
+    #[error("this witness does not know the log")]
     UnknownLog,
-    /// By none of the keys that are trusted for this log.
-    #[error("signed by none of the log's keys")]
+    /// None of the keys configured for this log signed the checkpoint.
+    #[error("the checkpoint is not signed by a known key of the log")]
     Unsigned,
-    /// Not from the size that was cosigned last, or the same size with another root.
-    #[error("{cosigned} entries were cosigned last")]
+    /// The request does not start from the size cosigned last, or has the same size with another root.
+    #[error("the last cosigned checkpoint of this log has {cosigned} entries; start from there")]
     Conflict {
-        /// The size that was.
+        /// Size of the checkpoint cosigned last.
         cosigned: u64,
     },
-    /// It does not continue what was cosigned last.
-    #[error("the proof of consistency does not hold")]
+    /// The checkpoint does not continue the one cosigned last.
+    #[error("the consistency proof does not verify")]
     Inconsistent,
-    /// It could not be kept, so it is not said.
-    #[error("the checkpoint could not be kept")]
+    /// The checkpoint could not be stored, so it is not cosigned.
+    #[error("the checkpoint could not be stored; try again later")]
     Storage(#[source] Error),
 }
 
-/// A log that is watched.
-struct Watched {
+/// A log that the witness knows.
+struct Log {
     keys: Vec<VerifierKey>,
     file: PathBuf,
-    /// Cosigned last; held while a request is answered, so that two can't overtake each other.
+    /// The checkpoint cosigned last. Locked while a request is answered, so that requests of one log don't overtake each
+    /// other.
     last: Mutex<Option<Checkpoint>>,
 }
 
-/// A witness of some logs.
+/// A witness of a fixed set of logs.
 pub struct Witness {
     name: String,
     key: SigningKey,
-    logs: HashMap<String, Watched>,
+    logs: HashMap<String, Log>,
     clock: SharedClock,
     folder: PathBuf,
-    /// Locked as long as this lives.
+    /// Holds the lock of the folder.
     _lock: File,
 }
 
 impl Witness {
-    /// Opens the folder, with a key of its own that is made where there is none. Of a log, any of the keys given under its
-    /// origin is trusted.
+    /// Opens a witness's folder, and makes its key if there is none. A log may have several keys, each with the log's origin
+    /// as its name; all of them are trusted.
     ///
     /// # Errors
-    /// The folder is another's, can't be read, or what is in it is damaged.
+    /// The name is invalid, the folder is in use or can't be read, or a file in it is damaged.
     pub fn open(
         folder: &Path,
         name: &str,
@@ -103,7 +102,7 @@ impl Witness {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let lock = File::create(folder.join("lock")).map_err(failed)?;
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(OpenError::Taken(folder.to_owned()));
+            return Err(OpenError::InUse(folder.to_owned()));
         }
         let seed = secret::read_or_make(&folder.join("witness.key"), clock.as_ref()).map_err(failed)?;
         let (key, folder) = (SigningKey::from_bytes(&seed), folder.to_owned());
@@ -116,18 +115,18 @@ impl Witness {
             }
             let file = witness.folder.join(format!("{}.checkpoint", name_of_log(&log.name)));
             let last = Mutex::new(witness.read(&file, &log.name)?);
-            witness.logs.insert(log.name.clone(), Watched { keys: vec![log.clone()], file, last });
+            witness.logs.insert(log.name.clone(), Log { keys: vec![log.clone()], file, last });
         }
         Ok(witness)
     }
 
-    /// What verifies its cosignatures.
+    /// The key that verifies the witness's cosignatures.
     #[must_use]
     pub fn verifier_key(&self) -> WitnessKey {
         WitnessKey { name: self.name.clone(), key: self.key.verifying_key() }
     }
 
-    /// What was cosigned last, as its own cosignature shows.
+    /// Reads the checkpoint cosigned last, and verifies the witness's own cosignature.
     fn read(&self, file: &Path, origin: &str) -> Result<Option<Checkpoint>, OpenError> {
         let note = match fs::read_to_string(file) {
             Ok(note) => note,
@@ -144,7 +143,7 @@ impl Witness {
         Ok(Some(last))
     }
 
-    /// `POST /add-checkpoint`: the lines of cosignature.
+    /// Answers `POST /add-checkpoint`: returns the line of the cosignature.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -182,8 +181,7 @@ impl Witness {
         Ok(line)
     }
 
-    /// The note that was cosigned last of the log with this name, as of [`name_of_log`]: signed by the log, and by this
-    /// witness.
+    /// Returns the note cosigned last of the log with this [`name_of_log`], signed by the log and by this witness.
     #[must_use]
     pub fn last_note(&self, name: &str) -> Option<String> {
         let log = self.logs.iter().find(|(origin, _)| name_of_log(origin) == name).map(|(_, log)| log)?;
@@ -191,7 +189,7 @@ impl Witness {
         last.as_ref().and_then(|_| fs::read_to_string(&log.file).ok())
     }
 
-    /// Whole under its name, and durable.
+    /// Writes a file atomically and durably.
     fn keep(&self, path: &Path, text: &str) -> Result<(), Error> {
         let unfinished = path.with_extension("unfinished");
         let mut file = File::create(&unfinished)?;
@@ -201,9 +199,9 @@ impl Witness {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Two signed statements of one log that can't both be true: what an auditor takes to whoever runs it.
-    fn keep_evidence(&self, log: &Watched, request: &AddCheckpoint) {
-        tracing::error!(log = ?log.keys.first().map(|key| &key.name), "signed a tree that does not continue the last");
+    /// Keeps a signed checkpoint that contradicts the one cosigned last, so that an auditor can prove the contradiction.
+    fn keep_evidence(&self, log: &Log, request: &AddCheckpoint) {
+        tracing::error!(log = ?log.keys.first().map(|key| &key.name), "the log signed a tree that does not continue its last cosigned one; the request is kept as evidence");
         let digest = hex::encode(Sha256::digest(&request.checkpoint));
         let name = digest.get(..16).unwrap_or_default();
         let path = log.file.with_extension(format!("conflict-{name}"));
@@ -214,12 +212,12 @@ impl Witness {
             return;
         }
         if let Err(error) = self.keep(&path, &request.to_string()) {
-            tracing::error!(%error, "the evidence could not be kept");
+            tracing::error!(%error, "the evidence could not be stored");
         }
     }
 }
 
-/// What a log is called where its origin would need escapes: the SHA-256 of it, in hexadecimal.
+/// The name of a log in paths: the SHA-256 of its origin, hexadecimal, so that it needs no escapes.
 #[must_use]
 pub fn name_of_log(origin: &str) -> String {
     hex::encode(Sha256::digest(origin))
@@ -236,7 +234,7 @@ mod tests {
 
     const ORIGIN: &str = "log.example/one";
 
-    /// A log as its leaves, each a number.
+    /// A log as its leaf hashes.
     #[derive(Clone)]
     struct Leaves(Vec<Hash>);
 
@@ -281,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_as_the_specification_says() {
+    fn the_witness_answers_as_the_specification_requires() {
         let folder = tempfile::tempdir().unwrap();
         let witness = open(folder.path()).unwrap();
         let (log, key) = (Leaves::new(1, 20), log_key());
@@ -291,7 +289,10 @@ mod tests {
         assert_eq!(cosignatures(&cosigned, &[witness.verifier_key()]).unwrap().len(), 1);
         assert_eq!(witness.last_note(&name_of_log(ORIGIN)), Some(cosigned));
         assert_eq!(witness.last_note(&name_of_log("log.example/two")), None);
-        assert!(ask(&witness, &log.request(3, 3, &key)).is_ok(), "the same again, for a newer time");
+        assert!(
+            ask(&witness, &log.request(3, 3, &key)).is_ok(),
+            "the same checkpoint again, for a newer time"
+        );
         assert!(ask(&witness, &log.request(3, 9, &key)).is_ok());
         assert!(matches!(ask(&witness, &log.request(3, 12, &key)), Err(Refusal::Conflict { cosigned: 9 })));
         assert!(matches!(ask(&witness, &log.request(0, 12, &key)), Err(Refusal::Conflict { cosigned: 9 })));
@@ -306,7 +307,7 @@ mod tests {
         let mut wrong = log.request(9, 12, &key);
         wrong.proof[0][0] ^= 1;
         assert!(matches!(ask(&witness, &wrong), Err(Refusal::Inconsistent)));
-        // Another tree of the same size, and one that grew from another past.
+        // Another tree of the same size, and a larger tree with another history.
         let forked = Leaves::new(2, 20);
         assert!(matches!(ask(&witness, &forked.request(9, 9, &key)), Err(Refusal::Conflict { cosigned: 9 })));
         assert!(matches!(ask(&witness, &forked.request(9, 12, &key)), Err(Refusal::Inconsistent)));
@@ -315,15 +316,15 @@ mod tests {
             evidence.filter(|file| file.file_name().to_string_lossy().contains(".conflict-")).count(),
             3
         );
-        assert!(ask(&witness, &log.request(9, 20, &key)).is_ok(), "the log that was true goes on");
+        assert!(ask(&witness, &log.request(9, 20, &key)).is_ok(), "the unforked log is still cosigned");
     }
 
     #[test]
-    fn it_remembers_and_a_damaged_memory_is_refused() {
+    fn the_last_checkpoint_survives_a_restart_and_a_damaged_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (log, key) = (Leaves::new(1, 9), log_key());
         let witness = open(folder.path()).unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::Taken(_))));
+        assert!(matches!(open(folder.path()), Err(OpenError::InUse(_))));
         ask(&witness, &log.request(0, 5, &key)).unwrap();
         let own = witness.verifier_key();
         drop(witness);
@@ -337,7 +338,7 @@ mod tests {
             let mut flipped = kept.clone();
             flipped[at] ^= 1;
             fs::write(&file, &flipped).unwrap();
-            // A flip in the log's own signature, which is evidence only, changes nothing of what was cosigned.
+            // A flip in the log's own signature is accepted: it is evidence only, and the cosigned checkpoint is the same.
             if let Ok(witness) = open(folder.path()) {
                 let last = witness.logs[ORIGIN].last.lock().unwrap().clone();
                 assert_eq!(last.map(|last| last.size), Some(5), "byte {at}");
@@ -350,7 +351,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// Whatever is asked, in whatever order: everything that was cosigned lies on one line.
+        /// For any requests in any order, the cosigned checkpoints are consistent with each other.
         #[test]
         fn no_two_cosigned_trees_disagree(asked in proptest::collection::vec((1..3_u8, 0..12_u64, 0..12_u64), 1..24)) {
             let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,11 @@
-//! Witnesses, from both sides: a witness that cosigns what others' logs say (`sayso witness`), and whom this ledger asks.
+//! Both sides of witnessing: a witness that cosigns checkpoints of other logs (`sayso witness`), and the rounds in which this
+//! ledger asks its own witnesses.
 //!
-//! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are `sayso_proof::witness`. Out of scope: HTTP.
+//! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are in `sayso_proof::witness`. HTTP is left to the
+//! callers.
 
 mod cosigner;
 mod rounds;
 
 pub use cosigner::{OpenError, Refusal, Witness, name_of_log};
-pub use rounds::{Ask, Asked, Policy, Question, Rounds};
+pub use rounds::{Ask, Policy, Question, Rounds, WitnessEndpoint};

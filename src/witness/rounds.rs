@@ -1,8 +1,8 @@
-//! Asking witnesses: round by round, the newest checkpoint is shown to each of them, and what they sign is put beneath it.
+//! Rounds of asking witnesses: each witness gets the newest checkpoint, and its cosignature is added to the note.
 //!
-//! Nobody waits for a witness: writes go on whether they answer or not. What their silence means is said in health and in
-//! metrics: so many of them, within so long. A witness that refuses says that this log does not continue what it cosigned; that
-//! is believed once it shows the checkpoint, which only this log's own key can have signed.
+//! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness that refuses
+//! claims that this log does not continue the checkpoint it cosigned last. The claim is believed only if the witness shows
+//! that checkpoint, because only this log's own key can have signed it.
 
 use super::cosigner::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};
@@ -17,67 +17,68 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long a witness may take to answer.
+/// Time that a witness has to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How long the others are waited for once enough have answered.
+/// Time that the other witnesses still have after enough have cosigned.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Lines of one answer that are looked at.
+/// Lines read of one answer.
 const LINES_MAX: usize = 64;
 
-/// A witness that is asked.
+/// How to reach a witness, and how to verify it.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    /// What verifies its cosignatures.
+pub struct WitnessEndpoint {
+    /// Key that verifies its cosignatures.
     pub key: WitnessKey,
-    /// Its submission prefix.
+    /// Its submission prefix, a URL.
     pub url: String,
-    /// Whom to trust there (PEM) instead of whom the system trusts.
+    /// Certificate authorities (PEM) to trust for it instead of the system's.
     pub ca: Option<PathBuf>,
 }
 
-/// When there are enough.
+/// How many witnesses must cosign, and how often they are asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// So many witnesses.
+    /// Number of witnesses that must cosign.
     pub enough: usize,
-    /// Within so long, milliseconds.
+    /// Time within which they must cosign, milliseconds.
     pub within_ms: u64,
-    /// At most one round in so long, milliseconds.
+    /// Minimum time between two rounds, milliseconds.
     pub interval_ms: u64,
 }
 
-/// What a witness answered: status and body.
+/// The HTTP status and body of an answer, or why there is none.
 pub type Answer = Result<(u16, String), String>;
 
-/// What a witness is asked.
+/// A request to a witness.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// To cosign: the body of `add-checkpoint`.
+    /// Asks it to cosign; the body of `add-checkpoint`.
     AddCheckpoint(String),
-    /// For the checkpoint that it cosigned last of a log, by [`super::name_of_log`].
+    /// Asks for the checkpoint that it cosigned last of the log with this [`super::name_of_log`].
     LastCheckpoint(String),
 }
 
-/// Asks a witness.
-pub type Ask = dyn Fn(Asked, Question) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+/// Sends a request to a witness.
+pub type Ask =
+    dyn Fn(WitnessEndpoint, Question) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
-/// How a witness stands to a checkpoint.
-enum Said {
-    /// Its line.
+/// The outcome of asking a witness about a checkpoint.
+enum Outcome {
+    /// The line of its cosignature.
     Cosigned(String),
-    /// It says that this log does not continue what it cosigned, and has not shown that.
+    /// It claims that this log does not continue what it cosigned, without proof.
     Refused,
-    /// It has shown a checkpoint of this log that contradicts this log.
+    /// It showed a checkpoint signed by this log that contradicts this log.
     Conflict(Checkpoint),
-    /// It does not answer, or not in the form of the protocol.
-    Nothing(&'static str),
+    /// It did not answer, or did not follow the protocol; with the reason for metrics.
+    NoAnswer(&'static str),
 }
 
-/// Rounds of asking.
+/// Asks the witnesses of one ledger, round by round.
 pub struct Rounds<L> {
     ledger: L,
-    witnesses: Vec<Asked>,
-    /// The size that each is believed to have cosigned last.
+    witnesses: Vec<WitnessEndpoint>,
+    /// The size that each witness is believed to have cosigned last.
     sizes: Vec<u64>,
     policy: Policy,
     clock: SharedClock,
@@ -86,20 +87,26 @@ pub struct Rounds<L> {
 }
 
 impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
-    /// Of these witnesses.
-    pub fn new(ledger: L, witnesses: Vec<Asked>, policy: Policy, clock: SharedClock, ask: Arc<Ask>) -> Self {
+    /// Prepares rounds of these witnesses.
+    pub fn new(
+        ledger: L,
+        witnesses: Vec<WitnessEndpoint>,
+        policy: Policy,
+        clock: SharedClock,
+        ask: Arc<Ask>,
+    ) -> Self {
         let sizes = vec![0; witnesses.len()];
         ledger.as_ref().cosigning().expect(policy.within_ms, clock.now_ms());
         Self { ledger, witnesses, sizes, policy, clock, ask, last_round_ms: 0 }
     }
 
-    /// Asks, until `stopped`.
+    /// Runs rounds until `stopped`.
     pub async fn run(mut self, stopped: impl Future<Output = ()>) {
         tokio::pin!(stopped);
         loop {
             tokio::select! {
                 () = &mut stopped => return,
-                () = self.due() => {}
+                () = self.wait_until_due() => {}
             }
             tokio::select! {
                 () = &mut stopped => return,
@@ -108,9 +115,9 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         }
     }
 
-    /// Until the next round: when the log has grown, or somebody waits for it, or the last cosignatures grow old; never
-    /// sooner than the interval allows.
-    async fn due(&self) {
+    /// Waits until the next round is due: when the log has grown, or a third of the allowed time has passed. Never sooner
+    /// than the interval allows.
+    async fn wait_until_due(&self) {
         let ledger = self.ledger.as_ref();
         let since_ms = self.clock.now_ms().saturating_sub(self.last_round_ms);
         tokio::time::sleep(Duration::from_millis(self.policy.interval_ms.saturating_sub(since_ms))).await;
@@ -144,15 +151,15 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
             let left = limit.saturating_sub(watch.elapsed());
             let Ok(Some(answered)) = tokio::time::timeout(left, asked.join_next()).await else { break };
             let Ok((at, answer)) = answered else { continue };
-            let said = match answer {
-                Ok(said) => said,
-                Err(stands_at) => self.again(at, stands_at, &target).await,
+            let outcome = match answer {
+                Ok(outcome) => outcome,
+                Err(cosigned_size) => self.ask_again(at, cosigned_size, &target).await,
             };
-            let said = match said {
-                Said::Refused => self.why(at).await,
-                said => said,
+            let outcome = match outcome {
+                Outcome::Refused => self.ask_for_proof(at).await,
+                outcome => outcome,
             };
-            if let Some(line) = self.take(at, said, &target) {
+            if let Some(line) = self.record(at, outcome, &target) {
                 lines.push(line);
                 if lines.len() >= self.policy.enough {
                     self.publish(&target, &lines);
@@ -163,89 +170,92 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         self.report();
     }
 
-    /// The request from the size that a witness is believed to stand at.
+    /// The request that starts from the size that a witness is believed to have cosigned last.
     fn requests(&self, old_size: u64, target: &SignedCheckpoint) -> Option<String> {
         let old_size = if old_size > target.size { 0 } else { old_size };
         let proof = self.ledger.as_ref().consistency_proof(old_size, target.size).ok()?;
         Some(AddCheckpoint { old_size, proof, checkpoint: target.note.clone() }.to_string())
     }
 
-    /// Asks once more, from where the witness says that it stands.
-    async fn again(&mut self, at: usize, stands_at: u64, target: &Arc<SignedCheckpoint>) -> Said {
-        if stands_at > target.size {
-            // It may have been shown more than this round's checkpoint by the round before.
+    /// Asks again, starting from the size that the witness says it cosigned last.
+    async fn ask_again(&mut self, at: usize, cosigned_size: u64, target: &Arc<SignedCheckpoint>) -> Outcome {
+        if cosigned_size > target.size {
+            // The previous round may have sent it a larger checkpoint than this one.
             let grown = self.ledger.as_ref().checkpoint().size;
-            if let Some(size) = self.sizes.get_mut(at).filter(|_| stands_at <= grown) {
-                *size = stands_at;
-                return Said::Nothing("ahead");
+            if let Some(size) = self.sizes.get_mut(at).filter(|_| cosigned_size <= grown) {
+                *size = cosigned_size;
+                return Outcome::NoAnswer("ahead");
             }
-            return Said::Refused;
+            return Outcome::Refused;
         }
-        let Some((witness, request)) = self.witnesses.get(at).zip(self.requests(stands_at, target)) else {
-            return Said::Nothing("failed");
+        let Some((witness, request)) = self.witnesses.get(at).zip(self.requests(cosigned_size, target))
+        else {
+            return Outcome::NoAnswer("failed");
         };
         let answer = first_answer(witness, &*self.ask, target, request);
         let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
         match answer {
-            Ok(Ok(said)) => said,
-            // From where it says that it stands, it says it again: what it has is another tree of this size.
-            Ok(Err(_)) => Said::Refused,
-            Err(_) => Said::Nothing("unreachable"),
+            Ok(Ok(outcome)) => outcome,
+            // It refuses again, starting from its own size: it cosigned another tree of this size.
+            Ok(Err(_)) => Outcome::Refused,
+            Err(_) => Outcome::NoAnswer("unreachable"),
         }
     }
 
-    /// What a refusal rests on, as the witness shows it.
-    async fn why(&self, at: usize) -> Said {
-        let Some(witness) = self.witnesses.get(at) else { return Said::Refused };
+    /// Asks the witness for the checkpoint that proves its refusal.
+    async fn ask_for_proof(&self, at: usize) -> Outcome {
+        let Some(witness) = self.witnesses.get(at) else { return Outcome::Refused };
         let question = Question::LastCheckpoint(name_of_log(self.ledger.as_ref().origin()));
         match tokio::time::timeout(ANSWER_MAX, (self.ask)(witness.clone(), question)).await {
             Ok(Ok((200, note))) => match self.ledger.as_ref().contradicted_by(&note) {
-                Some(checkpoint) => Said::Conflict(checkpoint),
-                None => Said::Refused,
+                Some(checkpoint) => Outcome::Conflict(checkpoint),
+                None => Outcome::Refused,
             },
-            _ => Said::Refused,
+            _ => Outcome::Refused,
         }
     }
 
-    fn take(&mut self, at: usize, said: Said, target: &SignedCheckpoint) -> Option<(String, String)> {
+    /// Counts and logs the outcome of one witness; returns its name and line if it cosigned.
+    fn record(&mut self, at: usize, outcome: Outcome, target: &SignedCheckpoint) -> Option<(String, String)> {
         let name = self.witnesses.get(at)?.key.name.clone();
-        let outcome = match &said {
-            Said::Cosigned(_) => "cosigned",
-            Said::Refused => "refused",
-            Said::Conflict(_) => "conflict",
-            Said::Nothing(why) => why,
+        let label = match &outcome {
+            Outcome::Cosigned(_) => "cosigned",
+            Outcome::Refused => "refused",
+            Outcome::Conflict(_) => "conflict",
+            Outcome::NoAnswer(reason) => reason,
         };
-        metrics().witness_answered(self.ledger.as_ref().origin(), &name, outcome);
-        match said {
-            Said::Cosigned(line) => {
+        metrics().witness_answered(self.ledger.as_ref().origin(), &name, label);
+        match outcome {
+            Outcome::Cosigned(line) => {
                 if let Some(size) = self.sizes.get_mut(at) {
                     *size = target.size;
                 }
                 Some((name, line))
             }
-            Said::Refused => {
+            Outcome::Refused => {
                 tracing::warn!(
                     witness = name,
-                    "says that this log does not continue what it cosigned, and shows no checkpoint that proves it; it is asked again"
+                    "the witness refuses to cosign because this log does not continue its last checkpoint, but shows no proof; asking again"
                 );
                 None
             }
-            Said::Conflict(checkpoint) => {
+            Outcome::Conflict(checkpoint) => {
                 tracing::error!(
                     witness = name,
                     size = checkpoint.size,
                     root = hex::encode(checkpoint.root),
-                    "has cosigned a tree that this log does not continue: the log was forked, or went back; see docs/operations.md"
+                    "the witness cosigned a tree that this log does not continue: the log was forked or lost entries; see docs/operations.md"
                 );
                 None
             }
-            Said::Nothing(why) => {
-                tracing::warn!(witness = name, why, "did not cosign; it is asked again");
+            Outcome::NoAnswer(reason) => {
+                tracing::warn!(witness = name, reason, "the witness did not cosign; asking again");
                 None
             }
         }
     }
 
+    /// Publishes the checkpoint with the cosignatures so far.
     fn publish(&self, target: &SignedCheckpoint, lines: &[(String, String)]) {
         let note = lines.iter().fold(target.note.clone(), |note, (_, line)| note + line);
         let witnesses = lines.iter().map(|(name, _)| name.clone()).collect();
@@ -254,6 +264,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         self.ledger.as_ref().cosigning().publish(CosignedCheckpoint { checkpoint, witnesses, at_ms });
     }
 
+    /// Reports the state of cosigning to the metrics.
     fn report(&self) {
         let cosigning = self.ledger.as_ref().cosigning();
         let size = cosigning.newest().map_or(0, |newest| newest.checkpoint.size);
@@ -263,30 +274,30 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
     }
 }
 
-/// What a witness says to a request; or the size at which it says that it stands.
+/// Sends a request and reads the answer. `Err` is the size that the witness says it cosigned last.
 async fn first_answer(
-    witness: &Asked,
+    witness: &WitnessEndpoint,
     ask: &Ask,
     target: &SignedCheckpoint,
     request: String,
-) -> Result<Said, u64> {
+) -> Result<Outcome, u64> {
     let text = target.note.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
     Ok(match ask(witness.clone(), Question::AddCheckpoint(request)).await {
         Ok((200, body)) => {
             let mut lines = body.lines().take(LINES_MAX);
             let own = lines.find(|line| matches!(witness.key.check(&text, line), Ok(Some(_))));
-            own.map_or(Said::Nothing("unsigned"), |line| Said::Cosigned(format!("{line}\n")))
+            own.map_or(Outcome::NoAnswer("unsigned"), |line| Outcome::Cosigned(format!("{line}\n")))
         }
         Ok((409, body)) => match body.trim_end().parse() {
             Ok(size) => return Err(size),
-            Err(_) => Said::Refused,
+            Err(_) => Outcome::Refused,
         },
-        Ok((422, _)) => Said::Refused,
-        Ok((403 | 404, _)) => Said::Nothing("unknown_here"),
-        Ok(_) => Said::Nothing("failed"),
+        Ok((422, _)) => Outcome::Refused,
+        Ok((403 | 404, _)) => Outcome::NoAnswer("unknown_here"),
+        Ok(_) => Outcome::NoAnswer("failed"),
         Err(error) => {
-            tracing::debug!(witness = witness.key.name, error, "no answer");
-            Said::Nothing("unreachable")
+            tracing::debug!(witness = witness.key.name, error, "the witness could not be reached");
+            Outcome::NoAnswer("unreachable")
         }
     })
 }

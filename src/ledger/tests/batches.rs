@@ -1,6 +1,6 @@
-//! What waits together is written together.
+//! Tests of batches: submissions that wait together are written together.
 
-use super::bench::{Bench, Person, until};
+use super::bench::{Bench, Subject, until};
 use crate::ledger::{Ledger, SubmitError};
 use crate::store::LogStore;
 use sayso_proof::merkle::{self, Hash};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Hands frames in while the store is held up by a first one, in this order.
+/// Submits frames in this order while a first write blocks the store.
 async fn behind_a_slow_commit<F>(
     bench: &Bench,
     ledger: &Arc<Ledger>,
@@ -18,7 +18,7 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     bench.store.shut();
-    let (own, mut first) = (Arc::clone(ledger), Person::new(255));
+    let (own, mut first) = (Arc::clone(ledger), Subject::new(255));
     let blocker = tokio::spawn(async move { first.write(&own).await.unwrap() });
     until(|| bench.store.waiting.load(Ordering::SeqCst)).await;
     let mut tasks = Vec::new();
@@ -32,13 +32,13 @@ where
 }
 
 #[tokio::test]
-async fn what_waits_is_one_commit_and_one_checkpoint() {
+async fn waiting_frames_share_one_commit_and_one_checkpoint() {
     let bench = Bench::new();
     let ledger = bench.open();
     let frames: Vec<_> = (1..=20)
         .map(|number| {
             let ledger = Arc::clone(&ledger);
-            async move { ledger.submit(Person::new(number).frame(&ledger, 2)).await.unwrap() }
+            async move { ledger.submit(Subject::new(number).frame(&ledger, 2)).await.unwrap() }
         })
         .collect();
     let mut sizes = Vec::new();
@@ -56,17 +56,17 @@ async fn what_waits_is_one_commit_and_one_checkpoint() {
 }
 
 #[tokio::test]
-async fn a_refused_frame_harms_no_other() {
+async fn a_refused_frame_does_not_affect_others() {
     let bench = Bench::new();
     let ledger = bench.open();
     let frames: Vec<_> = (1..=12_u8)
         .map(|number| {
             let ledger = Arc::clone(&ledger);
-            let mut person = Person::new(number);
+            let mut subject = Subject::new(number);
             if number % 3 == 0 {
-                person = Person { version: 4, previous: Some([1; 32]), ..person };
+                subject = Subject { version: 4, previous: Some([1; 32]), ..subject };
             }
-            async move { (number, person.write(&ledger).await.map(|_| ())) }
+            async move { (number, subject.write(&ledger).await.map(|_| ())) }
         })
         .collect();
     for task in behind_a_slow_commit(&bench, &ledger, frames).await {
@@ -78,10 +78,10 @@ async fn a_refused_frame_harms_no_other() {
 }
 
 #[tokio::test]
-async fn successors_within_a_batch_count() {
+async fn a_frame_may_continue_a_chain_from_the_same_batch() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let mut ada = Person::new(1);
+    let mut ada = Subject::new(1);
     let entries = ada.frame(&ledger, 5);
     let frames: Vec<_> = entries
         .into_iter()
@@ -100,14 +100,14 @@ async fn successors_within_a_batch_count() {
 }
 
 #[tokio::test]
-async fn no_batch_is_larger_than_allowed() {
+async fn no_batch_exceeds_its_limit() {
     let mut bench = Bench::new();
     bench.options.batch_events_max = 10;
     let ledger = bench.open();
     let frames: Vec<_> = (1..=9)
         .map(|number| {
             let ledger = Arc::clone(&ledger);
-            async move { ledger.submit(Person::new(number).frame(&ledger, 4)).await.unwrap() }
+            async move { ledger.submit(Subject::new(number).frame(&ledger, 4)).await.unwrap() }
         })
         .collect();
     for task in behind_a_slow_commit(&bench, &ledger, frames).await {
@@ -116,20 +116,20 @@ async fn no_batch_is_larger_than_allowed() {
     let commits = bench.store.commits.lock().unwrap().clone();
     assert_eq!(commits.iter().map(|(events, _)| events).sum::<usize>(), 37);
     assert!(commits.iter().all(|(events, _)| *events <= 10), "{commits:?}");
-    let too_many = ledger.submit(Person::new(50).frame(&ledger, 11)).await;
+    let too_many = ledger.submit(Subject::new(50).frame(&ledger, 11)).await;
     assert_eq!(too_many.map(|_| ()), Err(SubmitError::TooLarge));
     assert_eq!(ledger.submit(Vec::new()).await.map(|_| ()), Err(SubmitError::TooLarge));
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_at_once() {
+async fn a_full_queue_refuses_immediately() {
     let mut bench = Bench::new();
     bench.options.queue_max = 3;
     let ledger = bench.open();
     let frames: Vec<_> = (1..=8)
         .map(|number| {
             let ledger = Arc::clone(&ledger);
-            async move { Person::new(number).write(&ledger).await.map(|_| ()) }
+            async move { Subject::new(number).write(&ledger).await.map(|_| ()) }
         })
         .collect();
     let mut overloaded = 0;
@@ -141,11 +141,11 @@ async fn a_full_queue_refuses_at_once() {
         }
     }
     assert_eq!(overloaded, 5);
-    Person::new(9).write(&ledger).await.unwrap();
+    Subject::new(9).write(&ledger).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_writers_at_once_make_one_tree() {
+async fn concurrent_writers_make_one_tree() {
     let bench = Bench::new();
     let ledger = bench.open();
     let watcher = tokio::spawn({
@@ -162,10 +162,10 @@ async fn many_writers_at_once_make_one_tree() {
         .map(|number| {
             let ledger = Arc::clone(&ledger);
             tokio::spawn(async move {
-                let mut person = Person::new(number);
+                let mut subject = Subject::new(number);
                 let mut written = Vec::new();
                 for round in 0..12 {
-                    let frame = person.frame(&ledger, 1 + (round + usize::from(number)) % 3);
+                    let frame = subject.frame(&ledger, 1 + (round + usize::from(number)) % 3);
                     let leaves: Vec<Hash> = frame.iter().map(|each| each.entry.leaf_hash()).collect();
                     let committed = ledger.submit(frame).await.unwrap();
                     for (leaf, place) in leaves.iter().zip(&committed.entries) {
@@ -180,7 +180,7 @@ async fn many_writers_at_once_make_one_tree() {
     let mut leaves = BTreeMap::new();
     for task in tasks {
         for (position, leaf) in task.await.unwrap() {
-            assert!(leaves.insert(position, leaf).is_none(), "a position was given twice");
+            assert!(leaves.insert(position, leaf).is_none(), "a position was assigned twice");
         }
     }
     let last = ledger.checkpoint();

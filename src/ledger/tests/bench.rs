@@ -1,4 +1,4 @@
-//! What the tests stand on: subjects that seal real events, and a store that can be held up or made to fail.
+//! Shared by the tests: subjects that seal real events, and a store that can be blocked or made to fail.
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Committed, Ledger, LedgerOptions, LogKey, Prepared, SubmitError};
@@ -16,37 +16,37 @@ pub const ORIGIN: &str = "ledger.test/dev";
 pub const NOW: u64 = 1_800_000_000_000;
 const EVENT_KEY: [u8; 32] = [5; 32];
 
-/// What happens to a commit.
+/// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     Rejected,
-    /// Nobody knows, and nothing was written.
+    /// Fails with an unknown outcome; nothing was written.
     Lost,
-    /// Nobody knows, and everything was written.
+    /// Fails with an unknown outcome; everything was written.
     Persisted,
-    /// Nobody knows, and a prefix of the frames was written.
+    /// Fails with an unknown outcome; a prefix of the frames was written.
     Torn,
     Conflict,
 }
 
-/// A store in memory whose commits follow a script.
+/// A store in memory whose commits have scripted outcomes.
 #[derive(Default)]
 pub struct Scripted {
     inner: MemoryLog,
-    script: Mutex<VecDeque<Fate>>,
-    /// Events and frames of each commit that was written.
+    outcomes: Mutex<VecDeque<Outcome>>,
+    /// Number of events and frames of each commit that was written.
     pub commits: Mutex<Vec<(usize, usize)>>,
-    /// While set, commits wait.
+    /// While true, commits wait.
     shut: Mutex<bool>,
     opened: Condvar,
-    /// A commit is waiting.
+    /// Whether a commit waits.
     pub waiting: AtomicBool,
     pub closed: AtomicBool,
 }
 
 impl Scripted {
-    pub fn will(&self, fate: Fate) {
-        self.script.lock().unwrap().push_back(fate);
+    pub fn script(&self, outcome: Outcome) {
+        self.outcomes.lock().unwrap().push_back(outcome);
     }
 
     pub fn shut(&self) {
@@ -78,15 +78,15 @@ impl LogStore for Scripted {
         }
         drop(shut);
         self.waiting.store(false, Ordering::SeqCst);
-        let fate = self.script.lock().unwrap().pop_front();
+        let outcome = self.outcomes.lock().unwrap().pop_front();
         let unknown = || Err(CommitError::Unknown(StoreError::Stopped));
-        match fate {
+        match outcome {
             None => self.write(expected, frames),
-            Some(Fate::Rejected) => Err(CommitError::Rejected(StoreError::Full)),
-            Some(Fate::Lost) => unknown(),
-            Some(Fate::Persisted) => self.write(expected, frames).and_then(|_| unknown()),
-            Some(Fate::Torn) => self.write(expected, &frames[..frames.len() / 2]).and_then(|_| unknown()),
-            Some(Fate::Conflict) => Err(CommitError::Conflict { expected, actual: expected + 1 }),
+            Some(Outcome::Rejected) => Err(CommitError::Rejected(StoreError::Full)),
+            Some(Outcome::Lost) => unknown(),
+            Some(Outcome::Persisted) => self.write(expected, frames).and_then(|_| unknown()),
+            Some(Outcome::Torn) => self.write(expected, &frames[..frames.len() / 2]).and_then(|_| unknown()),
+            Some(Outcome::Conflict) => Err(CommitError::Conflict { expected, actual: expected + 1 }),
         }
     }
 
@@ -149,7 +149,7 @@ impl LogStore for Scripted {
     }
 }
 
-/// A clock that stands still unless it is moved.
+/// A clock that changes only when a test sets it.
 pub struct SetClock(pub AtomicU64);
 
 impl Clock for SetClock {
@@ -200,21 +200,21 @@ impl Bench {
     }
 }
 
-/// A subject: where its chain stands.
+/// A subject and the end of its chain.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct Subject {
     pub handle: Handle,
     pub version: u64,
     pub previous: Option<Hash>,
     pub sealed_at_ms: u64,
 }
 
-impl Person {
+impl Subject {
     pub fn new(number: u8) -> Self {
         Self { handle: Handle([number; 16]), version: 0, previous: None, sealed_at_ms: NOW }
     }
 
-    /// The next event of the chain; the chain moves on.
+    /// Makes the next event of the chain.
     pub fn next(&mut self, ledger: &Ledger) -> Prepared {
         let mut event_id = [0; 16];
         SystemClock.fill(&mut event_id);
@@ -248,7 +248,7 @@ impl Person {
     }
 }
 
-/// Lets other tasks run until it holds; fails after some seconds.
+/// Lets other tasks run until a condition holds; panics after 10 seconds.
 pub async fn until(holds: impl Fn() -> bool) {
     for _ in 0..2_000 {
         if holds() {
@@ -256,5 +256,5 @@ pub async fn until(holds: impl Fn() -> bool) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    panic!("never came true");
+    panic!("the condition did not become true within 10 seconds");
 }

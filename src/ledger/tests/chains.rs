@@ -1,6 +1,6 @@
-//! What the sequencer takes and what it refuses.
+//! Tests of what the sequencer accepts and refuses.
 
-use super::bench::{Bench, NOW, Person};
+use super::bench::{Bench, NOW, Subject};
 use crate::ledger::SubmitError;
 use crate::store::LogStore;
 use sayso_proof::entry::Handle;
@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 async fn a_frame_continues_its_chain() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let (mut ada, mut nobody) = (Person::new(1), Person { handle: Handle::SYSTEM, ..Person::new(0) });
+    let (mut ada, mut system) = (Subject::new(1), Subject { handle: Handle::SYSTEM, ..Subject::new(0) });
     let first = ledger.submit(ada.frame(&ledger, 3)).await.unwrap();
     assert_eq!(first.entries.iter().map(|place| place.position).collect::<Vec<_>>(), [0, 1, 2]);
-    nobody.write(&ledger).await.unwrap();
+    system.write(&ledger).await.unwrap();
     let second = ada.write(&ledger).await.unwrap();
     assert_eq!((second.entries[0].position, second.checkpoint.size), (4, 5));
     assert_eq!(bench.store.read_subject(ada.handle, 0, 9).unwrap(), [(0, 0), (1, 1), (2, 2), (3, 4)]);
@@ -21,18 +21,18 @@ async fn a_frame_continues_its_chain() {
 }
 
 #[tokio::test]
-async fn what_does_not_continue_the_chain_is_refused() {
+async fn a_write_that_does_not_continue_its_chain_is_refused() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let mut ada = Person::new(1);
+    let mut ada = Subject::new(1);
     ledger.submit(ada.frame(&ledger, 2)).await.unwrap();
     let stale = Err(SubmitError::Stale { actual_version: 2 });
     let handle = ada.handle;
-    let at = |version, previous| Person { handle, version, previous, ..Person::new(1) };
+    let at = |version, previous| Subject { handle, version, previous, ..Subject::new(1) };
     for mut wrong in [at(0, None), at(1, ada.previous), at(3, ada.previous), at(2, Some([7; 32]))] {
         assert_eq!(wrong.write(&ledger).await.map(|_| ()), stale);
     }
-    // Neither is a frame whose second event does not follow its first: none of it is written.
+    // A frame whose second event does not follow its first is refused as a whole.
     let mut forked = ada.clone();
     let (one, other) = (ada.clone().next(&ledger), forked.next(&ledger));
     let refused = ledger.submit(vec![one, other]).await;
@@ -40,7 +40,7 @@ async fn what_does_not_continue_the_chain_is_refused() {
     assert_eq!(ledger.checkpoint().size, 2);
     ada.write(&ledger).await.unwrap();
 
-    // The same after a restart, when no chain is remembered.
+    // The same after a restart, when no chain is in memory.
     ledger.shutdown();
     let ledger = bench.open();
     let refused = at(2, ada.previous).write(&ledger).await;
@@ -49,16 +49,16 @@ async fn what_does_not_continue_the_chain_is_refused() {
 }
 
 #[tokio::test]
-async fn a_clock_out_of_bounds_is_refused() {
+async fn an_entry_sealed_too_early_or_too_late_is_refused() {
     let bench = Bench::new();
     let ledger = bench.open();
-    for (sealed_at_ms, taken) in
+    for (sealed_at_ms, accepted) in
         [(NOW + 5_001, false), (NOW - 60_001, false), (NOW + 5_000, true), (NOW - 60_000, true)]
     {
-        let mut person = Person { sealed_at_ms, ..Person::new(if taken { 1 } else { 2 }) };
-        person.handle.0[15] = u8::try_from(sealed_at_ms % 251).unwrap();
-        let result = person.write(&ledger).await;
-        assert_eq!(result.map(|_| ()), if taken { Ok(()) } else { Err(SubmitError::Clock) });
+        let mut subject = Subject { sealed_at_ms, ..Subject::new(if accepted { 1 } else { 2 }) };
+        subject.handle.0[15] = u8::try_from(sealed_at_ms % 251).unwrap();
+        let result = subject.write(&ledger).await;
+        assert_eq!(result.map(|_| ()), if accepted { Ok(()) } else { Err(SubmitError::Clock) });
     }
 }
 
@@ -68,29 +68,29 @@ async fn recorded_time_never_goes_back() {
     let ledger = bench.open();
     let mut times = Vec::new();
     for (number, sealed_at_ms) in [(1, NOW), (2, NOW + 3_000), (3, NOW - 30_000), (4, NOW + 1)] {
-        let mut person = Person { sealed_at_ms, ..Person::new(number) };
-        times.push(person.write(&ledger).await.unwrap().entries[0].recorded_at_ms);
+        let mut subject = Subject { sealed_at_ms, ..Subject::new(number) };
+        times.push(subject.write(&ledger).await.unwrap().entries[0].recorded_at_ms);
     }
     assert_eq!(times, [NOW, NOW + 3_000, NOW + 3_000, NOW + 3_000]);
     ledger.shutdown();
     let ledger = bench.open();
-    let mut later = Person::new(5);
+    let mut later = Subject::new(5);
     assert_eq!(
         later.write(&ledger).await.unwrap().entries[0].recorded_at_ms,
         NOW + 3_000,
-        "nor over a restart"
+        "not after a restart either"
     );
-    // A clock that was set back a little refuses nothing that it stamps itself.
+    // After the clock was set back a little, entries stamped by it are still accepted.
     bench.clock.0.store(NOW - 10_000, Ordering::SeqCst);
-    let mut earlier = Person { sealed_at_ms: NOW - 10_000, ..Person::new(6) };
+    let mut earlier = Subject { sealed_at_ms: NOW - 10_000, ..Subject::new(6) };
     assert_eq!(earlier.write(&ledger).await.unwrap().entries[0].recorded_at_ms, NOW + 3_000);
 }
 
 #[tokio::test]
-async fn what_is_signed_says_what_is_in_its_bytes() {
+async fn a_signed_entry_has_the_header_and_hash_of_its_bytes() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let mut ada = Person::new(1);
+    let mut ada = Subject::new(1);
     for version in 0..2 {
         let entry = ada.next(&ledger).entry;
         assert_eq!(*entry.header(), sayso_proof::entry::parse_header(entry.bytes()).unwrap());
@@ -101,10 +101,10 @@ async fn what_is_signed_says_what_is_in_its_bytes() {
 }
 
 #[tokio::test]
-async fn further_index_records_get_their_position() {
+async fn index_records_get_the_position_of_their_entry() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let mut ada = Person::new(1);
+    let mut ada = Subject::new(1);
     ada.write(&ledger).await.unwrap();
     let mut entry = ada.next(&ledger);
     entry.index = vec![(b"g/".to_vec(), b"value".to_vec())];

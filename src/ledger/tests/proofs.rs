@@ -1,6 +1,6 @@
-//! What the log says about itself holds for whoever checks it without the daemon.
+//! Tests of checkpoints, proofs and tiles: they verify without the daemon.
 
-use super::bench::{Bench, ORIGIN, Person};
+use super::bench::{Bench, ORIGIN, Subject};
 use crate::ledger::{LedgerError, Prepared};
 use crate::store::LogStore;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
@@ -9,46 +9,49 @@ use sayso_proof::proof::TlogProof;
 use std::sync::Arc;
 
 #[tokio::test]
-async fn proofs_verify_over_a_restart() {
+async fn proofs_verify_across_restarts() {
     let bench = Bench::new();
     let mut ledger = bench.open();
-    let mut given_out = vec![ledger.checkpoint()];
-    let mut ada = Person::new(1);
+    let mut checkpoints = vec![ledger.checkpoint()];
+    let mut ada = Subject::new(1);
     let mut leaves = Vec::new();
     for round in 0..30 {
         let frame = ada.frame(&ledger, 1 + round % 5);
         leaves.extend(frame.iter().map(|each| each.entry.leaf_hash()));
-        given_out.push(ledger.submit(frame).await.unwrap().checkpoint);
+        checkpoints.push(ledger.submit(frame).await.unwrap().checkpoint);
         if round % 10 == 9 {
             ledger.shutdown();
             ledger = bench.open();
-            let (before, after) = (given_out.last().unwrap(), ledger.checkpoint());
-            assert_eq!(**before, *after, "the same tree, the same words");
+            let (before, after) = (checkpoints.last().unwrap(), ledger.checkpoint());
+            assert_eq!(**before, *after, "the same tree gives the same note");
         }
     }
     let verifier: VerifierKey = ledger.verifier_key().to_string().parse().unwrap();
     let last = ledger.checkpoint();
     for (position, leaf) in (0..).zip(&leaves) {
-        for checkpoint in given_out.iter().filter(|checkpoint| checkpoint.size > position) {
+        for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint.size > position) {
             let proof = ledger.inclusion_proof(position, checkpoint.size).unwrap();
             merkle::verify_inclusion(leaf, position, checkpoint.size, &proof, &checkpoint.root).unwrap();
         }
         let text: TlogProof = ledger.proof_text(position).unwrap().parse().unwrap();
         assert_eq!(text.verify(&verifier).unwrap().entry.header.version, position);
     }
-    for checkpoint in &given_out {
-        let said = Checkpoint::open(&checkpoint.note, &verifier).unwrap();
-        assert_eq!((said.origin.as_str(), said.size, said.root), (ORIGIN, checkpoint.size, checkpoint.root));
+    for checkpoint in &checkpoints {
+        let opened = Checkpoint::open(&checkpoint.note, &verifier).unwrap();
+        assert_eq!(
+            (opened.origin.as_str(), opened.size, opened.root),
+            (ORIGIN, checkpoint.size, checkpoint.root)
+        );
         let proof = ledger.consistency_proof(checkpoint.size, last.size).unwrap();
-        merkle::verify_consistency(said.size, &said.root, last.size, &last.root, &proof).unwrap();
+        merkle::verify_consistency(opened.size, &opened.root, last.size, &last.root, &proof).unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_is_beyond_the_log_is_out_of_range() {
+async fn positions_beyond_the_log_are_out_of_range() {
     let bench = Bench::new();
     let ledger = bench.open();
-    ledger.submit(Person::new(1).frame(&ledger, 3)).await.unwrap();
+    ledger.submit(Subject::new(1).frame(&ledger, 3)).await.unwrap();
     assert!(matches!(ledger.inclusion_proof(3, 3), Err(LedgerError::OutOfRange)));
     assert!(matches!(ledger.inclusion_proof(0, 4), Err(LedgerError::OutOfRange)));
     assert!(matches!(ledger.consistency_proof(1, 4), Err(LedgerError::OutOfRange)));
@@ -57,10 +60,10 @@ async fn what_is_beyond_the_log_is_out_of_range() {
 }
 
 #[tokio::test]
-async fn a_discarded_entry_keeps_its_place() {
+async fn a_discarded_entry_keeps_its_position() {
     let bench = Bench::new();
     let ledger = bench.open();
-    let (mut ada, mut bob) = (Person::new(1), Person::new(2));
+    let (mut ada, mut bob) = (Subject::new(1), Subject::new(2));
     let frame = ada.frame(&ledger, 2);
     let leaf = frame[0].entry.leaf_hash();
     ledger.submit(frame).await.unwrap();
@@ -77,11 +80,11 @@ async fn a_discarded_entry_keeps_its_place() {
 }
 
 #[tokio::test]
-async fn tiles_are_the_tree() {
+async fn tiles_contain_the_nodes_of_the_tree() {
     let mut bench = Bench::new();
     bench.options.batch_events_max = 600;
     let ledger = bench.open();
-    let frame = Person::new(1).frame(&ledger, 600);
+    let frame = Subject::new(1).frame(&ledger, 600);
     let leaves: Vec<_> = frame.iter().map(|each| each.entry.leaf_hash()).collect();
     ledger.submit(frame).await.unwrap();
     assert_eq!(ledger.tile(0, 0, 256).unwrap().unwrap(), leaves[..256].concat());
@@ -103,12 +106,12 @@ async fn tiles_are_the_tree() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn signing_goes_on_in_parallel() {
+async fn entries_can_be_signed_in_parallel() {
     let ledger = Bench::new().open();
     let tasks: Vec<_> = (1..=8)
         .map(|number| {
             let ledger = Arc::clone(&ledger);
-            tokio::task::spawn_blocking(move || Person::new(number).frame(&ledger, 10))
+            tokio::task::spawn_blocking(move || Subject::new(number).frame(&ledger, 10))
         })
         .collect();
     let key = ledger.verifier_key().key;
