@@ -1,11 +1,12 @@
-//! Consent receipts: JSON-LD per ISO/IEC TS 27560:2023, in the terms that the W3C guide "Consent Records and Receipts
-//! as per ISO/IEC TS 27560:2023 using DPV" (2024-08-01, `https://w3id.org/dpv/guides/consent-27560`) maps it to.
+//! Consent receipts: JSON-LD as ISO/IEC TS 27560:2023 describes it, in the terms of the W3C guide "Consent
+//! Records and Receipts as per ISO/IEC TS 27560:2023 using DPV" (2024-08-01,
+//! `https://w3id.org/dpv/guides/consent-27560`).
 //!
-//! Terms are those of DPV 2 and its extensions PD, LOC, EU and EU-GDPR; each was looked up in release 2.3. The context
-//! stands in the document, so that it expands without a network, and there are no terms of our own: what the ledger
-//! adds is told with Dublin Core and schema.org. `docs/access-package.md` maps the fields.
+//! The terms are those of DPV 2 and its extensions PD, LOC, EU and EU-GDPR; each was looked up in release
+//! 2.3. The context is part of the document, so that it expands without a network. There are no terms of our
+//! own: Dublin Core and schema.org express what the ledger adds. `docs/access-package.md` maps the fields.
 
-use super::Controller;
+use super::controller::Controller;
 use crate::domain::consent::Decision;
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::{Actor, Role};
@@ -14,62 +15,62 @@ use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use serde_json::{Value, json};
 
-/// Events of a record that a receipt tells: the newest, so many.
+/// Most events of a record that a receipt contains; the newest ones.
 const EVENTS_MAX: usize = 64;
 
-/// That the person was asked.
+/// A request for the person's consent.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    /// Its event.
+pub struct ConsentRequest {
+    /// The event that recorded it.
     pub event_id: EventId,
-    /// The ledger's time, milliseconds since the Unix epoch.
+    /// When the ledger recorded it, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When, by the writer's word.
+    /// When the person was asked, as the writer stated it, milliseconds since the Unix epoch.
     pub about_ms: u64,
-    /// For what.
+    /// What consent was requested for.
     pub terms: Terms,
     /// Who asked.
     pub actor: Actor,
 }
 
-/// What makes a receipt verify without trusting the ledger.
+/// What makes a receipt verifiable without trust in the ledger.
 #[derive(Clone, Debug)]
-pub struct Signed {
+pub struct ReceiptProof {
     /// The log's verifier key in C2SP form.
     pub verifier_key: String,
-    /// Position of the decision's event.
+    /// Position of the decision's event in the log.
     pub position: u64,
-    /// `c2sp.org/tlog-proof` text of it.
-    pub proof: String,
-    /// The key of this one event, in hex: opens its seal and nothing else.
+    /// The `c2sp.org/tlog-proof` text of that event.
+    pub tlog_proof: String,
+    /// The key of this one event, in hex: it decrypts that event and nothing else.
     pub event_key: String,
 }
 
-/// What a receipt is made from.
+/// The contents of a receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Receipt<'a> {
-    /// Who is answerable.
+    /// The controller.
     pub controller: &'a Controller,
     /// The ledger's pseudonym of the person, in hex.
     pub pseudonym: &'a str,
-    /// The decision.
+    /// The decision that the receipt is for.
     pub record: &'a ConsentRecord,
     /// Every decision of the person.
     pub decisions: &'a [ConsentRecord],
-    /// Every time that they were asked.
-    pub asked: &'a [Asked],
-    /// What words mean.
+    /// Every request for the person's consent.
+    pub requests: &'a [ConsentRequest],
+    /// The vocabulary in force.
     pub vocabulary: &'a Vocabulary,
-    /// When it is made, milliseconds since the Unix epoch.
+    /// When the receipt is made, milliseconds since the Unix epoch.
     pub now_ms: u64,
-    /// Its proof.
-    pub signed: &'a Signed,
+    /// The proof that the decision is in the log.
+    pub proof: &'a ReceiptProof,
 }
 
-/// A moment of the record's life.
-struct Moment<'a> {
+/// A request or a decision, as a status of the consent record.
+struct StatusChange<'a> {
     event_id: EventId,
-    /// When the person spoke, by the writer's word: it stands in the signed event.
+    /// When it happened, as the writer stated it in the signed event, milliseconds since the Unix epoch.
     at_ms: u64,
     order: (u64, EventId),
     status: &'static str,
@@ -78,8 +79,9 @@ struct Moment<'a> {
     by_person: bool,
 }
 
-/// Everything about the person stands in one node of this name.
+/// The node of the person.
 const PERSON: &str = "_:subject";
+/// The node of the controller.
 const CONTROLLER: &str = "_:controller";
 
 fn context() -> Value {
@@ -101,18 +103,19 @@ fn iri(iri: &str) -> Value {
     json!({ "@id": iri })
 }
 
-fn moment(ms: u64) -> Value {
+fn date_time(ms: u64) -> Value {
     json!({ "@type": "xsd:dateTime", "@value": wording::time(ms) })
 }
 
-/// An IRI that a steward gave, if it is one: anything else would be dropped, or worse, resolved against somewhere.
+/// Whether a text that a steward wrote is an absolute IRI. Anything else would be dropped, or resolved
+/// against some base.
 fn is_iri(text: &str) -> bool {
     let absolute = ["https://", "http://", "urn:"].iter().any(|scheme| text.starts_with(scheme));
     absolute && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c))
 }
 
 impl Receipt<'_> {
-    /// The document.
+    /// The receipt as a JSON-LD document.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let id = format!("urn:uuid:{}", self.record.event_id);
@@ -123,7 +126,7 @@ impl Receipt<'_> {
             "dct:conformsTo": iri("https://w3id.org/dpv/schema/dpv-27560#receipt"),
             "dct:identifier": format!("receipt-{}", self.record.event_id),
             "dpv:hasIdentifier": format!("receipt-{}", self.record.event_id),
-            "dct:created": moment(self.now_ms),
+            "dct:created": date_time(self.now_ms),
             "dct:publisher": iri(CONTROLLER),
             "schema:recipient": iri(PERSON),
             "dpv:hasRecordOfActivity": self.record_json(&id),
@@ -139,7 +142,7 @@ impl Receipt<'_> {
             "dct:conformsTo": iri("https://w3id.org/dpv/schema/dpv-27560#record"),
             "dct:identifier": self.record.event_id.to_string(),
             "dpv:hasIdentifier": self.record.event_id.to_string(),
-            "dct:created": moment(self.record.recorded_at_ms),
+            "dct:created": date_time(self.record.recorded_at_ms),
             "dpv:hasDataSubject": {
                 "@id": PERSON,
                 "@type": "dpv:DataSubject",
@@ -207,7 +210,7 @@ impl Receipt<'_> {
         party
     }
 
-    /// One process a purpose, each with what the decision names.
+    /// One process for each purpose, with the categories and recipients of the decision.
     fn processes(&self) -> Value {
         let terms = &self.record.terms;
         let purposes: Vec<Value> = if terms.purposes.is_empty() {
@@ -269,8 +272,8 @@ impl Receipt<'_> {
         match self.record.terms.recipients.as_slice() {
             [] => json!([{
                 "@type": "dpv:Recipient",
-                "dct:title": "every service that the controller admits; whoever received data is named in the access \
-                              package",
+                "dct:title": "every service that the controller admits; the access package names each one that \
+                              received data",
             }]),
             names => names.iter().map(|name| recipient(name)).collect(),
         }
@@ -285,7 +288,7 @@ impl Receipt<'_> {
             { "@type": "dpv:StorageLocation", "dpv:hasLocation": places },
             { "@type": "dpv:StorageDuration", "dpv:hasDuration": {
                 "@type": "dpv:UntilEventDuration",
-                "rdf:value": "each fact until it expires, is removed by the person or the controller, or is erased",
+                "rdf:value": "each fact until it expires, the person or the controller removes it, or it is erased",
             }},
         ])
     }
@@ -306,8 +309,8 @@ impl Receipt<'_> {
     fn control(&self) -> Value {
         let mut control = json!({
             "@type": ["dpv:ProvideConsent", "dpv:WithdrawConsent", "dpv:ReaffirmConsent"],
-            "dct:description": "A consent is withdrawn the way it was given: by one word to the service or to the \
-                                controller, at any time, with effect at once.",
+            "dct:description": "A consent can be withdrawn as easily as it was given, at any time, with immediate \
+                                effect, by telling the service or the controller.",
         });
         self.exercised(&mut control);
         control
@@ -345,53 +348,54 @@ impl Receipt<'_> {
         RIGHTS.map(right).to_vec().into()
     }
 
-    /// The record's life: what was asked and decided about any of its purposes, oldest first.
+    /// The history of the record: requests and decisions about any of its purposes, oldest first.
     fn statuses(&self) -> Value {
         let own = &self.record.terms.purposes;
         let related = |terms: &Terms| {
             let touches = |id: &String| {
-                let line = self.vocabulary.purpose_ancestry(id);
+                let ancestry = self.vocabulary.purpose_ancestry(id);
                 own.iter().any(|mine| {
-                    line.contains(&mine.as_str())
+                    ancestry.contains(&mine.as_str())
                         || self.vocabulary.purpose_ancestry(mine).contains(&id.as_str())
                 })
             };
             own.is_empty() || terms.purposes.is_empty() || terms.purposes.iter().any(touches)
         };
-        let decided = self.decisions.iter().filter(|record| related(&record.terms)).map(|record| Moment {
-            event_id: record.event_id,
-            at_ms: record.about_ms,
-            order: (record.recorded_at_ms, record.event_id),
-            status: match record.decision {
-                Decision::Given => "dpv:ConsentGiven",
-                Decision::Refused => "dpv:ConsentRefused",
-                Decision::Renewed => "dpv:RenewedConsentGiven",
-                Decision::Withdrawn => "dpv:ConsentWithdrawn",
-            },
-            terms: &record.terms,
-            actor: &record.actor,
-            by_person: true,
-        });
-        let asked = self.asked.iter().filter(|asked| related(&asked.terms)).map(|asked| Moment {
-            event_id: asked.event_id,
-            at_ms: asked.about_ms,
-            order: (asked.recorded_at_ms, asked.event_id),
+        let decided =
+            self.decisions.iter().filter(|record| related(&record.terms)).map(|record| StatusChange {
+                event_id: record.event_id,
+                at_ms: record.about_ms,
+                order: (record.recorded_at_ms, record.event_id),
+                status: match record.decision {
+                    Decision::Given => "dpv:ConsentGiven",
+                    Decision::Refused => "dpv:ConsentRefused",
+                    Decision::Renewed => "dpv:RenewedConsentGiven",
+                    Decision::Withdrawn => "dpv:ConsentWithdrawn",
+                },
+                terms: &record.terms,
+                actor: &record.actor,
+                by_person: true,
+            });
+        let requested = self.requests.iter().filter(|of| related(&of.terms)).map(|of| StatusChange {
+            event_id: of.event_id,
+            at_ms: of.about_ms,
+            order: (of.recorded_at_ms, of.event_id),
             status: "dpv:ConsentRequested",
-            terms: &asked.terms,
-            actor: &asked.actor,
+            terms: &of.terms,
+            actor: &of.actor,
             by_person: false,
         });
-        let mut moments: Vec<Moment<'_>> = decided.chain(asked).collect();
-        moments.sort_by_key(|moment| moment.order);
-        let newest = moments.len().saturating_sub(EVENTS_MAX);
-        let kept = moments.iter().enumerate();
+        let mut changes: Vec<StatusChange<'_>> = decided.chain(requested).collect();
+        changes.sort_by_key(|change| change.order);
+        let newest = changes.len().saturating_sub(EVENTS_MAX);
+        let kept = changes.iter().enumerate();
         let kept = kept.filter(|(number, of)| *number >= newest || of.event_id == self.record.event_id);
         let mut statuses: Vec<Value> = kept.map(|(_, of)| self.status(of)).collect();
         let until_ms = self.record.terms.until_ms.filter(|until| *until <= self.now_ms);
         if let Some(until_ms) = until_ms.filter(|_| self.record.decision.is_yes()) {
             statuses.push(json!({
                 "@type": "dpv:ConsentExpired",
-                "dpv:isIndicatedAtTime": moment(until_ms),
+                "dpv:isIndicatedAtTime": date_time(until_ms),
                 "dpv:isIndicatedBy": iri(CONTROLLER),
                 "dpv:hasDuration": endless("until consent is renewed"),
             }));
@@ -399,7 +403,7 @@ impl Receipt<'_> {
         statuses.into()
     }
 
-    fn status(&self, of: &Moment<'_>) -> Value {
+    fn status(&self, of: &StatusChange<'_>) -> Value {
         let is_yes = matches!(of.status, "dpv:ConsentGiven" | "dpv:RenewedConsentGiven");
         let types = match is_yes {
             true => json!([of.status, consent_type(of.terms)]),
@@ -407,10 +411,10 @@ impl Receipt<'_> {
         };
         let duration = match of.terms.until_ms {
             Some(until_ms) if is_yes => {
-                json!({ "@type": "dpv:UntilTimeDuration", "rdf:value": moment(until_ms) })
+                json!({ "@type": "dpv:UntilTimeDuration", "rdf:value": date_time(until_ms) })
             }
             _ if is_yes => endless("until consent is withdrawn"),
-            _ if of.by_person => endless("until the person says yes again"),
+            _ if of.by_person => endless("until the person consents again"),
             _ => endless("until the person answers"),
         };
         let channel = if of.terms.channel.is_empty() { "not stated" } else { &of.terms.channel };
@@ -418,7 +422,7 @@ impl Receipt<'_> {
         let mut status = json!({
             "@type": types,
             "dct:identifier": of.event_id.to_string(),
-            "dpv:isIndicatedAtTime": moment(of.at_ms),
+            "dpv:isIndicatedAtTime": date_time(of.at_ms),
             "dpv:isIndicatedBy": iri(if of.by_person { PERSON } else { CONTROLLER }),
             "dpv:hasIndicationMethod": channel,
             "dpv:hasDuration": duration,
@@ -435,17 +439,18 @@ impl Receipt<'_> {
 
     fn provenance(&self) -> Value {
         let property = |id: &str, value: &str| json!({ "@type": "schema:PropertyValue", "schema:propertyID": id, "schema:value": value });
-        let signed = self.signed;
+        let proof = self.proof;
         json!({
             "@type": "dct:ProvenanceStatement",
-            "dct:description": "The decision stands in an append-only log. `tlog-proof` (c2sp.org/tlog-proof) shows that \
-                                the signed entry is in it, `event-key` opens that entry and nothing else. `sayso verify` \
-                                checks both, and this receipt against them, with the verifier key from whomever you trust.",
+            "dct:description": "The decision is recorded in an append-only log. `tlog-proof` (c2sp.org/tlog-proof) proves \
+                                that the signed entry is in the log; `event-key` decrypts that entry and nothing else. \
+                                `sayso verify` checks both, and this receipt against them. Take the verifier key from a \
+                                source that you trust.",
             "schema:additionalProperty": [
-                property("verifier-key", &signed.verifier_key),
-                property("position", &signed.position.to_string()),
-                property("tlog-proof", &signed.proof),
-                property("event-key", &signed.event_key),
+                property("verifier-key", &proof.verifier_key),
+                property("position", &proof.position.to_string()),
+                property("tlog-proof", &proof.tlog_proof),
+                property("event-key", &proof.event_key),
             ],
         })
     }

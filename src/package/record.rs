@@ -1,87 +1,49 @@
-//! The records of a package: what `package.json` holds and `index.html` shows. `docs/access-package.md` has the table
-//! of fields with the law for each, `docs/schemas/access-package-v1.schema.json` the schema; a test holds them together.
+//! The records of a package, as `package.json` contains and `index.html` shows them.
+//!
+//! `docs/access-package.md` has the table of fields with the law for each, and
+//! `docs/schemas/access-package-v1.schema.json` the schema. A test compares them.
 
+use super::format::Section;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::io;
 
-/// A part of a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
-    /// What is held.
-    Attributes,
-    /// What may be used now, by whom, for what.
-    PermittedUses,
-    /// Who has received data.
-    Recipients,
-    /// Each time that data were handed out.
-    Disclosures,
-    /// Each use that was reported.
-    Uses,
-    /// Permissions that were taken back.
-    Revocations,
-    /// What the person decided.
-    Consents,
-    /// The texts that they saw.
-    Notices,
-    /// What they said besides.
-    Signals,
-    /// Everything that was recorded.
-    History,
+/// Receives the sections of a package, one record at a time.
+pub trait Sink {
+    /// Begins the next section; every record that follows belongs to it.
+    ///
+    /// # Errors
+    /// Writing failed.
+    fn section(&mut self, section: Section) -> io::Result<()>;
+
+    /// Adds a record to the current section.
+    ///
+    /// # Errors
+    /// Writing failed.
+    fn record(&mut self, record: &Record) -> io::Result<()>;
 }
 
-impl Section {
-    /// All of them, in order.
-    pub const ALL: [Self; 10] = [
-        Self::Attributes,
-        Self::PermittedUses,
-        Self::Recipients,
-        Self::Disclosures,
-        Self::Uses,
-        Self::Revocations,
-        Self::Consents,
-        Self::Notices,
-        Self::Signals,
-        Self::History,
-    ];
-
-    /// Its name in `package.json`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Attributes => "attributes",
-            Self::PermittedUses => "permitted_uses",
-            Self::Recipients => "recipients",
-            Self::Disclosures => "disclosures",
-            Self::Uses => "uses",
-            Self::Revocations => "revocations",
-            Self::Consents => "consents",
-            Self::Notices => "notices",
-            Self::Signals => "signals",
-            Self::History => "history",
-        }
-    }
-}
-
-/// A record of any part. Times are RFC 3339 in UTC, ids are UUIDs.
+/// A record of any section. Times are RFC 3339 in UTC; ids are UUIDs.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-#[allow(missing_docs, reason = "named as their contents")]
+#[allow(missing_docs, reason = "named like their contents")]
 pub enum Record {
     Attribute(Attribute),
     PermittedUse(PermittedUse),
     Recipient(Recipient),
     Disclosure(Disclosure),
     Use(Use),
-    Fall(Fall),
+    RevokedGrant(RevokedGrant),
     Consent(Consent),
     Notice(Notice),
     Signal(Signal),
     History(History),
 }
 
-/// Who did something. Services are named; of the controller's own staff only the role is told (CJEU C-579/21).
+/// Who did something. A service has its name; the controller's own staff have only their role (CJEU
+/// C-579/21).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct By {
+pub struct ActorName {
     /// `subject`, `service`, `steward`, `ledger`, ...
     pub role: &'static str,
     /// The service's name.
@@ -94,75 +56,75 @@ pub struct By {
 pub struct Ledger {
     /// Its origin.
     pub origin: String,
-    /// What verifies it, in C2SP form.
+    /// The key that verifies it, in C2SP form.
     pub verifier_key: String,
-    /// A signed checkpoint of a tree that holds everything in the package.
+    /// A signed checkpoint of a tree that contains everything in the package.
     pub checkpoint: String,
 }
 
-/// Whom the package is about.
+/// The person that the package is about.
 #[derive(Debug, Serialize)]
 pub struct Subject {
-    /// The controller's own id of the person, as it was asked for.
+    /// The controller's own id of the person, as it was given in the request.
     pub id: String,
-    /// The ledger's pseudonym of them: random, in hex.
+    /// The ledger's pseudonym of the person: random, in hex.
     pub pseudonym: String,
-    /// `child`, `teen` or `adult`, where somebody said it.
+    /// `child`, `teen` or `adult`, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_band: Option<&'static str>,
-    /// Of a teen, where somebody said it.
+    /// The age of a teen, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_years: Option<u32>,
-    /// Whose law protects them, where somebody said it.
+    /// Whose law protects the person, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jurisdiction: Option<String>,
 }
 
-/// One thing held.
+/// An attribute that is stored.
 #[derive(Debug, Serialize)]
 pub struct Attribute {
     /// The event that recorded it.
     pub event_id: String,
-    /// Names it.
+    /// Its name.
     pub key: String,
-    /// What is held: JSON, as it was recorded.
+    /// Its value: JSON, as it was recorded.
     pub value: Box<RawValue>,
-    /// A category of the vocabulary.
+    /// Its category in the vocabulary.
     pub category: String,
-    /// Its title.
+    /// The category's title.
     pub category_title: String,
-    /// Its IRI in the W3C Data Privacy Vocabulary.
+    /// The category's IRI in the W3C Data Privacy Vocabulary.
     pub category_iri: String,
-    /// Of a special category (GDPR Art. 9).
+    /// Whether the category is a special one (GDPR Art. 9).
     pub special_category: bool,
     /// `declared`, `observed` or `inferred`.
     pub provenance: &'static str,
-    /// Where it comes from: who recorded it.
-    pub source: By,
-    /// When.
+    /// Its source: who recorded it.
+    pub source: ActorName,
+    /// When it was recorded.
     pub recorded_at: String,
     /// When it was observed.
     pub observed_at: String,
-    /// From then on it may not be used.
+    /// When it expires; from then on it may not be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// What it rests on: the recorder's own names.
+    /// Its evidence, under the recorder's own names.
     pub evidence: Vec<String>,
-    /// Events of what it was derived from.
+    /// The events that recorded what it was derived from.
     pub derived_from: Vec<String>,
-    /// 0 to 1; of an inference.
+    /// The confidence of an inference: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
-    /// The inferring model.
+    /// The model that inferred it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The person said that it is wrong.
+    /// Whether the person has said that it is wrong.
     pub contested: bool,
-    /// The person said that it is right.
+    /// Whether the person has said that it is right.
     pub confirmed: bool,
     /// How long it is kept, in words.
     pub retention: String,
-    /// Purposes that somebody may use it for now; none in a portability package.
+    /// Titles of the purposes that it may be used for now; not in a portability package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_be_used_for: Option<Vec<String>>,
 }
@@ -170,21 +132,21 @@ pub struct Attribute {
 /// What one recipient may use for one purpose at the moment the package was made.
 #[derive(Debug, Serialize)]
 pub struct PermittedUse {
-    /// A purpose of the vocabulary.
+    /// A purpose in the vocabulary.
     pub purpose: String,
-    /// Its title.
+    /// The purpose's title.
     pub purpose_title: String,
-    /// Its IRI in the W3C Data Privacy Vocabulary.
+    /// The purpose's IRI in the W3C Data Privacy Vocabulary.
     pub purpose_iri: String,
-    /// Who; null: any service that a consent does not name, where one names none.
+    /// The recipient; null for any service, if a consent names none.
     pub recipient: Option<String>,
-    /// What may be used.
+    /// The attributes that may be used.
     pub allowed: Vec<NamedAttribute>,
-    /// What may not, and why.
+    /// Those that may not, and why.
     pub withheld: Vec<Withheld>,
 }
 
-/// An attribute that something is about.
+/// An attribute, named in a record about something else.
 #[derive(Clone, Debug, Serialize)]
 pub struct NamedAttribute {
     /// The event that recorded it.
@@ -203,107 +165,107 @@ pub struct NamedAttribute {
 pub struct Withheld {
     /// Its category.
     pub category: String,
-    /// How it came to be held.
+    /// `declared`, `observed` or `inferred`.
     pub provenance: &'static str,
-    /// How many attributes.
+    /// How many attributes are in the class.
     pub count: u32,
-    /// Machine-readable, as in `sayso.v1.Reason`.
+    /// The reason, as in `sayso.v1.Reason`.
     pub reason: &'static str,
-    /// In words.
+    /// The same in words.
     pub explanation: String,
 }
 
-/// Somebody who has received data, by name (CJEU C-154/21).
+/// A recipient that has received data, by name (CJEU C-154/21).
 #[derive(Clone, Debug, Serialize)]
 pub struct Recipient {
     /// The name of its credential.
     pub name: String,
-    /// When it first received something.
+    /// When it first received data.
     pub first_received_at: String,
-    /// When it last did.
+    /// When it last received data.
     pub last_received_at: String,
-    /// How often it was given data.
+    /// How often it received data.
     pub disclosures: u64,
-    /// How many uses it reported, counts added up.
+    /// How many uses it reported: the sum of their counts.
     pub uses: u64,
-    /// What for.
+    /// The purposes.
     pub purposes: Vec<String>,
-    /// Categories of what it received.
+    /// The categories of what it received.
     pub categories: Vec<String>,
 }
 
-/// Data handed out: a grant with something in it.
+/// A disclosure of data: a grant that allowed at least one attribute.
 #[derive(Debug, Serialize)]
 pub struct Disclosure {
-    /// When.
+    /// When data were disclosed.
     pub at: String,
-    /// To whom.
+    /// The recipient.
     pub recipient: String,
-    /// What.
+    /// The attributes that were disclosed.
     pub attributes: Vec<NamedAttribute>,
-    /// What for.
+    /// The purpose.
     pub purpose: String,
-    /// Its title.
+    /// The purpose's title.
     pub purpose_title: String,
-    /// Why it was allowed: the consents relied on.
+    /// The consents that allowed it.
     pub consents: Vec<String>,
     /// The recipient's own name for the conversation.
     pub interaction: String,
     /// The grant.
     pub grant_id: String,
-    /// Until when it could be used.
+    /// When the grant expired, or will.
     pub expires_at: String,
-    /// The person's version that it was decided on.
+    /// The version of the person's profile that was decided on.
     pub profile_version: u64,
 }
 
 /// A use that the recipient reported.
 #[derive(Debug, Serialize)]
 pub struct Use {
-    /// When.
+    /// When the use was reported.
     pub at: String,
-    /// By whom.
+    /// The recipient.
     pub recipient: String,
-    /// What shaped the reply.
+    /// The attributes that shaped the reply.
     pub attributes: Vec<NamedAttribute>,
-    /// What for.
+    /// The purpose.
     pub purpose: String,
-    /// Its title.
+    /// The purpose's title.
     pub purpose_title: String,
-    /// Why it was allowed: the consents relied on.
+    /// The consents that allowed it.
     pub consents: Vec<String>,
     /// The recipient's own name for the reply.
     pub reply: String,
-    /// How often.
+    /// How often the reply was used.
     pub count: u32,
-    /// The person was told that they talk to a machine.
+    /// Whether the person was told that they talk to a machine.
     pub ai_disclosure_shown: bool,
-    /// Under which grant.
+    /// The grant.
     pub grant_id: String,
 }
 
-/// A grant that was taken back.
+/// A grant that was revoked.
 #[derive(Debug, Serialize)]
-pub struct Fall {
-    /// When.
+pub struct RevokedGrant {
+    /// When it was revoked.
     pub at: String,
-    /// Whose it was.
+    /// The recipient.
     pub recipient: String,
-    /// Which.
+    /// The grant.
     pub grant_id: String,
-    /// Machine-readable, as in `sayso.v1.Reason`.
+    /// The reason, as in `sayso.v1.Reason`.
     pub reason: &'static str,
-    /// In words.
+    /// The same in words.
     pub explanation: &'static str,
-    /// The event that caused it.
+    /// The event that caused the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
 
-/// What a decision covers on one axis, with words.
+/// A purpose or a category that a decision covers.
 #[derive(Clone, Debug, Serialize)]
-pub struct Cover {
-    /// Of the vocabulary.
+pub struct VocabularyTerm {
+    /// Its id in the vocabulary.
     pub id: String,
     /// Its title.
     pub title: String,
@@ -311,77 +273,77 @@ pub struct Cover {
     pub iri: String,
 }
 
-/// A decision by the person.
+/// A consent decision of the person.
 #[derive(Debug, Serialize)]
 pub struct Consent {
-    /// Its event.
+    /// The event that recorded it.
     pub event_id: String,
     /// `given`, `refused`, `renewed` or `withdrawn`.
     pub decision: &'static str,
     /// When the ledger recorded it.
     pub recorded_at: String,
-    /// When the person decided, by the writer's word.
+    /// When the person decided, as the writer stated it.
     pub decided_at: String,
-    /// Purposes; none: all, of a no.
-    pub purposes: Vec<Cover>,
-    /// Categories; none: all, special ones only of a no.
-    pub categories: Vec<Cover>,
-    /// Recipients; none: all.
+    /// The purposes; empty in a refusal or withdrawal of all purposes.
+    pub purposes: Vec<VocabularyTerm>,
+    /// The categories; empty for all, which include special ones only in a refusal or withdrawal.
+    pub categories: Vec<VocabularyTerm>,
+    /// The recipients; empty for all.
     pub recipients: Vec<String>,
-    /// Explicit (GDPR Art. 9(2)(a)).
+    /// Whether the consent is explicit (GDPR Art. 9(2)(a)).
     pub explicit: bool,
-    /// In force until then.
+    /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// It still allows something.
+    /// Whether it still allows something.
     pub in_force: bool,
-    /// How the person spoke.
+    /// The channel through which the person decided.
     pub channel: String,
-    /// Who brought it.
-    pub brought_by: By,
-    /// The text that they saw; in full among `notices`.
+    /// Who brought the decision to the ledger.
+    pub brought_by: ActorName,
+    /// The notice that the person saw; `notices` has its text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<NoticeServed>,
-    /// The receipt, within the package.
+    /// The path of its receipt in the package.
     pub receipt: String,
 }
 
-/// Which text was served.
+/// The notice that was served, without its text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct NoticeServed {
     /// Its id.
     pub id: String,
     /// Its version.
     pub version: String,
-    /// BCP 47.
+    /// Its language, BCP 47.
     pub language: String,
-    /// SHA-256 of the text, in hex.
+    /// SHA-256 of its text, in hex.
     pub digest: String,
 }
 
-/// A text that was served.
+/// The text of a notice that was served.
 #[derive(Debug, Serialize)]
 pub struct Notice {
-    /// Which.
+    /// The notice.
     #[serde(flatten)]
     pub served: NoticeServed,
     /// When it was published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,
-    /// The text, where the ledger has the one with this digest.
+    /// Its text, if the ledger has one with this digest.
     pub text: Option<String>,
 }
 
-/// What the person said besides consent, in force.
+/// An objection or another signal of the person that is in force.
 #[derive(Debug, Serialize)]
 pub struct Signal {
-    /// Its event.
+    /// The event that recorded it.
     pub event_id: String,
     /// `objection`, `restriction`, `opt_out`, `limit_sensitive` or `pause`.
     pub kind: &'static str,
-    /// For which purposes; none: all.
+    /// The purposes; empty for all.
     pub purposes: Vec<String>,
-    /// Of a pause: the one conversation that it is for.
+    /// The one conversation that a pause is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interaction: Option<String>,
     /// When the ledger recorded it.
@@ -395,17 +357,17 @@ pub struct History {
     pub event_id: String,
     /// Its position in the log.
     pub position: u64,
-    /// The person's version: 0-based.
+    /// The person's version, counted from 0.
     pub version: u64,
     /// When the ledger recorded it.
     pub recorded_at: String,
-    /// When it is about, by the writer's word.
+    /// The time that the event is about, as the writer stated it.
     pub about: String,
     /// Who caused it.
-    pub by: By,
+    pub by: ActorName,
     /// Its kind, as in `sayso.v1.EventBody`, in snake case.
     pub what: String,
-    /// In words.
+    /// The same in words.
     pub explanation: String,
     /// Its fields, as proto3 JSON of its message; event ids are UUIDs.
     pub event: serde_json::Value,

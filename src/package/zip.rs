@@ -1,6 +1,7 @@
-//! A ZIP file as a stream: members deflated, their lengths behind them, the directory at the end, by the `zip` crate.
+//! Writes a ZIP file as a stream: deflated members, each followed by its length, and the directory at the
+//! end.
 //!
-//! The same members in the same order at the same time are the same bytes.
+//! The same members in the same order and with the same time give the same bytes.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -8,21 +9,21 @@ use std::rc::Rc;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-/// Deflate's usual level, said here so that another default does not change what comes out.
+/// Deflate's usual level, fixed here so that a new default does not change the bytes.
 const LEVEL: i64 = 6;
-/// A regular file of its owner's alone, for systems that ask.
+/// Unix mode of the members: only the owner may read them.
 const MODE: u32 = 0o600;
 
-/// A ZIP file on its way out. Dropped before [`Zip::finish`], it stays without a directory, so that nobody takes it for
-/// whole.
+/// Writes a ZIP file. If it is dropped before [`Zip::finish`], the file has no directory, so that no reader
+/// takes it for a complete one.
 pub struct Zip<W: Write> {
-    /// Before the writer, so that it is dropped before.
+    /// Declared before the writer, so that it is dropped first.
     closing: Closing,
     writer: ZipWriter<StreamWriter<Gate<W>>>,
     options: SimpleFileOptions,
 }
 
-/// Lets nothing through once it is closed: a writer that is dropped would end the file with a directory.
+/// Discards everything once it is closed: a dropped `ZipWriter` would otherwise write a directory.
 struct Gate<W> {
     inner: W,
     is_open: Rc<Cell<bool>>,
@@ -60,19 +61,20 @@ impl<W: Write> Zip<W> {
         Self { closing: Closing(is_open), writer, options }
     }
 
-    /// Begins a member, which ends where the next begins. Names are the caller's own: relative, `/` between folders.
+    /// Begins a member; it ends where the next one begins. The caller chooses relative names, with `/`
+    /// between folders.
     ///
     /// # Errors
-    /// Writing; a member of 4 GiB or more fails when it ends.
+    /// Writing failed. A member of 4 GiB or more fails when it ends.
     pub fn begin(&mut self, name: &str) -> io::Result<&mut (impl Write + use<W>)> {
         self.writer.start_file(name, self.options)?;
         Ok(&mut self.writer)
     }
 
-    /// Writes the directory and hands the writer back.
+    /// Writes the directory and returns the writer.
     ///
     /// # Errors
-    /// Writing.
+    /// Writing failed.
     pub fn finish(self) -> io::Result<W> {
         let Self { closing, writer, .. } = self;
         let mut out = writer.finish()?.into_inner();
@@ -82,7 +84,8 @@ impl<W: Write> Zip<W> {
     }
 }
 
-/// MS-DOS time and date (two seconds' resolution, from 1980 to 2107), in UTC; what is outside becomes its beginning.
+/// MS-DOS date and time in UTC, with a resolution of two seconds. A time outside of 1980 to 2107 becomes the
+/// start of 1980.
 fn time(ms: u64) -> DateTime {
     let at = || {
         let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
@@ -100,7 +103,8 @@ fn time(ms: u64) -> DateTime {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use crate::package::read::{ReadError, with_member};
+    use crate::package::error::ReadError;
+    use crate::package::unzip::with_member;
 
     fn member(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let found = with_member(&mut io::Cursor::new(bytes), name, |member, _| {
@@ -110,7 +114,7 @@ mod tests {
         Ok(found?.transpose()?)
     }
 
-    /// Bytes that stay when the writer is gone.
+    /// A buffer that outlives the writer.
     #[derive(Clone, Default)]
     struct Shared(Rc<std::cell::RefCell<Vec<u8>>>);
 
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn members_come_back_from_the_same_bytes() {
+    fn members_can_be_read_back_and_the_bytes_are_reproducible() {
         let bytes = two_members(Vec::new()).finish().unwrap();
         assert!(bytes.len() < 1_000);
         assert_eq!(bytes, two_members(Vec::new()).finish().unwrap());
@@ -144,17 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_given_up_is_not_taken_for_whole() {
+    fn an_unfinished_file_cannot_be_read() {
         let out = Shared::default();
         drop(two_members(out.clone()));
         let bytes = out.0.take();
-        assert!(bytes.starts_with(b"PK"), "it was on its way");
+        assert!(bytes.starts_with(b"PK"), "the file was begun");
         assert!(member(&bytes, "a.json").is_err());
         assert!(!bytes.windows(4).any(|window| window == b"PK\x05\x06"));
     }
 
     #[test]
-    fn times_are_dos_times() {
+    fn times_become_dos_times() {
         assert_eq!((time(0).year(), time(0).month(), time(0).day()), (1980, 1, 1));
         let time = time(1_700_000_000_000);
         let date = (time.year(), time.month(), time.day());

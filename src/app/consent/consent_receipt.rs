@@ -9,7 +9,7 @@ use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
-use crate::package::{Asked, Receipt, Signed};
+use crate::package::{ConsentRequest, Receipt, ReceiptProof};
 use sayso_proof::entry;
 use std::sync::Arc;
 
@@ -44,11 +44,11 @@ impl Consent {
         )
     }
 
-    fn asked(&self, stream: &SubjectStream) -> Result<Vec<Asked>, AppError> {
+    fn asked(&self, stream: &SubjectStream) -> Result<Vec<ConsentRequest>, AppError> {
         let mut asked = Vec::new();
         for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
             if let Event::ConsentRequested(terms) = event.event {
-                asked.push(Asked {
+                asked.push(ConsentRequest {
                     event_id: event.event_id,
                     recorded_at_ms: event.recorded_at_ms,
                     about_ms: event.about_ms,
@@ -67,16 +67,16 @@ impl Consent {
         stream: &SubjectStream,
         rules: &Rules,
         state: &SubjectState,
-        asked: &[Asked],
+        asked: &[ConsentRequest],
         record: &ConsentRecord,
     ) -> Result<serde_json::Value, AppError> {
         let bytes = self.core.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
         let header = entry::parse_header(&bytes)?;
         let key = stream.keys.event_key(header.version, &header.event_id)?;
-        let signed = Signed {
+        let proof = ReceiptProof {
             verifier_key: self.core.ledger.verifier_key().to_string(),
             position: record.position,
-            proof: self.core.ledger.proof_text(record.position)?,
+            tlog_proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
         let receipt = Receipt {
@@ -84,10 +84,10 @@ impl Consent {
             pseudonym: &stream.keys.handle.to_string(),
             record,
             decisions: state.consents.records(),
-            asked,
+            requests: asked,
             vocabulary: &rules.vocabulary,
             now_ms: self.core.now_ms(),
-            signed: &signed,
+            proof: &proof,
         };
         Ok(receipt.to_json())
     }

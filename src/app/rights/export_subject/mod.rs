@@ -24,7 +24,7 @@ use crate::domain::event::{AccessProvided, Event, Recorded};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::wording;
-use crate::package::{self, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
+use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
 use crate::vault::VaultError;
 use sayso_proof::event::{PackageKind, Provenance};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,7 +215,11 @@ impl Export {
     }
 
     fn write_page<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
-        let events = usize::try_from(self.state.version).unwrap_or(usize::MAX);
+        let counts = Counts {
+            attributes: self.held().count() as u64,
+            decisions: self.state.consents.records().len() as u64,
+            events: self.state.version,
+        };
         let made_at = wording::time(self.now_ms);
         let head = Head {
             kind: self.kind,
@@ -223,7 +227,7 @@ impl Export {
             subject: &self.subject(),
             made_at: &made_at,
             origin: self.rights.core.ledger.origin(),
-            counts: [self.held().count(), self.state.consents.records().len(), events],
+            counts,
         };
         let mut page = Page::begin(zip.begin("index.html")?, &head)?;
         self.write_sections(survey, &mut page)?;
@@ -291,8 +295,8 @@ impl Export {
                     }
                     _ => Ok(()),
                 })?,
-                Section::Revocations => self.each(|event| match records::fall(event) {
-                    Some(fall) => Ok(sink.record(&Record::Fall(fall))?),
+                Section::Revocations => self.each(|event| match records::revoked_grant(event) {
+                    Some(revoked) => Ok(sink.record(&Record::RevokedGrant(revoked))?),
                     None => Ok(()),
                 })?,
                 Section::Consents => {

@@ -6,7 +6,7 @@ use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
-use crate::package::{Asked, Recipient};
+use crate::package::{ConsentRequest, Recipient};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one pass over the events tells.
@@ -15,7 +15,7 @@ pub(crate) struct Survey {
     /// Who received data, by name.
     pub recipients: BTreeMap<String, Recipient>,
     /// Every time that the person was asked.
-    pub asked: Vec<Asked>,
+    pub asked: Vec<ConsentRequest>,
     /// Whose use is decided on; none: whoever no consent names.
     pub asking: BTreeSet<Option<String>>,
     /// Purposes that a yes or a grant names.
@@ -63,7 +63,7 @@ impl Survey {
                     names => self.asking.extend(names.iter().cloned().map(Some)),
                 }
             }
-            Event::ConsentRequested(terms) => self.asked.push(Asked {
+            Event::ConsentRequested(terms) => self.asked.push(ConsentRequest {
                 event_id: event.event_id,
                 recorded_at_ms: event.recorded_at_ms,
                 about_ms: event.about_ms,

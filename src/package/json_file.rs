@@ -1,31 +1,33 @@
-//! `package.json`: one object whose arrays are written record by record.
+//! Writes `package.json`: one object whose arrays are written record by record.
 
-use super::{Record, Section, Sink};
+use super::format::Section;
+use super::record::{Record, Sink};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// The file on its way out.
+/// Writes the file.
 pub struct JsonFile<W: Write> {
     out: W,
-    fields: bool,
+    has_fields: bool,
     in_array: bool,
-    records: bool,
+    /// The current array has records.
+    has_records: bool,
 }
 
 impl<W: Write> JsonFile<W> {
     /// Begins the object.
     ///
     /// # Errors
-    /// Writing.
+    /// Writing failed.
     pub fn begin(mut out: W) -> io::Result<Self> {
         out.write_all(b"{")?;
-        Ok(Self { out, fields: false, in_array: false, records: false })
+        Ok(Self { out, has_fields: false, in_array: false, has_records: false })
     }
 
     fn name(&mut self, name: &str) -> io::Result<()> {
         self.end_array()?;
-        let before: &[u8] = if self.fields { b",\n" } else { b"\n" };
-        self.fields = true;
+        let before: &[u8] = if self.has_fields { b",\n" } else { b"\n" };
+        self.has_fields = true;
         self.out.write_all(before)?;
         serde_json::to_writer(&mut self.out, name)?;
         self.out.write_all(b": ")
@@ -33,7 +35,7 @@ impl<W: Write> JsonFile<W> {
 
     fn end_array(&mut self) -> io::Result<()> {
         if self.in_array {
-            let end: &[u8] = if self.records { b"\n]" } else { b"]" };
+            let end: &[u8] = if self.has_records { b"\n]" } else { b"]" };
             self.out.write_all(end)?;
         }
         self.in_array = false;
@@ -43,16 +45,16 @@ impl<W: Write> JsonFile<W> {
     /// Adds a field.
     ///
     /// # Errors
-    /// Writing.
+    /// Writing failed.
     pub fn field(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
         self.name(name)?;
         Ok(serde_json::to_writer(&mut self.out, value)?)
     }
 
-    /// Ends the object and hands the writer back.
+    /// Ends the object and returns the writer.
     ///
     /// # Errors
-    /// Writing.
+    /// Writing failed.
     pub fn finish(mut self) -> io::Result<W> {
         self.end_array()?;
         self.out.write_all(b"\n}\n")?;
@@ -64,13 +66,13 @@ impl<W: Write> Sink for JsonFile<W> {
     fn section(&mut self, section: Section) -> io::Result<()> {
         self.name(section.name())?;
         self.out.write_all(b"[")?;
-        (self.in_array, self.records) = (true, false);
+        (self.in_array, self.has_records) = (true, false);
         Ok(())
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        self.out.write_all(if self.records { b",\n" } else { b"\n" })?;
-        self.records = true;
+        self.out.write_all(if self.has_records { b",\n" } else { b"\n" })?;
+        self.has_records = true;
         Ok(serde_json::to_writer(&mut self.out, record)?)
     }
 }
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arrays_with_and_without_records_are_json() {
+    fn full_and_empty_arrays_are_json() {
         let mut file = JsonFile::begin(Vec::new()).unwrap();
         file.field("version", &1).unwrap();
         file.section(Section::Attributes).unwrap();

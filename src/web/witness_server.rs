@@ -1,5 +1,5 @@
-//! The HTTP side of `sayso witness`: C2SP tlog-witness, and the last checkpoint of each log, by which anybody can see what a
-//! refusal rests on.
+//! Serves `sayso witness` over HTTP: C2SP tlog-witness, and the last checkpoint of each log, so that anyone
+//! can see the reason for a refusal.
 
 use crate::tls::Incoming;
 use crate::witness::{Refusal, Witness};
@@ -30,11 +30,11 @@ pub async fn serve_witness(
 }
 
 async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Response {
-    // It waits for a disk.
-    let answer = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
-    match answer {
+    // It waits for the disk.
+    let outcome = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    match outcome {
         Ok(Ok(lines)) => lines.into_response(),
-        Ok(Err(refusal)) => refused(&refusal),
+        Ok(Err(refusal)) => response_to(&refusal),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -48,20 +48,20 @@ async fn last_checkpoint(State(witness): State<Arc<Witness>>, Path(log): Path<St
     }
 }
 
-fn refused(refusal: &Refusal) -> Response {
-    let said = format!("{refusal}\n");
+fn response_to(refusal: &Refusal) -> Response {
+    let text = format!("{refusal}\n");
     match refusal {
-        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, said).into_response(),
-        Refusal::UnknownLog => (StatusCode::NOT_FOUND, said).into_response(),
-        Refusal::Unsigned => (StatusCode::FORBIDDEN, said).into_response(),
+        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, text).into_response(),
+        Refusal::UnknownLog => (StatusCode::NOT_FOUND, text).into_response(),
+        Refusal::Unsigned => (StatusCode::FORBIDDEN, text).into_response(),
         Refusal::Conflict { cosigned } => {
             let size = [(header::CONTENT_TYPE, "text/x.tlog.size")];
             (StatusCode::CONFLICT, size, format!("{cosigned}\n")).into_response()
         }
-        Refusal::Inconsistent => (StatusCode::UNPROCESSABLE_ENTITY, said).into_response(),
+        Refusal::Inconsistent => (StatusCode::UNPROCESSABLE_ENTITY, text).into_response(),
         Refusal::Storage(error) => {
-            tracing::error!(%error, "a checkpoint could not be kept, and was not cosigned");
-            (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
+            tracing::error!(%error, "a checkpoint could not be saved, and so was not cosigned");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
 }

@@ -1,54 +1,55 @@
-//! Limits on JSON while it is read: bytes in all, bytes of one item, nesting. Nothing is kept.
+//! Limits JSON while it is read: total bytes, bytes of one item, and nesting. Nothing is buffered.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 
 /// Limits of a whole document.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Bytes.
+pub(super) struct JsonLimits {
+    /// Total bytes.
     pub bytes_max: u64,
-    /// Arrays and objects in one another.
+    /// Levels of nested arrays and objects.
     pub depth_max: u32,
 }
 
-/// What has been read so far. Shared between the reader and whoever knows where an item begins.
+/// What has been read so far. The reader and the parser share it, since the parser knows where an item
+/// begins.
 #[derive(Debug)]
 pub(super) struct Guard {
-    bounds: Bounds,
+    limits: JsonLimits,
     bytes: Cell<u64>,
     depth: Cell<u32>,
-    in_text: Cell<bool>,
+    in_string: Cell<bool>,
     escaped: Cell<bool>,
-    /// Limit of the item, and what is left of it; none: it may have any length.
+    /// The item's limit and how many bytes are left of it; `None` if the item has no limit.
     item: Cell<Option<(u64, u64)>>,
 }
 
 impl Guard {
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(limits: JsonLimits) -> Self {
         let (bytes, depth, item) = (Cell::new(0), Cell::new(0), Cell::new(None));
-        Self { bounds, bytes, depth, in_text: Cell::new(false), escaped: Cell::new(false), item }
+        Self { limits, bytes, depth, in_string: Cell::new(false), escaped: Cell::new(false), item }
     }
 
-    /// From here on so many bytes may follow, until the next item begins or [`Guard::end_item`].
+    /// Begins an item: at most `bytes_max` bytes may follow until the next item or [`Guard::end_item`].
     pub fn begin_item(&self, bytes_max: u64) {
         self.item.set(Some((bytes_max, bytes_max)));
     }
 
-    /// From here on only the document is bounded.
+    /// Ends an item: from here on only the document is limited.
     pub fn end_item(&self) {
         self.item.set(None);
     }
 
-    fn take(&self, byte: u8) -> io::Result<()> {
+    fn count(&self, byte: u8) -> io::Result<()> {
         let bytes = self.bytes.get().saturating_add(1);
         self.bytes.set(bytes);
-        if bytes > self.bounds.bytes_max {
-            return refused(format!("it has more than {} bytes unpacked", self.bounds.bytes_max));
+        if bytes > self.limits.bytes_max {
+            return refused(format!("it is larger than {} bytes unpacked", self.limits.bytes_max));
         }
         if let Some((bytes_max, left)) = self.item.get() {
             let Some(left) = left.checked_sub(1) else {
-                return refused(format!("one fact or name in it is larger than {bytes_max} bytes"));
+                return refused(format!("an attribute or a name in it is larger than {bytes_max} bytes"));
             };
             self.item.set(Some((bytes_max, left)));
         }
@@ -59,14 +60,14 @@ impl Guard {
         if self.escaped.replace(false) {
             return Ok(());
         }
-        match (byte, self.in_text.get()) {
+        match (byte, self.in_string.get()) {
             (b'\\', true) => self.escaped.set(true),
-            (b'"', in_text) => self.in_text.set(!in_text),
+            (b'"', in_string) => self.in_string.set(!in_string),
             (b'[' | b'{', false) => {
                 let depth = self.depth.get().saturating_add(1);
                 self.depth.set(depth);
-                if depth > self.bounds.depth_max {
-                    return refused(format!("it is more than {} levels deep", self.bounds.depth_max));
+                if depth > self.limits.depth_max {
+                    return refused(format!("it is nested more than {} levels deep", self.limits.depth_max));
                 }
             }
             (b']' | b'}', false) => self.depth.set(self.depth.get().saturating_sub(1)),
@@ -80,23 +81,23 @@ fn refused(problem: String) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a package: {problem}")))
 }
 
-/// Bytes on their way to the parser.
-pub(super) struct Guarded<'a, R> {
+/// A reader that counts bytes on their way to the parser.
+pub(super) struct LimitedReader<'a, R> {
     from: R,
     guard: &'a Guard,
 }
 
-impl<'a, R: Read> Guarded<'a, R> {
+impl<'a, R: Read> LimitedReader<'a, R> {
     pub fn new(from: R, guard: &'a Guard) -> Self {
         Self { from, guard }
     }
 }
 
-impl<R: Read> Read for Guarded<'_, R> {
+impl<R: Read> Read for LimitedReader<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(bytes)?;
         for byte in bytes.iter().take(count) {
-            self.guard.take(*byte)?;
+            self.guard.count(*byte)?;
         }
         Ok(count)
     }

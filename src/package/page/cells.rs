@@ -1,0 +1,221 @@
+//! The cells of a table row, for each kind of record.
+
+use super::html::{Html, code, count, escape, foreign, lines, soft, tag, time, value};
+use crate::package::record::{
+    ActorName, Attribute, Consent, Disclosure, History, NamedAttribute, PermittedUse, Recipient,
+    RevokedGrant, Signal, Use, VocabularyTerm, Withheld,
+};
+
+fn actor(of: &ActorName) -> Html {
+    let role = match of.role {
+        "subject" => "you",
+        "service" => "the service",
+        "channel" => "the application",
+        "steward" => "the controller’s privacy team",
+        "ledger" => "the ledger",
+        other => other,
+    };
+    match &of.name {
+        Some(name) => Html(format!("{role} {}", code(name).0)),
+        None => Html(role.to_owned()),
+    }
+}
+
+pub(super) fn attribute(of: &Attribute) -> [Html; 6] {
+    let mut kind = vec![escape(&of.category_title)];
+    if of.special_category {
+        kind.push(tag("special category"));
+    }
+    let mut source = vec![
+        Html(format!("{} by {}", escape(of.provenance).0, actor(&of.source).0)),
+        Html(format!("observed on {}", time(&of.observed_at).0)),
+    ];
+    if let Some(model) = &of.model {
+        source.push(Html(format!("model {}", code(model).0)));
+    }
+    if let Some(confidence) = of.confidence {
+        source.push(escape(&format!("confidence {confidence}")));
+    }
+    if !of.evidence.is_empty() {
+        let evidence: Vec<String> = of.evidence.iter().map(|piece| foreign(piece).0).collect();
+        source.push(Html(format!("based on {}", evidence.join(", "))));
+    }
+    if !of.derived_from.is_empty() {
+        let sources = count(of.derived_from.len() as u64, "other fact", "other facts");
+        source.push(Html(format!("derived from {sources}")));
+    }
+    let mut shown = vec![value(of.value.get())];
+    if of.contested {
+        shown.push(tag("you said that this is wrong; it is not used"));
+    }
+    if of.confirmed {
+        shown.push(tag("you said that this is right"));
+    }
+    let uses = match &of.may_be_used_for {
+        None => Html::default(),
+        Some(purposes) if purposes.is_empty() => nothing(),
+        Some(purposes) => lines(purposes.iter().map(|purpose| escape(purpose))),
+    };
+    let kept = [Html(format!("since {}", time(&of.recorded_at).0)), escape(&of.retention)];
+    [foreign(&of.key), lines(shown), lines(kind), lines(source), lines(kept), uses]
+}
+
+fn nothing() -> Html {
+    Html("<span class=\"none\">nothing</span>".into())
+}
+
+fn keys(of: &[NamedAttribute]) -> Html {
+    lines(of.iter().map(|named| Html(format!("{} {}", foreign(&named.key).0, soft(&named.category).0))))
+}
+
+pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
+    let recipient = match &of.recipient {
+        Some(name) => code(name),
+        None => Html("any other service that asks".into()),
+    };
+    let allowed = if of.allowed.is_empty() { nothing() } else { keys(&of.allowed) };
+    let purpose = lines([escape(&of.purpose_title), code(&of.purpose)]);
+    [purpose, recipient, allowed, withheld(&of.withheld)]
+}
+
+/// One line for each reason, since the reason is what matters to a person; `package.json` lists each class
+/// separately.
+fn withheld(classes: &[Withheld]) -> Html {
+    let mut reasons: Vec<(String, u64, Vec<&str>)> = Vec::new();
+    for class in classes {
+        let reason = reason(class);
+        let number = u64::from(class.count);
+        match reasons.iter_mut().find(|(known, ..)| *known == reason) {
+            Some((_, total, categories)) => {
+                *total = total.saturating_add(number);
+                if !categories.contains(&class.category.as_str()) {
+                    categories.push(&class.category);
+                }
+            }
+            None => reasons.push((reason, number, vec![&class.category])),
+        }
+    }
+    lines(reasons.into_iter().map(|(reason, number, categories)| {
+        let categories = soft(&format!("({})", categories.join(", "))).0;
+        Html(format!("{}: {} {categories}", count(number, "fact", "facts"), escape(&reason).0))
+    }))
+}
+
+/// A reason in words to the person. A rule has an explanation of its own.
+fn reason(of: &Withheld) -> String {
+    match of.reason {
+        "REASON_NO_CONSENT" => "you have not consented to this use",
+        "REASON_CONSENT_REFUSED" => "you refused this use",
+        "REASON_CONSENT_WITHDRAWN" => "you withdrew your consent to this use",
+        "REASON_CONSENT_EXPIRED" => "your consent to this use has ended",
+        "REASON_NOT_EXPLICIT" => {
+            "this kind of data is specially protected, and you have not explicitly consented to its use"
+        }
+        "REASON_RESTRICTED" => "you restricted the use of your data",
+        "REASON_OBJECTED" => "you objected to this purpose",
+        "REASON_PAUSED" => "you paused personalization",
+        "REASON_OPTED_OUT" => "you opted out",
+        "REASON_CONTESTED" => "you said that it is wrong",
+        "REASON_ATTRIBUTE_EXPIRED" => "it has expired",
+        "REASON_SOURCE_WITHHELD" => "it was derived from something that may not be used",
+        _ => return of.explanation.replace('`', ""),
+    }
+    .to_owned()
+}
+
+pub(super) fn recipient(of: &Recipient) -> [Html; 6] {
+    let times = |number: u64| if number == 1 { "once".to_owned() } else { format!("{number} times") };
+    let often = format!("received data {}, reported a use {}", times(of.disclosures), times(of.uses));
+    let all = |names: &[String]| lines(names.iter().map(|name| escape(name)));
+    let (first, last) = (time(&of.first_received_at), time(&of.last_received_at));
+    [code(&of.name), first, last, escape(&often), all(&of.purposes), all(&of.categories)]
+}
+
+fn allowed_by(consents: &[String]) -> Html {
+    lines(consents.iter().map(|consent| Html(format!("your consent {}", code(consent).0))))
+}
+
+pub(super) fn disclosure(of: &Disclosure) -> [Html; 6] {
+    let mut grant = vec![code(&of.grant_id), Html(format!("until {}", time(&of.expires_at).0))];
+    if !of.interaction.is_empty() {
+        grant.push(Html(format!("in {}", foreign(&of.interaction).0)));
+    }
+    let (facts, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
+    [time(&of.at), code(&of.recipient), facts, purpose, allowed_by(&of.consents), lines(grant)]
+}
+
+pub(super) fn reported_use(of: &Use) -> [Html; 6] {
+    let mut reply = vec![foreign(&of.reply), Html(format!("permission {}", code(&of.grant_id).0))];
+    if of.count > 1 {
+        reply.push(escape(&format!("{} times", of.count)));
+    }
+    if of.ai_disclosure_shown {
+        reply.push(Html("you were told that you talk to a machine".into()));
+    }
+    let (facts, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
+    [time(&of.at), code(&of.recipient), facts, purpose, allowed_by(&of.consents), lines(reply)]
+}
+
+pub(super) fn revoked_grant(of: &RevokedGrant) -> [Html; 4] {
+    [time(&of.at), code(&of.recipient), escape(of.explanation), code(&of.grant_id)]
+}
+
+pub(super) fn consent(of: &Consent) -> [Html; 7] {
+    let terms = |terms: &[VocabularyTerm], if_empty: &str| match terms {
+        [] => Html(if_empty.to_owned()),
+        _ => lines(terms.iter().map(|term| escape(&term.title))),
+    };
+    let is_yes = matches!(of.decision, "given" | "renewed");
+    let decision = match of.decision {
+        "given" => "you agreed",
+        "renewed" => "you agreed again",
+        "refused" => "you refused",
+        _ => "you withdrew your consent",
+    };
+    let mut decided = vec![Html(format!("<strong>{decision}</strong>"))];
+    if of.explicit {
+        decided.push(Html("explicitly".into()));
+    }
+    let categories = terms(&of.categories, if is_yes { "all except special categories" } else { "all" });
+    let recipients = match of.recipients.as_slice() {
+        [] => Html("all".into()),
+        names => lines(names.iter().map(|name| code(name))),
+    };
+    let mut how = vec![Html(format!("through {}", actor(&of.brought_by).0))];
+    if !of.channel.is_empty() {
+        how.push(Html(format!("by {}", foreign(&of.channel).0)));
+    }
+    if let Some(notice) = &of.notice {
+        how.push(escape(&format!("text “{}”, version {}", notice.id, notice.version)));
+    }
+    let allows_use = match (of.in_force, &of.until) {
+        (true, Some(until)) => Html(format!("yes, until {}", time(until).0)),
+        (true, None) => Html("yes, until you withdraw it".into()),
+        (false, _) if is_yes => Html("no longer".into()),
+        (false, _) => Html("no".into()),
+    };
+    let when = lines([time(&of.recorded_at), code(&of.event_id)]);
+    let purposes = terms(&of.purposes, "all purposes");
+    [when, lines(decided), purposes, categories, recipients, lines(how), allows_use]
+}
+
+pub(super) fn signal(of: &Signal) -> [Html; 3] {
+    let what = match of.kind {
+        "objection" => "You object (GDPR Art. 21)",
+        "restriction" => "You restricted use (GDPR Art. 18)",
+        "opt_out" => "You opted out of sale and sharing (CCPA)",
+        "limit_sensitive" => "You limited the use of sensitive data (CPRA)",
+        _ => "You paused personalization",
+    };
+    let purposes = match of.purposes.as_slice() {
+        [] if of.interaction.is_some() => Html("one conversation".into()),
+        [] => Html("everything".into()),
+        names => lines(names.iter().map(|name| escape(name))),
+    };
+    [time(&of.recorded_at), Html(what.into()), purposes]
+}
+
+pub(super) fn history(of: &History) -> [Html; 4] {
+    let number = escape(&of.version.saturating_add(1).to_string());
+    [number, time(&of.recorded_at), foreign(&of.explanation), actor(&of.by)]
+}

@@ -1,0 +1,153 @@
+//! Safe HTML from text of any origin: an attribute's text can neither become markup nor pass for another
+//! text.
+
+use std::fmt::Write;
+
+/// HTML that is safe to write: made of constants and escaped text only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Html(pub(super) String);
+
+/// Invisible characters that change how others are shown or ordered. They are written as code points, so that
+/// a reader sees them.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || (c.is_control() && c != '\n' && c != '\t')
+}
+
+/// Escapes text for the content of an element and for quoted attributes.
+pub(super) fn escape(text: &str) -> Html {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // Joiners are part of many scripts and of emoji.
+            '\u{200c}' | '\u{200d}' => out.push(c),
+            c if is_invisible(c) => {
+                let _infallible = write!(out, "[U+{:04X}]", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    Html(out)
+}
+
+/// Text of unknown language and direction.
+pub(super) fn foreign(text: &str) -> Html {
+    Html(format!("<bdi translate=\"no\">{}</bdi>", escape(text).0))
+}
+
+/// A name for machines.
+pub(super) fn code(text: &str) -> Html {
+    Html(format!("<code translate=\"no\">{}</code>", escape(text).0))
+}
+
+/// Text with less emphasis.
+pub(super) fn soft(text: &str) -> Html {
+    Html(format!("<span class=\"soft\">{}</span>", escape(text).0))
+}
+
+/// A short label.
+pub(super) fn tag(text: &str) -> Html {
+    Html(format!("<span class=\"tag\">{}</span>", escape(text).0))
+}
+
+/// A link, if the URL is an `https:` or `http:` one; otherwise its text.
+pub(super) fn link(url: &str) -> Html {
+    let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+    let text = escape(url).0;
+    if is_web { Html(format!("<a href=\"{text}\" rel=\"noreferrer\">{text}</a>")) } else { Html(text) }
+}
+
+/// An RFC 3339 time in UTC, as people write it, with the exact time in the markup.
+pub(super) fn time(rfc3339: &str) -> Html {
+    let exact = escape(rfc3339).0;
+    let shown = in_words(rfc3339).unwrap_or_else(|| rfc3339.to_owned());
+    Html(format!("<time datetime=\"{exact}\">{}</time>", escape(&shown).0))
+}
+
+/// `November 14, 2023, 22:13 UTC` for `2023-11-14T22:13:20Z`.
+fn in_words(rfc3339: &str) -> Option<String> {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let (date, time) = rfc3339.split_once('T')?;
+    let [year, month, day] = date.split('-').collect::<Vec<&str>>().try_into().ok()?;
+    let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let day: u8 = day.parse().ok()?;
+    Some(format!("{month} {day}, {year}, {} UTC", time.get(..5)?))
+}
+
+/// A count with its noun: `1 fact`, `2 facts`.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// A JSON value for people: a string as its text, anything else as JSON.
+pub(super) fn value(json: &str) -> Html {
+    match serde_json::from_str::<serde_json::Value>(json) {
+        Ok(serde_json::Value::String(text)) => foreign(&text),
+        Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
+            let pretty = serde_json::to_string_pretty(&value).unwrap_or_else(|_| json.to_owned());
+            Html(format!("<pre translate=\"no\" dir=\"auto\">{}</pre>", escape(&pretty).0))
+        }
+        // Numbers keep the digits that they were recorded with.
+        _ => code(json),
+    }
+}
+
+/// Several pieces, one a line.
+pub(super) fn lines(parts: impl IntoIterator<Item = Html>) -> Html {
+    let parts: Vec<String> = parts.into_iter().map(|part| part.0).filter(|part| !part.is_empty()).collect();
+    Html(parts.join("<br>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_never_becomes_markup() {
+        let text = escape("<script>alert('1')</script>\" & \u{202e}\u{0}").0;
+        assert_eq!(text, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; &amp; [U+202E][U+0000]");
+        assert_eq!(value("\"<b>\"").0, "<bdi translate=\"no\">&lt;b&gt;</bdi>");
+        assert_eq!(
+            value("{\"<i>\":1}").0,
+            "<pre translate=\"no\" dir=\"auto\">{\n  &quot;&lt;i&gt;&quot;: 1\n}</pre>"
+        );
+        assert_eq!(value("1e400").0, "<code translate=\"no\">1e400</code>");
+    }
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        let html = |text: &str| time(text).0;
+        let exact = "2023-11-04T22:13:20.5Z";
+        let shown = "November 4, 2023, 22:13 UTC";
+        assert_eq!(html(exact), format!("<time datetime=\"{exact}\">{shown}</time>"));
+        assert_eq!(html("<never>"), "<time datetime=\"&lt;never&gt;\">&lt;never&gt;</time>");
+    }
+
+    #[test]
+    fn plurals_are_right() {
+        assert_eq!(
+            (count(1, "fact", "facts"), count(0, "fact", "facts")),
+            ("1 fact".into(), "0 facts".into())
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! The title, the introduction and the column headings of each section.
+
+use crate::package::format::Section;
+
+/// The texts of a section.
+pub(super) struct SectionText {
+    /// Its title.
+    pub title: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+    /// The headings of its table.
+    pub headings: &'static [&'static str],
+}
+
+/// The texts of a section.
+pub(super) fn text(section: Section) -> SectionText {
+    let of = |title, about, headings| SectionText { title, about, headings };
+    match section {
+        Section::Attributes => of(
+            "What is stored about you",
+            "Each fact with its source, how long it is kept, and what it may be used for today. “Declared” means that \
+             you said it, “observed” that it was seen in what you did, “inferred” that a model concluded it.",
+            &["Fact", "Value", "Kind", "Source", "Kept", "May be used for"],
+        ),
+        Section::PermittedUses => of(
+            "Who may use what today",
+            "This was decided when this page was made, from your decisions and from the rules in force. If a fact may \
+             not be used, the reason is given.",
+            &["Purpose", "Service", "May use", "May not use, and why"],
+        ),
+        Section::Recipients => of(
+            "Who has received your data",
+            "Every service that has received data about you.",
+            &["Service", "First received", "Last received", "How often", "Purposes", "Kinds of data"],
+        ),
+        Section::Disclosures => of(
+            "Each time your data were given to a service",
+            "What the service received, when, for which purpose, and which of your decisions allowed it.",
+            &["When", "Service", "Facts", "Purpose", "Allowed by", "Permission"],
+        ),
+        Section::Uses => of(
+            "Each reported use of your data",
+            "Replies that your data influenced, as the services themselves reported them.",
+            &["When", "Service", "Facts", "Purpose", "Allowed by", "Reply"],
+        ),
+        Section::Revocations => of(
+            "Permissions that were withdrawn",
+            "Each service was told at once that it may no longer use the data.",
+            &["When", "Service", "Reason", "Permission"],
+        ),
+        Section::Consents => of(
+            "Your decisions",
+            "Each time that you agreed or refused, with the text that you saw. The folder “receipts” has a receipt of \
+             each decision.",
+            &["When", "Decision", "Purposes", "Kinds of data", "Services", "How you decided", "Allows use"],
+        ),
+        Section::Notices => of("The texts that you saw", "Word for word, as they were shown to you.", &[]),
+        Section::Signals => of(
+            "Your objections and restrictions",
+            "Objections, restrictions and pauses that are in force today.",
+            &["When", "What", "Purposes"],
+        ),
+        Section::History => of(
+            "Everything that was recorded",
+            "In order, including what has since been corrected, contested, replaced or removed. The last line is this \
+             package.",
+            &["Number", "When", "What happened", "Who"],
+        ),
+    }
+}

@@ -1,0 +1,37 @@
+//! Reads one member of a ZIP file without keeping the directory in memory.
+
+use super::error::ReadError;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use zip::ZipReadOptions;
+use zip::read::Config;
+use zip::unstable::read::ZipIterable;
+
+/// Most members of a ZIP file: a receipt for each decision, and a few others.
+const MEMBERS_MAX: usize = 1 << 20;
+
+/// Calls `then` with the member of this name and its packed size in bytes; `None` if there is no such member.
+/// The member's checksum is compared when it is read to its end.
+pub(super) fn with_member<T>(
+    file: &mut (impl Read + Seek),
+    name: &str,
+    then: impl FnOnce(&mut dyn Read, u64) -> T,
+) -> Result<Option<T>, ReadError> {
+    let file_bytes = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let mut archive = ZipIterable::try_new(BufReader::new(file), Config::default())?;
+    if archive.len() > MEMBERS_MAX {
+        return Err(ReadError::Form("it has too many members"));
+    }
+    let files = archive.files()?;
+    let mut found = None;
+    for entry in files.by_ref() {
+        let entry = entry?;
+        if entry.name_raw() == name.as_bytes() && found.replace(entry).is_some() {
+            return Err(ReadError::Form("it contains two files of the same name"));
+        }
+    }
+    let Some(entry) = found else { return Ok(None) };
+    let packed_bytes = entry.compressed_size().min(file_bytes);
+    let mut member = entry.with_reader(files.reader_mut(), ZipReadOptions::new())?;
+    Ok(Some(then(&mut member, packed_bytes)))
+}
