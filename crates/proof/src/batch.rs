@@ -1,13 +1,18 @@
-//! Many Ed25519 signatures checked at once. Nearly all entries of a log are signed by one key, and its share of the work is
-//! done once for all of them, which halves what is left of it.
+//! Verifies many Ed25519 signatures at once.
 //!
-//! Accepted is what `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is the one encoding of its point, neither
-//! `R` nor the key is of small order, and `R = s B - k A` without a cofactor, tested for all signatures in one sum with
-//! coefficients that depend on every one of them (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5). One thing differs:
-//! whoever holds the log's secret key can make an `R` with a part of small order, which `verify_strict` refuses and the sum may
-//! accept. Such a signature is still over the same bytes by the same key, so nothing that is not the log's own gets past.
+//! Nearly all entries of a log are signed by one key. The key's share of the work is done once for all of
+//! them, which halves the remaining work.
 //!
-//! Out of scope: which signature of a batch is wrong.
+//! A batch accepts what `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is the canonical
+//! encoding of its point, neither `R` nor the key has small order, and `R = s B - k A` without a cofactor.
+//! The equation is tested for all signatures in one sum, with coefficients that depend on every signature
+//! (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5).
+//!
+//! There is one difference. The holder of the log's secret key can make an `R` with a small-order component,
+//! which `verify_strict` rejects and the sum may accept. Such a signature is still over the same bytes by the
+//! same key, so no bytes are accepted that the log's key did not sign.
+//!
+//! A batch does not say which of its signatures is invalid.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
@@ -16,17 +21,17 @@ use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256, Sha512};
 
-/// 2^255 - 19, from its lowest byte on.
+/// 2^255 - 19, little-endian.
 const FIELD_SIZE: [u8; 32] = {
     let mut bytes = [0xff; 32];
     [bytes[0], bytes[31]] = [0xed, 0x7f];
     bytes
 };
 
-/// What is signed, the signature, and by which key.
+/// The signed bytes, the signature, and the key.
 pub(crate) type Signed<'a> = (&'a [u8], &'a Signature, &'a VerifyingKey);
 
-/// A signature in the form of the sum.
+/// A signature as a term of the sum.
 struct Term {
     r: EdwardsPoint,
     s: Scalar,
@@ -34,8 +39,8 @@ struct Term {
     k: Scalar,
 }
 
-/// Whether every signature holds.
-pub(crate) fn all_hold(signed: &[Signed<'_>]) -> bool {
+/// Whether every signature is valid.
+pub(crate) fn all_valid(signed: &[Signed<'_>]) -> bool {
     let mut transcript = Sha256::new();
     let mut terms = Vec::with_capacity(signed.len());
     for (message, signature, key) in signed {
@@ -45,21 +50,21 @@ pub(crate) fn all_hold(signed: &[Signed<'_>]) -> bool {
     let seed = transcript.finalize();
     let mut coefficients = Vec::with_capacity(terms.len() + 2);
     let mut points = Vec::with_capacity(terms.len() + 2);
-    let mut of_base = Scalar::ZERO;
-    let mut of_keys: Vec<(&VerifyingKey, Scalar)> = Vec::new();
-    for (at, (term, (_, _, key))) in terms.iter().zip(signed).enumerate() {
-        let z = coefficient(&seed, at as u64);
-        of_base -= z * term.s;
-        match of_keys.last_mut().filter(|(last, _)| last == key) {
+    let mut base_coefficient = Scalar::ZERO;
+    let mut key_coefficients: Vec<(&VerifyingKey, Scalar)> = Vec::new();
+    for (index, (term, (_, _, key))) in terms.iter().zip(signed).enumerate() {
+        let z = coefficient(&seed, index as u64);
+        base_coefficient -= z * term.s;
+        match key_coefficients.last_mut().filter(|(last, _)| last == key) {
             Some((_, sum)) => *sum += z * term.k,
-            None => of_keys.push((key, z * term.k)),
+            None => key_coefficients.push((key, z * term.k)),
         }
         coefficients.push(z);
         points.push(term.r);
     }
-    coefficients.push(of_base);
+    coefficients.push(base_coefficient);
     points.push(ED25519_BASEPOINT_POINT);
-    for (key, sum) in of_keys {
+    for (key, sum) in key_coefficients {
         let point = key.to_edwards();
         if point.is_small_order() {
             return false;
@@ -84,8 +89,8 @@ fn term(message: &[u8], signature: &Signature, key: &VerifyingKey, transcript: &
     Some(Term { r: point, s, k: Scalar::from_bytes_mod_order_wide(&k) })
 }
 
-/// Whether the y of an encoded point is below the size of the field. (The only other second encoding there is, of a point
-/// with x = 0, is of small order.)
+/// Whether the y coordinate of an encoded point is below the field size. The only other non-canonical
+/// encodings are of points with x = 0, which have small order.
 fn is_canonical(encoded: &[u8; 32]) -> bool {
     let mut y = *encoded;
     let [.., last] = &mut y;
@@ -93,9 +98,10 @@ fn is_canonical(encoded: &[u8; 32]) -> bool {
     y.iter().rev().lt(FIELD_SIZE.iter().rev())
 }
 
-/// 128 bits that nobody can choose before every signature is fixed.
-fn coefficient(seed: &[u8], at: u64) -> Scalar {
-    let digest: [u8; 32] = Sha256::new().chain_update(seed).chain_update(at.to_le_bytes()).finalize().into();
+/// 128 bits that an attacker cannot choose before every signature is fixed.
+fn coefficient(seed: &[u8], index: u64) -> Scalar {
+    let digest: [u8; 32] =
+        Sha256::new().chain_update(seed).chain_update(index.to_le_bytes()).finalize().into();
     let (half, _) = digest.as_chunks::<16>();
     half.first().map_or(Scalar::ONE, |half| Scalar::from(u128::from_le_bytes(*half)))
 }
@@ -108,15 +114,16 @@ mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
 
-    fn hold(all: &[(Vec<u8>, Signature, VerifyingKey)]) -> bool {
-        all_hold(
-            &all.iter()
+    fn batch_is_valid(batch: &[(Vec<u8>, Signature, VerifyingKey)]) -> bool {
+        all_valid(
+            &batch
+                .iter()
                 .map(|(message, signature, key)| (message.as_slice(), signature, key))
                 .collect::<Vec<_>>(),
         )
     }
 
-    /// As many of these keys, in runs, as a log that changes its key has them.
+    /// Signatures by several keys in runs, as in a log that changes its key.
     fn signed(count: usize, keys: usize) -> Vec<(Vec<u8>, Signature, VerifyingKey)> {
         let one = |number: usize| {
             let key = SigningKey::from_bytes(&[(number * keys / count.max(1)) as u8; 32]);
@@ -127,19 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_holds_in_batches_of_any_size_and_number_of_keys() {
+    fn valid_batches_of_any_size_and_number_of_keys_are_accepted() {
         for count in [0, 1, 2, 17, 189, 190, 191, 300] {
             for keys in 1..4 {
-                assert!(hold(&signed(count, keys)), "{count} {keys}");
+                assert!(batch_is_valid(&signed(count, keys)), "{count} {keys}");
             }
         }
     }
 
-    /// A key of small order, under which a signature of small order holds for many messages.
+    /// Under a key of small order, one signature of small order is valid for many messages.
     #[test]
-    fn points_of_small_order_and_second_encodings_are_refused_as_verify_strict_does() {
+    fn small_order_points_and_noncanonical_encodings_are_rejected_like_in_verify_strict() {
         let mut encodings: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|point| point.compress().0).collect();
-        // y = 1 as p + 1, y = 0 as p, and both with the other sign.
+        // y = 1 as p + 1, and y = 0 as p, each with both signs.
         for low in [0xed, 0xee] {
             let mut second = FIELD_SIZE;
             second[0] = low;
@@ -148,7 +155,7 @@ mod tests {
             encodings.push(second);
         }
         let good = signed(3, 1);
-        let mut refused = 0;
+        let mut rejected = 0;
         for encoding in &encodings {
             for s in [[0; 32], *good[0].1.s_bytes()] {
                 let forged = Signature::from_components(*encoding, s);
@@ -156,14 +163,14 @@ mod tests {
                     encodings.iter().filter_map(|key| VerifyingKey::from_bytes(key).ok()).chain([good[0].2])
                 {
                     assert!(key.verify_strict(&good[0].0, &forged).is_err());
-                    let mut all = good.clone();
-                    all[0] = (good[0].0.clone(), forged, key);
-                    assert!(!hold(&all));
-                    refused += 1;
+                    let mut batch = good.clone();
+                    batch[0] = (good[0].0.clone(), forged, key);
+                    assert!(!batch_is_valid(&batch));
+                    rejected += 1;
                 }
             }
         }
-        assert!(refused > 100);
+        assert!(rejected > 100);
     }
 
     #[test]
@@ -179,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_changed_bit_of_one_signature_is_seen(
+        fn flipping_one_bit_of_one_signature_is_detected(
             count in 1..230_usize,
             which: prop::sample::Index,
             bit in 0..512_usize,
@@ -190,17 +197,17 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             all[at].1 = Signature::from_bytes(&bytes);
             prop_assert!(all[at].2.verify_strict(&all[at].0, &all[at].1).is_err());
-            prop_assert!(!hold(&all));
+            prop_assert!(!batch_is_valid(&all));
         }
 
         #[test]
-        fn two_signatures_that_changed_places_are_seen(count in 2..230_usize, which: prop::sample::Index) {
+        fn swapping_two_signatures_is_detected(count in 2..230_usize, which: prop::sample::Index) {
             let mut all = signed(count, 1);
             let (one, other) = (which.index(count), (which.index(count) + 1) % count);
             let first = all[one].1;
             all[one].1 = all[other].1;
             all[other].1 = first;
-            prop_assert!(!hold(&all));
+            prop_assert!(!batch_is_valid(&all));
         }
     }
 }

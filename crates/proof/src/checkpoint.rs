@@ -1,4 +1,4 @@
-//! Signed notes and checkpoints: C2SP signed-note and tlog-checkpoint, with Ed25519 keys.
+//! Signed notes and checkpoints (C2SP signed-note, C2SP tlog-checkpoint), with Ed25519 keys.
 
 use crate::merkle::Hash;
 use crate::signer::LogSigner;
@@ -12,19 +12,19 @@ use std::str::FromStr;
 /// Signature type of Ed25519 in key ids and encoded keys.
 const ED25519: u8 = 1;
 pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
-/// Lines of signatures that a note may carry: the log's and its witnesses'.
+/// Maximum number of signature lines of a note: the log's and its witnesses'.
 const SIGNATURES_MAX: usize = 64;
 
-/// Why a note or a checkpoint is not accepted.
+/// Why a note, a checkpoint or a verifier key is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// Not in the form of a signed note.
+    /// The text is not a signed note.
     #[error("not a signed note: {0}")]
     Form(&'static str),
-    /// No signature by the key asked for.
-    #[error("not signed by the key given")]
+    /// The expected key did not sign the note.
+    #[error("not signed by the expected key")]
     Unsigned,
-    /// A signature by the key asked for that does not verify.
+    /// The expected key's signature does not verify.
     #[error("the signature does not verify")]
     Signature,
     /// The text is not a checkpoint.
@@ -38,14 +38,14 @@ pub enum NoteError {
 /// A verifier key: `<name>+<key id>+<base64>` (C2SP signed-note).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
-    /// Who signs: for a log, its origin.
+    /// Name of the signer; for a log, its origin.
     pub name: String,
-    /// With which key.
+    /// The public key.
     pub key: VerifyingKey,
 }
 
 impl VerifierKey {
-    /// First 4 bytes of SHA-256 over name, newline, type and key.
+    /// First 4 bytes of SHA-256 over name, newline, signature type and key.
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
         key_id(ED25519, &self.name, &self.key)
@@ -67,7 +67,7 @@ impl FromStr for VerifierKey {
     }
 }
 
-/// The key id of notes for an Ed25519 key that signs in the way `kind`.
+/// The note key id of an Ed25519 key with the signature type `kind`.
 pub(crate) fn key_id(kind: u8, name: &str, key: &VerifyingKey) -> [u8; 4] {
     let digest: Hash = Sha256::new()
         .chain_update(name.as_bytes())
@@ -86,26 +86,27 @@ pub(crate) fn encode_key(kind: u8, name: &str, key: &VerifyingKey) -> String {
     format!("{name}+{}+{}", hex::encode(key_id(kind, name, key)), STANDARD.encode(bytes))
 }
 
-/// Name and key of what [`encode_key`] wrote.
+/// Decodes the name and key from the form that [`encode_key`] writes.
 pub(crate) fn decode_key(kind: u8, text: &str) -> Result<(String, VerifyingKey), NoteError> {
     let mut parts = text.trim_end().splitn(3, '+');
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(NoteError::Key("three parts joined by `+` are needed"));
+        return Err(NoteError::Key("three parts joined by `+` are required"));
     };
     if !is_name(name) {
-        return Err(NoteError::Key("bad name"));
+        return Err(NoteError::Key("the name is empty or contains `+` or whitespace"));
     }
-    let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key("bad base64"))?;
+    let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key("invalid base64"))?;
     let Some((found, raw)) = bytes.split_first() else {
-        return Err(NoteError::Key("empty"));
+        return Err(NoteError::Key("the key is empty"));
     };
     if *found != kind {
-        return Err(NoteError::Key("not a key of the kind that is needed here"));
+        return Err(NoteError::Key("wrong signature type"));
     }
-    let raw: &[u8; 32] = raw.try_into().map_err(|_| NoteError::Key("not 32 bytes"))?;
-    let key = VerifyingKey::from_bytes(raw).map_err(|_| NoteError::Key("not a point"))?;
+    let raw: &[u8; 32] = raw.try_into().map_err(|_| NoteError::Key("the public key is not 32 bytes"))?;
+    let key =
+        VerifyingKey::from_bytes(raw).map_err(|_| NoteError::Key("the public key is not a curve point"))?;
     if hex::encode(key_id(kind, name, &key)) != id {
-        return Err(NoteError::Key("the key id does not fit the key"));
+        return Err(NoteError::Key("the key id does not match the key"));
     }
     Ok((name.to_owned(), key))
 }
@@ -121,58 +122,60 @@ fn signature_line(text: &str, name: &str, key: &impl LogSigner) -> String {
     format!("{SIGNATURE_PREFIX}{name} {}\n", STANDARD.encode(blob))
 }
 
-/// A note of `text` (which ends in a newline) with one signature.
+/// Signs `text`, which ends in a newline, and returns the note.
 #[must_use]
 pub fn sign_note(text: &str, name: &str, key: &impl LogSigner) -> String {
     format!("{text}\n{}", signature_line(text, name, key))
 }
 
-/// A note with one more signature, by another key over the same text. What is no note is given back as it is.
+/// Adds a signature by another key over the same text to a note. Text that is not a note is returned
+/// unchanged.
 #[must_use]
 pub fn cosign_note(note: &str, name: &str, key: &impl LogSigner) -> String {
     let text = note.rsplit_once("\n\n").and_then(|(text, _)| note.get(..=text.len()));
     text.map_or_else(|| note.to_owned(), |text| format!("{note}{}", signature_line(text, name, key)))
 }
 
-/// A signature of a note, before it is judged.
+/// A signature of a note that is not verified yet.
 pub(crate) struct NoteSignature<'a> {
     pub name: &'a str,
     pub id: [u8; 4],
-    /// What follows the key id.
+    /// The bytes after the key id.
     pub bytes: Vec<u8>,
 }
 
-/// A line of signature, without its newline.
+/// Parses a signature line, without its newline.
 pub(crate) fn parse_signature(line: &str) -> Result<NoteSignature<'_>, NoteError> {
-    let line = line.strip_prefix(SIGNATURE_PREFIX).ok_or(NoteError::Form("bad signature line"))?;
-    let (name, blob) = line.split_once(' ').ok_or(NoteError::Form("bad signature line"))?;
-    let blob = STANDARD.decode(blob).map_err(|_| NoteError::Form("bad base64"))?;
-    let (id, bytes) = blob.split_first_chunk().ok_or(NoteError::Form("short signature"))?;
+    let line = line.strip_prefix(SIGNATURE_PREFIX).ok_or(NoteError::Form("malformed signature line"))?;
+    let (name, blob) = line.split_once(' ').ok_or(NoteError::Form("malformed signature line"))?;
+    let blob = STANDARD.decode(blob).map_err(|_| NoteError::Form("invalid base64 in a signature line"))?;
+    let (id, bytes) = blob.split_first_chunk().ok_or(NoteError::Form("a signature is too short"))?;
     if !is_name(name) || bytes.is_empty() {
-        return Err(NoteError::Form("bad signature line"));
+        return Err(NoteError::Form("malformed signature line"));
     }
     Ok(NoteSignature { name, id: *id, bytes: bytes.to_vec() })
 }
 
-/// Text and signatures of a note.
+/// Parses the text and the signatures of a note.
 pub(crate) fn parse_note(note: &str) -> Result<(&str, Vec<NoteSignature<'_>>), NoteError> {
     let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Form("no signatures"))?;
     let text = note.get(..=text.len()).ok_or(NoteError::Form("no text"))?;
     let signatures = signatures.strip_suffix('\n').ok_or(NoteError::Form("no newline at the end"))?;
     if note.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(NoteError::Form("control characters"));
+        return Err(NoteError::Form("control characters are not allowed"));
     }
     let mut found = Vec::new();
     for line in signatures.split('\n') {
         if found.len() >= SIGNATURES_MAX {
-            return Err(NoteError::Form("too many signatures"));
+            return Err(NoteError::Form("more than 64 signatures"));
         }
         found.push(parse_signature(line)?);
     }
     Ok((text, found))
 }
 
-/// The text of a note that `key` signed. Signatures by others (witnesses) are allowed and not judged.
+/// Returns the text of a note that `key` signed. Other signatures, such as those of witnesses, are not
+/// verified.
 ///
 /// # Errors
 /// The note is malformed, `key` did not sign it, or its signature does not verify.
@@ -185,72 +188,73 @@ pub fn open_note<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteEr
             let verdict = key.key.verify_strict(text.as_bytes(), &signature);
             verdict.map_err(|_| NoteError::Signature)?;
             if std::mem::replace(&mut found, true) {
-                return Err(NoteError::Form("signed twice by the same key"));
+                return Err(NoteError::Form("two signatures by the same key"));
             }
         }
     }
     if found { Ok(text) } else { Err(NoteError::Unsigned) }
 }
 
-/// What a log says about itself: so many leaves, this root.
+/// A log's commitment to its content: tree size and root hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Which log.
+    /// Name of the log.
     pub origin: String,
     /// Number of leaves.
     pub size: u64,
-    /// Root of their tree.
+    /// Root hash of the tree.
     pub root: Hash,
 }
 
 impl Checkpoint {
-    /// The text that is signed.
+    /// The text to sign.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
-    /// Reads the text of a checkpoint. Extension lines are not written by this log and not accepted.
+    /// Parses the text of a checkpoint. Extension lines are rejected, because this log writes none.
     ///
     /// # Errors
-    /// Names what is malformed.
+    /// The text is malformed.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let lines: Vec<&str> = text.split('\n').collect();
         let [origin, size, root, ""] = lines.as_slice() else {
-            return Err(NoteError::Checkpoint("three lines are needed"));
+            return Err(NoteError::Checkpoint("three lines are required"));
         };
-        let number: u64 = size.parse().map_err(|_| NoteError::Checkpoint("bad size"))?;
+        let number: u64 = size.parse().map_err(|_| NoteError::Checkpoint("the size is not a number"))?;
         if origin.is_empty() || number.to_string() != *size {
-            return Err(NoteError::Checkpoint("bad origin or size"));
+            return Err(NoteError::Checkpoint("the origin is empty, or the size has leading zeros"));
         }
-        let root = STANDARD.decode(root).map_err(|_| NoteError::Checkpoint("bad root"))?;
-        let root = Hash::try_from(root.as_slice()).map_err(|_| NoteError::Checkpoint("bad root"))?;
+        let root = STANDARD.decode(root).map_err(|_| NoteError::Checkpoint("the root is not base64"))?;
+        let root =
+            Hash::try_from(root.as_slice()).map_err(|_| NoteError::Checkpoint("the root is not 32 bytes"))?;
         Ok(Self { origin: (*origin).to_owned(), size: number, root })
     }
 
-    /// As [`Checkpoint::parse`], but of any log: extension lines are passed over.
+    /// Parses a checkpoint of any log, like [`Checkpoint::parse`], but ignores extension lines.
     ///
     /// # Errors
-    /// Names what is malformed.
+    /// The text is malformed.
     pub fn parse_extended(text: &str) -> Result<Self, NoteError> {
         let mut lines = text.split_inclusive('\n');
         let head: String = lines.by_ref().take(3).collect();
         if lines.any(|line| line == "\n" || !line.ends_with('\n')) {
-            return Err(NoteError::Checkpoint("an extension line is empty or has no end"));
+            return Err(NoteError::Checkpoint("an extension line is empty or not terminated"));
         }
         Self::parse(&head)
     }
 
-    /// The signed note.
+    /// Signs the checkpoint and returns the note.
     #[must_use]
     pub fn sign(&self, key: &impl LogSigner) -> String {
         sign_note(&self.to_text(), &self.origin, key)
     }
 
-    /// The checkpoint of a note that the log's key signed.
+    /// Verifies a note with the log's key and returns its checkpoint.
     ///
     /// # Errors
-    /// The note does not hold, is not a checkpoint, or is of another log than the key.
+    /// The note is not signed by the key, its text is not a checkpoint, or it is of another log than the key.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteError> {
         let checkpoint = Self::parse(open_note(note, key)?)?;
         if checkpoint.origin == key.name {

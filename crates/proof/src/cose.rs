@@ -1,7 +1,7 @@
 //! The canonical encoding of a COSE_Sign1 (RFC 9052 s. 4.2), written and parsed byte by byte.
 //!
-//! Parsing encodes the parts again and compares, so no second CBOR encoding is accepted. It does not say why bytes are
-//! rejected; `entry/diagnose.rs` does, with a general COSE parser.
+//! Parsing encodes the parts again and compares, so no second CBOR encoding is accepted. It does not say why
+//! bytes are rejected; `entry/diagnose.rs` does, with a general COSE parser.
 
 /// Content type of the payload, in the protected header.
 pub const CONTENT_TYPE: &str = "application/vnd.sayso.sealed-event";

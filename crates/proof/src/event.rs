@@ -1,9 +1,9 @@
-//! The messages of `proto/sayso/v1/events.proto`, as generated: what is signed, sealed and exported.
+//! The generated messages of `proto/sayso/v1/events.proto`, which are signed, sealed and exported.
 #![allow(
     missing_docs,
     clippy::all,
     clippy::allow_attributes_without_reason,
-    reason = "generated; the documentation stands in the proto file"
+    reason = "generated; the proto file has the documentation"
 )]
 
 include!(concat!(env!("OUT_DIR"), "/sayso.v1.rs"));

@@ -1,7 +1,8 @@
-//! Canonical proto3 JSON of an event's body, straight from its encoding, with the keys sorted: the same body always gives
-//! the same text. A table of all messages and their fields is made from the proto file when this crate is built.
+//! Writes an event's body as canonical proto3 JSON with sorted keys, directly from its encoding.
 //!
-//! Out of scope: reading JSON; a verifier makes it again from the entry and compares.
+//! The same body always gives the same text. The build script generates a table of all messages and their
+//! fields from the proto file. Nothing parses this JSON: a verifier writes it again from the entry and
+//! compares.
 
 use crate::event::EventBody;
 use base64::display::Base64Display;
@@ -12,14 +13,14 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-/// A message's fields, sorted by their names in JSON.
+/// The fields of a message, sorted by their JSON names.
 struct Message(&'static [Field]);
 
 struct Field {
     number: u32,
     name: &'static str,
-    /// `repeated`; a map is that, too.
-    many: bool,
+    /// Whether the field is `repeated`; maps are, too.
+    repeated: bool,
     kind: Kind,
 }
 
@@ -29,21 +30,21 @@ enum Kind {
     Uint32,
     Uint64,
     Double,
-    Text,
+    String,
     Bytes,
     Enum(&'static [(i32, &'static str)]),
     Message(&'static Message),
-    /// A message of key and value, for each entry.
+    /// A map, encoded as one key-value message for each entry.
     Map(&'static Message),
 }
 
 impl Kind {
     fn is_number(&self) -> bool {
-        !matches!(self, Self::Text | Self::Bytes | Self::Message(_) | Self::Map(_))
+        !matches!(self, Self::String | Self::Bytes | Self::Message(_) | Self::Map(_))
     }
 }
 
-#[allow(dead_code, reason = "generated for every message, also for those that are no part of a body")]
+#[allow(dead_code, reason = "generated for every message, including those that are not part of a body")]
 mod table {
     use super::{Field, Kind, Message};
     include!(concat!(env!("OUT_DIR"), "/json_table.rs"));
@@ -54,11 +55,11 @@ mod table {
 /// # Errors
 /// The body does not fit the table generated from its own proto file, which cannot happen.
 pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
-    self::body(body, serde_json::value::Serializer).map_err(|error| error.to_string())
+    serialize_body(body, serde_json::value::Serializer).map_err(|error| error.to_string())
 }
 
-/// Serializes a body as JSON, for `#[serde(serialize_with)]`.
-pub(crate) fn body<S: Serializer>(body: &EventBody, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a body as its JSON form, for `#[serde(serialize_with)]`.
+pub(crate) fn serialize_body<S: Serializer>(body: &EventBody, serializer: S) -> Result<S::Ok, S::Error> {
     let bytes = zeroize::Zeroizing::new(body.encode_to_vec());
     Encoded { message: &table::SAYSO_V1__EVENT_BODY, bytes: &bytes }.serialize(serializer)
 }
@@ -69,41 +70,41 @@ struct Encoded<'a> {
     bytes: &'a [u8],
 }
 
-/// One value of a field as it was encoded.
+/// A value of a field, as encoded.
 #[derive(Clone, Copy)]
 enum Raw<'a> {
     /// A varint, or the bits of a double.
     Number(u64),
-    /// A text, bytes, a message, or packed numbers.
+    /// A string, bytes, a message, or packed numbers.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Encoded<'a> {
-    /// What is there, in order of the fields' names, each field's values in the order in which they came.
+    /// The values present, sorted by the JSON names of their fields. Values of one field keep their order.
     fn values(&self) -> Result<Vec<(usize, Raw<'a>)>, String> {
         let failed = |error: prost::DecodeError| error.to_string();
         let mut values = Vec::with_capacity(8);
         let mut rest = self.bytes;
         while !rest.is_empty() {
             let (number, wire) = decode_key(&mut rest).map_err(failed)?;
-            let Some(at) = self.message.0.iter().position(|field| field.number == number) else {
+            let Some(index) = self.message.0.iter().position(|field| field.number == number) else {
                 skip_field(wire, number, &mut rest, DecodeContext::default()).map_err(failed)?;
                 continue;
             };
-            values.push((at, raw(wire, &mut rest)?));
+            values.push((index, raw(wire, &mut rest)?));
         }
-        values.sort_by_key(|(at, _)| *at);
+        values.sort_by_key(|(index, _)| *index);
         Ok(values)
     }
 
-    /// A map's entry has a key and a value, which are left out where they are empty.
-    fn entry(&self, empty: Raw<'a>) -> Result<(&'a str, Raw<'a>), String> {
-        let (mut key, mut value) = ("", empty);
-        for (at, raw) in self.values()? {
-            match (at, raw) {
-                (0, Raw::Bytes(bytes)) => key = text(bytes)?,
+    /// The key and value of a map entry. Each is omitted from the encoding where it is the default.
+    fn map_entry(&self, default: Raw<'a>) -> Result<(&'a str, Raw<'a>), String> {
+        let (mut key, mut value) = ("", default);
+        for (index, raw) in self.values()? {
+            match (index, raw) {
+                (0, Raw::Bytes(bytes)) => key = utf8(bytes)?,
                 (1, _) => value = raw,
-                _ => return Err("a map whose keys are no texts".to_owned()),
+                _ => return Err("a map key is not a string".to_owned()),
             }
         }
         Ok((key, value))
@@ -111,24 +112,24 @@ impl<'a> Encoded<'a> {
 }
 
 fn raw<'a>(wire: WireType, rest: &mut &'a [u8]) -> Result<Raw<'a>, String> {
-    let short = || "cut off".to_owned();
+    let truncated = || "the encoding is truncated".to_owned();
     match wire {
         WireType::Varint => decode_varint(rest).map(Raw::Number).map_err(|error| error.to_string()),
-        WireType::SixtyFourBit => rest.try_get_u64_le().map(Raw::Number).map_err(|_| short()),
+        WireType::SixtyFourBit => rest.try_get_u64_le().map(Raw::Number).map_err(|_| truncated()),
         WireType::LengthDelimited => {
             let length = decode_varint(rest).map_err(|error| error.to_string())?;
             let (bytes, after) = usize::try_from(length)
                 .ok()
                 .and_then(|length| rest.split_at_checked(length))
-                .ok_or_else(short)?;
+                .ok_or_else(truncated)?;
             *rest = after;
             Ok(Raw::Bytes(bytes))
         }
-        _ => Err("a wire type that no field here has".to_owned()),
+        _ => Err("no field has this wire type".to_owned()),
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, String> {
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
@@ -136,31 +137,33 @@ impl Serialize for Encoded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let values = self.values().map_err(S::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
-        for same in values.chunk_by(|(one, _), (other, _)| one == other) {
-            let Some((at, last)) = same.last() else { continue };
-            let Some(field) = self.message.0.get(*at) else { continue };
-            match (&field.kind, field.many) {
-                (Kind::Map(entry), _) => map.serialize_entry(field.name, &Entries { entry, values: same })?,
-                (kind, true) => map.serialize_entry(field.name, &Many { kind, values: same })?,
-                (kind, false) => map.serialize_entry(field.name, &One { kind, raw: *last })?,
+        for of_field in values.chunk_by(|(left, _), (right, _)| left == right) {
+            let Some((index, last)) = of_field.last() else { continue };
+            let Some(field) = self.message.0.get(*index) else { continue };
+            match (&field.kind, field.repeated) {
+                (Kind::Map(entry), _) => {
+                    map.serialize_entry(field.name, &MapValue { entry, values: of_field })?
+                }
+                (kind, true) => map.serialize_entry(field.name, &RepeatedValue { kind, values: of_field })?,
+                (kind, false) => map.serialize_entry(field.name, &SingleValue { kind, raw: *last })?,
             }
         }
         map.end()
     }
 }
 
-struct One<'a> {
+struct SingleValue<'a> {
     kind: &'static Kind,
     raw: Raw<'a>,
 }
 
-impl Serialize for One<'_> {
+impl Serialize for SingleValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.kind, self.raw) {
             (Kind::Bool, Raw::Number(number)) => serializer.serialize_bool(number != 0),
             (Kind::Int32, Raw::Number(number)) => serializer.serialize_i32(low_half(number)),
             (Kind::Uint32, Raw::Number(number)) => serializer.serialize_u32(low_half(number).cast_unsigned()),
-            // Numbers of 64 bits are texts: many readers of JSON know doubles only.
+            // Proto3 JSON writes 64-bit integers as strings, because many JSON parsers only have doubles.
             (Kind::Uint64, Raw::Number(number)) => serializer.collect_str(&number),
             (Kind::Double, Raw::Number(bits)) => match f64::from_bits(bits) {
                 finite if finite.is_finite() => serializer.serialize_f64(finite),
@@ -175,28 +178,28 @@ impl Serialize for One<'_> {
                     None => serializer.serialize_i32(number),
                 }
             }
-            (Kind::Text, Raw::Bytes(bytes)) => {
-                serializer.serialize_str(text(bytes).map_err(S::Error::custom)?)
+            (Kind::String, Raw::Bytes(bytes)) => {
+                serializer.serialize_str(utf8(bytes).map_err(S::Error::custom)?)
             }
             (Kind::Bytes, Raw::Bytes(bytes)) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
             (Kind::Message(message), Raw::Bytes(bytes)) => Encoded { message, bytes }.serialize(serializer),
-            _ => Err(S::Error::custom("a value of another type than its field")),
+            _ => Err(S::Error::custom("the value does not have the type of its field")),
         }
     }
 }
 
-/// Numbers of 32 bits are encoded with the sign in 64.
+/// The number of a 32-bit field, which is encoded as a sign-extended 64-bit varint.
 fn low_half(number: u64) -> i32 {
     let [a, b, c, d, ..] = number.to_le_bytes();
     i32::from_le_bytes([a, b, c, d])
 }
 
-struct Many<'a> {
+struct RepeatedValue<'a> {
     kind: &'static Kind,
     values: &'a [(usize, Raw<'a>)],
 }
 
-impl Serialize for Many<'_> {
+impl Serialize for RepeatedValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kind = self.kind;
         let mut list = serializer.serialize_seq(None)?;
@@ -209,31 +212,36 @@ impl Serialize for Many<'_> {
                             Kind::Double => rest.try_get_u64_le().map_err(S::Error::custom)?,
                             _ => decode_varint(&mut rest).map_err(S::Error::custom)?,
                         };
-                        list.serialize_element(&One { kind, raw: Raw::Number(number) })?;
+                        list.serialize_element(&SingleValue { kind, raw: Raw::Number(number) })?;
                     }
                 }
-                _ => list.serialize_element(&One { kind, raw: *raw })?,
+                _ => list.serialize_element(&SingleValue { kind, raw: *raw })?,
             }
         }
         list.end()
     }
 }
 
-/// A map, whose entries come sorted by their keys.
-struct Entries<'a> {
+/// A map. Its entries are encoded in the order of their keys.
+struct MapValue<'a> {
     entry: &'static Message,
     values: &'a [(usize, Raw<'a>)],
 }
 
-impl Serialize for Entries<'_> {
+impl Serialize for MapValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [_, value] = self.entry.0 else { return Err(S::Error::custom("a map of something else")) };
-        let empty = if value.kind.is_number() { Raw::Number(0) } else { Raw::Bytes(&[]) };
+        let [_, value] = self.entry.0 else {
+            return Err(S::Error::custom("a map entry does not have exactly a key and a value"));
+        };
+        let default = if value.kind.is_number() { Raw::Number(0) } else { Raw::Bytes(&[]) };
         let mut map = serializer.serialize_map(None)?;
         for (_, raw) in self.values {
-            let Raw::Bytes(bytes) = *raw else { return Err(S::Error::custom("a map of numbers")) };
-            let (key, raw) = Encoded { message: self.entry, bytes }.entry(empty).map_err(S::Error::custom)?;
-            map.serialize_entry(key, &One { kind: &value.kind, raw })?;
+            let Raw::Bytes(bytes) = *raw else {
+                return Err(S::Error::custom("a map entry is not a message"));
+            };
+            let entry = Encoded { message: self.entry, bytes };
+            let (key, raw) = entry.map_entry(default).map_err(S::Error::custom)?;
+            map.serialize_entry(key, &SingleValue { kind: &value.kind, raw })?;
         }
         map.end()
     }

@@ -1,9 +1,9 @@
-//! The keys of one log, one after the other: which was in force where, and how each came to follow the one before.
+//! The successive keys of one log: where each one was in force, and proof that it followed the one before.
 //!
-//! A log changes its key by an event that both keys signed: the old one as the entry that it is, both of them the
-//! statement within. So whoever trusts one key of a chain can check every other, before it and after it. What a chain
-//! can't show is that the old key did not sign a second one: that is a fork of the log, and found as any fork is
-//! (an older checkpoint, a witness).
+//! A log changes its key with an event that both keys sign. The old key signs the entry, and both keys sign
+//! the statement in it. A verifier that trusts one key of a chain can therefore verify every earlier and
+//! later key. The chain cannot show that the old key did not sign a second rotation. That is a fork of the
+//! log, which an older checkpoint or a witness reveals.
 
 use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, cosign_note, open_note, sign_note};
 use crate::entry::{Entry, EntryError, key_id};
@@ -15,54 +15,54 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 const FIRST_LINE: &str = "sayso log key rotation v1";
-/// Keys that one log may have had.
+/// Maximum number of keys of one log.
 const KEYS_MAX: usize = 4096;
 
-/// Why keys are not those of one log.
+/// Why a key chain or a rotation is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    /// Not in the form of `keys.jsonl`.
-    #[error("not a list of keys: {0}")]
+    /// The text is not a valid `keys.jsonl`.
+    #[error("invalid `keys.jsonl`: {0}")]
     Form(&'static str),
-    /// The key that was given is not among them.
-    #[error("the key that was given is none of this log's")]
+    /// The trusted key is not in the chain.
+    #[error("the given key is not one of this log's keys")]
     UnknownKey,
-    /// An entry that should change the key does not.
-    #[error("rotation {number}: the entry: {error}")]
+    /// The entry of a rotation is invalid.
+    #[error("rotation {number}: invalid entry: {error}")]
     Entry {
-        /// Which, from 1.
+        /// Number of the rotation, from 1.
         number: u64,
-        /// What is wrong with it.
+        /// Why the entry is rejected.
         error: EntryError,
     },
-    /// The statement is not signed by both keys.
-    #[error("rotation {number}: the statement: {error}")]
+    /// The statement of a rotation is not signed by both keys.
+    #[error("rotation {number}: invalid statement: {error}")]
     Statement {
-        /// Which, from 1.
+        /// Number of the rotation, from 1.
         number: u64,
-        /// What is wrong with it.
+        /// Why the statement is rejected.
         error: NoteError,
     },
-    /// The statement says something else than it has to here.
+    /// The entry or its statement does not match this rotation.
     #[error("rotation {number}: {what}")]
-    Disagrees {
-        /// Which, from 1.
+    Mismatch {
+        /// Number of the rotation, from 1.
         number: u64,
-        /// What.
+        /// What does not match.
         what: &'static str,
     },
 }
 
-/// What both keys sign.
+/// The statement that both keys sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// Which change of key, from 1.
+    /// Number of the rotation, from 1.
     pub number: u64,
-    /// The first position that the new key signs: the one after the rotation's own.
+    /// The first position that the new key signs, which is the one after the rotation.
     pub from_position: u64,
-    /// The key until then.
+    /// The key before that position.
     pub old: VerifierKey,
-    /// The key from then on.
+    /// The key from that position on.
     pub new: VerifierKey,
 }
 
@@ -72,7 +72,7 @@ impl Rotation {
         format!("{FIRST_LINE}\n{}\n{number}\n{from_position}\n{old}\n{new}\n", old.name)
     }
 
-    /// The statement: a note by the old key, then the new one.
+    /// Returns the statement as a note, signed by the old key and then by the new one.
     #[must_use]
     pub fn sign(&self, old: &SigningKey, new: &SigningKey) -> String {
         let note = sign_note(&self.to_text(), &self.old.name, old);
@@ -80,12 +80,12 @@ impl Rotation {
     }
 }
 
-/// A key and where it begins.
+/// A key and the first position that it signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Span {
     from_position: u64,
     key: VerifierKey,
-    /// The entry that brought it; none of the first.
+    /// The entry of the rotation that introduced it; none for the first key.
     rotation: Option<Vec<u8>>,
 }
 
@@ -99,8 +99,8 @@ struct Line {
     vkey: String,
 }
 
-/// The keys of one log, in their order. Its rule: a position, and a tree of so many entries, belong to the last key that
-/// begins there or before.
+/// The keys of one log, in order. A position, or a tree of that many entries, belongs to the last key whose
+/// first position is not larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChain {
     first: Span,
@@ -108,7 +108,7 @@ pub struct KeyChain {
 }
 
 impl From<&VerifierKey> for KeyChain {
-    /// A log that never changed its key, as far as is known.
+    /// The chain of a log that is not known to have changed its key.
     fn from(key: &VerifierKey) -> Self {
         Self { first: Span { from_position: 0, key: key.clone(), rotation: None }, later: Vec::new() }
     }
@@ -127,13 +127,13 @@ impl KeyChain {
         &self.first.key.name
     }
 
-    /// The key that the log began with.
+    /// The log's first key.
     #[must_use]
     pub fn first(&self) -> &VerifierKey {
         &self.first.key
     }
 
-    /// The key that it has now.
+    /// The log's current key.
     #[must_use]
     pub fn newest(&self) -> &VerifierKey {
         &self.last().key
@@ -149,20 +149,20 @@ impl KeyChain {
         self.last().from_position
     }
 
-    /// How often the key changed.
+    /// Number of key rotations.
     #[must_use]
     pub fn rotations(&self) -> u64 {
         self.later.len() as u64
     }
 
-    /// What signs the entry at a position, or the checkpoint of a tree of so many entries.
+    /// The key that signs the entry at a position, or the checkpoint of a tree of that many entries.
     #[must_use]
     pub fn at(&self, number: u64) -> &VerifierKey {
         let later = self.later.iter().rev().find(|span| span.from_position <= number);
         &later.unwrap_or(&self.first).key
     }
 
-    /// The entry that changed the key at this position, if one did.
+    /// The entry of the rotation at this position, if there is one.
     #[must_use]
     pub fn rotation_at(&self, position: u64) -> Option<&[u8]> {
         let next = position.checked_add(1)?;
@@ -180,96 +180,98 @@ impl KeyChain {
         self.spans().any(|span| span.key == *key)
     }
 
-    /// The statement of the next rotation, to a new key whose first position is to be `from_position`.
+    /// Returns the statement of the next rotation, to a new key whose first position will be `from_position`.
     #[must_use]
     pub fn next(&self, from_position: u64, new: &SigningKey) -> Rotation {
         let new = VerifierKey { name: self.origin().to_owned(), key: new.verifying_key() };
         Rotation { number: self.rotations() + 1, from_position, old: self.newest().clone(), new }
     }
 
-    /// Takes the next rotation: the entry at a position, verbatim. Gives until when checkpoints carry the old key's
-    /// signature as well, milliseconds since the Unix epoch.
+    /// Verifies the next rotation, the verbatim entry at `position`, and appends its key. Returns until when
+    /// checkpoints also carry the old key's signature, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// It is not signed by the newest key of the chain, its statement not by both, or it says something else.
+    /// The entry is not signed by the newest key of the chain, the statement is not signed by both keys, or
+    /// the statement does not match this rotation.
     pub fn take(&mut self, position: u64, entry: &[u8]) -> Result<u64, KeysError> {
         let number = self.rotations() + 1;
-        let wrong = |error| KeysError::Entry { number, error };
-        let disagrees = |what| KeysError::Disagrees { number, what };
+        let invalid = |error| KeysError::Entry { number, error };
+        let mismatch = |what| KeysError::Mismatch { number, what };
         let old = self.newest().clone();
-        let parsed = Entry::parse(entry).map_err(wrong)?;
-        parsed.verify(&old.key).map_err(wrong)?;
+        let parsed = Entry::parse(entry).map_err(invalid)?;
+        parsed.verify(&old.key).map_err(invalid)?;
         if parsed.origin != old.name {
-            return Err(disagrees("the entry is of another log"));
+            return Err(mismatch("the entry belongs to another log"));
         }
-        let body = parsed.plain_body().map_err(wrong)?;
+        let body = parsed.plain_body().map_err(invalid)?;
         let Some(Event::LogKeyRotated(rotated)) = body.and_then(|body| body.event) else {
-            return Err(disagrees("the entry changes no key"));
+            return Err(mismatch("the entry is not a key rotation"));
         };
-        let new = self.check(number, position, &old, &rotated)?;
+        let new = self.check_statement(number, position, &old, &rotated)?;
         if self.later.len() + 1 >= KEYS_MAX {
-            return Err(disagrees("too many keys"));
+            return Err(mismatch("more than 4096 keys"));
         }
         let from_position = position + 1;
         self.later.push(Span { from_position, key: new, rotation: Some(entry.to_vec()) });
         Ok(rotated.old_key_until_ms)
     }
 
-    fn check(
+    fn check_statement(
         &self,
         number: u64,
         position: u64,
         old: &VerifierKey,
         rotated: &LogKeyRotated,
     ) -> Result<VerifierKey, KeysError> {
-        let disagrees = |what| KeysError::Disagrees { number, what };
-        let unsigned = |error| KeysError::Statement { number, error };
-        let text = open_note(&rotated.statement, old).map_err(unsigned)?;
-        let named = text.lines().nth(5).ok_or(disagrees("the statement is not of six lines"))?;
-        let new: VerifierKey = named.parse().map_err(unsigned)?;
-        open_note(&rotated.statement, &new).map_err(unsigned)?;
-        let from_position = position.checked_add(1).ok_or(disagrees("beyond the end of any log"))?;
+        let mismatch = |what| KeysError::Mismatch { number, what };
+        let invalid = |error| KeysError::Statement { number, error };
+        let text = open_note(&rotated.statement, old).map_err(invalid)?;
+        let new = text.lines().nth(5).ok_or(mismatch("the statement does not have six lines"))?;
+        let new: VerifierKey = new.parse().map_err(invalid)?;
+        open_note(&rotated.statement, &new).map_err(invalid)?;
+        let from_position = position.checked_add(1).ok_or(mismatch("the position is too large"))?;
         if new.name != old.name {
-            return Err(disagrees("the new key is of another log"));
+            return Err(mismatch("the new key belongs to another log"));
         }
-        let due = Rotation { number, from_position, old: old.clone(), new: new.clone() };
-        if text != due.to_text() {
-            return Err(disagrees("the statement is of another place, number, log or key"));
+        let expected = Rotation { number, from_position, old: old.clone(), new: new.clone() };
+        if text != expected.to_text() {
+            return Err(mismatch("the statement is for another position, rotation, log or key"));
         }
-        // A third signature would be bytes that nothing checks.
+        // A third signature would not be verified by anything.
         if rotated.statement.lines().count() != text.lines().count() + 3 {
-            return Err(disagrees("the statement has more signatures than two"));
+            return Err(mismatch("the statement does not have exactly two signatures"));
         }
         if self.has(&new) {
-            return Err(disagrees("the log had this key before"));
+            return Err(mismatch("the log had this key before"));
         }
         Ok(new)
     }
 
-    /// The checkpoint of a note that was signed by the key in force for a tree of its size.
+    /// Verifies a checkpoint with the key that was in force for its tree size.
     ///
     /// # Errors
-    /// The note does not hold, is no checkpoint, or is signed by none, or by another of the log's keys.
+    /// The note is malformed, its text is not a checkpoint, or that key did not sign it.
     pub fn open(&self, note: &str) -> Result<Checkpoint, NoteError> {
         let (text, _) = note.split_once("\n\n").ok_or(NoteError::Form("no signatures"))?;
         let claimed = Checkpoint::parse(&format!("{text}\n"))?;
         Checkpoint::open(note, self.at(claimed.size))
     }
 
-    /// The key with this key id of entries (8 bytes), if the log has or had it.
+    /// The key with this 8-byte entry key id, if the log has or had it.
     #[must_use]
     pub fn by_id(&self, id: &[u8; 8]) -> Option<&VerifierKey> {
         self.spans().map(|span| &span.key).find(|key| key_id(&key.key) == *id)
     }
 
-    /// The part of the chain that a tree of so many entries knows.
+    /// The part of the chain up to a tree of this size.
     #[must_use]
     pub fn of_size(&self, size: u64) -> Self {
         let later = self.later.iter().filter(|span| span.from_position <= size);
         Self { first: self.first.clone(), later: later.cloned().collect() }
     }
 
-    /// Opens a note that one key signed which was in force for a tree of this size or later.
+    /// Verifies a note by any key that was in force for a tree of this size or a larger one, and returns its
+    /// text.
     ///
     /// # Errors
     /// No such key signed it.
@@ -284,51 +286,55 @@ impl KeyChain {
         verdict
     }
 
-    /// `keys.jsonl`.
+    /// Encodes the chain as `keys.jsonl`.
     #[must_use]
     pub fn to_jsonl(&self) -> String {
         let line = |span: &Span| {
             let rotation = span.rotation.as_ref().map(|entry| STANDARD.encode(entry));
             let line = Line { from_position: span.from_position, rotation, vkey: span.key.to_string() };
-            // Numbers and text have a JSON form, always.
+            // Numbers and strings always have a JSON form.
             serde_json::to_string(&line).unwrap_or_default() + "\n"
         };
         self.spans().map(line).collect()
     }
 
-    /// Reads `keys.jsonl` and checks every rotation in it.
+    /// Parses `keys.jsonl` and verifies every rotation in it.
     ///
     /// # Errors
-    /// It is malformed, a rotation does not hold, or `trusted` is none of its keys.
+    /// The text is malformed, a rotation is invalid, or `trusted` is not one of the keys.
     pub fn parse(text: &str, trusted: &VerifierKey) -> Result<Self, KeysError> {
         let mut chain: Option<Self> = None;
         for line in text.strip_suffix('\n').ok_or(KeysError::Form("no newline at the end"))?.split('\n') {
-            let line: Line = serde_json::from_str(line).map_err(|_| KeysError::Form("not a line of it"))?;
-            let key: VerifierKey = line.vkey.parse().map_err(|_| KeysError::Form("not a verifier key"))?;
+            let line: Line =
+                serde_json::from_str(line).map_err(|_| KeysError::Form("a line is not valid"))?;
+            let key: VerifierKey =
+                line.vkey.parse().map_err(|_| KeysError::Form("`vkey` is not a verifier key"))?;
             match (&mut chain, line.rotation) {
                 (None, None) if line.from_position == 0 => chain = Some(Self::from(&key)),
                 (Some(chain), Some(rotation)) => {
-                    let entry = STANDARD.decode(rotation).map_err(|_| KeysError::Form("bad base64"))?;
+                    let entry =
+                        STANDARD.decode(rotation).map_err(|_| KeysError::Form("`rotation` is not base64"))?;
+                    let from_position = line.from_position.checked_sub(1);
                     let position =
-                        line.from_position.checked_sub(1).ok_or(KeysError::Form("bad position"))?;
+                        from_position.ok_or(KeysError::Form("`from_position` of a rotation is 0"))?;
                     if position < chain.last().from_position {
-                        return Err(KeysError::Form("keys out of order"));
+                        return Err(KeysError::Form("the keys are out of order"));
                     }
                     chain.take(position, &entry)?;
                     if *chain.newest() != key {
-                        return Err(KeysError::Form("a line names another key than its entry"));
+                        return Err(KeysError::Form("`vkey` differs from the key in the rotation's entry"));
                     }
                 }
-                _ => return Err(KeysError::Form("the first line alone has no rotation")),
+                _ => return Err(KeysError::Form("every line but the first needs a rotation")),
             }
         }
-        let chain = chain.ok_or(KeysError::Form("empty"))?;
+        let chain = chain.ok_or(KeysError::Form("no keys"))?;
         if !chain.has(trusted) {
             return Err(KeysError::UnknownKey);
         }
-        // One text for one chain.
+        // Each chain has exactly one encoding.
         if chain.to_jsonl() != text {
-            return Err(KeysError::Form("a second encoding"));
+            return Err(KeysError::Form("not in canonical form"));
         }
         Ok(chain)
     }

@@ -1,7 +1,7 @@
-//! `sayso-proof`: everything that is needed to check a Sayso log without trusting its operator.
+//! `sayso-proof` checks a Sayso log offline, without trusting its operator.
 //!
-//! Bytes in, verdict out: no daemon, no store, no network, no clock. The formats are those of `docs/format.md`.
-//! Out of scope: fetching, storing, deciding.
+//! It takes bytes and returns a verdict. It uses no daemon, no store, no network and no clock, and does not
+//! fetch, store or make decisions. `docs/format.md` specifies the formats.
 
 mod batch;
 pub mod bundle;

@@ -1,35 +1,35 @@
-//! RFC 6962 / RFC 9162 Merkle tree hashing, inclusion and consistency proofs.
+//! Merkle tree hashing, inclusion proofs and consistency proofs (RFC 6962, RFC 9162).
 
 use sha2::{Digest, Sha256};
 
-/// A SHA-256 hash: of a leaf, of a node, of a whole tree.
+/// A SHA-256 hash of a leaf, an inner node or a whole tree.
 pub type Hash = [u8; 32];
 
-/// Levels between kept nodes: leaf hashes, then every 8th level, as in C2SP tlog-tiles.
+/// Levels between stored nodes: leaf hashes, then every 8th level, as in C2SP tlog-tiles.
 pub const TILE_HEIGHT: u8 = 8;
 
-/// A proof that does not hold.
+/// Why a proof is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     /// The position or size is outside the tree.
-    #[error("position or size outside the tree")]
+    #[error("position or size is outside the tree")]
     OutOfRange,
-    /// Too few or too many hashes.
-    #[error("the proof has the wrong length")]
+    /// The proof has too few or too many hashes.
+    #[error("wrong number of hashes in the proof")]
     Length,
-    /// The hashes lead to another root.
-    #[error("the proof leads to another root")]
+    /// The hashes give a different root.
+    #[error("the proof gives a different root")]
     Root,
 }
 
-/// Kept nodes of complete subtrees.
+/// Access to the stored nodes of complete subtrees.
 pub trait Nodes {
-    /// Why nodes can't be read.
+    /// Why nodes cannot be read.
     type Error;
-    /// `count` nodes from index `start` on, at `level` 0, 8, 16, …
+    /// Reads `count` nodes from index `start` on, at `level` 0, 8, 16, …
     ///
     /// # Errors
-    /// They are not complete yet or can't be read.
+    /// The subtrees are not complete yet, or the nodes cannot be read.
     fn nodes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, Self::Error>;
 }
 
@@ -51,11 +51,11 @@ pub fn empty_root() -> Hash {
     Sha256::digest([]).into()
 }
 
-/// The right edge of a growing tree: enough to append and to know the root.
+/// The right edge of a growing tree, sufficient to append leaves and to compute the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
-    /// Roots of the complete subtrees, largest first: one for each bit set in `size`.
+    /// Roots of the complete subtrees, largest first, one for each bit set in `size`.
     peaks: Vec<Hash>,
 }
 
@@ -66,10 +66,10 @@ impl Frontier {
         Self::default()
     }
 
-    /// The tree of the first `size` leaves, from kept nodes.
+    /// Loads the tree of the first `size` leaves from stored nodes.
     ///
     /// # Errors
-    /// What `nodes` fails with.
+    /// Reading the nodes failed.
     pub fn load<N: Nodes>(size: u64, nodes: &N) -> Result<Self, N::Error> {
         let mut peaks = Vec::new();
         let mut done = 0;
@@ -111,7 +111,7 @@ fn fold_peaks(peaks: &[Hash]) -> Hash {
     joined.unwrap_or_else(empty_root)
 }
 
-/// Root of the complete subtree at `level` and `index`, from the kept level at or below it.
+/// Root of the complete subtree at `level` and `index`, from the stored level at or below it.
 fn subtree<N: Nodes>(level: u8, index: u64, nodes: &N) -> Result<Hash, N::Error> {
     let up = level % TILE_HEIGHT;
     let mut row = nodes.nodes(level - up, index << up, 1 << up)?;
@@ -146,10 +146,11 @@ fn split(width: u64) -> u64 {
     1 << (63 - (width - 1).leading_zeros())
 }
 
-/// That `position` is in the tree of `size` leaves (RFC 9162 s. 2.1.3.1). Empty where it is not.
+/// Proves that `position` is in the tree of `size` leaves (RFC 9162 s. 2.1.3.1). The proof is empty if it is
+/// not.
 ///
 /// # Errors
-/// What `nodes` fails with.
+/// Reading the nodes failed.
 pub fn inclusion_proof<N: Nodes>(position: u64, size: u64, nodes: &N) -> Result<Vec<Hash>, N::Error> {
     let mut proof = Vec::new();
     if position >= size {
@@ -170,11 +171,11 @@ pub fn inclusion_proof<N: Nodes>(position: u64, size: u64, nodes: &N) -> Result<
     Ok(proof)
 }
 
-/// That the tree of `old` leaves is the beginning of the tree of `new` (RFC 9162 s. 2.1.4.1). Empty for equal sizes
-/// and for `old` 0.
+/// Proves that the tree of `old` leaves is a prefix of the tree of `new` leaves (RFC 9162 s. 2.1.4.1). The
+/// proof is empty for equal sizes and for `old` 0.
 ///
 /// # Errors
-/// What `nodes` fails with.
+/// Reading the nodes failed.
 pub fn consistency_proof<N: Nodes>(old: u64, new: u64, nodes: &N) -> Result<Vec<Hash>, N::Error> {
     let mut proof = Vec::new();
     if old == 0 || old >= new {
@@ -203,7 +204,7 @@ pub fn consistency_proof<N: Nodes>(old: u64, new: u64, nodes: &N) -> Result<Vec<
 /// Checks an inclusion proof (RFC 9162 s. 2.1.3.2).
 ///
 /// # Errors
-/// The proof does not show that `leaf` stands at `position` in the tree with this root.
+/// The proof does not show that `leaf` is at `position` in the tree with this root.
 pub fn verify_inclusion(
     leaf: &Hash,
     position: u64,
@@ -240,7 +241,7 @@ pub fn verify_inclusion(
 /// Checks a consistency proof (RFC 9162 s. 2.1.4.2).
 ///
 /// # Errors
-/// The proof does not show that the old tree is the beginning of the new one.
+/// The proof does not show that the old tree is a prefix of the new one.
 pub fn verify_consistency(
     old: u64,
     old_root: &Hash,

@@ -1,4 +1,4 @@
-//! Proofs that verify alone: C2SP tlog-proof texts whose extra data is the entry itself.
+//! Self-contained inclusion proofs: C2SP tlog-proof texts whose extra data is the entry itself.
 
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::entry::{Entry, EntryError};
@@ -10,62 +10,62 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
-/// A tree of 2^64 leaves is 64 high.
+/// A tree of 2^64 leaves has a height of 64.
 const HASHES_MAX: usize = 64;
 
-/// Why a proof is not accepted.
+/// Why a proof is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlogProofError {
-    /// Not in the form of a tlog-proof.
+    /// The text is not a tlog-proof.
     #[error("not a tlog-proof: {0}")]
     Form(&'static str),
-    /// It carries no entry.
-    #[error("the proof carries no entry")]
+    /// The proof has no extra data, which must be the entry.
+    #[error("the proof contains no entry")]
     NoEntry,
-    /// The entry is not acceptable.
-    #[error("the entry: {0}")]
+    /// The entry is invalid.
+    #[error("invalid entry: {0}")]
     Entry(#[from] EntryError),
-    /// The checkpoint is not acceptable.
-    #[error("the checkpoint: {0}")]
+    /// The checkpoint is invalid.
+    #[error("invalid checkpoint: {0}")]
     Checkpoint(#[from] NoteError),
-    /// The entry is not where the proof says.
-    #[error("inclusion: {0}")]
+    /// The inclusion proof is invalid.
+    #[error("invalid inclusion proof: {0}")]
     Inclusion(#[from] ProofError),
-    /// The entry names another log.
-    #[error("the entry is of another log")]
+    /// The entry and the checkpoint name different logs.
+    #[error("the entry belongs to another log")]
     Origin,
 }
 
-/// A `c2sp.org/tlog-proof@v1`.
+/// A proof in the form `c2sp.org/tlog-proof@v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlogProof {
     /// The entry.
     pub extra: Option<Vec<u8>>,
     /// Its position.
     pub index: u64,
-    /// The inclusion proof.
+    /// The hashes of the inclusion proof.
     pub hashes: Vec<Hash>,
     /// The signed checkpoint.
     pub checkpoint: String,
 }
 
-/// What a proof showed.
+/// The result of a valid proof.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The entry, its signature checked.
+    /// The entry, with a valid signature.
     pub entry: Entry,
-    /// Where it stands.
+    /// Its position in the log.
     pub position: u64,
-    /// In which tree.
+    /// The checkpoint of the tree that contains it.
     pub checkpoint: Checkpoint,
 }
 
 impl TlogProof {
-    /// Checks everything: the entry's signature, its place in the tree, the tree's checkpoint. `keys` is the log's one
-    /// key, or all that it had.
+    /// Verifies the entry's signature, its inclusion in the tree, and the checkpoint. `keys` is the log's
+    /// only key, or every key that it had.
     ///
     /// # Errors
-    /// The first thing that does not hold.
+    /// The first check that fails.
     pub fn verify(&self, keys: impl Into<KeyChain>) -> Result<Verified, TlogProofError> {
         let keys = keys.into();
         let bytes = self.extra.as_deref().ok_or(TlogProofError::NoEntry)?;
@@ -100,26 +100,28 @@ impl FromStr for TlogProof {
 
     fn from_str(text: &str) -> Result<Self, TlogProofError> {
         let form = TlogProofError::Form;
-        let (head, checkpoint) = text.split_once("\n\n").ok_or(form("no checkpoint"))?;
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(form("the checkpoint is missing"))?;
         let mut lines = head.split('\n').peekable();
         if lines.next() != Some(FIRST_LINE) {
-            return Err(form("unknown first line"));
+            return Err(form("unknown first line; `c2sp.org/tlog-proof@v1` is supported"));
         }
         let extra = match lines.next_if(|line| line.starts_with("extra ")) {
             Some(line) => Some(decode(line.trim_start_matches("extra "))?),
             None => None,
         };
-        let index = lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(form("no index"))?;
-        let number: u64 = index.parse().map_err(|_| form("bad index"))?;
+        let index =
+            lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(form("the index is missing"))?;
+        let number: u64 = index.parse().map_err(|_| form("the index is not a number"))?;
         if number.to_string() != index {
-            return Err(form("bad index"));
+            return Err(form("the index has leading zeros"));
         }
         let mut hashes = Vec::new();
         for line in lines {
-            let hash = Hash::try_from(decode(line)?.as_slice()).map_err(|_| form("a hash has 32 bytes"))?;
+            let hash =
+                Hash::try_from(decode(line)?.as_slice()).map_err(|_| form("a hash is not 32 bytes"))?;
             hashes.push(hash);
             if hashes.len() > HASHES_MAX {
-                return Err(form("too many hashes"));
+                return Err(form("more than 64 hashes"));
             }
         }
         Ok(Self { extra, index: number, hashes, checkpoint: checkpoint.to_owned() })
@@ -127,5 +129,5 @@ impl FromStr for TlogProof {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, TlogProofError> {
-    STANDARD.decode(text).map_err(|_| TlogProofError::Form("bad base64"))
+    STANDARD.decode(text).map_err(|_| TlogProofError::Form("invalid base64"))
 }

@@ -1,9 +1,10 @@
-//! What signs as a log.
+//! Signing keys of a log.
 
 use ed25519_dalek::ed25519::signature::Keypair;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 
-/// An Ed25519 key pair (RFC 8032), whoever implements it: signatures are deterministic, so all make the same.
+/// An Ed25519 key pair (RFC 8032) of any implementation. Signatures are deterministic, so all make the same
+/// one.
 pub trait LogSigner: Signer<Signature> + Keypair<VerifyingKey = VerifyingKey> {}
 
 impl<K: Signer<Signature> + Keypair<VerifyingKey = VerifyingKey>> LogSigner for K {}

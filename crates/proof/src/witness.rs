@@ -1,7 +1,8 @@
 //! Witnesses: C2SP tlog-cosignature (`cosignature/v1`, Ed25519) and the messages of C2SP tlog-witness.
 //!
-//! A witness cosigns a checkpoint only where it continues the last one of this log that it cosigned; so whoever asks for
-//! its cosignature can't be shown another history than somebody else. Out of scope: HTTP, and what a witness remembers.
+//! A witness cosigns a checkpoint only if it extends the last checkpoint of this log that the witness
+//! cosigned. A client that requires its cosignature therefore cannot be shown a different history than other
+//! clients. HTTP and the witness's storage are elsewhere.
 
 use crate::checkpoint::{
     NoteError, SIGNATURE_PREFIX, decode_key, encode_key, key_id, parse_note, parse_signature,
@@ -16,19 +17,19 @@ use std::str::FromStr;
 
 /// Signature type of `cosignature/v1` in key ids and encoded keys.
 const COSIGNATURE: u8 = 4;
-/// Hashes of a consistency proof, at most (C2SP tlog-witness).
+/// Maximum number of hashes of a consistency proof (C2SP tlog-witness).
 const HASHES_MAX: usize = 63;
-/// Bytes of a request, at most: 63 hashes, and a note of as many signatures as one may have.
+/// Maximum size of a request: 63 hashes, and a note with the maximum number of signatures.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// A timestamp must not exceed this.
+/// Maximum timestamp of a cosignature.
 const TIME_MAX: u64 = i64::MAX as u64;
 
-/// A witness as its verifiers know it: `<name>+<key id>+<base64(0x04 ‖ key)>`.
+/// The verifier key of a witness: `<name>+<key id>+<base64(0x04 ‖ key)>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessKey {
-    /// Who cosigns.
+    /// Name of the witness.
     pub name: String,
-    /// With which key.
+    /// The public key.
     pub key: VerifyingKey,
 }
 
@@ -39,11 +40,11 @@ impl WitnessKey {
         key_id(COSIGNATURE, &self.name, &self.key)
     }
 
-    /// When this witness cosigned, by a line of signature over a checkpoint's text (seconds since the Unix epoch); none
-    /// where the line is another's.
+    /// Verifies one signature line over a checkpoint's text, and returns when this witness cosigned, in
+    /// seconds since the Unix epoch. Returns none if the line is by another signer.
     ///
     /// # Errors
-    /// The line is none, or is this witness's and does not hold.
+    /// The line is malformed, or it is this witness's and does not verify.
     pub fn check(&self, text: &str, line: &str) -> Result<Option<u64>, NoteError> {
         let signature = parse_signature(line)?;
         if signature.name != self.name || signature.id != self.id() {
@@ -83,9 +84,8 @@ fn message(text: &str, at_s: u64) -> String {
     format!("cosignature/v1\ntime {at_s}\n{text}")
 }
 
-/// A cosignature of a checkpoint's text (with its final newline) made at `at_s`, seconds since the Unix epoch: a line of
-/// signature, with its newline.
-#[must_use]
+/// Cosigns a checkpoint's text (with its final newline) at `at_s`, in seconds since the Unix epoch. Returns
+/// the signature line, with its newline.
 pub fn cosign(text: &str, name: &str, key: &SigningKey, at_s: u64) -> String {
     let witness = WitnessKey { name: name.to_owned(), key: key.verifying_key() };
     let at_s = at_s.min(TIME_MAX);
@@ -94,45 +94,45 @@ pub fn cosign(text: &str, name: &str, key: &SigningKey, at_s: u64) -> String {
     format!("{SIGNATURE_PREFIX}{name} {}\n", STANDARD.encode(blob))
 }
 
-/// Who cosigned, and when.
+/// A verified cosignature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cosigned {
-    /// The witness.
+    /// Name of the witness.
     pub witness: String,
-    /// When, by its own clock, seconds since the Unix epoch.
+    /// When it cosigned, by its own clock, in seconds since the Unix epoch.
     pub at_s: u64,
 }
 
-/// Which of these witnesses cosigned a note, each once. Signatures by others are not judged. The log's own is not looked at
-/// here.
+/// Returns which of these witnesses cosigned a note, each once. Signatures by others, including the log's
+/// own, are not verified.
 ///
 /// # Errors
-/// The note is malformed, or a cosignature by one of these witnesses does not hold.
+/// The note is malformed, or a cosignature by one of these witnesses does not verify.
 pub fn cosignatures(note: &str, witnesses: &[WitnessKey]) -> Result<Vec<Cosigned>, NoteError> {
     let (text, signatures) = parse_note(note)?;
     let mut found: Vec<(&WitnessKey, u64)> = Vec::new();
     for signature in signatures {
-        let known = witnesses.iter().find(|one| one.name == signature.name && one.id() == signature.id);
+        let known = witnesses.iter().find(|known| known.name == signature.name && known.id() == signature.id);
         if let Some(witness) = known {
             let at_s = witness.verify(text, &signature.bytes)?;
-            // One key is one witness, whatever names it goes by.
-            match found.iter_mut().find(|(before, _)| before.key == witness.key) {
+            // A key counts as one witness, even under several names.
+            match found.iter_mut().find(|(earlier, _)| earlier.key == witness.key) {
                 Some((_, newest)) => *newest = at_s.max(*newest),
                 None => found.push((witness, at_s)),
             }
         }
     }
-    Ok(found.into_iter().map(|(of, at_s)| Cosigned { witness: of.name.clone(), at_s }).collect())
+    Ok(found.into_iter().map(|(key, at_s)| Cosigned { witness: key.name.clone(), at_s }).collect())
 }
 
 /// The body of `POST /add-checkpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddCheckpoint {
-    /// The size that the witness is believed to have cosigned last.
+    /// Size of the checkpoint that the witness is expected to have cosigned last.
     pub old_size: u64,
-    /// From there to the checkpoint (RFC 6962 s. 2.1.2).
+    /// Consistency proof from that size to the checkpoint (RFC 6962 s. 2.1.2).
     pub proof: Vec<Hash>,
-    /// The signed note.
+    /// The signed checkpoint.
     pub checkpoint: String,
 }
 
@@ -154,17 +154,18 @@ impl FromStr for AddCheckpoint {
         let (head, checkpoint) =
             text.split_once("\n\n").ok_or(form("no empty line before the checkpoint"))?;
         let mut lines = head.split('\n');
-        let old = lines.next().and_then(|line| line.strip_prefix("old ")).ok_or(form("no old size"))?;
-        let old_size: u64 = old.parse().map_err(|_| form("bad old size"))?;
+        let old =
+            lines.next().and_then(|line| line.strip_prefix("old ")).ok_or(form("the old size is missing"))?;
+        let old_size: u64 = old.parse().map_err(|_| form("the old size is not a number"))?;
         if old_size.to_string() != old {
-            return Err(form("bad old size"));
+            return Err(form("the old size has leading zeros"));
         }
         let mut proof = Vec::new();
         for line in lines {
             let hash = STANDARD.decode(line).ok().and_then(|hash| Hash::try_from(hash.as_slice()).ok());
-            proof.push(hash.ok_or(form("a line of the proof is no hash"))?);
+            proof.push(hash.ok_or(form("a line of the proof is not a base64 hash of 32 bytes"))?);
             if proof.len() > HASHES_MAX {
-                return Err(form("more than 63 lines of proof"));
+                return Err(form("more than 63 hashes in the proof"));
             }
         }
         Ok(Self { old_size, proof, checkpoint: checkpoint.to_owned() })
@@ -178,7 +179,7 @@ mod tests {
     use crate::checkpoint::Checkpoint;
     use proptest::prelude::*;
 
-    /// The example of C2SP tlog-witness, and the one of tlog-cosignature.
+    /// The examples of C2SP tlog-witness and C2SP tlog-cosignature.
     const EXAMPLE: &str = "old 20852014\n\
         PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=\n\
         jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=\n\
@@ -193,7 +194,7 @@ mod tests {
     const COSIGNED: &str = "\u{2014} witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==";
 
     #[test]
-    fn the_examples_of_the_specifications_are_read() {
+    fn examples_of_the_specifications_parse() {
         let request: AddCheckpoint = EXAMPLE.parse().unwrap();
         assert_eq!((request.old_size, request.proof.len()), (20_852_014, 4));
         assert_eq!(request.to_string(), EXAMPLE);
@@ -203,15 +204,15 @@ mod tests {
         let cosignature = parse_signature(COSIGNED).unwrap();
         let (time, signature) = cosignature.bytes.split_first_chunk::<8>().unwrap();
         assert_eq!((u64::from_be_bytes(*time), signature.len()), (1_679_315_147, 64));
-        // No key is published beside the example; what the message is stands in the specification.
+        // The example has no public key, so only the signed message is compared with the specification.
         let body = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
         assert_eq!(text, body);
         assert_eq!(message(text, 1_679_315_147), format!("cosignature/v1\ntime 1679315147\n{body}"));
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
-        for wrong in [
+    fn malformed_requests_are_rejected() {
+        for malformed in [
             "",
             "old 1\n",
             "old 01\n\nx",
@@ -220,7 +221,7 @@ mod tests {
             "old 1\nAAAA\n\nx",
             "old 18446744073709551616\n\nx",
         ] {
-            assert!(wrong.parse::<AddCheckpoint>().is_err(), "{wrong:?}");
+            assert!(malformed.parse::<AddCheckpoint>().is_err(), "{malformed:?}");
         }
         let hash = format!("{}\n", STANDARD.encode([7; 32]));
         let with = |count: usize| format!("old 1\n{}\nx", hash.repeat(count)).parse::<AddCheckpoint>();
@@ -229,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cosignature_holds_for_one_text_one_time_and_one_name(size in 0..u64::MAX, at_s in 0..TIME_MAX) {
+        fn a_cosignature_is_valid_only_for_its_text_time_and_name(size in 0..u64::MAX, at_s in 0..TIME_MAX) {
             let log = SigningKey::from_bytes(&[1; 32]);
             let checkpoint = Checkpoint { origin: "log.example/l".into(), size, root: [3; 32] };
             let note = checkpoint.sign(&log);
@@ -242,11 +243,11 @@ mod tests {
             let cosigned = format!("{note}{line}");
             let found = cosignatures(&cosigned, std::slice::from_ref(&witness)).unwrap();
             prop_assert_eq!(found, vec![Cosigned { witness: witness.name.clone(), at_s }]);
-            // Twice the same, or under two names, is one witness.
+            // A repeated cosignature, also under a second name, counts as one witness.
             let alias = WitnessKey { name: "witness.example/other".into(), ..witness.clone() };
             let twice = format!("{cosigned}{line}{}", cosign(&text, &alias.name, &key, at_s));
             prop_assert_eq!(cosignatures(&twice, &[witness.clone(), alias]).unwrap().len(), 1);
-            // Of another tree, or by another under its name.
+            // A cosignature of another tree, or by another key under the witness's name.
             let other = Checkpoint { root: [4; 32], ..checkpoint.clone() };
             let moved = format!("{}{line}", other.sign(&log));
             let found = cosignatures(&moved, std::slice::from_ref(&witness));

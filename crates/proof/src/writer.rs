@@ -1,33 +1,34 @@
-//! A writer's own signature on its event, which shows that it comes from the writer and not from the ledger's operator.
+//! A writer's signature on its own event, which shows that the event comes from the writer and not from the
+//! operator.
 //!
-//! It binds everything that the event says, and nothing else: not the log. Whoever holds the key of public bounds signs a
-//! version once for every ledger; a controller keeps a key for each of its ledgers.
+//! It covers the whole event and nothing else. It is not bound to a log: the key holder of public bounds
+//! signs a version once for every ledger. A controller therefore uses a separate key for each of its ledgers.
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, WriterSignature};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use prost::Message;
 
-/// What comes before the event in what is signed.
+/// Precedes the event in the signed bytes.
 const DOMAIN: &[u8] = b"sayso writer signature v1\n";
-/// EdDSA, as COSE numbers it (RFC 9053 section 2.2).
+/// The COSE algorithm number of EdDSA (RFC 9053 section 2.2).
 const EDDSA: i32 = -8;
 
-/// Why a writer's signature does not hold.
+/// Why a writer's signature is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
-    /// There is none.
+    /// The event has no signature.
     #[error("the event is not signed by its writer")]
     Missing,
-    /// Not EdDSA, or key or signature are not of their length.
+    /// The algorithm is not EdDSA, or the key or signature has the wrong length.
     #[error("the writer's signature is malformed")]
     Malformed,
-    /// It is not over this event, or not by this key.
-    #[error("the writer's signature does not hold")]
-    Wrong,
+    /// The signature is over another event or by another key.
+    #[error("the writer's signature does not verify")]
+    Invalid,
 }
 
-/// The bytes that are signed: the domain, and a body that has nothing but the event.
+/// The signed bytes: the domain, then a body with only the event.
 #[must_use]
 pub fn signed_bytes(event: &Event) -> Vec<u8> {
     let body = EventBody { event: Some(event.clone()), ..EventBody::default() };
@@ -46,10 +47,10 @@ pub fn sign(event: &Event, key: &SigningKey) -> WriterSignature {
     }
 }
 
-/// Checks a signature over an event by the key that it names, and gives that key.
+/// Verifies a signature over an event with the public key that it contains, and returns that key.
 ///
 /// # Errors
-/// It is missing, malformed, or does not hold.
+/// The signature is missing, malformed or invalid.
 pub fn verify(event: &Event, signature: Option<&WriterSignature>) -> Result<VerifyingKey, WriterError> {
     let signature = signature.ok_or(WriterError::Missing)?;
     if signature.algorithm != EDDSA {
@@ -58,7 +59,7 @@ pub fn verify(event: &Event, signature: Option<&WriterSignature>) -> Result<Veri
     let key = <[u8; 32]>::try_from(signature.public_key.as_slice()).map_err(|_| WriterError::Malformed)?;
     let key = VerifyingKey::from_bytes(&key).map_err(|_| WriterError::Malformed)?;
     let signed = Signature::from_slice(&signature.signature).map_err(|_| WriterError::Malformed)?;
-    key.verify_strict(&signed_bytes(event), &signed).map_err(|_| WriterError::Wrong)?;
+    key.verify_strict(&signed_bytes(event), &signed).map_err(|_| WriterError::Invalid)?;
     Ok(key)
 }
 
@@ -69,21 +70,21 @@ mod tests {
     use crate::event::{BoundsPublished, PurposeDefined};
 
     #[test]
-    fn it_holds_for_one_event_of_one_kind_by_one_key() {
+    fn a_signature_is_valid_only_for_its_event_its_kind_and_its_key() {
         let bounds = BoundsPublished { pack: "p".into(), version: "1".into(), ..Default::default() };
         let event = Event::BoundsPublished(bounds.clone());
         let key = SigningKey::from_bytes(&[7; 32]);
         let signature = sign(&event, &key);
         assert_eq!(verify(&event, Some(&signature)).unwrap(), key.verifying_key());
         let later = Event::BoundsPublished(BoundsPublished { effective_from_ms: 1, ..bounds });
-        assert_eq!(verify(&later, Some(&signature)), Err(WriterError::Wrong));
+        assert_eq!(verify(&later, Some(&signature)), Err(WriterError::Invalid));
         let other_kind = Event::PurposeDefined(PurposeDefined { parent: "p".into(), ..Default::default() });
-        assert_eq!(verify(&other_kind, Some(&signature)), Err(WriterError::Wrong));
-        let by_another = WriterSignature {
+        assert_eq!(verify(&other_kind, Some(&signature)), Err(WriterError::Invalid));
+        let by_other_key = WriterSignature {
             public_key: SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes().to_vec(),
             ..signature.clone()
         };
-        assert_eq!(verify(&event, Some(&by_another)), Err(WriterError::Wrong));
+        assert_eq!(verify(&event, Some(&by_other_key)), Err(WriterError::Invalid));
         assert_eq!(verify(&event, None), Err(WriterError::Missing));
         let short = WriterSignature { signature: vec![1], ..signature };
         assert_eq!(verify(&event, Some(&short)), Err(WriterError::Malformed));

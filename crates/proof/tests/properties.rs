@@ -1,4 +1,4 @@
-//! Properties of the tree, the entry and the proof, against plain models.
+//! Properties of the tree, entries, notes, proofs and JSON, compared with simple models.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use ed25519_dalek::SigningKey;
@@ -17,17 +17,19 @@ impl Nodes for Leaves {
         assert_eq!(level % 8, 0);
         let width = 1_usize << level;
         let start = usize::try_from(start).unwrap();
-        Ok((start..start + count).map(|index| naive(&self.0[index * width..(index + 1) * width])).collect())
+        Ok((start..start + count)
+            .map(|index| recursive_root(&self.0[index * width..(index + 1) * width]))
+            .collect())
     }
 }
 
-fn naive(leaves: &[Hash]) -> Hash {
+fn recursive_root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => merkle::empty_root(),
         [only] => *only,
         _ => {
             let middle = leaves.len().next_power_of_two() / 2;
-            merkle::node_hash(&naive(&leaves[..middle]), &naive(&leaves[middle..]))
+            merkle::node_hash(&recursive_root(&leaves[..middle]), &recursive_root(&leaves[middle..]))
         }
     }
 }
@@ -37,11 +39,11 @@ fn leaves(count: usize) -> Leaves {
 }
 
 #[test]
-fn every_small_tree_is_as_the_recursive_definition_says() {
+fn small_trees_match_the_recursive_definition() {
     let all = leaves(70);
     let mut frontier = Frontier::new();
     for size in 0..=70_usize {
-        assert_eq!(frontier.root(), naive(&all.0[..size]));
+        assert_eq!(frontier.root(), recursive_root(&all.0[..size]));
         let size = size as u64;
         assert_eq!(Frontier::load(size, &all).unwrap(), frontier);
         for position in 0..size {
@@ -53,7 +55,7 @@ fn every_small_tree_is_as_the_recursive_definition_says() {
         }
         for old in 0..=size {
             let proof = merkle::consistency_proof(old, size, &all).unwrap();
-            let old_root = naive(&all.0[..old as usize]);
+            let old_root = recursive_root(&all.0[..old as usize]);
             merkle::verify_consistency(old, &old_root, size, &frontier.root(), &proof).unwrap();
             assert!(
                 merkle::verify_consistency(old, &[7; 32], size, &frontier.root(), &proof).is_err(),
@@ -67,17 +69,17 @@ fn every_small_tree_is_as_the_recursive_definition_says() {
 }
 
 #[test]
-fn trees_beyond_one_and_two_kept_levels_hold() {
+fn trees_across_one_and_two_stored_levels_match_the_recursive_definition() {
     let all = leaves(66_000);
     for size in [255_u64, 256, 257, 511, 512, 65_535, 65_536, 65_537, 66_000] {
-        let root = naive(&all.0[..size as usize]);
+        let root = recursive_root(&all.0[..size as usize]);
         assert_eq!(Frontier::load(size, &all).unwrap().root(), root);
         for position in [0, 1, 254, size / 2, size - 1] {
             let proof = merkle::inclusion_proof(position, size, &all).unwrap();
             merkle::verify_inclusion(&all.0[position as usize], position, size, &proof, &root).unwrap();
         }
         let proof = merkle::consistency_proof(255, size, &all).unwrap();
-        merkle::verify_consistency(255, &naive(&all.0[..255]), size, &root, &proof).unwrap();
+        merkle::verify_consistency(255, &recursive_root(&all.0[..255]), size, &root, &proof).unwrap();
     }
 }
 
@@ -129,7 +131,7 @@ fn every_flipped_byte_of_an_entry_is_noticed() {
 }
 
 #[test]
-fn another_key_is_refused() {
+fn an_entry_rejects_other_signing_and_event_keys() {
     let (bytes, _, key) = signed(0, "hello");
     let parsed = Entry::parse(&bytes).unwrap();
     let other = SigningKey::from_bytes(&[5; 32]);
@@ -139,7 +141,7 @@ fn another_key_is_refused() {
 }
 
 #[test]
-fn notes_are_strict() {
+fn any_changed_byte_of_a_note_is_detected() {
     let key = SigningKey::from_bytes(&[4; 32]);
     let verifier = VerifierKey { name: "example.com/log".into(), key: key.verifying_key() };
     assert_eq!(verifier.to_string().parse::<VerifierKey>().unwrap(), verifier);
@@ -153,16 +155,16 @@ fn notes_are_strict() {
             assert!(Checkpoint::open(&changed, &verifier).is_err(), "byte {at}");
         }
     }
-    let stranger = SigningKey::from_bytes(&[5; 32]);
-    assert_eq!(Checkpoint::open(&checkpoint.sign(&stranger), &verifier), Err(NoteError::Unsigned));
+    let other = SigningKey::from_bytes(&[5; 32]);
+    assert_eq!(Checkpoint::open(&checkpoint.sign(&other), &verifier), Err(NoteError::Unsigned));
 }
 
 #[test]
-fn a_proof_verifies_alone_and_only_whole() {
+fn a_proof_verifies_on_its_own_and_only_unchanged() {
     let (bytes, _, key) = signed(0, "hello");
     let mut all = leaves(20);
     all.0[11] = merkle::leaf_hash(&bytes);
-    let checkpoint = Checkpoint { origin: "example.com/log".into(), size: 20, root: naive(&all.0) };
+    let checkpoint = Checkpoint { origin: "example.com/log".into(), size: 20, root: recursive_root(&all.0) };
     let proof = TlogProof {
         extra: Some(bytes),
         index: 11,
@@ -194,13 +196,13 @@ proptest! {
     }
 
     #[test]
-    fn bodies_come_back(text in ".{0,200}", version in 0_u64..1000) {
+    fn sealed_bodies_open_unchanged(text in ".{0,200}", version in 0_u64..1000) {
         let (bytes, event_key, _) = signed(version, &text);
         prop_assert_eq!(Entry::parse(&bytes).unwrap().open(&event_key).unwrap(), body(&text));
     }
 }
 
-/// The JSON of a body beside what `prost-reflect` makes of it.
+/// Compares the JSON of a body with that of `prost-reflect`.
 mod json {
     use super::*;
     use prost::Message;
@@ -210,12 +212,12 @@ mod json {
     };
     use sayso_proof::{event, json};
 
-    /// Any message of this kind, decided by the bytes of `dice`.
+    /// Makes a message of this type from the bytes of `dice`.
     fn any_message(of: &MessageDescriptor, dice: &mut impl Iterator<Item = u8>) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         for oneof in of.oneofs() {
-            let which: Vec<FieldDescriptor> = oneof.fields().collect();
-            let field = &which[usize::from(dice.next().unwrap()) % which.len()];
+            let fields: Vec<FieldDescriptor> = oneof.fields().collect();
+            let field = &fields[usize::from(dice.next().unwrap()) % fields.len()];
             message.set_field(field, any_value(&field.kind(), dice));
         }
         for field in of.fields().filter(|field| field.containing_oneof().is_none()) {
@@ -226,7 +228,9 @@ mod json {
             let value = if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
                 let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
                 let pairs = (0..roll % 4).map(|_| {
-                    let Value::String(text) = any_value(&key.kind(), dice) else { panic!("keys are texts") };
+                    let Value::String(text) = any_value(&key.kind(), dice) else {
+                        panic!("map keys are strings")
+                    };
                     (MapKey::String(text), any_value(&value.kind(), dice))
                 });
                 Value::Map(pairs.collect())
@@ -261,14 +265,14 @@ mod json {
                 names.values().nth(usize::from(roll) % names.values().len()).unwrap().number(),
             ),
             Kind::Message(of) => Value::Message(any_message(of, dice)),
-            other => panic!("no field is of kind {other:?}"),
+            other => panic!("unexpected field type {other:?}"),
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn it_is_what_others_make_of_the_same_body(dice in prop::collection::vec(any::<u8>(), 1..400)) {
+        fn json_matches_an_independent_encoder(dice in prop::collection::vec(any::<u8>(), 1..400)) {
             let pool = DescriptorPool::decode(event::DESCRIPTORS).unwrap();
             let of = pool.get_message_by_name("sayso.v1.EventBody").unwrap();
             let any = any_message(&of, &mut dice.iter().copied().cycle());

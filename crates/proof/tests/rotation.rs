@@ -1,11 +1,11 @@
-//! A log that changes its key: what was made before still verifies, whoever holds an old key follows, and nobody can
-//! change it who does not hold the key of that moment.
+//! A log that changes its key. Earlier data still verifies, any of its keys verifies the whole log, and only
+//! the current key can rotate it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;
 
 use ed25519_dalek::SigningKey;
-use log::{Log, ORIGIN, attribute, person, recorded};
+use log::{Log, ORIGIN, attribute, recorded, subject};
 use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::event::LogKeyRotated;
@@ -28,20 +28,20 @@ fn verify(bundle: &[u8], trusted: &VerifierKey) -> Result<Report, VerifyFailure>
     bundle::verify(Source::Archive(Box::new(bundle)), trusted, &options, &mut |_| {})
 }
 
-/// Three keys, with something said under each.
+/// A log with three keys, and an event signed by each.
 fn rotated() -> Log {
     let mut log = Log::with_vocabulary();
-    log.documents();
-    log.about(person(1), recorded(attribute("a", "food")));
+    log.publish_documents();
+    log.append(subject(1), recorded(attribute("a", "food")));
     log.rotate(&key(5));
-    log.about(person(1), recorded(attribute("b", "food")));
+    log.append(subject(1), recorded(attribute("b", "food")));
     log.rotate(&key(6));
-    log.about(person(2), recorded(attribute("c", "food")));
+    log.append(subject(2), recorded(attribute("c", "food")));
     log
 }
 
 #[test]
-fn every_key_that_the_log_had_verifies_the_whole() {
+fn every_key_of_the_log_verifies_the_whole_bundle() {
     let log = rotated();
     let bundle = log.bundle();
     for seed in [4, 5, 6] {
@@ -49,24 +49,24 @@ fn every_key_that_the_log_had_verifies_the_whole() {
         assert_eq!((report.key_rotations, report.tree_size), (2, log.size()), "{seed}");
     }
     let failure = verify(&bundle, &vkey(7)).unwrap_err();
-    assert!(failure.to_string().contains("none of this log's"), "{failure}");
+    assert!(failure.to_string().contains("not one of this log's keys"), "{failure}");
 }
 
 #[test]
-fn what_was_made_before_still_verifies_and_later_proofs_with_the_chain() {
+fn data_from_before_a_rotation_verifies_and_the_chain_verifies_proofs_of_any_time() {
     let mut log = Log::with_vocabulary();
     let early = log.bundle();
     let proof = log.proof(3);
     log.rotate(&key(5));
-    log.about(person(1), recorded(attribute("b", "food")));
+    log.append(subject(1), recorded(attribute("b", "food")));
     assert!(verify(&early, &vkey(4)).is_ok());
     assert!(proof.verify(&vkey(4)).is_ok());
-    // Whoever has the chain checks proofs of any time, of entries of any time; whoever has one key only those of its time.
+    // The chain verifies any proof of any entry. A single key verifies only what it signed itself.
     for position in [3, log.size() - 1] {
         let late = log.proof(position);
         assert!(late.verify(&log.chain).is_ok());
-        assert!(late.verify(&vkey(4)).is_err(), "the checkpoint is the new key's");
-        assert_eq!(late.verify(&vkey(5)).is_ok(), position > 3, "an old entry is the old key's");
+        assert!(late.verify(&vkey(4)).is_err(), "the new key signed the checkpoint");
+        assert_eq!(late.verify(&vkey(5)).is_ok(), position > 3, "the old key signed the old entry");
     }
     assert!(proof.verify(&log.chain).is_ok());
     let again = KeyChain::parse(&log.chain.to_jsonl(), &vkey(4)).unwrap();
@@ -76,110 +76,111 @@ fn what_was_made_before_still_verifies_and_later_proofs_with_the_chain() {
 }
 
 #[test]
-fn the_old_key_signs_nothing_any_more() {
+fn an_old_key_cannot_sign_later_entries_or_checkpoints() {
     let mut log = rotated();
-    // An entry by the old key after its time.
+    // An entry that the old key signed after the rotation.
     log.key = key(5);
-    log.about(person(2), recorded(attribute("d", "food")));
+    log.append(subject(2), recorded(attribute("d", "food")));
     log.key = key(6);
     let failure = verify(&log.bundle(), &vkey(4)).unwrap_err();
     assert_eq!(failure.position, Some(log.size() - 1), "{failure}");
-    // A checkpoint by the old key of a tree that knows the new one.
+    // A checkpoint that the old key signed over a tree with the new key.
     let mut log = rotated();
     let note = log.checkpoint(log.size());
     assert!(log.chain.open(&note).is_ok());
     log.key = key(5);
     assert!(log.chain.open(&log.checkpoint(log.size())).is_err());
-    // Its own time it still vouches for.
-    let before = log.chain.clone();
-    let span = (0..log.size()).filter(|size| before.at(*size) == &vkey(5)).max().unwrap();
-    assert!(before.open(&log.checkpoint(span)).is_ok());
-    assert!(before.open(&log.checkpoint(span + 1)).is_err());
+    // The old key is still valid for the trees of its own time.
+    let chain = log.chain.clone();
+    let last_size = (0..log.size()).filter(|size| chain.at(*size) == &vkey(5)).max().unwrap();
+    assert!(chain.open(&log.checkpoint(last_size)).is_ok());
+    assert!(chain.open(&log.checkpoint(last_size + 1)).is_err());
 }
 
-/// What a rotation entry by `signer` with this statement would do to a chain.
+/// Applies a rotation entry signed by `signer`, with this statement, to a chain.
 fn attempt(signer: u8, make: impl Fn(&Rotation) -> String) -> Result<u64, KeysError> {
     let mut log = Log::with_vocabulary();
     log.rotate(&key(5));
     let position = log.size();
-    let due = log.chain.next(position + 1, &key(6));
+    let expected = log.chain.next(position + 1, &key(6));
     let mut chain = log.chain.clone();
     log.key = key(signer);
-    let rotated = LogKeyRotated { statement: make(&due), old_key_until_ms: 9 };
-    log.about_nobody(Event::LogKeyRotated(rotated));
+    let rotated = LogKeyRotated { statement: make(&expected), old_key_until_ms: 9 };
+    log.append_system_event(Event::LogKeyRotated(rotated));
     chain.take(position, log.entries.last().unwrap())
 }
 
 #[test]
-fn a_rotation_needs_both_keys_this_place_and_a_new_key() {
-    assert_eq!(attempt(5, |due| due.sign(&key(5), &key(6))), Ok(9));
-    // The entry by another than the old key: the new one, the one before, a stranger.
+fn a_rotation_needs_both_keys_this_position_and_a_new_key() {
+    assert_eq!(attempt(5, |expected| expected.sign(&key(5), &key(6))), Ok(9));
+    // An entry signed by the new key, the key before the old one, or an unknown key.
     for signer in [6, 4, 9] {
-        let outcome = attempt(signer, |due| due.sign(&key(5), &key(6)));
+        let outcome = attempt(signer, |expected| expected.sign(&key(5), &key(6)));
         assert!(matches!(outcome, Err(KeysError::Entry { number: 2, .. })), "{signer}: {outcome:?}");
     }
-    // The statement without one of the two, or by another.
+    // A statement that lacks one of the two signatures, or has another one.
     for (old, new) in [(4, 6), (9, 6), (5, 9), (6, 6), (5, 5)] {
-        let outcome = attempt(5, |due| due.sign(&key(old), &key(new)));
+        let outcome = attempt(5, |expected| expected.sign(&key(old), &key(new)));
         assert!(outcome.is_err(), "{old} {new}: {outcome:?}");
     }
-    // Back to a key that the log had, or has.
+    // A rotation back to a key that the log had, or still has.
     for seed in [4, 5] {
-        let back = |due: &Rotation| Rotation { new: vkey(seed), ..due.clone() }.sign(&key(5), &key(seed));
+        let back =
+            |expected: &Rotation| Rotation { new: vkey(seed), ..expected.clone() }.sign(&key(5), &key(seed));
         assert!(attempt(5, back).is_err(), "{seed}");
     }
-    // Of another place, another number, another log.
+    // A statement for another position, number or log.
     type Change = fn(Rotation) -> Rotation;
     let changes: [Change; 4] = [
-        |due| Rotation { from_position: due.from_position + 1, ..due },
-        |due| Rotation { number: 3, ..due },
-        |due| Rotation { old: vkey(4), ..due },
-        |due| Rotation { new: VerifierKey { name: "other".into(), ..due.new }, ..due },
+        |expected| Rotation { from_position: expected.from_position + 1, ..expected },
+        |expected| Rotation { number: 3, ..expected },
+        |expected| Rotation { old: vkey(4), ..expected },
+        |expected| Rotation { new: VerifierKey { name: "other".into(), ..expected.new }, ..expected },
     ];
     for (at, change) in changes.iter().enumerate() {
-        let outcome = attempt(5, |due| change(due.clone()).sign(&key(5), &key(6)));
+        let outcome = attempt(5, |expected| change(expected.clone()).sign(&key(5), &key(6)));
         assert!(outcome.is_err(), "{at}: {outcome:?}");
     }
-    // A third signature.
-    let third = |due: &Rotation| {
-        let note = due.sign(&key(5), &key(6));
+    // A statement with a third signature.
+    let third = |expected: &Rotation| {
+        let note = expected.sign(&key(5), &key(6));
         sayso_proof::checkpoint::cosign_note(&note, ORIGIN, &key(8))
     };
-    assert!(matches!(attempt(5, third), Err(KeysError::Disagrees { .. })));
+    assert!(matches!(attempt(5, third), Err(KeysError::Mismatch { .. })));
 }
 
 #[test]
-fn a_second_rotation_from_one_key_is_none() {
+fn a_second_rotation_from_the_same_key_is_rejected() {
     let mut log = rotated();
     let position = log.size();
-    // The first key once more, as if the second and third had never been.
+    // The first key rotates again, as if the later keys did not exist.
     let forked = KeyChain::from(&vkey(4)).next(position + 1, &key(9)).sign(&key(4), &key(9));
     log.key = key(4);
-    log.about_nobody(Event::LogKeyRotated(LogKeyRotated { statement: forked, old_key_until_ms: 0 }));
+    log.append_system_event(Event::LogKeyRotated(LogKeyRotated { statement: forked, old_key_until_ms: 0 }));
     log.key = key(6);
     assert!(verify(&log.bundle(), &vkey(4)).is_err());
     assert!(log.chain.clone().take(position, log.entries.last().unwrap()).is_err());
 }
 
 #[test]
-fn keys_that_the_log_does_not_know_and_rotations_passed_over_are_found() {
+fn omitted_and_invented_rotations_are_detected() {
     let log = rotated();
-    // A bundle that says the key never changed, under the first key.
+    // A bundle that claims that the first key never changed.
     let mut hidden = rotated();
     hidden.chain = KeyChain::from(&vkey(4));
     hidden.key = key(4);
     let failure = verify(&hidden.bundle(), &vkey(4)).unwrap_err();
     assert!(failure.position.is_some(), "{failure}");
-    // Another chain from the same first key, signed rightly but not in this log.
+    // Another chain from the same first key, validly signed, but not in this log.
     let mut other = Log::with_vocabulary();
-    other.documents();
-    other.about(person(1), recorded(attribute("x", "food")));
+    other.publish_documents();
+    other.append(subject(1), recorded(attribute("x", "food")));
     other.rotate(&key(8));
     let mut forged = rotated();
     forged.chain = other.chain.clone();
     forged.key = key(8);
     assert!(verify(&forged.bundle(), &vkey(4)).is_err());
-    // Every line of keys.jsonl counts.
+    // No line of keys.jsonl may be missing.
     let text = log.chain.to_jsonl();
     let lines: Vec<&str> = text.lines().collect();
     for dropped in 0..lines.len() - 1 {
@@ -187,7 +188,7 @@ fn keys_that_the_log_does_not_know_and_rotations_passed_over_are_found() {
             (0..lines.len()).filter(|at| *at != dropped).map(|at| format!("{}\n", lines[at])).collect();
         assert!(KeyChain::parse(&rest, &vkey(6)).is_err(), "{dropped}");
     }
-    for wrong in [
+    for malformed in [
         "",
         "\n",
         "{}\n",
@@ -195,14 +196,14 @@ fn keys_that_the_log_does_not_know_and_rotations_passed_over_are_found() {
         &format!("{text}\n"),
         &text.replace("\"from_position\":0", "\"from_position\": 0"),
     ] {
-        assert!(KeyChain::parse(wrong, &vkey(6)).is_err(), "{wrong:?}");
+        assert!(KeyChain::parse(malformed, &vkey(6)).is_err(), "{malformed:?}");
     }
 }
 
 #[test]
-fn a_certificate_is_signed_by_the_key_of_its_time() {
+fn a_certificate_is_verified_with_the_key_of_its_time() {
     let mut log = Log::with_vocabulary();
-    log.about(person(1), recorded(attribute("a", "food")));
+    log.append(subject(1), recorded(attribute("a", "food")));
     log.erase(&[log.size() - 1], true);
     let position = log.size() - 1;
     let make = |log: &Log| {
@@ -222,7 +223,7 @@ fn a_certificate_is_signed_by_the_key_of_its_time() {
         sayso_proof::checkpoint::sign_note(&log.statement(position).to_text().unwrap(), ORIGIN, &log.key);
     log.key = key(5);
     let old_note = certificate::document(&note, &log.proof(position).to_string());
-    assert!(certificate::verify(&old_note, &log.chain).is_err(), "the old key's note over a newer tree");
+    assert!(certificate::verify(&old_note, &log.chain).is_err(), "the old key cannot sign over a newer tree");
 }
 
 impl Log {

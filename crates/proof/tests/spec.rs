@@ -1,4 +1,4 @@
-//! Vectors: those of the specifications, and our own, which other implementations may check themselves against.
+//! Test vectors: those of the specifications, and our own for other implementations.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;
@@ -17,7 +17,7 @@ fn vectors() -> PathBuf {
 
 /// The example of C2SP signed-note.
 #[test]
-fn the_note_of_the_specification_opens() {
+fn the_example_note_of_the_specification_opens() {
     let note = std::fs::read_to_string(vectors().join("c2sp-signed-note.txt")).unwrap();
     let (vkey, note) = note.split_once("\n").unwrap();
     let key: VerifierKey = vkey.parse().unwrap();
@@ -25,9 +25,9 @@ fn the_note_of_the_specification_opens() {
     assert_eq!(open_note(note, &key).unwrap(), "This is an example message.\n");
 }
 
-/// The leaves and roots that implementations of RFC 6962 test themselves with.
+/// The leaves and roots that RFC 6962 implementations test with.
 #[test]
-fn roots_are_those_of_certificate_transparency() {
+fn roots_match_the_vectors_of_certificate_transparency() {
     let leaves =
         ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     let roots = [
@@ -48,11 +48,11 @@ fn roots_are_those_of_certificate_transparency() {
     }
 }
 
-/// Our own vectors, from fixed keys.
-fn own() -> (serde_json::Value, Vec<String>) {
+/// Makes our own vectors from fixed keys: the JSON, and each entry in hex.
+fn make_vectors() -> (serde_json::Value, Vec<String>) {
     let mut log = Log::new();
-    log.about(person(1), recorded(attribute("tea", "food")));
-    log.about(person(1), given(terms(&["tone-adaptation"], &["food"], &["bot"])));
+    log.append(subject(1), recorded(attribute("tea", "food")));
+    log.append(subject(1), given(terms(&["tone-adaptation"], &["food"], &["bot"])));
     let size = log.size();
     let entries = (0..size).map(|position| {
         let bytes = &log.entries[position as usize];
@@ -100,10 +100,10 @@ impl MapHex for Vec<merkle::Hash> {
     }
 }
 
-/// With `SAYSO_WRITE_VECTORS` set, writes them instead: a change of the format is to be seen in review.
+/// Writes the vectors instead if `SAYSO_WRITE_VECTORS` is set, so that a format change shows up in review.
 #[test]
-fn our_vectors_are_what_we_write() {
-    let (vectors_json, entries) = own();
+fn the_vectors_match_what_this_crate_writes() {
+    let (vectors_json, entries) = make_vectors();
     let json = serde_json::to_string_pretty(&vectors_json).unwrap() + "\n";
     let lines: String = entries.iter().map(|entry| format!("\"{entry}\"\n")).collect();
     for (name, text) in [("sayso-v1.json", &json), ("entries-v1.jsonl", &lines)] {
@@ -112,15 +112,15 @@ fn our_vectors_are_what_we_write() {
         }
     }
     let read = |name| std::fs::read_to_string(vectors().join(name)).unwrap();
-    // As values: the order of keys depends on what else is built into the test.
+    // Compared as values, because other crates in the build can change the order of keys.
     let kept: serde_json::Value = serde_json::from_str(&read("sayso-v1.json")).unwrap();
     assert_eq!(kept, vectors_json);
     assert_eq!(read("entries-v1.jsonl"), lines);
 }
 
-/// Our vectors, read from the file as another implementation would.
+/// Verifies the vectors from the file, like another implementation would.
 #[test]
-fn our_vectors_hold() {
+fn the_vectors_verify() {
     let text = std::fs::read_to_string(vectors().join("sayso-v1.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();

@@ -87,7 +87,7 @@ fn replay(events: &[Recorded]) -> Replay {
     let words = words.chain(categories.into_iter().map(Event::CategoryDefined));
     let rules = defaults().into_iter().map(Event::BoundsPublished).chain(words);
     for (number, event) in (10_u64..).zip(rules) {
-        take(&mut replay, Handle::NOBODY, &recorded(number, 0, event));
+        take(&mut replay, Handle::SYSTEM, &recorded(number, 0, event));
     }
     events.iter().for_each(|event| take(&mut replay, PERSON, event));
     replay
@@ -107,7 +107,7 @@ fn take(replay: &mut Replay, handle: Handle, event: &Recorded) {
         idempotency: None,
         key_commitment: None,
     };
-    replay.take(event.position, &header, Some(&body));
+    replay.apply(event.position, &header, Some(&body));
 }
 
 pub(super) fn faults(

@@ -1,4 +1,4 @@
-//! One line of `entries/*.jsonl`.
+//! One line of `entries/*.jsonl`, written and parsed in its one canonical form.
 
 use crate::entry::{Entry, EntryError, EventKey};
 use crate::event::EventBody;
@@ -9,33 +9,33 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
-/// Why no line can be made of an entry.
+/// Why an entry has no line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// The entry is not one, or the key is not its own.
+    /// The bytes are not an entry, or the key is not the entry's.
     #[error("{0}")]
     Entry(#[from] EntryError),
-    /// A key for an entry that is not sealed.
-    #[error("an entry about nobody has no key")]
+    /// A key was given for a system event, which is not sealed.
+    #[error("a system event has no event key")]
     NeedlessKey,
-    /// The body has no JSON form.
-    #[error("no JSON form: {0}")]
+    /// The line has no JSON form.
+    #[error("the line has no JSON form: {0}")]
     Json(String),
 }
 
-/// What of an entry is in the bundle.
+/// Which parts of an entry the bundle contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// Entry, key and body.
+    /// Entry, body, and the key if it was sealed.
     Present,
-    /// Nothing: it was destroyed.
+    /// Neither entry, key nor body, because the entry was erased.
     Erased,
-    /// The entry, closed.
+    /// The sealed entry, without its key.
     Withheld,
 }
 
-/// An entry as a bundle carries it. Serialised by serde_json without spaces, it has one form only.
+/// An entry as a bundle contains it. Serialized by serde_json without spaces, it has exactly one form.
 #[derive(Clone, Serialize)]
 pub struct EntryLine<'a> {
     pub(super) position: u64,
@@ -45,15 +45,16 @@ pub struct EntryLine<'a> {
     entry: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "in_json")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_optional_body")]
     pub(super) body: Option<EventBody>,
 }
 
 impl<'a> EntryLine<'a> {
-    /// A line for an entry that is there: present if its body is plain or `key` opens it, withheld without a key.
+    /// Makes a line for an entry that was not erased. It is present if the body is not sealed or `key` opens
+    /// it, and withheld without a key.
     ///
     /// # Errors
-    /// The bytes are not an entry, or the key is not the one that it was sealed under.
+    /// The bytes are not an entry, or the key is not the one that sealed it.
     pub fn new(
         position: u64,
         recorded_at_ms: u64,
@@ -67,11 +68,12 @@ impl<'a> EntryLine<'a> {
             (None, Some(key)) => Some(parsed.open(key)?),
             (None, None) => None,
         };
-        Ok(Self::of(position, recorded_at_ms, STANDARD.encode(bytes).into(), key, body))
+        Ok(Self::from_parts(position, recorded_at_ms, STANDARD.encode(bytes).into(), key, body))
     }
 
-    /// As [`EntryLine::new`], of parts that belong together; `entry` in base64.
-    pub(super) fn of(
+    /// Makes a line like [`EntryLine::new`], from parts that are known to belong together. `entry` is in
+    /// base64.
+    pub(super) fn from_parts(
         position: u64,
         recorded_at_ms: u64,
         entry: Cow<'a, str>,
@@ -88,34 +90,37 @@ impl<'a> EntryLine<'a> {
         }
     }
 
-    /// A line for an entry that was destroyed.
+    /// Makes a line for an erased entry.
     #[must_use]
     pub fn erased(position: u64, recorded_at_ms: u64) -> Self {
         let (entry, key, body) = (None, None, None);
         Self { position, state: State::Erased, recorded_at_ms, entry, key, body }
     }
 
-    /// The line, without its newline.
+    /// Encodes the line, without its newline.
     ///
     /// # Errors
-    /// It has no JSON form, which can't happen.
+    /// The line has no JSON form, which cannot happen.
     pub fn to_bytes(&self) -> Result<Vec<u8>, LineError> {
         serde_json::to_vec(self).map_err(|error| LineError::Json(error.to_string()))
     }
 
-    /// Whether the line is these bytes.
-    pub(super) fn is(&self, bytes: &[u8]) -> bool {
-        let mut left = Left(bytes);
-        serde_json::to_writer(&mut left, self).is_ok() && left.0.is_empty()
+    /// Whether the line encodes to exactly these bytes.
+    pub(super) fn encodes_to(&self, bytes: &[u8]) -> bool {
+        let mut expected = CompareWriter { rest: bytes };
+        serde_json::to_writer(&mut expected, self).is_ok() && expected.rest.is_empty()
     }
 }
 
-/// What is left of bytes that are compared with what is written; it fails at the first that differs.
-struct Left<'a>(&'a [u8]);
+/// Compares written bytes with expected ones, and fails at the first difference.
+struct CompareWriter<'a> {
+    /// The expected bytes that were not written yet.
+    rest: &'a [u8],
+}
 
-impl Write for Left<'_> {
+impl Write for CompareWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(ErrorKind::InvalidData)?;
+        self.rest = self.rest.strip_prefix(bytes).ok_or(ErrorKind::InvalidData)?;
         Ok(bytes.len())
     }
 
@@ -124,18 +129,21 @@ impl Write for Left<'_> {
     }
 }
 
-fn in_json<S: Serializer>(body: &Option<EventBody>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_optional_body<S: Serializer>(
+    body: &Option<EventBody>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match body {
-        Some(body) => json::body(body, serializer),
+        Some(body) => json::serialize_body(body, serializer),
         None => serializer.serialize_none(),
     }
 }
 
-/// A line as read, before anything about it is believed. The body is not read: it is made again from the entry. Base64 and
-/// hex need no escapes, so that strings can stay where they are.
+/// A parsed line, of which nothing is verified yet. The body is not parsed, because the verifier makes it
+/// again from the entry. Base64 needs no escapes in JSON, so strings are borrowed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawLine<'a> {
+pub(super) struct ParsedLine<'a> {
     pub position: u64,
     pub state: State,
     pub recorded_at_ms: u64,

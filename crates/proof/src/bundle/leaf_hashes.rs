@@ -1,13 +1,13 @@
-//! `leaf-hashes.bin`, which comes before the entries and is needed again along with them.
+//! Keeps `leaf-hashes.bin`, which comes before the entries in a bundle and is read again along with them.
 
 use crate::merkle::Hash;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
-/// Up to so many bytes stay in memory; more go to a temporary file without a name.
+/// Bytes kept in memory. Larger content goes to an unnamed temporary file.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
 
-/// The leaf hashes of a log: written once, then read once from the first to the last.
+/// The leaf hashes of a log, written once and then read once from first to last.
 pub(super) struct LeafHashes {
     bytes: SpooledTempFile,
 }
@@ -19,18 +19,18 @@ impl Default for LeafHashes {
 }
 
 impl LeafHashes {
-    /// Takes the next ones.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Appends the next bytes of the file.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes.write_all(bytes)
     }
 
-    /// Goes back to the first one, to read from now on.
+    /// Returns to the first hash. Call it once, between writing and reading.
     pub fn rewind(&mut self) -> io::Result<()> {
         self.bytes.seek(SeekFrom::Start(0)).map(drop)
     }
 
-    /// The next `count`, or as many as are left.
-    pub fn next(&mut self, count: u64) -> io::Result<Vec<Hash>> {
+    /// Reads the next `count` hashes, or as many as are left.
+    pub fn read_next(&mut self, count: u64) -> io::Result<Vec<Hash>> {
         let mut bytes = Vec::new();
         (&mut self.bytes).take(count.saturating_mul(32)).read_to_end(&mut bytes)?;
         Ok(bytes.as_chunks().0.to_vec())

@@ -1,4 +1,4 @@
-//! `manifest.json`, which no file of the bundle is outside of, and `manifest.note`, which signs it.
+//! `manifest.json`, which lists every other file of a bundle, and `manifest.note`, which signs it.
 
 use super::member::Member;
 use crate::event::{EventBody, event_body::Event};
@@ -7,10 +7,10 @@ use crate::merkle::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// First line of the text that `manifest.note` signs, and the manifest's own format.
+/// The first line of the text that `manifest.note` signs, and the value of the manifest's `format`.
 pub(super) const FORMAT: &str = "sayso bundle manifest v1";
 
-/// What every other file has to be.
+/// The expected content of every other file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -20,7 +20,7 @@ pub(super) struct Manifest {
     pub files: Vec<ManifestFile>,
 }
 
-/// One file.
+/// Name, length and digest of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ManifestFile {
@@ -30,8 +30,8 @@ pub(super) struct ManifestFile {
 }
 
 impl ManifestFile {
-    pub fn of(member: Member, bytes: u64, digest: &Hash) -> Self {
-        Self { name: member.to_string(), length: bytes, sha256: hex::encode(digest) }
+    pub fn new(member: Member, length: u64, digest: &Hash) -> Self {
+        Self { name: member.to_string(), length, sha256: hex::encode(digest) }
     }
 }
 
@@ -40,7 +40,7 @@ impl Manifest {
         Self { format: FORMAT.to_owned(), origin: origin.to_owned(), tree_size, files }
     }
 
-    /// The file: JSON, indented by two spaces, with a newline at the end.
+    /// Encodes the manifest as JSON, indented by two spaces, with a newline at the end.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
@@ -48,20 +48,20 @@ impl Manifest {
     }
 }
 
-/// The text of `manifest.note`.
+/// The text that `manifest.note` signs.
 pub(super) fn note_text(origin: &str, manifest: &[u8]) -> String {
     format!("{FORMAT}\n{origin}\n{}\n", hex::encode(Sha256::digest(manifest)))
 }
 
-/// The file that repeats a plain event for people: its body as indented JSON.
+/// The document that repeats a system event for people: its body as indented JSON.
 pub(super) fn document(body: &EventBody) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = Vec::new();
-    json::body(body, &mut serde_json::Serializer::pretty(&mut bytes))?;
+    json::serialize_body(body, &mut serde_json::Serializer::pretty(&mut bytes))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Which file repeats this event, if one does.
+/// The document that repeats this event, if there is one.
 pub(super) fn document_member(position: u64, body: &EventBody) -> Option<Member> {
     match body.event {
         Some(Event::BoundsPublished(_)) => Some(Member::Bounds(position)),

@@ -1,40 +1,40 @@
-//! The files of a bundle: their names, their order, their bounds.
+//! The files of a bundle: names, order and size limits.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// A file of entries is closed before the line that would make it larger than this, so that a writer needs no more
-/// memory than one file.
+/// A writer starts a new file of entries before a line would make the file larger than this. It therefore
+/// needs no more memory than one file.
 pub const ENTRIES_ROLL_BYTES: usize = 8 << 20;
 
-/// No file but `leaf-hashes.bin` is larger, and no line in it.
+/// Maximum size of every file except `leaf-hashes.bin`, and of every line.
 pub const MEMBER_BYTES_MAX: u64 = 16 << 20;
 
-/// A file of a bundle. They stand in this order, none twice.
+/// A file of a bundle. Bundles contain the files in this order, each at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Member {
-    /// `checkpoint`: the signed tree head that everything is checked against.
+    /// `checkpoint`: the signed checkpoint that everything is verified against.
     Checkpoint,
-    /// `keys.jsonl`: the log's keys, one a line.
+    /// `keys.jsonl`: the log's keys, one per line.
     Keys,
-    /// `leaf-hashes.bin`: 32 bytes an entry.
+    /// `leaf-hashes.bin`: 32 bytes per entry.
     LeafHashes,
-    /// `entries/000000.jsonl` and so on, one `EntryLine` a line.
+    /// `entries/000000.jsonl` and so on: one `EntryLine` per line.
     Entries(u32),
-    /// `bounds/<position>.json`: a version of bounds, by the position of its event.
+    /// `bounds/<position>.json`: a version of bounds, named by the position of its event.
     Bounds(u64),
-    /// `notices/<position>.json`: a notice, by the position of its event.
+    /// `notices/<position>.json`: a notice, named by the position of its event.
     Notices(u64),
-    /// `report.html`: for people.
+    /// `report.html`: a report for people.
     Report,
     /// `manifest.json`: digest and length of every file before it.
     Manifest,
-    /// `manifest.note`: the manifest's digest, signed.
+    /// `manifest.note`: the signed digest of the manifest.
     ManifestNote,
 }
 
 impl Member {
-    /// The most bytes that it may have; `tree_size` is the number of entries.
+    /// Maximum size in bytes. `tree_size` is the number of entries.
     #[must_use]
     pub fn bytes_max(self, tree_size: u64) -> u64 {
         match self {
@@ -63,7 +63,7 @@ impl Display for Member {
 impl FromStr for Member {
     type Err = ();
 
-    /// Accepts exactly the names that [`Display`] writes: no other path gets past here.
+    /// Parses exactly the names that [`Display`] writes, so no other path is accepted.
     fn from_str(name: &str) -> Result<Self, ()> {
         let numbered = |folder: &str, end: &str| name.strip_prefix(folder)?.strip_suffix(end);
         let member = match name {
@@ -85,7 +85,7 @@ impl FromStr for Member {
                 }
             }
         };
-        // `+1`, `01` and the like parse as numbers too.
+        // Numbers such as `+1` and `01` also parse, but are not canonical.
         if member.to_string() == name { Ok(member) } else { Err(()) }
     }
 }

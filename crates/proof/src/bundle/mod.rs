@@ -1,6 +1,6 @@
-//! Audit bundles: a whole log in one file (`.tar.zst`) or folder that anybody can check without its daemon.
+//! Audit bundles: a whole log in one file (`.tar.zst`) or folder that anyone can verify without its daemon.
 //!
-//! The bytes are specified in `docs/format.md`. [`BundleWriter`] makes one, [`verify`] checks one.
+//! `docs/format.md` specifies the bytes. [`BundleWriter`] writes a bundle, [`verify`] checks one.
 
 mod chain;
 mod check;

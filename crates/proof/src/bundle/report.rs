@@ -1,4 +1,4 @@
-//! What verification says.
+//! The results of verifying a bundle.
 
 use super::member::Member;
 use crate::replay::Replayed;
@@ -6,66 +6,67 @@ use crate::witness::Cosigned;
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// How far verification is: done, of all.
+/// Progress of a verification: work done, of the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Entries read, and checked one by one.
+    /// Entries read and checked individually.
     Entries(u64, u64),
-    /// Groups of people whose chains and grants were gone through, after the last entry.
+    /// Groups of data subjects whose chains and grants were checked, after the last entry.
     Subjects(u64, u64),
 }
 
-/// What was checked, and held.
+/// The report on a bundle whose checks all passed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Which log.
+    /// Name of the log.
     pub origin: String,
     /// Number of entries.
     pub tree_size: u64,
-    /// Witnesses, of those given, that cosigned the checkpoint.
+    /// Witnesses among those given that cosigned the checkpoint.
     pub witnesses: Vec<Cosigned>,
-    /// How often the log changed its key.
+    /// Number of key rotations.
     pub key_rotations: u64,
-    /// Root of their tree, in hex.
+    /// Root of the tree, in hex.
     pub root: String,
-    /// Entries that are there: present or withheld.
+    /// Entries that are not erased: present or withheld.
     pub entries: u64,
-    /// Entries whose seal was opened.
+    /// Entries that were decrypted.
     pub opened: u64,
-    /// Entries about nobody, which have no seal.
+    /// System events, which are not sealed.
     pub plain: u64,
-    /// Entries that are there but closed.
+    /// Sealed entries whose key is not in the bundle.
     pub withheld: u64,
-    /// Entries destroyed under an `ErasureCompleted`.
+    /// Entries erased by an `ErasureCompleted`.
     pub erased: u64,
-    /// People with at least one entry left.
+    /// Data subjects with at least one entry that is not erased.
     pub subjects: u64,
-    /// Signatures that verified: entries, checkpoint, manifest and trailer.
+    /// Valid signatures of entries, checkpoint, cosignatures, rotations, manifest and trailer.
     pub signatures: u64,
-    /// Size of the older checkpoint that this log was shown to continue, if one was given.
+    /// Size of the given older checkpoint that this log extends, if one was given.
     pub continues: Option<u64>,
-    /// Recorded time of the last entry, milliseconds since the Unix epoch.
+    /// Recorded time of the last entry, in milliseconds since the Unix epoch.
     pub recorded_to_ms: u64,
-    /// Grants held against the consents and signals of their moment.
+    /// Results of replaying grants against the consents and signals in force when they were issued.
     pub grants: Replayed,
 }
 
 impl Report {
-    /// Whether every grant that could be replayed was rightly issued. All else in a report held, or there would be none.
+    /// Whether every replayed grant was justified and all bounds are signed. All other checks in a report
+    /// passed.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
         self.grants.unjustified == 0 && self.grants.bounds_unsigned == 0
     }
 }
 
-/// The first thing that does not hold.
+/// The first check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub struct VerifyFailure {
-    /// The entry it is about, where it is about one.
+    /// Position of the entry concerned, if the failure concerns one.
     pub position: Option<u64>,
-    /// The file of the bundle, or `archive`, `trailer`, `folder`, `--since`.
+    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file` or `--since`.
     pub place: String,
-    /// What is wrong.
+    /// Why the check failed.
     pub reason: String,
 }
 

@@ -1,5 +1,7 @@
-//! Records put aside in groups, to be gone through group by group later: in memory while they are few, else in a temporary
-//! file that has no name, so that nothing of it is left behind however the program ends.
+//! Keeps records in groups, to be processed one group at a time later.
+//!
+//! A small number of records stays in memory. More go to a temporary file without a name, so nothing is left
+//! behind however the program ends.
 
 use prost::Message;
 use std::fs::File;
@@ -8,20 +10,21 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-/// Bytes of records that are kept in memory before they are written out.
+/// Bytes of records kept in memory before they are written to the file.
 const MEMORY_BYTES_MAX: usize = 32 << 20;
-/// Records that a group should have at most.
-const GROUP_RECORDS: u64 = 32 << 10;
-/// More groups would be written out in pieces too small to read well.
+/// Target maximum of records in a group.
+const GROUP_RECORDS_MAX: u64 = 32 << 10;
+/// Maximum number of groups. With more, each would be written in pieces too small to read efficiently.
 const GROUPS_MAX: u64 = 2048;
 
-/// Records of one kind. Those with the same key are in the same group, in the order in which they came.
+/// Records of one type. Those with the same key are in the same group, in the order in which they were
+/// pushed.
 pub(super) struct Spool<M> {
     groups: Vec<Group>,
-    /// Which key is in which group can't be foreseen by whoever made the bundle.
+    /// Randomly keyed, so that the author of a bundle cannot choose the group of a key.
     hasher: RandomState,
-    in_memory: usize,
-    /// Whether there is a file shows only once it is needed.
+    bytes_in_memory: usize,
+    /// Created when it is first needed.
     file: Mutex<Option<File>>,
     file_bytes: u64,
     record: PhantomData<fn(M)>,
@@ -29,19 +32,20 @@ pub(super) struct Spool<M> {
 
 #[derive(Default)]
 struct Group {
-    /// Where what was written out begins, and how long it is.
+    /// Start and length of each block in the file.
     blocks: Vec<(u64, usize)>,
-    open: Vec<u8>,
+    /// Encoded records that are still in memory.
+    pending: Vec<u8>,
 }
 
 impl<M: Message + Default> Spool<M> {
-    /// For about so many records.
+    /// For about this number of records.
     pub fn new(records: u64) -> Self {
-        let groups = records.div_ceil(GROUP_RECORDS).clamp(1, GROUPS_MAX);
+        let groups = records.div_ceil(GROUP_RECORDS_MAX).clamp(1, GROUPS_MAX);
         Self {
             groups: (0..groups).map(|_| Group::default()).collect(),
             hasher: RandomState::new(),
-            in_memory: 0,
+            bytes_in_memory: 0,
             file: Mutex::default(),
             file_bytes: 0,
             record: PhantomData,
@@ -53,76 +57,76 @@ impl<M: Message + Default> Spool<M> {
         self.groups.len()
     }
 
-    /// Puts a record aside.
+    /// Appends a record to the group of its key.
     ///
     /// # Errors
-    /// There is no room for the temporary file.
-    pub fn put(&mut self, key: &[u8], record: &M) -> io::Result<()> {
+    /// The temporary file cannot be created or written.
+    pub fn push(&mut self, key: &[u8], record: &M) -> io::Result<()> {
         let number = self.hasher.hash_one(key) % self.groups.len() as u64;
         if let Some(group) = self.groups.get_mut(number as usize) {
-            let before = group.open.len();
-            record.encode_length_delimited(&mut group.open).map_err(io::Error::other)?;
-            self.in_memory += group.open.len() - before;
+            let before = group.pending.len();
+            record.encode_length_delimited(&mut group.pending).map_err(io::Error::other)?;
+            self.bytes_in_memory += group.pending.len() - before;
         }
-        if self.in_memory < MEMORY_BYTES_MAX { Ok(()) } else { self.write_out() }
+        if self.bytes_in_memory < MEMORY_BYTES_MAX { Ok(()) } else { self.write_to_file() }
     }
 
-    fn write_out(&mut self) -> io::Result<()> {
-        let slot = self.file.get_mut().map_err(|_| stopped())?;
+    fn write_to_file(&mut self) -> io::Result<()> {
+        let slot = self.file.get_mut().map_err(|_| file_missing())?;
         let file = match slot {
             Some(file) => file,
             None => slot.insert(tempfile::tempfile()?),
         };
-        for group in self.groups.iter_mut().filter(|group| !group.open.is_empty()) {
-            file.write_all(&group.open)?;
-            group.blocks.push((self.file_bytes, group.open.len()));
-            self.file_bytes += group.open.len() as u64;
-            group.open.clear();
+        for group in self.groups.iter_mut().filter(|group| !group.pending.is_empty()) {
+            file.write_all(&group.pending)?;
+            group.blocks.push((self.file_bytes, group.pending.len()));
+            self.file_bytes += group.pending.len() as u64;
+            group.pending.clear();
         }
-        self.in_memory = 0;
+        self.bytes_in_memory = 0;
         Ok(())
     }
 
-    /// Goes through the records of a group in the order in which they were put aside.
+    /// Calls `process` with the records of a group, in the order in which they were pushed.
     ///
     /// # Errors
-    /// The temporary file can't be read; or what `take` fails with.
-    pub fn each(&self, group: usize, take: &mut dyn FnMut(M) -> io::Result<()>) -> io::Result<()> {
+    /// The temporary file cannot be read, or `process` failed.
+    pub fn for_each(&self, group: usize, process: &mut dyn FnMut(M) -> io::Result<()>) -> io::Result<()> {
         let Some(group) = self.groups.get(group) else { return Ok(()) };
         let mut block = Vec::new();
         for (start, length) in &group.blocks {
             block.resize(*length, 0);
             self.read(*start, &mut block)?;
-            each_of(&block, take)?;
+            decode_records(&block, process)?;
         }
-        each_of(&group.open, take)
+        decode_records(&group.pending, process)
     }
 
     fn read(&self, start: u64, block: &mut [u8]) -> io::Result<()> {
-        let mut file = self.file.lock().map_err(|_| stopped())?;
-        let file = file.as_mut().ok_or_else(stopped)?;
+        let mut file = self.file.lock().map_err(|_| file_missing())?;
+        let file = file.as_mut().ok_or_else(file_missing)?;
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(block)
     }
 }
 
-fn each_of<M: Message + Default>(
+fn decode_records<M: Message + Default>(
     mut bytes: &[u8],
-    take: &mut dyn FnMut(M) -> io::Result<()>,
+    process: &mut dyn FnMut(M) -> io::Result<()>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        take(M::decode_length_delimited(&mut bytes).map_err(io::Error::other)?)?;
+        process(M::decode_length_delimited(&mut bytes).map_err(io::Error::other)?)?;
     }
     Ok(())
 }
 
-/// What to tell whoever verifies when something can't be put aside.
-pub(super) fn failed(error: &io::Error) -> String {
-    format!("can't be put aside in a temporary file: {error}; TMPDIR says where")
+/// The reason to report when the spool fails.
+pub(super) fn describe(error: &io::Error) -> String {
+    format!("cannot use a temporary file: {error}; set TMPDIR to a folder with enough free space")
 }
 
-fn stopped() -> io::Error {
-    io::Error::other("what was put aside is not there")
+fn file_missing() -> io::Error {
+    io::Error::other("the temporary file is not available")
 }
 
 #[cfg(test)]
@@ -131,23 +135,23 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn put_aside(records: u64, length: usize) -> Spool<Vec<u8>> {
+    fn spool_records(records: u64, length: usize) -> Spool<Vec<u8>> {
         let mut spool = Spool::new(records);
         for number in 0..records {
             let mut record = vec![7; length];
             record.extend(number.to_be_bytes());
-            spool.put(&[(number % 251) as u8], &record).unwrap();
+            spool.push(&[(number % 251) as u8], &record).unwrap();
         }
         spool
     }
 
-    fn each_by_key(spool: &Spool<Vec<u8>>, length: usize) -> BTreeMap<u64, Vec<u64>> {
+    fn read_by_key(spool: &Spool<Vec<u8>>, length: usize) -> BTreeMap<u64, Vec<u64>> {
         let mut found = BTreeMap::new();
         for group in 0..spool.groups() {
             spool
-                .each(group, &mut |record| {
-                    let (filling, number) = record.split_at(length);
-                    assert!(filling.iter().all(|byte| *byte == 7));
+                .for_each(group, &mut |record| {
+                    let (padding, number) = record.split_at(length);
+                    assert!(padding.iter().all(|byte| *byte == 7));
                     let number = u64::from_be_bytes(number.try_into().unwrap());
                     found.entry(number % 251).or_insert_with(Vec::new).push(number);
                     Ok(())
@@ -158,28 +162,28 @@ mod tests {
     }
 
     #[test]
-    fn everything_comes_back_once_and_in_order() {
+    fn every_record_is_returned_once_and_in_order() {
         for (records, length, in_file) in
             [(0, 0, false), (3, 5, false), (100_000, 1, false), (100_000, 1000, true)]
         {
-            let spool = put_aside(records, length);
+            let spool = spool_records(records, length);
             assert_eq!(spool.file.lock().unwrap().is_some(), in_file);
-            let found = each_by_key(&spool, length);
+            let found = read_by_key(&spool, length);
             for (key, numbers) in &found {
-                let due: Vec<u64> = (0..records).filter(|number| number % 251 == *key).collect();
-                assert_eq!(*numbers, due);
+                let expected: Vec<u64> = (0..records).filter(|number| number % 251 == *key).collect();
+                assert_eq!(*numbers, expected);
             }
             assert_eq!(found.values().map(Vec::len).sum::<usize>() as u64, records);
         }
     }
 
     #[test]
-    fn one_key_is_in_one_group() {
-        let spool = put_aside(100_000, 1);
+    fn records_of_one_key_are_in_one_group() {
+        let spool = spool_records(100_000, 1);
         let mut groups = BTreeMap::new();
         for group in 0..spool.groups() {
             spool
-                .each(group, &mut |record: Vec<u8>| {
+                .for_each(group, &mut |record: Vec<u8>| {
                     let number = u64::from_be_bytes(record.split_at(1).1.try_into().unwrap());
                     assert_eq!(*groups.entry(number % 251).or_insert(group), group);
                     Ok(())

@@ -1,27 +1,29 @@
-//! Everybody's chain, and their grants: what both need of each entry is put aside while the bundle is read, and then gone
-//! through some people at a time. So memory follows neither the entries nor the people.
+//! Checks the chain and replays the grants of every data subject.
 //!
-//! What is put aside has no values in it ([`essence`]), but still whose fact is of which category: the temporary file has no
-//! name, and is gone with the program.
+//! While the bundle is read, the needed parts of each entry go to a spool. Afterwards the spool is processed
+//! one group of subjects at a time, so memory grows neither with the entries nor with the subjects.
+//!
+//! Spooled events are minimized: they have no values, but still say which handle had an attribute of which
+//! category. The temporary file has no name, and the system frees it when the program ends.
 
-use super::chain::Tip;
-use super::check::{Checked, Content};
+use super::chain::ChainTip;
+use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::report::Progress;
 use super::spool::Spool;
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
 use crate::merkle::Hash;
-use crate::replay::{Replay, Replayed, essence, is_unsigned};
+use crate::replay::{Replay, Replayed, has_invalid_bounds_signature, minimize};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// What is put aside of an entry.
+/// The parts of an entry that go to the spool.
 #[derive(prost::Message)]
-struct Aside {
+struct SpooledEntry {
     #[prost(uint64, tag = "1")]
     position: u64,
     #[prost(bytes = "vec", tag = "2")]
@@ -36,15 +38,15 @@ struct Aside {
     event_id: Vec<u8>,
     #[prost(uint64, tag = "7")]
     sealed_at_ms: u64,
-    /// Not withheld.
+    /// Whether the bundle has the body.
     #[prost(bool, tag = "8")]
     readable: bool,
-    /// As far as grants depend on it.
+    /// The minimized event, if grants depend on it.
     #[prost(message, optional, tag = "9")]
     body: Option<EventBody>,
 }
 
-impl Aside {
+impl SpooledEntry {
     fn new(position: u64, leaf: Hash, header: &Header, body: Option<EventBody>) -> Self {
         Self {
             position,
@@ -55,15 +57,15 @@ impl Aside {
             event_id: header.event_id.to_vec(),
             sealed_at_ms: header.sealed_at_ms,
             readable: body.is_some(),
-            body: body.and_then(|body| body.event).and_then(essence).map(bare),
+            body: body.and_then(|body| body.event).and_then(minimize).map(body_of),
         }
     }
 
     fn header(&self) -> io::Result<Header> {
-        let previous = self.previous.as_deref().map(sized).transpose()?;
+        let previous = self.previous.as_deref().map(to_array).transpose()?;
         Ok(Header {
-            event_id: sized(&self.event_id)?,
-            handle: Handle(sized(&self.handle)?),
+            event_id: to_array(&self.event_id)?,
+            handle: Handle(to_array(&self.handle)?),
             version: self.version,
             previous,
             sealed_at_ms: self.sealed_at_ms,
@@ -73,142 +75,149 @@ impl Aside {
     }
 }
 
-fn bare(event: Event) -> EventBody {
+fn body_of(event: Event) -> EventBody {
     EventBody { event: Some(event), ..EventBody::default() }
 }
 
-fn sized<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
+fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
     bytes.try_into().map_err(io::Error::other)
 }
 
-/// Something about nobody that grants depend on.
-struct Published {
+/// A system event that grants depend on.
+struct SystemEvent {
     position: u64,
-    moment: u64,
+    sealed_at_ms: u64,
     event: Event,
 }
 
-/// The entries of everybody as far as they were read.
-pub(super) struct People {
-    aside: Spool<Aside>,
-    published: Vec<Published>,
-    /// Whether there was an entry about anybody.
-    begun: bool,
-    unsigned: Replayed,
+/// The entries read so far, of all data subjects.
+pub(super) struct Subjects {
+    spool: Spool<SpooledEntry>,
+    system_events: Vec<SystemEvent>,
+    /// Whether the log has an entry of a data subject.
+    has_subject_entry: bool,
+    unsigned_bounds: Replayed,
 }
 
-/// What going through everybody showed.
+/// The result of checking all data subjects.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// People with at least one entry left.
+    /// Data subjects with at least one entry that is not erased.
     pub subjects: u64,
-    /// The first entry that does not continue its chain, and why.
+    /// The first entry that breaks its chain, and why.
     pub broken: Option<(u64, String)>,
     pub replayed: Replayed,
     gaps: Vec<Gap>,
 }
 
 impl Outcome {
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.subjects += other.subjects;
         self.broken = earlier(self.broken.take(), other.broken);
-        self.replayed.absorb(other.replayed);
+        self.replayed.merge(other.replayed);
     }
 }
 
-fn earlier(one: Option<(u64, String)>, other: Option<(u64, String)>) -> Option<(u64, String)> {
-    one.into_iter().chain(other).min_by_key(|(position, _)| *position)
+fn earlier(left: Option<(u64, String)>, right: Option<(u64, String)>) -> Option<(u64, String)> {
+    left.into_iter().chain(right).min_by_key(|(position, _)| *position)
 }
 
-impl People {
-    /// Of a log of so many entries.
+impl Subjects {
+    /// For a log with this number of entries.
     pub fn new(entries: u64) -> Self {
-        let (aside, unsigned) = (Spool::new(entries), Replayed::default());
-        Self { aside, published: Vec::new(), begun: false, unsigned }
+        Self {
+            spool: Spool::new(entries),
+            system_events: Vec::new(),
+            has_subject_entry: false,
+            unsigned_bounds: Replayed::default(),
+        }
     }
 
-    /// Takes the next entry.
-    pub fn take(&mut self, next: Checked) -> io::Result<()> {
+    /// Adds the next entry.
+    pub fn add(&mut self, next: CheckedEntry) -> io::Result<()> {
         let (header, body) = match next.content {
             Content::Erased => return Ok(()),
             Content::Withheld(header) => (header, None),
             Content::Sealed(header, body) => (header, Some(body)),
             Content::Plain(header, body) => {
-                self.publish(next.position, header.sealed_at_ms, body);
+                self.add_system_event(next.position, header.sealed_at_ms, body);
                 return Ok(());
             }
         };
         if header.handle == Handle::SYSTEM {
             return Ok(());
         }
-        self.begun = true;
-        self.aside.put(&header.handle.0, &Aside::new(next.position, next.leaf, &header, body))
+        self.has_subject_entry = true;
+        self.spool.push(&header.handle.0, &SpooledEntry::new(next.position, next.leaf, &header, body))
     }
 
-    fn publish(&mut self, position: u64, moment: u64, body: EventBody) {
-        if is_unsigned(&body, self.begun) {
-            self.unsigned.found_unsigned(position);
+    fn add_system_event(&mut self, position: u64, sealed_at_ms: u64, body: EventBody) {
+        if has_invalid_bounds_signature(&body, self.has_subject_entry) {
+            self.unsigned_bounds.add_unsigned_bounds(position);
         }
-        let event = body.event.and_then(essence);
-        self.published.extend(event.map(|event| Published { position, moment, event }));
+        let event = body.event.and_then(minimize);
+        self.system_events.extend(event.map(|event| SystemEvent { position, sealed_at_ms, event }));
     }
 
-    /// Goes through everybody, on all cores.
-    pub fn go_through(self, mut erased: Erased, progress: &mut dyn FnMut(Progress)) -> io::Result<Outcome> {
-        let groups = self.aside.groups();
-        let mut all = Outcome { replayed: self.unsigned.clone(), ..Outcome::default() };
-        let next = AtomicUsize::new(0);
-        let (done, told) = mpsc::channel();
+    /// Checks all data subjects, on all cores.
+    pub fn check_all(self, mut erased: Erased, progress: &mut dyn FnMut(Progress)) -> io::Result<Outcome> {
+        let groups = self.spool.groups();
+        let mut all = Outcome { replayed: self.unsigned_bounds.clone(), ..Outcome::default() };
+        let next_group = AtomicUsize::new(0);
+        let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {
             let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
             for _ in 0..cores.min(groups) {
-                let done = done.clone();
+                let sender = sender.clone();
                 scope.spawn(|| {
-                    let group = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|group| *group < groups);
-                    // Nobody listens any more once a group failed.
-                    std::iter::from_fn(group).all(|group| done.send(self.group(group)).is_ok());
-                    drop(done);
+                    let next = || {
+                        let group = next_group.fetch_add(1, Ordering::Relaxed);
+                        Some(group).filter(|group| *group < groups)
+                    };
+                    // The receiver is gone once a group failed.
+                    std::iter::from_fn(next).all(|group| sender.send(self.check_group(group)).is_ok());
+                    drop(sender);
                 });
             }
-            drop(done);
+            drop(sender);
             let mut finished = 0;
-            for outcome in told {
+            for outcome in outcomes {
                 let mut outcome = outcome?;
-                outcome.gaps.drain(..).try_for_each(|gap| erased.cross(&gap))?;
-                all.absorb(outcome);
+                outcome.gaps.drain(..).try_for_each(|gap| erased.add_gap(&gap))?;
+                all.merge(outcome);
                 finished += 1;
                 progress(Progress::Subjects(finished, groups as u64));
             }
             Ok::<_, io::Error>(())
         })?;
-        let gap = erased.unaccounted()?.map(|gap| (gap.position, gap.reason()));
+        let gap = erased.first_unaccounted_gap()?.map(|gap| (gap.position, gap.reason()));
         all.broken = earlier(all.broken, gap);
         Ok(all)
     }
 
-    /// Goes through the entries of a group in their order, with what was published meanwhile.
-    fn group(&self, number: usize) -> io::Result<Outcome> {
+    /// Checks the entries of one group in order of position, together with the system events between them.
+    fn check_group(&self, number: usize) -> io::Result<Outcome> {
         let mut outcome = Outcome::default();
-        let mut tips: HashMap<Handle, Tip> = HashMap::new();
+        let mut tips: HashMap<Handle, ChainTip> = HashMap::new();
         let mut replay = Replay::default();
-        let mut published = self.published.iter().peekable();
-        self.aside.each(number, &mut |aside| {
+        let mut system_events = self.system_events.iter().peekable();
+        self.spool.for_each(number, &mut |spooled| {
             if outcome.broken.is_some() {
                 return Ok(());
             }
-            let (header, leaf) = (aside.header()?, sized(&aside.leaf)?);
-            while let Some(before) = published.next_if(|before| before.position < aside.position) {
-                replay.publish(before.position, before.moment, &before.event);
+            let (header, leaf) = (spooled.header()?, to_array(&spooled.leaf)?);
+            while let Some(earlier) = system_events.next_if(|event| event.position < spooled.position) {
+                replay.apply_system_event(earlier.position, earlier.sealed_at_ms, &earlier.event);
             }
-            match Tip::link(tips.get(&header.handle), aside.position, &header, leaf) {
+            match ChainTip::advance(tips.get(&header.handle), spooled.position, &header, leaf) {
                 Ok((tip, gap)) => {
                     tips.insert(header.handle, tip);
                     outcome.gaps.extend(gap);
                 }
-                Err(reason) => outcome.broken = Some((aside.position, reason)),
+                Err(reason) => outcome.broken = Some((spooled.position, reason)),
             }
-            let event = aside.body.as_ref().and_then(|body| body.event.as_ref());
-            replay.person(aside.position, &header, aside.readable, event);
+            let event = spooled.body.as_ref().and_then(|body| body.event.as_ref());
+            replay.apply_subject_entry(spooled.position, &header, spooled.readable, event);
             Ok(())
         })?;
         outcome.subjects = tips.len() as u64;

@@ -1,9 +1,10 @@
-//! Going through people in groups against going through the log once, in order, with everything in memory.
+//! Compares checking data subjects in groups with a simple model: one pass over the log, with everything in
+//! memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use super::check::{Checked, Content};
+use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
-use super::subjects::{Outcome, People};
+use super::subjects::{Outcome, Subjects};
 use crate::entry::{Handle, Header};
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::collections::HashMap;
 
-/// So that there are many groups, and hardly two people in the same.
+/// Large enough for many groups, so that hardly two data subjects share one.
 const ENTRIES: u64 = 10_000_000;
 
 fn leaf(position: u64) -> Hash {
@@ -28,39 +29,39 @@ fn id(position: u64) -> [u8; 16] {
     id
 }
 
-/// Someone's entries so far.
+/// The entries of one stream so far.
 #[derive(Default)]
-struct Person {
+struct StreamState {
     entries: u64,
     previous: Option<Hash>,
     attribute: u64,
     consent: u64,
 }
 
-/// A log from random numbers: what happens, to whom, and how the entry is.
-fn log(story: &[(u8, u8, u8)]) -> Vec<Checked> {
-    let mut people: HashMap<u8, Person> = HashMap::new();
+/// Makes a log from random numbers, three per entry: the event, the data subject, and the state of the entry.
+fn log(steps: &[(u8, u8, u8)]) -> Vec<CheckedEntry> {
+    let mut streams: HashMap<u8, StreamState> = HashMap::new();
     let mut bounds = Vec::new();
-    let one = |(position, (what, who, how)): (u64, &(u8, u8, u8))| {
-        let moment = 1000 * position;
+    let entry = |(position, (what, who, how)): (u64, &(u8, u8, u8))| {
+        let sealed_at_ms = 1000 * position;
         let what = if position < 2 { 3 } else { what % 16 };
-        let nobody = what < 4;
-        let person = people.entry(if nobody { 0 } else { who % 5 + 1 }).or_default();
-        let event = if nobody {
-            published(position, what, &mut bounds)
+        let is_system = what < 4;
+        let stream = streams.entry(if is_system { 0 } else { who % 5 + 1 }).or_default();
+        let event = if is_system {
+            system_event(position, what, &mut bounds)
         } else {
-            about(position, what, person, &bounds)
+            subject_event(position, what, stream, &bounds)
         };
         let mut header = Header {
             event_id: id(position),
-            handle: if nobody { Handle::SYSTEM } else { Handle([who % 5 + 1; 16]) },
-            version: person.entries,
-            previous: person.previous,
-            sealed_at_ms: moment,
+            handle: if is_system { Handle::SYSTEM } else { Handle([who % 5 + 1; 16]) },
+            version: stream.entries,
+            previous: stream.previous,
+            sealed_at_ms,
             idempotency: None,
             key_commitment: None,
         };
-        if !nobody && header.previous.is_some() {
+        if !is_system && header.previous.is_some() {
             match how {
                 250 => header.version += 1,
                 251 => header.previous = Some([1; 32]),
@@ -68,20 +69,20 @@ fn log(story: &[(u8, u8, u8)]) -> Vec<Checked> {
                 _ => {}
             }
         }
-        (person.entries, person.previous) = (header.version + 1, Some(leaf(position)));
+        (stream.entries, stream.previous) = (header.version + 1, Some(leaf(position)));
         let body = EventBody { event: Some(event), ..EventBody::default() };
         let content = match how % 16 {
-            _ if nobody => Content::Plain(header, body),
+            _ if is_system => Content::Plain(header, body),
             0 | 1 => Content::Erased,
             2 => Content::Withheld(header),
             _ => Content::Sealed(header, body),
         };
-        Checked { position, recorded_at_ms: moment, leaf: leaf(position), content }
+        CheckedEntry { position, recorded_at_ms: sealed_at_ms, leaf: leaf(position), content }
     };
-    (0..).zip(story).map(one).collect()
+    (0..).zip(steps).map(entry).collect()
 }
 
-fn published(position: u64, what: u8, bounds: &mut Vec<u64>) -> Event {
+fn system_event(position: u64, what: u8, bounds: &mut Vec<u64>) -> Event {
     match what {
         0 => {
             *bounds = vec![position];
@@ -100,24 +101,24 @@ fn published(position: u64, what: u8, bounds: &mut Vec<u64>) -> Event {
     }
 }
 
-fn about(position: u64, what: u8, person: &mut Person, bounds: &[u64]) -> Event {
-    let attribute = id(person.attribute).to_vec();
+fn subject_event(position: u64, what: u8, stream: &mut StreamState, bounds: &[u64]) -> Event {
+    let attribute = id(stream.attribute).to_vec();
     let terms = ConsentTerms { purposes: vec!["tone".into()], channel: "web".into(), ..Default::default() };
     match what {
         4..7 => {
-            person.attribute = position;
+            stream.attribute = position;
             let (key, category) = ("k".into(), "food".into());
             let attribute = Attribute { key, category, value_json: "1".into(), ..Default::default() };
             Event::AttributeRecorded(AttributeRecorded { attribute: Some(attribute) })
         }
         7 | 8 => {
-            person.consent = position;
+            stream.consent = position;
             Event::ConsentGiven(ConsentGiven { terms: Some(terms) })
         }
         9 => Event::ConsentWithdrawn(ConsentWithdrawn { terms: Some(terms) }),
         10 => Event::AttributeContested(AttributeContested { attribute, reason: "no".into() }),
         _ => {
-            let consent = id(person.consent).to_vec();
+            let consent = id(stream.consent).to_vec();
             let (key, category) = ("k".into(), "food".into());
             let granted = GrantedAttribute { attribute, consent, key, category };
             let (purpose, bounds) = ("tone".into(), bounds.to_vec());
@@ -126,9 +127,9 @@ fn about(position: u64, what: u8, person: &mut Person, bounds: &[u64]) -> Event 
     }
 }
 
-/// The rule of `docs/format.md`, s. "What a verifier checks", 5, with everything in memory; and the grants.
+/// A model of the chain rule of `docs/format.md` ("What a verifier checks", 5) and of the grants, in memory.
 #[derive(Default)]
-struct Plainly {
+struct Model {
     tips: HashMap<Handle, (u64, Hash)>,
     erased: HashMap<Hash, u64>,
     erased_all: u64,
@@ -136,9 +137,9 @@ struct Plainly {
     replay: Replay,
 }
 
-impl Plainly {
-    /// Whether the next entry continues its chain.
-    fn take(&mut self, next: &Checked) -> bool {
+impl Model {
+    /// Applies the next entry, and returns whether it continues its chain.
+    fn apply(&mut self, next: &CheckedEntry) -> bool {
         let (header, body) = match &next.content {
             Content::Erased => {
                 self.erased.insert(next.leaf, next.position);
@@ -148,97 +149,100 @@ impl Plainly {
             Content::Withheld(header) => (header, None),
             Content::Sealed(header, body) | Content::Plain(header, body) => (header, Some(body)),
         };
-        self.replay.take(next.position, header, body);
+        self.replay.apply(next.position, header, body);
         if header.handle == Handle::SYSTEM {
             return true;
         }
         let tip = self.tips.insert(header.handle, (header.version, next.leaf));
-        let due = tip.map_or(0, |tip| tip.0 + 1);
-        if header.version <= due {
-            return header.version == due && header.previous == tip.map(|tip| tip.1);
+        let expected = tip.map_or(0, |tip| tip.0 + 1);
+        if header.version <= expected {
+            return header.version == expected && header.previous == tip.map(|tip| tip.1);
         }
-        self.skipped += header.version - due;
+        self.skipped += header.version - expected;
         let named = header.previous.and_then(|previous| self.erased.remove(&previous));
         named.is_some() && self.skipped <= self.erased_all
     }
 }
 
-fn plainly(log: &[Checked]) -> Result<(u64, Replayed), u64> {
-    let mut plainly = Plainly::default();
+fn check_with_model(log: &[CheckedEntry]) -> Result<(u64, Replayed), u64> {
+    let mut model = Model::default();
     for next in log {
-        if !plainly.take(next) {
+        if !model.apply(next) {
             return Err(next.position);
         }
     }
-    Ok((plainly.tips.len() as u64, plainly.replay.finish()))
+    Ok((model.tips.len() as u64, model.replay.finish()))
 }
 
-fn in_groups(log: Vec<Checked>) -> Outcome {
-    let (mut erased, mut people) = (Erased::new(ENTRIES), People::new(ENTRIES));
+fn check_in_groups(log: Vec<CheckedEntry>) -> Outcome {
+    let (mut erased, mut subjects) = (Erased::new(ENTRIES), Subjects::new(ENTRIES));
     for next in log {
         if matches!(next.content, Content::Erased) {
             erased.insert(next.position, &next.leaf).unwrap();
         }
-        people.take(next).unwrap();
+        subjects.add(next).unwrap();
     }
-    people.go_through(erased, &mut |_| ()).unwrap()
+    subjects.check_all(erased, &mut |_| ()).unwrap()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn people_in_groups_are_as_all_in_order(story in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..120)) {
-        let outcome = in_groups(log(&story));
-        let due = match outcome.broken {
+    fn checking_in_groups_gives_the_results_of_the_model(
+        steps in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..120),
+    ) {
+        let outcome = check_in_groups(log(&steps));
+        let result = match outcome.broken {
             Some((position, _)) => Err(position),
             None => Ok((outcome.subjects, outcome.replayed)),
         };
-        prop_assert_eq!(due, plainly(&log(&story)));
+        prop_assert_eq!(result, check_with_model(&log(&steps)));
     }
 }
 
-/// The generator reaches what it is for.
+/// Guards against a generator that stops producing interesting logs.
 #[test]
-fn stories_have_both_ends() {
+fn random_logs_have_broken_chains_and_justified_unjustified_and_unreadable_grants() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let stories = proptest::collection::vec(any::<(u8, u8, u8)>(), 0..120);
-    let (mut broken, mut right, mut wrong, mut closed) = (0, 0, 0, 0);
+    let logs = proptest::collection::vec(any::<(u8, u8, u8)>(), 0..120);
+    let (mut broken, mut justified, mut unjustified, mut not_replayable) = (0, 0, 0, 0);
     for _ in 0..200 {
-        let story = stories.new_tree(&mut runner).unwrap().current();
-        match plainly(&log(&story)) {
+        let steps = logs.new_tree(&mut runner).unwrap().current();
+        match check_with_model(&log(&steps)) {
             Err(_) => broken += 1,
             Ok((_, replayed)) => {
-                right += replayed.replayed - replayed.unjustified;
-                wrong += replayed.unjustified;
-                closed += replayed.not_replayable;
+                justified += replayed.replayed - replayed.unjustified;
+                unjustified += replayed.unjustified;
+                not_replayable += replayed.not_replayable;
             }
         }
     }
-    assert!(broken > 10 && right > 10 && wrong > 10 && closed > 10, "{broken} {right} {wrong} {closed}");
+    let counts = [broken, justified, unjustified, not_replayable];
+    assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
 }
 
 #[test]
-fn gaps_are_accounted_for_by_what_was_erased_before_them() {
+fn gaps_must_name_erased_entries_before_them() {
     let unaccounted = |erased_at: &[u64], gaps: &[(u64, u64, u64)]| {
         let mut erased = Erased::new(ENTRIES);
         erased_at.iter().for_each(|position| erased.insert(*position, &leaf(*position)).unwrap());
         for (position, names, missing) in gaps {
-            erased.cross(&Gap { position: *position, previous: leaf(*names), missing: *missing }).unwrap();
+            erased.add_gap(&Gap { position: *position, previous: leaf(*names), missing: *missing }).unwrap();
         }
-        erased.unaccounted().unwrap().map(|gap| gap.position)
+        erased.first_unaccounted_gap().unwrap().map(|gap| gap.position)
     };
     assert_eq!(unaccounted(&[1, 2], &[(3, 2, 2)]), None);
-    assert_eq!(unaccounted(&[1, 2], &[(3, 2, 3)]), Some(3), "more skipped than erased");
-    assert_eq!(unaccounted(&[1, 9], &[(3, 1, 2)]), Some(3), "more skipped than erased by then");
+    assert_eq!(unaccounted(&[1, 2], &[(3, 2, 3)]), Some(3), "more versions skipped than erased");
+    assert_eq!(unaccounted(&[1, 9], &[(3, 1, 2)]), Some(3), "more versions skipped than erased before");
     assert_eq!(unaccounted(&[1, 2], &[(3, 2, 1), (4, 1, 1)]), None);
-    assert_eq!(unaccounted(&[1, 2], &[(4, 2, 1), (3, 2, 1)]), Some(4), "one named twice");
-    assert_eq!(unaccounted(&[1, 5], &[(3, 5, 1)]), Some(3), "erased after it");
-    assert_eq!(unaccounted(&[1], &[(3, 8, 1)]), Some(3), "never erased");
+    assert_eq!(unaccounted(&[1, 2], &[(4, 2, 1), (3, 2, 1)]), Some(4), "two gaps name one entry");
+    assert_eq!(unaccounted(&[1, 5], &[(3, 5, 1)]), Some(3), "the erased entry comes later");
+    assert_eq!(unaccounted(&[1], &[(3, 8, 1)]), Some(3), "the entry was never erased");
 }
 
 #[test]
-fn erasures_cover_what_is_gone_and_nothing_else() {
+fn an_erasure_may_list_exactly_the_erased_positions_before_it() {
     let mut erased = Erased::new(10);
     [2, 3, 5].iter().for_each(|position| erased.insert(*position, &leaf(*position)).unwrap());
     let erasure = |first, last| ErasureCompleted {

@@ -1,5 +1,6 @@
-//! The end of an archive: a zstd skippable frame with a signed digest of every byte before it, so that headers and
-//! padding are inside a check too. Programs that unpack `.tar.zst` pass over it.
+//! The trailer of an archive: a zstd skippable frame with a signed digest of every byte before it.
+//!
+//! It covers tar headers and padding, which no other check does. Programs that unpack `.tar.zst` skip it.
 
 use crate::merkle::Hash;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -9,32 +10,33 @@ use std::io::{self, BufRead, Read, Write};
 /// Length of the trailer: magic number, length, digest, signature.
 pub const TRAILER_BYTES: usize = 8 + CONTENT_BYTES;
 const CONTENT_BYTES: usize = 32 + 64;
-/// Magic number of a skippable frame (RFC 8878 s. 3.1.2) and the length of its content, both little-endian.
+/// Magic number of a skippable frame (RFC 8878 s. 3.1.2) and length of its content, both little-endian.
 const HEAD: [u8; 8] = [0x53, 0x2a, 0x4d, 0x18, 96, 0, 0, 0];
-/// Precedes the digest in what is signed.
+/// Precedes the digest in the signed bytes.
 const TAG: &[u8] = b"sayso bundle trailer v1\n";
 
-fn signed(digest: &Hash) -> Vec<u8> {
+fn signed_bytes(digest: &Hash) -> Vec<u8> {
     [TAG, digest].concat()
 }
 
-/// The trailer of an archive with this digest.
+/// Makes the trailer of an archive with this digest.
 pub(super) fn make(digest: &Hash, key: &SigningKey) -> Vec<u8> {
-    [HEAD.as_slice(), digest, &key.sign(&signed(digest)).to_bytes()].concat()
+    [HEAD.as_slice(), digest, &key.sign(&signed_bytes(digest)).to_bytes()].concat()
 }
 
-/// Checks a trailer against the digest of what came before it.
+/// Checks a trailer against the digest of the bytes before it.
 pub(super) fn check(trailer: &[u8], digest: &Hash, key: &VerifyingKey) -> Result<(), &'static str> {
     let content = trailer.strip_prefix(&HEAD).ok_or("no trailer after the archive")?;
-    let (said, signature) = content.split_at_checked(32).ok_or("the trailer is cut off")?;
+    let (stated, signature) = content.split_at_checked(32).ok_or("the trailer is truncated")?;
     let signature = Signature::from_slice(signature).map_err(|_| "the trailer has the wrong length")?;
-    if said != digest {
-        return Err("the archive's digest is not the one in its trailer");
+    if stated != digest {
+        return Err("the digest in the trailer does not match the archive");
     }
-    key.verify_strict(&signed(digest), &signature).map_err(|_| "the trailer's signature does not verify")
+    key.verify_strict(&signed_bytes(digest), &signature)
+        .map_err(|_| "the trailer's signature does not verify")
 }
 
-/// Passes bytes on and hashes them.
+/// Writes bytes to `out` and hashes them.
 pub(super) struct DigestWriter<W> {
     pub out: W,
     pub digest: Sha256,
@@ -52,7 +54,7 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Hashes what is consumed, not what is buffered: the digest ends where the frame ends.
+/// Hashes the bytes that are consumed, not those that are buffered, so the digest ends where the frame ends.
 pub(super) struct DigestReader<R> {
     pub inner: R,
     pub digest: Sha256,
@@ -72,7 +74,7 @@ impl<R: BufRead> BufRead for DigestReader<R> {
     }
 
     fn consume(&mut self, count: usize) {
-        // What is consumed was filled before, so this reads nothing and can't fail.
+        // Consumed bytes are already in the buffer, so this call reads nothing and cannot fail.
         if let Ok(buffer) = self.inner.fill_buf() {
             self.digest.update(buffer.get(..count).unwrap_or(buffer));
         }

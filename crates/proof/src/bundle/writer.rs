@@ -1,4 +1,4 @@
-//! Writes a bundle as a stream: no spool file, memory bound by one file of entries.
+//! Writes a bundle as a stream, without a temporary file. Memory is limited by one file of entries.
 
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
@@ -11,53 +11,53 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
 
-/// Level of compression: past it, time doubles for a few percent (entries are ciphertext).
+/// Compression level. Higher ones double the time for a few percent, because entries are ciphertext.
 const ZSTD_LEVEL: i32 = 3;
-/// Leaf hashes read at a time.
-const HASHES_PAGE: u64 = 8192;
+/// Number of leaf hashes read at a time.
+const PAGE_HASHES: u64 = 8192;
 
-/// Why a bundle can't be written (on).
+/// Why a bundle cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// Writing failed.
-    #[error("writing: {0}")]
+    /// Writing the output failed.
+    #[error("cannot write the bundle: {0}")]
     Io(#[from] io::Error),
-    /// The checkpoint is not the log's.
-    #[error("the checkpoint: {0}")]
+    /// The checkpoint is invalid, or the signing key is not the checkpoint's.
+    #[error("invalid checkpoint: {0}")]
     Checkpoint(#[from] NoteError),
-    /// A line can't be written.
-    #[error("an entry: {0}")]
+    /// An entry has no line.
+    #[error("invalid entry: {0}")]
     Line(#[from] LineError),
-    /// Parts were given in another order than a bundle has, or some are missing.
+    /// Parts were written out of order or omitted.
     #[error("out of order: {0}")]
     Order(&'static str),
-    /// A part is larger than a bundle allows.
-    #[error("`{0}` would be too large")]
+    /// A file would exceed the size limit of a bundle.
+    #[error("`{0}` would exceed the size limit")]
     TooLarge(Member),
 }
 
-/// A bundle being written to `W`: made with checkpoint and key, then [`leaf_hashes`](Self::leaf_hashes),
-/// [`entry`](Self::entry) for each position, [`finish`](Self::finish). Dropped before that, it leaves a file
-/// that does not verify.
+/// A bundle that is being written to `W`. Make it with a checkpoint and the keys, then call
+/// [`leaf_hashes`](Self::leaf_hashes), [`entry`](Self::entry) for each position, and
+/// [`finish`](Self::finish). If it is dropped earlier, the output does not verify.
 pub struct BundleWriter<W: Write> {
     tar: tar::Builder<zstd::Encoder<'static, DigestWriter<W>>>,
     checkpoint: Checkpoint,
     key: VerifyingKey,
     files: Vec<ManifestFile>,
-    hashes_written: bool,
-    /// The position that comes next.
+    leaf_hashes_written: bool,
+    /// The next expected position.
     next: u64,
     lines: Vec<u8>,
     entries_files: u32,
-    /// Bounds and notices, which follow the entries; a log has few.
+    /// Bounds and notices, which follow the entries. A log has few of them.
     documents: Vec<(Member, Vec<u8>)>,
 }
 
 impl<W: Write> BundleWriter<W> {
-    /// Begins a bundle of the tree that the signed `checkpoint` describes.
+    /// Starts a bundle of the tree that the signed `checkpoint` describes.
     ///
     /// # Errors
-    /// The checkpoint is not signed by the key that is in force at its size, or writing fails.
+    /// The checkpoint is not signed by the key in force at its size, or writing fails.
     pub fn new(out: W, checkpoint: &str, keys: impl Into<KeyChain>) -> Result<Self, BundleError> {
         let keys = keys.into();
         let opened = keys.open(checkpoint)?;
@@ -69,7 +69,7 @@ impl<W: Write> BundleWriter<W> {
             checkpoint: opened,
             key: keys.newest().key,
             files: Vec::new(),
-            hashes_written: false,
+            leaf_hashes_written: false,
             next: 0,
             lines: Vec::new(),
             entries_files: 0,
@@ -80,7 +80,7 @@ impl<W: Write> BundleWriter<W> {
         Ok(writer)
     }
 
-    /// Number of entries that the bundle has to have.
+    /// Number of entries that the bundle must contain.
     #[must_use]
     pub fn tree_size(&self) -> u64 {
         self.checkpoint.size
@@ -89,45 +89,45 @@ impl<W: Write> BundleWriter<W> {
     /// Writes all leaf hashes.
     ///
     /// # Errors
-    /// They can't be read, were written before, or writing fails.
+    /// The hashes cannot be read, were written before, or writing fails.
     pub fn leaf_hashes<N: Nodes>(&mut self, nodes: &N) -> Result<(), BundleError>
     where
         N::Error: std::fmt::Display,
     {
-        if std::mem::replace(&mut self.hashes_written, true) {
-            return Err(BundleError::Order("leaf hashes are written once"));
+        if std::mem::replace(&mut self.leaf_hashes_written, true) {
+            return Err(BundleError::Order("leaf hashes must be written once"));
         }
         let length = self.checkpoint.size * 32;
-        let mut read = HashesRead {
+        let mut read = LeafHashReader {
             nodes,
             next: 0,
             size: self.checkpoint.size,
             page: Vec::new(),
-            at: 0,
+            offset: 0,
             digest: Sha256::new(),
         };
         self.tar
             .append_data(&mut header(length), Member::LeafHashes.to_string(), &mut read)
             .map_err(BundleError::Io)?;
         let digest: Hash = read.digest.finalize().into();
-        self.files.push(ManifestFile::of(Member::LeafHashes, length, &digest));
+        self.files.push(ManifestFile::new(Member::LeafHashes, length, &digest));
         Ok(())
     }
 
     /// Writes the next entry.
     ///
     /// # Errors
-    /// It is not the next one, its line is too large, or writing fails.
+    /// The entry is not the next one, its line is too large, or writing fails.
     pub fn entry(&mut self, line: &EntryLine<'_>) -> Result<(), BundleError> {
-        if !self.hashes_written || line.position != self.next || self.next >= self.checkpoint.size {
-            return Err(BundleError::Order("entries follow the leaf hashes, each position once"));
+        if !self.leaf_hashes_written || line.position != self.next || self.next >= self.checkpoint.size {
+            return Err(BundleError::Order("entries must follow the leaf hashes, in order of position"));
         }
         let bytes = line.to_bytes()?;
         if bytes.len() as u64 >= MEMBER_BYTES_MAX {
             return Err(BundleError::TooLarge(Member::Entries(self.entries_files)));
         }
         if self.lines.len() + bytes.len() >= ENTRIES_ROLL_BYTES {
-            self.roll()?;
+            self.write_entries_file()?;
         }
         self.lines.extend_from_slice(&bytes);
         self.lines.push(b'\n');
@@ -140,18 +140,18 @@ impl<W: Write> BundleWriter<W> {
         Ok(())
     }
 
-    /// Writes the rest: bounds, notices, the report for people, the signed manifest, the trailer.
+    /// Writes the remaining files: bounds, notices, the HTML report, the signed manifest and the trailer.
     ///
     /// # Errors
-    /// Entries are missing, `key` is not the log's, or writing fails.
+    /// Entries are missing, `key` is not the key that signed the checkpoint, or writing fails.
     pub fn finish(mut self, report_html: &str, key: &SigningKey) -> Result<W, BundleError> {
-        if !self.hashes_written || self.next != self.checkpoint.size {
-            return Err(BundleError::Order("not every entry was written"));
+        if !self.leaf_hashes_written || self.next != self.checkpoint.size {
+            return Err(BundleError::Order("some entries were not written"));
         }
         if key.verifying_key() != self.key {
             return Err(BundleError::Checkpoint(NoteError::Unsigned));
         }
-        self.roll()?;
+        self.write_entries_file()?;
         let mut documents = std::mem::take(&mut self.documents);
         documents.sort_by_key(|(member, _)| *member);
         for (member, bytes) in documents {
@@ -171,7 +171,7 @@ impl<W: Write> BundleWriter<W> {
         Ok(out)
     }
 
-    fn roll(&mut self) -> Result<(), BundleError> {
+    fn write_entries_file(&mut self) -> Result<(), BundleError> {
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl<W: Write> BundleWriter<W> {
             return Err(BundleError::TooLarge(member));
         }
         self.tar.append_data(&mut header(length), member.to_string(), bytes)?;
-        self.files.push(ManifestFile::of(member, length, &Sha256::digest(bytes).into()));
+        self.files.push(ManifestFile::new(member, length, &Sha256::digest(bytes).into()));
         Ok(())
     }
 }
@@ -200,34 +200,34 @@ fn header(length: u64) -> tar::Header {
     header
 }
 
-/// Leaf hashes as a stream of bytes.
-struct HashesRead<'a, N> {
+/// Reads leaf hashes as a stream of bytes.
+struct LeafHashReader<'a, N> {
     nodes: &'a N,
     next: u64,
     size: u64,
     page: Vec<u8>,
-    at: usize,
+    offset: usize,
     digest: Sha256,
 }
 
-impl<N: Nodes> Read for HashesRead<'_, N>
+impl<N: Nodes> Read for LeafHashReader<'_, N>
 where
     N::Error: std::fmt::Display,
 {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.page.len() && self.next < self.size {
-            let count = (self.size - self.next).min(HASHES_PAGE);
-            let asked = usize::try_from(count).map_err(io::Error::other)?;
-            let page = self.nodes.nodes(0, self.next, asked);
+        if self.offset == self.page.len() && self.next < self.size {
+            let count = (self.size - self.next).min(PAGE_HASHES);
+            let requested = usize::try_from(count).map_err(io::Error::other)?;
+            let page = self.nodes.nodes(0, self.next, requested);
             self.page = page.map_err(|error| io::Error::other(error.to_string()))?.concat();
-            if self.page.len() != asked * 32 {
-                return Err(io::Error::other("fewer leaf hashes than entries"));
+            if self.page.len() != requested * 32 {
+                return Err(io::Error::other("the log returned fewer leaf hashes than it has entries"));
             }
             self.digest.update(&self.page);
-            (self.at, self.next) = (0, self.next + count);
+            (self.offset, self.next) = (0, self.next + count);
         }
-        let count = self.page.get(self.at..).unwrap_or_default().read(into)?;
-        self.at += count;
+        let count = self.page.get(self.offset..).unwrap_or_default().read(into)?;
+        self.offset += count;
         Ok(count)
     }
 }

@@ -8,7 +8,8 @@ use coset::{AsCborValue, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCbo
 
 /// The first fault of an entry that the strict parser rejected.
 pub(super) fn diagnose(bytes: &[u8]) -> EntryError {
-    // CBOR has several encodings of one value, and not all of them are signed. Only the canonical one is accepted.
+    // CBOR has several encodings of one value, and not all of them are signed. Only the canonical one is
+    // accepted.
     check(bytes).err().unwrap_or(EntryError::Header("not in canonical form"))
 }
 

@@ -23,8 +23,8 @@ impl std::fmt::Debug for EventKey {
 }
 
 impl EventKey {
-    /// Derives the key from the subject's key at the event's version, with HKDF-SHA-256 (RFC 5869). There is no
-    /// salt; the info is a tag and the event id.
+    /// Derives the key from the subject's key at the event's version, with HKDF-SHA-256 (RFC 5869). There is
+    /// no salt; the info is a tag and the event id.
     #[must_use]
     pub fn derive(version_key: &[u8; 32], event_id: &[u8; 16]) -> Self {
         let mut key = Self([0; 32]);

@@ -23,8 +23,8 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Seals an event's body and returns the payload of its entry. The associated data is everything before the ciphertext
-/// field.
+/// Seals an event's body and returns the payload of its entry. The associated data is everything before the
+/// ciphertext field.
 ///
 /// # Errors
 /// The header is that of a system event.
@@ -149,8 +149,8 @@ impl Entry {
     /// Decrypts the body of a data subject's event.
     ///
     /// # Errors
-    /// It is a system event, the key does not match the commitment, the ciphertext fails authentication, or the
-    /// plaintext is not an `EventBody`.
+    /// It is a system event, the key does not match the commitment, the ciphertext fails authentication, or
+    /// the plaintext is not an `EventBody`.
     pub fn open(&self, key: &EventKey) -> Result<EventBody, EntryError> {
         if self.header.handle == Handle::SYSTEM {
             return Err(EntryError::Payload("system events are not sealed"));
@@ -177,8 +177,8 @@ impl Entry {
     }
 }
 
-/// Parses the header alone, for indexing. It checks the form of the payload, but neither the COSE header nor the
-/// signature.
+/// Parses the header alone, for indexing. It checks the form of the payload, but neither the COSE header nor
+/// the signature.
 ///
 /// # Errors
 /// The bytes are not an entry, or its payload is malformed.

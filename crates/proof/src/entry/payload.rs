@@ -15,8 +15,6 @@ pub struct Handle(pub [u8; 16]);
 impl Handle {
     /// The handle of the system stream, whose events concern no data subject.
     pub const SYSTEM: Self = Self([0; 16]);
-    /// Former name of [`Self::SYSTEM`].
-    pub const NOBODY: Self = Self::SYSTEM;
 }
 
 impl std::fmt::Display for Handle {

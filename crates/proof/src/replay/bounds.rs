@@ -1,4 +1,4 @@
-//! Which versions of bounds are in force at a moment.
+//! The published versions of bounds, and which of them are in force at a given time.
 
 use crate::event::BoundsPublished;
 
@@ -12,33 +12,33 @@ struct Version {
     position: u64,
     tier: i32,
     pack: String,
-    from_ms: u64,
-    /// Of the versions of a pack whose time has come, the one with the highest counts.
+    effective_from_ms: u64,
+    /// Of the effective versions of a pack, the one with the highest rank is in force.
     rank: (u64, u64),
 }
 
 impl Bounds {
-    /// Takes a version that was sealed at a moment.
-    pub fn take(&mut self, position: u64, moment: u64, published: &BoundsPublished) {
-        let from_ms = published.effective_from_ms;
-        let rank = (from_ms.max(moment), position);
+    /// Adds a version by its position and time of sealing.
+    pub fn publish(&mut self, position: u64, sealed_at_ms: u64, published: &BoundsPublished) {
+        let effective_from_ms = published.effective_from_ms;
+        let rank = (effective_from_ms.max(sealed_at_ms), position);
         let (tier, pack) = (published.tier, published.pack.clone());
-        self.versions.push(Version { position, tier, pack, from_ms, rank });
+        self.versions.push(Version { position, tier, pack, effective_from_ms, rank });
     }
 
-    /// Whether a version stands at a position.
-    pub fn has(&self, position: u64) -> bool {
+    /// Whether a version was published at this position.
+    pub fn contains(&self, position: u64) -> bool {
         self.versions.iter().any(|version| version.position == position)
     }
 
-    /// Positions of the versions in force, ascending.
-    pub fn in_force(&self, moment: u64) -> Vec<u64> {
-        let come = || self.versions.iter().filter(|version| version.from_ms <= moment);
-        let counts = |version: &&Version| {
-            let mut others =
-                come().filter(|other| (other.tier, &other.pack) == (version.tier, &version.pack));
-            others.all(|other| other.rank <= version.rank)
+    /// Positions of the versions in force at `now_ms`, ascending.
+    pub fn in_force(&self, now_ms: u64) -> Vec<u64> {
+        let effective = || self.versions.iter().filter(|version| version.effective_from_ms <= now_ms);
+        let is_highest = |version: &&Version| {
+            let mut of_pack =
+                effective().filter(|other| (other.tier, &other.pack) == (version.tier, &version.pack));
+            of_pack.all(|other| other.rank <= version.rank)
         };
-        come().filter(counts).map(|version| version.position).collect()
+        effective().filter(is_highest).map(|version| version.position).collect()
     }
 }

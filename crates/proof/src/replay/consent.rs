@@ -1,102 +1,111 @@
-//! Which decisions of a person cover a case, and which of them count.
+//! The consent rule: which decisions of a data subject cover a use, and which of them apply.
 
 use super::vocabulary::Vocabulary;
 use crate::event::ConsentTerms;
 
-/// A yes or a no.
+/// A consent, a refusal or a withdrawal.
 pub(super) struct Decision {
     pub event_id: [u8; 16],
-    /// When it was sealed.
-    pub moment: u64,
-    pub yes: bool,
+    pub sealed_at_ms: u64,
+    /// Whether it is a consent (given or renewed), not a refusal or withdrawal.
+    pub is_consent: bool,
     pub terms: ConsentTerms,
 }
 
-/// What is asked: may this recipient use this category for this purpose now?
-pub(super) struct Case<'a> {
+/// A use to decide on: one recipient uses one category for one purpose in one conversation.
+pub(super) struct IntendedUse<'a> {
     pub purpose: &'a str,
     pub category: &'a str,
     pub recipient: &'a str,
     /// The recipient's own name for the conversation.
     pub interaction: &'a str,
-    pub now: u64,
+    pub now_ms: u64,
 }
 
-/// The answer of all decisions together.
-pub(super) enum Answer<'a> {
-    /// Nothing in force says yes.
-    Silence,
-    /// A no stands against every yes.
-    No,
-    /// Each yes that stands.
-    Yes(Vec<&'a Decision>),
+/// The outcome of all decisions for one use.
+pub(super) enum Coverage<'a> {
+    /// No consent in force covers the use.
+    NoConsent,
+    /// Refusals or withdrawals override every consent that covers the use.
+    Refused,
+    /// The consents that allow the use.
+    Allowed(Vec<&'a Decision>),
 }
 
-/// Holds a case against everything that the person said so far.
-pub(super) fn answer<'a>(decisions: &'a [Decision], case: &Case<'_>, vocabulary: &Vocabulary) -> Answer<'a> {
-    let yes =
-        decisions.iter().filter(|decision| decision.yes && yes_covers(&decision.terms, case, vocabulary));
-    let yes: Vec<&Decision> = yes.collect();
-    if yes.is_empty() {
-        return Answer::Silence;
+/// Applies all decisions of a data subject to a use.
+pub(super) fn coverage<'a>(
+    decisions: &'a [Decision],
+    intended: &IntendedUse<'_>,
+    vocabulary: &Vocabulary,
+) -> Coverage<'a> {
+    let covering =
+        |decision: &&Decision| decision.is_consent && consent_covers(&decision.terms, intended, vocabulary);
+    let consents: Vec<&Decision> = decisions.iter().filter(covering).collect();
+    if consents.is_empty() {
+        return Coverage::NoConsent;
     }
-    let no =
-        decisions.iter().filter(|decision| !decision.yes && no_covers(&decision.terms, case, vocabulary));
-    let no: Vec<&Decision> = no.collect();
-    let stands = |yes: &&Decision| no.iter().all(|no| lifts(yes, no, vocabulary));
-    let standing: Vec<&Decision> = yes.into_iter().filter(stands).collect();
-    if standing.is_empty() { Answer::No } else { Answer::Yes(standing) }
+    let refusing =
+        |decision: &&Decision| !decision.is_consent && refusal_covers(&decision.terms, intended, vocabulary);
+    let refusals: Vec<&Decision> = decisions.iter().filter(refusing).collect();
+    let prevails =
+        |consent: &&Decision| refusals.iter().all(|refusal| overrides(consent, refusal, vocabulary));
+    let allowing: Vec<&Decision> = consents.into_iter().filter(prevails).collect();
+    if allowing.is_empty() { Coverage::Refused } else { Coverage::Allowed(allowing) }
 }
 
-/// A no is lifted only by a later yes of equal or narrower scope.
-fn lifts(yes: &Decision, no: &Decision, vocabulary: &Vocabulary) -> bool {
-    no.moment < yes.moment && within(&yes.terms, &no.terms, vocabulary)
+/// A consent overrides a refusal only if it is later and its scope is equal or narrower.
+fn overrides(consent: &Decision, refusal: &Decision, vocabulary: &Vocabulary) -> bool {
+    refusal.sealed_at_ms < consent.sealed_at_ms && is_within(&consent.terms, &refusal.terms, vocabulary)
 }
 
-fn named(line: &[&str], names: &[String]) -> bool {
-    line.iter().any(|id| names.iter().any(|name| name == id))
+/// Whether `names` has an id of this ancestry.
+fn names_any(names: &[String], ancestry: &[&str]) -> bool {
+    ancestry.iter().any(|id| names.iter().any(|name| name == id))
 }
 
-fn yes_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) -> bool {
-    if terms.until_ms.is_some_and(|until| until <= case.now) {
+fn consent_covers(terms: &ConsentTerms, intended: &IntendedUse<'_>, vocabulary: &Vocabulary) -> bool {
+    if terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms) {
         return false;
     }
-    let special = vocabulary.special_line(case.category);
-    let category = if special.is_empty() {
-        terms.categories.is_empty() || named(&vocabulary.category_line(case.category), &terms.categories)
+    let special = vocabulary.special_ancestry(intended.category);
+    let covers_category = if special.is_empty() {
+        terms.categories.is_empty()
+            || names_any(&terms.categories, &vocabulary.category_ancestry(intended.category))
     } else {
-        terms.explicit && named(&special, &terms.categories)
+        terms.explicit && names_any(&terms.categories, &special)
     };
-    category
-        && named(&vocabulary.purpose_line(case.purpose), &terms.purposes)
-        && recipient(terms, case.recipient)
-        && interaction(terms, case.interaction)
+    covers_category
+        && names_any(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose))
+        && names_or_empty(&terms.recipients, intended.recipient)
+        && names_or_empty(&terms.interactions, intended.interaction)
 }
 
-fn no_covers(terms: &ConsentTerms, case: &Case<'_>, vocabulary: &Vocabulary) -> bool {
-    let any_or = |line: &[&str], names: &[String]| names.is_empty() || named(line, names);
-    any_or(&vocabulary.purpose_line(case.purpose), &terms.purposes)
-        && any_or(&vocabulary.category_line(case.category), &terms.categories)
-        && recipient(terms, case.recipient)
-        && interaction(terms, case.interaction)
+fn refusal_covers(terms: &ConsentTerms, intended: &IntendedUse<'_>, vocabulary: &Vocabulary) -> bool {
+    let names_any_or_empty =
+        |names: &[String], ancestry: &[&str]| names.is_empty() || names_any(names, ancestry);
+    names_any_or_empty(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose))
+        && names_any_or_empty(&terms.categories, &vocabulary.category_ancestry(intended.category))
+        && names_or_empty(&terms.recipients, intended.recipient)
+        && names_or_empty(&terms.interactions, intended.interaction)
 }
 
-fn interaction(terms: &ConsentTerms, interaction: &str) -> bool {
-    terms.interactions.is_empty() || terms.interactions.iter().any(|name| name == interaction)
+fn names_or_empty(names: &[String], id: &str) -> bool {
+    names.is_empty() || names.iter().any(|name| name == id)
 }
 
-fn recipient(terms: &ConsentTerms, recipient: &str) -> bool {
-    terms.recipients.is_empty() || terms.recipients.iter().any(|name| name == recipient)
+/// Whether the scope of `inner` is within that of `outer`, on each axis. An axis that names nothing covers
+/// everything.
+fn is_within(inner: &ConsentTerms, outer: &ConsentTerms, vocabulary: &Vocabulary) -> bool {
+    is_axis_within(&inner.purposes, &outer.purposes, |id| vocabulary.purpose_ancestry(id))
+        && is_axis_within(&inner.categories, &outer.categories, |id| vocabulary.category_ancestry(id))
+        && is_axis_within(&inner.recipients, &outer.recipients, |id| vec![id])
+        && is_axis_within(&inner.interactions, &outer.interactions, |id| vec![id])
 }
 
-/// Whether the scope of `inner` lies within that of `outer`, on each axis; none named is all.
-fn within(inner: &ConsentTerms, outer: &ConsentTerms, vocabulary: &Vocabulary) -> bool {
-    axis(&inner.purposes, &outer.purposes, |id| vocabulary.purpose_line(id))
-        && axis(&inner.categories, &outer.categories, |id| vocabulary.category_line(id))
-        && axis(&inner.recipients, &outer.recipients, |id| vec![id])
-        && axis(&inner.interactions, &outer.interactions, |id| vec![id])
-}
-
-fn axis<'a>(inner: &'a [String], outer: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {
-    outer.is_empty() || (!inner.is_empty() && inner.iter().all(|id| named(&line(id), outer)))
+fn is_axis_within<'a>(
+    inner: &'a [String],
+    outer: &[String],
+    ancestry: impl Fn(&'a str) -> Vec<&'a str>,
+) -> bool {
+    outer.is_empty() || (!inner.is_empty() && inner.iter().all(|id| names_any(outer, &ancestry(id))))
 }

@@ -1,59 +1,59 @@
-//! Why a grant should not have been issued.
+//! The reasons why a grant should not have been issued.
 
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// Why a grant should not have been issued as it was.
+/// Why a grant should not have been issued as it was, or why bounds should not have been published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// The subject has no such attribute before the grant.
+    /// The data subject had no such attribute before the grant.
     #[error("the attribute was never recorded")]
     UnknownAttribute,
-    /// The grant says another key or category than was recorded.
+    /// The grant names another key or category than the recorded one.
     #[error("the attribute was recorded under another key or category")]
     Described,
-    /// It was removed before.
+    /// The attribute was removed before the grant.
     #[error("the attribute had been removed")]
     Removed,
-    /// It was corrected before (GDPR Art. 16).
+    /// The attribute was corrected before the grant (GDPR Art. 16).
     #[error("the attribute had been corrected")]
     Corrected,
-    /// A later attribute with its key had replaced it.
+    /// A later attribute with the same key replaced it before the grant.
     #[error("the attribute had been replaced")]
     Replaced,
-    /// It is an inference about what the person had declared.
-    #[error("an inference against what the person had declared")]
+    /// The attribute is inferred, and the data subject had declared another value under the same key.
+    #[error("the attribute is an inference that conflicts with what the person declared")]
     DeclaredOtherwise,
-    /// It had expired.
+    /// The attribute had expired.
     #[error("the attribute had expired")]
     Expired,
-    /// The person had contested it.
+    /// The data subject had contested the attribute.
     #[error("the attribute had been contested")]
     Contested,
-    /// Something that it was derived from could not be used.
-    #[error("a source of the attribute could not be used")]
+    /// An attribute that it was derived from could not be used.
+    #[error("the attribute was derived from one that could not be used")]
     SourceWithheld,
-    /// Not among the categories or keys that were asked for.
-    #[error("the attribute was not asked for")]
+    /// The attribute is not among the requested categories or keys.
+    #[error("the attribute was not requested")]
     NotAskedFor,
-    /// GDPR Art. 18.
+    /// The data subject had restricted processing (GDPR Art. 18).
     #[error("the person had restricted use")]
     Restricted,
-    /// GDPR Art. 21.
-    #[error("the person had objected")]
+    /// The data subject had objected to the purpose (GDPR Art. 21).
+    #[error("the person had objected to the purpose")]
     Objected,
-    /// The person had paused personalisation.
-    #[error("the person had paused personalisation")]
+    /// The data subject had paused personalization.
+    #[error("the person had paused personalization")]
     Paused,
-    /// No yes in force covers the case.
-    #[error("no consent in force covers it")]
+    /// No consent in force covers the use.
+    #[error("no consent in force covers the use")]
     NoConsent,
-    /// A no stands against every yes that covers the case.
-    #[error("a refusal or withdrawal stands against it")]
+    /// A refusal or withdrawal overrides every consent that covers the use.
+    #[error("a refusal or withdrawal overrides the consent")]
     Refused,
-    /// The consent that the grant cites is not one that allows it.
-    #[error("the consent cited does not allow it")]
+    /// The cited consent is not one that allows the use.
+    #[error("the cited consent does not allow the use")]
     Citation,
     /// The purpose was not defined.
     #[error("the purpose was not defined")]
@@ -61,36 +61,38 @@ pub enum Fault {
     /// The category was not defined.
     #[error("the category was not defined")]
     UndefinedCategory,
-    /// It cites bounds that were not published before it.
-    #[error("it cites bounds that were not published before it")]
+    /// The grant cites bounds that were not published before it.
+    #[error("the grant cites bounds that were not published before it")]
     UnknownBounds,
-    /// It does not cite exactly the bounds that were in force.
-    #[error("it does not cite the bounds that were in force")]
+    /// The grant does not cite exactly the bounds in force.
+    #[error("the grant does not cite exactly the bounds that were in force")]
     OtherBounds,
-    /// The person's own bounds (never this, only these, declared only, forget) are against it.
-    #[error("the person's own bounds are against it")]
+    /// The data subject's own bounds forbid the use: `never`, `only_recipients`, `declared_only` or
+    /// `forget_inferences_days`.
+    #[error("the person's own bounds forbid the use")]
     PersonalBounds,
-    /// The person wants to be asked each time.
-    #[error("no consent names the conversation, and the person wants to be asked each time")]
+    /// The data subject wants to be asked each time, and no consent names the conversation.
+    #[error("the person wants to be asked each time, and no consent names the conversation")]
     NotAsked,
-    /// Bounds without a signature by their writer that holds, after the log had begun.
-    #[error("the bounds are not signed by whoever published them")]
+    /// Bounds have no valid signature by their writer, although the log already had entries of data subjects.
+    #[error("the bounds are not signed by their publisher")]
     UnsignedBounds,
-    /// The log had gone back to a backup, and nobody had confirmed that what people said since is in it again.
-    #[error("use waited for a restore to be confirmed")]
+    /// The log was restored from a backup, and the restore was not yet confirmed.
+    #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,
 }
 
-/// One thing wrong with one grant.
+/// One fault of one grant, or of one version of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Position of the grant.
+    /// Position of the grant, or of the version of bounds.
     pub position: u64,
-    /// Event id of the grant, in hex; empty where it is no grant.
+    /// Event id of the grant, in hex; empty for a version of bounds.
     pub grant: String,
-    /// Event id of the attribute that should not have been allowed, in hex; none where the grant as a whole is wrong.
+    /// Event id of the attribute that should not have been granted, in hex; none if the fault concerns the
+    /// whole grant.
     pub attribute: Option<String>,
-    /// Why.
+    /// The reason.
     pub fault: Fault,
 }
 

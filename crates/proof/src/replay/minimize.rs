@@ -1,11 +1,11 @@
-//! What grants depend on of an event, and nothing else of it: no values, no evidence, no notices.
+//! Reduces an event to the fields that grants depend on. Values, evidence and notices are removed.
 
 use crate::event::event_body::Event;
 use crate::event::*;
 
-/// An event as far as grants depend on it; none where they do not.
-pub(crate) fn essence(event: Event) -> Option<Event> {
-    let kept = match event {
+/// Returns the minimized event; none if grants do not depend on it.
+pub(crate) fn minimize(event: Event) -> Option<Event> {
+    let minimized = match event {
         Event::AttributeRecorded(recorded) => {
             Event::AttributeRecorded(AttributeRecorded { attribute: recorded.attribute.map(attribute) })
         }
@@ -58,7 +58,7 @@ pub(crate) fn essence(event: Event) -> Option<Event> {
             use_waits: restored.use_waits,
             ..BackupRestored::default()
         }),
-        // Nothing in them but what is needed.
+        // These events have only fields that are needed.
         Event::RestoreConfirmed(_)
         | Event::AttributeConfirmed(_)
         | Event::SignalRecorded(_)
@@ -66,7 +66,7 @@ pub(crate) fn essence(event: Event) -> Option<Event> {
         | Event::PersonalBoundsSet(_) => event,
         _ => return None,
     };
-    Some(kept)
+    Some(minimized)
 }
 
 fn attribute(attribute: Attribute) -> Attribute {
@@ -98,16 +98,17 @@ mod tests {
     use super::*;
     use prost::Message;
 
+    /// Marks the content that must be removed.
     const CANARY: &str = "canary";
 
-    fn said() -> Option<ConsentTerms> {
+    fn terms_with_canary() -> Option<ConsentTerms> {
         let text = || CANARY.to_owned();
         let notice = NoticeRef { id: text(), version: text(), language: text(), digest: vec![0; 32] };
         Some(ConsentTerms { channel: text(), notice: Some(notice), ..ConsentTerms::default() })
     }
 
     #[test]
-    fn values_and_what_they_rest_on_are_left_out() {
+    fn values_evidence_and_notices_are_removed() {
         let text = || CANARY.to_owned();
         let attribute = Some(Attribute {
             key: "kept".to_owned(),
@@ -123,22 +124,23 @@ mod tests {
             Event::AttributeCorrected(AttributeCorrected { attribute, ..AttributeCorrected::default() }),
             Event::AttributeRemoved(AttributeRemoved { reason: text(), ..AttributeRemoved::default() }),
             Event::AttributeContested(AttributeContested { reason: text(), ..AttributeContested::default() }),
-            Event::ConsentGiven(ConsentGiven { terms: said() }),
-            Event::ConsentRenewed(ConsentRenewed { terms: said() }),
-            Event::ConsentRefused(ConsentRefused { terms: said() }),
-            Event::ConsentWithdrawn(ConsentWithdrawn { terms: said() }),
+            Event::ConsentGiven(ConsentGiven { terms: terms_with_canary() }),
+            Event::ConsentRenewed(ConsentRenewed { terms: terms_with_canary() }),
+            Event::ConsentRefused(ConsentRefused { terms: terms_with_canary() }),
+            Event::ConsentWithdrawn(ConsentWithdrawn { terms: terms_with_canary() }),
             Event::GrantIssued(GrantIssued { withheld, ..GrantIssued::default() }),
             Event::BoundsPublished(BoundsPublished { policies: text(), ..BoundsPublished::default() }),
         ];
         for event in events {
             let body = |event| EventBody { event, ..EventBody::default() }.encode_to_vec();
-            let has =
+            let contains =
                 |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
-            let whole = body(Some(event.clone()));
-            assert!(has(&whole, CANARY), "{event:?}");
-            let left = body(essence(event.clone()));
-            assert!(!has(&left, CANARY) && has(&left, "kept") == has(&whole, "kept"), "{event:?}");
+            let original = body(Some(event.clone()));
+            assert!(contains(&original, CANARY), "{event:?}");
+            let minimized = body(minimize(event.clone()));
+            assert!(!contains(&minimized, CANARY), "{event:?}");
+            assert_eq!(contains(&minimized, "kept"), contains(&original, "kept"), "{event:?}");
         }
-        assert_eq!(essence(Event::GrantUsed(GrantUsed { reply: text(), ..GrantUsed::default() })), None);
+        assert_eq!(minimize(Event::GrantUsed(GrantUsed { reply: text(), ..GrantUsed::default() })), None);
     }
 }

@@ -1,8 +1,10 @@
-//! Replays every grant against what the person had said by then: would it have been issued rightly?
+//! Replays every grant against its data subject's earlier events, and reports those that should not have been
+//! issued.
 //!
-//! Written from the rule in `docs/format.md`, on purpose without a line of the daemon's own decision, so that an error
-//! there is not repeated here. Out of scope: what policies say. Of published bounds it is checked that they are signed by
-//! whoever published them, and that a grant cites exactly those in force; the person's own are replayed in full.
+//! It implements the rules of `docs/format.md` and deliberately shares no code with the daemon's own
+//! decision, so that a fault there is not repeated here. It has no policy engine and does not evaluate
+//! published policies. It checks that published bounds are signed by their publisher, and that a grant cites
+//! exactly those in force. A data subject's own bounds are replayed in full.
 
 mod bounds;
 mod consent;
@@ -13,51 +15,50 @@ mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, GrantIssued, event_body::Event};
+use crate::event::{EventBody, event_body::Event};
 use crate::writer;
 use bounds::Bounds;
 use serde::Serialize;
 use std::collections::HashMap;
-
-use subject::Person;
+use subject::{GrantContext, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
-pub(crate) use minimize::essence;
+pub(crate) use minimize::minimize;
 
-/// Findings that are kept in full; beyond, they are only counted.
+/// Maximum number of findings kept. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
 
-/// What replaying showed.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replayed {
     /// Grants replayed.
     pub replayed: u64,
-    /// Grants that can't be replayed, because events of their subject before them are erased or withheld.
+    /// Grants that cannot be replayed, because earlier events of their data subject are erased or withheld.
     pub not_replayable: u64,
     /// Grants that should not have been issued.
     pub unjustified: u64,
-    /// Versions of bounds that nobody signed who may publish them.
+    /// Versions of bounds without a valid signature by their publisher.
     pub bounds_unsigned: u64,
-    /// What is wrong with them, the first thousand.
+    /// The first 1000 findings.
     pub findings: Vec<Finding>,
 }
 
 impl Replayed {
-    /// Notes a version of bounds that nobody signed who may publish it.
-    pub(crate) fn found_unsigned(&mut self, position: u64) {
+    /// Adds a finding of unsigned bounds.
+    pub(crate) fn add_unsigned_bounds(&mut self, position: u64) {
         self.bounds_unsigned += 1;
-        self.found(Finding { position, grant: String::new(), attribute: None, fault: Fault::UnsignedBounds });
+        self.add(Finding { position, grant: String::new(), attribute: None, fault: Fault::UnsignedBounds });
     }
 
-    fn found(&mut self, finding: Finding) {
+    fn add(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         }
     }
 
-    /// Adds what replaying other people of the same log showed.
-    pub(crate) fn absorb(&mut self, other: Self) {
+    /// Adds the result for other data subjects of the same log.
+    pub(crate) fn merge(&mut self, other: Self) {
         self.replayed += other.replayed;
         self.not_replayable += other.not_replayable;
         self.unjustified += other.unjustified;
@@ -68,97 +69,108 @@ impl Replayed {
     }
 }
 
-/// The state of a log as far as it was read, in order of position: of everybody, or of some people.
+/// The state of a log up to the last entry applied, for all or some of its data subjects. Entries are applied
+/// in order of position.
 #[derive(Default)]
 pub struct Replay {
     vocabulary: Vocabulary,
     bounds: Bounds,
-    // Unordered: looked up, never walked.
-    people: HashMap<Handle, Person>,
-    /// The restore that use waits for.
-    unconfirmed: Option<Vec<u8>>,
+    // Unordered: looked up, never iterated.
+    subjects: HashMap<Handle, Subject>,
+    /// The last restore that has to be confirmed before data may be used.
+    unconfirmed_restore: Option<Vec<u8>>,
     result: Replayed,
 }
 
 impl Replay {
-    /// Takes the next entry; no body where it is withheld. Erased entries are not taken: they show as missing versions.
-    pub fn take(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
+    /// Applies the next entry, without a body if it is withheld. Do not apply erased entries: they show as
+    /// missing versions.
+    pub fn apply(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
         let event = body.and_then(|body| body.event.as_ref());
         if header.handle != Handle::SYSTEM {
-            return self.person(position, header, body.is_some(), event);
+            return self.apply_subject_entry(position, header, body.is_some(), event);
         }
-        if body.is_some_and(|body| is_unsigned(body, !self.people.is_empty())) {
-            self.result.found_unsigned(position);
+        if body.is_some_and(|body| has_invalid_bounds_signature(body, !self.subjects.is_empty())) {
+            self.result.add_unsigned_bounds(position);
         }
         if let Some(event) = event {
-            self.publish(position, header.sealed_at_ms, event);
+            self.apply_system_event(position, header.sealed_at_ms, event);
         }
     }
 
-    /// Takes an event about nobody. Who signed it is not asked here.
-    pub(crate) fn publish(&mut self, position: u64, moment: u64, event: &Event) {
+    /// Applies a system event. It does not check who signed it.
+    pub(crate) fn apply_system_event(&mut self, position: u64, sealed_at_ms: u64, event: &Event) {
         match event {
-            Event::BoundsPublished(published) => self.bounds.take(position, moment, published),
+            Event::BoundsPublished(published) => self.bounds.publish(position, sealed_at_ms, published),
             Event::BackupRestored(restored) if restored.use_waits => {
-                self.unconfirmed = Some(restored.restore.clone());
+                self.unconfirmed_restore = Some(restored.restore.clone());
             }
             Event::RestoreConfirmed(confirmed) => {
-                self.unconfirmed.take_if(|restore| *restore == confirmed.restore);
+                self.unconfirmed_restore.take_if(|restore| *restore == confirmed.restore);
             }
-            event => self.vocabulary.take(event),
+            event => self.vocabulary.apply(event),
         }
     }
 
-    /// Takes an entry about somebody, readable or not.
-    pub(crate) fn person(&mut self, position: u64, header: &Header, readable: bool, event: Option<&Event>) {
-        let person = self.people.entry(header.handle).or_default();
-        person.arrives(header.version, readable);
+    /// Applies an entry of a data subject, readable or not.
+    pub(crate) fn apply_subject_entry(
+        &mut self,
+        position: u64,
+        header: &Header,
+        readable: bool,
+        event: Option<&Event>,
+    ) {
+        let subject = self.subjects.entry(header.handle).or_default();
+        subject.note_version(header.version, readable);
         match event {
-            Some(Event::GrantIssued(grant)) if person.is_whole() => {
-                let mut faults = faults(grant, person, &self.vocabulary, &self.bounds, header.sealed_at_ms);
-                if self.unconfirmed.is_some() && !grant.allowed.is_empty() {
+            Some(Event::GrantIssued(grant)) if subject.is_complete() => {
+                let context =
+                    GrantContext { grant, vocabulary: &self.vocabulary, now_ms: header.sealed_at_ms };
+                let mut faults = grant_faults(context, subject, &self.bounds);
+                if self.unconfirmed_restore.is_some() && !grant.allowed.is_empty() {
                     faults.push((None, Fault::RestoreUnconfirmed));
                 }
                 self.result.replayed += 1;
                 self.result.unjustified += u64::from(!faults.is_empty());
                 for (attribute, fault) in faults {
                     let grant = hex::encode(header.event_id);
-                    self.result.found(Finding { position, grant, attribute, fault });
+                    self.result.add(Finding { position, grant, attribute, fault });
                 }
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
-            Some(event) => person.take(&header.event_id, header.sealed_at_ms, event),
+            Some(event) => subject.apply(&header.event_id, header.sealed_at_ms, event),
             None => {}
         }
     }
 
-    /// The result.
+    /// Returns the result.
     #[must_use]
     pub fn finish(self) -> Replayed {
         self.result
     }
 }
 
-/// Whether these are bounds that nobody signed who may publish them. What a log begins with, before it has an entry about
-/// anybody, is the ledger's own word; the rest is signed by whoever published it.
-pub(crate) fn is_unsigned(body: &EventBody, begun: bool) -> bool {
+/// Whether the event publishes bounds without a valid signature by their publisher.
+///
+/// The ledger itself publishes a log's initial bounds, before the first entry of a data subject. Those may be
+/// unsigned; all later ones must be signed.
+pub(crate) fn has_invalid_bounds_signature(body: &EventBody, has_subject_entry: bool) -> bool {
     let Some(event @ Event::BoundsPublished(_)) = &body.event else { return false };
     let signature = body.writer_signature.as_ref();
-    (begun || signature.is_some()) && writer::verify(event, signature).is_err()
+    (has_subject_entry || signature.is_some()) && writer::verify(event, signature).is_err()
 }
 
-/// Everything wrong with a grant issued at `moment`, by attribute.
-fn faults(
-    grant: &GrantIssued,
-    person: &Person,
-    vocabulary: &Vocabulary,
+/// Every fault of a grant, with the id of the attribute that it concerns, if it concerns one.
+fn grant_faults(
+    context: GrantContext<'_>,
+    subject: &Subject,
     bounds: &Bounds,
-    moment: u64,
 ) -> Vec<(Option<String>, Fault)> {
+    let GrantContext { grant, vocabulary, now_ms } = context;
     let mut faults = Vec::new();
-    if !grant.bounds.iter().all(|position| bounds.has(*position)) {
+    if !grant.bounds.iter().all(|position| bounds.contains(*position)) {
         faults.push((None, Fault::UnknownBounds));
-    } else if grant.bounds != bounds.in_force(moment) {
+    } else if grant.bounds != bounds.in_force(now_ms) {
         faults.push((None, Fault::OtherBounds));
     }
     if grant.allowed.is_empty() {
@@ -167,12 +179,11 @@ fn faults(
     if !vocabulary.has_purpose(&grant.purpose) {
         faults.push((None, Fault::UndefinedPurpose));
     }
-    faults.extend(
-        person.signal_against(&grant.purpose, &grant.interaction, vocabulary).map(|fault| (None, fault)),
-    );
-    for allowed in &grant.allowed {
-        if let Err(fault) = person.allows(grant, allowed, vocabulary, moment) {
-            faults.push((Some(hex::encode(&allowed.attribute)), fault));
+    let signal = subject.signal_against(&grant.purpose, &grant.interaction, vocabulary);
+    faults.extend(signal.map(|fault| (None, fault)));
+    for granted in &grant.allowed {
+        if let Err(fault) = subject.check_grant(context, granted) {
+            faults.push((Some(hex::encode(&granted.attribute)), fault));
         }
     }
     faults

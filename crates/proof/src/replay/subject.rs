@@ -1,8 +1,8 @@
-//! What a person's events add up to, as far as grants depend on it.
+//! The state of one data subject, as far as grants depend on it.
 
-use super::consent::{Answer, Case, Decision, answer};
+use super::consent::{Coverage, Decision, IntendedUse, coverage};
 use super::fault::Fault;
-use super::personal_bounds::{self, Of};
+use super::personal_bounds::{self, Properties};
 use super::vocabulary::Vocabulary;
 use crate::event::event_body::Event;
 use crate::event::{
@@ -12,22 +12,31 @@ use std::collections::{BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
+/// A grant under replay, and what it is checked against.
+#[derive(Clone, Copy)]
+pub(super) struct GrantContext<'a> {
+    pub grant: &'a GrantIssued,
+    pub vocabulary: &'a Vocabulary,
+    /// When the grant was sealed.
+    pub now_ms: u64,
+}
+
 #[derive(Default)]
-pub(super) struct Person {
-    due: u64,
-    broken: bool,
-    // Unordered: looked up, never walked.
-    facts: HashMap<EventId, Fact>,
-    /// Facts that nothing has replaced, by key.
-    // Unordered: looked up, never walked.
+pub(super) struct Subject {
+    next_version: u64,
+    incomplete: bool,
+    // Unordered: looked up, never iterated.
+    attributes: HashMap<EventId, AttributeState>,
+    /// Attributes that were not replaced, by key.
+    // Unordered: looked up, never iterated.
     current: HashMap<String, Vec<EventId>>,
     decisions: Vec<Decision>,
     signals: Vec<Signal>,
-    /// What the person chose last.
+    /// The data subject's own bounds, last set.
     choices: PersonalBoundsSet,
 }
 
-struct Fact {
+struct AttributeState {
     key: String,
     category: String,
     declared: bool,
@@ -35,22 +44,23 @@ struct Fact {
     derived_from: Vec<Vec<u8>>,
     expires_at_ms: Option<u64>,
     observed_at_ms: u64,
-    gone: Option<Fault>,
+    /// Why it is no longer current, once it ended.
+    ended: Option<Fault>,
     contested: bool,
-    /// What the person had declared under the same key, where this is an inference.
-    against: Option<EventId>,
+    /// For an inference, the attribute that the data subject had declared under the same key.
+    declared_before: Option<EventId>,
 }
 
-impl Fact {
-    /// Nothing about the fact itself forbids its use.
-    fn usable(&self, now: u64) -> Result<(), Fault> {
-        if let Some(gone) = self.gone {
-            return Err(gone);
+impl AttributeState {
+    /// Checks that the attribute itself may be used.
+    fn check_usable(&self, now_ms: u64) -> Result<(), Fault> {
+        if let Some(ended) = self.ended {
+            return Err(ended);
         }
         if self.contested {
             return Err(Fault::Contested);
         }
-        if self.expires_at_ms.is_some_and(|expires| expires <= now) {
+        if self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms) {
             return Err(Fault::Expired);
         }
         Ok(())
@@ -60,44 +70,46 @@ impl Fact {
 struct Signal {
     kind: SignalKind,
     purposes: Vec<String>,
-    /// The one conversation that it is for; empty: everywhere, and of a lifting: every conversation.
+    /// The only conversation that it concerns. Empty means all conversations.
     interaction: String,
-    /// Recorded or lifted.
-    on: bool,
+    /// Whether it was recorded, not lifted.
+    recorded: bool,
 }
 
-impl Person {
-    /// Notes that version `version` came, readable or not.
-    pub fn arrives(&mut self, version: u64, readable: bool) {
-        self.broken |= version != self.due || !readable;
-        self.due = version.saturating_add(1);
+impl Subject {
+    /// Notes the next entry of the stream, readable or not.
+    pub fn note_version(&mut self, version: u64, readable: bool) {
+        self.incomplete |= version != self.next_version || !readable;
+        self.next_version = version.saturating_add(1);
     }
 
-    /// Whether every event so far was there and could be read.
-    pub fn is_whole(&self) -> bool {
-        !self.broken
+    /// Whether every event so far was present and readable.
+    pub fn is_complete(&self) -> bool {
+        !self.incomplete
     }
 
-    /// Takes an event.
-    pub fn take(&mut self, id: &EventId, moment: u64, event: &Event) {
+    /// Applies an event.
+    pub fn apply(&mut self, id: &EventId, sealed_at_ms: u64, event: &Event) {
         match event {
             Event::AttributeRecorded(recorded) => self.record(id, recorded.attribute.as_ref()),
             Event::AttributeCorrected(corrected) => {
-                self.gone(&corrected.corrects, Fault::Corrected);
+                self.end(&corrected.corrects, Fault::Corrected);
                 self.record(id, corrected.attribute.as_ref());
             }
-            Event::AttributeRemoved(removed) => self.gone(&removed.attribute, Fault::Removed),
-            Event::AttributeExpired(expired) => self.gone(&expired.attribute, Fault::Expired),
+            Event::AttributeRemoved(removed) => self.end(&removed.attribute, Fault::Removed),
+            Event::AttributeExpired(expired) => self.end(&expired.attribute, Fault::Expired),
             Event::AttributeContested(contested) => {
-                if let Some(fact) = self.fact_mut(&contested.attribute) {
-                    fact.contested = true;
+                if let Some(attribute) = self.attribute_mut(&contested.attribute) {
+                    attribute.contested = true;
                 }
             }
             Event::AttributeConfirmed(confirmed) => self.confirm(&confirmed.attribute),
-            Event::ConsentGiven(given) => self.decide(id, moment, true, given.terms.as_ref()),
-            Event::ConsentRenewed(renewed) => self.decide(id, moment, true, renewed.terms.as_ref()),
-            Event::ConsentRefused(refused) => self.decide(id, moment, false, refused.terms.as_ref()),
-            Event::ConsentWithdrawn(withdrawn) => self.decide(id, moment, false, withdrawn.terms.as_ref()),
+            Event::ConsentGiven(given) => self.decide(id, sealed_at_ms, true, given.terms.as_ref()),
+            Event::ConsentRenewed(renewed) => self.decide(id, sealed_at_ms, true, renewed.terms.as_ref()),
+            Event::ConsentRefused(refused) => self.decide(id, sealed_at_ms, false, refused.terms.as_ref()),
+            Event::ConsentWithdrawn(withdrawn) => {
+                self.decide(id, sealed_at_ms, false, withdrawn.terms.as_ref());
+            }
             Event::SignalRecorded(signal) => {
                 self.signal(signal.kind(), &signal.purposes, &signal.interaction, true);
             }
@@ -109,13 +121,17 @@ impl Person {
         }
     }
 
-    fn fact_mut(&mut self, id: &[u8]) -> Option<&mut Fact> {
-        self.facts.get_mut(<&EventId>::try_from(id).ok()?)
+    fn attribute(&self, id: &[u8]) -> Option<&AttributeState> {
+        self.attributes.get(<&EventId>::try_from(id).ok()?)
+    }
+
+    fn attribute_mut(&mut self, id: &[u8]) -> Option<&mut AttributeState> {
+        self.attributes.get_mut(<&EventId>::try_from(id).ok()?)
     }
 
     fn record(&mut self, id: &EventId, attribute: Option<&Attribute>) {
         let Some(attribute) = attribute else { return };
-        let mut fact = Fact {
+        let mut new = AttributeState {
             key: attribute.key.clone(),
             category: attribute.category.clone(),
             declared: attribute.provenance() == Provenance::Declared,
@@ -123,63 +139,63 @@ impl Person {
             derived_from: attribute.derived_from.clone(),
             expires_at_ms: attribute.expires_at_ms,
             observed_at_ms: attribute.observed_at_ms,
-            gone: None,
+            ended: None,
             contested: false,
-            against: None,
+            declared_before: None,
         };
-        let current = self.current.entry(fact.key.clone()).or_default();
-        current.retain(|before| {
-            let Some(old) = self.facts.get_mut(before) else { return false };
-            // An inference never silently overrides what the person declared.
-            if old.declared && fact.inferred {
-                fact.against = Some(*before);
+        let current = self.current.entry(new.key.clone()).or_default();
+        current.retain(|old_id| {
+            let Some(old) = self.attributes.get_mut(old_id) else { return false };
+            // An inference never replaces what the data subject declared.
+            if old.declared && new.inferred {
+                new.declared_before = Some(*old_id);
                 return true;
             }
-            old.gone.get_or_insert(Fault::Replaced);
+            old.ended.get_or_insert(Fault::Replaced);
             false
         });
         current.push(*id);
-        self.facts.insert(*id, fact);
+        self.attributes.insert(*id, new);
     }
 
-    fn gone(&mut self, id: &[u8], how: Fault) {
-        let Some(fact) = self.fact_mut(id) else { return };
-        fact.gone.get_or_insert(how);
-        let key = fact.key.clone();
+    fn end(&mut self, id: &[u8], reason: Fault) {
+        let Some(attribute) = self.attribute_mut(id) else { return };
+        attribute.ended.get_or_insert(reason);
+        let key = attribute.key.clone();
         if let Some(current) = self.current.get_mut(&key) {
             current.retain(|other| other != id);
         }
     }
 
-    /// The person's own word on an inference: it counts beside what they declared before.
+    /// A confirmed inference counts as declared, beside what the data subject had declared before.
     fn confirm(&mut self, id: &[u8]) {
-        if let Some(fact) = self.fact_mut(id) {
-            (fact.contested, fact.declared, fact.against) = (false, true, None);
+        if let Some(attribute) = self.attribute_mut(id) {
+            (attribute.contested, attribute.declared, attribute.declared_before) = (false, true, None);
         }
     }
 
-    fn decide(&mut self, id: &EventId, moment: u64, yes: bool, terms: Option<&ConsentTerms>) {
-        // Without terms, a yes covers nothing and a no covers everything.
+    fn decide(&mut self, id: &EventId, sealed_at_ms: u64, is_consent: bool, terms: Option<&ConsentTerms>) {
+        // Without terms, a consent covers nothing and a refusal covers everything.
         let terms = terms.cloned().unwrap_or_default();
-        self.decisions.push(Decision { event_id: *id, moment, yes, terms });
+        self.decisions.push(Decision { event_id: *id, sealed_at_ms, is_consent, terms });
     }
 
-    fn signal(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, on: bool) {
+    fn signal(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, recorded: bool) {
         let (purposes, interaction) = (purposes.to_vec(), interaction.to_owned());
-        self.signals.push(Signal { kind, purposes, interaction, on });
+        self.signals.push(Signal { kind, purposes, interaction, recorded });
     }
 
-    /// A signal in force that forbids this purpose, everywhere or in this conversation.
+    /// The fault of a signal in force that forbids the purpose, in all conversations or in this one.
     pub fn signal_against(&self, purpose: &str, interaction: &str, vocabulary: &Vocabulary) -> Option<Fault> {
-        let line = vocabulary.purpose_line(purpose);
-        let here = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
-        let stands = |kind: SignalKind| {
+        let purposes = vocabulary.purpose_ancestry(purpose);
+        let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
+        let is_in_force = |kind: SignalKind| {
             let mut later = self.signals.iter();
             while let Some(signal) = later.next() {
-                if signal.on
+                if signal.recorded
                     && signal.kind == kind
-                    && here(signal)
-                    && still_covers(signal, later.clone(), &line)
+                    && concerns(signal)
+                    && still_covers(signal, later.clone(), &purposes)
                 {
                     return true;
                 }
@@ -191,133 +207,132 @@ impl Person {
             (SignalKind::Pause, Fault::Paused),
             (SignalKind::Objection, Fault::Objected),
         ];
-        kinds.into_iter().find(|(kind, _)| stands(*kind)).map(|(_, fault)| fault)
+        kinds.into_iter().find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault)
     }
 
-    /// Whether the grant could rightly allow this attribute at `now`.
-    pub fn allows(
-        &self,
-        grant: &GrantIssued,
-        allowed: &GrantedAttribute,
-        vocabulary: &Vocabulary,
-        now: u64,
-    ) -> Result<(), Fault> {
-        let fact = self.fact(&allowed.attribute).ok_or(Fault::UnknownAttribute)?;
-        if fact.key != allowed.key || fact.category != allowed.category {
+    /// Checks that the grant may allow this attribute.
+    pub fn check_grant(&self, context: GrantContext<'_>, granted: &GrantedAttribute) -> Result<(), Fault> {
+        let GrantContext { grant, vocabulary, now_ms } = context;
+        let attribute = self.attribute(&granted.attribute).ok_or(Fault::UnknownAttribute)?;
+        if attribute.key != granted.key || attribute.category != granted.category {
             return Err(Fault::Described);
         }
-        self.usable(fact, now)?;
-        asked_for(grant, fact, vocabulary)?;
-        self.chosen(grant, fact, vocabulary, now)?;
-        let case = Case {
+        self.check_usable(attribute, now_ms)?;
+        check_requested(grant, attribute, vocabulary)?;
+        self.check_personal_bounds(context, attribute)?;
+        let intended = IntendedUse {
             purpose: &grant.purpose,
-            category: &fact.category,
+            category: &attribute.category,
             recipient: &grant.recipient,
             interaction: &grant.interaction,
-            now,
+            now_ms,
         };
-        let standing = self.covered(&case, vocabulary)?;
-        if !standing.iter().any(|yes| yes.event_id == allowed.consent.as_slice()) {
+        let consents = self.consents_for(&intended, vocabulary)?;
+        if !consents.iter().any(|consent| consent.event_id == granted.consent.as_slice()) {
             return Err(Fault::Citation);
         }
-        self.sources_allow(grant, fact, &case, vocabulary)
+        self.check_sources(context, attribute, &intended)
     }
 
-    /// The person's own bounds let the grant have the fact.
-    fn chosen(
+    fn check_personal_bounds(
         &self,
-        grant: &GrantIssued,
-        fact: &Fact,
-        vocabulary: &Vocabulary,
-        now: u64,
+        context: GrantContext<'_>,
+        attribute: &AttributeState,
     ) -> Result<(), Fault> {
-        let of = Of {
-            category: &fact.category,
-            declared: fact.declared,
-            inferred: fact.inferred,
-            observed_at_ms: fact.observed_at_ms,
+        let properties = Properties {
+            category: &attribute.category,
+            declared: attribute.declared,
+            inferred: attribute.inferred,
+            observed_at_ms: attribute.observed_at_ms,
         };
-        personal_bounds::allow(&self.choices, grant, &of, vocabulary, now)
+        let GrantContext { grant, vocabulary, now_ms } = context;
+        personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
     }
 
-    fn fact(&self, id: &[u8]) -> Option<&Fact> {
-        self.facts.get(<&EventId>::try_from(id).ok()?)
-    }
-
-    /// Nothing that is held forbids the fact's use.
-    fn usable(&self, fact: &Fact, now: u64) -> Result<(), Fault> {
-        fact.usable(now)?;
-        let declared = fact.against.and_then(|id| self.facts.get(&id));
-        if declared.is_some_and(|declared| declared.usable(now).is_ok()) {
+    /// Checks that the attribute, and what the data subject declared under its key, allow its use.
+    fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
+        attribute.check_usable(now_ms)?;
+        let declared = attribute.declared_before.and_then(|id| self.attributes.get(&id));
+        if declared.is_some_and(|declared| declared.check_usable(now_ms).is_ok()) {
             return Err(Fault::DeclaredOtherwise);
         }
         Ok(())
     }
 
-    fn covered(&self, case: &Case<'_>, vocabulary: &Vocabulary) -> Result<Vec<&Decision>, Fault> {
-        if !vocabulary.has_category(case.category) {
+    /// The consents that allow a use.
+    fn consents_for(
+        &self,
+        intended: &IntendedUse<'_>,
+        vocabulary: &Vocabulary,
+    ) -> Result<Vec<&Decision>, Fault> {
+        if !vocabulary.has_category(intended.category) {
             return Err(Fault::UndefinedCategory);
         }
-        match answer(&self.decisions, case, vocabulary) {
-            Answer::Silence => Err(Fault::NoConsent),
-            Answer::No => Err(Fault::Refused),
-            Answer::Yes(standing) if self.choices.ask_each_time => {
-                let asked: Vec<&Decision> =
-                    standing.into_iter().filter(|yes| !yes.terms.interactions.is_empty()).collect();
-                if asked.is_empty() { Err(Fault::NotAsked) } else { Ok(asked) }
+        match coverage(&self.decisions, intended, vocabulary) {
+            Coverage::NoConsent => Err(Fault::NoConsent),
+            Coverage::Refused => Err(Fault::Refused),
+            Coverage::Allowed(consents) if self.choices.ask_each_time => {
+                let for_conversation: Vec<&Decision> =
+                    consents.into_iter().filter(|consent| !consent.terms.interactions.is_empty()).collect();
+                if for_conversation.is_empty() { Err(Fault::NotAsked) } else { Ok(for_conversation) }
             }
-            Answer::Yes(standing) => Ok(standing),
+            Coverage::Allowed(consents) => Ok(consents),
         }
     }
 
-    /// A derived attribute is allowed what all its sources are, and falls with any of them.
-    fn sources_allow(
+    /// Checks that the grant may use every source of a derived attribute.
+    fn check_sources(
         &self,
-        grant: &GrantIssued,
-        fact: &Fact,
-        case: &Case<'_>,
-        vocabulary: &Vocabulary,
+        context: GrantContext<'_>,
+        attribute: &AttributeState,
+        intended: &IntendedUse<'_>,
     ) -> Result<(), Fault> {
         let mut seen = BTreeSet::new();
-        let mut open: Vec<&Vec<u8>> = fact.derived_from.iter().collect();
-        while let Some(id) = open.pop() {
+        let mut pending: Vec<&Vec<u8>> = attribute.derived_from.iter().collect();
+        while let Some(id) = pending.pop() {
             if !seen.insert(id) {
                 continue;
             }
-            let source = self.fact(id).ok_or(Fault::SourceWithheld)?;
-            self.usable(source, case.now).map_err(|_| Fault::SourceWithheld)?;
-            self.chosen(grant, source, vocabulary, case.now).map_err(|_| Fault::SourceWithheld)?;
-            let of_source = Case { category: &source.category, ..*case };
-            self.covered(&of_source, vocabulary).map_err(|_| Fault::SourceWithheld)?;
-            open.extend(&source.derived_from);
+            let source = self.attribute(id).ok_or(Fault::SourceWithheld)?;
+            self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
+            self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
+            let use_of_source = IntendedUse { category: &source.category, ..*intended };
+            self.consents_for(&use_of_source, context.vocabulary).map_err(|_| Fault::SourceWithheld)?;
+            pending.extend(&source.derived_from);
         }
         Ok(())
     }
 }
 
-/// Whether a signal covers a purpose, with its ancestors, after everything lifted `later`. Lifting without naming
-/// purposes takes back every signal of its kind; naming some takes back those by their names, and never part of a signal
-/// for all purposes.
-fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, line: &[&str]) -> bool {
-    let meant = |other: &&Signal| {
-        let place = other.interaction.is_empty() || other.interaction == signal.interaction;
-        !other.on && other.kind == signal.kind && place
+/// Whether a signal covers any of these purposes after the liftings in `later`.
+///
+/// Lifting without purposes lifts every signal of the kind. Lifting with purposes removes those names, but
+/// never narrows a signal for all purposes.
+fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, purposes: &[&str]) -> bool {
+    let lifts = |other: &&Signal| {
+        let concerns = other.interaction.is_empty() || other.interaction == signal.interaction;
+        !other.recorded && other.kind == signal.kind && concerns
     };
-    let lifted: Vec<&Signal> = later.filter(meant).collect();
-    if lifted.iter().any(|lifted| lifted.purposes.is_empty()) {
+    let liftings: Vec<&Signal> = later.filter(lifts).collect();
+    if liftings.iter().any(|lifting| lifting.purposes.is_empty()) {
         return false;
     }
     let covers = |purpose: &String| {
-        line.contains(&purpose.as_str()) && !lifted.iter().any(|lifted| lifted.purposes.contains(purpose))
+        purposes.contains(&purpose.as_str())
+            && !liftings.iter().any(|lifting| lifting.purposes.contains(purpose))
     };
     signal.purposes.is_empty() || signal.purposes.iter().any(covers)
 }
 
-/// Minimisation: nothing beyond what the request named.
-fn asked_for(grant: &GrantIssued, fact: &Fact, vocabulary: &Vocabulary) -> Result<(), Fault> {
-    let line = vocabulary.category_line(&fact.category);
+/// Checks data minimization: the request named the attribute's category and key, or none.
+fn check_requested(
+    grant: &GrantIssued,
+    attribute: &AttributeState,
+    vocabulary: &Vocabulary,
+) -> Result<(), Fault> {
+    let ancestry = vocabulary.category_ancestry(&attribute.category);
     let category = grant.categories.is_empty()
-        || grant.categories.iter().any(|category| line.contains(&category.as_str()));
-    let key = grant.keys.is_empty() || grant.keys.contains(&fact.key);
+        || grant.categories.iter().any(|category| ancestry.contains(&category.as_str()));
+    let key = grant.keys.is_empty() || grant.keys.contains(&attribute.key);
     if category && key { Ok(()) } else { Err(Fault::NotAskedFor) }
 }

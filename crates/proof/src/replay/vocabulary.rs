@@ -1,13 +1,14 @@
-//! Purposes and categories as defined so far, with their hierarchies.
+//! The purposes and categories defined so far, with their hierarchies.
 
 use crate::event::event_body::Event;
 use std::collections::BTreeMap;
 
-/// Deeper hierarchies are cut off, so that a circle ends.
+/// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
 const DEPTH_MAX: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Vocabulary {
+    /// Parent of each purpose; empty for a root.
     purposes: BTreeMap<String, String>,
     categories: BTreeMap<String, Category>,
 }
@@ -18,8 +19,8 @@ struct Category {
 }
 
 impl Vocabulary {
-    /// Takes a definition; other events are passed over.
-    pub fn take(&mut self, event: &Event) {
+    /// Applies a definition. Other events are ignored.
+    pub fn apply(&mut self, event: &Event) {
         match event {
             Event::PurposeDefined(purpose) => {
                 self.purposes.insert(purpose.id.clone(), purpose.parent.clone());
@@ -41,25 +42,25 @@ impl Vocabulary {
     }
 
     /// A purpose and its ancestors.
-    pub fn purpose_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        line(id, |id| self.purposes.get(id).map(String::as_str))
+    pub fn purpose_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        ancestry(id, |id| self.purposes.get(id).map(String::as_str))
     }
 
     /// A category and its ancestors.
-    pub fn category_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
+    pub fn category_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)): marked so, or below one that is.
-    pub fn special_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        let mut line = self.category_line(id);
-        let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
-        line.truncate(line.iter().rposition(marked).map_or(0, |last| last + 1));
-        line
+    /// The special ones (GDPR Art. 9(1)) among a category and its ancestors: marked so, or below one that is.
+    pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        let mut ancestry = self.category_ancestry(id);
+        let is_marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
+        ancestry.truncate(ancestry.iter().rposition(is_marked).map_or(0, |last| last + 1));
+        ancestry
     }
 }
 
-fn line<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a str> {
+fn ancestry<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a str> {
     std::iter::successors(Some(id), |id| parent(id).filter(|parent| !parent.is_empty()))
         .take(DEPTH_MAX)
         .collect()

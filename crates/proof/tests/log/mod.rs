@@ -1,10 +1,10 @@
-//! A small log with real keys, for tests.
+//! A small in-memory log with real keys, for tests.
 #![allow(
     dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "tests; not every test uses all of it"
+    reason = "tests; not every test uses every function"
 )]
 
 use ed25519_dalek::SigningKey;
@@ -41,7 +41,7 @@ impl Nodes for Log {
     }
 }
 
-pub fn person(number: u8) -> Handle {
+pub fn subject(number: u8) -> Handle {
     Handle([number; 16])
 }
 
@@ -52,7 +52,7 @@ pub fn event_id(position: u64) -> [u8; 16] {
 }
 
 impl Log {
-    /// With its first entries: opened, a small vocabulary, bounds, a notice.
+    /// A log that has only been opened.
     pub fn new() -> Self {
         let key = SigningKey::from_bytes(&[4; 32]);
         let public_key = key.verifying_key().to_bytes().to_vec();
@@ -69,16 +69,17 @@ impl Log {
             tips: HashMap::new(),
             now: START_MS,
         };
-        log.about_nobody(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
+        log.append_system_event(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
         log
     }
 
+    /// A log with a few purposes and categories.
     pub fn with_vocabulary() -> Self {
         let mut log = Self::new();
         for (id, parent) in
             [("personalization", ""), ("tone-adaptation", "personalization"), ("advertising", "")]
         {
-            log.about_nobody(Event::PurposeDefined(PurposeDefined {
+            log.append_system_event(Event::PurposeDefined(PurposeDefined {
                 id: id.into(),
                 parent: parent.into(),
                 ..PurposeDefined::default()
@@ -88,7 +89,7 @@ impl Log {
         for (id, parent, special) in
             categories.into_iter().chain([("health", "", true), ("allergy", "health", false)])
         {
-            log.about_nobody(Event::CategoryDefined(CategoryDefined {
+            log.append_system_event(Event::CategoryDefined(CategoryDefined {
                 id: id.into(),
                 parent: parent.into(),
                 special,
@@ -98,16 +99,20 @@ impl Log {
         log
     }
 
-    pub fn documents(&mut self) {
+    /// Publishes bounds and a notice.
+    pub fn publish_documents(&mut self) {
         let policies = "permit(principal, action, resource);".to_owned();
-        self.about_nobody(Event::BoundsPublished(BoundsPublished { policies, ..BoundsPublished::default() }));
+        self.append_system_event(Event::BoundsPublished(BoundsPublished {
+            policies,
+            ..BoundsPublished::default()
+        }));
         let notice = Some(NoticeRef {
             id: "n".into(),
             version: "1".into(),
             language: "en".into(),
             digest: vec![1; 32],
         });
-        self.about_nobody(Event::NoticePublished(NoticePublished { notice, text: "We ask.".into() }));
+        self.append_system_event(Event::NoticePublished(NoticePublished { notice, text: "We ask.".into() }));
     }
 
     pub fn size(&self) -> u64 {
@@ -143,21 +148,21 @@ impl Log {
         header.event_id
     }
 
-    pub fn about_nobody(&mut self, event: Event) -> [u8; 16] {
+    pub fn append_system_event(&mut self, event: Event) -> [u8; 16] {
         let header = self.header(Handle::SYSTEM);
         let payload = entry::plain(&header, &body(event)).unwrap();
         self.push(&header, payload, None)
     }
 
-    pub fn about(&mut self, handle: Handle, event: Event) -> [u8; 16] {
+    pub fn append(&mut self, handle: Handle, event: Event) -> [u8; 16] {
         let header = self.header(handle);
         self.seal(&header, event)
     }
 
-    /// At the same moment as the event before it.
-    pub fn about_at_once(&mut self, handle: Handle, event: Event) -> [u8; 16] {
+    /// Appends an event with the same time as the previous event.
+    pub fn append_at_same_time(&mut self, handle: Handle, event: Event) -> [u8; 16] {
         self.now -= 1000;
-        self.about(handle, event)
+        self.append(handle, event)
     }
 
     pub fn seal(&mut self, header: &Header, event: Event) -> [u8; 16] {
@@ -166,21 +171,24 @@ impl Log {
         self.push(header, payload, Some(key))
     }
 
-    /// Has another key from the next entry on.
+    /// Changes the log's key for the entries after the next one.
     pub fn rotate(&mut self, new: &SigningKey) {
         let position = self.size();
         let statement = self.chain.next(position + 1, new).sign(&self.key, new);
-        self.about_nobody(Event::LogKeyRotated(LogKeyRotated { statement, old_key_until_ms: 0 }));
+        self.append_system_event(Event::LogKeyRotated(LogKeyRotated { statement, old_key_until_ms: 0 }));
         self.chain.take(position, &self.entries[position as usize]).unwrap();
         self.key = new.clone();
     }
 
-    /// Erases positions, with the event that accounts for them if `told`.
-    pub fn erase(&mut self, positions: &[u64], told: bool) {
+    /// Erases positions, and records an `ErasureCompleted` if `recorded`.
+    pub fn erase(&mut self, positions: &[u64], recorded: bool) {
         self.erased.extend(positions);
-        if told {
+        if recorded {
             let discarded = positions.iter().map(|at| PositionRange { first: *at, last: *at }).collect();
-            self.about_nobody(Event::ErasureCompleted(ErasureCompleted { discarded, ..Default::default() }));
+            self.append_system_event(Event::ErasureCompleted(ErasureCompleted {
+                discarded,
+                ..Default::default()
+            }));
         }
     }
 
