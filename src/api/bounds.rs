@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
-use crate::app::{AppError, Notice, PreviewAsked, PreviewStep};
+use crate::app::{AppError, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
 use crate::proto;
 use crate::proto::Role;
 use crate::proto::bounds_service_server::BoundsService;
@@ -20,11 +20,11 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     };
     let result = step.result.map(|found| proto::BoundsPreview {
         grants_open: found.grants_open,
-        grants_falling: found.grants_falling,
-        people_falling: found.people_falling,
-        people_changed: found.people_changed,
+        grants_falling: found.grants_revoked,
+        people_falling: found.subjects_revoked,
+        people_changed: found.subjects_changed,
         examples: handles(&found.examples),
-        left_out: found.left_out,
+        left_out: found.omitted,
         lines: found
             .lines
             .into_iter()
@@ -33,15 +33,19 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
                 recipient: of.recipient,
                 category: of.category,
                 policy: of.policy,
-                people_refused: line.refused.0,
-                facts_refused: line.refused.1,
-                people_allowed: line.allowed.0,
-                facts_allowed: line.allowed.1,
+                people_refused: line.refused.subjects,
+                facts_refused: line.refused.attributes,
+                people_allowed: line.allowed.subjects,
+                facts_allowed: line.allowed.attributes,
                 examples: handles(&line.examples),
             })
             .collect(),
     });
-    proto::PreviewBoundsResponse { people_done: step.people_done, people_total: step.people_total, result }
+    proto::PreviewBoundsResponse {
+        people_done: step.subjects_done,
+        people_total: step.subjects_total,
+        result,
+    }
 }
 
 #[tonic::async_trait]
@@ -136,7 +140,7 @@ impl BoundsService for Api {
     ) -> Answer<Self::PreviewBoundsStream> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let asked = PreviewAsked {
+        let asked = PreviewRequest {
             bounds: request.bounds,
             recipients: request.recipients,
             purposes: request.purposes,
@@ -164,9 +168,8 @@ impl BoundsService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let choices = request.bounds.unwrap_or_default();
         let set = self.app.rules.set_personal_bounds(&caller, &subject, choices, &options).await;
-        let (changed, policies) = set.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt, &caller));
-        let revoked_grants = changed.revoked_grants;
+        let PersonalBoundsChanged { receipt, revoked_grants, policies } = set.map_err(status::of)?;
+        let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::SetPersonalBoundsResponse { receipt, revoked_grants, policies }))
     }
 

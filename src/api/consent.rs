@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
-use crate::app::{Choice, NewSignal};
+use crate::app::{Choice, DecidedBy, NewSignal, Presentation};
 use crate::domain::consent::Decision;
 use crate::domain::event::SignalKind;
 use crate::proto;
@@ -43,8 +43,9 @@ impl ConsentService for Api {
             interactions: Vec::new(),
         };
         let notice = convert::notice_served(request.notice);
-        let served = (&notice, request.channel.as_str());
-        let receipt = self.app.consent.request_consent(&caller, &subject, asked, served, &options).await;
+        let presentation = Presentation { notice, channel: request.channel };
+        let receipt =
+            self.app.consent.request_consent(&caller, &subject, asked, &presentation, &options).await;
         let receipt = Some(convert::receipt(receipt.map_err(status::of)?, &caller));
         Ok(Response::new(proto::RequestConsentResponse { receipt }))
     }
@@ -59,11 +60,12 @@ impl ConsentService for Api {
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let choices = request.choices.into_iter().map(choice).collect::<Result<_, Status>>()?;
         let notice = convert::notice_served(request.notice);
-        let served = (&notice, request.channel.as_str());
+        let presentation = Presentation { notice, channel: request.channel };
+        let decided_by = if request.guardian { DecidedBy::Guardian } else { DecidedBy::Subject };
         let changed = self
             .app
             .consent
-            .record_consent(&caller, &subject, choices, served, request.guardian, &options)
+            .record_consent(&caller, &subject, choices, &presentation, decided_by, &options)
             .await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::receipt(changed.receipt, &caller));

@@ -2,6 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
+use crate::domain::DAY_MS;
 use crate::proto;
 use crate::proto::operator_service_server::OperatorService;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 /// How long checkpoints carry both keys where nothing else is said: a week.
-const TRANSITION_MS: u64 = 7 * 86_400_000;
+const TRANSITION_MS: u64 = 7 * DAY_MS;
 
 #[tonic::async_trait]
 impl OperatorService for Api {

@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
-use crate::app::{NewHold, NewRequest, Verdict};
+use crate::app::{HoldToLift, NewHold, NewRequest, PlacedHold, Verdict};
 use crate::domain::erasure::Scope;
 use crate::domain::event::RetentionDefined;
 use crate::domain::ids::EventId;
@@ -190,7 +190,7 @@ impl RightsService for Api {
         let ground = request.ground();
         let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
         let placed = self.app.rights.place_hold(&caller, &subject, hold, &options).await;
-        let (id, receipt) = placed.map_err(status::of)?;
+        let PlacedHold { id, receipt } = placed.map_err(status::of)?;
         let receipt = Some(convert::receipt(receipt, &caller));
         Ok(Response::new(proto::PlaceHoldResponse { hold_id: id.to_string(), receipt }))
     }
@@ -200,8 +200,8 @@ impl RightsService for Api {
         let request = request.into_inner();
         let options = convert::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let id = uuid(&request.hold_id, "hold_id")?;
-        let lifted = self.app.rights.lift_hold(&caller, &subject, (&id, &request.reason), &options).await;
+        let hold = HoldToLift { id: uuid(&request.hold_id, "hold_id")?, reason: request.reason };
+        let lifted = self.app.rights.lift_hold(&caller, &subject, &hold, &options).await;
         let receipt = Some(convert::receipt(lifted.map_err(status::of)?, &caller));
         Ok(Response::new(proto::LiftHoldResponse { receipt }))
     }

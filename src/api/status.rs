@@ -34,7 +34,7 @@ pub fn of(error: AppError) -> Status {
         }
         AppError::Denied(_) => with(Code::PermissionDenied, reason("DENIED")),
         AppError::Reserved { reason: rule, .. } => with(Code::PermissionDenied, reason(rule)),
-        AppError::NotFound(_) => with(Code::NotFound, reason("NOT_FOUND")),
+        AppError::NotFound(_) | AppError::UnknownSubject => with(Code::NotFound, reason("NOT_FOUND")),
         AppError::StaleVersion { actual, .. } => {
             let current = HashMap::from([("current_version".to_owned(), actual.to_string())]);
             with(Code::Aborted, ErrorDetails::with_error_info("STALE_VERSION", DOMAIN, current))

@@ -30,6 +30,9 @@ pub enum AppError {
     /// Asked for something that is not there, or not the caller's.
     #[error("no such {0}")]
     NotFound(&'static str),
+    /// Nothing is recorded about the data subject, or everything was erased.
+    #[error("no such subject")]
+    UnknownSubject,
     /// The subject has moved on since the caller looked.
     #[error("the subject has {actual} events, not {expected}")]
     StaleVersion {
@@ -147,6 +150,12 @@ impl<E: Into<Cause>> From<E> for AppError {
             ) => Self::Stopped,
             cause => Self::Internal(cause),
         }
+    }
+}
+
+impl From<Violations> for AppError {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
     }
 }
 

@@ -17,7 +17,7 @@ mod statement_rules;
 pub use caller::Caller;
 pub use consent::Consent;
 pub use consent::get_consents::Consents;
-pub use consent::record_consent::{Choice, ConsentChanged, NoticeServed};
+pub use consent::record_consent::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
 pub use consent::record_signal::NewSignal;
 pub use erasure::Erasures;
 pub use erasure::certificate::Certificate;
@@ -53,12 +53,14 @@ pub use rights::Rights;
 pub use rights::RightsSettings;
 pub use rights::decide_request::Verdict;
 pub use rights::export_subject::PackageChunk;
-pub use rights::holds::NewHold;
-pub use rights::list_requests::{RequestPage, Submitted};
+pub use rights::holds::{HoldToLift, NewHold, PlacedHold};
+pub use rights::list_requests::{RequestPage, SubmittedRequest};
 pub use rights::submit_request::NewRequest;
 pub use rules::RuleChanges;
-pub use rules::personal_bounds::PersonalShown;
-pub use rules::preview_bounds::{Line, LineOf, Preview, PreviewAsked, PreviewStep};
+pub use rules::personal_bounds::{PersonalBoundsChanged, ShownPersonalBounds};
+pub use rules::preview_bounds::{
+    Preview, PreviewCount, PreviewLine, PreviewLineKey, PreviewRequest, PreviewStep,
+};
 pub use rules::publish_bounds::{Published, ShownVersion, TierKeys};
 
 use crate::clock::{ClockReading, ClockState};

@@ -233,7 +233,7 @@ impl App {
     /// The store. What was not ended is found again the next time.
     pub async fn run_maintenance(&self) -> Result<(), AppError> {
         self.operations.end_key_transition();
-        self.rights.end_what_is_over().await
+        self.rights.end_expired().await
     }
 
     /// Takes up what the last stop left unfinished.

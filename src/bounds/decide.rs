@@ -5,6 +5,7 @@ use crate::bounds::decision::{Allowed, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, Personal};
 use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
+use crate::domain::DAY_MS;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Role, SignalKind};
@@ -79,8 +80,6 @@ struct Deciding<'a> {
     // Unordered: looked up, never walked.
     verdicts: HashMap<EventId, Verdict>,
 }
-
-pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// The purpose whose uses, with those below it, are asked for as the action `train`.
 const TRAINING: &str = "model-training";

@@ -3,6 +3,7 @@
 use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::Denial;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Actor, Role, SignalKind};
 use crate::domain::ids::EventId;
@@ -11,8 +12,6 @@ use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{Provenance, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-const DAY_MS: u64 = 86_400_000;
 
 impl Bounds {
     /// Decides whether an attribute may be recorded about a person, as they stand before it. Its value and key are not

@@ -3,7 +3,7 @@
 //! Attributes and terms are taken apart here by name, so that whoever adds something to them says whether time moves it.
 //! Properties hold it against decisions.
 
-use crate::bounds::decide::DAY_MS;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::profile::SubjectState;

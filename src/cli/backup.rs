@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::daemon::DaemonError;
 use crate::daemon::app_settings::{custody, open_app};
 use crate::daemon::data_dir::Layout;
-use crate::daemon::harden::close_to_others;
+use crate::daemon::harden::restrict_new_files;
 use crate::ledger::{Ledger, LogKeys};
 use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
@@ -81,7 +81,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        close_to_others();
+        restrict_new_files();
         let config = at.settings(self.config.as_deref())?;
         config.check().map_err(CliError::usage)?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;

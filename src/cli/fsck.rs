@@ -9,7 +9,7 @@ use crate::app::{Examination, Examined};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::daemon::DaemonError;
-use crate::daemon::app_settings::custody_to_look_at;
+use crate::daemon::app_settings::inspect_custody;
 use crate::daemon::data_dir::Layout;
 use crate::ledger::{KeptCheckpoint, Ledger, LogKey};
 use crate::store::embedded::EmbeddedKeys;
@@ -144,7 +144,7 @@ fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<
         let note = "keys: a torn write; the next start cuts it off, nothing of it was acknowledged";
         beside.notes.push(note.into());
     }
-    let custody = match custody_to_look_at(config) {
+    let custody = match inspect_custody(config) {
         Ok((custody, damage)) => {
             let places = damage.into_iter().map(|at| {
                 format!("secrets/root.key: the key at offset {at}; the next start mends it or clears it away")

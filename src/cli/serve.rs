@@ -76,7 +76,7 @@ impl Serve {
             "grpc": daemon.grpc.to_string(),
             "http": daemon.http.to_string(),
             "key": daemon.vkey,
-            "keys": daemon.served.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
+            "keys": daemon.controllers.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
         // Whoever started it may wait for this line.
@@ -109,7 +109,7 @@ fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
 
 fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
     let mut text = format!("sayso serves gRPC on {} and HTTP on {}", daemon.grpc, daemon.http);
-    for served in &daemon.served {
+    for served in &daemon.controllers {
         text.push_str(&format!("\nlog key {}", served.vkey));
     }
     if dev {
@@ -133,7 +133,7 @@ pub(super) async fn interrupted() -> std::io::Result<()> {
 
 /// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
 pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
-    for served in &daemon.served {
+    for served in &daemon.controllers {
         let dev = Layout::new(&served.data).dev();
         make_private_dir(&dev)?;
         for (claim, name) in ROLES.iter().filter(|(claim, _)| claim.role != Role::Subject) {
@@ -147,7 +147,7 @@ pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
 
 /// Writes the verifier key anew whenever a log changes its key, until the daemon is gone.
 fn keep_dev_keys(daemon: &Daemon) {
-    for served in &daemon.served {
+    for served in &daemon.controllers {
         let path = Layout::new(&served.data).dev().join("log.vkey");
         let mut keys = served.watch_keys();
         tokio::spawn(async move {

@@ -7,6 +7,7 @@ use crate::config::{Config, Limits, RequestRules};
 use crate::daemon::cosigning;
 use crate::daemon::data_dir::Layout;
 use crate::daemon::start::DaemonError;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::recorder_usage::{AttributeLimits, Load};
 use crate::domain::request::Jurisdiction;
@@ -65,7 +66,7 @@ pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
 ///
 /// # Errors
 /// The file can't be read, or the token can't be opened.
-pub(crate) fn custody_to_look_at(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
+pub(crate) fn inspect_custody(config: &Config) -> Result<(Arc<dyn RootCustody>, Vec<usize>), DaemonError> {
     if config.pkcs11.is_some() {
         return Ok((custody(config)?, Vec::new()));
     }
@@ -148,7 +149,7 @@ fn attribute_limits(limits: &Limits) -> AttributeLimits {
 }
 
 fn inference_terms(config: &Config) -> InferenceTerms {
-    let in_ms = |days: u32| u64::from(days).saturating_mul(86_400_000);
+    let in_ms = |days: u32| u64::from(days).saturating_mul(DAY_MS);
     let by_category = config.inferences.lasts_days_by_category.iter();
     InferenceTerms {
         lasts_ms: in_ms(config.inferences.lasts_days),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// One controller on a daemon that runs.
-pub struct Served {
+pub struct OpenController {
     /// Its name, as in credentials.
     pub controller: String,
     /// Its data folder.
@@ -32,7 +32,7 @@ pub struct Served {
     built_in: bool,
 }
 
-impl Served {
+impl OpenController {
     /// Whose word counts about its callers.
     pub(crate) fn trusted(&self) -> Trusted {
         Trusted {
@@ -74,10 +74,13 @@ impl Served {
 ///
 /// # Errors
 /// The first that can't be opened.
-pub(crate) async fn open_each(each: &[Config], clock: &SharedClock) -> Result<Vec<Served>, DaemonError> {
+pub(crate) async fn open_each(
+    each: &[Config],
+    clock: &SharedClock,
+) -> Result<Vec<OpenController>, DaemonError> {
     let mut served = Vec::with_capacity(each.len());
     for config in each {
-        match Served::open(config, clock).await {
+        match OpenController::open(config, clock).await {
             Ok(opened) => served.push(opened),
             Err(error) => {
                 close_each(served).await;
@@ -90,7 +93,7 @@ pub(crate) async fn open_each(each: &[Config], clock: &SharedClock) -> Result<Ve
 }
 
 /// No more writes are taken, and everything is durable.
-pub(crate) async fn close_each(served: Vec<Served>) {
+pub(crate) async fn close_each(served: Vec<OpenController>) {
     for each in served {
         each.app.shutdown().await;
     }

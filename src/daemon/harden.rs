@@ -20,7 +20,7 @@ pub enum HardenError {
 }
 
 /// What this process makes from now on is closed to other users: folders of a store that others may write to are refused.
-pub(crate) fn close_to_others() {
+pub(crate) fn restrict_new_files() {
     let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn close_to_others() {
 /// # Errors
 /// Core dumps can't be turned off; or memory has to be locked and can't be.
 pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenError> {
-    close_to_others();
+    restrict_new_files();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
     // Under a filter that forbids setting limits, the limit that is there counts.

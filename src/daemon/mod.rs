@@ -10,5 +10,5 @@ pub(crate) mod limits;
 mod reload;
 mod start;
 
-pub use controller::Served;
+pub use controller::OpenController;
 pub use start::{Daemon, DaemonError, issuer, use_dev_tier_keys};

@@ -6,7 +6,7 @@ use crate::bounds::BoundsError;
 use crate::clock::{ClockLimits, LedgerClock, SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::daemon::controller;
-use crate::daemon::controller::Served;
+use crate::daemon::controller::OpenController;
 use crate::daemon::data_dir::{Layout, check_secrets, make_private_dir};
 use crate::daemon::{cosigning, limits as bounds, reload};
 use crate::ledger::LedgerError;
@@ -87,7 +87,7 @@ pub struct Daemon {
     /// What verifies the first controller's log.
     pub vkey: String,
     /// All controllers, the first one first.
-    pub served: Vec<Served>,
+    pub controllers: Vec<OpenController>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<(), DaemonError>>>,
 }
@@ -158,15 +158,15 @@ impl Daemon {
         // Opening a log may already record events.
         metrics().name_events(api::event_names());
         metrics().watch_folder(config.data.clone());
-        let served = controller::open_each(&each, &clock).await?;
-        let first = served.first().ok_or(DaemonError::Nobody)?;
+        let controllers = controller::open_each(&each, &clock).await?;
+        let first = controllers.first().ok_or(DaemonError::Nobody)?;
         let (stop, stopped) = watch::channel(false);
         let mut daemon = Self {
             grpc: address(&grpc, config.listen)?,
             http: address(&http, config.http)?,
             vkey: first.vkey.clone(),
             issuer: Arc::clone(&first.issuer),
-            served,
+            controllers,
             stop,
             tasks: Vec::new(),
         };
@@ -191,14 +191,14 @@ impl Daemon {
         clock: &SharedClock,
         stopped: &watch::Receiver<bool>,
     ) {
-        let trusted = self.served.iter().map(Served::trusted).collect();
+        let trusted = self.controllers.iter().map(OpenController::trusted).collect();
         let credentials = Arc::new(Credentials::new(
             config.ledger.clone(),
             trusted,
             config.client_limits.refused_per_minute_max,
             door_clock(clock),
         ));
-        let apps = self.served.iter().map(|served| Arc::clone(&served.app)).collect();
+        let apps = self.controllers.iter().map(|served| Arc::clone(&served.app)).collect();
         let options = bounds::calls(config);
         let access = Access { credentials, table };
         let serving = api::serve(incoming, wait(stopped.clone()), apps, access, options);
@@ -206,8 +206,8 @@ impl Daemon {
     }
 
     fn serve_http(&mut self, incoming: Incoming, table: Arc<RoleTable>, stopped: &watch::Receiver<bool>) {
-        let named = |served: &Served| (served.controller.clone(), Arc::clone(&served.app));
-        let (logs, until) = (self.served.iter().map(named).collect(), wait(stopped.clone()));
+        let named = |served: &OpenController| (served.controller.clone(), Arc::clone(&served.app));
+        let (logs, until) = (self.controllers.iter().map(named).collect(), wait(stopped.clone()));
         let serving =
             async move { web::serve(incoming, until, logs, &table).await.map_err(DaemonError::Http) };
         self.tasks.push(tokio::spawn(serving));
@@ -215,9 +215,9 @@ impl Daemon {
 
     /// What goes on beside requests, for each controller.
     fn look_after(&mut self, each: &[Config], stopped: &watch::Receiver<bool>) {
-        for (served, config) in self.served.iter().zip(each) {
+        for (served, config) in self.controllers.iter().zip(each) {
             let every = std::time::Duration::from_millis(config.rights.expiry_interval_ms);
-            let ending = end_what_is_over(Arc::clone(&served.app), every, wait(stopped.clone()));
+            let ending = end_expired(Arc::clone(&served.app), every, wait(stopped.clone()));
             self.tasks.push(tokio::spawn(ending));
             self.tasks.push(tokio::spawn(make_room(Arc::clone(&served.app), wait(stopped.clone()))));
             let (settings, asking) = (config.clone(), Arc::clone(&served.app));
@@ -239,7 +239,7 @@ impl Daemon {
     /// # Errors
     /// What serving ended with.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        for served in &self.served {
+        for served in &self.controllers {
             served.app.begin_shutdown();
         }
         self.stop.send_replace(true);
@@ -253,7 +253,7 @@ impl Daemon {
                 Err(_) => tracing::info!("connections still open were cut"),
             }
         }
-        controller::close_each(self.served).await;
+        controller::close_each(self.controllers).await;
         ended
     }
 }
@@ -285,7 +285,7 @@ pub(crate) async fn wait(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Looks for what has come to its end, until the daemon stops. A failure is logged, and tried again the next time.
-async fn end_what_is_over(
+async fn end_expired(
     app: Arc<App>,
     every: std::time::Duration,
     stopped: impl Future<Output = ()>,

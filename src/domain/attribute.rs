@@ -1,6 +1,7 @@
 //! One thing held about a subject.
 
 use super::Violation;
+use super::checks::Checks;
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::Provenance;
@@ -143,12 +144,8 @@ impl Attribute {
     /// Everything that is out of bounds, with fields named below `at`.
     #[must_use]
     pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {
-        let mut found = Vec::new();
-        let mut need = |holds: bool, field: &str, problem: &str| {
-            if !holds {
-                found.push(Violation::new(format!("{at}.{field}"), problem));
-            }
-        };
+        let mut checks = Checks::below(at);
+        let mut need = |is_met, field, problem| checks.need(is_met, field, problem);
         let inferred = self.provenance == Provenance::Inferred;
         need(
             is_text(&self.key, 1, KEY_BYTES_MAX),
@@ -182,14 +179,8 @@ impl Attribute {
         need(self.observed_at_ms <= latest, "observed_at", "must not be in the future");
         let lasting = self.expires_at_ms.is_none_or(|end| end > now_ms);
         need(lasting, "expires_at", "must be in the future");
-        if !vocabulary.has_category(&self.category) {
-            let near = vocabulary.near_categories(&self.category);
-            found.push(Violation::new(
-                format!("{at}.category"),
-                super::vocabulary::unknown("category", &near),
-            ));
-        }
-        found
+        checks.need_categories(vocabulary, [&self.category], "category");
+        checks.found()
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod attribute;
 pub(crate) mod byte_cache;
+pub mod checks;
 pub mod codec;
 pub mod consent;
 pub mod current_attribute;
@@ -24,3 +25,6 @@ pub mod vocabulary;
 pub mod wording;
 
 pub use violation::{Violation, Violations};
+
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;

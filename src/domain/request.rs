@@ -50,7 +50,7 @@ pub struct Decided {
 impl RequestRecord {
     /// Whether something is still to be done.
     #[must_use]
-    pub fn is_due(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         match &self.decided {
             None => true,
             Some(decided) => decided.event.outcome() == RequestOutcome::Accepted,
@@ -149,7 +149,7 @@ mod tests {
     proptest! {
         #[test]
         fn due_dates_keep_their_order_and_their_bounds(at in 0_u64..4_000_000_000_000, later in 0_u64..10_000_000_000) {
-            let day = 86_400_000;
+            let day = super::super::DAY_MS;
             for jurisdiction in [Jurisdiction::Gdpr, Jurisdiction::California] {
                 let (due, extended) = (due_at_ms(jurisdiction, at), extended_due_at_ms(jurisdiction, at));
                 // By the day alone: where a month lacks the day, several days share one due day, and there the time of

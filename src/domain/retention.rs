@@ -1,5 +1,6 @@
 //! How long what is kept, and what has come to its end.
 
+use super::DAY_MS;
 use super::event::{ArtifactInvalidated, Event, HoldLifted, HoldPlaced, Reason, Recorded, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
@@ -10,7 +11,7 @@ use sayso_proof::event::{ErasureScope, RetentionClass};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest that can be set: a hundred years, milliseconds.
-pub const KEEP_MS_MAX: u64 = 100 * 365 * 86_400_000;
+pub const KEEP_MS_MAX: u64 = 100 * 365 * DAY_MS;
 
 /// Rules in force, each with when it was defined (milliseconds since the Unix epoch).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,7 +137,7 @@ impl Ending<'_> {
             Event::RequestSubmitted(request) => {
                 let record = EventId::from_slice(&request.request)
                     .and_then(|id| self.state.rights.requests.get(&id))
-                    .filter(|record| !record.is_due())?;
+                    .filter(|record| !record.is_open())?;
                 let decided = record.decided.as_ref()?;
                 after(decided.at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }

@@ -218,6 +218,6 @@ impl Rights {
 
     /// Requests of the person that something is still to be done for.
     pub fn due(&self) -> impl Iterator<Item = &RequestRecord> {
-        self.requests.values().filter(|request| request.is_due())
+        self.requests.values().filter(|request| request.is_open())
     }
 }

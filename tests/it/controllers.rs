@@ -26,7 +26,7 @@ pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> Strin
 }
 
 pub fn token_of(daemon: &Daemon, controller: &str, claim: Claim, name: &str) -> String {
-    let served = daemon.served.iter().find(|served| served.controller == controller).unwrap();
+    let served = daemon.controllers.iter().find(|served| served.controller == controller).unwrap();
     served.issuer.mint(claim, name, 600).unwrap()
 }
 
@@ -74,11 +74,11 @@ async fn each_has_a_log_people_and_a_folder_of_its_own_across_restarts() {
         service.profile.record_attributes(fact("ada", "tone", "work", value)).await.unwrap();
         assert!(dir.path().join("controllers").join(controller).join("secrets/root.key").exists());
     }
-    let keys: Vec<String> = daemon.served.iter().map(|served| served.vkey.clone()).collect();
+    let keys: Vec<String> = daemon.controllers.iter().map(|served| served.vkey.clone()).collect();
     daemon.stop().await.unwrap();
 
     let daemon = Daemon::start(&config).await.unwrap();
-    assert_eq!(keys, daemon.served.iter().map(|served| served.vkey.clone()).collect::<Vec<_>>());
+    assert_eq!(keys, daemon.controllers.iter().map(|served| served.vkey.clone()).collect::<Vec<_>>());
     for (controller, value) in [("dev", "of dev"), ("acme", "of acme"), ("zeta", "of zeta")] {
         assert_eq!(held(&daemon, controller).await, [serde_json::Value::from(value).to_string()]);
         let told = stats(&daemon, controller).await;
@@ -138,7 +138,7 @@ async fn a_credential_opens_its_own_controllers_door_alone() {
 async fn the_public_log_of_each_is_where_its_origin_says() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&config(dir.path(), &["acme"])).await.unwrap();
-    for served in &daemon.served {
+    for served in &daemon.controllers {
         let key: VerifierKey = served.vkey.parse().unwrap();
         let answer = http(daemon.http, &format!("/{}/checkpoint", served.controller)).await;
         let note = answer.split_once("\r\n\r\n").unwrap().1;

@@ -563,7 +563,7 @@ async fn keys_and_tokens_are_taken_for_what_they_say_that_they_are_for() {
 /// The same of the built-in issuer, whose key is read as somebody who has it would.
 async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> Value) {
     use ed25519_dalek::pkcs8::EncodePrivateKey;
-    let seed = std::fs::read(daemon.served[0].data.join("secrets/issuer.key")).unwrap();
+    let seed = std::fs::read(daemon.controllers[0].data.join("secrets/issuer.key")).unwrap();
     let key = ed25519_dalek::SigningKey::from_bytes(&seed.try_into().unwrap());
     let key = EncodingKey::from_ed_der(key.to_pkcs8_der().unwrap().as_bytes());
     let now = tomorrow()["exp"].as_u64().unwrap() - 3 * 86_400;
@@ -598,7 +598,7 @@ async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> 
         assert_eq!(refused.code(), Code::Unauthenticated, "{why}");
     }
     // The command that makes tokens keeps to it too.
-    let data = daemon.served[0].data.display().to_string();
+    let data = daemon.controllers[0].data.display().to_string();
     let minted =
         sayso(&["token", "--role", "operator", "--name", "ops", "--ttl", "91d", "--data", &data]).output();
     let minted = tokio::task::spawn_blocking(move || minted).await.unwrap().unwrap();

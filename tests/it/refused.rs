@@ -3,7 +3,7 @@
 use crate::bounds::{World, record, world};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};
 use crate::same_work::settings;
-use sayso::app::{App, AppError, Caller, Choice, NewAttributes, NoticeServed};
+use sayso::app::{App, AppError, Caller, Choice, DecidedBy, NewAttributes, NoticeServed, Presentation};
 use sayso::clock::{ClockLimits, LedgerClock, SystemClock};
 use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::consent::Decision;
@@ -320,8 +320,9 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         let (app, caller, options, subject) =
             (Arc::clone(&app), caller.clone(), options.clone(), subject.clone());
         tokio::spawn(async move {
-            let served = (&NoticeServed::default(), "web");
-            app.consent.record_consent(&caller, &subject, vec![no], served, false, &options).await
+            let presentation = Presentation { notice: NoticeServed::default(), channel: "web".into() };
+            let by = DecidedBy::Subject;
+            app.consent.record_consent(&caller, &subject, vec![no], &presentation, by, &options).await
         })
     };
     while !saying.is_finished() {

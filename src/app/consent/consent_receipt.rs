@@ -23,7 +23,7 @@ impl Consent {
         subject: &SubjectId,
         event: Option<EventId>,
     ) -> Result<(EventId, serde_json::Value), AppError> {
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let consent = Arc::clone(self);
         let making = tokio::task::spawn_blocking(move || {
             let state = stream.read().state.clone();
@@ -39,9 +39,7 @@ impl Consent {
         });
         let made = making.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))?;
         // Whoever was erased meanwhile is as if never held.
-        made.map_err(
-            |error| if matches!(error, AppError::Erased) { AppError::NotFound("subject") } else { error },
-        )
+        made.map_err(|error| if matches!(error, AppError::Erased) { AppError::UnknownSubject } else { error })
     }
 
     fn asked(&self, stream: &SubjectStream) -> Result<Vec<ConsentRequest>, AppError> {

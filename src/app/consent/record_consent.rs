@@ -51,6 +51,24 @@ pub struct NoticeServed {
     pub digest: Vec<u8>,
 }
 
+/// How the choices were presented to the data subject.
+#[derive(Clone, Debug, Default)]
+pub struct Presentation {
+    /// The notice that was served.
+    pub notice: NoticeServed,
+    /// Where: an app, a website, a conversation. At most 64 bytes.
+    pub channel: String,
+}
+
+/// Who made the choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The data subject.
+    Subject,
+    /// The holder of parental responsibility (GDPR Art. 8(1)).
+    Guardian,
+}
+
 /// What recording did.
 #[derive(Clone, Debug)]
 pub struct ConsentChanged {
@@ -73,10 +91,12 @@ impl Consent {
         caller: &Caller,
         subject: &SubjectId,
         mut choices: Vec<Choice>,
-        (notice, channel): (&NoticeServed, &str),
-        guardian: bool,
+        presentation: &Presentation,
+        decided_by: DecidedBy,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
+        let Presentation { notice, channel } = presentation;
+        let guardian = decided_by == DecidedBy::Guardian;
         let yes = choices.iter().any(|choice| choice.decision.is_yes());
         let only_yes = choices.iter().all(|choice| choice.decision.is_yes());
         for no in choices.iter_mut().filter(|choice| !choice.decision.is_yes()) {
@@ -163,16 +183,17 @@ impl Consent {
         caller: &Caller,
         subject: &SubjectId,
         asked: Choice,
-        served: (&NoticeServed, &str),
+        presentation: &Presentation,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        self.check_choices(std::slice::from_ref(&asked), served.1)?;
-        let notice = self.notice_served(served.0)?;
+        self.check_choices(std::slice::from_ref(&asked), &presentation.channel)?;
+        let notice = self.notice_served(&presentation.notice)?;
         let notice = notice.ok_or_else(|| AppError::invalid("notice", "must name the notice shown"))?;
         match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                let event = Event::ConsentRequested(terms_of(asked, Some(notice), served.1, false));
+                let event =
+                    Event::ConsentRequested(terms_of(asked, Some(notice), &presentation.channel, false));
                 let pending_events = vec![self.core.plan(event)];
                 Ok(self.core.commit(append, pending_events).await?.receipt)
             }

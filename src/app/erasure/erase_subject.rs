@@ -280,7 +280,8 @@ impl Erasures {
             RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
         self.discard_and_say(Completion { request, completed, request_stamp }).await?;
         if let (Some((stream, write_lock)), Some(decided)) = (part_of, decided) {
-            let said = stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_due());
+            let said =
+                stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_open());
             if !said {
                 let append = self.core.append_for_ledger(stream, write_lock).await;
                 let pending_events = vec![self.core.plan(Event::RequestDecided(decided))];

@@ -45,7 +45,7 @@ impl Erasures {
         // Whoever held the gate may have carried it out.
         let holds = {
             let now = stream.read();
-            let is_open = now.state.rights.requests.get(&id).is_some_and(RequestRecord::is_due);
+            let is_open = now.state.rights.requests.get(&id).is_some_and(RequestRecord::is_open);
             if now.erased || record.kind != RequestKind::Erasure || !is_open {
                 return Ok(());
             }

@@ -6,6 +6,7 @@ use crate::app::grants::Grants;
 use crate::app::log::append::{Append, Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::profile::paging::Room;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
@@ -16,7 +17,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 const NAME_BYTES_MAX: usize = 128;
-const DAY_MS: u64 = 86_400_000;
 const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
 const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
 /// What an artefact takes in an answer beside its texts, and each of its sources, bytes.
@@ -153,7 +153,7 @@ impl Grants {
         subject: &SubjectId,
         after: Option<EventId>,
     ) -> Result<ArtifactPage, AppError> {
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };

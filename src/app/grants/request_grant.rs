@@ -10,6 +10,7 @@ use crate::app::grants::reuse_grant::cited_now;
 use crate::app::log::append::{Append, Begun, Timestamping, Written};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::{GrantId, SubjectId};
@@ -19,7 +20,7 @@ use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
 use std::sync::Arc;
 
 const TTL_DEFAULT_MS: u64 = 600_000;
-const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
+const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=DAY_MS;
 const INTERACTION_BYTES_MAX: usize = 128;
 
 impl Grants {
@@ -48,7 +49,7 @@ impl Grants {
             return Ok(Issued::Grant(Box::new(grant)));
         }
         let begun = match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await {
-            Err(AppError::NotFound("subject")) => return Ok(Issued::UnknownSubject),
+            Err(AppError::UnknownSubject) => return Ok(Issued::UnknownSubject),
             begun => begun?,
         };
         match begun {

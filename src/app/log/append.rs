@@ -9,6 +9,7 @@ use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
 use crate::clock;
+use crate::domain::attribute::AHEAD_MS_MAX;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
 use crate::domain::ids::{EventId, Handle, SubjectId};
@@ -26,8 +27,6 @@ use tracing::Instrument;
 /// How long a decision's answer waits for the rest to be recorded. The decision is durable and in effect already.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// How far an event's own time may be ahead of the ledger's clock.
-const AHEAD_MS_MAX: u64 = 300_000;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// A write that has its place in the lane.

@@ -55,11 +55,11 @@ impl Core {
         let stream = match (new_stream, self.vault.subject(subject)?) {
             (Some(stream), _) => stream,
             (None, Some(keys)) => self.stream_of(keys).await?,
-            (None, None) => return Err(AppError::NotFound("subject")),
+            (None, None) => return Err(AppError::UnknownSubject),
         };
         drop(stream.write_lock().await);
         let is_held = stream.read().state.version > 0;
-        if is_held { Ok(stream) } else { Err(AppError::NotFound("subject")) }
+        if is_held { Ok(stream) } else { Err(AppError::UnknownSubject) }
     }
 
     /// Writes planned events; the first ones of a person after their handle and key. Where nothing was written, those are taken

@@ -198,7 +198,7 @@ impl Core {
         moment: Moment,
         rebuild: bool,
     ) -> Result<SubjectState, AppError> {
-        let stream = self.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         if !rebuild {
             let now = stream.read();
             if moment == Moment::Now || moment == Moment::Version(now.state.version) {

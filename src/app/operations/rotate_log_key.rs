@@ -10,11 +10,12 @@ use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
+use crate::domain::DAY_MS;
 use crate::domain::event::{Event, LogKeyRotated};
 use std::sync::Arc;
 
 /// How long checkpoints carry both keys' signatures, at most: a year.
-const TRANSITION_MS_MAX: u64 = 366 * 86_400_000;
+const TRANSITION_MS_MAX: u64 = 366 * DAY_MS;
 
 /// A log that has another key.
 #[derive(Clone, Debug)]

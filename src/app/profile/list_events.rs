@@ -35,7 +35,7 @@ impl Profiles {
             return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         self.core.record_reuse_before_read(&stream).await;
         let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);

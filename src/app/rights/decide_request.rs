@@ -7,7 +7,7 @@ use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
-use crate::app::rights::list_requests::Submitted;
+use crate::app::rights::list_requests::SubmittedRequest;
 use crate::app::rights::submit_request::ErasureVerdict;
 use crate::domain::attribute::is_text;
 use crate::domain::erasure::Scope;
@@ -57,7 +57,7 @@ impl Rights {
         id: &EventId,
         verdict: Verdict,
         options: &WriteOptions,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         check(&verdict)?;
         let (stream, _) = self.core.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
         let about_ms = self.core.event_time(options)?;
@@ -75,7 +75,7 @@ impl Rights {
         // As it stands now that it is this write's turn.
         let record = append.stream.read().state.rights.requests.get(id).cloned();
         let record = record.ok_or(AppError::NotFound("request"))?;
-        if !record.is_due() {
+        if !record.is_open() {
             return Err(AppError::Precondition("the request was decided already"));
         }
         match verdict {
@@ -154,7 +154,7 @@ impl Rights {
         append: Append,
         record: &RequestRecord,
         reason: String,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         let lost = || AppError::Internal(Cause::Inconsistent("the request of an erasure has no scope"));
         let scope = scope_of(record).ok_or_else(lost)?;
         let holds = append.stream.read().state.rights.holds.clone();

@@ -30,6 +30,24 @@ pub struct NewHold {
     pub categories: Vec<String>,
 }
 
+/// A hold that was placed.
+#[derive(Clone, Debug)]
+pub struct PlacedHold {
+    /// Its id.
+    pub id: EventId,
+    /// The `HoldPlaced` event.
+    pub receipt: Receipt,
+}
+
+/// A hold to be lifted.
+#[derive(Clone, Debug)]
+pub struct HoldToLift {
+    /// Its id.
+    pub id: EventId,
+    /// At most 512 bytes, without personal data.
+    pub reason: String,
+}
+
 impl Rights {
     /// Places a hold: from now on an erasure keeps what it names, and says so.
     ///
@@ -41,7 +59,7 @@ impl Rights {
         subject: &SubjectId,
         hold: NewHold,
         options: &WriteOptions,
-    ) -> Result<(EventId, Receipt), AppError> {
+    ) -> Result<PlacedHold, AppError> {
         self.check_hold(&hold)?;
         let wrong = || AppError::KeyReused;
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
@@ -50,7 +68,7 @@ impl Rights {
                     Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
                     _ => None,
                 });
-                Ok((placed.ok_or_else(wrong)?, receipt))
+                Ok(PlacedHold { id: placed.ok_or_else(wrong)?, receipt })
             }
             Begun::Append(append) => {
                 let id = EventId(clock::event_id(self.core.clock.as_ref()));
@@ -58,7 +76,7 @@ impl Rights {
                 let (hold, ground) = (id.0.to_vec(), ground.into());
                 let placed = HoldPlaced { hold, ground, code, text, categories };
                 let pending_events = vec![self.core.plan(Event::HoldPlaced(placed))];
-                Ok((id, self.core.commit(append, pending_events).await?.receipt))
+                Ok(PlacedHold { id, receipt: self.core.commit(append, pending_events).await?.receipt })
             }
         }
     }
@@ -90,10 +108,10 @@ impl Rights {
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        lifted: (&EventId, &str),
+        lifted: &HoldToLift,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let (id, reason) = lifted;
+        let HoldToLift { id, reason } = lifted;
         if !is_text(reason, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
@@ -115,7 +133,7 @@ impl Rights {
     /// # Errors
     /// Nothing is held about the person; or the store.
     pub async fn list_holds(self: &Arc<Self>, subject: &SubjectId) -> Result<Vec<Hold>, AppError> {
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let holds = stream.read().state.rights.holds.clone();
         Ok(holds)
     }

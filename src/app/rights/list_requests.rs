@@ -14,7 +14,7 @@ const PAGE_DEFAULT: usize = 100;
 
 /// A request that was made, and what became of it at once.
 #[derive(Clone, Debug)]
-pub struct Submitted {
+pub struct SubmittedRequest {
     /// As it stands now.
     pub request: RequestRecord,
     /// Of an erasure that was carried out.
@@ -81,7 +81,7 @@ impl Rights {
         self: &Arc<Self>,
         id: EventId,
         revoked_grants: Vec<String>,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         let request = match self.core.find_request(&id).await? {
             Some((_, record)) => record,
             None => self.erased_request(&id)?.ok_or(AppError::Internal(Cause::Inconsistent(
@@ -93,7 +93,7 @@ impl Rights {
             Err(AppError::NotFound(_)) => None,
             Err(error) => return Err(error),
         };
-        Ok(Submitted { request, certificate, revoked_grants })
+        Ok(SubmittedRequest { request, certificate, revoked_grants })
     }
 
     /// Requests by when they are due: a person's own, decided ones too; or everybody's that are to be answered. Whoever is
@@ -152,7 +152,7 @@ impl Rights {
         after: Option<(u64, EventId)>,
         count: usize,
     ) -> Result<Vec<RequestRecord>, AppError> {
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let now = stream.read();
         let mut own: Vec<&RequestRecord> = now.state.rights.requests.values().collect();
         own.sort_by_key(|request| (request.due_at_ms, request.id));

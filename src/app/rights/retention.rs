@@ -95,7 +95,7 @@ impl Rights {
     ///
     /// # Errors
     /// The store. What was not ended is found again the next time.
-    pub async fn end_what_is_over(self: &Arc<Self>) -> Result<(), AppError> {
+    pub async fn end_expired(self: &Arc<Self>) -> Result<(), AppError> {
         self.core.retry_pending_revocations().await;
         self.core.record_due_reuse().await?;
         // What ends is erased: not by a clock that is not believed.

@@ -8,7 +8,7 @@ use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::rights::Rights;
-use crate::app::rights::list_requests::Submitted;
+use crate::app::rights::list_requests::SubmittedRequest;
 use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::erasure::{Scope, Selection};
@@ -99,7 +99,7 @@ impl Rights {
         subject: &SubjectId,
         new: NewRequest,
         options: &WriteOptions,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         self.check_request(&new)?;
         if let Some(before) = self.erased_before(caller, options)? {
             return self.submitted_before(before).await;
@@ -153,7 +153,7 @@ impl Rights {
         subject: &SubjectId,
         asked: Asked,
         scope: Scope,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         let holds = append.stream.read().state.rights.holds.clone();
         let id = asked.id;
         let begun = self.erasure_or_refusal(&append, id, &scope, holds)?;
@@ -244,7 +244,7 @@ impl Rights {
         subject: &SubjectId,
         asked: Asked,
         kind: SignalKind,
-    ) -> Result<Submitted, AppError> {
+    ) -> Result<SubmittedRequest, AppError> {
         let purposes = asked.new.purposes.clone();
         let mut pending_events = vec![self.core.plan(asked.event(subject, true))];
         let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
@@ -277,7 +277,7 @@ impl Rights {
         }
     }
 
-    async fn submitted_before(self: &Arc<Self>, id: EventId) -> Result<Submitted, AppError> {
+    async fn submitted_before(self: &Arc<Self>, id: EventId) -> Result<SubmittedRequest, AppError> {
         self.submitted(id, Vec::new()).await
     }
 

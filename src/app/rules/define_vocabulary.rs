@@ -55,7 +55,7 @@ impl RuleChanges {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let receipt = self.core.publish(caller, vec![word], options).await?;
-        self.sweep().await?;
+        self.revoke_contradicted().await?;
         Ok(receipt)
     }
 

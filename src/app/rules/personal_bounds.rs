@@ -1,11 +1,10 @@
 //! The person's own bounds: set as a whole, shown with the policies that they are.
 
 use crate::app::caller::Caller;
-use crate::app::consent::record_consent::ConsentChanged;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
-use crate::app::log::receipt::WriteOptions;
-use crate::app::log::revocation::revoked_ids;
+use crate::app::log::decision_frame::revoked_ids;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rules::RuleChanges;
 use crate::bounds::personal_bounds::personal_policies;
 use crate::domain::attribute::is_text;
@@ -20,13 +19,24 @@ const DAYS_MAX: u32 = 36_500;
 
 /// What is shown of a person's own bounds.
 #[derive(Clone, Debug, Default)]
-pub struct PersonalShown {
+pub struct ShownPersonalBounds {
     /// As they were set; none: they never were.
     pub set: Option<PersonalBounds>,
     /// Cedar, human syntax.
     pub policies: String,
     /// How many events the person has.
     pub version: u64,
+}
+
+/// What setting personal bounds did.
+#[derive(Clone, Debug)]
+pub struct PersonalBoundsChanged {
+    /// The events.
+    pub receipt: Receipt,
+    /// Ids of the grants that it revoked.
+    pub revoked_grants: Vec<String>,
+    /// The bounds as policies: Cedar, human syntax.
+    pub policies: String,
 }
 
 impl RuleChanges {
@@ -41,21 +51,20 @@ impl RuleChanges {
         subject: &SubjectId,
         choices: PersonalBoundsSet,
         options: &WriteOptions,
-    ) -> Result<(ConsentChanged, String), AppError> {
+    ) -> Result<PersonalBoundsChanged, AppError> {
         self.check_personal(&choices)?;
         let policies = personal_policies(&choices);
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
-                return Ok((ConsentChanged { receipt, revoked_grants }, policies));
+                return Ok(PersonalBoundsChanged { receipt, revoked_grants, policies });
             }
             Begun::Append(append) => append,
         };
         let pending_events =
             self.core.with_revocations(&append, vec![self.core.plan(Event::PersonalBoundsSet(choices))]);
         let written = self.core.commit(append, pending_events).await?;
-        let changed = ConsentChanged { receipt: written.receipt, revoked_grants: written.revoked };
-        Ok((changed, policies))
+        Ok(PersonalBoundsChanged { receipt: written.receipt, revoked_grants: written.revoked, policies })
     }
 
     /// A person's own bounds.
@@ -65,12 +74,12 @@ impl RuleChanges {
     pub async fn get_personal_bounds(
         self: &Arc<Self>,
         subject: &SubjectId,
-    ) -> Result<PersonalShown, AppError> {
-        let stream = self.core.stream(subject).await?.ok_or(AppError::NotFound("subject"))?;
+    ) -> Result<ShownPersonalBounds, AppError> {
+        let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let now = stream.read();
         let set = now.state.personal.clone();
         let policies = set.as_ref().map(|set| personal_policies(&set.choices)).unwrap_or_default();
-        Ok(PersonalShown { set, policies, version: now.state.version })
+        Ok(ShownPersonalBounds { set, policies, version: now.state.version })
     }
 
     fn check_personal(&self, choices: &PersonalBoundsSet) -> Result<(), AppError> {

@@ -1,8 +1,8 @@
-//! What other bounds would change for the people held: whose grants would fall, which uses would be refused or allowed.
+//! Previews other bounds: which open grants they would revoke, and which uses they would refuse or allow.
 //!
-//! Goes through everybody once, a page of handles at a time, on as many threads as there are processors: each person is
-//! folded once, by one of them. A person is decided for as under bounds in force: by class, and what a class gave under
-//! the same circumstances is remembered across people.
+//! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there are processors.
+//! Each subject is folded once, by one thread. Decisions are made by class, as under bounds in force, and the result of a
+//! class for one Cedar request is reused for other subjects.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -13,6 +13,7 @@ use crate::bounds::invalidation::contradiction;
 use crate::bounds::policy_text::scan::POLICIES_BYTES_MAX;
 use crate::bounds::rulebook::Rules;
 use crate::clock::Stopwatch;
+use crate::domain::checks::Checks;
 use crate::domain::event::BoundsPublished;
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
@@ -23,154 +24,168 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// People whom a thread takes at once, and between two messages of progress.
-const PAGE_PEOPLE: usize = 128;
-/// Threads at most: they share the machine with those that answer.
+/// Subjects in one page, and between two progress messages of a thread.
+const PAGE_SUBJECTS: usize = 128;
+/// Threads of one preview. They share the machine with the threads that answer requests.
 const THREADS_MAX: usize = 8;
-/// Stack of each, as the threads that answer have it: what a policy may need to be evaluated fits, by a test.
+/// Stack of a preview thread, the same as of the threads that answer requests. A test shows that every accepted policy can
+/// be evaluated on it.
 const STACK_BYTES: usize = 2 << 20;
-/// Previews of a controller at once.
+/// Previews of one controller at a time.
 pub(crate) const AT_ONCE_MAX: usize = 2;
-/// How long a preview may go on.
+/// Longest duration of a preview.
 const PREVIEW_MAX: Duration = Duration::from_secs(600);
 const PACKS_MAX: usize = 16;
-/// Bytes of the policies of all of them together.
+/// Bytes of the policies of all packs together.
 const PACKS_BYTES_MAX: usize = 4 * POLICIES_BYTES_MAX;
 const NAMES_MAX: usize = 16;
-/// Purposes × recipients that are decided for one person.
+/// Pairs of purpose and recipient that are decided for one subject.
 const PAIRS_MAX: usize = 64;
 const LINES_MAX: usize = 1_000;
 const EXAMPLES_MAX: usize = 10;
 const LINE_EXAMPLES_MAX: usize = 3;
 
-/// What is asked.
+/// What to preview.
 #[derive(Clone, Debug, Default)]
-pub struct PreviewAsked {
+pub struct PreviewRequest {
     /// 1 to 16 packs.
     pub bounds: Vec<BoundsPublished>,
-    /// Recipients besides those that grants and consents name.
+    /// Recipients to decide for, in addition to those that grants and consents name. At most 16.
     pub recipients: Vec<String>,
-    /// Purposes besides those that grants and consents name.
+    /// Purposes to decide for, in addition to those that grants and consents name. At most 16.
     pub purposes: Vec<String>,
 }
 
-/// How far it is, and at the end the result.
+/// The progress of a preview; the last step has the result.
 #[derive(Clone, Debug)]
 pub struct PreviewStep {
-    /// People looked at.
-    pub people_done: u64,
-    /// Of how many, about.
-    pub people_total: u64,
-    /// At the end.
+    /// Subjects compared so far.
+    pub subjects_done: u64,
+    /// About how many subjects there are.
+    pub subjects_total: u64,
+    /// The result, in the last step.
     pub result: Option<Preview>,
 }
 
-/// What would change.
+/// What the previewed bounds would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preview {
     /// Open grants.
     pub grants_open: u64,
-    /// Of them, those that would fall.
-    pub grants_falling: u64,
-    /// People whose grants would fall.
-    pub people_falling: u64,
-    /// People for whom any use would be decided otherwise.
-    pub people_changed: u64,
-    /// People whose grants would fall, the first ten.
+    /// How many of the open grants would be revoked.
+    pub grants_revoked: u64,
+    /// Subjects with a grant that would be revoked.
+    pub subjects_revoked: u64,
+    /// Subjects with a use that would be decided differently.
+    pub subjects_changed: u64,
+    /// The first ten subjects with a grant that would be revoked.
     pub examples: Vec<Handle>,
-    /// By purpose, recipient, category and policy; at most a thousand.
-    pub lines: BTreeMap<LineOf, Line>,
-    /// What would have been in further lines.
-    pub left_out: u64,
+    /// Changes by purpose, recipient, category and policy; at most 1,000 lines.
+    pub lines: BTreeMap<PreviewLineKey, PreviewLine>,
+    /// Attributes, counted once per subject, whose lines are omitted because there are 1,000 already.
+    pub omitted: u64,
 }
 
-/// What a line is about.
+/// What a line of a preview is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineOf {
-    /// What for.
+pub struct PreviewLineKey {
+    /// The purpose of the use.
     pub purpose: String,
-    /// By whom; empty: anybody.
+    /// The recipient; empty: any recipient.
     pub recipient: String,
-    /// What kind of data.
+    /// The category of the attributes.
     pub category: String,
-    /// What would refuse it, or refuses it now.
+    /// The policy that would refuse the use, or refuses it now.
     pub policy: String,
 }
 
-/// How many people and facts.
+/// A line of a preview.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    /// (People, facts) refused that are allowed now.
-    pub refused: (u64, u64),
-    /// (People, facts) allowed that are refused now.
-    pub allowed: (u64, u64),
-    /// The first three.
+pub struct PreviewLine {
+    /// Allowed now, would be refused.
+    pub refused: PreviewCount,
+    /// Refused now, would be allowed.
+    pub allowed: PreviewCount,
+    /// The first three subjects.
     pub examples: Vec<Handle>,
+}
+
+/// How many subjects a change affects, and how many of their attributes in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreviewCount {
+    /// Data subjects.
+    pub subjects: u64,
+    /// Attributes of all of them.
+    pub attributes: u64,
 }
 
 type Steps = mpsc::Sender<Result<PreviewStep, AppError>>;
 
-/// What is compared.
+/// A preview in progress.
 struct Previewing {
-    now: Arc<Rules>,
-    then: Arc<Rules>,
-    asked: PreviewAsked,
+    /// The rules in force.
+    current: Arc<Rules>,
+    /// The rules with the previewed packs in place of their versions in force.
+    proposed: Arc<Rules>,
+    request: PreviewRequest,
     now_ms: u64,
-    people_total: u64,
+    subjects_total: u64,
     running: Stopwatch,
 }
 
-/// Who comes next, for all threads.
+/// The pages of handles that all threads take their work from.
 struct Pages {
-    /// The last handle that was taken; none: nobody yet.
+    /// The last handle that was taken; none at the beginning.
     taken: Mutex<Option<Handle>>,
-    people_done: AtomicU64,
-    /// Nobody listens any more, or a thread failed.
+    subjects_done: AtomicU64,
+    /// The receiver is gone, or a thread failed.
     stopped: AtomicBool,
 }
 
-/// What one thread found.
-struct Comparing<'a> {
-    what: &'a Previewing,
+/// The comparison of one thread.
+struct Comparison<'a> {
+    preview: &'a Previewing,
     found: Preview,
 }
 
 impl RuleChanges {
-    /// Begins a preview, which is recorded before it looks at people; steps come as it goes on. It ends when no caller listens,
-    /// or after ten minutes.
+    /// Starts a preview and returns the channel of its steps. That it was started is recorded before any subject is read. It
+    /// ends when the receiver is dropped, or after ten minutes.
     ///
     /// # Errors
-    /// Out of bounds, or policies that are beyond a limit or do not validate (with line and column); too many previews at once; or
-    /// it can't be recorded.
+    /// A field is invalid; policies exceed a limit or do not validate (with line and column); two previews are in progress
+    /// already; or the start can't be recorded.
     pub async fn preview_bounds(
         self: &Arc<Self>,
         caller: &Caller,
-        asked: PreviewAsked,
+        request: PreviewRequest,
     ) -> Result<mpsc::Receiver<Result<PreviewStep, AppError>>, AppError> {
-        self.check_preview(&asked)?;
-        let one_of = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
+        self.check_preview(&request)?;
+        let permit = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
         let now_ms = self.core.now_ms();
-        let now = self.core.rules_at(now_ms);
-        let then = self.rules_instead(caller, &asked.bounds, now_ms).await?;
+        let current = self.core.rules_at(now_ms);
+        let proposed = self.proposed_rules(caller, &request.bounds, now_ms).await?;
         self.core.record_view_of_all(caller, "PreviewBounds").await?;
         let (sender, receiver) = mpsc::channel(4);
         let rule_changes = Arc::clone(self);
-        let people_total = self.core.vault.subject_count();
-        let previewing = Previewing { now, then, asked, now_ms, people_total, running: Stopwatch::start() };
-        // It computes for seconds: not on a thread that answers others.
+        let subjects_total = self.core.vault.subject_count();
+        let running = Stopwatch::start();
+        let preview = Previewing { current, proposed, request, now_ms, subjects_total, running };
+        // It computes for seconds, so it must not occupy a thread that answers requests.
         tokio::task::spawn_blocking(move || {
-            let _gone = match previewing.run(&rule_changes, &sender) {
+            let _receiver_gone = match preview.run(&rule_changes, &sender) {
                 Ok(Some(step)) => sender.blocking_send(Ok(step)),
                 Ok(None) => Ok(()),
                 Err(error) => sender.blocking_send(Err(error)),
             };
-            drop(one_of);
+            drop(permit);
         });
         Ok(receiver)
     }
 
-    /// Policies of a caller take long to read: neither under the lock that decisions wait for, nor on a thread that answers.
-    async fn rules_instead(
+    /// Compiles the rules with the previewed packs. Reading a caller's policies takes long, so it happens outside the lock
+    /// that decisions wait for, and not on a thread that answers requests.
+    async fn proposed_rules(
         &self,
         caller: &Caller,
         bounds: &[BoundsPublished],
@@ -178,86 +193,92 @@ impl RuleChanges {
     ) -> Result<Arc<Rules>, AppError> {
         let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
         let (caller, bounds) = (caller.clone(), bounds.to_vec());
-        let reading = tokio::task::spawn_blocking(move || history.instead(&caller, &bounds, now_ms));
+        let reading = tokio::task::spawn_blocking(move || history.replacing(&caller, &bounds, now_ms));
         reading.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    fn check_preview(&self, asked: &PreviewAsked) -> Result<(), AppError> {
-        if !(1..=PACKS_MAX).contains(&asked.bounds.len()) {
-            return Err(AppError::invalid("bounds", "must have 1 to 16"));
+    fn check_preview(&self, request: &PreviewRequest) -> Result<(), AppError> {
+        if !(1..=PACKS_MAX).contains(&request.bounds.len()) {
+            return Err(AppError::invalid("bounds", "must have 1 to 16 packs"));
         }
-        if asked.bounds.iter().map(|pack| pack.policies.len()).sum::<usize>() > PACKS_BYTES_MAX {
-            return Err(AppError::invalid("bounds", "must have at most 1 MiB of policies together"));
+        if request.bounds.iter().map(|pack| pack.policies.len()).sum::<usize>() > PACKS_BYTES_MAX {
+            return Err(AppError::invalid(
+                "bounds",
+                "must have at most 1 MiB of policies in all packs together",
+            ));
         }
-        if asked.bounds.iter().any(|pack| !matches!(pack.tier(), Tier::Public | Tier::Provider)) {
+        if request.bounds.iter().any(|pack| !matches!(pack.tier(), Tier::Public | Tier::Provider)) {
             return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)"));
         }
-        if asked.recipients.len() > NAMES_MAX || asked.purposes.len() > NAMES_MAX {
+        if request.recipients.len() > NAMES_MAX || request.purposes.len() > NAMES_MAX {
             return Err(AppError::invalid("recipients", "recipients and purposes must each have at most 16"));
         }
         let rules = self.core.rules();
-        if let Some(unknown) = asked.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id)) {
-            let near = rules.vocabulary.near_purposes(unknown);
-            let problem = crate::domain::vocabulary::unknown("purpose", &near);
-            return Err(AppError::invalid("purposes", problem));
-        }
-        Ok(())
+        let unknown = request.purposes.iter().find(|id| !rules.vocabulary.has_purpose(id));
+        let mut checks = Checks::new();
+        checks.need_purposes(&rules.vocabulary, unknown, "purposes");
+        Ok(checks.finish()?)
     }
 }
 
 impl Previewing {
-    /// The last step; none where nobody listens any more.
+    /// Compares all subjects and returns the last step; none if the receiver is gone.
     fn run(&self, rule_changes: &RuleChanges, steps: &Steps) -> Result<Option<PreviewStep>, AppError> {
         let pages = Pages {
             taken: Mutex::default(),
-            people_done: AtomicU64::new(0),
+            subjects_done: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let thread = || std::thread::Builder::new().name("preview".into()).stack_size(STACK_BYTES);
-        let found: Vec<Result<Preview, AppError>> = std::thread::scope(|scope| {
-            let start = |_| thread().spawn_scoped(scope, || self.pages(rule_changes, &pages, steps));
+        let results: Vec<Result<Preview, AppError>> = std::thread::scope(|scope| {
+            let start = |_| thread().spawn_scoped(scope, || self.compare_pages(rule_changes, &pages, steps));
             let started: Vec<_> = (0..threads).map(start).collect();
             let ended = started.into_iter().map(|thread| thread.ok()?.join().ok());
             ended.map(|ended| ended.unwrap_or(Err(AppError::Internal(Cause::Task)))).collect()
         });
         let mut whole = Preview::default();
-        for found in found {
-            whole.merge(found?);
+        for result in results {
+            whole.merge(result?);
         }
         if pages.stopped.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let people_done = pages.people_done.load(Ordering::Relaxed);
-        Ok(Some(PreviewStep { people_done, people_total: self.people_total, result: Some(whole) }))
+        let subjects_done = pages.subjects_done.load(Ordering::Relaxed);
+        Ok(Some(PreviewStep { subjects_done, subjects_total: self.subjects_total, result: Some(whole) }))
     }
 
-    /// One thread's part: page after page, until there is none.
-    fn pages(&self, rule_changes: &RuleChanges, pages: &Pages, steps: &Steps) -> Result<Preview, AppError> {
-        let mut comparing = Comparing { what: self, found: Preview::default() };
+    /// The work of one thread: takes pages until there are none.
+    fn compare_pages(
+        &self,
+        rule_changes: &RuleChanges,
+        pages: &Pages,
+        steps: &Steps,
+    ) -> Result<Preview, AppError> {
+        let mut comparison = Comparison { preview: self, found: Preview::default() };
         while !pages.stopped.load(Ordering::Relaxed) {
             let handles = pages.next(rule_changes)?;
             if handles.is_empty() {
                 break;
             }
             for handle in &handles {
-                comparing.person(rule_changes, *handle).inspect_err(|_| pages.stop())?;
+                comparison.subject(rule_changes, *handle).inspect_err(|_| pages.stop())?;
             }
             let more = handles.len() as u64;
-            let people_done = pages.people_done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
-            let step = PreviewStep { people_done, people_total: self.people_total, result: None };
+            let subjects_done = pages.subjects_done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+            let step = PreviewStep { subjects_done, subjects_total: self.subjects_total, result: None };
             if steps.blocking_send(Ok(step)).is_err() {
                 pages.stop();
             }
         }
-        Ok(comparing.found)
+        Ok(comparison.found)
     }
 }
 
 impl Pages {
     fn next(&self, rule_changes: &RuleChanges) -> Result<Vec<Handle>, AppError> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let handles = rule_changes.core.vault.handles(*taken, PAGE_PEOPLE).inspect_err(|_| self.stop())?;
+        let handles = rule_changes.core.vault.handles(*taken, PAGE_SUBJECTS).inspect_err(|_| self.stop())?;
         *taken = handles.last().copied().or(*taken);
         Ok(handles)
     }
@@ -268,21 +289,21 @@ impl Pages {
 }
 
 impl Preview {
-    /// Takes in what was found among other people; of examples the first stay.
+    /// Adds what another thread found among other subjects. Examples are the first by handle.
     fn merge(&mut self, other: Self) {
         for (sum, more) in [
             (&mut self.grants_open, other.grants_open),
-            (&mut self.grants_falling, other.grants_falling),
-            (&mut self.people_falling, other.people_falling),
-            (&mut self.people_changed, other.people_changed),
-            (&mut self.left_out, other.left_out),
+            (&mut self.grants_revoked, other.grants_revoked),
+            (&mut self.subjects_revoked, other.subjects_revoked),
+            (&mut self.subjects_changed, other.subjects_changed),
+            (&mut self.omitted, other.omitted),
         ] {
             *sum = sum.saturating_add(more);
         }
         first_of(&mut self.examples, other.examples, EXAMPLES_MAX);
-        for (of, more) in other.lines {
-            let Some(line) = self.line(of) else {
-                self.left_out = self.left_out.saturating_add(more.refused.1.saturating_add(more.allowed.1));
+        for (key, more) in other.lines {
+            let Some(line) = self.line(key) else {
+                self.omitted = self.omitted.saturating_add(more.attributes());
                 continue;
             };
             line.add(more.refused, more.allowed);
@@ -290,21 +311,35 @@ impl Preview {
         }
     }
 
-    /// The line of this kind; none where there would be too many.
-    fn line(&mut self, of: LineOf) -> Option<&mut Line> {
-        if self.lines.len() >= LINES_MAX && !self.lines.contains_key(&of) {
+    /// The line with this key; none if it is new and there are `LINES_MAX` lines.
+    fn line(&mut self, key: PreviewLineKey) -> Option<&mut PreviewLine> {
+        if self.lines.len() >= LINES_MAX && !self.lines.contains_key(&key) {
             return None;
         }
-        Some(self.lines.entry(of).or_default())
+        Some(self.lines.entry(key).or_default())
     }
 }
 
-impl Line {
-    /// Adds (people, facts) on both sides.
-    fn add(&mut self, refused: (u64, u64), allowed: (u64, u64)) {
-        for (sum, more) in [(&mut self.refused, refused), (&mut self.allowed, allowed)] {
-            *sum = (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
-        }
+impl PreviewLine {
+    fn add(&mut self, refused: PreviewCount, allowed: PreviewCount) {
+        self.refused.add(refused);
+        self.allowed.add(allowed);
+    }
+
+    fn attributes(&self) -> u64 {
+        self.refused.attributes.saturating_add(self.allowed.attributes)
+    }
+}
+
+impl PreviewCount {
+    /// The count of one subject.
+    fn of_one(attributes: u64) -> Self {
+        Self { subjects: u64::from(attributes > 0), attributes }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.subjects = self.subjects.saturating_add(more.subjects);
+        self.attributes = self.attributes.saturating_add(more.attributes);
     }
 }
 
@@ -314,10 +349,10 @@ fn first_of(handles: &mut Vec<Handle>, more: Vec<Handle>, count: usize) {
     handles.truncate(count);
 }
 
-impl Comparing<'_> {
-    /// From memory where the person is there; otherwise folded and let go of, so that nobody who is asked about now is
-    /// crowded out.
-    fn person(&mut self, rule_changes: &RuleChanges, handle: Handle) -> Result<(), AppError> {
+impl Comparison<'_> {
+    /// Compares one subject. A stream that is not in memory is loaded and dropped again, so that a preview evicts no stream
+    /// that requests use.
+    fn subject(&mut self, rule_changes: &RuleChanges, handle: Handle) -> Result<(), AppError> {
         if let Some(stream) = rule_changes.core.streams.get(&handle) {
             let now = stream.read();
             return if now.erased { Ok(()) } else { self.compare(handle, &now.state) };
@@ -325,18 +360,18 @@ impl Comparing<'_> {
         let Some(keys) = rule_changes.core.vault.by_handle(handle)? else { return Ok(()) };
         match rule_changes.core.load_stream(keys) {
             Ok(stream) => self.compare(handle, &stream.read().state),
-            // Erased meanwhile.
+            // Erased in the meantime.
             Err(_) if rule_changes.core.vault.by_handle(handle)?.is_none() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     fn compare(&mut self, handle: Handle, state: &SubjectState) -> Result<(), AppError> {
-        self.grants(handle, state);
+        self.compare_grants(handle, state);
         let mut changed = false;
         for (purpose, recipient) in self.pairs(state) {
-            // Policies of a caller may take long over one person, too.
-            if self.what.running.elapsed() > PREVIEW_MAX {
+            // A caller's policies may take long even for one subject.
+            if self.preview.running.elapsed() > PREVIEW_MAX {
                 return Err(AppError::TooLong("a preview may take at most ten minutes"));
             }
             let decide = |rules: &Rules| {
@@ -346,47 +381,48 @@ impl Comparing<'_> {
                     categories: &[],
                     keys: &[],
                     interaction: "",
-                    now_ms: self.what.now_ms,
+                    now_ms: self.preview.now_ms,
                 };
                 rules.bounds.decide(state, &rules.vocabulary, &case)
             };
-            let (now, then) = (decide(&self.what.now), decide(&self.what.then));
-            let same = now.allowed.len() == then.allowed.len()
-                && now.allowed.iter().zip(&then.allowed).all(|(now, then)| now.key == then.key);
+            let (current, proposed) = (decide(&self.preview.current), decide(&self.preview.proposed));
+            let same = current.allowed.len() == proposed.allowed.len()
+                && current.allowed.iter().zip(&proposed.allowed).all(|(one, other)| one.key == other.key);
             if !same {
                 changed = true;
-                self.differ(handle, state, (&purpose, &recipient), (&now, &then));
+                self.add_difference(handle, state, (&purpose, &recipient), (&current, &proposed));
             }
         }
-        self.found.people_changed = self.found.people_changed.saturating_add(u64::from(changed));
+        self.found.subjects_changed = self.found.subjects_changed.saturating_add(u64::from(changed));
         Ok(())
     }
 
-    fn grants(&mut self, handle: Handle, state: &SubjectState) {
-        let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(self.what.now_ms)).collect();
-        let (now, then) = (&self.what.now, &self.what.then);
-        let stands =
-            |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, self.what.now_ms).is_none();
-        let falling = open.iter().filter(|grant| stands(grant, now) && !stands(grant, then)).count() as u64;
+    fn compare_grants(&mut self, handle: Handle, state: &SubjectState) {
+        let Previewing { current, proposed, now_ms, .. } = self.preview;
+        let open: Vec<_> = state.grants.values().filter(|grant| grant.is_open(*now_ms)).collect();
+        let is_valid = |grant: &&&_, rules: &Rules| contradiction(state, grant, rules, *now_ms).is_none();
+        let would_be_revoked = |grant: &&&_| is_valid(grant, current) && !is_valid(grant, proposed);
+        let revoked = open.iter().filter(would_be_revoked).count() as u64;
         let found = &mut self.found;
         found.grants_open = found.grants_open.saturating_add(open.len() as u64);
-        found.grants_falling = found.grants_falling.saturating_add(falling);
-        if falling > 0 {
-            found.people_falling = found.people_falling.saturating_add(1);
+        found.grants_revoked = found.grants_revoked.saturating_add(revoked);
+        if revoked > 0 {
+            found.subjects_revoked = found.subjects_revoked.saturating_add(1);
             if found.examples.len() < EXAMPLES_MAX {
                 found.examples.push(handle);
             }
         }
     }
 
-    /// Purposes × recipients that this person has to do with: of their grants, of what they consented to, and those that
-    /// were asked for. Where consents name nobody and no grant does, anybody (an empty name).
+    /// The pairs of purpose and recipient to decide for one subject: those of grants and consents, and those that the request
+    /// names. If neither grants nor the request name a recipient, consents that name none are decided for any recipient (an
+    /// empty name).
     fn pairs(&self, state: &SubjectState) -> BTreeSet<(String, String)> {
         let granted = state.grants.values().map(|grant| &grant.issued);
         let mut pairs: BTreeSet<(String, String)> =
             granted.clone().map(|issued| (issued.purpose.clone(), issued.recipient.clone())).collect();
         let mut known: BTreeSet<&str> = granted.map(|issued| issued.recipient.as_str()).collect();
-        known.extend(self.what.asked.recipients.iter().map(String::as_str));
+        known.extend(self.preview.request.recipients.iter().map(String::as_str));
         if known.is_empty() {
             known.insert("");
         }
@@ -400,49 +436,53 @@ impl Comparing<'_> {
                 pairs.extend(named.into_iter().map(|recipient| (purpose.clone(), recipient.to_owned())));
             }
         }
-        for purpose in &self.what.asked.purposes {
+        for purpose in &self.preview.request.purposes {
             pairs.extend(known.iter().map(|recipient| (purpose.clone(), (*recipient).to_owned())));
         }
         pairs.into_iter().take(PAIRS_MAX).collect()
     }
 
-    fn differ(
+    fn add_difference(
         &mut self,
         handle: Handle,
         state: &SubjectState,
         (purpose, recipient): (&str, &str),
-        (now, then): (&Decision, &Decision),
+        (current, proposed): (&Decision, &Decision),
     ) {
         let keys = |decision: &Decision| -> BTreeSet<String> {
             decision.allowed.iter().map(|allowed| allowed.key.clone()).collect()
         };
-        let (before, after) = (keys(now), keys(then));
-        let mut facts: BTreeMap<LineOf, (u64, u64)> = BTreeMap::new();
-        let sides = [(before.difference(&after), then, true), (after.difference(&before), now, false)];
-        for (keys, decided, refused) in sides {
-            for held in keys.filter_map(|key| state.attributes.get(key)) {
-                let attribute = &held.attribute;
-                let class = decided.withheld.iter().find(|class| {
+        let (before, after) = (keys(current), keys(proposed));
+        let mut lines: BTreeMap<PreviewLineKey, PreviewLine> = BTreeMap::new();
+        let sides =
+            [(before.difference(&after), proposed, true), (after.difference(&before), current, false)];
+        for (keys, refusing, is_refused) in sides {
+            for current_attribute in keys.filter_map(|key| state.attributes.get(key)) {
+                let attribute = &current_attribute.attribute;
+                let class = refusing.withheld.iter().find(|class| {
                     class.category == attribute.category
                         && class.provenance == i32::from(attribute.provenance)
                 });
-                let of = LineOf {
+                let key = PreviewLineKey {
                     purpose: purpose.to_owned(),
                     recipient: recipient.to_owned(),
                     category: attribute.category.clone(),
                     policy: class.map(|class| class.policy.clone()).unwrap_or_default(),
                 };
-                let counted = facts.entry(of).or_default();
-                let side = if refused { &mut counted.0 } else { &mut counted.1 };
-                *side = side.saturating_add(1);
+                let line = lines.entry(key).or_default();
+                let count = if is_refused { &mut line.refused } else { &mut line.allowed };
+                count.attributes = count.attributes.saturating_add(1);
             }
         }
-        for (of, (refused, allowed)) in facts {
-            let Some(line) = self.found.line(of) else {
-                self.found.left_out = self.found.left_out.saturating_add(refused.saturating_add(allowed));
+        for (key, more) in lines {
+            let Some(line) = self.found.line(key) else {
+                self.found.omitted = self.found.omitted.saturating_add(more.attributes());
                 continue;
             };
-            line.add((u64::from(refused > 0), refused), (u64::from(allowed > 0), allowed));
+            line.add(
+                PreviewCount::of_one(more.refused.attributes),
+                PreviewCount::of_one(more.allowed.attributes),
+            );
             if line.examples.len() < LINE_EXAMPLES_MAX {
                 line.examples.push(handle);
             }

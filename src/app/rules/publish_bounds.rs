@@ -11,6 +11,7 @@ use crate::bounds::engine::{UNRECORDED, check_offered};
 use crate::bounds::error::BoundsError;
 use crate::bounds::rulebook::{RulesHistory, Version};
 use crate::bounds::shipped_packs::schema_digest;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{BoundsPublished, Event, Recorded, Role};
 use crate::domain::ids::EventId;
@@ -23,7 +24,7 @@ use std::sync::{Arc, PoisonError};
 
 const NAME_BYTES_MAX: usize = 64;
 /// How far ahead a version may come into force: ten years.
-const AHEAD_MS_MAX: u64 = 3_652 * 86_400_000;
+const EFFECTIVE_AHEAD_MS_MAX: u64 = 3_652 * DAY_MS;
 
 /// Public keys (Ed25519, raw) that bounds must be signed with; a tier without one takes no bounds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,7 +115,8 @@ impl RuleChanges {
         drop(alone);
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         // What comes into force later makes nothing fall yet.
-        let grants_revoked = if under(&self.core.rules()) == before { 0 } else { self.sweep().await? };
+        let grants_revoked =
+            if under(&self.core.rules()) == before { 0 } else { self.revoke_contradicted().await? };
         Ok(Published { receipt, grants_revoked })
     }
 
@@ -167,7 +169,7 @@ impl RuleChanges {
             return Err(AppError::invalid("bounds.policies", "must not be empty: no such pack is in force"));
         }
         let from = bounds.effective_from_ms;
-        if from != 0 && !(now_ms..=now_ms.saturating_add(AHEAD_MS_MAX)).contains(&from) {
+        if from != 0 && !(now_ms..=now_ms.saturating_add(EFFECTIVE_AHEAD_MS_MAX)).contains(&from) {
             let problem = "must be 0, or not in the past and at most ten years ahead";
             return Err(AppError::invalid("bounds.effective_from_ms", problem));
         }
@@ -238,7 +240,7 @@ pub(crate) fn of_bounds(error: AppError) -> AppError {
 
 impl RulesHistory {
     /// The rules with other versions of packs in place of those in force, and those in force: for previews.
-    pub fn instead(
+    pub fn replacing(
         &self,
         caller: &Caller,
         bounds: &[BoundsPublished],

@@ -64,7 +64,7 @@ impl RuleChanges {
     ///
     /// # Errors
     /// The store; then it is tried again by itself.
-    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<u64, AppError> {
+    pub(crate) async fn revoke_contradicted(self: &Arc<Self>) -> Result<u64, AppError> {
         let rule_changes = Arc::clone(self);
         // To the end, even where the caller goes away.
         let task = tokio::spawn(async move { rule_changes.revoke_all_contradicted().await });

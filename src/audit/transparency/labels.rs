@@ -1,9 +1,7 @@
 //! Labels of rows: buckets of numbers, and names of the wire as words of the report.
 
+use crate::domain::DAY_MS;
 use sayso_proof::event::Provenance;
-
-/// Milliseconds of a day in UTC.
-pub const DAY_MS: u64 = 86_400_000;
 
 /// Where the log does not say.
 pub const NOT_SAID: &str = "not said";

@@ -25,7 +25,7 @@ pub mod noise;
 
 pub use catalogue::{FIGURES, Spec, spec};
 pub use figures::{Figure, FigureTable, Making, Noise, Ratio, Report, Status, figures};
-pub use labels::{DAY_MS, RELEASE_BUCKETS};
+pub use labels::RELEASE_BUCKETS;
 pub use page::page;
 pub use record::{Declared, Processing, ProcessingRecipient, Recipients, RetentionLimit, record};
 pub use record_page::page as record_page;

@@ -4,12 +4,12 @@
 //! counted. What is counted adds up: the days of a period make the period.
 
 use super::labels::{
-    ARTIFACT_BUCKETS, BYTES_BUCKETS, DAY_MS, NOT_SAID, RELEASE_BUCKETS, SPAN_BUCKETS, bucket, provenance,
-    word,
+    ARTIFACT_BUCKETS, BYTES_BUCKETS, NOT_SAID, RELEASE_BUCKETS, SPAN_BUCKETS, bucket, provenance, word,
 };
 use super::requests;
 use super::table::{Base, Counts};
 use super::values::GroupName;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Decision;
 use crate::domain::description::UNKNOWN;

@@ -5,6 +5,7 @@ use super::noise::{Bits, bounded, deviation, two_sided_geometric};
 use super::suppress::as_number;
 use super::table::Labels;
 use super::*;
+use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;

@@ -1,6 +1,7 @@
 //! What happened to a person, step by step, as a test table tells it.
 
 use crate::bounds::pack_tests::table::{FactStep, How, PersonStep, SignalStep, Step, TermsStep};
+use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
@@ -9,7 +10,6 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
-const DAY_MS: u64 = 86_400_000;
 /// Day 0: 2026-01-01, UTC.
 const START_MS: u64 = 1_767_225_600_000;
 

@@ -8,8 +8,8 @@ use super::restore::Backup;
 use super::world::World;
 use super::{PURPOSE, TTL_MS, number, operator, service, steward};
 use sayso::app::{
-    App, AppError, Caller, Choice, ConsentChanged, Grant, GrantRequest, Issued, NewAttributes, NewRequest,
-    NewSignal, Notice, NoticeServed, Receipt, UseCase, WriteOptions,
+    App, AppError, Caller, Choice, ConsentChanged, DecidedBy, Grant, GrantRequest, Issued, NewAttributes,
+    NewRequest, NewSignal, Notice, NoticeServed, Presentation, Receipt, UseCase, WriteOptions,
 };
 use sayso::clock::Clock;
 use sayso::domain::attribute::{Attribute, Secret};
@@ -420,11 +420,14 @@ pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Do
             Done::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
         }
         Act::Consent(person, category, yes) => {
-            let served = NoticeServed { id: "n".into(), ..NoticeServed::default() };
+            let notice = NoticeServed { id: "n".into(), ..NoticeServed::default() };
+            let presentation = Presentation { notice, channel: String::new() };
             let choices = vec![choice(category, yes)];
             let at = name(person);
             Done::Changed(
-                app.consent.record_consent(&steward(), &at, choices, (&served, ""), false, &options).await?,
+                app.consent
+                    .record_consent(&steward(), &at, choices, &presentation, DecidedBy::Subject, &options)
+                    .await?,
             )
         }
         Act::Signal(person, kind, lift) => {
@@ -454,7 +457,7 @@ pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Do
             };
             match app.rights.submit_request(&caller, &name(person), request, &options).await {
                 Ok(_) => Done::Erased,
-                Err(AppError::NotFound(_)) => Done::Nothing,
+                Err(AppError::NotFound(_) | AppError::UnknownSubject) => Done::Nothing,
                 Err(error) => return Err(error),
             }
         }

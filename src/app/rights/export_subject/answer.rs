@@ -32,7 +32,7 @@ pub(crate) fn check(stream: &SubjectStream, kind: Kind, request: &EventId) -> Re
         let problem = "must be of the package's kind: of an access request, or of one for portability";
         return Err(AppError::invalid("request_id", problem));
     }
-    if !record.is_due() {
+    if !record.is_open() {
         return Err(AppError::Precondition("the request was decided already; export without naming it"));
     }
     Ok(())
@@ -70,7 +70,7 @@ impl Rights {
         let Begun::Append(append) = begun else { return Ok(()) };
         let record = append.stream.read().state.rights.requests.get(request).cloned();
         // Decided meanwhile by somebody: that stands.
-        let Some(record) = record.filter(RequestRecord::is_due) else { return Ok(()) };
+        let Some(record) = record.filter(RequestRecord::is_open) else { return Ok(()) };
         let pending_events =
             vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, String::new())];
         self.core.commit(append, pending_events).await.map(|_| ())

@@ -83,7 +83,7 @@ impl Rights {
         request: Option<EventId>,
     ) -> Result<mpsc::Receiver<Result<PackageChunk, AppError>>, AppError> {
         let stream = self.note_access(caller, subject, kind, request).await.map_err(|error| match error {
-            AppError::Erased => AppError::NotFound("subject"),
+            AppError::Erased => AppError::UnknownSubject,
             error => error,
         })?;
         let state = stream.read().state.clone();
@@ -124,7 +124,7 @@ impl Rights {
         let items = stream.read().state.version;
         if items == 0 {
             // A handle without events: nothing is held.
-            return Err(AppError::NotFound("subject"));
+            return Err(AppError::UnknownSubject);
         }
         if let Some(request) = &request {
             answer::check(&stream, kind, request)?;
