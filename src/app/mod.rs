@@ -16,9 +16,9 @@ mod statement_rules;
 
 pub use caller::Caller;
 pub use consent::Consent;
+pub use consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
 pub use consent::get_consents::Consents;
-pub use consent::record_consent::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
-pub use consent::record_signal::NewSignal;
+pub use consent::signal::NewSignal;
 pub use erasure::Erasures;
 pub use erasure::certificate::Certificate;
 pub use error::{AppError, Cause};
@@ -48,11 +48,12 @@ pub use profile::record_attributes::{Change, NewAttributes, Recording};
 pub use reports::Reports;
 pub use reports::export_audit::ExportChunk;
 pub use reports::proofs::{Consistency, Inclusion, RawEntry};
-pub use reports::transparency_report::{ReportFrame, ReportRequest, ReportSettings};
+pub use reports::report_settings::ReportSettings;
+pub use reports::transparency_report::{ReportFrame, ReportRequest};
 pub use rights::Rights;
 pub use rights::RightsSettings;
 pub use rights::decide_request::Verdict;
-pub use rights::export_subject::PackageChunk;
+pub use rights::export_subject::export::PackageChunk;
 pub use rights::holds::{HoldToLift, NewHold, PlacedHold};
 pub use rights::list_requests::{RequestPage, SubmittedRequest};
 pub use rights::submit_request::NewRequest;
@@ -61,7 +62,8 @@ pub use rules::personal_bounds::{PersonalBoundsChanged, ShownPersonalBounds};
 pub use rules::preview_bounds::{
     Preview, PreviewCount, PreviewLine, PreviewLineKey, PreviewRequest, PreviewStep,
 };
-pub use rules::publish_bounds::{Published, ShownVersion, TierKeys};
+pub use rules::publish_bounds::{Published, ShownVersion};
+pub use rules::tier_keys::TierKeys;
 
 use crate::clock::{ClockReading, ClockState};
 use crate::domain::event::Reason;

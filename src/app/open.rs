@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::app::consent::Consent;
 use crate::app::erasure::Erasures;
-use crate::app::erasure::complete_erasures::Completing;
+use crate::app::erasure::completion_queue::CompletionQueue;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
@@ -22,12 +22,12 @@ use crate::app::operations::Operations;
 use crate::app::operations::restore::Restored;
 use crate::app::profile::Profiles;
 use crate::app::reports::Reports;
-use crate::app::reports::transparency_report::ReportSettings;
+use crate::app::reports::report_settings::ReportSettings;
 use crate::app::rights::{Rights, RightsSettings};
 use crate::app::rules::RuleChanges;
 use crate::app::rules::preview_bounds::AT_ONCE_MAX;
-use crate::app::rules::publish_bounds::TierKeys;
-use crate::app::rules::revoke_contradicted::Contradictions;
+use crate::app::rules::revocation_task::RevocationTask;
+use crate::app::rules::tier_keys::TierKeys;
 use crate::bounds;
 use crate::bounds::rulebook::RulesHistory;
 use crate::clock::{Clock, LedgerClock};
@@ -178,7 +178,7 @@ impl App {
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
         if let Some(restored) = &settings.restored {
-            app.operations.declare_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+            app.operations.record_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
         }
         app.finish_what_was_cut_short().await?;
         app.warn_of_unknown_categories();
@@ -194,7 +194,8 @@ impl App {
     /// The use cases over one core.
     fn over(core: Arc<Core>, parts: Parts) -> Self {
         let Parts { tier_keys, controller, rights, inferences, attribute_limits, report, log_keys } = parts;
-        let erasure = Arc::new(Erasures { core: Arc::clone(&core), completing: Completing::default() });
+        let erasure =
+            Arc::new(Erasures { core: Arc::clone(&core), completion_queue: CompletionQueue::default() });
         let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
         let rights = Rights {
             core: Arc::clone(&core),
@@ -207,7 +208,7 @@ impl App {
         let rules = RuleChanges {
             core: Arc::clone(&core),
             tier_keys,
-            contradictions: Contradictions::default(),
+            revocation: RevocationTask::default(),
             previews: Arc::new(tokio::sync::Semaphore::new(AT_ONCE_MAX)),
         };
         Self {

@@ -2,8 +2,8 @@
 //! and every no. What is refused here leaves nothing in the log.
 
 use crate::app::caller::Caller;
-use crate::app::consent::record_consent::Choice;
-use crate::app::consent::record_signal::NewSignal;
+use crate::app::consent::choice::Choice;
+use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
 use crate::app::profile::record_attributes::Change;

@@ -76,8 +76,8 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     let of = Examination {
         log: &layout.log(),
         copies: copies.path(),
-        held,
-        kept: kept.as_deref(),
+        log_keys: held,
+        kept_checkpoint: kept.as_deref(),
         keys: keys.as_ref(),
     };
     let mut examined = examine(&of, progress)?;

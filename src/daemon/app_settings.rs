@@ -1,4 +1,4 @@
-//! What the configuration means to the application, and the application opened with it.
+//! Converts the configuration to the settings of the application, and opens the application.
 
 use crate::app::{App, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
 use crate::audit::transparency::Declared;
@@ -6,7 +6,7 @@ use crate::clock::{ClockLimits, LedgerClock, SharedClock};
 use crate::config::{Config, Limits, RequestRules};
 use crate::daemon::cosigning;
 use crate::daemon::data_dir::Layout;
-use crate::daemon::start::DaemonError;
+use crate::daemon::error::DaemonError;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::recorder_usage::{AttributeLimits, Load};
@@ -18,10 +18,11 @@ use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use std::sync::Arc;
 
-/// Revocations recorded in one frame: with a decision they stay below the least `limits.batch_events_max`.
+/// Revocations recorded in one frame. Together with a decision they fit into the smallest allowed
+/// `limits.batch_events_max`.
 const REVOCATIONS_AT_ONCE_MAX: usize = 256;
 
-/// Opens the application; what a restore left to be said is said, and then forgotten.
+/// Opens the application. A restore that is not recorded yet is recorded, and its file deleted.
 ///
 /// # Errors
 /// Keys or stores can't be opened.
@@ -31,10 +32,10 @@ pub(crate) async fn open_app(config: &Config, clock: Arc<LedgerClock>) -> Result
     Ok(app)
 }
 
-/// The time of a controller's ledger, over the machine's clock.
+/// The time of a controller's ledger, based on the machine's clock.
 ///
 /// # Errors
-/// The file that keeps it can't be opened.
+/// The file that keeps the time can't be opened.
 pub(crate) fn ledger_clock(config: &Config, clock: &SharedClock) -> Result<Arc<LedgerClock>, DaemonError> {
     let limits = ClockLimits {
         behind_ms_max: config.limits.clock_skew_ms_max,
@@ -45,10 +46,10 @@ pub(crate) fn ledger_clock(config: &Config, clock: &SharedClock) -> Result<Arc<L
     opened.map(Arc::new).map_err(|error| DaemonError::File(file, error))
 }
 
-/// Who keeps the root key.
+/// The custody of the root key: a file, or a PKCS #11 token.
 ///
 /// # Errors
-/// The file can't be opened, or the token.
+/// The file or the token can't be opened.
 pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonError> {
     Ok(match &config.pkcs11 {
         Some(at) => {
@@ -62,7 +63,7 @@ pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
     })
 }
 
-/// Who keeps the root key, to be looked at alone; and which places of its file are damaged.
+/// The custody of the root key, opened for inspection only, and which slots of its file are damaged.
 ///
 /// # Errors
 /// The file can't be read, or the token can't be opened.
@@ -81,15 +82,16 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     let secrets = layout.secrets();
     let limits = &config.limits;
     let restored = layout.read_restored()?;
-    // What was given out had been durable: an end before that is no torn write, and must not be cut off.
+    // What a checkpoint was given out for was durable. If the log ends before, that is no torn write, so it
+    // must not be cut off.
     let kept = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
-    let witnesses = cosigning::asked(config)?.iter().map(|one| one.key.to_string()).collect();
+    let witnesses = cosigning::configured_witnesses(config)?.iter().map(|one| one.key.to_string()).collect();
     let (log, keys) = open_both(&layout, options)?;
-    let found = log.recovery();
-    if let Some(position) = found.rebuilt_from {
-        tracing::info!(position, clean = found.clean, "indexes were brought up from the segments");
+    let recovery = log.recovery();
+    if let Some(position) = recovery.rebuilt_from {
+        tracing::info!(position, clean = recovery.clean, "indexes were rebuilt from the segments");
     }
     Ok(Settings {
         ledger: LedgerOptions {
@@ -131,7 +133,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     })
 }
 
-/// Side by side: each is read through, and neither needs the other.
+/// Opens both stores at the same time, because each is read completely and neither needs the other.
 fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, EmbeddedKeys), StoreError> {
     std::thread::scope(|scope| {
         let keys = scope.spawn(|| EmbeddedKeys::open(&layout.keys()));
@@ -179,7 +181,7 @@ fn report_settings(config: &Config) -> ReportSettings {
     }
 }
 
-/// Who is answerable, as people are told.
+/// The controller, as receipts and packages state it.
 fn controller(config: &Config) -> Controller {
     let of = config.organization.clone();
     Controller {

@@ -1,49 +1,51 @@
-//! What a daemon serves: each controller's application, and whose word counts about its callers.
+//! Opens and closes each controller of a daemon: its application, and the issuers of credentials that it
+//! trusts.
 
 use crate::api::{Issuer, Tokens, Trusted};
 use crate::app::App;
 use crate::clock::{CredentialClock, LedgerClock, SharedClock};
 use crate::config::Config;
 use crate::daemon::app_settings::{ledger_clock, open_app};
-use crate::daemon::data_dir::{check_folders, make_private_dir};
+use crate::daemon::data_dir::{Layout, check_folders, check_secrets, make_private_dir};
+use crate::daemon::error::DaemonError;
 use crate::daemon::reload;
-use crate::daemon::start::{DaemonError, issuer};
 use crate::ledger::Signing;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// One controller on a daemon that runs.
+/// One controller of a running daemon.
 pub struct OpenController {
-    /// Its name, as in credentials.
+    /// Its name, as credentials have it.
     pub controller: String,
     /// Its data folder.
     pub data: PathBuf,
-    /// Mints its credentials, with a key of its own.
+    /// Issues its credentials, with a key of its own.
     pub issuer: Arc<Issuer>,
-    /// What verifies its log.
+    /// Verifier key of its log.
     pub vkey: String,
     pub(crate) app: Arc<App>,
     pub(crate) tokens: Option<Arc<Tokens>>,
-    /// Its ledger's.
+    /// The time of its ledger.
     pub(crate) time: Arc<LedgerClock>,
-    /// What its credentials are judged by.
+    /// The clock that the lifetime of its credentials is checked with.
     pub(crate) clock: Arc<CredentialClock>,
-    built_in: bool,
+    /// Whether tokens of its own issuer are accepted.
+    accepts_built_in_tokens: bool,
 }
 
 impl OpenController {
-    /// Whose word counts about its callers.
+    /// The issuers that it trusts.
     pub(crate) fn trusted(&self) -> Trusted {
         Trusted {
             controller: self.controller.clone(),
-            issuer: self.built_in.then(|| Arc::clone(&self.issuer)),
+            issuer: self.accepts_built_in_tokens.then(|| Arc::clone(&self.issuer)),
             tokens: self.tokens.clone(),
             clock: Arc::clone(&self.clock),
         }
     }
 
-    /// Sees every change of its log's key.
+    /// Receives every change of its log key.
     pub(crate) fn watch_keys(&self) -> watch::Receiver<Arc<Signing>> {
         self.app.ledger().watch_keys()
     }
@@ -65,36 +67,48 @@ impl OpenController {
             tokens,
             time,
             clock,
-            built_in: config.tokens.as_ref().is_none_or(|tokens| tokens.built_in),
+            accepts_built_in_tokens: config.tokens.as_ref().is_none_or(|tokens| tokens.built_in),
         })
     }
 }
 
-/// Opens every controller; where one can't be, those that were opened are closed again.
+/// The credential issuer of a data folder. Its key is made if there is none.
 ///
 /// # Errors
-/// The first that can't be opened.
+/// The key can't be read or made.
+pub fn issuer(config: &Config, clock: SharedClock) -> Result<Issuer, DaemonError> {
+    let secrets = Layout::new(&config.data).secrets();
+    make_private_dir(&secrets)?;
+    check_secrets(&secrets)?;
+    let issuer = Issuer::load_or_create(&secrets.join("issuer.key"), &config.controller, clock)?;
+    Ok(issuer.with_longest_life(u64::from(config.built_in_tokens.days_max).saturating_mul(86_400)))
+}
+
+/// Opens every controller. If one can't be opened, those that were opened are closed again.
+///
+/// # Errors
+/// The error of the first controller that can't be opened. It names the controller if there are several.
 pub(crate) async fn open_each(
     each: &[Config],
     clock: &SharedClock,
 ) -> Result<Vec<OpenController>, DaemonError> {
-    let mut served = Vec::with_capacity(each.len());
+    let mut open = Vec::with_capacity(each.len());
     for config in each {
         match OpenController::open(config, clock).await {
-            Ok(opened) => served.push(opened),
+            Ok(opened) => open.push(opened),
             Err(error) => {
-                close_each(served).await;
+                close_each(open).await;
                 let named = |error| DaemonError::Controller(config.controller.clone(), Box::new(error));
                 return Err(if each.len() > 1 { named(error) } else { error });
             }
         }
     }
-    Ok(served)
+    Ok(open)
 }
 
-/// No more writes are taken, and everything is durable.
-pub(crate) async fn close_each(served: Vec<OpenController>) {
-    for each in served {
+/// Closes every controller: no more writes are accepted, and everything is made durable.
+pub(crate) async fn close_each(open: Vec<OpenController>) {
+    for each in open {
         each.app.shutdown().await;
     }
 }

@@ -1,48 +1,49 @@
-//! Rounds of asking witnesses, put together with the daemon's log, its settings and HTTP.
+//! Asks the configured witnesses for cosignatures: connects `witness` with the daemon's log, configuration
+//! and HTTP client.
 
 use crate::app::App;
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError};
-use crate::daemon::start::DaemonError;
+use crate::daemon::error::DaemonError;
 use crate::fetch;
 use crate::ledger::Ledger;
 use crate::witness::{Policy, Question, Rounds, WitnessEndpoint};
 use std::sync::Arc;
 
-/// The daemon's log.
-struct OfApp(Arc<App>);
+/// The log of an application, as `witness` needs it.
+struct LogOfApp(Arc<App>);
 
-impl AsRef<Ledger> for OfApp {
+impl AsRef<Ledger> for LogOfApp {
     fn as_ref(&self) -> &Ledger {
         self.0.ledger()
     }
 }
 
-/// Who is asked, by the settings.
+/// The configured witnesses.
 ///
 /// # Errors
-/// A key is no verifier key of cosignatures.
-pub(crate) fn asked(config: &Config) -> Result<Vec<WitnessEndpoint>, ConfigError> {
-    let wrong =
+/// A configured key is not a verifier key for cosignatures.
+pub(crate) fn configured_witnesses(config: &Config) -> Result<Vec<WitnessEndpoint>, ConfigError> {
+    let invalid =
         ConfigError::Invalid { key: "witnesses.ask.vkey", allowed: "a C2SP verifier key of cosignatures" };
-    let asked = config.witnesses.ask.iter().map(|one| {
+    let witnesses = config.witnesses.ask.iter().map(|one| {
         let key = one.vkey.parse().ok()?;
         Some(WitnessEndpoint { key, url: one.url.clone(), ca: one.ca.clone() })
     });
-    asked.collect::<Option<_>>().ok_or(wrong)
+    witnesses.collect::<Option<_>>().ok_or(invalid)
 }
 
-/// Asks the witnesses that the settings name until `stopped`; returns at once where there are none.
+/// Asks the configured witnesses until `stopped` resolves. Returns at once if there are none.
 ///
 /// # Errors
-/// The settings name something that is no witness.
+/// The configuration of a witness is invalid.
 pub(crate) async fn ask(
     config: &Config,
     app: Arc<App>,
     clock: SharedClock,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let witnesses = asked(config)?;
+    let witnesses = configured_witnesses(config)?;
     if witnesses.is_empty() {
         return Ok(());
     }
@@ -65,6 +66,6 @@ pub(crate) async fn ask(
                 answer.map_err(|error| error.to_string())
             })
         };
-    Rounds::new(OfApp(app), witnesses, policy, clock, Arc::new(ask)).run(stopped).await;
+    Rounds::new(LogOfApp(app), witnesses, policy, clock, Arc::new(ask)).run(stopped).await;
     Ok(())
 }

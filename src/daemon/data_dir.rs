@@ -1,32 +1,32 @@
-//! Where things lie in a data folder, and who may read them.
+//! The paths in a data folder, and checks of who may read and change them.
 
 use crate::app::Restored;
-use crate::daemon::start::DaemonError;
+use crate::daemon::error::DaemonError;
 use crate::secret;
 use std::path::{Path, PathBuf};
 
-/// Where things lie in the data folder.
+/// The paths in a data folder.
 pub struct Layout(PathBuf);
 
 impl Layout {
-    /// Of a data folder.
+    /// The paths in this data folder.
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Self(data.to_owned())
     }
 
-    /// Keys of the daemon itself: log, root, issuer.
+    /// The folder of the daemon's own keys: log, root, issuer.
     #[must_use]
     pub fn secrets(&self) -> PathBuf {
         self.0.join("secrets")
     }
 
-    /// What a restore leaves to be said in the log at the next start.
+    /// The file in which a restore is kept until the next start records it in the log.
     fn restored(&self) -> PathBuf {
         self.0.join("restored.json")
     }
 
-    /// Whether a restore is still to be said in the log.
+    /// Whether a restore is not recorded in the log yet.
     pub(crate) fn is_being_restored(&self) -> bool {
         self.restored().exists()
     }
@@ -51,7 +51,7 @@ impl Layout {
         }
     }
 
-    /// Durable before the log that it is about has its name.
+    /// Keeps a restore durably. Call it before the restored log is renamed to its place.
     pub(crate) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
         let path = self.restored();
         let failed = |error| DaemonError::File(path.clone(), error);
@@ -71,7 +71,7 @@ impl Layout {
         self.0.join("keys")
     }
 
-    /// The ledger's time, for the next start.
+    /// The file that keeps the ledger's time for the next start.
     pub(crate) fn clock(&self) -> PathBuf {
         self.0.join("clock")
     }
@@ -80,29 +80,30 @@ impl Layout {
         self.0.join("checkpoint")
     }
 
-    /// The last keys that an issuer of tokens published.
+    /// The last keys that the token issuer published.
     pub(crate) fn issuer_keys(&self) -> PathBuf {
         self.0.join("issuer-keys.json")
     }
 
-    /// What `--dev` leaves for people: tokens and the verifier key.
+    /// The folder in which `--dev` writes tokens and the verifier key.
     #[must_use]
     pub fn dev(&self) -> PathBuf {
         self.0.join("dev")
     }
 }
 
-/// Makes a folder that only its owner may enter.
+/// Makes a folder, unless it exists, that only its owner may enter.
 ///
 /// # Errors
-/// The system refuses.
+/// The folder can't be made.
 pub fn make_private_dir(path: &Path) -> Result<(), DaemonError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| DaemonError::File(path.to_owned(), error))
 }
 
-/// The folder of secrets, and every file in it, also one that is not read today, is closed to other users.
+/// Checks that other users can't access the folder of secrets or any file in it, including files that are not
+/// read now.
 pub(crate) fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
     let failed = |path: &Path, error| DaemonError::File(path.to_owned(), error);
     let mut paths = vec![secrets.to_owned()];
@@ -116,7 +117,7 @@ pub(crate) fn check_secrets(secrets: &Path) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// The data folder and the folders in it that the daemon relies on can be changed by no other user.
+/// Checks that other users can't change the data folder or the store's folders in it.
 pub(crate) fn check_folders(data: &Path) -> Result<(), DaemonError> {
     let layout = Layout::new(data);
     for path in [data.to_owned(), layout.log(), layout.keys()] {

@@ -1,5 +1,4 @@
-//! What the process does to keep what it knows to itself: no core dumps, nobody attaches, nothing is swapped out, files
-//! for their owner alone.
+//! Hardens the process: no core dumps, no debugger, no swapping, and files that only their owner can access.
 
 use crate::config::LockMemory;
 use rustix::mm::{MlockAllFlags, mlockall};
@@ -8,58 +7,63 @@ use rustix::process::{
 };
 use rustix::thread::{CapabilitySet, capabilities, disable_transparent_huge_pages};
 
-/// Why the process can't keep secrets.
+/// Why the process can't be hardened.
 #[derive(Debug, thiserror::Error)]
 pub enum HardenError {
-    /// Core dumps stay on.
+    /// Core dumps can't be turned off.
     #[error("core dumps can't be turned off: {0}")]
     CoreDumps(rustix::io::Errno),
-    /// Memory can't be locked, and has to be.
-    #[error("memory can't be locked ({0}), and `lock_memory` is `always`")]
+    /// Memory can't be locked, although the configuration requires it.
+    #[error(
+        "memory can't be locked ({0}), but `lock_memory` is `always`; remove the obstacle, or set it to `try`"
+    )]
     Memory(&'static str),
 }
 
-/// What this process makes from now on is closed to other users: folders of a store that others may write to are refused.
+/// Closes files and folders that the process makes from now on to other users. The daemon refuses a store
+/// that other users can write to.
 pub(crate) fn restrict_new_files() {
     let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Before anything secret is read. With `may_attach` whoever runs the process may attach to it, as debuggers do.
+/// Hardens the process. Call it before anything secret is read. With `may_attach`, the user who runs the
+/// process can attach a debugger.
 ///
 /// # Errors
-/// Core dumps can't be turned off; or memory has to be locked and can't be.
+/// Core dumps can't be turned off, or memory must be locked and can't be.
 pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenError> {
     restrict_new_files();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
-    // Under a filter that forbids setting limits, the limit that is there counts.
+    // A system call filter may forbid to set limits. Then the existing limit counts.
     if getrlimit(Resource::Core).current != Some(0) {
         return Err(HardenError::CoreDumps(limited.err().unwrap_or(rustix::io::Errno::PERM)));
     }
-    // Where dumps go into a pipe, the limit does not count, and this does.
+    // The limit does not apply if dumps are piped to a program, but this setting does.
     if !may_attach {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::CoreDumps)?;
     }
-    small_pages();
+    disable_huge_pages();
     match (memory, lock(memory)) {
         (LockMemory::Never, _) => tracing::info!("memory is not locked, as configured"),
-        (_, Ok(())) => tracing::info!("memory is locked: nothing of it is swapped out"),
+        (_, Ok(())) => tracing::info!("memory is locked, so it is never swapped out"),
         (LockMemory::Always, Err(why)) => return Err(HardenError::Memory(why)),
-        (LockMemory::Try, Err(why)) => tracing::warn!(why, "memory is not locked: it may be swapped out"),
+        (LockMemory::Try, Err(why)) => tracing::warn!(why, "memory is not locked, so it may be swapped out"),
     }
     Ok(())
 }
 
-/// The allocator asks for pages of 2 MiB, of which a few kilobytes here and there make all of each resident, and locked
-/// with it: a third of the daemon's memory was that. Without the system's consent it only takes more.
-fn small_pages() {
+/// Turns off transparent huge pages. With them, a few used kilobytes make a whole page of 2 MiB resident and
+/// locked, which was a third of the daemon's memory. If the system refuses, the daemon only needs more
+/// memory.
+fn disable_huge_pages() {
     if let Err(error) = disable_transparent_huge_pages(true) {
-        tracing::info!(%error, "memory comes in huge pages, and takes more");
+        tracing::info!(%error, "transparent huge pages can't be turned off, so the daemon needs more memory");
     }
 }
 
-/// All of it, what is there and what will be, as soon as it is used. Not under a limit: what is locked grows with caches,
-/// and a process that reaches the limit later is one that ends in the midst of its work.
+/// Locks all memory, present and future, as soon as it is used. It does not if a limit applies: locked memory
+/// grows with caches, and a process that reached the limit later would end in the middle of its work.
 fn lock(memory: LockMemory) -> Result<(), &'static str> {
     if memory == LockMemory::Never {
         return Ok(());
@@ -67,8 +71,8 @@ fn lock(memory: LockMemory) -> Result<(), &'static str> {
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
     if !unlimited && !capable {
-        return Err("RLIMIT_MEMLOCK is not unlimited, and CAP_IPC_LOCK is not there");
+        return Err("RLIMIT_MEMLOCK is not unlimited, and the process has no CAP_IPC_LOCK");
     }
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    mlockall(all).map_err(|_| "the system refuses")
+    mlockall(all).map_err(|_| "the system refused")
 }

@@ -1,5 +1,5 @@
-//! The keys of a token issuer: read from where it publishes them, and kept in the data folder, so that the daemon starts
-//! while the issuer can't be reached.
+//! Reads the keys of a token issuer from where it publishes them, and keeps them in the data folder, so that
+//! the daemon can start while the issuer can't be reached.
 
 use crate::api::JWKS_BYTES_MAX;
 use crate::config::{Config, Tokens};
@@ -12,73 +12,74 @@ use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Largest file of kept keys, bytes: a JWKS as JSON text, each byte escaped, and what stands beside it.
+/// Largest file of kept keys, bytes: a JWKS as JSON text with every byte escaped, plus the other fields.
 const KEPT_BYTES_MAX: usize = JWKS_BYTES_MAX * 6 + (64 << 10);
 
-/// Keys as they were fetched last.
+/// The keys that were fetched last, as they are kept.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct KeptKeys {
-    /// Whose: the `iss` of tokens.
+    /// The issuer, as the `iss` of its tokens.
     issuer: String,
-    /// From where: a URL, or a path.
+    /// Where they were fetched from: a URL or a path.
     source: String,
-    /// When, milliseconds since the Unix epoch.
+    /// When they were fetched, milliseconds since the Unix epoch.
     pub fetched_ms: u64,
     /// The JWKS.
     pub jwks: String,
 }
 
-/// Where one issuer's keys come from, and where they are kept.
+/// Where the keys of one issuer are published, and where they are kept.
 pub(crate) struct KeySource {
-    from: Tokens,
+    settings: Tokens,
+    /// The file of kept keys.
     path: PathBuf,
 }
 
 impl KeySource {
-    /// Of a controller's settings; none where they name no issuer.
+    /// The key source of a controller; none if its configuration names no issuer.
     pub fn of(config: &Config) -> Option<Self> {
-        let from = config.tokens.clone()?;
-        Some(Self { from, path: Layout::new(&config.data).issuer_keys() })
+        let settings = config.tokens.clone()?;
+        Some(Self { settings, path: Layout::new(&config.data).issuer_keys() })
     }
 
-    /// The settings that it is of.
+    /// The settings of the issuer.
     pub fn settings(&self) -> &Tokens {
-        &self.from
+        &self.settings
     }
 
-    /// Where the keys come from, as people are told.
+    /// The URL or path that the keys are published at.
     pub fn name(&self) -> String {
-        match (&self.from.jwks_file, &self.from.jwks_url) {
+        match (&self.settings.jwks_file, &self.settings.jwks_url) {
             (Some(path), _) => path.display().to_string(),
             (None, Some(url)) => url.clone(),
             (None, None) => String::new(),
         }
     }
 
-    /// The JWKS as the issuer publishes it now.
+    /// Reads the JWKS that the issuer publishes now.
     ///
     /// # Errors
-    /// It can't be had, or is larger than 256 KiB.
+    /// It can't be read, or is larger than 256 KiB.
     pub async fn read(&self) -> Result<Vec<u8>, String> {
         let failed = |error: String| format!("`{}`: {error}", self.name());
-        match (&self.from.jwks_file, &self.from.jwks_url) {
+        match (&self.settings.jwks_file, &self.settings.jwks_url) {
             (Some(path), _) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_at_most(&path, JWKS_BYTES_MAX)).await;
                 let read = read.map_err(|error| failed(error.to_string()))?;
                 read.map_err(|error| failed(error.to_string()))
             }
-            (None, Some(url)) => fetch_at_most(url, self.from.jwks_ca.as_deref(), JWKS_BYTES_MAX)
+            (None, Some(url)) => fetch_at_most(url, self.settings.jwks_ca.as_deref(), JWKS_BYTES_MAX)
                 .await
                 .map_err(|error| failed(error.to_string())),
-            (None, None) => Err("neither `jwks_file` nor `jwks_url` is given".into()),
+            (None, None) => Err("neither `jwks_file` nor `jwks_url` is set".into()),
         }
     }
 
-    /// The keys that were kept, of this issuer and from this source; none where there are none.
+    /// The kept keys of this issuer from this source, if there are any.
     ///
     /// # Errors
-    /// The file can't be read, is damaged, or others may read or change it.
+    /// The file can't be read, is damaged, or can be read or changed by other users.
     pub fn kept(&self) -> Result<Option<KeptKeys>, Error> {
         let bytes = match File::open(&self.path) {
             Ok(file) => {
@@ -89,19 +90,20 @@ impl KeySource {
             Err(error) => return Err(error),
         };
         let kept: KeptKeys = serde_json::from_slice(&bytes)?;
-        Ok(Some(kept).filter(|kept| kept.issuer == self.from.issuer && kept.source == self.name()))
+        Ok(Some(kept).filter(|kept| kept.issuer == self.settings.issuer && kept.source == self.name()))
     }
 
-    /// Keeps keys for the next start, durably. Where that fails the ones before are removed: they may have been taken back.
+    /// Keeps keys durably for the next start. If that fails, older kept keys are deleted, because the issuer
+    /// may have revoked them.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The file can't be written.
     pub fn keep(&self, jwks: &[u8], fetched_ms: u64) -> Result<(), Error> {
         let jwks = std::str::from_utf8(jwks).map_err(|_| Error::from(ErrorKind::InvalidData))?.to_owned();
-        let (issuer, source) = (self.from.issuer.clone(), self.name());
+        let (issuer, source) = (self.settings.issuer.clone(), self.name());
         let text = serde_json::to_vec(&KeptKeys { issuer, source, fetched_ms, jwks })?;
-        write_whole(&self.path, &text).inspect_err(|_| {
-            let _not_there_either = std::fs::remove_file(&self.path);
+        replace_file(&self.path, &text).inspect_err(|_| {
+            let _already_missing = std::fs::remove_file(&self.path);
         })
     }
 }
@@ -121,8 +123,8 @@ fn read_file(file: File, bytes_max: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Whole under its name or as it was before, whenever a crash comes.
-fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
+/// Replaces a file atomically and durably.
+fn replace_file(path: &Path, text: &[u8]) -> Result<(), Error> {
     let unfinished = path.with_extension("unfinished");
     match std::fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -1,4 +1,4 @@
-//! What the configuration's `[door]` and `[limits]` mean to those who keep to them.
+//! Converts limits in the configuration to the limits of connections and calls.
 
 use crate::api::{ApiOptions, QuotaLimits, QuotaOptions};
 use crate::config::{CallsConfig, Config};
@@ -6,15 +6,15 @@ use crate::tls::ConnectionLimits;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// This part of the places for connections is kept for addresses that have shown a good credential.
+/// One in this many connections is reserved for addresses that presented a valid credential.
 const RESERVED_PART: usize = 4;
 
-/// Of a listener over which nobody shows a credential.
+/// Limits of a listener whose clients present no credential.
 pub(crate) fn open_connections(config: &Config) -> ConnectionLimits {
     ConnectionLimits { reserved: 0, ..connections(config) }
 }
 
-/// Of a listener over which credentials are shown.
+/// Limits of a listener whose clients present credentials.
 pub(crate) fn connections(config: &Config) -> ConnectionLimits {
     let limits = &config.client_limits;
     ConnectionLimits {
@@ -27,6 +27,7 @@ pub(crate) fn connections(config: &Config) -> ConnectionLimits {
     }
 }
 
+/// Limits of gRPC calls.
 pub(crate) fn calls(config: &Config) -> ApiOptions {
     let limits = &config.client_limits;
     ApiOptions {
@@ -34,22 +35,22 @@ pub(crate) fn calls(config: &Config) -> ApiOptions {
         streams_max: limits.calls_per_connection_max,
         answer_max: Duration::from_secs(limits.answer_s_max),
         calls: QuotaOptions {
-            service: of(limits.service),
-            subject: of(limits.subject),
-            staff: of(limits.staff),
-            open: of(limits.open),
+            service: quota(limits.service),
+            subject: quota(limits.subject),
+            staff: quota(limits.staff),
+            open: quota(limits.open),
             request_bytes_max: limits.request_bytes_max,
             all_request_bytes_max: limits.all_request_bytes_max,
         },
     }
 }
 
-fn of(calls: CallsConfig) -> QuotaLimits {
-    // Checked with the configuration: none is 0.
-    let whole = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+fn quota(calls: CallsConfig) -> QuotaLimits {
+    // The configuration is checked: no number is 0.
+    let non_zero = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     QuotaLimits {
-        per_second_max: whole(calls.per_second_max),
-        burst_max: whole(calls.burst_max),
+        per_second_max: non_zero(calls.per_second_max),
+        burst_max: non_zero(calls.burst_max),
         at_once_max: usize::try_from(calls.at_once_max).unwrap_or(usize::MAX),
     }
 }

@@ -1,24 +1,26 @@
-//! Keeps up with certificates and keys that change while the daemon runs.
+//! Reloads certificates and the keys of token issuers while the daemon runs.
 
 use crate::api::{TokenRules, Tokens};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::config::Config;
+use crate::daemon::error::DaemonError;
 use crate::daemon::issuer_keys::KeySource;
-use crate::daemon::start::{DaemonError, wait};
+use crate::daemon::shutdown::wait;
 use crate::telemetry::metrics;
 use crate::tls::Certificates;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How far the clock may have been ahead when keys were kept, milliseconds.
+/// How far in the future the time of kept keys may be, milliseconds, if the clock was ahead when they were
+/// kept.
 const CLOCK_LEEWAY_MS: u64 = 60_000;
 
-/// The checker of another issuer's tokens, with its keys: those that it publishes now, or where it can't be reached, the last
-/// ones that were kept.
+/// The verifier of another issuer's tokens, with the keys that it publishes now, or the last kept ones if it
+/// can't be reached. None if the configuration names no issuer.
 ///
 /// # Errors
-/// There are neither: a daemon that lets nobody in should not look as if it ran.
+/// There are neither. A daemon that would reject every token must not start.
 pub(crate) async fn tokens(config: &Config, clock: SharedClock) -> Result<Option<Arc<Tokens>>, DaemonError> {
     let Some(source) = KeySource::of(config) else { return Ok(None) };
     let rules = TokenRules {
@@ -36,71 +38,77 @@ pub(crate) async fn tokens(config: &Config, clock: SharedClock) -> Result<Option
     match fetched {
         Ok(jwks) => {
             keep(&source, &jwks, now_ms);
-            say_if_empty(&tokens);
+            log_if_empty(&tokens);
         }
         Err(error) => start_from_kept(&source, &tokens, now_ms, error)?,
     }
-    say_standing(&config.controller, &tokens);
+    report_keys(&config.controller, &tokens);
     Ok(Some(Arc::new(tokens)))
 }
 
-/// Takes the keys that were kept; `error` says why there are no newer ones.
+/// Uses the kept keys. `error` is why the issuer's current keys could not be read.
 fn start_from_kept(
     source: &KeySource,
     tokens: &Tokens,
     now_ms: u64,
     error: String,
 ) -> Result<(), DaemonError> {
-    let kept = source.kept().map_err(|kept| DaemonError::Keys(format!("{error}; the kept keys: {kept}")))?;
-    // How old keys of a time to come are, nothing says.
+    let kept =
+        source.kept().map_err(|kept| DaemonError::IssuerKeys(format!("{error}; the kept keys: {kept}")))?;
+    // The age of keys from the future is unknown, so they are not used.
     let kept = kept.filter(|kept| kept.fetched_ms <= now_ms.saturating_add(CLOCK_LEEWAY_MS));
-    let kept = kept.ok_or(DaemonError::Keys(error.clone()))?;
+    let kept = kept.ok_or(DaemonError::IssuerKeys(error.clone()))?;
     tokens.replace_keys(kept.jwks.as_bytes(), kept.fetched_ms)?;
     let (trusted, age_ms) = tokens.standing();
     tracing::error!(
         error,
         trusted,
         age_s = age_ms / 1_000,
-        "the issuer's keys can't be fetched; the daemon starts from the last ones that it kept"
+        "the keys of the token issuer can't be read; starting with the last kept ones"
     );
     Ok(())
 }
 
 fn keep(source: &KeySource, jwks: &[u8], fetched_ms: u64) {
     if let Err(error) = source.keep(jwks, fetched_ms) {
-        tracing::error!(%error, "the issuer's keys can't be kept; without the issuer the daemon will not start");
+        tracing::error!(
+            %error,
+            "the keys of the token issuer can't be kept; a restart will fail while the issuer is unreachable"
+        );
     }
 }
 
-fn say_standing(controller: &str, tokens: &Tokens) {
+fn report_keys(controller: &str, tokens: &Tokens) {
     let (trusted, age_ms) = tokens.standing();
     metrics().issuer_keys(controller, trusted, Duration::from_millis(age_ms));
 }
 
-/// Looks at certificates again and again, until the daemon stops. What can't be used is said and the old is kept.
+/// Reloads certificates at an interval, until the daemon stops. If new ones can't be used, that is logged,
+/// and the old ones stay in use.
 pub(crate) fn keep_certificates(
     config: &Config,
     certificates: Option<Arc<Certificates>>,
     stopped: watch::Receiver<bool>,
 ) {
     let (Some(certificates), Some(tls)) = (certificates, &config.tls) else { return };
-    let every = Duration::from_secs(tls.reload_s);
-    let renewing = async move {
+    let interval = Duration::from_secs(tls.reload_s);
+    let reloading = async move {
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(interval).await;
             match certificates.reload() {
                 Ok(true) => tracing::info!("new certificates are in use"),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "certificates can't be renewed; the old ones stay in use")
+                    tracing::error!(%error, "new certificates can't be loaded; the old ones stay in use")
                 }
             }
         }
     };
-    tokio::spawn(until_stopped(renewing, stopped));
+    tokio::spawn(until_stopped(reloading, stopped));
 }
 
-/// As [`keep_certificates`], for the keys of an issuer of tokens.
+/// Reads the keys of a token issuer at an interval, until the daemon stops, and keeps them for the next
+/// start.
 pub(crate) fn keep_tokens(
     config: &Config,
     tokens: Option<Arc<Tokens>>,
@@ -109,13 +117,13 @@ pub(crate) fn keep_tokens(
 ) {
     let (Some(tokens), Some(source)) = (tokens, KeySource::of(config)) else { return };
     let controller = config.controller.clone();
-    let every = Duration::from_secs(source.settings().refresh_s);
-    // Often enough that a start from the kept keys takes them for hardly older than they are.
-    let keep_every = Duration::from_secs(source.settings().stale_s_max / 24);
-    let renewing = async move {
+    let interval = Duration::from_secs(source.settings().refresh_s);
+    // The kept time must not lag much behind, because a start with kept keys computes their age from it.
+    let keep_interval = Duration::from_secs(source.settings().stale_s_max / 24);
+    let reloading = async move {
         let mut kept = Stopwatch::start();
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(interval).await;
             let fetched_ms = clock.now_ms();
             let read = source.read().await;
             let taken = read.and_then(|jwks| {
@@ -124,40 +132,47 @@ pub(crate) fn keep_tokens(
             });
             match taken {
                 Ok((is_new, jwks)) => {
-                    if is_new || kept.elapsed() >= keep_every {
+                    if is_new || kept.elapsed() >= keep_interval {
                         keep(&source, &jwks, fetched_ms);
                         kept = Stopwatch::start();
                     }
                     if is_new {
-                        tracing::info!(trusted = tokens.standing().0, "new issuer keys are in use");
-                        say_if_empty(&tokens);
+                        tracing::info!(
+                            trusted = tokens.standing().0,
+                            "new keys of the token issuer are in use"
+                        );
+                        log_if_empty(&tokens);
                     }
                 }
-                Err(error) => say_old(&tokens, &error),
+                Err(error) => log_failed_renewal(&tokens, &error),
             }
-            say_standing(&controller, &tokens);
+            report_keys(&controller, &tokens);
         }
     };
-    tokio::spawn(until_stopped(renewing, stopped));
+    tokio::spawn(until_stopped(reloading, stopped));
 }
 
-fn say_if_empty(tokens: &Tokens) {
+fn log_if_empty(tokens: &Tokens) {
     if tokens.standing().0 == 0 {
-        tracing::error!("the issuer publishes no key that can be used; nobody with its tokens is let in");
+        tracing::error!("the token issuer publishes no usable key; all its tokens are rejected");
     }
 }
 
-fn say_old(tokens: &Tokens, error: &str) {
+fn log_failed_renewal(tokens: &Tokens, error: &str) {
     let (trusted, age_ms) = tokens.standing();
     let age_s = age_ms / 1_000;
     if trusted == 0 {
-        tracing::error!(error, age_s, "issuer keys can't be renewed; nobody with its tokens is let in");
+        tracing::error!(
+            error,
+            age_s,
+            "the keys of the token issuer can't be renewed; all its tokens are rejected"
+        );
     } else {
         tracing::error!(
             error,
             trusted,
             age_s,
-            "issuer keys can't be renewed; the old ones stay in use for now"
+            "the keys of the token issuer can't be renewed; the old ones stay in use for now"
         );
     }
 }

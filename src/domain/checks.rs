@@ -1,4 +1,4 @@
-//! Collects everything that is wrong with one request, so that a caller can mend all of it at once.
+//! Collects everything that is wrong with one request, so that a caller can fix all of it at once.
 
 use crate::domain::vocabulary::{Vocabulary, unknown};
 use crate::domain::{Violation, Violations};
@@ -25,7 +25,7 @@ impl Checks {
         Self { path: path.to_string(), found: Vec::new() }
     }
 
-    /// Goes on with fields of the message at `path`.
+    /// Continues with fields of the message at `path`.
     pub fn enter(&mut self, path: impl Display) {
         self.path = path.to_string();
     }

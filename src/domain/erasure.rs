@@ -8,6 +8,7 @@ use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
 use super::ids::{EventId, GrantId};
 use super::profile::SubjectState;
+use super::request::RequestRecord;
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
@@ -38,6 +39,19 @@ impl Scope {
             Self::Key(_) => ErasureScope::Key,
             Self::Category(_) => ErasureScope::Category,
             Self::Versions(_) => ErasureScope::Retention,
+        }
+    }
+
+    /// The scope that a request for erasure names; none if its event was erased or has only the hash of a key.
+    #[must_use]
+    pub fn of_request(record: &RequestRecord) -> Option<Self> {
+        let submitted = record.submitted.as_ref()?;
+        match submitted.scope() {
+            ErasureScope::All => Some(Self::All),
+            ErasureScope::Profile => Some(Self::Profile),
+            ErasureScope::Key => submitted.keys.first().cloned().map(Self::Key),
+            ErasureScope::Category => Some(Self::Category(submitted.category.clone())),
+            ErasureScope::Retention | ErasureScope::Unspecified => None,
         }
     }
 }

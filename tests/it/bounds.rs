@@ -153,7 +153,7 @@ async fn what_does_not_validate_is_refused_with_line_and_column() {
     assert!(violations(&refused)[0].starts_with("bounds.policies: line 3, column 8: "), "{refused:?}");
     let permits = "@id(\"a\") permit (principal, action, resource);";
     let refused = publish(&mut world, version(Tier::Public, "p", "1", permits)).await.unwrap_err();
-    assert!(violations(&refused)[0].contains("may only forbid"), "{refused:?}");
+    assert!(violations(&refused)[0].contains("must only forbid"), "{refused:?}");
     let past = BoundsPublished { effective_from_ms: 1, ..version(Tier::Public, "p", "1", NO_FAMILY) };
     let refused = publish(&mut world, past).await.unwrap_err();
     assert!(violations(&refused)[0].starts_with("bounds.effective_from_ms"), "{refused:?}");

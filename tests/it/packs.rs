@@ -150,7 +150,7 @@ async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
     assert!(listed.contains("allergies") && listed.contains("Allergies (special)"), "{listed}");
     let plain = define(&["category", "define", "health", "--title", "Well-being"]);
     assert!(!plain.status.success());
-    assert!(String::from_utf8_lossy(&plain.stderr).contains("special category remains one"));
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("the category is a special one"));
     let tag = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
     assert!(String::from_utf8_lossy(&tag.stderr).contains("near: privacy"));
     let lower = define(&[

@@ -179,7 +179,7 @@ async fn a_no_is_not_refused_for_what_comes_with_it() {
     is_refused(
         world.service.consent.record_consent(mixed.clone()).await,
         "CHANNEL_NEEDED",
-        "withdrawn beside it is recorded",
+        "withdrawn in the same request is recorded",
     );
     assert!(!world.stands().await);
     let before = world.events().await.len();

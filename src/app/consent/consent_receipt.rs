@@ -1,7 +1,7 @@
-//! The receipt of one decision, with what makes it verify without trusting the ledger.
+//! Makes the receipt of one consent decision, with a proof that can be verified without trusting the ledger.
 
 use crate::app::consent::Consent;
-use crate::app::error::AppError;
+use crate::app::error::{AppError, Cause};
 use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
@@ -9,15 +9,16 @@ use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
-use crate::package::{ConsentRequest, Receipt, ReceiptProof};
+use crate::package::{ConsentRequest, Receipt, Signed};
 use sayso_proof::entry;
 use std::sync::Arc;
 
 impl Consent {
-    /// The receipt of a decision, by its event, or of the newest one: JSON-LD per ISO/IEC TS 27560:2023.
+    /// The receipt of the decision with this event id, or of the newest decision if none is given. JSON-LD
+    /// per ISO/IEC TS 27560:2023. Returns the event id of the decision with it.
     ///
     /// # Errors
-    /// Nothing is held about the person, or there is no such decision of theirs; or the store.
+    /// Nothing is recorded about the data subject, they have no such decision, or the store fails.
     pub async fn consent_receipt(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -25,7 +26,7 @@ impl Consent {
     ) -> Result<(EventId, serde_json::Value), AppError> {
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let consent = Arc::clone(self);
-        let making = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let state = stream.read().state.clone();
             let records = state.consents.records();
             let record = match event {
@@ -33,20 +34,24 @@ impl Consent {
                 None => records.last(),
             };
             let record = record.ok_or(AppError::NotFound("consent"))?;
-            let asked = consent.asked(&stream)?;
-            let receipt = consent.make_receipt(&stream, &consent.core.rules(), &state, &asked, record)?;
+            let requests = consent.consent_requests(&stream)?;
+            let receipt = consent.make_receipt(&stream, &consent.core.rules(), &state, &requests, record)?;
             Ok((record.event_id, receipt))
         });
-        let made = making.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))?;
-        // Whoever was erased meanwhile is as if never held.
-        made.map_err(|error| if matches!(error, AppError::Erased) { AppError::UnknownSubject } else { error })
+        let receipt = task.await.map_err(|_| AppError::Internal(Cause::Task))?;
+        // A subject who was erased in the meantime looks like one who never existed.
+        receipt.map_err(|error| match error {
+            AppError::Erased => AppError::UnknownSubject,
+            error => error,
+        })
     }
 
-    fn asked(&self, stream: &SubjectStream) -> Result<Vec<ConsentRequest>, AppError> {
-        let mut asked = Vec::new();
+    /// Every recorded request for consent, oldest first.
+    fn consent_requests(&self, stream: &SubjectStream) -> Result<Vec<ConsentRequest>, AppError> {
+        let mut requests = Vec::new();
         for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
             if let Event::ConsentRequested(terms) = event.event {
-                asked.push(ConsentRequest {
+                requests.push(ConsentRequest {
                     event_id: event.event_id,
                     recorded_at_ms: event.recorded_at_ms,
                     about_ms: event.about_ms,
@@ -56,25 +61,26 @@ impl Consent {
             }
             Ok(())
         })?;
-        Ok(asked)
+        Ok(requests)
     }
 
-    /// The receipt of one of the person's decisions.
+    /// The receipt of one decision of the subject. `requests` are all requests for consent that were
+    /// recorded.
     pub(crate) fn make_receipt(
         &self,
         stream: &SubjectStream,
         rules: &Rules,
         state: &SubjectState,
-        asked: &[ConsentRequest],
+        requests: &[ConsentRequest],
         record: &ConsentRecord,
     ) -> Result<serde_json::Value, AppError> {
         let bytes = self.core.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
         let header = entry::parse_header(&bytes)?;
         let key = stream.keys.event_key(header.version, &header.event_id)?;
-        let proof = ReceiptProof {
+        let signed = Signed {
             verifier_key: self.core.ledger.verifier_key().to_string(),
             position: record.position,
-            tlog_proof: self.core.ledger.proof_text(record.position)?,
+            proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
         let receipt = Receipt {
@@ -82,10 +88,10 @@ impl Consent {
             pseudonym: &stream.keys.handle.to_string(),
             record,
             decisions: state.consents.records(),
-            requests: asked,
+            requests,
             vocabulary: &rules.vocabulary,
             now_ms: self.core.now_ms(),
-            proof: &proof,
+            signed: &signed,
         };
         Ok(receipt.to_json())
     }

@@ -1,4 +1,4 @@
-//! The person's decisions, and which of them are in force.
+//! Reads the consent decisions of a data subject, and which of them are in force.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
@@ -9,23 +9,23 @@ use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;
 use std::sync::{Arc, PoisonError};
 
-/// Some decisions, oldest first, each with whether it is in force.
+/// A page of decisions, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Consents {
-    /// The decisions.
+    /// The decisions, each with whether it is in force.
     pub records: Vec<(ConsentRecord, bool)>,
-    /// As [`Caller::version_of`].
+    /// The subject's version for this caller, as in [`Caller::version_of`].
     pub version: u64,
-    /// The position to go on from; none at the end.
+    /// The `start` of the next page; none on the last page.
     pub next: Option<u64>,
 }
 
 impl Consent {
-    /// Decisions that had been recorded by a moment, from position `start` on, no more than one answer holds; for a service
-    /// those that concern it, of now.
+    /// Lists the decisions that had been recorded by `moment`, from position `start` on, as many as fit into
+    /// one answer. A service sees only decisions that concern it, and only as of now.
     ///
     /// # Errors
-    /// Nothing is held about the person; a service asks for the past; or the store.
+    /// Nothing is recorded about the data subject, a service asks for the past, or the store fails.
     pub async fn get_consents(
         self: &Arc<Self>,
         caller: &Caller,
@@ -44,18 +44,18 @@ impl Consent {
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);
         let name = &caller.name;
         let version = caller.version_of(&state);
-        let (mut found, mut room) = (Consents { version, ..Consents::default() }, Room::new());
+        let (mut page, mut room) = (Consents { version, ..Consents::default() }, Room::new());
         let concerns = |record: &&ConsentRecord| caller.sees_others() || record.concerns(name);
-        let later = state.consents.records().iter().filter(|record| record.position >= start);
-        for record in later.filter(concerns) {
+        let from_start = state.consents.records().iter().filter(|record| record.position >= start);
+        for record in from_start.filter(concerns) {
             if !room.take(record.bytes()) {
-                found.next = Some(record.position);
+                page.next = Some(record.position);
                 break;
             }
             let in_force = in_force(record);
             let record = record.clone();
-            found.records.push((if caller.sees_others() { record } else { record.shown_to(name) }, in_force));
+            page.records.push((if caller.sees_others() { record } else { record.shown_to(name) }, in_force));
         }
-        Ok(found)
+        Ok(page)
     }
 }

@@ -1,5 +1,5 @@
-//! The proof of an erasure: what went, what was kept and why, who had it and who has confirmed; signed, and verified
-//! without the daemon.
+//! Makes the certificate of an erasure: what was erased, what was kept and on which ground, which recipients
+//! had it, and which of them acknowledged. It is signed and can be verified without the daemon.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;
@@ -12,32 +12,43 @@ use sayso_proof::certificate::{self, Kept, Recipient, Statement};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The proof of an erasure.
+/// The certificate of an erasure.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// The request.
+    /// The request that the erasure carried out.
     pub request: EventId,
     /// The `ErasureCompleted` event.
     pub completed: ErasureCompleted,
-    /// Attributes by category; of a partial erasure only where the person's own record could be read.
+    /// Erased attributes by category. For a partial erasure it comes from the subject's own record, and is
+    /// empty if that can't be read.
     pub erased_by_category: BTreeMap<String, u32>,
-    /// Its position.
+    /// Position of that event.
     pub position: u64,
-    /// Milliseconds since the Unix epoch.
+    /// When it was recorded, milliseconds since the Unix epoch.
     pub completed_at_ms: u64,
-    /// Recipients that said they carried it out.
+    /// Recipients that acknowledged the erasure.
     pub acknowledged: Vec<String>,
-    /// `c2sp.org/tlog-proof` text of the event.
+    /// Inclusion proof of the event, `c2sp.org/tlog-proof` text.
     pub proof: String,
-    /// All of it in one signed text.
+    /// The certificate as one signed text.
     pub document: String,
 }
 
+/// The recorded completion of an erasure.
+pub(crate) struct CompletedErasure {
+    pub event: ErasureCompleted,
+    /// Position of the event.
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+}
+
 impl Erasures {
-    /// The certificate of an erasure, with everything that is still known.
+    /// The certificate of the erasure that this request asked for.
     ///
     /// # Errors
-    /// There is none by this request, or (for a subject) it is somebody else's who is still there; or the store.
+    /// There is no such erasure, the caller is a subject and the request is of another subject who still
+    /// exists, or the store fails.
     pub async fn get_certificate(
         self: &Arc<Self>,
         caller: &Caller,
@@ -49,35 +60,39 @@ impl Erasures {
         {
             return Err(AppError::NotFound("erasure"));
         }
-        // Of a part: the person is there to be told who looked.
+        // After a partial erasure the subject still exists, and can see who viewed the certificate.
         if let Some((stream, _)) = &found {
             self.core.record_view_in(caller, Arc::clone(stream), "GetErasureCertificate").await?;
         }
         let record = found.map(|(_, record)| record);
-        self.certificate_with(request, record.as_ref())
+        self.certificate_with(request, record.as_ref())?.ok_or(AppError::NotFound("erasure"))
     }
 
-    /// What was said of an erasure when it was complete, where and when; nothing where none of this request is.
-    pub(crate) fn completion_of(
-        &self,
-        request: &EventId,
-    ) -> Result<Option<(ErasureCompleted, u64, u64)>, AppError> {
+    /// The recorded completion of the erasure that this request asked for; none if there is none.
+    pub(crate) fn completion_of(&self, request: &EventId) -> Result<Option<CompletedErasure>, AppError> {
         let Some(position) = self.core.erasure_position(request)? else { return Ok(None) };
         let event = open_system_entry(self.core.store().read_entry(position)?)?;
         match event.event {
-            Event::ErasureCompleted(completed) => Ok(Some((completed, position, event.recorded_at_ms))),
-            _ => Err(AppError::Internal(Cause::Inconsistent("the index names another event"))),
+            Event::ErasureCompleted(completed) => Ok(Some(CompletedErasure {
+                event: completed,
+                position,
+                recorded_at_ms: event.recorded_at_ms,
+            })),
+            _ => {
+                Err(AppError::Internal(Cause::Inconsistent("the index of erasures points to another event")))
+            }
         }
     }
 
-    /// The certificate of an erasure; of a partial one with what the person's own record says about it.
+    /// The certificate of an erasure, with what the subject's own record says about a partial one; none if no
+    /// erasure of this request is complete.
     pub(crate) fn certificate_with(
         &self,
         request: &EventId,
         record: Option<&RequestRecord>,
-    ) -> Result<Certificate, AppError> {
-        let found = self.completion_of(request)?;
-        let (completed, position, completed_at_ms) = found.ok_or(AppError::NotFound("erasure"))?;
+    ) -> Result<Option<Certificate>, AppError> {
+        let Some(completion) = self.completion_of(request)? else { return Ok(None) };
+        let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms } = completion;
         let mut acknowledged = Vec::new();
         for recipient in &completed.recipients {
             if self.core.has_acknowledged(&recipient.name, position)? {
@@ -87,7 +102,7 @@ impl Erasures {
         let summary = record.and_then(|record| record.decided.as_ref()?.event.erasure.as_ref());
         let erased_by_category = summary
             .map_or_else(|| completed.erased_by_category.clone(), |own| own.erased_by_category.clone());
-        let mut made = Certificate {
+        let mut certificate = Certificate {
             request: *request,
             completed,
             erased_by_category,
@@ -97,19 +112,20 @@ impl Erasures {
             proof: self.core.ledger.proof_text(position)?,
             document: String::new(),
         };
-        made.document = self.document(&made)?;
-        Ok(made)
+        certificate.document = self.document(&certificate)?;
+        Ok(Some(certificate))
     }
 
+    /// The certificate's statement and the proof of its event, signed with the log key.
     fn document(&self, of: &Certificate) -> Result<String, AppError> {
-        let done = &of.completed;
-        let recipients = done.recipients.iter().map(|recipient| Recipient {
+        let completed = &of.completed;
+        let recipients = completed.recipients.iter().map(|recipient| Recipient {
             name: recipient.name.clone(),
             grants: recipient.grant_ids.len() as u64,
             artifacts: recipient.artifact_ids.len() as u64,
             acknowledged: of.acknowledged.contains(&recipient.name),
         });
-        let kept = done.kept.iter().map(|kept| Kept {
+        let kept = completed.kept.iter().map(|kept| Kept {
             ground: kept.ground().as_str_name().trim_start_matches("GROUND_").to_lowercase(),
             article: crate::domain::request::article(kept.ground()).to_owned(),
             entries: kept.entries,
@@ -117,11 +133,11 @@ impl Erasures {
         let statement = Statement {
             origin: self.core.ledger.origin().to_owned(),
             request: of.request.to_string(),
-            scope: done.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
-            requested_at_ms: done.requested_at_ms,
+            scope: completed.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
+            requested_at_ms: completed.requested_at_ms,
             completed_at_ms: of.completed_at_ms,
             position: of.position,
-            entries_erased: certificate::entries(done),
+            entries_erased: certificate::entries(completed),
             erased_by_category: of.erased_by_category.clone(),
             kept: kept.collect(),
             recipients: recipients.collect(),
@@ -129,7 +145,7 @@ impl Erasures {
         };
         let text = statement
             .to_text()
-            .map_err(|_| AppError::Internal(Cause::Inconsistent("a certificate has no JSON form")))?;
+            .map_err(|_| AppError::Internal(Cause::Inconsistent("a certificate can't be written as JSON")))?;
         Ok(certificate::document(&self.core.ledger.sign_note(&text), &of.proof))
     }
 }

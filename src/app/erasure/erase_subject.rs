@@ -1,12 +1,15 @@
-//! Forgets a person, or a part of what is held about them: fence, keys, bytes, and then the word that it is done;
-//! resumable at every step.
+//! Erases a data subject, or a part of their record. Every step can be resumed after a crash.
 //!
-//! The keys go in one durable write, together with the intent (and, where everything goes, the fence). From there on
-//! nothing of it can be read; whatever a crash interrupts afterwards is finished at the next start. Only after the bytes
-//! are destroyed does `ErasureCompleted` say so, and after it, where the person stays, their own record.
+//! 1. One durable write destroys the keys and stores the intent. A whole erasure also sets the fence, which
+//!    rejects later writes about the time before. From here on nothing that was erased can be read.
+//! 2. The bytes of the entries are discarded.
+//! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
+//!    records it too.
+//!
+//! The next start finishes what a crash interrupted after the first step.
 
 use crate::app::erasure::Erasures;
-use crate::app::erasure::complete_erasures::Completion;
+use crate::app::erasure::completion_queue::Completion;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::read::for_each_event;
@@ -19,41 +22,43 @@ use crate::domain::rights::Hold;
 use crate::telemetry::{ErasureStep, metrics};
 use prost::Message;
 use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
-/// Facts set aside in one frame beside a decision.
-const SET_ASIDE_MAX: usize = 128;
+/// Attributes removed in one frame.
+const REMOVALS_MAX: usize = 128;
 
-/// An erasure that nothing stands against.
+/// An erasure that may be carried out.
 pub(crate) struct Erasure {
-    /// The request.
+    /// The request that it carries out.
     pub request: EventId,
     /// What is erased.
     pub scope: Scope,
-    /// What is kept nevertheless.
+    /// The holds under which a part is kept.
     pub holds: Vec<Hold>,
-    /// Milliseconds since the Unix epoch.
+    /// When the request was submitted, milliseconds since the Unix epoch.
     pub submitted_at_ms: u64,
-    /// By when it was to be answered.
+    /// When the answer to the request is due, milliseconds since the Unix epoch.
     pub due_at_ms: u64,
 }
 
 impl Erasure {
-    /// Whether the person goes as a whole.
+    /// Whether everything about the subject is erased.
     pub fn is_whole(&self) -> bool {
         self.scope == Scope::All && self.holds.is_empty()
     }
 
-    /// The event that says that it begins. It names nothing, since it stays where only a part is erased.
-    pub fn requested(&self) -> Event {
+    /// The event that records its start. It names neither key nor category, because a partial erasure does
+    /// not erase it.
+    pub fn start_event(&self) -> Event {
         let scope = self.scope.kind().into();
         Event::ErasureRequested(ErasureRequested { request: self.request.0.to_vec(), scope })
     }
 }
 
 impl Erasures {
-    /// What an erasure would take now, from the whole history; for the holder of the gate.
+    /// The entries that an erasure would erase now. The caller holds the stream's write lock.
     pub(crate) fn select(
         &self,
         stream: &SubjectStream,
@@ -64,7 +69,7 @@ impl Erasures {
         Ok(erasure::select(&history, scope, holds, &self.core.rules().vocabulary))
     }
 
-    /// Everything that can still be read about a person, oldest first.
+    /// All events of a subject that can still be read, oldest first.
     pub(crate) fn history(&self, stream: &SubjectStream) -> Result<Vec<Recorded>, AppError> {
         let mut history = Vec::new();
         for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
@@ -74,11 +79,11 @@ impl Erasures {
         Ok(history)
     }
 
-    /// Records what is planned and the beginning of the erasure, and erases. To the end, even where the caller goes away;
-    /// returns once all of it is true.
+    /// Records `pending_events` and the start of the erasure, and carries it out. Returns when the erasure is
+    /// complete; it completes even if the caller disconnects.
     ///
     /// # Errors
-    /// The store. After an error in the middle the erasure is finished by itself at the next start.
+    /// The store fails. The next start finishes an erasure that failed halfway.
     pub(crate) async fn erase(
         self: &Arc<Self>,
         append: Append,
@@ -87,33 +92,34 @@ impl Erasures {
     ) -> Result<(), AppError> {
         let erasures = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let (append, pending_events) = erasures.set_aside_first(append, pending_events).await?;
-            let _under_way = erasures.core.erasing.read().await;
+            let (append, pending_events) = erasures.record_removals_first(append, pending_events).await?;
+            let _erasing = erasures.core.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
-            let erased = if erasure.is_whole() {
+            let result = if erasure.is_whole() {
                 erasures.erase_whole(append, pending_events, &erasure).await
             } else {
                 erasures.erase_part(append, pending_events, &erasure).await
             };
-            erased.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
+            result.inspect_err(|_| metrics().erasure(ErasureStep::Failed))
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    /// Where more facts are set aside than fit beside the decision, they go ahead of it in frames of their own.
-    async fn set_aside_first(
+    /// Records removals of attributes in frames of their own if there are too many for the frame of the
+    /// decision. Returns the events that remain.
+    async fn record_removals_first(
         &self,
         mut append: Append,
         pending_events: Vec<PendingEvent>,
     ) -> Result<(Append, Vec<PendingEvent>), AppError> {
-        if pending_events.len() <= SET_ASIDE_MAX {
+        if pending_events.len() <= REMOVALS_MAX {
             return Ok((append, pending_events));
         }
         let is_removal = |each: &PendingEvent| matches!(each.event, Event::AttributeRemoved { .. });
         let (mut removals, decision): (Vec<_>, Vec<_>) = pending_events.into_iter().partition(is_removal);
         let request_stamp = std::mem::take(&mut append.request_stamp);
         while !removals.is_empty() {
-            let rest = removals.split_off(removals.len().min(SET_ASIDE_MAX));
+            let rest = removals.split_off(removals.len().min(REMOVALS_MAX));
             let frame = self.core.with_revocations(&append, std::mem::replace(&mut removals, rest));
             self.core.commit_inline(&append, frame).await?;
         }
@@ -129,13 +135,14 @@ impl Erasures {
     ) -> Result<(), AppError> {
         let (stream, request_stamp, now_ms) =
             (Arc::clone(&append.stream), append.request_stamp.clone(), append.now_ms);
-        pending_events.push(self.core.plan(erasure.requested()));
+        pending_events.push(self.core.plan(erasure.start_event()));
         let frame = Frame { events: pending_events, is_decision: true, ..Frame::default() };
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
 
-    /// From the beginning that is recorded to the end. `request_stamp` is of the request that began it.
+    /// Carries out a whole erasure whose start is recorded. `request_stamp` is the stamp of the request that
+    /// started it.
     pub(crate) async fn carry_out_whole(
         self: &Arc<Self>,
         stream: Arc<SubjectStream>,
@@ -145,7 +152,7 @@ impl Erasures {
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let selection = self.select(&stream, &erasure.scope, &[])?;
-        let completed = completed(erasure, &selection, selection.categories.clone());
+        let completed = completion_event(erasure, &selection, selection.categories.clone());
         let intent = ErasureIntent {
             completed: Some(completed),
             idempotency_hash: request_stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
@@ -156,7 +163,8 @@ impl Erasures {
         let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = intent.encode_to_vec();
         if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
-            // Nothing was destroyed, as far as anybody knows: the lane goes on, or the next start decides.
+            // As far as is known, nothing was destroyed. The stream continues; if keys are gone, the next
+            // start finishes.
             stream.write().erased = false;
             return Err(error.into());
         }
@@ -174,16 +182,17 @@ impl Erasures {
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
-        // Last, and never erased with a part: the subject's newest event stays, so that its versions go on from there.
+        // The start event comes last and is not erased, so that the subject keeps a newest event from which
+        // versions continue.
         let mut frame = self.core.with_revocations(&append, pending_events);
-        frame.events.push(self.core.plan(erasure.requested()));
+        frame.events.push(self.core.plan(erasure.start_event()));
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
         let fence_at_ms = self.core.now_ms().max(now_ms);
         let intent = ErasureIntent {
-            completed: Some(completed(erasure, &selection, std::collections::BTreeMap::new())),
+            completed: Some(completion_event(erasure, &selection, BTreeMap::new())),
             subject_handle: stream.keys.handle.0.to_vec(),
-            decided: self.decided(erasure, &selection, &stream, fence_at_ms),
+            decided: self.decision_event(erasure, &selection, &stream, fence_at_ms),
             ..ErasureIntent::default()
         };
         let bytes = intent.encode_to_vec();
@@ -191,14 +200,15 @@ impl Erasures {
         let punctured =
             self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
         self.core.clock.advance_past(fence_at_ms);
-        // Also where that failed: the lane knows what can still be read, and nothing else.
+        // Even if puncturing failed, the stream must only hold what can still be read.
         self.core.reload_stream(&stream)?;
         punctured?;
         self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
     }
 
-    /// What the person's own record will say: how much of what kind, and what must not come back, but not what it was.
-    fn decided(
+    /// The decision that the subject's own stream will record: how much was erased, by category, and what
+    /// must not be recorded again, but not the erased values. None for an erasure at the end of retention.
+    fn decision_event(
         &self,
         erasure: &Erasure,
         selection: &Selection,
@@ -209,16 +219,16 @@ impl Erasures {
         match &erasure.scope {
             Scope::Key(key) => key_hash = self.core.key_hash(stream.keys.handle, key),
             Scope::Category(named) => category.clone_from(named),
-            // Nobody asked, and what ended may be observed again.
+            // Nobody requested it, and what expired may be recorded again.
             Scope::Versions(_) => return None,
             Scope::All | Scope::Profile => {}
         }
-        let partly = !selection.kept.is_empty();
+        let is_partial = !selection.kept.is_empty();
         let ground = selection.kept.first().map(|kept| kept.ground).unwrap_or_default();
         Some(RequestDecided {
             request: erasure.request.0.to_vec(),
             kind: RequestKind::Erasure.into(),
-            outcome: if partly { RequestOutcome::Partly } else { RequestOutcome::Completed }.into(),
+            outcome: if is_partial { RequestOutcome::Partly } else { RequestOutcome::Completed }.into(),
             ground,
             reason: String::new(),
             submitted_at_ms: erasure.submitted_at_ms,
@@ -234,55 +244,56 @@ impl Erasures {
         })
     }
 
-    /// How many erasures have begun and are not known to be complete.
+    /// The number of erasures that destroyed keys and are not known to be complete.
     ///
     /// # Errors
-    /// The key store.
+    /// The key store fails.
     pub fn unfinished_erasures(&self) -> Result<u64, AppError> {
         Ok(self.core.vault.pending_erasures()?.len() as u64)
     }
 
-    /// Finishes erasures whose keys are gone but whose completion was not recorded.
+    /// Finishes erasures whose keys are destroyed but whose completion is not recorded.
     pub(crate) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         for (request, intent) in self.core.vault.pending_erasures()? {
-            let malformed = |_| AppError::Internal(Cause::Inconsistent("an erasure's intent can't be read"));
+            let malformed =
+                |_| AppError::Internal(Cause::Inconsistent("the intent of an erasure can't be read"));
             let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
-            tracing::warn!("finishing an erasure that was interrupted");
+            tracing::warn!("finishing an erasure that was interrupted after its keys were destroyed");
             metrics().erasure(ErasureStep::Resumed);
             let stream = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
                 Ok(handle) => self.core.stream_by_handle(Handle(handle)).await?,
                 Err(_) => None,
             };
-            let held = match stream {
+            let partial = match stream {
                 Some(stream) => {
                     let write_lock = stream.write_lock().await;
                     Some((stream, write_lock))
                 }
                 None => None,
             };
-            self.complete_erasure(EventId(request), intent, held).await?;
+            self.complete_erasure(EventId(request), intent, partial).await?;
         }
         Ok(())
     }
 
-    /// Destroys the bytes, then says so, then (where the person stays) records it with them, then forgets the intent.
-    /// Every step can be done again.
+    /// Discards the entries and records the completion; records the decision in the subject's own stream if
+    /// the erasure was partial; then deletes the intent. Every step can be repeated.
     async fn complete_erasure(
         self: &Arc<Self>,
         request: EventId,
         intent: ErasureIntent,
-        part_of: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
+        partial: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
     ) -> Result<(), AppError> {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
-        let missing = AppError::Internal(Cause::Inconsistent("an erasure's intent lacks its completion"));
+        let missing = AppError::Internal(Cause::Inconsistent("the intent of an erasure has no completion"));
         let completed = completed.ok_or(missing)?;
         let request_stamp =
             RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-        self.discard_and_say(Completion { request, completed, request_stamp }).await?;
-        if let (Some((stream, write_lock)), Some(decided)) = (part_of, decided) {
-            let said =
+        self.discard_and_record(Completion { request, completed, request_stamp }).await?;
+        if let (Some((stream, write_lock)), Some(decided)) = (partial, decided) {
+            let is_decided =
                 stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_open());
-            if !said {
+            if !is_decided {
                 let append = self.core.append_for_ledger(stream, write_lock).await;
                 let pending_events = vec![self.core.plan(Event::RequestDecided(decided))];
                 drop(self.core.commit_and_keep_lock(append, pending_events).await?);
@@ -292,11 +303,11 @@ impl Erasures {
     }
 }
 
-/// The completion as it will be said; kept with the keys until it is.
-fn completed(
+/// The completion event, which the intent holds until it is recorded.
+fn completion_event(
     erasure: &Erasure,
     selection: &Selection,
-    erased_by_category: std::collections::BTreeMap<String, u32>,
+    erased_by_category: BTreeMap<String, u32>,
 ) -> ErasureCompleted {
     ErasureCompleted {
         request: erasure.request.0.to_vec(),

@@ -1,17 +1,18 @@
-//! Erasure of a data subject or of a part, from the request to the certificate.
+//! Erasure of a data subject, or of a part of their record, from the request to the certificate.
 
 pub(crate) mod certificate;
 pub(crate) mod complete_erasures;
+pub(crate) mod completion_queue;
 pub(crate) mod erase_subject;
 pub(crate) mod resume_erasures;
 
-use crate::app::erasure::complete_erasures::Completing;
+use crate::app::erasure::completion_queue::CompletionQueue;
 use crate::app::log::core::Core;
 use std::sync::Arc;
 
 /// Use cases about erasure.
 pub struct Erasures {
     pub(crate) core: Arc<Core>,
-    /// Erasures whose keys are destroyed and whose entries are discarded together.
-    pub(crate) completing: Completing,
+    /// Erasures whose keys are destroyed and whose entries wait to be discarded.
+    pub(crate) completion_queue: CompletionQueue,
 }

@@ -1,5 +1,5 @@
-//! The operator accepts the machine's clock as it is, after it has jumped. While the clock is not trusted, use is denied and
-//! everything else goes on (`log::suspension`).
+//! Accepts the machine's clock as it is, after it has jumped. While the clock is not trusted, use is denied
+//! and everything else continues (`log::suspension`).
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -11,15 +11,17 @@ use crate::app::operations::Operations;
 use crate::domain::event::{ClockAccepted, Event};
 use std::sync::Arc;
 
-/// How far the machine's clock may be from what the operator says, milliseconds.
-const SAID_MS_MAX: u64 = 60_000;
+/// Largest difference between the machine's clock and the time that the operator states, milliseconds.
+const DIFFERENCE_MS_MAX: u64 = 60_000;
 
 impl Operations {
-    /// Accepts the machine's clock as it is, and says so in the log; use goes on. `clock_ms` is what time the operator has by
-    /// another clock. Gives the ledger's time that goes on from here, milliseconds since the Unix epoch.
+    /// Accepts the machine's clock, records that, and allows use again. `clock_ms` is the time that the
+    /// operator reads from another clock. Returns the ledger's time from which it continues, milliseconds
+    /// since the Unix epoch.
     ///
     /// # Errors
-    /// The clock is believed, or says something else than the operator; or the event can't be written.
+    /// The clock is trusted already, it differs from the operator's time by more than a minute, or the event
+    /// can't be written.
     pub async fn accept_clock(
         self: &Arc<Self>,
         caller: &Caller,
@@ -30,25 +32,25 @@ impl Operations {
         if let Some(Begun::Replayed(receipt, events)) = self.core.replay(&request_stamp, false)? {
             return Ok((receipt, accepted(&events).map_or(0, |accepted| accepted.ledger_ms)));
         }
-        let found = self.core.clock.acceptable();
-        let found =
-            found.ok_or(AppError::Precondition("the clock is believed; there is nothing to accept"))?;
-        if found.clock_ms.abs_diff(clock_ms) > SAID_MS_MAX {
+        let jump = self.core.clock.acceptable();
+        let jump =
+            jump.ok_or(AppError::Precondition("the clock is trusted, so there is nothing to accept"))?;
+        if jump.clock_ms.abs_diff(clock_ms) > DIFFERENCE_MS_MAX {
             return Err(AppError::Precondition(
-                "the machine's clock is more than a minute from this time; set it, or look at `sayso stats`",
+                "the machine's clock differs by more than a minute; set it, and check it with `sayso stats`",
             ));
         }
-        let event = ClockAccepted { clock_ms: found.clock_ms, ledger_ms: found.ledger_ms };
-        let plain = vec![SystemEvent::new(Event::ClockAccepted(event))];
+        let event = ClockAccepted { clock_ms: jump.clock_ms, ledger_ms: jump.ledger_ms };
+        let events = vec![SystemEvent::new(Event::ClockAccepted(event))];
         let about_ms = self.core.event_time(options)?;
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
-        self.core.clock.accept(found);
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
+        self.core.clock.accept(jump);
         tracing::warn!(
-            clock_ms = found.clock_ms,
-            ledger_ms = found.ledger_ms,
-            "the clock was accepted as it is"
+            clock_ms = jump.clock_ms,
+            ledger_ms = jump.ledger_ms,
+            "the operator accepted the clock as it is"
         );
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        Ok((receipt, found.ledger_ms))
+        Ok((receipt, jump.ledger_ms))
     }
 }

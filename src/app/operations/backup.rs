@@ -1,8 +1,10 @@
-//! A backup: the log and the sealed key tree in one file, consistent with each other, while the daemon goes on.
+//! Writes a backup while the daemon runs: the log and the sealed key tree in one file, consistent with each
+//! other.
 //!
-//! Whoever has it and the root key of its moment can open what was held then. Every erasure since has replaced that root
-//! key, so the copy of the key tree in it opens until the next erasure only; the entries in it are opened by the current
-//! key tree, which gives back everybody but the erased.
+//! A backup together with the root key of its time opens everything that was recorded then. Every erasure
+//! replaces the root key, so the key tree in a backup can be opened only until the next erasure. A restore
+//! opens the entries with the current key tree instead, which brings back every data subject except the
+//! erased ones.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::operations::Operations;
@@ -14,23 +16,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
-/// Pieces that wait for a slow reader.
-const WAITING_MAX: usize = 8;
+/// Chunks that wait for a slow receiver.
+const CHUNKS_MAX: usize = 8;
 /// Entries read at once.
 const READ_COUNT: usize = 256;
 
 impl Operations {
-    /// Writes a backup. Erasures wait while its end is read: between their keys and their word the log and the key tree
-    /// don't fit together.
+    /// Writes a backup into the returned channel. Erasures wait while its last part is read, because the log
+    /// and the key tree are inconsistent between the destruction of keys and the record of it.
     ///
     /// # Errors
-    /// They come through the channel, after which nothing follows: what came before is no whole backup.
+    /// Errors come through the channel, as its last message: then the bytes before are not a complete backup.
     pub fn backup(self: &Arc<Self>) -> mpsc::Receiver<Result<ExportChunk, AppError>> {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let operations = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = operations.write_backup(&sender) {
-                let _gone = sender.blocking_send(Err(error));
+                let _receiver_gone = sender.blocking_send(Err(error));
             }
         });
         receiver
@@ -44,9 +46,9 @@ impl Operations {
         });
         let mut backup = BackupWriter::begin(pipe).map_err(failed)?;
         self.copy_entries(&mut backup, 0, total, &done)?;
-        // What is discarded of these from here on is discarded again when they are restored.
+        // Entries copied so far that are discarded later are discarded again by the restore.
         let (checkpoint, tail, pages) = {
-            let _quiet = self.core.erasing.blocking_write();
+            let _no_erasures = self.core.erasing.blocking_write();
             let checkpoint = self.core.ledger.checkpoint();
             let mut tail = Vec::new();
             let mut next = total;
@@ -86,7 +88,9 @@ impl Operations {
 
 fn failed(error: Error) -> AppError {
     match error.kind() {
-        ErrorKind::BrokenPipe => AppError::Precondition("the backup was not taken"),
+        ErrorKind::BrokenPipe => {
+            AppError::Precondition("the backup was aborted, because the receiver is gone")
+        }
         _ => AppError::Internal(Cause::Export(error)),
     }
 }

@@ -1,6 +1,6 @@
-//! After a restore nothing may be used until somebody confirms it: a withdrawal, an objection or a restriction that was
-//! given since the backup is lost with the log, and what it stopped must not come back in silence. Recording goes on, so
-//! that what is missing can be said again.
+//! Confirms a restore. Until then all use is denied, because a withdrawal, objection or restriction since the
+//! backup is lost, and what it had stopped must not silently start again. Recording continues, so that lost
+//! decisions can be recorded again.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -11,10 +11,11 @@ use crate::domain::event::{Event, RestoreConfirmed};
 use std::sync::Arc;
 
 impl Operations {
-    /// Says in the log that what was given since the backup is in it again, as far as it can be found; use goes on.
+    /// Records the operator's confirmation that decisions since the backup are recorded again, as far as they
+    /// are known, and allows use again.
     ///
     /// # Errors
-    /// No restore waits to be confirmed; or the event can't be written.
+    /// No restore waits for confirmation, or the event can't be written.
     pub async fn confirm_restore(
         self: &Arc<Self>,
         caller: &Caller,
@@ -26,7 +27,7 @@ impl Operations {
             return Ok(receipt);
         }
         let restore = self.core.rules().unconfirmed().map(|restored| restored.restore.clone());
-        let restore = restore.ok_or(AppError::Precondition("no restore waits to be confirmed"))?;
+        let restore = restore.ok_or(AppError::Precondition("no restore waits for confirmation"))?;
         let confirmed = Event::RestoreConfirmed(RestoreConfirmed { restore });
         self.core.publish(caller, vec![confirmed], options).await
     }

@@ -1,5 +1,6 @@
-//! Everything recomputed from the entries: leaf hashes, the tree against the kept checkpoint, signatures, chains, and
-//! whether each person's keys open what is there. Reads a data folder at rest, and changes nothing.
+//! Checks a data folder that no daemon has open, without changing it. Everything is recomputed from the
+//! entries: leaf hashes, the tree against the kept checkpoint, signatures, chains, and whether each subject's
+//! keys open their entries.
 
 use crate::store::StoreError;
 use crate::store::embedded::{LogFound, Seen, inspect};
@@ -13,53 +14,53 @@ use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Faults that are told one by one.
+/// Faults that are listed; more are only counted.
 const FAULTS_MAX: usize = 1_000;
 
-/// What is to be examined.
+/// What to examine.
 pub struct Examination<'a> {
     /// The log's folder.
     pub log: &'a Path,
-    /// An empty folder for copies of what can't be read without writing; others may not enter it.
+    /// An empty, private folder for copies of files that can't be read without writing to them.
     pub copies: &'a Path,
-    /// The log keys that are held: the one of now, and one that a rotation was about to bring in. What signs entries is what
-    /// the log itself says where that can be read.
-    pub held: Vec<VerifierKey>,
-    /// The last checkpoint that was given out, as it was kept.
-    pub kept: Option<&'a str>,
-    /// The key tree, where it opens.
+    /// The log keys in the data folder: the current one, and one that a rotation had staged. They are used if
+    /// the log's own statement of its keys can't be read.
+    pub log_keys: Vec<VerifierKey>,
+    /// The last checkpoint that was given out, from its file.
+    pub kept_checkpoint: Option<&'a str>,
+    /// The key tree, if it can be opened.
     pub keys: Option<&'a KeyCheck>,
 }
 
-/// Something that is not what it was.
+/// Damage that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Which position; none where it is no position's.
+    /// The position; none if it does not concern one entry.
     pub position: Option<u64>,
     /// What is wrong.
     pub what: String,
 }
 
-/// What an examination found.
+/// The result of an examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examined {
-    /// Positions, the damaged ones among them.
+    /// Entries, including damaged ones.
     pub entries: u64,
-    /// Entries whose bytes were destroyed on purpose.
+    /// Entries that were discarded by erasures.
     pub discarded: u64,
-    /// Entries whose key opened them.
+    /// Entries that their key opened.
     pub opened: u64,
-    /// Positions of which everything holds that can be checked, as runs (first, last).
+    /// Positions that passed every check, as runs (first, last).
     pub intact: Vec<(u64, u64)>,
-    /// Leaf hashes below this position are those that the kept checkpoint was signed for.
+    /// Leaf hashes below this position match the kept checkpoint.
     pub proven_to: u64,
-    /// Damage: of this nothing can be rebuilt.
+    /// Damage that can't be rebuilt, at most 1,000 faults.
     pub damaged: Vec<Fault>,
-    /// How much damage there is, beyond what is told.
+    /// The number of faults, including those that are not listed.
     pub damaged_count: u64,
-    /// What is not as it was, and is rebuilt or mended without loss.
+    /// What is wrong but can be rebuilt without loss.
     pub rebuildable: Vec<String>,
-    /// What is no damage, and worth knowing.
+    /// What is no damage but worth knowing.
     pub notes: Vec<String>,
 }
 
@@ -72,53 +73,56 @@ impl Examined {
         }
     }
 
-    /// Whether nothing is lost.
+    /// Whether nothing is damaged.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.damaged_count == 0
     }
 }
 
-/// Examines a log at rest. `progress` is told how many entries were looked at.
+/// Examines a log. `progress` is called with the number of entries read so far.
 ///
 /// # Errors
-/// [`StoreError::Busy`] where a daemon has it open; or something can't be read at all. Damage is no error: it is found.
+/// [`StoreError::Busy`] if a daemon has it open; or something can't be read at all. Damage is not an error,
+/// but a result.
 pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Examined, StoreError> {
     let mut check = Check::new(of);
-    let known = check.kept.as_ref().map_or(0, |kept| kept.size);
-    let found = inspect(of.log, known, of.copies, |seen| {
+    let size_min = check.kept.as_ref().map_or(0, |kept| kept.size);
+    let found = inspect(of.log, size_min, of.copies, |seen| {
         check.take(seen);
         progress(check.tree.size());
         Ok(())
     })?;
-    if let (Some(note), Some(keys)) = (of.kept, &check.signs)
+    if let (Some(note), Some(keys)) = (of.kept_checkpoint, &check.key_chain)
         && let Err(error) = keys.open(note)
     {
         check.examined.fault(None, format!("the kept checkpoint: {error}"));
         check.examined.proven_to = 0;
     }
-    if !of.held.is_empty() && check.signs.as_ref().is_some_and(|keys| !of.held.contains(keys.newest())) {
+    if !of.log_keys.is_empty()
+        && check.key_chain.as_ref().is_some_and(|keys| !of.log_keys.contains(keys.newest()))
+    {
         check.examined.fault(None, "secrets/log.key is not the key of this log");
     }
     Ok(check.finish(found))
 }
 
-/// A subject's chain: its newest version and that one's leaf hash.
+/// The newest version of each stream, with its leaf hash.
 type Chains = HashMap<Handle, (u64, Hash)>;
 
 struct Check<'a> {
     keys: Option<&'a KeyCheck>,
     is_erasing: bool,
-    /// The keys that the log says it had, as far as it was read.
-    signs: Option<KeyChain>,
-    /// The log keys that are held, for what follows a change of key that can't be read.
-    held: &'a [VerifierKey],
+    /// The log keys that the log states, as far as it was read.
+    key_chain: Option<KeyChain>,
+    /// The log keys in the data folder, for entries after a rotation that can't be read.
+    log_keys: &'a [VerifierKey],
     kept: Option<Checkpoint>,
     chains: Chains,
-    /// Leaf hashes of what is not there any more, on purpose or not.
-    erased_grant_key: HashSet<Hash>,
-    /// The leaf hash of something is not known: from there on neither tree nor chains can be compared.
-    unknown: bool,
+    /// Leaf hashes of entries that are discarded or damaged.
+    missing_leaves: HashSet<Hash>,
+    /// Whether a leaf hash is unknown. From there on neither the tree nor chains can be compared.
+    has_unknown_leaf: bool,
     tree: Frontier,
     examined: Examined,
 }
@@ -126,12 +130,12 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn new(of: &'a Examination<'a>) -> Self {
         let mut examined = Examined::default();
-        let kept = of.kept.and_then(|note| {
-            // Who signed it is compared once the log has said what its key is.
+        let kept = of.kept_checkpoint.and_then(|note| {
+            // Its signature is checked later, when the log has stated its key.
             let text = note.split("\n\n").next().map(|text| format!("{text}\n"));
             let parsed = text.and_then(|text| Checkpoint::parse(&text).ok());
             if parsed.is_none() {
-                examined.fault(None, "the kept checkpoint is none");
+                examined.fault(None, "the kept checkpoint is malformed");
             }
             parsed
         });
@@ -139,12 +143,12 @@ impl<'a> Check<'a> {
         Self {
             keys: of.keys,
             is_erasing,
-            signs: of.held.first().map(KeyChain::from),
-            held: &of.held,
+            key_chain: of.log_keys.first().map(KeyChain::from),
+            log_keys: &of.log_keys,
             kept,
             chains: Chains::new(),
-            erased_grant_key: HashSet::new(),
-            unknown: false,
+            missing_leaves: HashSet::new(),
+            has_unknown_leaf: false,
             tree: Frontier::new(),
             examined,
         }
@@ -156,27 +160,27 @@ impl<'a> Check<'a> {
                 match bytes.map(|bytes| self.entry(position, leaf_hash, bytes)) {
                     None => {
                         self.examined.discarded = self.examined.discarded.saturating_add(1);
-                        self.erased_grant_key.insert(leaf_hash);
+                        self.missing_leaves.insert(leaf_hash);
                         self.intact(position);
                     }
                     Some(Ok(())) => self.intact(position),
                     Some(Err(what)) => {
-                        self.erased_grant_key.insert(leaf_hash);
+                        self.missing_leaves.insert(leaf_hash);
                         self.examined.fault(Some(position), what);
                     }
                 }
                 (position, Some(leaf_hash))
             }
             Seen::Damaged { position, leaf_hash } => {
-                self.erased_grant_key.extend(leaf_hash);
-                self.examined.fault(Some(position), "its record is not whole");
+                self.missing_leaves.extend(leaf_hash);
+                self.examined.fault(Some(position), "its record is incomplete or damaged");
                 (position, leaf_hash)
             }
         };
-        self.unknown |= leaf.is_none();
+        self.has_unknown_leaf |= leaf.is_none();
         self.tree.push(leaf.unwrap_or_default());
         let size = position.saturating_add(1);
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.size == size && !self.unknown) {
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.size == size && !self.has_unknown_leaf) {
             if kept.root == self.tree.root() {
                 self.examined.proven_to = size;
             } else {
@@ -188,6 +192,7 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Notes a position that passed every check.
     fn intact(&mut self, position: u64) {
         match self.examined.intact.last_mut() {
             Some((_, last)) if last.checked_add(1) == Some(position) => *last = position,
@@ -195,42 +200,42 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Everything about one entry.
+    /// Checks one entry.
     fn entry(&mut self, position: u64, leaf: Hash, bytes: &[u8]) -> Result<(), String> {
         if leaf_hash(bytes) != leaf {
-            return Err("its bytes are not those of its leaf hash".into());
+            return Err("its bytes do not match its leaf hash".into());
         }
         let entry = Entry::parse(bytes).map_err(|error| error.to_string())?;
         let body = entry.plain_body().map_err(|error| error.to_string())?;
         let event = body.and_then(|body| body.event);
         if let Some(Event::LogOpened(opened)) = event.as_ref().filter(|_| position == 0) {
-            self.begins(&opened.origin, &opened.public_key)?;
+            self.start_key_chain(&opened.origin, &opened.public_key)?;
         }
-        let signs = self.signs.as_mut().ok_or("nothing says which key signs")?;
-        let held = self.held.iter().find(|held| key_id(&held.key) == entry.key_id);
-        let key = held.unwrap_or(signs.newest());
+        let key_chain = self.key_chain.as_mut().ok_or("no log key is known to verify its signature")?;
+        let named = self.log_keys.iter().find(|own| key_id(&own.key) == entry.key_id);
+        let key = named.unwrap_or(key_chain.newest());
         entry.verify(&key.key).map_err(|error| error.to_string())?;
         if matches!(event, Some(Event::LogKeyRotated(_))) {
-            signs.take(position, bytes).map_err(|error| error.to_string())?;
+            key_chain.take(position, bytes).map_err(|error| error.to_string())?;
         }
-        self.continues(&entry.header, leaf)?;
-        self.opens(&entry)
+        self.check_chain(&entry.header, leaf)?;
+        self.check_key(&entry)
     }
 
-    /// The key that the log says to be its own, to begin with.
-    fn begins(&mut self, origin: &str, key: &[u8]) -> Result<(), String> {
+    /// Starts the chain of log keys with the key that the first entry names.
+    fn start_key_chain(&mut self, origin: &str, key: &[u8]) -> Result<(), String> {
         let key: VerifierKey = key
             .try_into()
             .ok()
             .and_then(|key| ed25519_dalek::VerifyingKey::from_bytes(key).ok())
             .map(|key| VerifierKey { name: origin.to_owned(), key })
-            .ok_or("the key that it names is none")?;
-        self.signs = Some(KeyChain::from(&key));
+            .ok_or("the log key that it names is malformed")?;
+        self.key_chain = Some(KeyChain::from(&key));
         Ok(())
     }
 
-    /// That an entry continues its subject's chain, over what is gone where something is.
-    fn continues(&mut self, header: &Header, leaf: Hash) -> Result<(), String> {
+    /// Checks that an entry continues its stream's chain. Missing entries in between are allowed.
+    fn check_chain(&mut self, header: &Header, leaf: Hash) -> Result<(), String> {
         let newest = self.chains.insert(header.handle, (header.version, leaf));
         let follows = match (newest, header.previous) {
             (None, None) => header.version == 0,
@@ -239,14 +244,15 @@ impl<'a> Check<'a> {
             }
             (newest, Some(previous)) => {
                 newest.is_none_or(|(version, _)| version < header.version)
-                    && (self.unknown || self.erased_grant_key.contains(&previous))
+                    && (self.has_unknown_leaf || self.missing_leaves.contains(&previous))
             }
             (Some(_), None) => false,
         };
-        if follows { Ok(()) } else { Err("it does not continue its subject's chain".into()) }
+        if follows { Ok(()) } else { Err("it does not continue its stream's chain".into()) }
     }
 
-    fn opens(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Checks that the entry's key opens it. While an erasure is in progress, keys may be missing.
+    fn check_key(&mut self, entry: &Entry) -> Result<(), String> {
         let Some(keys) = self.keys.filter(|_| entry.header.handle != Handle::SYSTEM) else { return Ok(()) };
         match keys.opens(entry) {
             Ok(true) => {
@@ -254,7 +260,7 @@ impl<'a> Check<'a> {
                 Ok(())
             }
             Ok(false) if self.is_erasing => Ok(()),
-            Ok(false) => Err("there is no key that opens it".into()),
+            Ok(false) => Err("no key opens it".into()),
             Err(error) => Err(format!("its key: {error}")),
         }
     }
@@ -265,14 +271,14 @@ impl<'a> Check<'a> {
         self.examined.rebuildable.extend(found.rebuildable);
         if let Some((segment, offset)) = found.torn {
             self.examined.notes.push(format!(
-                "segment {segment}: a torn write from offset {offset} on; the next start cuts it off, none of it was acknowledged"
+                "segment {segment}: a torn, unacknowledged write from offset {offset} on; the next start removes it"
             ));
         }
         if found.discarding > 0 {
             let count = found.discarding;
             self.examined.notes.push(format!("the next start finishes the erasure of {count} entries"));
         }
-        if self.unknown && self.kept.is_some() {
+        if self.has_unknown_leaf && self.kept.is_some() {
             let note = "leaf hashes are missing, so the tree can't be compared with the kept checkpoint";
             self.examined.notes.push(note.into());
         }

@@ -1,4 +1,4 @@
-//! What operators do: backup, restore, key rotation, checks of a data folder, the clock.
+//! Operations: backup, restore, rotation of the log key, checks of a data folder, accepting the clock.
 
 pub(crate) mod accept_clock;
 pub(crate) mod backup;
@@ -14,6 +14,6 @@ use std::sync::Arc;
 /// Use cases of operators.
 pub struct Operations {
     pub(crate) core: Arc<Core>,
-    /// Where the log's keys are.
+    /// The log's keys, as they are kept.
     pub(crate) log_keys: LogKeys,
 }

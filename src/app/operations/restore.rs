@@ -1,7 +1,8 @@
-//! A log that goes back to a backup, under the key tree of now: everybody but the erased comes back.
+//! Restores a log from a backup, with the current key tree, so that every data subject except the erased ones
+//! comes back.
 //!
-//! Entries whose keys were destroyed since are destroyed again before anybody can read the log, and what happened is said
-//! in it: `ErasureCompleted` for those entries, then `BackupRestored`.
+//! Entries whose keys were destroyed since the backup are discarded again before the log can be read. The
+//! next start records what happened: `ErasureCompleted` for those entries, then `BackupRestored`.
 
 use crate::app::error::AppError;
 use crate::app::log::receipt::RequestStamp;
@@ -24,27 +25,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-/// Entries in one frame at most, where discarded ones are taken along.
+/// Entries in one frame if discarded entries are added to it.
 const FRAME_MAX: usize = 1_024;
-/// Entries written, or discarded, at once.
+/// Entries written or discarded at once.
 const BATCH_MAX: usize = 128;
 
-/// Positions in a row: first and last of each run.
+/// Runs of consecutive positions: first and last of each.
 type Runs = Vec<(u64, u64)>;
 
-/// What was restored; kept beside the log until the log says it.
+/// What a restore did. It is kept in a file next to the log until the log records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restored {
-    /// One a restore.
+    /// A random id of the restore.
     pub id: [u8; 16],
     /// The checkpoint of the backup.
     pub backup_checkpoint: String,
-    /// The last one that had been given out; empty where none was kept.
+    /// The last checkpoint that was given out before the restore; empty if there was none.
     pub last_checkpoint: String,
-    /// Entries whose keys had been destroyed since, as runs (first, last).
+    /// Entries whose keys were destroyed since the backup, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
-    /// Handles of people who are still there and of whom some of those entries were. Random, and gone with this file.
+    /// Handles of subjects who still exist and to whom some of those entries belonged. Handles are random,
+    /// and this file is deleted with the next start.
     #[serde(default)]
     pub erased_in_part: BTreeSet<[u8; 16]>,
 }
@@ -52,37 +54,38 @@ pub struct Restored {
 /// Why a backup can't be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The file can't be read, is cut off, or damaged.
+    /// The file can't be read, is cut off, or is damaged.
     #[error("the backup: {0}")]
     Backup(#[from] std::io::Error),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Writing the log.
+    /// Writing the log failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// The vault.
+    /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// An entry is not what its place says.
-    #[error("position {0} of the backup is not what the checkpoint was signed for")]
+    /// An entry is invalid, or in the wrong place.
+    #[error("the entry at position {0} of the backup is not the one that its checkpoint was signed for")]
     Entry(u64),
-    /// Making the place of a discarded entry.
-    #[error("making the place of a discarded entry: {0}")]
-    Place(#[from] EntryError),
-    /// The checkpoint.
-    #[error("the backup's checkpoint: {0}")]
+    /// Making the placeholder of a discarded entry failed.
+    #[error("making the placeholder of a discarded entry: {0}")]
+    Placeholder(#[from] EntryError),
+    /// The checkpoint is malformed, or signed by another key.
+    #[error("the checkpoint of the backup: {0}")]
     Checkpoint(#[from] NoteError),
-    /// The entries are not those of the checkpoint.
-    #[error("the backup's entries are not those of its checkpoint")]
+    /// The entries do not match the checkpoint, or there is none.
+    #[error("the entries of the backup do not match its checkpoint")]
     Tree,
 }
 
-/// Writes a backup's entries into an empty log, without those whose keys don't exist any more. Key pages of the backup are
-/// passed over: the vault is that of now. Gives the keys that the log had: whoever restores has to hold the newest.
+/// Writes the entries of a backup into an empty log, except those whose keys were destroyed. Key pages of the
+/// backup are ignored, because the current vault is used. Also returns the log's keys; to run the restored
+/// log, the newest is needed.
 ///
 /// # Errors
-/// The backup is damaged or of another log, or something can't be read or written; then the log is to be thrown away.
+/// The backup is damaged or of another log, or something can't be read or written. Then delete the log.
 pub fn restore_log(
     from: impl Read,
     log: &dyn LogStore,
@@ -90,23 +93,23 @@ pub fn restore_log(
     origin: &str,
     clock: &dyn Clock,
 ) -> Result<(Restored, KeyChain), RestoreError> {
-    let mut refill = Refill::new(log, vault, origin, clock);
+    let mut writer = LogWriter::new(log, vault, origin, clock);
     let mut reader = BackupReader::begin(from)?;
     let mut note = None;
     while let Some(piece) = reader.next_piece()? {
         match piece {
-            Piece::Entry(entry) => refill.take(entry)?,
+            Piece::Entry(entry) => writer.take(entry)?,
             Piece::Checkpoint(found) => note = Some(found),
             Piece::KeyPage(_) => {}
         }
     }
     let backup_checkpoint = note.ok_or(RestoreError::Tree)?;
-    let keys = refill.keys.clone().ok_or(RestoreError::Tree)?;
+    let keys = writer.keys.clone().ok_or(RestoreError::Tree)?;
     let signed = keys.open(&backup_checkpoint)?;
-    if (signed.size, signed.root) != (refill.tree.size(), refill.tree.root()) {
+    if (signed.size, signed.root) != (writer.tree.size(), writer.tree.root()) {
         return Err(RestoreError::Tree);
     }
-    let (erased_again, erased_in_part) = refill.finish()?;
+    let (erased_again, erased_in_part) = writer.finish()?;
     let mut id = [0; 16];
     clock.fill(&mut id);
     let restored =
@@ -114,32 +117,33 @@ pub fn restore_log(
     Ok((restored, keys))
 }
 
-/// A log being filled.
-struct Refill<'a> {
+/// A restore in progress.
+struct LogWriter<'a> {
     log: &'a dyn LogStore,
     vault: &'a Vault,
     origin: &'a str,
-    /// As far as the entries so far say; none before the first.
+    /// The log keys that the entries so far state; none before the first entry.
     keys: Option<KeyChain>,
     clock: &'a dyn Clock,
     tree: Frontier,
     frame: Frame,
-    /// Whose request the frame is.
+    /// The idempotency hash of the request that wrote the current frame.
     request: Option<Hash>,
+    /// Frames that are not written yet, and the number of entries in them.
     frames: Vec<Frame>,
     waiting: usize,
-    /// To be discarded at the end: were discarded, or have no key any more.
-    going: BTreeSet<u64>,
-    /// Of those, the ones without a key; with the handle where its owner is still there.
+    /// Positions to discard at the end: discarded in the backup, or without a key now.
+    to_discard: BTreeSet<u64>,
+    /// Those without a key, with the handle of the subject if they still exist.
     keyless: BTreeMap<u64, Option<Handle>>,
-    /// What the log itself says to be erased.
-    said: Vec<PositionRange>,
+    /// Positions that the log itself records as erased.
+    recorded_erased: Vec<PositionRange>,
 }
 
-impl<'a> Refill<'a> {
+impl<'a> LogWriter<'a> {
     fn new(log: &'a dyn LogStore, vault: &'a Vault, origin: &'a str, clock: &'a dyn Clock) -> Self {
         let (frame, frames, tree) = (Vec::new(), Vec::new(), Frontier::new());
-        let (going, keyless, said) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        let (to_discard, keyless, recorded_erased) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
         let (request, waiting) = (None, 0);
         Self {
             log,
@@ -152,9 +156,9 @@ impl<'a> Refill<'a> {
             request,
             frames,
             waiting,
-            going,
+            to_discard,
             keyless,
-            said,
+            recorded_erased,
         }
     }
 
@@ -165,16 +169,16 @@ impl<'a> Refill<'a> {
         }
         self.tree.push(stored.leaf_hash);
         let new = match stored.bytes {
-            Some(bytes) => self.present(position, stored.leaf_hash, stored.recorded_at_ms, bytes)?,
+            Some(bytes) => self.restored_entry(position, stored.leaf_hash, stored.recorded_at_ms, bytes)?,
             None => {
-                self.going.insert(position);
-                self.place_of_discarded(stored.leaf_hash, stored.recorded_at_ms)?
+                self.to_discard.insert(position);
+                self.placeholder(stored.leaf_hash, stored.recorded_at_ms)?
             }
         };
-        // What one request wrote stays one frame; discarded ones in between are taken along.
-        let goes_on = new.idempotency == self.request && new.idempotency.is_some();
-        let is_discarded = self.going.contains(&position) && self.frame.len() < FRAME_MAX;
-        if !(goes_on || is_discarded && self.request.is_some()) {
+        // The entries of one request stay in one frame, together with discarded entries in between.
+        let is_same_request = new.idempotency == self.request && new.idempotency.is_some();
+        let is_discarded = self.to_discard.contains(&position) && self.frame.len() < FRAME_MAX;
+        if !(is_same_request || is_discarded && self.request.is_some()) {
             self.end_frame()?;
             self.request = new.idempotency;
         }
@@ -182,7 +186,8 @@ impl<'a> Refill<'a> {
         Ok(())
     }
 
-    fn present(
+    /// The entry to write for one that the backup has bytes of.
+    fn restored_entry(
         &mut self,
         position: u64,
         leaf_hash: Hash,
@@ -202,14 +207,16 @@ impl<'a> Refill<'a> {
         if entry.header.handle == Handle::SYSTEM {
             let body = entry.plain_body().map_err(wrong)?;
             match body.and_then(|body| body.event) {
-                Some(event_body::Event::ErasureCompleted(done)) => self.said.extend(done.discarded),
+                Some(event_body::Event::ErasureCompleted(completed)) => {
+                    self.recorded_erased.extend(completed.discarded);
+                }
                 Some(event_body::Event::LogKeyRotated(_)) => {
                     keys.take(position, &bytes).map_err(|_| RestoreError::Entry(position))?;
                 }
                 _ => {}
             }
         } else if !self.has_key(&entry.header)? {
-            self.going.insert(position);
+            self.to_discard.insert(position);
             let stays = self.vault.by_handle(entry.header.handle)?.is_some();
             self.keyless.insert(position, stays.then_some(entry.header.handle));
         }
@@ -217,7 +224,7 @@ impl<'a> Refill<'a> {
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index: Vec::new() })
     }
 
-    /// The key that the log's first entry names.
+    /// The log key that the first entry names; none if it is not the first entry of a log of this origin.
     fn first_key(&self, first: &Entry) -> Option<KeyChain> {
         match first.plain_body().ok()??.event? {
             event_body::Event::LogOpened(opened) if opened.origin == self.origin => {
@@ -231,15 +238,17 @@ impl<'a> Refill<'a> {
     fn has_key(&self, header: &Header) -> Result<bool, RestoreError> {
         let Some(keys) = self.vault.by_handle(header.handle)? else { return Ok(false) };
         match keys.event_key(header.version, &header.event_id) {
-            // After an earlier restore the version may be under a fresh key, and this entry's own be destroyed.
+            // After an earlier restore this version may have a new key, while the key of this entry is
+            // destroyed.
             Ok(key) => Ok(header.key_commitment == Some(key.commitment())),
             Err(VaultError::Destroyed) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// An entry that says nothing, to be discarded at once: it leaves the place and the leaf hash of one that was.
-    fn place_of_discarded(&self, leaf_hash: Hash, recorded_at_ms: u64) -> Result<NewEntry, RestoreError> {
+    /// An empty entry with the leaf hash of a discarded one. It is discarded again at the end, which leaves
+    /// position and leaf hash.
+    fn placeholder(&self, leaf_hash: Hash, recorded_at_ms: u64) -> Result<NewEntry, RestoreError> {
         let random = || {
             let mut bytes = [0; 32];
             self.clock.fill(&mut bytes);
@@ -276,48 +285,50 @@ impl<'a> Refill<'a> {
         Ok(())
     }
 
-    /// Writes what waits, destroys what has to go; gives what the log does not yet say to be erased, as runs, and the
-    /// handles among it that are still there.
+    /// Writes what is left and discards entries. Returns the positions without a key that the log does not
+    /// record as erased, as runs, and the handles of their subjects who still exist.
     fn finish(mut self) -> Result<(Runs, BTreeSet<[u8; 16]>), RestoreError> {
         self.end_frame()?;
         self.write()?;
-        let going: Vec<u64> = self.going.iter().copied().collect();
-        for part in going.chunks(BATCH_MAX) {
-            self.log.discard(part)?;
+        let to_discard: Vec<u64> = self.to_discard.iter().copied().collect();
+        for batch in to_discard.chunks(BATCH_MAX) {
+            self.log.discard(batch)?;
         }
-        let is_said = |position: &u64| self.said.iter().any(|run| (run.first..=run.last).contains(position));
-        let (mut runs, mut in_part) = (Runs::new(), BTreeSet::new());
-        for (position, handle) in self.keyless.iter().filter(|(position, _)| !is_said(position)) {
-            in_part.extend(handle.map(|handle| handle.0));
+        let is_recorded =
+            |position: &u64| self.recorded_erased.iter().any(|run| (run.first..=run.last).contains(position));
+        let (mut runs, mut handles) = (Runs::new(), BTreeSet::new());
+        for (position, handle) in self.keyless.iter().filter(|(position, _)| !is_recorded(position)) {
+            handles.extend(handle.map(|handle| handle.0));
             match runs.last_mut() {
                 Some((_, last)) if last.checked_add(1) == Some(*position) => *last = *position,
                 _ => runs.push((*position, *position)),
             }
         }
         self.log.close()?;
-        Ok((runs, in_part))
+        Ok((runs, handles))
     }
 }
 
 impl Operations {
-    /// Gives everybody fresh keys from where the log now ends for them on, and says in the log that it went back to a
-    /// backup, unless it says so already. From then on use waits until that is confirmed.
-    pub(crate) async fn declare_restore(
+    /// Records that the log was restored, unless it is recorded already. Before that, every subject gets new
+    /// keys for versions after their newest one in the log. All use is denied until an operator confirms the
+    /// restore.
+    pub(crate) async fn record_restore(
         self: &Arc<Self>,
         restored: &Restored,
-        said: &[Recorded],
+        system_events: &[Recorded],
     ) -> Result<(), AppError> {
-        let is_said = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if before.restore == restored.id);
-        if said.iter().any(is_said) {
+        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if before.restore == restored.id);
+        if system_events.iter().any(is_recorded) {
             return Ok(());
         }
-        let in_part = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
+        let partly_erased = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
         let next_version = |handle| {
             let newest = self.core.store().subject_head(handle).map_err(AppError::from)?;
             Ok::<_, AppError>(newest.map_or(0, |(version, _)| version.saturating_add(1)))
         };
         let fence_ms = self.core.now_ms();
-        self.core.vault.renew(&in_part, fence_ms, next_version).await?;
+        self.core.vault.renew(&partly_erased, fence_ms, next_version).await?;
         self.core.clock.advance_past(fence_ms);
         let discarded: Vec<PositionRange> = restored
             .erased_again
@@ -325,7 +336,7 @@ impl Operations {
             .map(|(first, last)| PositionRange { first: *first, last: *last })
             .collect();
         let erased_again = discarded.iter().map(|run| run.last.saturating_sub(run.first).saturating_add(1));
-        let declared = Event::BackupRestored(BackupRestored {
+        let restored_event = Event::BackupRestored(BackupRestored {
             restore: restored.id.to_vec(),
             backup_checkpoint: restored.backup_checkpoint.clone(),
             last_checkpoint: restored.last_checkpoint.clone(),
@@ -334,7 +345,7 @@ impl Operations {
         });
         let mut events = Vec::new();
         if !discarded.is_empty() {
-            let done = Event::ErasureCompleted(ErasureCompleted {
+            let completed = Event::ErasureCompleted(ErasureCompleted {
                 request: restored.id.to_vec(),
                 scope: ErasureScope::All.into(),
                 discarded,
@@ -342,9 +353,9 @@ impl Operations {
                 requested_at_ms: self.core.now_ms(),
                 ..ErasureCompleted::default()
             });
-            events.push(SystemEvent::new(done));
+            events.push(SystemEvent::new(completed));
         }
-        events.push(SystemEvent::new(declared));
+        events.push(SystemEvent::new(restored_event));
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
         self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await.map(|_| ())
     }

@@ -1,8 +1,8 @@
-//! Another log key from the next entry on, as an event that both keys signed.
+//! Rotates the log key, with an event that both keys sign.
 //!
-//! The new key is durable in its file before the log names it, and takes the old one's place only after; a start puts right
-//! what a crash left in between ([`crate::ledger::LogKeys`]). Nobody writes meanwhile, so that no entry is left with a
-//! signature of a key that is not in force where it comes to stand.
+//! The new key is durable in its own file before the log names it, and replaces the old file only after that.
+//! The next start repairs what a crash leaves in between ([`crate::ledger::LogKeys`]). No other write is in
+//! progress during a rotation, so every entry is signed by the key in force at its position.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -14,26 +14,27 @@ use crate::domain::DAY_MS;
 use crate::domain::event::{Event, LogKeyRotated};
 use std::sync::Arc;
 
-/// How long checkpoints carry both keys' signatures, at most: a year.
+/// Longest time during which checkpoints have the signatures of both keys: 366 days.
 const TRANSITION_MS_MAX: u64 = 366 * DAY_MS;
 
-/// A log that has another key.
+/// The result of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotated {
-    /// Of the event.
+    /// The `LogKeyRotated` event.
     pub receipt: Receipt,
-    /// The verifier key from now on.
+    /// The new verifier key.
     pub vkey: String,
-    /// The first position that it signs.
+    /// The first position that the new key signs.
     pub from_position: u64,
 }
 
 impl Operations {
-    /// Gives the log another key. For `transition_ms` checkpoints carry the old key's signature as well, so that whoever
-    /// knows only that one can follow; 0 where it is in wrong hands, and is to sign nothing any more.
+    /// Rotates the log key. For `transition_ms`, checkpoints also have the old key's signature, so that
+    /// verifiers that only know the old key can follow. Use 0 if the old key is compromised and must not sign
+    /// anything any more.
     ///
     /// # Errors
-    /// The transition is too long, the key can't be made, or the event can't be written.
+    /// The transition is longer than 366 days, the key can't be made, or the event can't be written.
     pub async fn rotate_log_key(
         self: &Arc<Self>,
         caller: &Caller,
@@ -58,7 +59,7 @@ impl Operations {
         transition_ms: u64,
         request_stamp: RequestStamp,
     ) -> Result<Rotated, AppError> {
-        let _nobody_writes = self.core.rules_lock.write().await;
+        let _no_other_writes = self.core.rules_lock.write().await;
         let mut system_stream = self.core.system_stream.lock().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, false)? {
             return self.rotated(receipt);
@@ -74,9 +75,9 @@ impl Operations {
             .core
             .publish_locked(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
             .await?;
-        // The log has the new key already, whatever becomes of these.
+        // The log has the new key, even if moving the files fails.
         if let Err(error) = self.log_keys.promote() {
-            tracing::error!(%error, "the key files are as before; the next start brings the new key in");
+            tracing::error!(%error, "the log key files could not be moved; the next start does it");
         }
         self.end_key_transition();
         self.rotated(written.0)
@@ -85,18 +86,18 @@ impl Operations {
     fn rotated(&self, receipt: Receipt) -> Result<Rotated, AppError> {
         let position = receipt.events.first().map(|event| event.position);
         let position =
-            position.ok_or(AppError::Internal(Cause::Inconsistent("a rotation without an event")))?;
+            position.ok_or(AppError::Internal(Cause::Inconsistent("a key rotation recorded no event")))?;
         let from_position = position.saturating_add(1);
         let vkey = self.core.ledger.key_chain().at(from_position).to_string();
         Ok(Rotated { receipt, vkey, from_position })
     }
 
-    /// Destroys the key before once its time is up.
+    /// Destroys the previous key at the end of its transition.
     pub(crate) fn end_key_transition(&self) {
         if self.core.ledger.end_transition()
             && let Err(error) = self.log_keys.retire()
         {
-            tracing::error!(%error, "the old log key's file can't be destroyed; remove `log.key.previous`");
+            tracing::error!(%error, "the previous log key could not be destroyed; remove `log.key.previous`");
         }
     }
 }

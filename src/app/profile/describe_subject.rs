@@ -1,7 +1,7 @@
 //! Records what the bounds need to know of a person.
 
 use crate::app::caller::Caller;
-use crate::app::consent::record_consent::ConsentChanged;
+use crate::app::consent::choice::ConsentChanged;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;

@@ -1,4 +1,4 @@
-//! The whole log as one bundle that verifies offline, in memory that does not grow with it.
+//! Exports the whole log as one bundle that can be verified offline. Memory does not grow with the log.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -15,32 +15,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Pieces that wait for a slow reader.
-const WAITING_MAX: usize = 8;
-/// How long an export waits for witnesses to cosign what it holds.
-const WITNESSES_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Chunks that wait for a slow receiver.
+const CHUNKS_MAX: usize = 8;
+/// How long an export waits for cosignatures.
+const COSIGNATURES_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once.
 const READ_COUNT: usize = 256;
 
-/// The next piece of an export.
+/// A chunk of an export or backup.
 #[derive(Clone, Debug)]
 pub struct ExportChunk {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Entries done.
+    /// Entries written so far.
     pub done: u64,
-    /// Entries there are.
+    /// Entries in all.
     pub total: u64,
 }
 
 impl Reports {
-    /// Exports the log as it is now. The export itself is an event in the bundle, which where witnesses are
-    /// asked waits for them and holds what was written meanwhile. `sealed` leaves
-    /// bodies closed.
+    /// Exports the log as it is now. The export is recorded, and the bundle has that event. If witnesses are
+    /// configured, the bundle waits for their cosignatures, and also has the entries written until then. With
+    /// `sealed`, bodies stay sealed.
     ///
     /// # Errors
-    /// The event can't be written. Later errors come through the channel, after which nothing follows: what came
-    /// before does not verify.
+    /// The event can't be written. Later errors come through the channel, as its last message: then the bytes
+    /// before do not verify.
     pub async fn export_audit(
         self: &Arc<Self>,
         caller: &Caller,
@@ -52,33 +52,36 @@ impl Reports {
             tree_size: size,
             opened: if sealed { 0 } else { size },
         });
-        let plain = vec![SystemEvent::new(event)];
+        let events = vec![SystemEvent::new(event)];
         let now_ms = self.core.now_ms();
-        // No erasure may stand between its keys and its word when the export's checkpoint is taken.
-        let quiet = self.core.erasing.write().await;
+        // When the export takes its checkpoint, no erasure may have destroyed keys without having recorded
+        // its completion.
+        let no_erasures = self.core.erasing.write().await;
         let epoch = self.core.vault.key_epoch();
         let (receipt, _) =
-            self.core.publish_as(caller.actor(), now_ms, plain, RequestStamp::default()).await?;
-        drop(quiet);
-        let checkpoint = self.cosigned_from(&receipt).await;
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+            self.core.publish_as(caller.actor(), now_ms, events, RequestStamp::default()).await?;
+        drop(no_erasures);
+        let checkpoint = self.cosigned_checkpoint(&receipt).await;
+        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let reports = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = reports.write_bundle(&checkpoint, epoch, sealed, &sender) {
-                let _gone = sender.blocking_send(Err(error));
+                let _receiver_gone = sender.blocking_send(Err(error));
             }
         });
         Ok(receiver)
     }
 
-    /// A checkpoint that holds what a receipt is for, cosigned where witnesses answer in time.
-    async fn cosigned_from(&self, receipt: &Receipt) -> String {
+    /// A checkpoint that covers the events of a receipt, cosigned if enough witnesses answer in time.
+    async fn cosigned_checkpoint(&self, receipt: &Receipt) -> String {
         let position = receipt.events.last().map_or(0, |event| event.position);
         if self.core.is_witnessed().is_some() {
             let cosigned = self.core.ledger.cosigning().wait_for(position.saturating_add(1));
-            match tokio::time::timeout(WITNESSES_WAIT_MAX, cosigned).await {
+            match tokio::time::timeout(COSIGNATURES_WAIT_MAX, cosigned).await {
                 Ok(cosigned) => return cosigned.checkpoint.note.clone(),
-                Err(_) => tracing::warn!("an export goes without cosignatures: too few witnesses answer"),
+                Err(_) => {
+                    tracing::warn!("exporting without cosignatures: too few witnesses answered in time")
+                }
             }
         }
         receipt.checkpoint.clone()
@@ -111,14 +114,14 @@ impl Reports {
                 done.store(bundle.next(), Ordering::Relaxed);
             }
         }
-        // What was erased while this was written is missing from it without the event that says so.
+        // Entries erased in the meantime would be missing without the event that explains it.
         if self.core.vault.key_epoch() != epoch {
             return Err(AppError::Overtaken);
         }
         Ok(bundle.finish(&self.core.ledger)?)
     }
 
-    /// The key of an entry; none for one about nobody.
+    /// The key of an entry; none for an entry of the system stream.
     fn key_of(&self, bytes: &[u8]) -> Result<Option<entry::EventKey>, AppError> {
         let header = entry::parse_header(bytes)?;
         if header.handle == Handle::SYSTEM {
@@ -136,8 +139,10 @@ impl Reports {
 impl From<audit::ExportError> for AppError {
     fn from(error: audit::ExportError) -> Self {
         match error {
-            // Whoever asked has gone.
-            audit::ExportError::Gone => Self::Precondition("the export was not taken"),
+            // The caller disconnected.
+            audit::ExportError::Gone => {
+                Self::Precondition("the export was aborted, because the receiver is gone")
+            }
             audit::ExportError::Bundle(error) => Self::Internal(Cause::Export(std::io::Error::other(error))),
         }
     }

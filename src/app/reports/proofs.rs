@@ -1,38 +1,38 @@
-//! What auditors ask the log itself.
+//! Proofs and raw entries of the log.
 
 use crate::app::error::AppError;
 use crate::app::reports::Reports;
 use crate::ledger::LedgerError;
 use sayso_proof::merkle::Hash;
 
-/// That a position is in the log.
+/// A proof that a position is in the log.
 #[derive(Clone, Debug)]
 pub struct Inclusion {
     /// Leaf hash of the entry.
     pub leaf_hash: Hash,
-    /// From the leaf up.
+    /// The proof, from the leaf up.
     pub hashes: Vec<Hash>,
-    /// In which tree.
+    /// Size of the tree.
     pub size: u64,
-    /// As a `c2sp.org/tlog-proof` text, where the tree is the newest checkpoint's.
+    /// The proof as `c2sp.org/tlog-proof` text, if the tree is the newest checkpoint's.
     pub text: Option<String>,
 }
 
-/// That one tree is the beginning of another.
+/// A proof that one tree is a prefix of another.
 #[derive(Clone, Debug)]
 pub struct Consistency {
     /// The proof.
     pub hashes: Vec<Hash>,
-    /// Of which tree.
+    /// Size of the larger tree.
     pub size: u64,
     /// The newest checkpoint.
     pub checkpoint: String,
 }
 
-/// An entry, verbatim.
+/// An entry as it is stored.
 #[derive(Clone, Debug)]
 pub struct RawEntry {
-    /// COSE_Sign1; none where it was discarded.
+    /// COSE_Sign1; none if it was discarded.
     pub bytes: Option<Vec<u8>>,
     /// Leaf hash.
     pub leaf_hash: Hash,
@@ -46,10 +46,10 @@ fn out_of_range(error: LedgerError) -> AppError {
 }
 
 impl Reports {
-    /// Proves that `position` is in the tree of `size` (0: the newest checkpoint's).
+    /// Proves that `position` is in the tree of this `size` (0: the newest checkpoint's).
     ///
     /// # Errors
-    /// Beyond the log; or the store.
+    /// The position or the size is beyond the log, or the store fails.
     pub fn inclusion(&self, position: u64, size: u64) -> Result<Inclusion, AppError> {
         let newest = self.core.ledger.checkpoint().size;
         let size = if size == 0 { newest } else { size };
@@ -59,10 +59,10 @@ impl Reports {
         Ok(Inclusion { leaf_hash, hashes, size, text })
     }
 
-    /// Proves that the tree of `from` is the beginning of the tree of `to` (0: the newest checkpoint's).
+    /// Proves that the tree of size `from` is a prefix of the tree of size `to` (0: the newest checkpoint's).
     ///
     /// # Errors
-    /// Beyond the log; or the store.
+    /// A size is beyond the log, or the store fails.
     pub fn consistency(&self, from: u64, to: u64) -> Result<Consistency, AppError> {
         let checkpoint = self.core.ledger.checkpoint();
         let size = if to == 0 { checkpoint.size } else { to };
@@ -70,10 +70,10 @@ impl Reports {
         Ok(Consistency { hashes, size, checkpoint: checkpoint.note.clone() })
     }
 
-    /// One entry, verbatim; sealed ones stay sealed.
+    /// One entry as it is stored. A sealed entry stays sealed.
     ///
     /// # Errors
-    /// Beyond the log; or the store.
+    /// The position is beyond the log, or the store fails.
     pub fn raw_entry(&self, position: u64) -> Result<RawEntry, AppError> {
         if position >= self.core.store().head().size {
             return Err(AppError::NotFound("entry"));
@@ -82,7 +82,7 @@ impl Reports {
         Ok(RawEntry { bytes: stored.bytes, leaf_hash: stored.leaf_hash })
     }
 
-    /// Number of people that something is or may be held about.
+    /// The number of data subjects that have keys.
     ///
     /// # Errors
     /// The key store can't be read.

@@ -1,4 +1,5 @@
-//! The record of processing activities (GDPR Art. 30(1)), from what is in force, was granted and is held now.
+//! Makes the record of processing activities (GDPR Art. 30(1)) from the rules in force, the grants and the
+//! current attributes.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::reports::Reports;
@@ -8,10 +9,11 @@ use crate::domain::profile::SubjectState;
 use std::sync::Arc;
 
 impl Reports {
-    /// The record, and where it is asked for, its page. Names purposes, categories and recipients, and no person.
+    /// The record, and its HTML page if `html` is set (otherwise empty). It names purposes, categories and
+    /// recipients, but no data subject.
     ///
     /// # Errors
-    /// The store.
+    /// The store fails.
     pub async fn record_of_processing(
         self: &Arc<Self>,
         html: bool,
@@ -32,7 +34,7 @@ impl Reports {
     fn make_record(&self) -> Result<Processing, AppError> {
         let tree_size = self.core.ledger.checkpoint().size;
         let mut found = Recipients::default();
-        self.for_each_person(|_, keys| {
+        self.for_each_subject(|_, keys| {
             let mut state = SubjectState::default();
             self.for_each_entry(keys, |event, _| {
                 state.apply(event);
@@ -42,7 +44,9 @@ impl Reports {
                     *last = event.recorded_at_ms.max(*last);
                 }
             })?;
-            found.held.extend(state.attributes.into_values().map(|held| held.attribute.category.clone()));
+            found
+                .held
+                .extend(state.attributes.into_values().map(|current| current.attribute.category.clone()));
             Ok(true)
         })?;
         let declared = self.settings.processing.clone();

@@ -1,7 +1,7 @@
-//! The transparency report: everybody counted, one after the other, on a thread of its own.
+//! Makes transparency reports: counts all data subjects, one after another, on a blocking thread.
 //!
-//! That the report was made is an event before any figure leaves, with the privacy budget that it spends; so a report
-//! that fails in the middle has spent its budget, and none leaves unseen.
+//! The report, with the privacy budget that it spends, is recorded before any figure is sent. So no report is
+//! made without a record, and a report that fails halfway has spent its budget.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -19,96 +19,83 @@ use crate::vault::{SubjectKeys, VaultError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Frames that wait for a slow reader.
-const WAITING_MAX: usize = 8;
-/// People between two frames of progress, and looked up at once.
-const PEOPLE_COUNT: usize = 128;
-/// Entries looked up at once.
+/// Frames that wait for a slow receiver.
+const FRAMES_MAX: usize = 8;
+/// Subjects between two frames of progress, and handles read at once.
+const SUBJECTS_COUNT: usize = 128;
+/// Entry positions read at once.
 const READ_COUNT: usize = 512;
-/// Days of a period.
+/// Longest period, days.
 const DAYS_MAX: u64 = 3_660;
+/// The `k` of a request that names none.
 const K_DEFAULT: u32 = 10;
 const K_MAX: u32 = 1_000_000;
 
-/// What reports may say.
-#[derive(Clone, Debug)]
-pub struct ReportSettings {
-    /// The smallest k that may be asked for.
-    pub k_min: u32,
-    /// What all reports with noise may spend on overlapping periods.
-    pub epsilon_max: f64,
-    /// No report without noise.
-    pub noise_required: bool,
-    /// Also those without noise that could be subtracted from one another.
-    pub differences_allowed: bool,
-    /// Releases of a person's data a day that the controller declared as the limit.
-    pub releases_a_day: Option<u64>,
-    /// What the controller declares for the record of processing.
-    pub processing: figures::Declared,
-}
-
-/// What is asked for.
+/// The report that is requested.
 #[derive(Clone, Debug, Default)]
 pub struct ReportRequest {
-    /// The period, whole days in UTC, milliseconds since the Unix epoch.
+    /// Start of the period, a whole day in UTC, milliseconds since the Unix epoch.
     pub from_ms: u64,
-    /// As above; not part of it.
+    /// End of the period (exclusive), as above.
     pub to_ms: u64,
-    /// Smaller groups are not shown; 0: 10.
+    /// Groups with fewer subjects are not shown; 0: 10, or the configured minimum if that is larger.
     pub k: u32,
-    /// Budget to be spent; 0: no noise.
+    /// The privacy budget to spend; 0: no noise.
     pub epsilon: f64,
-    /// Figures by id; none named: all.
+    /// Ids of the figures; empty: all.
     pub figures: Vec<String>,
-    /// Also as a page.
+    /// Whether to make an HTML page too.
     pub html: bool,
 }
 
-/// What comes of it.
+/// A message of a report in progress.
 #[derive(Clone, Debug)]
 pub enum ReportFrame {
-    /// How far it is.
+    /// The progress.
     Progress {
-        /// People counted.
+        /// Subjects counted.
         done: u64,
-        /// Of about how many.
+        /// About how many subjects there are.
         total: u64,
     },
-    /// The report, and the page where it was asked for.
+    /// The report, and its HTML page (empty if not requested).
     Report(Box<Report>, String),
 }
 
-/// What reports of overlapping periods did before.
+/// Earlier reports of overlapping periods.
 #[derive(Clone, Copy, Debug, Default)]
 struct Past {
+    /// The privacy budget that they spent.
     spent: f64,
+    /// How many of them have another period.
     other_periods: u32,
-    /// Of those, without noise.
+    /// How many of those with another period have no noise.
     exact: u32,
 }
 
 type Frames = mpsc::Sender<Result<ReportFrame, AppError>>;
 
 impl Reports {
-    /// Counts over everybody. Frames of progress come first, the report last.
+    /// Makes a report. Frames of progress come first, the report last.
     ///
     /// # Errors
-    /// The request is out of bounds, noise is required, the period's budget is spent; or the store. Later errors come
-    /// through the channel.
+    /// The request is invalid, noise is required, the period's privacy budget is spent, or the store fails.
+    /// Later errors come through the channel.
     pub async fn transparency_report(
         self: &Arc<Self>,
         caller: &Caller,
         request: ReportRequest,
     ) -> Result<mpsc::Receiver<Result<ReportFrame, AppError>>, AppError> {
-        let request = self.checked(request)?;
-        // One at a time from looking at the budget to spending it.
+        let request = self.validated(request)?;
         let spending = self.spending.lock().await;
-        let (reports, asked) = (Arc::clone(self), request.clone());
-        let past = tokio::task::spawn_blocking(move || reports.past_reports(&asked));
+        let (reports, of) = (Arc::clone(self), request.clone());
+        let past = tokio::task::spawn_blocking(move || reports.past_reports(&of));
         let past = past.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let spent = past.spent + request.epsilon;
         if request.epsilon > 0.0 && spent > self.settings.epsilon_max + 1e-9 {
-            return Err(AppError::Precondition("the privacy budget of this period is spent"));
+            return Err(AppError::Precondition(
+                "the privacy budget of this period is spent; ask for a smaller epsilon or another period",
+            ));
         }
         self.check_differences(&request, past)?;
         let event = Event::FiguresReported(FiguresReported {
@@ -121,16 +108,16 @@ impl Reports {
             figures: request.figures.clone(),
             tree_size: self.core.ledger.checkpoint().size,
         });
-        let plain = vec![SystemEvent::new(event)];
+        let events = vec![SystemEvent::new(event)];
         let (receipt, _) =
-            self.core.publish_as(caller.actor(), self.core.now_ms(), plain, RequestStamp::default()).await?;
+            self.core.publish_as(caller.actor(), self.core.now_ms(), events, RequestStamp::default()).await?;
         drop(spending);
-        let own = receipt.events.first().map_or(0, |event| event.position);
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let position = receipt.events.first().map_or(0, |event| event.position);
+        let (sender, receiver) = mpsc::channel(FRAMES_MAX);
         let reports = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let made = reports.make_report(&request, Past { spent, ..past }, own, &sender);
-            let _gone = match made {
+            let made = reports.make_report(&request, Past { spent, ..past }, position, &sender);
+            let _receiver_gone = match made {
                 Ok(Some(frame)) => sender.blocking_send(Ok(frame)),
                 Ok(None) => Ok(()),
                 Err(error) => sender.blocking_send(Err(error)),
@@ -139,27 +126,29 @@ impl Reports {
         Ok(receiver)
     }
 
-    /// Two reports without noise that differ by a day, or by what happened between them, differ by single people.
+    /// Rejects a report whose difference from another one without noise could show single people: the periods
+    /// differ by some days, or events were recorded between the two.
     fn check_differences(&self, request: &ReportRequest, past: Past) -> Result<(), AppError> {
         if request.epsilon > 0.0 || self.settings.differences_allowed {
             return Ok(());
         }
         if request.to_ms > self.core.now_ms() {
             return Err(AppError::Precondition(
-                "the period has not ended, and a later report would differ from this one by single people: wait, or ask \
-                 with noise (epsilon)",
+                "the period has not ended, so a later report could differ from this one by single people: wait, or \
+                 ask with noise (epsilon)",
             ));
         }
         if past.exact > 0 {
             return Err(AppError::Precondition(
-                "an earlier report without noise is of a period that overlaps with this one, and the two would differ by \
-                 single people: ask for the same period, for one beside it, or with noise (epsilon)",
+                "an earlier report without noise has a period that overlaps this one, so the two could differ by single \
+                 people: ask for the same period, for one that does not overlap, or with noise (epsilon)",
             ));
         }
         Ok(())
     }
 
-    fn checked(&self, mut request: ReportRequest) -> Result<ReportRequest, AppError> {
+    /// The request with its defaults filled in.
+    fn validated(&self, mut request: ReportRequest) -> Result<ReportRequest, AppError> {
         let settings = &self.settings;
         let whole_days = request.from_ms.is_multiple_of(DAY_MS) && request.to_ms.is_multiple_of(DAY_MS);
         if !whole_days || request.from_ms >= request.to_ms {
@@ -179,16 +168,19 @@ impl Reports {
             let problem = format!("must be 0 to `{}`", settings.epsilon_max);
             return Err(AppError::invalid("epsilon", problem));
         }
-        // Below that the noise outgrows what a number can hold exactly.
+        // A smaller epsilon makes noise larger than the integers that an `f64` can represent exactly.
         if request.epsilon > 0.0 && request.epsilon < 1e-6 {
             return Err(AppError::invalid("epsilon", "must be 0 or at least 0.000001"));
         }
         if settings.noise_required && request.epsilon <= 0.0 {
-            return Err(AppError::invalid("epsilon", "must be above 0: this ledger reports with noise only"));
+            return Err(AppError::invalid(
+                "epsilon",
+                "must be above 0, because this ledger only reports with noise",
+            ));
         }
         if request.figures.iter().any(|id| figures::spec(id).is_none()) {
             let ids: Vec<&str> = figures::FIGURES.iter().map(|spec| spec.id).collect();
-            return Err(AppError::invalid("figures", format!("must be among: {}", ids.join(", "))));
+            return Err(AppError::invalid("figures", format!("must be one of: {}", ids.join(", "))));
         }
         request.figures.sort();
         request.figures.dedup();
@@ -203,14 +195,14 @@ impl Reports {
                 return;
             }
             past.spent += report.epsilon;
-            let same = (report.from_ms, report.to_ms) == (request.from_ms, request.to_ms);
-            past.other_periods = past.other_periods.saturating_add(u32::from(!same));
-            past.exact = past.exact.saturating_add(u32::from(!same && report.epsilon <= 0.0));
+            let is_same = (report.from_ms, report.to_ms) == (request.from_ms, request.to_ms);
+            past.other_periods = past.other_periods.saturating_add(u32::from(!is_same));
+            past.exact = past.exact.saturating_add(u32::from(!is_same && report.epsilon <= 0.0));
         })?;
         Ok(past)
     }
 
-    /// Every event about nobody, oldest first.
+    /// Calls `each` with every event of the system stream, oldest first.
     pub(crate) fn for_each_system_event(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
         let mut next = 0;
         loop {
@@ -225,12 +217,13 @@ impl Reports {
         }
     }
 
-    /// The last frame; none where nobody waits for it any more.
+    /// Counts and returns the last frame; none if the receiver is gone. `position` is that of the report's
+    /// own event.
     fn make_report(
         &self,
         request: &ReportRequest,
         past: Past,
-        own: u64,
+        position: u64,
         frames: &Frames,
     ) -> Result<Option<ReportFrame>, AppError> {
         let window = Window { from_ms: request.from_ms, to_ms: request.to_ms };
@@ -241,14 +234,14 @@ impl Reports {
         if frames.blocking_send(Ok(ReportFrame::Progress { done: 0, total })).is_err() {
             return Ok(None);
         }
-        let counted = self.for_each_person(|done, keys| {
-            if done > 0 && done.is_multiple_of(PEOPLE_COUNT as u64) {
+        let counted = self.for_each_subject(|done, keys| {
+            if done > 0 && done.is_multiple_of(SUBJECTS_COUNT as u64) {
                 let progress = ReportFrame::Progress { done, total: total.max(done) };
                 if frames.blocking_send(Ok(progress)).is_err() {
                     return Ok(false);
                 }
             }
-            if let Some(walk) = self.walk(keys, window, own)? {
+            if let Some(walk) = self.walk(keys, window, position)? {
                 tally.absorb(&walk.end());
             }
             Ok(true)
@@ -258,16 +251,16 @@ impl Reports {
         }
         self.for_each_system_event(|event| {
             let in_period = (window.from_ms..window.to_ms).contains(&event.recorded_at_ms);
-            if event.position <= own && in_period {
+            if event.position <= position && in_period {
                 tally.absorb_plain(event);
             }
         })?;
-        let report = self.figures_of(request, past, own, &tally);
+        let report = self.figures_of(request, past, position, &tally);
         let html = if request.html { figures::page(&report) } else { String::new() };
         Ok(Some(ReportFrame::Report(Box::new(report), html)))
     }
 
-    fn figures_of(&self, request: &ReportRequest, past: Past, own: u64, tally: &Tally) -> Report {
+    fn figures_of(&self, request: &ReportRequest, past: Past, position: u64, tally: &Tally) -> Report {
         let rules = self.core.rules();
         let making = Making {
             tally,
@@ -290,22 +283,22 @@ impl Reports {
             epsilon: request.epsilon,
             epsilon_spent: past.spent,
             epsilon_max: self.settings.epsilon_max,
-            tree_size: own,
+            tree_size: position,
             overlapping: past.other_periods,
-            position: own,
+            position,
             figures: figures::figures(&making, &request.figures, noise),
         }
     }
 
-    /// Everybody that keys are held for, with how many came before, until `each` says that it is enough; whether it
-    /// never did.
-    pub(crate) fn for_each_person(
+    /// Calls `each` with the number of subjects before and the keys of every subject, until it returns false.
+    /// Returns whether it went through all of them.
+    pub(crate) fn for_each_subject(
         &self,
         mut each: impl FnMut(u64, &SubjectKeys) -> Result<bool, AppError>,
     ) -> Result<bool, AppError> {
         let (mut after, mut done) = (None, 0_u64);
         loop {
-            let handles = self.core.vault.handles(after, PEOPLE_COUNT)?;
+            let handles = self.core.vault.handles(after, SUBJECTS_COUNT)?;
             for handle in &handles {
                 if let Some(keys) = self.core.vault.by_handle(*handle)?
                     && !each(done, &keys)?
@@ -315,13 +308,14 @@ impl Reports {
                 done = done.saturating_add(1);
             }
             after = handles.last().copied();
-            if handles.len() < PEOPLE_COUNT {
+            if handles.len() < SUBJECTS_COUNT {
                 return Ok(true);
             }
         }
     }
 
-    /// One person's history up to a position; nothing where there is none, or where it is being erased.
+    /// The history of one subject before a position; none if it is empty, or if the subject was erased in the
+    /// meantime.
     fn walk(&self, keys: &SubjectKeys, window: Window, end: u64) -> Result<Option<SubjectCounter>, AppError> {
         let mut walk = SubjectCounter::new(window);
         self.for_each_entry(keys, |event, bytes| {
@@ -333,7 +327,8 @@ impl Reports {
         Ok((still_there && !walk.is_empty()).then_some(walk))
     }
 
-    /// One person's events with the bytes of their entries, without those that an erasure under way has taken already.
+    /// Calls `each` with every event of one subject and the size of its entry in bytes. Events that an
+    /// erasure in progress has erased already are skipped.
     pub(crate) fn for_each_entry(
         &self,
         keys: &SubjectKeys,

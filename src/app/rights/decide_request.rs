@@ -1,4 +1,4 @@
-//! A steward decides about a request: accepts, completes, refuses, extends.
+//! Decides about a request: a steward accepts, completes or refuses it, or extends its due date.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
@@ -16,30 +16,29 @@ use crate::domain::ids::EventId;
 use crate::domain::request::{
     self, Ground, Jurisdiction, REASON_BYTES_MAX, RequestKind, RequestOutcome, RequestRecord,
 };
-use sayso_proof::event::ErasureScope;
 use std::sync::Arc;
 
-/// What is decided.
+/// A steward's decision.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Granted: an erasure is carried out, anything else is still to be done.
+    /// Accepts it. An erasure is carried out at once; any other request stays open until it is completed.
     Accept {
         /// At most 512 bytes, without personal data.
         reason: String,
     },
-    /// Done.
+    /// Records that it was fulfilled.
     Complete {
         /// At most 512 bytes, without personal data.
         reason: String,
     },
-    /// Not done.
+    /// Refuses it.
     Refuse {
-        /// On what ground.
+        /// The ground of the refusal.
         ground: Ground,
-        /// 1 to 512 bytes, without personal data: the person is told (GDPR Art. 12(4)).
+        /// 1 to 512 bytes, without personal data; the data subject can read it (GDPR Art. 12(4)).
         reason: String,
     },
-    /// More time, once.
+    /// Extends the due date; possible once.
     Extend {
         /// 1 to 512 bytes, without personal data.
         reason: String,
@@ -50,7 +49,8 @@ impl Rights {
     /// Decides about a request.
     ///
     /// # Errors
-    /// No such request, decided already, extended already or too late, out of bounds, stale; or the store.
+    /// There is no such request, it was decided already, it can't be extended any more, a field is invalid,
+    /// the expected version is stale, or the store fails.
     pub async fn decide_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -72,7 +72,7 @@ impl Rights {
             }
             Begun::Append(append) => append,
         };
-        // As it stands now that it is this write's turn.
+        // Read again under the write lock.
         let record = append.stream.read().state.rights.requests.get(id).cloned();
         let record = record.ok_or(AppError::NotFound("request"))?;
         if !record.is_open() {
@@ -92,7 +92,9 @@ impl Rights {
                 self.core.commit(append, pending_events).await?;
             }
             Verdict::Complete { .. } if record.kind == RequestKind::Erasure => {
-                return Err(AppError::Precondition("an erasure is completed by being carried out"));
+                return Err(AppError::Precondition(
+                    "an erasure can't be completed by hand; accept it, and it is carried out",
+                ));
             }
             Verdict::Complete { reason } => {
                 let pending_events =
@@ -133,11 +135,13 @@ impl Rights {
         reason: String,
     ) -> Result<PendingEvent, AppError> {
         if record.extended_because.is_some() {
-            return Err(AppError::Precondition("the time to answer was extended already"));
+            return Err(AppError::Precondition("the due date was extended already"));
         }
         if now_ms > record.due_at_ms {
-            // GDPR Art. 12(3): the person is told within the first month.
-            return Err(AppError::Precondition("the time to answer is over; it can't be extended any more"));
+            // GDPR Art. 12(3): the data subject must learn of an extension within the first month.
+            return Err(AppError::Precondition(
+                "the request is overdue, so its due date can't be extended any more",
+            ));
         }
         let submitted = record.submitted.as_ref().map(|submitted| submitted.jurisdiction());
         let jurisdiction = submitted.unwrap_or(Jurisdiction::Gdpr);
@@ -155,20 +159,20 @@ impl Rights {
         record: &RequestRecord,
         reason: String,
     ) -> Result<SubmittedRequest, AppError> {
-        let lost = || AppError::Internal(Cause::Inconsistent("the request of an erasure has no scope"));
-        let scope = scope_of(record).ok_or_else(lost)?;
+        let missing = || AppError::Internal(Cause::Inconsistent("a request for erasure has no scope"));
+        let scope = Scope::of_request(record).ok_or_else(missing)?;
         let holds = append.stream.read().state.rights.holds.clone();
-        match self.erasure_or_refusal(&append, record.id, &scope, holds)? {
-            ErasureVerdict::Refused(refused) => {
+        match self.weigh_holds(&append, record.id, &scope, holds)? {
+            ErasureVerdict::Refuse(refused) => {
                 let ground = refused.ground();
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
                 let pending_events = vec![self.core.plan(Event::ErasureRefused(refused)), decided];
                 self.core.commit(append, pending_events).await?;
             }
-            ErasureVerdict::Erase(holds, kept) => {
+            ErasureVerdict::Erase { holds, events } => {
                 let mut pending_events =
                     vec![self.decision(record, RequestOutcome::Accepted, Ground::Unspecified, reason)];
-                pending_events.extend(kept);
+                pending_events.extend(events);
                 let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
                 let request = record.id;
                 let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
@@ -178,7 +182,7 @@ impl Rights {
         self.submitted(record.id, Vec::new()).await
     }
 
-    /// A refusal, and the end of the signal that the request had set at once.
+    /// The events of a refusal. If the request had set a signal at once, the signal is lifted.
     fn refusal(
         &self,
         stream: &SubjectStream,
@@ -198,13 +202,14 @@ impl Rights {
             RequestKind::Objection => SignalKind::Objection,
             _ => return Ok(pending_events),
         };
-        let set = record.version.saturating_add(1);
+        let signal_version = record.version.saturating_add(1);
         let history = self.erasure.history(stream)?;
-        let signal = history.iter().find(|event| event.version == set).map(|event| event.event_id);
+        let signal = history.iter().find(|event| event.version == signal_version).map(|event| event.event_id);
         let now = stream.read();
-        let mut standing = now.state.signals.iter().filter(|signal| signal.kind == kind);
-        // Lifting takes back every signal of its kind: one that the person gave apart from this request stays.
-        if let (Some(only), None) = (standing.next(), standing.next())
+        let mut in_force = now.state.signals.iter().filter(|signal| signal.kind == kind);
+        // Lifting ends every signal of a kind, so it must not happen if the subject also gave one apart from
+        // this request.
+        if let (Some(only), None) = (in_force.next(), in_force.next())
             && Some(only.event_id) == signal
         {
             let purposes = only.purposes.clone();
@@ -220,29 +225,18 @@ impl Rights {
 }
 
 fn check(verdict: &Verdict) -> Result<(), AppError> {
-    let (reason, least) = match verdict {
+    let (reason, bytes_min) = match verdict {
         Verdict::Accept { reason } | Verdict::Complete { reason } => (reason, 0),
         Verdict::Refuse { reason, .. } | Verdict::Extend { reason } => (reason, 1),
     };
-    if !is_text(reason, least, REASON_BYTES_MAX) {
-        let problem = if least == 0 { "must have at most 512 bytes" } else { "must have 1 to 512 bytes" };
+    if !is_text(reason, bytes_min, REASON_BYTES_MAX) {
+        let problem = if bytes_min == 0 { "must have at most 512 bytes" } else { "must have 1 to 512 bytes" };
         return Err(AppError::invalid("reason", problem));
     }
     match verdict {
         Verdict::Refuse { ground: Ground::Unspecified, .. } => {
-            Err(AppError::invalid("ground", "must say on what ground"))
+            Err(AppError::invalid("ground", "must name the ground of the refusal"))
         }
         _ => Ok(()),
-    }
-}
-
-pub(crate) fn scope_of(record: &RequestRecord) -> Option<Scope> {
-    let submitted = record.submitted.as_ref()?;
-    match submitted.scope() {
-        ErasureScope::All => Some(Scope::All),
-        ErasureScope::Profile => Some(Scope::Profile),
-        ErasureScope::Key => submitted.keys.first().cloned().map(Scope::Key),
-        ErasureScope::Category => Some(Scope::Category(submitted.category.clone())),
-        ErasureScope::Retention | ErasureScope::Unspecified => None,
     }
 }

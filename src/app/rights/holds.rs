@@ -1,4 +1,5 @@
-//! Legal reasons that block erasure: placed and lifted by the controller, seen by the person.
+//! Places, lifts and lists holds: legal grounds on which a controller keeps data although its erasure is
+//! requested.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -7,11 +8,11 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rights::Rights;
 use crate::clock;
 use crate::domain::attribute::is_text;
+use crate::domain::checks::Checks;
 use crate::domain::event::{Event, HoldLifted, HoldPlaced};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Ground, REASON_BYTES_MAX, keeps_data};
 use crate::domain::rights::Hold;
-use crate::domain::{Violation, Violations, vocabulary};
 use std::sync::Arc;
 
 const CODE_BYTES_MAX: usize = 64;
@@ -20,13 +21,13 @@ const CATEGORIES_MAX: usize = 64;
 /// A hold to be placed.
 #[derive(Clone, Debug)]
 pub struct NewHold {
-    /// One of GDPR Art. 17(3).
+    /// One of the grounds of GDPR Art. 17(3).
     pub ground: Ground,
-    /// 1 to 64 bytes, without personal data.
+    /// The controller's name for it, such as a case number. 1 to 64 bytes, without personal data.
     pub code: String,
-    /// At most 512 bytes, without personal data.
+    /// A description. At most 512 bytes, without personal data.
     pub text: String,
-    /// At most 64; none: everything.
+    /// The categories to keep, at most 64; none: everything.
     pub categories: Vec<String>,
 }
 
@@ -44,15 +45,16 @@ pub struct PlacedHold {
 pub struct HoldToLift {
     /// Its id.
     pub id: EventId,
-    /// At most 512 bytes, without personal data.
+    /// Why. At most 512 bytes, without personal data.
     pub reason: String,
 }
 
 impl Rights {
-    /// Places a hold: from now on an erasure keeps what it names, and says so.
+    /// Places a hold. From now on erasures keep what it covers, and record that they do.
     ///
     /// # Errors
-    /// Nothing is held about the person, out of bounds, stale; or the store.
+    /// Nothing is recorded about the data subject, a field is invalid, the expected version is stale, or the
+    /// store fails.
     pub async fn place_hold(
         self: &Arc<Self>,
         caller: &Caller,
@@ -61,14 +63,13 @@ impl Rights {
         options: &WriteOptions,
     ) -> Result<PlacedHold, AppError> {
         self.check_hold(&hold)?;
-        let wrong = || AppError::KeyReused;
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 let placed = events.iter().find_map(|event| match &event.event {
                     Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
                     _ => None,
                 });
-                Ok(PlacedHold { id: placed.ok_or_else(wrong)?, receipt })
+                Ok(PlacedHold { id: placed.ok_or(AppError::KeyReused)?, receipt })
             }
             Begun::Append(append) => {
                 let id = EventId(clock::event_id(self.core.clock.as_ref()));
@@ -82,36 +83,27 @@ impl Rights {
     }
 
     fn check_hold(&self, hold: &NewHold) -> Result<(), AppError> {
-        let mut found = Vec::new();
-        let mut need = |holds: bool, field: &str, problem: String| {
-            if !holds {
-                found.push(Violation::new(field, problem));
-            }
-        };
-        need(keeps_data(hold.ground), "ground", "must be one of GDPR Art. 17(3)(a) to (e)".into());
-        need(is_text(&hold.code, 1, CODE_BYTES_MAX), "code", "must have 1 to 64 bytes".into());
-        need(is_text(&hold.text, 0, REASON_BYTES_MAX), "text", "must have at most 512 bytes".into());
-        need(hold.categories.len() <= CATEGORIES_MAX, "categories", "must have at most 64".into());
-        let rules = self.core.rules();
-        for category in hold.categories.iter().filter(|id| !rules.vocabulary.has_category(id)) {
-            let near = rules.vocabulary.near_categories(category);
-            need(false, "categories", vocabulary::unknown("category", &near));
-        }
-        if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+        let mut checks = Checks::new();
+        checks.need(keeps_data(hold.ground), "ground", "must be one of GDPR Art. 17(3)(a) to (e)");
+        checks.need(is_text(&hold.code, 1, CODE_BYTES_MAX), "code", "must have 1 to 64 bytes");
+        checks.need(is_text(&hold.text, 0, REASON_BYTES_MAX), "text", "must have at most 512 bytes");
+        checks.need(hold.categories.len() <= CATEGORIES_MAX, "categories", "must have at most 64");
+        checks.need_categories(&self.core.rules().vocabulary, &hold.categories, "categories");
+        Ok(checks.finish()?)
     }
 
     /// Lifts a hold.
     ///
     /// # Errors
-    /// No such hold stands on the person, out of bounds, stale; or the store.
+    /// The subject has no such hold, a field is invalid, the expected version is stale, or the store fails.
     pub async fn lift_hold(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        lifted: &HoldToLift,
+        hold: &HoldToLift,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let HoldToLift { id, reason } = lifted;
+        let HoldToLift { id, reason } = hold;
         if !is_text(reason, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
@@ -128,10 +120,10 @@ impl Rights {
         }
     }
 
-    /// Holds on a person that stand.
+    /// The holds in force on a subject.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is recorded about the data subject, or the store fails.
     pub async fn list_holds(self: &Arc<Self>, subject: &SubjectId) -> Result<Vec<Hold>, AppError> {
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let holds = stream.read().state.rights.holds.clone();

@@ -1,4 +1,5 @@
-//! Requests as they stand: one, a person's own, everybody's by what is due.
+//! Reads requests of data subjects: one request, the requests of one subject, or all open requests by due
+//! date.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::certificate::Certificate;
@@ -12,31 +13,32 @@ use std::sync::Arc;
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
 
-/// A request that was made, and what became of it at once.
+/// The state of a request after it was submitted or decided, and what that changed.
 #[derive(Clone, Debug)]
 pub struct SubmittedRequest {
-    /// As it stands now.
+    /// The request.
     pub request: RequestRecord,
-    /// Of an erasure that was carried out.
+    /// The certificate, if the request was for an erasure and that is complete.
     pub certificate: Option<Certificate>,
-    /// Grants that fell with it.
+    /// Ids of the grants that it revoked.
     pub revoked_grants: Vec<String>,
 }
 
-/// Some requests, the first due first.
+/// A page of requests, by due date.
 #[derive(Clone, Debug, Default)]
 pub struct RequestPage {
     /// The requests.
     pub requests: Vec<RequestRecord>,
-    /// Where to go on; none at the end.
+    /// The cursor of the next page; none on the last page.
     pub next: Option<String>,
 }
 
 impl Rights {
-    /// A request as it stands. Of a person who is erased only what the certificate says is known any more.
+    /// One request. If its subject was erased, only what the certificate says is still known.
     ///
     /// # Errors
-    /// No such request, or (for a subject) somebody else's; or the store.
+    /// There is no such request, the caller is a subject and the request is of another subject, or the store
+    /// fails.
     pub async fn get_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -54,9 +56,10 @@ impl Rights {
         self.erased_request(id)?.ok_or_else(missing)
     }
 
-    /// What is left of a request whose person is erased.
+    /// What is left of a request whose subject was erased; none if there is no completed erasure of this
+    /// request.
     fn erased_request(&self, id: &EventId) -> Result<Option<RequestRecord>, AppError> {
-        let Some((completed, _, completed_at_ms)) = self.erasure.completion_of(id)? else { return Ok(None) };
+        let Some(completion) = self.erasure.completion_of(id)? else { return Ok(None) };
         let event = RequestDecided {
             request: id.0.to_vec(),
             kind: RequestKind::Erasure.into(),
@@ -69,14 +72,14 @@ impl Rights {
             kind: RequestKind::Erasure,
             submitted: None,
             version: 0,
-            submitted_at_ms: completed.requested_at_ms,
+            submitted_at_ms: completion.event.requested_at_ms,
             due_at_ms: 0,
             extended_because: None,
-            decided: Some(Decided { event, by, at_ms: completed_at_ms }),
+            decided: Some(Decided { event, by, at_ms: completion.recorded_at_ms }),
         }))
     }
 
-    /// A request right after it was made or decided, with its certificate where there is one.
+    /// The state of a request right after it was submitted or decided.
     pub(crate) async fn submitted(
         self: &Arc<Self>,
         id: EventId,
@@ -88,19 +91,17 @@ impl Rights {
                 "a request that was recorded can't be found",
             )))?,
         };
-        let certificate = match self.erasure.certificate_with(&id, Some(&request)) {
-            Ok(certificate) => Some(certificate),
-            Err(AppError::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
+        let certificate = self.erasure.certificate_with(&id, Some(&request))?;
         Ok(SubmittedRequest { request, certificate, revoked_grants })
     }
 
-    /// Requests by when they are due: a person's own, decided ones too; or everybody's that are to be answered. Whoever is
-    /// shown to a steward is told so.
+    /// Lists requests by due date: all requests of one subject, or the open requests of all subjects.
+    /// `due_by_ms` limits the list to requests due by then. A view by a steward is recorded for each subject
+    /// on the page.
     ///
     /// # Errors
-    /// Nothing is held about the person, a malformed cursor, the count is above 1,000; or the store.
+    /// Nothing is recorded about the data subject, the cursor is malformed, the count is above 1,000, or the
+    /// store fails.
     pub async fn list_requests(
         self: &Arc<Self>,
         caller: &Caller,
@@ -119,16 +120,16 @@ impl Rights {
                 self.core.record_view(caller, subject, "ListRequests").await?;
                 self.requests_of(subject, after, count.saturating_add(1)).await?
             }
-            None => self.requests_due(after, count.saturating_add(1)).await?,
+            None => self.open_requests(after, count.saturating_add(1)).await?,
         };
-        let most = due_by_ms.unwrap_or(u64::MAX);
-        found.retain(|request| request.due_at_ms <= most);
-        let more = found.len() > count;
+        let due_by_ms = due_by_ms.unwrap_or(u64::MAX);
+        found.retain(|request| request.due_at_ms <= due_by_ms);
+        let has_more = found.len() > count;
         found.truncate(count);
         if subject.is_none() {
             self.record_views_of(caller, &found).await?;
         }
-        let next = found.last().filter(|_| more).map(|last| format!("{}-{}", last.due_at_ms, last.id));
+        let next = found.last().filter(|_| has_more).map(|last| format!("{}-{}", last.due_at_ms, last.id));
         Ok(RequestPage { requests: found, next })
     }
 
@@ -138,7 +139,7 @@ impl Rights {
         shown: &[RequestRecord],
     ) -> Result<(), AppError> {
         for request in shown {
-            // Whoever was erased meanwhile has nobody to tell.
+            // A subject who was erased in the meantime has no stream to record it in.
             if let Some((stream, _)) = self.core.find_request(&request.id).await? {
                 self.core.record_view_in(caller, stream, "ListRequests").await?;
             }
@@ -160,7 +161,7 @@ impl Rights {
         Ok(later.take(count).cloned().collect())
     }
 
-    async fn requests_due(
+    async fn open_requests(
         self: &Arc<Self>,
         mut after: Option<(u64, EventId)>,
         count: usize,
@@ -171,7 +172,7 @@ impl Rights {
             let Some((due, id, _)) = page.last() else { return Ok(found) };
             after = Some((*due, *id));
             for (_, id, position) in &page {
-                // One that was erased meanwhile is not there any more.
+                // A subject who was erased in the meantime is skipped.
                 let Some(stream) = self.core.stream_at(*position).await? else { continue };
                 let record = stream.read().state.rights.requests.get(id).cloned();
                 found.extend(record);
@@ -188,5 +189,5 @@ fn parse_cursor(cursor: &str) -> Result<Option<(u64, EventId)>, AppError> {
         return Ok(None);
     }
     let parsed = cursor.split_once('-').and_then(|(due, id)| Some((due.parse().ok()?, id.parse().ok()?)));
-    parsed.map(Some).ok_or_else(|| AppError::invalid("cursor", "must be the cursor of the answer before"))
+    parsed.map(Some).ok_or_else(|| AppError::invalid("cursor", "must be the cursor of the previous answer"))
 }

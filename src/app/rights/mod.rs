@@ -5,22 +5,23 @@ pub(crate) mod export_subject;
 pub(crate) mod holds;
 pub(crate) mod list_requests;
 pub(crate) mod retention;
+pub(crate) mod retention_cursor;
 pub(crate) mod submit_request;
 
 use crate::app::consent::Consent;
 use crate::app::erasure::Erasures;
 use crate::app::log::core::Core;
-use crate::app::rights::retention::RetentionCursor;
+use crate::app::rights::retention_cursor::RetentionCursor;
 use crate::domain::request::Jurisdiction;
 use crate::package::Controller;
 use std::sync::Arc;
 
-/// How requests of people are dealt with.
+/// How requests of data subjects are handled.
 #[derive(Clone, Copy, Debug)]
 pub struct RightsSettings {
-    /// Whose rules say by when a request is to be answered, where the request does not.
+    /// The jurisdiction that sets due dates if neither the request nor the subject's description names one.
     pub jurisdiction: Jurisdiction,
-    /// A person's own erasure waits for a steward's decision.
+    /// Whether an erasure that the subject requests with their own credential waits for a steward's decision.
     pub steward_decides_erasures: bool,
 }
 
@@ -29,9 +30,9 @@ pub struct Rights {
     pub(crate) core: Arc<Core>,
     pub(crate) erasure: Arc<Erasures>,
     pub(crate) consent: Arc<Consent>,
-    /// Who is responsible, as packages state it.
+    /// The controller, as packages state it.
     pub(crate) controller: Arc<Controller>,
     pub(crate) settings: RightsSettings,
-    /// Held by the one search for what has ended.
+    /// Held by the one retention pass in progress.
     pub(crate) retention_cursor: tokio::sync::Mutex<RetentionCursor>,
 }

@@ -1,5 +1,7 @@
-//! What has an end, ended: attributes at their own end or a rule's, consents, uses, requests. Bounded work at a time, on
-//! the ledger's clock; everything that ends is logged.
+//! Ends what has expired: attributes, at their own end or that of a retention rule; consents; artifacts;
+//! records of uses and requests.
+//!
+//! One pass handles a limited number of subjects, on the ledger's clock. Everything that ends is recorded.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
@@ -9,37 +11,30 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rights::Rights;
+use crate::app::rights::retention_cursor::RetentionCursor;
 use crate::clock;
+use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionDefined};
-use crate::domain::ids::{EventId, Handle};
+use crate::domain::ids::EventId;
 use crate::domain::retention::{self, KEEP_MS_MAX, keeps_nobody};
-use crate::domain::{Violation, Violations, vocabulary};
 use sayso_proof::event::RetentionClass;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// People looked at for each of the three kinds of endings, each time.
-const PEOPLE_MAX: usize = 64;
-/// Endings of one person that are recorded in one frame; the rest is found the next time.
-const ENDINGS_MAX: usize = 128;
-/// How long after its end a decision is looked for again, should it have been on its way when its end came.
+/// Subjects that one pass handles for each kind of expiry.
+const SUBJECTS_MAX: usize = 64;
+/// Expiries of one subject in one frame; the next pass finds the rest.
+const EXPIRIES_MAX: usize = 128;
+/// How long an expired index entry is read again, milliseconds. An event that expires soon after it was
+/// sealed may reach the index after its end has passed.
 const SETTLED_MS: u64 = 120_000;
-
-/// How far the search for endings has come.
-#[derive(Default)]
-pub(crate) struct RetentionCursor {
-    attributes: Option<Vec<u8>>,
-    decisions: Option<Vec<u8>>,
-    artifacts: Option<Vec<u8>>,
-    people: Option<Handle>,
-}
 
 impl Rights {
     /// Defines how long a class of events is kept.
     ///
     /// # Errors
-    /// Out of bounds, an unknown word; or the store.
+    /// A field is invalid, a category or purpose is not defined, or the store fails.
     pub async fn set_retention(
         self: &Arc<Self>,
         caller: &Caller,
@@ -49,100 +44,95 @@ impl Rights {
         self.check_retention(&rule)?;
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let plain = vec![SystemEvent::new(Event::RetentionDefined(rule))];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        let events = vec![SystemEvent::new(Event::RetentionDefined(rule))];
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
-    /// Retention in force, each rule with when it was defined.
+    /// The retention rules in force, each with when it was defined, milliseconds since the Unix epoch.
     #[must_use]
     pub fn list_retention(&self) -> Vec<(RetentionDefined, u64)> {
         self.core.rules().retention.rules().cloned().collect()
     }
 
     fn check_retention(&self, rule: &RetentionDefined) -> Result<(), AppError> {
-        let mut found = Vec::new();
-        let mut need = |holds: bool, field: &str, problem: String| {
-            if !holds {
-                found.push(Violation::new(field, problem));
-            }
-        };
         let (class, rules) = (rule.class(), self.core.rules());
-        need(
-            class != RetentionClass::Unspecified,
-            "class",
-            "must be profile, consent, requests or uses".into(),
+        let vocabulary = &rules.vocabulary;
+        let mut checks = Checks::new();
+        let is_named = class != RetentionClass::Unspecified;
+        checks.need(is_named, "class", "must be profile, consent, requests or uses");
+        let may_have_category = class == RetentionClass::Profile;
+        checks.need(
+            may_have_category || rule.category.is_empty(),
+            "category",
+            "must be empty unless the class is profile",
         );
-        let profile = class == RetentionClass::Profile;
-        need(profile || rule.category.is_empty(), "category", "is for the profile only".into());
-        let purposeful = matches!(class, RetentionClass::Consent | RetentionClass::Uses);
-        need(purposeful || rule.purpose.is_empty(), "purpose", "is for consents and uses only".into());
-        need(rule.keep_ms <= KEEP_MS_MAX, "keep", "must be at most 100 years".into());
-        need(rule.keep_ms == 0 || rule.keep_ms >= 1_000, "keep", "must be at least a second".into());
-        if !rule.category.is_empty() && !rules.vocabulary.has_category(&rule.category) {
-            let near = rules.vocabulary.near_categories(&rule.category);
-            need(false, "category", vocabulary::unknown("category", &near));
-        }
-        if !rule.purpose.is_empty() && !rules.vocabulary.has_purpose(&rule.purpose) {
-            let near = rules.vocabulary.near_purposes(&rule.purpose);
-            need(false, "purpose", vocabulary::unknown("purpose", &near));
-        }
-        if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+        let may_have_purpose = matches!(class, RetentionClass::Consent | RetentionClass::Uses);
+        checks.need(
+            may_have_purpose || rule.purpose.is_empty(),
+            "purpose",
+            "must be empty unless the class is consent or uses",
+        );
+        checks.need(rule.keep_ms <= KEEP_MS_MAX, "keep", "must be at most 100 years");
+        checks.need(rule.keep_ms == 0 || rule.keep_ms >= 1_000, "keep", "must be at least a second");
+        checks.need_categories(vocabulary, Some(&rule.category).filter(|id| !id.is_empty()), "category");
+        checks.need_purposes(vocabulary, Some(&rule.purpose).filter(|id| !id.is_empty()), "purpose");
+        Ok(checks.finish()?)
     }
 
-    /// Ends what has come to its end, for at most a bounded number of people; called again and again.
+    /// Runs one retention pass, for a limited number of subjects. Call it at an interval.
     ///
     /// # Errors
-    /// The store. What was not ended is found again the next time.
+    /// The store fails. The next pass finds again what this one did not end.
     pub async fn end_expired(self: &Arc<Self>) -> Result<(), AppError> {
         self.core.retry_pending_revocations().await;
         self.core.record_due_reuse().await?;
-        // What ends is erased: not by a clock that is not believed.
+        // Expired attributes are erased, so an untrusted clock must not decide.
         if self.core.clock_state().is_skewed() {
             return Ok(());
         }
-        let mut sweep = self.retention_cursor.lock().await;
+        let mut cursor = self.retention_cursor.lock().await;
         let now_ms = self.core.now_ms();
-        let ended = self.core.ended_attributes(now_ms, sweep.attributes.as_deref(), PEOPLE_MAX)?;
-        // To the beginning again after the last: what a hold keeps is looked at once a round.
-        sweep.attributes = ended.last().filter(|_| ended.len() == PEOPLE_MAX).map(|(key, _)| key.clone());
+        let ended = self.core.ended_attributes(now_ms, cursor.attributes.as_deref(), SUBJECTS_MAX)?;
+        // After the last page it starts over, so attributes that a hold keeps are checked once a round.
+        cursor.attributes = ended.last().filter(|_| ended.len() == SUBJECTS_MAX).map(|(key, _)| key.clone());
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
-            self.end_in(stream).await?;
+            self.expire_entries(stream).await?;
         }
-        let ended = self.core.ended_decisions(now_ms, sweep.decisions.as_deref(), PEOPLE_MAX)?;
+        let ended = self.core.ended_decisions(now_ms, cursor.decisions.as_deref(), SUBJECTS_MAX)?;
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             self.end_consents(stream).await?;
         }
         let settled = self.core.ended_decisions(
             now_ms.saturating_sub(SETTLED_MS),
-            sweep.decisions.as_deref(),
-            PEOPLE_MAX,
+            cursor.decisions.as_deref(),
+            SUBJECTS_MAX,
         )?;
         if let Some((key, _)) = settled.last() {
-            sweep.decisions = Some(key.clone());
+            cursor.decisions = Some(key.clone());
         }
-        self.end_artifacts(&mut sweep, now_ms).await?;
+        self.end_artifacts(&mut cursor, now_ms).await?;
         if self.core.rules().retention.is_empty() {
             return Ok(());
         }
-        let people = self.core.vault.handles(sweep.people, PEOPLE_MAX)?;
-        sweep.people = people.last().copied().filter(|_| people.len() == PEOPLE_MAX);
-        for handle in people {
+        let handles = self.core.vault.handles(cursor.subjects, SUBJECTS_MAX)?;
+        cursor.subjects = handles.last().copied().filter(|_| handles.len() == SUBJECTS_MAX);
+        for handle in handles {
             if let Some(stream) = self.core.stream_by_handle(handle).await? {
-                self.end_in(stream).await?;
+                self.expire_entries(stream).await?;
             }
         }
         Ok(())
     }
 
-    /// Records that artifacts have reached their end, so that their recipients hear of it.
+    /// Records the end of artifacts, so that watchers of their recipients are notified.
     async fn end_artifacts(
         self: &Arc<Self>,
-        sweep: &mut RetentionCursor,
+        cursor: &mut RetentionCursor,
         now_ms: u64,
     ) -> Result<(), AppError> {
-        let ended = self.core.ended_artifacts(now_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        let ended = self.core.ended_artifacts(now_ms, cursor.artifacts.as_deref(), SUBJECTS_MAX)?;
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             let write_lock = stream.write_lock().await;
             let ended = retention::ended_artifacts(&stream.read().state, now_ms);
@@ -154,14 +144,14 @@ impl Rights {
             self.core.commit(append, frame).await?;
         }
         let settled_ms = now_ms.saturating_sub(SETTLED_MS);
-        let settled = self.core.ended_artifacts(settled_ms, sweep.artifacts.as_deref(), PEOPLE_MAX)?;
+        let settled = self.core.ended_artifacts(settled_ms, cursor.artifacts.as_deref(), SUBJECTS_MAX)?;
         if let Some((key, _)) = settled.last() {
-            sweep.artifacts = Some(key.clone());
+            cursor.artifacts = Some(key.clone());
         }
         Ok(())
     }
 
-    /// The lanes of whomever these entries are about, each once.
+    /// The streams of the subjects that these entries are about, each once.
     async fn streams_at(
         self: &Arc<Self>,
         positions: impl Iterator<Item = u64>,
@@ -177,7 +167,8 @@ impl Rights {
         Ok(streams)
     }
 
-    /// Records that consents of a person have ended, so that whoever watches hears of it.
+    /// Records the end of consents of one subject and revokes the grants that need them, so that watchers are
+    /// notified.
     async fn end_consents(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let now_ms = self.core.now_ms();
         if retention::ended_consents(&stream.read().state, now_ms).is_empty() {
@@ -191,15 +182,16 @@ impl Rights {
         let append = self.core.append_for_ledger(stream, write_lock).await;
         let pending_events: Vec<PendingEvent> = ended
             .into_iter()
-            .take(ENDINGS_MAX)
+            .take(EXPIRIES_MAX)
             .map(|consent| self.core.plan(Event::ConsentExpired { consent }))
             .collect();
-        let pending_events = self.core.with_revocations(&append, pending_events);
-        self.core.commit(append, pending_events).await.map(|_| ())
+        let frame = self.core.with_revocations(&append, pending_events);
+        self.core.commit(append, frame).await.map(|_| ())
     }
 
-    /// Ends what is over in a person's record; where nothing would be left, the person.
-    async fn end_in(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
+    /// Erases the expired entries of one subject. If only entries would remain that record endings and views,
+    /// erases everything.
+    async fn expire_entries(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let write_lock = stream.write_lock().await;
         let (erased, holds) = {
             let now = stream.read();
@@ -217,30 +209,29 @@ impl Rights {
         if ended.versions.is_empty() {
             return Ok(());
         }
-        let mut scope = Scope::Versions(ended.versions.into_iter().take(ENDINGS_MAX).collect());
+        let mut scope = Scope::Versions(ended.versions.into_iter().take(EXPIRIES_MAX).collect());
         let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         if selection.versions.is_empty() {
             return Ok(());
         }
-        let stays = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
-        if holds.is_empty() && history.iter().filter(stays).all(|event| keeps_nobody(&event.event)) {
+        let remains = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
+        if holds.is_empty() && history.iter().filter(remains).all(|event| keeps_nobody(&event.event)) {
             scope = Scope::All;
             selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         }
-        let goes = |id: &EventId| {
+        let is_selected = |id: &EventId| {
             let event = history.iter().find(|event| event.event_id == *id);
             event.is_some_and(|event| selection.versions.binary_search(&event.version).is_ok())
         };
-        let expired =
-            ended.attributes.into_iter().filter(|(id, _)| goes(id)).map(|(attribute, by_retention)| {
-                self.core.plan(Event::AttributeExpired { attribute, by_retention })
-            });
+        let expired = ended.attributes.into_iter().filter(|(id, _)| is_selected(id)).map(
+            |(attribute, by_retention)| self.core.plan(Event::AttributeExpired { attribute, by_retention }),
+        );
         let pending_events: Vec<PendingEvent> = expired.collect();
         let append = self.core.append_for_ledger(stream, write_lock).await;
         let request = EventId(clock::event_id(self.core.clock.as_ref()));
         let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
-        tracing::info!(entries = selection.versions.len(), "ending what was kept long enough");
+        tracing::info!(entries = selection.versions.len(), "erasing entries whose retention ended");
         self.erasure.erase(append, pending_events, erasure).await
     }
 }

@@ -1,5 +1,5 @@
-//! A person asks for something that they have a right to: recorded with its due date, and where nobody has to decide,
-//! done before the answer.
+//! Submits a request of a data subject: records it with its due date, and fulfills it before the answer if no
+//! steward has to decide.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
@@ -11,36 +11,37 @@ use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
 use crate::clock;
 use crate::domain::attribute::is_text;
+use crate::domain::checks::Checks;
 use crate::domain::erasure::{Scope, Selection};
 use crate::domain::event::{ErasureRefused, Event, Recorded, RequestSubmitted, Role, SignalKind};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{
-    self, DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome,
+    DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
-use crate::domain::{Violation, Violations, vocabulary};
 use sayso_proof::event::RequestDecided;
 use std::sync::Arc;
 
-/// What is asked for.
+/// A request to be submitted.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
-    /// Which right.
+    /// The right that is exercised.
     pub kind: RequestKind,
-    /// Of an erasure.
+    /// The scope of an erasure; none for other requests.
     pub scope: Option<Scope>,
-    /// Attribute keys of a rectification.
+    /// The attribute keys to rectify, at most 128.
     pub keys: Vec<String>,
-    /// Of a restriction or objection; none: all.
+    /// The purposes of a restriction or objection, at most 32; none: all.
     pub purposes: Vec<String>,
-    /// The person's own words.
+    /// The subject's own words, at most 2,048 bytes.
     pub details: String,
-    /// None: by where the person is described to be, otherwise the controller's default.
+    /// The jurisdiction that sets the due date; none: that of the subject's description, or else the
+    /// controller's default.
     pub jurisdiction: Option<Jurisdiction>,
 }
 
-/// A request on its way, with its id and dates.
-struct Asked {
+/// A request that is about to be recorded.
+struct PendingRequest {
     id: EventId,
     new: NewRequest,
     jurisdiction: Jurisdiction,
@@ -48,9 +49,10 @@ struct Asked {
     due_at_ms: u64,
 }
 
-impl Asked {
-    /// The event. `named` leaves out what an erasure would have to take away again at once.
-    fn event(&self, subject: &SubjectId, named: bool) -> Event {
+impl PendingRequest {
+    /// The event of the request.
+    fn event(&self, subject: &SubjectId, detail: Detail) -> Event {
+        let is_full = detail == Detail::Full;
         let (mut keys, mut category) = (self.new.keys.clone(), String::new());
         match &self.new.scope {
             Some(Scope::Key(key)) => keys.push(key.clone()),
@@ -64,15 +66,16 @@ impl Asked {
             due_at_ms: self.due_at_ms,
             scope: self.new.scope.as_ref().map(|scope| scope.kind().into()).unwrap_or_default(),
             category,
-            keys: if named { keys } else { Vec::new() },
+            keys: if is_full { keys } else { Vec::new() },
             purposes: self.new.purposes.clone(),
-            details: if named { self.new.details.clone() } else { String::new() },
+            details: if is_full { self.new.details.clone() } else { String::new() },
             subject: subject.as_str().to_owned(),
             key_hash: Vec::new(),
         })
     }
 
-    fn refused(&self, ground: Ground) -> Event {
+    /// The event of its refusal.
+    fn refusal(&self, ground: Ground) -> Event {
         Event::RequestDecided(RequestDecided {
             request: self.id.0.to_vec(),
             kind: self.new.kind.into(),
@@ -87,12 +90,14 @@ impl Asked {
 }
 
 impl Rights {
-    /// Records a request, and does what needs no decision: a restriction or objection takes effect in the same frame; an
-    /// erasure is carried out, unless a hold stands or the controller wants a steward's decision.
+    /// Records a request, and fulfills it if no decision is needed. A restriction or objection takes effect
+    /// in the same frame. An erasure is carried out, unless a hold blocks it or the controller requires a
+    /// steward's decision.
     ///
     /// # Errors
-    /// Nothing is held about the person (or of what is to be erased), out of bounds, stale, a reused key; or the store.
-    /// A refusal is no error: it is recorded, and the request says so.
+    /// Nothing is recorded about the data subject, or nothing that is in scope of the erasure; a field is
+    /// invalid; the expected version is stale; the idempotency key was used for another request; or the store
+    /// fails. A refusal is not an error: it is recorded, and the returned request has it.
     pub async fn submit_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -101,8 +106,8 @@ impl Rights {
         options: &WriteOptions,
     ) -> Result<SubmittedRequest, AppError> {
         self.check_request(&new)?;
-        if let Some(before) = self.erased_before(caller, options)? {
-            return self.submitted_before(before).await;
+        if let Some(id) = self.replayed_erasure(caller, options)? {
+            return self.submitted(id, Vec::new()).await;
         }
         let append = match self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await? {
             Begun::Append(append) => append,
@@ -110,39 +115,38 @@ impl Rights {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
                 self.core.record_view(caller, subject, "SubmitRequest").await?;
                 self.erasure.resume_erasure(id).await?;
-                return self.submitted_before(id).await;
+                return self.submitted(id, Vec::new()).await;
             }
         };
-        let of_person = match append.stream.read().state.description.jurisdiction.as_str() {
+        let described = match append.stream.read().state.description.jurisdiction.as_str() {
             "" => None,
             "US-CA" => Some(Jurisdiction::California),
             _ => Some(Jurisdiction::Gdpr),
         };
-        // What the request says, what is known of the person, what the controller answers by otherwise.
-        let jurisdiction = new.jurisdiction.or(of_person).unwrap_or(self.settings.jurisdiction);
-        let asked = Asked {
+        let jurisdiction = new.jurisdiction.or(described).unwrap_or(self.settings.jurisdiction);
+        let request = PendingRequest {
             id: EventId(clock::event_id(self.core.clock.as_ref())),
             jurisdiction,
             submitted_at_ms: append.now_ms,
-            due_at_ms: request::due_at_ms(jurisdiction, append.now_ms),
+            due_at_ms: due_at_ms(jurisdiction, append.now_ms),
             new,
         };
-        let waits = caller.role == Role::Subject && self.settings.steward_decides_erasures;
-        match (&asked.new.scope, asked.new.kind) {
-            (Some(scope), RequestKind::Erasure) if !waits => {
+        let steward_decides = caller.role == Role::Subject && self.settings.steward_decides_erasures;
+        match (&request.new.scope, request.new.kind) {
+            (Some(scope), RequestKind::Erasure) if !steward_decides => {
                 let scope = scope.clone();
-                self.submit_erasure(append, subject, asked, scope).await
+                self.submit_erasure(append, subject, request, scope).await
             }
             (_, RequestKind::Restriction) => {
-                self.submit_signal(append, subject, asked, SignalKind::Restriction).await
+                self.submit_signal(append, subject, request, SignalKind::Restriction).await
             }
             (_, RequestKind::Objection) => {
-                self.submit_signal(append, subject, asked, SignalKind::Objection).await
+                self.submit_signal(append, subject, request, SignalKind::Objection).await
             }
             _ => {
-                let pending_events = vec![self.core.plan(asked.event(subject, true))];
+                let pending_events = vec![self.core.plan(request.event(subject, Detail::Full))];
                 self.core.commit(append, pending_events).await?;
-                self.submitted(asked.id, Vec::new()).await
+                self.submitted(request.id, Vec::new()).await
             }
         }
     }
@@ -151,29 +155,29 @@ impl Rights {
         self: &Arc<Self>,
         append: Append,
         subject: &SubjectId,
-        asked: Asked,
+        request: PendingRequest,
         scope: Scope,
     ) -> Result<SubmittedRequest, AppError> {
         let holds = append.stream.read().state.rights.holds.clone();
-        let id = asked.id;
-        let begun = self.erasure_or_refusal(&append, id, &scope, holds)?;
-        let whole =
-            scope == Scope::All && matches!(&begun, ErasureVerdict::Erase(holds, _) if holds.is_empty());
-        let mut event = asked.event(subject, whole);
+        let id = request.id;
+        let verdict = self.weigh_holds(&append, id, &scope, holds)?;
+        let is_whole = scope == Scope::All
+            && matches!(&verdict, ErasureVerdict::Erase { holds, .. } if holds.is_empty());
+        let mut event = request.event(subject, if is_whole { Detail::Full } else { Detail::Minimal });
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
             submitted.key_hash = self.core.key_hash(append.stream.keys.handle, key);
         }
         let mut pending_events = vec![self.core.plan(event)];
-        match begun {
-            ErasureVerdict::Refused(refused) => {
+        match verdict {
+            ErasureVerdict::Refuse(refused) => {
                 let ground = refused.ground();
                 pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
-                pending_events.push(self.core.plan(asked.refused(ground)));
+                pending_events.push(self.core.plan(request.refusal(ground)));
                 self.core.commit(append, pending_events).await?;
             }
-            ErasureVerdict::Erase(holds, kept) => {
-                pending_events.extend(kept);
-                let (submitted_at_ms, due_at_ms) = (asked.submitted_at_ms, asked.due_at_ms);
+            ErasureVerdict::Erase { holds, events } => {
+                pending_events.extend(events);
+                let (submitted_at_ms, due_at_ms) = (request.submitted_at_ms, request.due_at_ms);
                 let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
                 self.erasure.erase(append, pending_events, erasure).await?;
             }
@@ -181,49 +185,53 @@ impl Rights {
         self.submitted(id, Vec::new()).await
     }
 
-    /// Whether anything stands against an erasure: refused as a whole, or what is to be recorded of what is kept.
-    pub(crate) fn erasure_or_refusal(
+    /// Decides whether holds block an erasure as a whole, keep a part of what is in scope, or keep nothing.
+    ///
+    /// # Errors
+    /// Nothing is recorded that is in scope; or the store fails.
+    pub(crate) fn weigh_holds(
         &self,
         append: &Append,
         request: EventId,
         scope: &Scope,
         holds: Vec<Hold>,
     ) -> Result<ErasureVerdict, AppError> {
-        let refused = |holds: &[Hold], whole: bool| {
+        let refused = |holds: &[Hold], extent: Extent| {
             let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
             let ids = holds.iter().map(|hold| hold.id.0.to_vec()).collect();
-            ErasureRefused { request: request.0.to_vec(), ground, holds: ids, whole }
+            ErasureRefused { request: request.0.to_vec(), ground, holds: ids, whole: extent == Extent::Whole }
         };
-        let against: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
-        if !against.is_empty() {
-            return Ok(ErasureVerdict::Refused(refused(&against, true)));
+        let whole_holds: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
+        if !whole_holds.is_empty() {
+            return Ok(ErasureVerdict::Refuse(refused(&whole_holds, Extent::Whole)));
         }
         if *scope == Scope::All && holds.is_empty() {
-            return Ok(ErasureVerdict::Erase(holds, Vec::new()));
+            return Ok(ErasureVerdict::Erase { holds, events: Vec::new() });
         }
         let Selection { versions, kept, .. } = self.erasure.select(&append.stream, scope, &holds)?;
         match (versions.is_empty(), kept.is_empty()) {
             (true, true) => Err(AppError::NotFound("attribute")),
-            (true, false) => Ok(ErasureVerdict::Refused(refused(&holds, true))),
-            // A hold that keeps nothing of what is asked for is no hold on it.
-            (false, true) => Ok(ErasureVerdict::Erase(Vec::new(), Vec::new())),
+            (true, false) => Ok(ErasureVerdict::Refuse(refused(&holds, Extent::Whole))),
+            // The holds keep nothing that is in scope.
+            (false, true) => Ok(ErasureVerdict::Erase { holds: Vec::new(), events: Vec::new() }),
             (false, false) => {
-                let mut pending_events = vec![self.core.plan(Event::ErasureRefused(refused(&holds, false)))];
-                pending_events.extend(self.set_aside(append, scope, &holds));
-                Ok(ErasureVerdict::Erase(holds, pending_events))
+                let mut events = vec![self.core.plan(Event::ErasureRefused(refused(&holds, Extent::Part)))];
+                events.extend(self.removals_of_kept(append, scope, &holds));
+                Ok(ErasureVerdict::Erase { holds, events })
             }
         }
     }
 
-    /// What is kept on a ground is kept for that and not for use: it leaves the profile.
-    fn set_aside(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
+    /// Events that remove attributes in scope that a hold keeps from the profile: a hold allows to keep them,
+    /// not to use them.
+    fn removals_of_kept(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
         let rules = self.core.rules();
         let now = append.stream.read();
-        let set_aside = now.state.attributes.values().filter(|held| {
-            let category = &held.attribute.category;
+        let kept = now.state.attributes.values().filter(|current| {
+            let category = &current.attribute.category;
             let in_scope = match scope {
                 Scope::All | Scope::Profile => true,
-                Scope::Key(key) => held.attribute.key == *key,
+                Scope::Key(key) => current.attribute.key == *key,
                 Scope::Category(named) => {
                     rules.vocabulary.category_ancestry(category).contains(&named.as_str())
                 }
@@ -231,40 +239,41 @@ impl Rights {
             };
             in_scope && holds.iter().any(|hold| hold.keeps(category, &rules.vocabulary))
         });
-        let removed = |attribute| {
-            let reason = "its erasure was asked for; kept under a hold only".to_owned();
+        let removal = |attribute| {
+            let reason = "its erasure was requested; it is kept under a hold only".to_owned();
             self.core.plan(Event::AttributeRemoved { attribute, reason })
         };
-        set_aside.map(|held| removed(held.event_id)).collect()
+        kept.map(|current| removal(current.event_id)).collect()
     }
 
     async fn submit_signal(
         self: &Arc<Self>,
         append: Append,
         subject: &SubjectId,
-        asked: Asked,
+        request: PendingRequest,
         kind: SignalKind,
     ) -> Result<SubmittedRequest, AppError> {
-        let purposes = asked.new.purposes.clone();
-        let mut pending_events = vec![self.core.plan(asked.event(subject, true))];
+        let purposes = request.new.purposes.clone();
+        let mut pending_events = vec![self.core.plan(request.event(subject, Detail::Full))];
         let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
-        // Right after the request: that is how its refusal finds it again.
+        // The signal directly follows the request, so that a refusal of the request finds it.
         pending_events.push(self.core.plan(signal));
-        let pending_events = self.core.with_revocations(&append, pending_events);
-        let written = self.core.commit(append, pending_events).await?;
-        self.submitted(asked.id, written.revoked).await
+        let frame = self.core.with_revocations(&append, pending_events);
+        let written = self.core.commit(append, frame).await?;
+        self.submitted(request.id, written.revoked).await
     }
 
-    /// The request of an erasure of everything that was made with this idempotency key and left nothing else behind.
-    fn erased_before(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
+    /// The request for a whole erasure that was made with this idempotency key. After such an erasure only
+    /// `ErasureCompleted` is left to find it by.
+    fn replayed_erasure(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
         let request_stamp = self.core.request_stamp(caller, options)?;
         let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
         let Some((position, _)) = self.core.store().find_idempotent(hash)? else { return Ok(None) };
         let stored = self.core.store().read_entry(position)?;
-        let Some(stream) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
+        let Some(header) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
             return Ok(None);
         };
-        if stream.handle != crate::domain::ids::Handle::SYSTEM {
+        if header.handle != crate::domain::ids::Handle::SYSTEM {
             return Ok(None);
         }
         let event = open_system_entry(stored)?;
@@ -272,60 +281,71 @@ impl Rights {
             Event::ErasureCompleted(_) if event.request_digest != request_stamp.digest => {
                 Err(AppError::KeyReused)
             }
-            Event::ErasureCompleted(done) => Ok(EventId::from_slice(&done.request)),
+            Event::ErasureCompleted(completed) => Ok(EventId::from_slice(&completed.request)),
             _ => Ok(None),
         }
     }
 
-    async fn submitted_before(self: &Arc<Self>, id: EventId) -> Result<SubmittedRequest, AppError> {
-        self.submitted(id, Vec::new()).await
-    }
-
     fn check_request(&self, new: &NewRequest) -> Result<(), AppError> {
-        let mut found = Vec::new();
-        let mut need = |holds: bool, field: &str, problem: String| {
-            if !holds {
-                found.push(Violation::new(field, problem));
-            }
-        };
+        let mut checks = Checks::new();
         let is_erasure = new.kind == RequestKind::Erasure;
-        let signals = matches!(new.kind, RequestKind::Restriction | RequestKind::Objection);
-        need(new.kind != RequestKind::Unspecified, "kind", "must say which right".into());
-        need(
+        let sets_signal = matches!(new.kind, RequestKind::Restriction | RequestKind::Objection);
+        checks.need(new.kind != RequestKind::Unspecified, "kind", "must name a right");
+        checks.need(
             is_erasure == new.scope.is_some(),
             "scope",
-            "must be named for an erasure (all, profile, key or category), and for nothing else".into(),
+            "must be named for an erasure (all, profile, key or category), and for nothing else",
         );
-        need(new.keys.len() <= KEYS_MAX, "keys", "must have at most 128".into());
+        checks.need(new.keys.len() <= KEYS_MAX, "keys", "must have at most 128");
         let keys = new.keys.iter().all(|key| is_text(key, 1, 256));
-        need(keys, "keys", "each must have 1 to 256 bytes and no control characters".into());
-        need(new.details.len() <= DETAILS_BYTES_MAX, "details", "must have at most 2048 bytes".into());
-        need(signals || new.purposes.is_empty(), "purposes", "are for restriction and objection".into());
-        need(new.purposes.len() <= PURPOSES_MAX, "purposes", "must have at most 32".into());
+        checks.need(keys, "keys", "each must have 1 to 256 bytes and no control characters");
+        let details = new.details.len() <= DETAILS_BYTES_MAX;
+        checks.need(details, "details", "must have at most 2048 bytes");
+        checks.need(
+            sets_signal || new.purposes.is_empty(),
+            "purposes",
+            "must be empty unless the request is a restriction or objection",
+        );
+        checks.need(new.purposes.len() <= PURPOSES_MAX, "purposes", "must have at most 32");
         let rules = self.core.rules();
-        for purpose in new.purposes.iter().filter(|id| !rules.vocabulary.has_purpose(id)) {
-            let near = rules.vocabulary.near_purposes(purpose);
-            need(false, "purposes", vocabulary::unknown("purpose", &near));
+        checks.need_purposes(&rules.vocabulary, &new.purposes, "purposes");
+        if let Some(Scope::Category(category)) = &new.scope {
+            checks.need_categories(&rules.vocabulary, [category], "category");
         }
-        if let Some(Scope::Category(category)) = &new.scope
-            && !rules.vocabulary.has_category(category)
-        {
-            let near = rules.vocabulary.near_categories(category);
-            need(false, "category", vocabulary::unknown("category", &near));
-        }
-        if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+        Ok(checks.finish()?)
     }
 }
 
-/// What becomes of an erasure that is asked for.
+/// What happens to a request for erasure.
 pub(crate) enum ErasureVerdict {
-    /// Refused as a whole.
-    Refused(ErasureRefused),
-    /// Carried out, but for what these holds keep; what is recorded of that.
-    Erase(Vec<Hold>, Vec<PendingEvent>),
+    /// It is refused as a whole.
+    Refuse(ErasureRefused),
+    /// It is carried out, except for what these holds keep.
+    Erase {
+        holds: Vec<Hold>,
+        /// What is recorded about the kept part.
+        events: Vec<PendingEvent>,
+    },
 }
 
-/// The request that an event belongs to.
+/// How much of an erasure is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Part,
+}
+
+/// How much the event of a request says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Everything.
+    Full,
+    /// No attribute keys and no words of the subject: a partial erasure keeps the event, so it must not name
+    /// what is erased.
+    Minimal,
+}
+
+/// The id of the request that an event belongs to.
 fn request_of(event: &Recorded) -> Option<EventId> {
     match &event.event {
         Event::RequestSubmitted(request) => EventId::from_slice(&request.request),

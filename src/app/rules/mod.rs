@@ -1,24 +1,27 @@
-//! What decisions are made by: vocabulary, bounds of the three tiers, and their effect on open grants.
+//! The rules that decisions follow: vocabulary, notices, bounds of the three tiers, and their effect on open
+//! grants.
 
 pub(crate) mod define_vocabulary;
 pub(crate) mod personal_bounds;
 pub(crate) mod preview_bounds;
 pub(crate) mod publish_bounds;
 pub(crate) mod publish_notice;
+pub(crate) mod revocation_task;
 pub(crate) mod revoke_contradicted;
+pub(crate) mod tier_keys;
 
 use crate::app::log::core::Core;
-use crate::app::rules::publish_bounds::TierKeys;
-use crate::app::rules::revoke_contradicted::Contradictions;
+use crate::app::rules::revocation_task::RevocationTask;
+use crate::app::rules::tier_keys::TierKeys;
 use std::sync::Arc;
 
-/// Use cases about what decisions are made by.
+/// Use cases about the rules that decisions follow.
 pub struct RuleChanges {
     pub(crate) core: Arc<Core>,
-    /// What packs of each tier must be signed with.
+    /// The keys that packs of each tier must be signed with.
     pub(crate) tier_keys: TierKeys,
-    /// How far new rules are applied to open grants.
-    pub(crate) contradictions: Contradictions,
+    /// Which rules are applied to all open grants, and the task that applies new ones.
+    pub(crate) revocation: RevocationTask,
     /// Previews in progress.
     pub(crate) previews: Arc<tokio::sync::Semaphore>,
 }

@@ -1,30 +1,31 @@
-//! The person's own bounds: set as a whole, shown with the policies that they are.
+//! Sets and reads personal bounds. They are set as a whole, and shown together with the policies that they
+//! stand for.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
-use crate::app::log::decision_frame::revoked_ids;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::revocation::revoked_ids;
 use crate::app::rules::RuleChanges;
 use crate::bounds::personal_bounds::personal_policies;
 use crate::domain::attribute::is_text;
+use crate::domain::checks::Checks;
 use crate::domain::event::{Event, PersonalBoundsSet};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::PersonalBounds;
-use crate::domain::{Violation, Violations, vocabulary};
 use std::sync::Arc;
 
 const CHOICES_MAX: usize = 64;
 const DAYS_MAX: u32 = 36_500;
 
-/// What is shown of a person's own bounds.
+/// The personal bounds of a subject.
 #[derive(Clone, Debug, Default)]
 pub struct ShownPersonalBounds {
-    /// As they were set; none: they never were.
+    /// The bounds as they were set; none: they never were.
     pub set: Option<PersonalBounds>,
-    /// Cedar, human syntax.
+    /// The bounds as policies: Cedar, human syntax.
     pub policies: String,
-    /// How many events the person has.
+    /// The subject's version.
     pub version: u64,
 }
 
@@ -40,11 +41,12 @@ pub struct PersonalBoundsChanged {
 }
 
 impl RuleChanges {
-    /// Sets a person's own bounds as a whole, and revokes what they contradict. By the person, or by a steward on their
-    /// behalf, which the event says.
+    /// Sets the personal bounds of a subject as a whole, and revokes the grants that they contradict. The
+    /// event records whether the subject set them, or a steward on their behalf.
     ///
     /// # Errors
-    /// Out of bounds, unknown words, erased, stale; or the store.
+    /// A field is invalid, a purpose or category is not defined, the subject was erased, the expected version
+    /// is stale, or the store fails.
     pub async fn set_personal_bounds(
         self: &Arc<Self>,
         caller: &Caller,
@@ -61,16 +63,16 @@ impl RuleChanges {
             }
             Begun::Append(append) => append,
         };
-        let pending_events =
+        let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::PersonalBoundsSet(choices))]);
-        let written = self.core.commit(append, pending_events).await?;
+        let written = self.core.commit(append, frame).await?;
         Ok(PersonalBoundsChanged { receipt: written.receipt, revoked_grants: written.revoked, policies })
     }
 
-    /// A person's own bounds.
+    /// The personal bounds of a subject.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is recorded about the data subject, or the store fails.
     pub async fn get_personal_bounds(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -84,34 +86,25 @@ impl RuleChanges {
 
     fn check_personal(&self, choices: &PersonalBoundsSet) -> Result<(), AppError> {
         let rules = self.core.rules();
-        let mut found = Vec::new();
-        let mut need = |holds: bool, field: &str, problem: &str| {
-            if !holds {
-                found.push(Violation::new(format!("bounds.{field}"), problem));
-            }
-        };
-        need(choices.never.len() <= CHOICES_MAX, "never", "must have at most 64");
+        let mut checks = Checks::below("bounds");
+        checks.need(choices.never.len() <= CHOICES_MAX, "never", "must have at most 64");
         for never in &choices.never {
-            let says = !never.category.is_empty() || !never.purposes.is_empty();
-            need(says, "never", "each must name a category, purposes, or both");
-            need(never.purposes.len() <= CHOICES_MAX, "never.purposes", "must have at most 64");
-            if !never.category.is_empty() && !rules.vocabulary.has_category(&never.category) {
-                let near = rules.vocabulary.near_categories(&never.category);
-                need(false, "never.category", &vocabulary::unknown("category", &near));
-            }
-            for purpose in never.purposes.iter().filter(|id| !rules.vocabulary.has_purpose(id)) {
-                let near = rules.vocabulary.near_purposes(purpose);
-                need(false, "never.purposes", &vocabulary::unknown("purpose", &near));
-            }
+            let is_named = !never.category.is_empty() || !never.purposes.is_empty();
+            checks.need(is_named, "never", "each must name a category, purposes, or both");
+            checks.need(never.purposes.len() <= CHOICES_MAX, "never.purposes", "must have at most 64");
+            let category = Some(&never.category).filter(|category| !category.is_empty());
+            checks.need_categories(&rules.vocabulary, category, "never.category");
+            checks.need_purposes(&rules.vocabulary, &never.purposes, "never.purposes");
         }
-        let names = |names: &[String], bytes_max| {
+        let are_names = |names: &[String], bytes_max| {
             names.len() <= CHOICES_MAX && names.iter().all(|name| is_text(name, 1, bytes_max))
         };
-        let recipients = names(&choices.only_recipients, 256);
-        need(recipients, "only_recipients", "must have at most 64, each of 1 to 256 bytes");
-        let paused = names(&choices.paused_interactions, 128);
-        need(paused, "paused_interactions", "must have at most 64, each of 1 to 128 bytes");
-        need(choices.forget_inferences_days <= DAYS_MAX, "forget_inferences_days", "must be at most 36,500");
-        if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
+        let recipients = are_names(&choices.only_recipients, 256);
+        checks.need(recipients, "only_recipients", "must have at most 64, each of 1 to 256 bytes");
+        let paused = are_names(&choices.paused_interactions, 128);
+        checks.need(paused, "paused_interactions", "must have at most 64, each of 1 to 128 bytes");
+        let days = choices.forget_inferences_days <= DAYS_MAX;
+        checks.need(days, "forget_inferences_days", "must be at most 36,500");
+        Ok(checks.finish()?)
     }
 }

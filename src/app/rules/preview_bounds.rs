@@ -1,8 +1,8 @@
 //! Previews other bounds: which open grants they would revoke, and which uses they would refuse or allow.
 //!
-//! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there are processors.
-//! Each subject is folded once, by one thread. Decisions are made by class, as under bounds in force, and the result of a
-//! class for one Cedar request is reused for other subjects.
+//! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there
+//! are processors. Each subject is folded once, by one thread. Decisions are made by class, as under bounds
+//! in force, and the result of a class for one Cedar request is reused for other subjects.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 const PAGE_SUBJECTS: usize = 128;
 /// Threads of one preview. They share the machine with the threads that answer requests.
 const THREADS_MAX: usize = 8;
-/// Stack of a preview thread, the same as of the threads that answer requests. A test shows that every accepted policy can
-/// be evaluated on it.
+/// Stack of a preview thread, the same as of the threads that answer requests. A test shows that every
+/// accepted policy can be evaluated on it.
 const STACK_BYTES: usize = 2 << 20;
 /// Previews of one controller at a time.
 pub(crate) const AT_ONCE_MAX: usize = 2;
@@ -149,12 +149,12 @@ struct Comparison<'a> {
 }
 
 impl RuleChanges {
-    /// Starts a preview and returns the channel of its steps. That it was started is recorded before any subject is read. It
-    /// ends when the receiver is dropped, or after ten minutes.
+    /// Starts a preview and returns the channel of its steps. That it was started is recorded before any
+    /// subject is read. It ends when the receiver is dropped, or after ten minutes.
     ///
     /// # Errors
-    /// A field is invalid; policies exceed a limit or do not validate (with line and column); two previews are in progress
-    /// already; or the start can't be recorded.
+    /// A field is invalid; policies exceed a limit or do not validate (with line and column); two previews
+    /// are in progress already; or the start can't be recorded.
     pub async fn preview_bounds(
         self: &Arc<Self>,
         caller: &Caller,
@@ -183,8 +183,8 @@ impl RuleChanges {
         Ok(receiver)
     }
 
-    /// Compiles the rules with the previewed packs. Reading a caller's policies takes long, so it happens outside the lock
-    /// that decisions wait for, and not on a thread that answers requests.
+    /// Compiles the rules with the previewed packs. Reading a caller's policies takes long, so it happens
+    /// outside the lock that decisions wait for, and not on a thread that answers requests.
     async fn proposed_rules(
         &self,
         caller: &Caller,
@@ -350,8 +350,8 @@ fn first_of(handles: &mut Vec<Handle>, more: Vec<Handle>, count: usize) {
 }
 
 impl Comparison<'_> {
-    /// Compares one subject. A stream that is not in memory is loaded and dropped again, so that a preview evicts no stream
-    /// that requests use.
+    /// Compares one subject. A stream that is not in memory is loaded and dropped again, so that a preview
+    /// evicts no stream that requests use.
     fn subject(&mut self, rule_changes: &RuleChanges, handle: Handle) -> Result<(), AppError> {
         if let Some(stream) = rule_changes.core.streams.get(&handle) {
             let now = stream.read();
@@ -414,9 +414,9 @@ impl Comparison<'_> {
         }
     }
 
-    /// The pairs of purpose and recipient to decide for one subject: those of grants and consents, and those that the request
-    /// names. If neither grants nor the request name a recipient, consents that name none are decided for any recipient (an
-    /// empty name).
+    /// The pairs of purpose and recipient to decide for one subject: those of grants and consents, and those
+    /// that the request names. If neither grants nor the request name a recipient, consents that name none
+    /// are decided for any recipient (an empty name).
     fn pairs(&self, state: &SubjectState) -> BTreeSet<(String, String)> {
         let granted = state.grants.values().map(|grant| &grant.issued);
         let mut pairs: BTreeSet<(String, String)> =

@@ -17,7 +17,7 @@ impl RuleChanges {
     /// Publishes a notice.
     ///
     /// # Errors
-    /// A field is out of bounds, or this version was published with another text.
+    /// A field is invalid, this version was published already, or the store fails.
     pub async fn publish_notice(
         self: &Arc<Self>,
         caller: &Caller,
@@ -33,30 +33,30 @@ impl RuleChanges {
         if notice.text.is_empty() || notice.text.len() > NOTICE_BYTES_MAX {
             return Err(AppError::invalid("text", "must have 1 byte to 64 KiB"));
         }
-        let named = NoticeRef {
+        let reference = NoticeRef {
             id: notice.id,
             version: notice.version,
             language: if notice.language.is_empty() { "en".into() } else { notice.language },
             digest: Sha256::digest(&notice.text).to_vec(),
         };
         let rules = self.core.rules();
-        if let Some((_, there)) = rules.notice(&named.id, &named.version)
-            && (there.text != notice.text || options.idempotency_key.is_empty())
+        if let Some((_, published)) = rules.notice(&reference.id, &reference.version)
+            && (published.text != notice.text || options.idempotency_key.is_empty())
         {
             return Err(AppError::Precondition("this version of the notice was already published"));
         }
-        let event = NoticePublished { notice: Some(named.clone()), text: notice.text };
+        let event = NoticePublished { notice: Some(reference.clone()), text: notice.text };
         let receipt = self.core.publish(caller, vec![Event::NoticePublished(event)], options).await?;
-        Ok((receipt, named))
+        Ok((receipt, reference))
     }
 
-    /// The rules in force, for whoever shows them.
+    /// The rules in force.
     #[must_use]
     pub fn rules_in_force(&self) -> Arc<crate::bounds::rulebook::Rules> {
         self.core.rules()
     }
 
-    /// The schema that bounds are validated against: Cedar, human syntax.
+    /// The Cedar schema that bounds are validated against, in human syntax.
     #[must_use]
     pub fn bounds_schema(&self) -> &'static str {
         crate::bounds::schema_text()

@@ -1,85 +1,77 @@
-//! Bounds and words that changed reach the grants that are open and what services built: at once when they are
-//! published, and by itself when a version comes into force later or a sweep was cut short.
+//! Applies new bounds and new vocabulary to open grants and to artifacts: revokes what they contradict.
 //!
-//! `CheckGrant` does not wait for it: it holds a grant that was issued under others against those of now. A sweep takes
-//! open grants from an index by expiry, and artefacts from one by position, a page at a time, so that its memory does not
-//! grow with the people held.
+//! A revocation pass runs when rules are published, when a version comes into force later, and after a pass
+//! that was cut short. `CheckGrant` does not wait for it: it compares a grant that was issued under other
+//! rules with the rules in force. A pass reads open grants from an index by expiry and artifacts from one by
+//! position, a page at a time, so that its memory does not grow with the number of data subjects.
 
 use crate::app::caller::Caller;
-use crate::app::error::AppError;
+use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Begun, Frame, Timestamping};
 use crate::app::log::index::{ARTIFACTS, OPEN};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rules::RuleChanges;
+use crate::app::rules::revocation_task::{CompletedPass, RulesVersion};
 use crate::bounds::invalidation::{invalidated, invalidated_artifacts};
-use crate::bounds::rulebook::Rules;
+use crate::bounds::rulebook::{Rules, Version};
 use crate::domain::event::{ArtifactInvalidated, Event, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::telemetry::metrics;
 use sayso_proof::entry;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// Index records read at once.
 const READ_COUNT: usize = 256;
-/// How often it is looked whether a version came into force.
+/// How often the watcher checks whether a version has come into force.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a write that found the ledger overloaded waits before it is tried again.
+/// How long a pass waits before it retries a write that was refused as overloaded.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Positions of bounds in force, and of the newest word.
-pub(crate) type Under = (Vec<u64>, Option<u64>);
-
-/// A whole sweep.
-struct RevokedSoFar {
-    under: Under,
-    /// Grants that fell.
-    invalidated: u64,
-}
-
-/// How far a sweep came.
+/// The counts of a pass in progress.
 #[derive(Clone, Copy, Default)]
 struct Progress {
     /// Grants that were revoked.
     revoked: u64,
-    /// People whose streams could not be written. `CheckGrant` denies what the rules contradict all the same.
+    /// Subjects whose streams could not be written. `CheckGrant` denies what the rules contradict all the
+    /// same.
     failed: u64,
 }
 
-/// What the sweeps know.
-#[derive(Default)]
-pub(crate) struct Contradictions {
-    /// Held by the one sweep under way. The last whole one; none: there was none.
-    done: tokio::sync::Mutex<Option<RevokedSoFar>>,
-    watcher: Mutex<Option<JoinHandle<()>>>,
+/// The result of a call that applies the rules in force.
+enum Applied {
+    /// An earlier pass had applied these rules, and revoked this many grants.
+    Already(u64),
+    /// This call ran a pass, which revoked this many grants.
+    Now(u64),
 }
 
 impl RuleChanges {
-    /// Revokes every open grant, and invalidates every artefact, that the rules in force contradict; gives how many
-    /// grants fell under them, here or where the watch came first.
+    /// Revokes every open grant, and invalidates every artifact, that the rules in force contradict. Returns
+    /// how many grants were revoked under these rules, by this pass or an earlier one. The pass runs to its
+    /// end even if the caller disconnects.
     ///
     /// # Errors
-    /// The store; then it is tried again by itself.
+    /// The store fails; the watcher tries again.
     pub(crate) async fn revoke_contradicted(self: &Arc<Self>) -> Result<u64, AppError> {
         let rule_changes = Arc::clone(self);
-        // To the end, even where the caller goes away.
-        let task = tokio::spawn(async move { rule_changes.revoke_all_contradicted().await });
-        let (_, invalidated) = task.await.map_err(|_| AppError::Internal(crate::app::Cause::Task))??;
-        Ok(invalidated)
+        let task = tokio::spawn(async move { rule_changes.apply_rules().await });
+        match task.await.map_err(|_| AppError::Internal(Cause::Task))?? {
+            Applied::Already(revoked) | Applied::Now(revoked) => Ok(revoked),
+        }
     }
 
-    /// Whether there was anything to do, and how many grants fell under the rules in force.
-    async fn revoke_all_contradicted(self: &Arc<Self>) -> Result<(bool, u64), AppError> {
-        let mut done = self.contradictions.done.lock().await;
-        let under = under(&self.core.rules());
-        if let Some(swept) = done.as_ref().filter(|swept| swept.under == under) {
-            return Ok((false, swept.invalidated));
+    async fn apply_rules(self: &Arc<Self>) -> Result<Applied, AppError> {
+        let mut completed = self.revocation.completed.lock().await;
+        let rules = RulesVersion::of(&self.core.rules());
+        if let Some(pass) = completed.as_ref().filter(|pass| pass.rules == rules) {
+            return Ok(Applied::Already(pass.revoked));
         }
-        // Whoever decided under other rules is durable once the gate was alone's, and so found below.
+        // Once the rules lock was held exclusively, every decision under other rules is durable, so this pass
+        // finds it.
         drop(self.core.rules_lock.write().await);
         let mut progress = Progress::default();
         for (index, mut after) in
@@ -89,35 +81,35 @@ impl RuleChanges {
                 let found = self.core.store().index_scan(index, after.as_deref(), READ_COUNT)?;
                 let Some((last, _)) = found.last() else { break };
                 after = Some(last.clone());
-                let at = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
-                let positions: Vec<u64> = found.iter().filter_map(|(key, _)| at(key)).collect();
+                let position = |key: &Vec<u8>| key.last_chunk::<8>().copied().map(u64::from_be_bytes);
+                let positions: Vec<u64> = found.iter().filter_map(|(key, _)| position(key)).collect();
                 self.revoke_in_page(positions, &mut progress).await?;
             }
         }
         let Progress { revoked, failed } = progress;
         if failed == 0 {
-            *done = Some(RevokedSoFar { under, invalidated: revoked });
+            *completed = Some(CompletedPass { rules, revoked });
         } else {
             tracing::warn!(
                 failed,
-                "new rules are not applied to the open grants of some people; it is tried again"
+                "new rules could not be applied to the open grants of some subjects; retrying"
             );
         }
-        Ok((true, revoked))
+        Ok(Applied::Now(revoked))
     }
 
-    /// Sweeps the lanes of whomever the entries at these positions are about, each lane once. A person whose stream fails does
-    /// not keep the others waiting.
+    /// Revokes in the streams that the entries at these positions belong to, each stream once. A stream that
+    /// fails does not stop the others.
     async fn revoke_in_page(
         self: &Arc<Self>,
         positions: Vec<u64>,
         progress: &mut Progress,
     ) -> Result<(), AppError> {
-        let mut swept = HashSet::new();
+        let mut done = HashSet::new();
         for position in positions {
             let Some(bytes) = self.core.store().read_entry(position)?.bytes else { continue };
             let handle = entry::parse_header(&bytes)?.handle;
-            if handle == Handle::SYSTEM || !swept.insert(handle) {
+            if handle == Handle::SYSTEM || !done.insert(handle) {
                 continue;
             }
             match self.revoke_by_handle(handle).await {
@@ -125,7 +117,10 @@ impl RuleChanges {
                 Err(AppError::Stopped) => return Err(AppError::Stopped),
                 Err(error) => {
                     metrics().rules_delayed();
-                    tracing::warn!(?error, "new rules could not be applied to one person's open grants");
+                    tracing::warn!(
+                        ?error,
+                        "new rules could not be applied to the open grants of one subject"
+                    );
                     progress.failed = progress.failed.saturating_add(1);
                 }
             }
@@ -136,7 +131,7 @@ impl RuleChanges {
     async fn revoke_by_handle(self: &Arc<Self>, handle: Handle) -> Result<u64, AppError> {
         let stream = match self.core.stream_by_handle(handle).await {
             Ok(Some(stream)) => stream,
-            // Erased meanwhile: there is nothing left to revoke.
+            // Erased in the meantime: nothing is left to revoke.
             Ok(None) | Err(AppError::Erased) => return Ok(0),
             Err(error) => return Err(error),
         };
@@ -144,91 +139,89 @@ impl RuleChanges {
             match self.revoke_in_stream(&stream).await {
                 Err(AppError::Overloaded) => tokio::time::sleep(PAUSE).await,
                 Err(AppError::Erased) => return Ok(0),
-                swept => return swept,
+                result => return result,
             }
         }
     }
 
     async fn revoke_in_stream(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<u64, AppError> {
         let now_ms = self.core.now_ms();
-        if !is_contradicted(&stream.read().state, &self.core.rules_at(now_ms), now_ms) {
+        if !may_be_contradicted(&stream.read().state, &self.core.rules_at(now_ms), now_ms) {
             return Ok(0);
         }
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let options = WriteOptions::default();
         let begun = self.core.begin_in(Arc::clone(stream), &caller, &options, now_ms, Timestamping::Shared);
         let Begun::Append(append) = begun.await? else { return Ok(0) };
-        let (frame, count) = self.contradicted(&append);
+        let (frame, revoked) = self.revocations(&append);
         if !frame.events.is_empty() {
             self.core.commit(append, frame).await?;
         }
-        Ok(count)
+        Ok(revoked)
     }
 
-    /// Events for everything that does not stand under the rules of a turn, and how many grants are among it.
-    fn contradicted(&self, append: &Append) -> (Frame, u64) {
-        let (invalidated, built) = {
+    /// The revocations of everything that the rules of this write contradict, and how many of them are of
+    /// grants.
+    fn revocations(&self, append: &Append) -> (Frame, u64) {
+        let (grants, artifacts) = {
             let now = append.stream.read();
             let known = |event: &EventId| now.pending.has(event);
-            let built = invalidated_artifacts(&now.state, &append.rules, append.now_ms, &known);
-            (invalidated(&now.state, &append.rules, append.now_ms, &known), built)
+            let artifacts = invalidated_artifacts(&now.state, &append.rules, append.now_ms, &known);
+            (invalidated(&now.state, &append.rules, append.now_ms, &known), artifacts)
         };
-        let count = invalidated.len() as u64;
+        let count = grants.len() as u64;
         let cause = append.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
-        let grants = invalidated.into_iter().map(|invalidated| invalidated.event(invalidated.newer_rules));
-        let built = built.into_iter().map(|invalidated| {
-            Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..invalidated })
+        let grants = grants.into_iter().map(|grant| grant.event(grant.newer_rules));
+        let artifacts = artifacts.into_iter().map(|artifact| {
+            Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..artifact })
         });
-        (self.core.frame(append, Vec::new(), grants.chain(built).collect()), count)
+        (self.core.frame(append, Vec::new(), grants.chain(artifacts).collect()), count)
     }
 
-    /// Looks, as long as the daemon runs, whether a version came into force.
+    /// Starts the task that applies versions of bounds when they come into force.
     pub(crate) fn watch_bounds(self: &Arc<Self>) {
         let rules = self.core.rules();
-        let genesis = |version: &crate::bounds::rulebook::Version| version.actor.role() == Role::Ledger;
-        let untouched = rules.versions().iter().all(genesis) && rules.words_at().is_none();
-        if let (true, Ok(mut done)) = (untouched, self.contradictions.done.try_lock()) {
-            // No grant can be older than what the log began with.
-            *done = Some(RevokedSoFar { under: under(&rules), invalidated: 0 });
+        let is_first = |version: &Version| version.actor.role() == Role::Ledger;
+        let is_unchanged = rules.versions().iter().all(is_first) && rules.words_at().is_none();
+        if let (true, Ok(mut completed)) = (is_unchanged, self.revocation.completed.try_lock()) {
+            // No grant can be older than the rules that the log began with.
+            *completed = Some(CompletedPass { rules: RulesVersion::of(&rules), revoked: 0 });
         }
-        let watching = tokio::spawn(watch(Arc::downgrade(self)));
-        *self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watching);
+        let watcher = tokio::spawn(watch(Arc::downgrade(self)));
+        *self.revocation.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
     }
 
-    /// Ends [`RuleChanges::watch_bounds`].
+    /// Stops the task of [`RuleChanges::watch_bounds`].
     pub(crate) async fn stop_watching_bounds(&self) {
-        let watching = self.contradictions.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(watching) = watching {
-            watching.abort();
-            let _aborted = watching.await;
+        let watcher = self.revocation.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watcher) = watcher {
+            watcher.abort();
+            let _aborted = watcher.await;
         }
     }
 }
 
-pub(crate) fn under(rules: &Rules) -> Under {
-    (rules.bounds.positions().to_vec(), rules.words_at())
-}
-
-/// Whether somebody has anything that these rules may contradict.
-fn is_contradicted(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
+/// Whether the subject has anything that these rules may contradict.
+fn may_be_contradicted(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
     let mut grants = state.grants.values();
-    let mut built = state.rights.artifacts.values();
+    let mut artifacts = state.rights.artifacts.values();
     grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
-        || built.any(|artifact| artifact.ended_at(now_ms).is_none())
+        || artifacts.any(|artifact| artifact.ended_at(now_ms).is_none())
 }
 
+/// Applies the rules in force at every tick. Of failures in a row only the first is logged.
 async fn watch(rule_changes: Weak<RuleChanges>) {
-    let mut told = false;
+    let mut is_failing = false;
     loop {
         let Some(rule_changes) = rule_changes.upgrade() else { return };
-        match rule_changes.revoke_all_contradicted().await {
-            Ok((true, count)) if count > 0 => {
-                tracing::info!(count, "bounds came into force, and grants fell")
+        match rule_changes.apply_rules().await {
+            Ok(Applied::Now(revoked)) if revoked > 0 => {
+                tracing::info!(count = revoked, "bounds came into force and revoked grants");
             }
-            Ok(_) => told = false,
-            Err(error) if !told => {
-                tracing::error!(?error, "revoking what bounds contradict; it is tried again");
-                told = true;
+            Ok(_) => is_failing = false,
+            Err(error) if !is_failing => {
+                tracing::error!(?error, "revoking what bounds contradict failed; retrying");
+                is_failing = true;
             }
             Err(_) => {}
         }

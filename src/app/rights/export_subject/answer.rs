@@ -1,4 +1,4 @@
-//! The request that a package answers: completed once the whole of it was handed over.
+//! Completes the request that a package answers, once the whole package was handed over.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -6,30 +6,30 @@ use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
-use crate::app::rights::export_subject::{Export, PackageChunk, WAITING_MAX};
+use crate::app::rights::export_subject::export::{CHUNKS_MAX, Export, PackageChunk};
 use crate::domain::ids::EventId;
 use crate::domain::request::{Ground, RequestKind, RequestOutcome, RequestRecord};
 use crate::package::Kind;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// What a package of this kind answers.
-fn answers(kind: Kind) -> RequestKind {
+/// The kind of request that a package answers.
+fn request_kind(kind: Kind) -> RequestKind {
     match kind {
         Kind::Access => RequestKind::Access,
         Kind::Portability => RequestKind::Portability,
     }
 }
 
-/// The request is this person's, of this kind, and to be answered.
+/// Checks that the request is of this subject, asks for this kind of package, and is open.
 ///
 /// # Errors
 /// It is not.
 pub(crate) fn check(stream: &SubjectStream, kind: Kind, request: &EventId) -> Result<(), AppError> {
     let now = stream.read();
     let record = now.state.rights.requests.get(request).ok_or(AppError::NotFound("request"))?;
-    if record.kind != answers(kind) {
-        let problem = "must be of the package's kind: of an access request, or of one for portability";
+    if record.kind != request_kind(kind) {
+        let problem = "must be a request for this kind of package: access or portability";
         return Err(AppError::invalid("request_id", problem));
     }
     if !record.is_open() {
@@ -39,17 +39,18 @@ pub(crate) fn check(stream: &SubjectStream, kind: Kind, request: &EventId) -> Re
 }
 
 impl Export {
-    /// Completes the request, if there is one and whoever asked took everything.
+    /// Completes the request, if there is one and the caller received the whole package.
     ///
     /// # Errors
-    /// The person was erased meanwhile; or the store.
+    /// The subject was erased in the meantime, or the store fails.
     pub(crate) async fn answer(
         &self,
         sender: &mpsc::Sender<Result<PackageChunk, AppError>>,
     ) -> Result<(), AppError> {
         let Some(request) = &self.request else { return Ok(()) };
-        // All places free: the last piece was taken. Who went away before has not been answered.
-        if sender.reserve_many(WAITING_MAX).await.is_err() {
+        // All places in the channel are free once the last chunk was taken. If the caller left before, the
+        // request stays open.
+        if sender.reserve_many(CHUNKS_MAX).await.is_err() {
             return Ok(());
         }
         self.rights.complete_request(&self.caller, &self.stream, request).await
@@ -69,7 +70,7 @@ impl Rights {
             self.core.begin_in(Arc::clone(stream), caller, &options, about_ms, Timestamping::Shared).await?;
         let Begun::Append(append) = begun else { return Ok(()) };
         let record = append.stream.read().state.rights.requests.get(request).cloned();
-        // Decided meanwhile by somebody: that stands.
+        // A decision that a steward made in the meantime stays.
         let Some(record) = record.filter(RequestRecord::is_open) else { return Ok(()) };
         let pending_events =
             vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, String::new())];

@@ -1,4 +1,4 @@
-//! The history of a package: every event as the log has it, and in words.
+//! Writes the history in a package: every event as the log has it, with an explanation in words.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// Fields of events that hold event ids.
+/// Fields of events whose values are event ids.
 const IDS: [&str; 14] = [
     "attribute",
     "cause",
@@ -29,16 +29,17 @@ const IDS: [&str; 14] = [
     "sources",
 ];
 
-/// The record of an event.
+/// The record of one event.
 pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
     let actor = event.actor.clone();
     let draft = Draft { about_ms: event.about_ms, actor, event: event.event.clone() };
-    let malformed = |_| AppError::Internal(Cause::Inconsistent("an event does not fit its descriptor"));
+    let malformed =
+        |_| AppError::Internal(Cause::Inconsistent("an event does not match its protobuf descriptor"));
     let body = sayso_proof::json::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
     let Value::Object(mut fields) = body else { return Err(malformed(String::new())) };
-    // Who and when stand beside it; staff are not named there, and not here.
-    for known in ["actor", "aboutMs", "requestDigest", "writerSignature"] {
-        fields.remove(known);
+    // The record has actor and time of its own, without names of staff.
+    for duplicate in ["actor", "aboutMs", "requestDigest", "writerSignature"] {
+        fields.remove(duplicate);
     }
     let (kind, mut of) = fields.into_iter().next().unwrap_or_default();
     ids_as_uuids(&mut of);
@@ -67,7 +68,7 @@ fn snake_case(camel: &str) -> String {
     out
 }
 
-/// Proto3 JSON has bytes as base64; people and other records name events by UUID.
+/// Replaces event ids in base64, which is how Proto3 JSON writes bytes, by UUIDs, which other records use.
 fn ids_as_uuids(value: &mut Value) {
     fn one(value: &mut Value) {
         let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -90,16 +91,18 @@ fn ids_as_uuids(value: &mut Value) {
     }
 }
 
-/// What happened, in words; none where a kind has no words of its own.
+/// What happened, in words; none for a kind of event without a text of its own.
 fn in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::AttributeRecorded(of) => {
             format!("“{}” was recorded ({})", of.key, wording::provenance(of.provenance))
         }
         Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),
-        Event::AttributeContested { reason, .. } => with_reason("you said that a fact is wrong", reason),
-        Event::AttributeConfirmed { .. } => "you said that a fact is right".into(),
-        Event::AttributeRemoved { reason, .. } => with_reason("a fact was removed", reason),
+        Event::AttributeContested { reason, .. } => {
+            with_reason("you said that an attribute is wrong", reason)
+        }
+        Event::AttributeConfirmed { .. } => "you said that an attribute is right".into(),
+        Event::AttributeRemoved { reason, .. } => with_reason("an attribute was removed", reason),
         Event::ConsentRequested(terms) => format!("you were asked for {}", purposes(&terms.purposes)),
         Event::Consent { decision, terms } => decided(*decision, terms),
         Event::Signal { kind, purposes: named, lifted, .. } => {
@@ -115,37 +118,44 @@ fn in_words(event: &Event) -> Option<String> {
             format!("{what} {verb} for {}", purposes(named))
         }
         Event::GrantIssued(of) => {
-            let count = of.allowed.len();
-            format!("“{}” asked what it may use for {} and was given {count} facts", of.recipient, of.purpose)
+            let allowed = attributes(of.allowed.len());
+            format!("“{}” asked what it may use for {}, and was given {allowed}", of.recipient, of.purpose)
         }
         Event::GrantUsed(of) => {
-            format!("a reply (“{}”) was reported as shaped by {} facts", of.reply, of.shaped_by.len())
+            format!("a reply (“{}”) was reported as shaped by {}", of.reply, attributes(of.shaped_by.len()))
         }
-        Event::GrantGivenAgain(of) => format!(
-            "“{}” asked the same {} times more in the same conversation, until {}, and was given the same",
-            of.recipient,
-            of.count,
-            wording::time(of.last_ms)
-        ),
+        Event::GrantGivenAgain(of) => {
+            let times = if of.count == 1 { "once".to_owned() } else { format!("{} times", of.count) };
+            let last = wording::time(of.last_ms);
+            format!(
+                "“{}” repeated its request {times} in the same conversation, last at {last}, with the same result",
+                of.recipient
+            )
+        }
         Event::GrantRevoked { recipient, reason, .. } => {
-            format!("a permission of “{recipient}” was taken back: {}", wording::reason(*reason))
+            format!("a permission of “{recipient}” was revoked: {}", wording::reason(*reason))
         }
-        Event::ErasureRequested(_) => "an erasure was asked for".into(),
-        Event::SubjectDescribed(_) => "your age or place was recorded, as far as the rules need it".into(),
+        Event::ErasureRequested(_) => "an erasure was requested".into(),
+        Event::SubjectDescribed(_) => "your age or place was recorded, as far as rules need it".into(),
         Event::PersonalBoundsSet(_) => "you set your own rules".into(),
         Event::RecordingRefused(of) => {
+            let refused = attributes(of.count as usize);
             format!(
-                "somebody tried to record {} facts of kind {}, and a rule forbade it",
-                of.count, of.category
+                "someone tried to record {refused} in the category {}, and a rule forbade it",
+                of.category
             )
         }
         Event::RecordViewed(of) if matches!(of.role(), Role::Service | Role::Channel) => {
-            format!("“{}” looked at what concerns it ({})", of.name, of.method)
+            format!("“{}” read what concerns it ({})", of.name, of.method)
         }
-        Event::RecordViewed(of) => format!("the controller's people looked at your record ({})", of.method),
+        Event::RecordViewed(of) => format!("the controller's staff looked at your record ({})", of.method),
         Event::AccessProvided(_) => "a package like this one was made".into(),
         _ => return None,
     })
+}
+
+fn attributes(count: usize) -> String {
+    if count == 1 { "1 attribute".to_owned() } else { format!("{count} attributes") }
 }
 
 fn with_reason(what: &str, reason: &str) -> String {
@@ -161,7 +171,7 @@ fn decided(decision: Decision, terms: &Terms) -> String {
         Decision::Given => "you said yes to",
         Decision::Refused => "you said no to",
         Decision::Renewed => "you said yes again to",
-        Decision::Withdrawn => "you took back your yes to",
+        Decision::Withdrawn => "you withdrew your yes to",
     };
     format!("{what} {}", purposes(&terms.purposes))
 }

@@ -1,10 +1,11 @@
-//! The access and portability package (GDPR Art. 15, 20): what is held about a person, where it comes from, who got
-//! it and what for.
+//! Makes the access and portability package (GDPR Art. 15, 20): what is recorded about a data subject, where
+//! it comes from, who received it and for which purposes.
 //!
-//! Passes are made over the person's events, each read, written and forgotten, so that memory does not grow with the
-//! history: only with what is held now, with the decisions (which are few), and by 24 bytes a grant.
+//! It makes several passes over the subject's events, one event at a time, so memory does not grow with the
+//! history. It grows only with the current attributes, with the consent decisions, and by 24 bytes per grant.
 
 mod answer;
+pub(crate) mod export;
 mod history;
 mod records;
 mod survey;
@@ -13,68 +14,34 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::evaluate_use::{UseCase, decide};
 use crate::app::log::append::{Begun, Timestamping};
-use crate::app::log::read::open;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
+use crate::app::rights::export_subject::export::{CHUNKS_MAX, Export, PackageChunk};
+use crate::app::rights::export_subject::survey::Survey;
 use crate::audit;
-use crate::bounds::rulebook::Rules;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{AccessProvided, Event, Recorded};
+use crate::domain::event::{AccessProvided, Event};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::profile::SubjectState;
 use crate::domain::wording;
-use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
-use crate::vault::VaultError;
+use crate::package::{self, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
 use sayso_proof::event::{PackageKind, Provenance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use survey::Survey;
 use tokio::sync::mpsc;
 
-/// Pieces that wait for a slow reader.
-const WAITING_MAX: usize = 8;
-/// Events whose places are read at once.
-const READ_COUNT: usize = 512;
-
-/// The next piece of a package.
-#[derive(Clone, Debug)]
-pub struct PackageChunk {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// Events read so far, over all passes.
-    pub done: u64,
-    /// Events to be read in all.
-    pub total: u64,
-}
-
-/// One export under way, on what stood when it began.
-struct Export {
-    rights: Arc<Rights>,
-    stream: Arc<SubjectStream>,
-    kind: Kind,
-    subject: SubjectId,
-    state: SubjectState,
-    rules: Arc<Rules>,
-    now_ms: u64,
-    /// Who takes it.
-    caller: Caller,
-    /// What it answers.
-    request: Option<EventId>,
-    done: AtomicU64,
-}
-
 impl Rights {
-    /// Makes a package of everything about a person, or of what they provided, as one ZIP file. It is recorded before
-    /// the first byte. An erasure carried out meanwhile ends it. A request that it answers is completed behind the last
-    /// byte, and not where the caller goes away before.
+    /// Makes a package, one ZIP file: of everything about a subject (access), or of what they provided
+    /// (portability). The export is recorded before the first byte is sent. A request that it answers is
+    /// completed after the last byte was received, and stays open if the caller disconnects before.
     ///
     /// # Errors
-    /// Nothing is held about the person (and nothing tells one who was erased from one who never was); the request is not
-    /// theirs, of another kind, or decided already; or the store.
-    /// Later errors come through the channel, after which nothing follows: what came before is no whole file.
+    /// Nothing is recorded about the data subject (an erased subject looks like one who never existed); the
+    /// request is not theirs, of another kind, or decided already; or the store fails. Later errors come
+    /// through the channel, as its last message: then the bytes before are not a complete file. An erasure in
+    /// the meantime is such an error.
     pub async fn export_subject(
         self: &Arc<Self>,
         caller: &Caller,
@@ -82,10 +49,11 @@ impl Rights {
         kind: Kind,
         request: Option<EventId>,
     ) -> Result<mpsc::Receiver<Result<PackageChunk, AppError>>, AppError> {
-        let stream = self.note_access(caller, subject, kind, request).await.map_err(|error| match error {
-            AppError::Erased => AppError::UnknownSubject,
-            error => error,
-        })?;
+        let stream =
+            self.record_export(caller, subject, kind, request).await.map_err(|error| match error {
+                AppError::Erased => AppError::UnknownSubject,
+                error => error,
+            })?;
         let state = stream.read().state.clone();
         let export = Export {
             rights: Arc::clone(self),
@@ -99,13 +67,13 @@ impl Rights {
             request,
             done: AtomicU64::new(0),
         };
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         tokio::spawn(export.run(sender));
         Ok(receiver)
     }
 
-    /// Records that a package is taken away.
-    async fn note_access(
+    /// Records the export and returns the subject's stream.
+    async fn record_export(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
@@ -118,12 +86,14 @@ impl Rights {
         let begun =
             self.core.begin_existing(caller, subject, &WriteOptions::default(), Timestamping::Shared).await?;
         let Begun::Append(append) = begun else {
-            return Err(AppError::Internal(Cause::Inconsistent("a write without a key was replayed")));
+            return Err(AppError::Internal(Cause::Inconsistent(
+                "a write without an idempotency key was replayed",
+            )));
         };
         let stream = Arc::clone(&append.stream);
         let items = stream.read().state.version;
         if items == 0 {
-            // A handle without events: nothing is held.
+            // The subject has a handle, but no events.
             return Err(AppError::UnknownSubject);
         }
         if let Some(request) = &request {
@@ -143,56 +113,26 @@ impl Rights {
 
 impl Export {
     async fn run(self, sender: mpsc::Sender<Result<PackageChunk, AppError>>) {
-        let pieces = sender.clone();
+        let chunks = sender.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let written = self.write(&pieces);
+            let written = self.write(&chunks);
             (self, written)
         });
-        let told = match written.await {
-            Ok((export, Ok(()))) => export.answer(&sender).await.map_err(|error| export.as_told(error)),
-            Ok((export, Err(error))) => Err(export.as_told(error)),
+        let result = match written.await {
+            Ok((export, Ok(()))) => export.answer(&sender).await.map_err(|error| export.public_error(error)),
+            Ok((export, Err(error))) => Err(export.public_error(error)),
             Err(_) => Err(AppError::Internal(Cause::Task)),
         };
-        if let Err(error) = told {
-            let _gone = sender.send(Err(error)).await;
+        if let Err(error) = result {
+            let _receiver_gone = sender.send(Err(error)).await;
         }
     }
 
-    /// Whatever fails once an erasure has begun, fails because of it.
-    fn as_told(&self, error: AppError) -> AppError {
-        let destroyed =
-            matches!(error, AppError::Erased | AppError::Internal(Cause::Vault(VaultError::Destroyed)));
-        if destroyed || self.stream.read().erased { AppError::Overtaken } else { error }
-    }
-
-    /// Calls `each` with every event, oldest first; those recorded since the export began are not among them.
-    fn each(&self, mut each: impl FnMut(&Recorded) -> Result<(), AppError>) -> Result<(), AppError> {
-        let (store, end) = (self.rights.core.store(), self.state.version);
-        let mut next = 0;
-        while next < end {
-            let places = store.read_subject(self.stream.keys.handle, next, READ_COUNT)?;
-            if places.is_empty() {
-                break;
-            }
-            for (version, position) in places {
-                if self.stream.read().erased {
-                    return Err(AppError::Overtaken);
-                }
-                if version >= end {
-                    return Ok(());
-                }
-                each(&open(&self.stream.keys, store.read_entry(position)?)?)?;
-                self.done.fetch_add(1, Ordering::Relaxed);
-                next = version.saturating_add(1);
-            }
-        }
-        Ok(())
-    }
-
-    /// How many events are read in all: once to survey, and once a section that tells of them, twice over.
+    /// How many events are read in all: one pass for the survey, and two for each section of events (page and
+    /// JSON).
     fn total(&self) -> u64 {
-        let of_events = [Section::Disclosures, Section::Uses, Section::Revocations, Section::History];
-        let sections = self.kind.sections().iter().filter(|section| of_events.contains(section)).count();
+        let event_sections = [Section::Disclosures, Section::Uses, Section::Revocations, Section::History];
+        let sections = self.kind.sections().iter().filter(|section| event_sections.contains(section)).count();
         (sections as u64).saturating_mul(2).saturating_add(1).saturating_mul(self.state.version)
     }
 
@@ -215,11 +155,7 @@ impl Export {
     }
 
     fn write_page<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
-        let counts = Counts {
-            attributes: self.held().count() as u64,
-            decisions: self.state.consents.records().len() as u64,
-            events: self.state.version,
-        };
+        let events = usize::try_from(self.state.version).unwrap_or(usize::MAX);
         let made_at = wording::time(self.now_ms);
         let head = Head {
             kind: self.kind,
@@ -227,7 +163,7 @@ impl Export {
             subject: &self.subject(),
             made_at: &made_at,
             origin: self.rights.core.ledger.origin(),
-            counts,
+            counts: [self.exported_attributes().count(), self.state.consents.records().len(), events],
         };
         let mut page = Page::begin(zip.begin("index.html")?, &head)?;
         self.write_sections(survey, &mut page)?;
@@ -273,30 +209,32 @@ impl Export {
         for section in self.kind.sections() {
             sink.section(*section)?;
             match section {
-                Section::Attributes => self.attributes(survey, sink)?,
+                Section::Attributes => self.write_attributes(survey, sink)?,
                 Section::PermittedUses => {
-                    self.permitted(survey, |permitted| Ok(sink.record(&Record::PermittedUse(permitted))?))?;
+                    self.for_each_permitted_use(survey, |permitted| {
+                        Ok(sink.record(&Record::PermittedUse(permitted))?)
+                    })?;
                 }
                 Section::Recipients => {
-                    for named in survey.recipients.values() {
-                        sink.record(&Record::Recipient(named.clone()))?;
+                    for recipient in survey.recipients.values() {
+                        sink.record(&Record::Recipient(recipient.clone()))?;
                     }
                 }
-                Section::Disclosures => self.each(|event| match &event.event {
+                Section::Disclosures => self.for_each_event(|event| match &event.event {
                     Event::GrantIssued(issued) if !issued.allowed.is_empty() => {
                         Ok(sink.record(&Record::Disclosure(self.disclosure(event, issued)))?)
                     }
                     _ => Ok(()),
                 })?,
-                Section::Uses => self.each(|event| match &event.event {
+                Section::Uses => self.for_each_event(|event| match &event.event {
                     Event::GrantUsed(used) => {
-                        let record = self.reported(event, used, survey)?;
+                        let record = self.reported_use(event, used, survey)?;
                         record.map_or(Ok(()), |used| Ok(sink.record(&Record::Use(used))?))
                     }
                     _ => Ok(()),
                 })?,
-                Section::Revocations => self.each(|event| match records::revoked_grant(event) {
-                    Some(revoked) => Ok(sink.record(&Record::RevokedGrant(revoked))?),
+                Section::Revocations => self.for_each_event(|event| match records::revocation(event) {
+                    Some(revocation) => Ok(sink.record(&Record::Fall(revocation))?),
                     None => Ok(()),
                 })?,
                 Section::Consents => {
@@ -315,53 +253,57 @@ impl Export {
                     }
                 }
                 Section::History => {
-                    self.each(|event| Ok(sink.record(&Record::History(history::history(event)?))?))?;
+                    self.for_each_event(
+                        |event| Ok(sink.record(&Record::History(history::history(event)?))?),
+                    )?;
                 }
             }
         }
         Ok(())
     }
 
-    /// What is held and belongs into a package of this kind: inferences are not the person's to take along (Art. 20).
-    fn held(&self) -> impl Iterator<Item = &CurrentAttribute> {
-        let all = self.kind == Kind::Access;
-        let goes = move |provenance: Provenance| all || provenance != Provenance::Inferred;
+    /// The current attributes that belong into a package of this kind: portability does not cover inferences
+    /// (GDPR Art. 20).
+    fn exported_attributes(&self) -> impl Iterator<Item = &CurrentAttribute> {
+        let has_all = self.kind == Kind::Access;
+        let is_exported = move |provenance: Provenance| has_all || provenance != Provenance::Inferred;
         self.state
             .attributes
             .values()
             .map(AsRef::as_ref)
-            .filter(move |held: &&CurrentAttribute| goes(held.attribute.provenance))
+            .filter(move |current: &&CurrentAttribute| is_exported(current.attribute.provenance))
     }
 
-    fn attributes(&self, survey: &Survey, sink: &mut impl Sink) -> Result<(), AppError> {
+    fn write_attributes(&self, survey: &Survey, sink: &mut impl Sink) -> Result<(), AppError> {
         let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         if self.kind == Kind::Access {
-            self.permitted(survey, |permitted| {
+            self.for_each_permitted_use(survey, |permitted| {
                 for allowed in permitted.allowed {
                     uses.entry(allowed.key).or_default().insert(permitted.purpose_title.clone());
                 }
                 Ok(())
             })?;
         }
-        for held in self.held() {
-            let purposes = uses.remove(&held.attribute.key).unwrap_or_default();
+        for current in self.exported_attributes() {
+            let purposes = uses.remove(&current.attribute.key).unwrap_or_default();
             let purposes = (self.kind == Kind::Access).then(|| purposes.into_iter().collect());
-            sink.record(&Record::Attribute(self.attribute(held, purposes)?))?;
+            sink.record(&Record::Attribute(self.attribute(current, purposes)?))?;
         }
         Ok(())
     }
 
-    /// Decides now, for every purpose and recipient that a consent or a grant names.
-    fn permitted(
+    /// Decides as of now for every purpose and recipient that a consent or a grant names, and calls `each`
+    /// with the result.
+    fn for_each_permitted_use(
         &self,
         survey: &Survey,
         mut each: impl FnMut(package::PermittedUse) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
         for purpose in survey.purposes(&self.rules.vocabulary) {
-            for recipient in &survey.asking {
-                let asked = UseCase { purpose: purpose.clone(), ..UseCase::default() };
+            for recipient in &survey.deciding_for {
+                let use_case = UseCase { purpose: purpose.clone(), ..UseCase::default() };
                 let name = recipient.as_deref().unwrap_or_default();
-                let decision = decide(&self.rules, &self.state, name, &asked, self.now_ms);
+                let decision = decide(&self.rules, &self.state, name, &use_case, self.now_ms);
                 each(self.permitted_use(&purpose, recipient.clone(), decision))?;
             }
         }

@@ -1,8 +1,8 @@
-//! From the domain's types to the records of a package.
+//! Converts domain types to the records of a package.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::open;
-use crate::app::rights::export_subject::Export;
+use crate::app::rights::export_subject::export::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
 use crate::domain::consent::{ConsentRecord, Decision, NoticeRef};
@@ -12,20 +12,21 @@ use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::ActiveSignal;
 use crate::domain::wording;
 use crate::package::{
-    ActorName, Attribute, Consent, Disclosure, NamedAttribute, Notice, NoticeServed, PermittedUse,
-    RevokedGrant, Signal, Subject, Use, VocabularyTerm, Withheld,
+    Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
+    Signal, Subject, Use, Withheld,
 };
 use sayso_proof::event::{AgeBand, GrantedAttribute, Provenance};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
-/// Where the receipt of a decision lies in the package.
+/// The path of a consent receipt in the package.
 pub(crate) fn receipt_path(event: &EventId) -> String {
     format!("receipts/{event}.jsonld")
 }
 
-/// Services and channels by name; of the controller's own people only what they are (CJEU C-579/21).
-pub(crate) fn by(actor: &Actor) -> ActorName {
+/// The actor of an event. Services and channels are named; the controller's own staff have only their role
+/// (CJEU C-579/21).
+pub(crate) fn by(actor: &Actor) -> By {
     let role = actor.role();
     let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());
     let role = match role {
@@ -39,7 +40,7 @@ pub(crate) fn by(actor: &Actor) -> ActorName {
         Role::Ledger => "ledger",
         Role::Unspecified => "unknown",
     };
-    ActorName { role, name }
+    By { role, name }
 }
 
 fn event_id(bytes: &[u8]) -> String {
@@ -69,9 +70,9 @@ fn served(notice: &NoticeRef) -> NoticeServed {
     }
 }
 
-pub(crate) fn revoked_grant(event: &Recorded) -> Option<RevokedGrant> {
+pub(crate) fn revocation(event: &Recorded) -> Option<Fall> {
     let Event::GrantRevoked { reason, cause, grant_id, recipient, .. } = &event.event else { return None };
-    Some(RevokedGrant {
+    Some(Fall {
         at: wording::time(event.recorded_at_ms),
         recipient: recipient.clone(),
         grant_id: grant_id.clone(),
@@ -100,50 +101,51 @@ pub(crate) fn signal(of: &ActiveSignal) -> Signal {
 
 impl Export {
     pub(crate) fn subject(&self) -> Subject {
-        let of = &self.state.description;
+        let description = &self.state.description;
         Subject {
             id: self.subject.as_str().to_owned(),
             pseudonym: self.stream.keys.handle.to_string(),
-            age_band: match of.age_band {
+            age_band: match description.age_band {
                 AgeBand::Child => Some("child"),
                 AgeBand::Teen => Some("teen"),
                 AgeBand::Adult => Some("adult"),
                 AgeBand::Unspecified | AgeBand::Unknown => None,
             },
-            age_years: of.age_years,
-            jurisdiction: (!of.jurisdiction.is_empty()).then(|| of.jurisdiction.clone()),
+            age_years: description.age_years,
+            jurisdiction: (!description.jurisdiction.is_empty()).then(|| description.jurisdiction.clone()),
         }
     }
 
     pub(crate) fn attribute(
         &self,
-        held: &CurrentAttribute,
+        current: &CurrentAttribute,
         may_be_used_for: Option<Vec<String>>,
     ) -> Result<Attribute, AppError> {
-        let of = &held.attribute;
-        let value = RawValue::from_string(of.value.expose().to_owned());
-        let value = value.map_err(|_| AppError::Internal(Cause::Inconsistent("a value is not JSON")))?;
-        let category = self.category(&of.category);
+        let attribute = &current.attribute;
+        let value = RawValue::from_string(attribute.value.expose().to_owned());
+        let value =
+            value.map_err(|_| AppError::Internal(Cause::Inconsistent("a recorded value is not JSON")))?;
+        let category = self.category(&attribute.category);
         Ok(Attribute {
-            event_id: held.event_id.to_string(),
-            key: of.key.clone(),
+            event_id: current.event_id.to_string(),
+            key: attribute.key.clone(),
             value,
             category: category.id,
             category_title: category.title,
             category_iri: category.iri,
-            special_category: self.rules.vocabulary.is_special(&of.category),
-            provenance: wording::provenance(of.provenance),
-            source: by(&held.actor),
-            recorded_at: wording::time(held.recorded_at_ms),
-            observed_at: wording::time(of.observed_at_ms),
-            expires_at: of.expires_at_ms.map(wording::time),
-            evidence: of.evidence.clone(),
-            derived_from: of.derived_from.iter().map(EventId::to_string).collect(),
-            confidence: of.confidence,
-            model: (!of.model.is_empty()).then(|| of.model.clone()),
-            contested: held.contested,
-            confirmed: held.confirmed,
-            retention: match of.expires_at_ms {
+            special_category: self.rules.vocabulary.is_special(&attribute.category),
+            provenance: wording::provenance(attribute.provenance),
+            source: by(&current.actor),
+            recorded_at: wording::time(current.recorded_at_ms),
+            observed_at: wording::time(attribute.observed_at_ms),
+            expires_at: attribute.expires_at_ms.map(wording::time),
+            evidence: attribute.evidence.clone(),
+            derived_from: attribute.derived_from.iter().map(EventId::to_string).collect(),
+            confidence: attribute.confidence,
+            model: (!attribute.model.is_empty()).then(|| attribute.model.clone()),
+            contested: current.contested,
+            confirmed: current.confirmed,
+            retention: match attribute.expires_at_ms {
                 Some(_) => "not used after its expiry; kept until it is removed or erased".into(),
                 None => "until it is removed or erased".into(),
             },
@@ -151,16 +153,16 @@ impl Export {
         })
     }
 
-    fn category(&self, id: &str) -> VocabularyTerm {
+    fn category(&self, id: &str) -> Cover {
         let found = self.rules.vocabulary.categories().find(|category| category.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
-        VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
-    fn purpose(&self, id: &str) -> VocabularyTerm {
+    fn purpose(&self, id: &str) -> Cover {
         let found = self.rules.vocabulary.purposes().find(|purpose| purpose.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
-        VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
     pub(crate) fn permitted_use(
@@ -208,16 +210,16 @@ impl Export {
         }
     }
 
-    /// A reported use with what its grant says of it; none where the grant is not there any more.
-    pub(crate) fn reported(
+    /// A reported use with the details of its grant; none if the grant was erased.
+    pub(crate) fn reported_use(
         &self,
         event: &Recorded,
         used: &GrantUsed,
         survey: &Survey,
     ) -> Result<Option<Use>, AppError> {
         let id = EventId::from_slice(&used.grant);
-        let place = id.and_then(|id| survey.grant(&id).map(|position| (id, position)));
-        let Some((id, position)) = place else { return Ok(None) };
+        let grant = id.and_then(|id| survey.grant_position(&id).map(|position| (id, position)));
+        let Some((id, position)) = grant else { return Ok(None) };
         let grant = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
@@ -261,7 +263,7 @@ impl Export {
         }
     }
 
-    /// Every text that the person was served, once.
+    /// Every notice that the subject was served, once.
     pub(crate) fn notices(&self, survey: &Survey) -> Vec<Notice> {
         let decided = self.state.consents.records().iter().filter_map(|record| record.terms.notice.as_ref());
         let asked = survey.asked.iter().filter_map(|asked| asked.terms.notice.as_ref());

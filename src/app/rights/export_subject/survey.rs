@@ -1,7 +1,8 @@
-//! The first pass: who received data, who may ask, and where each grant stands.
+//! The first pass over the events: recipients of data, recipients to decide for, and the position of each
+//! grant.
 
 use crate::app::error::AppError;
-use crate::app::rights::export_subject::Export;
+use crate::app::rights::export_subject::export::Export;
 use crate::domain::event::{Event, GrantIssued, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::vocabulary::Vocabulary;
@@ -9,25 +10,25 @@ use crate::domain::wording;
 use crate::package::{ConsentRequest, Recipient};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one pass over the events tells.
+/// What the first pass found.
 #[derive(Default)]
 pub(crate) struct Survey {
-    /// Who received data, by name.
+    /// Recipients of data, by name.
     pub recipients: BTreeMap<String, Recipient>,
-    /// Every time that the person was asked.
+    /// Every request for consent.
     pub asked: Vec<ConsentRequest>,
-    /// Whose use is decided on; none: whoever no consent names.
-    pub asking: BTreeSet<Option<String>>,
-    /// Purposes that a yes or a grant names.
+    /// Recipients to decide for; none stands for a recipient that no consent names.
+    pub deciding_for: BTreeSet<Option<String>>,
+    /// Purposes that a consent or a grant names.
     named: BTreeSet<String>,
-    /// Position of each grant by its event, sorted.
+    /// Position of each grant, sorted by its event id.
     grants: Vec<(EventId, u64)>,
 }
 
 impl Survey {
     pub fn of(export: &Export) -> Result<Self, AppError> {
         let mut survey = Self::default();
-        export.each(|event| {
+        export.for_each_event(|event| {
             survey.take(event);
             Ok(())
         })?;
@@ -39,7 +40,7 @@ impl Survey {
         match &event.event {
             Event::GrantIssued(issued) => {
                 self.grants.push((event.event_id, event.position));
-                self.asking.insert(Some(issued.recipient.clone()));
+                self.deciding_for.insert(Some(issued.recipient.clone()));
                 self.named.insert(issued.purpose.clone());
                 if !issued.allowed.is_empty() {
                     self.received(event.recorded_at_ms, issued);
@@ -59,8 +60,8 @@ impl Survey {
             Event::Consent { decision, terms } if decision.is_yes() => {
                 self.named.extend(terms.purposes.iter().cloned());
                 match terms.recipients.as_slice() {
-                    [] => drop(self.asking.insert(None)),
-                    names => self.asking.extend(names.iter().cloned().map(Some)),
+                    [] => drop(self.deciding_for.insert(None)),
+                    names => self.deciding_for.extend(names.iter().cloned().map(Some)),
                 }
             }
             Event::ConsentRequested(terms) => self.asked.push(ConsentRequest {
@@ -91,7 +92,7 @@ impl Survey {
         issued.allowed.iter().for_each(|allowed| insert(&mut recipient.categories, &allowed.category));
     }
 
-    /// Purposes to decide on: those named, and what is below them.
+    /// The purposes to decide for: those that a consent or a grant names, and their descendants.
     pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
         let within =
             |id: &str| vocabulary.purpose_ancestry(id).iter().any(|above| self.named.contains(*above));
@@ -102,16 +103,16 @@ impl Survey {
             .collect()
     }
 
-    /// Where a grant stands.
-    pub fn grant(&self, event: &EventId) -> Option<u64> {
+    /// The position of a grant.
+    pub fn grant_position(&self, event: &EventId) -> Option<u64> {
         let found = self.grants.binary_search_by_key(event, |(id, _)| *id).ok()?;
         self.grants.get(found).map(|(_, position)| *position)
     }
 }
 
-/// Keeps a short list sorted and without repetition.
+/// Inserts a name into a sorted list without duplicates.
 fn insert(list: &mut Vec<String>, name: &str) {
-    if let Err(place) = list.binary_search_by(|there| there.as_str().cmp(name)) {
+    if let Err(place) = list.binary_search_by(|present| present.as_str().cmp(name)) {
         list.insert(place, name.to_owned());
     }
 }

@@ -1,0 +1,63 @@
+//! The choices of a data subject, as a request has them, and what recording them changed.
+
+use crate::app::log::receipt::Receipt;
+use crate::domain::consent::Decision;
+
+/// One choice of the data subject.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The decision.
+    pub decision: Decision,
+    /// The purposes that it covers. A yes names 1 to 32; a no at most 32, where none stands for all.
+    pub purposes: Vec<String>,
+    /// At most 64 categories; none: all, but a yes then excludes special categories.
+    pub categories: Vec<String>,
+    /// At most 64 recipients; none: all.
+    pub recipients: Vec<String>,
+    /// Whether a yes is explicit in the sense of GDPR Art. 9(2)(a).
+    pub explicit: bool,
+    /// When a yes ends, milliseconds since the Unix epoch; none: it has no end of its own.
+    pub until_ms: Option<u64>,
+    /// The conversations that it is limited to, at most 64; none: all conversations.
+    pub interactions: Vec<String>,
+}
+
+/// The notice that was served to the data subject.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeServed {
+    /// Its id; empty: no notice was served.
+    pub id: String,
+    /// Its version; empty: the newest.
+    pub version: String,
+    /// The language it was served in; empty: the language of the published notice.
+    pub language: String,
+    /// SHA-256 of the text that was served; empty: the published text's.
+    pub digest: Vec<u8>,
+}
+
+/// How the choices were presented to the data subject.
+#[derive(Clone, Debug, Default)]
+pub struct Presentation {
+    /// The notice that was served.
+    pub notice: NoticeServed,
+    /// Where: an app, a website, a conversation. At most 64 bytes.
+    pub channel: String,
+}
+
+/// Who made the choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The data subject.
+    Subject,
+    /// The holder of parental responsibility (GDPR Art. 8(1)).
+    Guardian,
+}
+
+/// What a consent or signal changed.
+#[derive(Clone, Debug)]
+pub struct ConsentChanged {
+    /// The recorded events.
+    pub receipt: Receipt,
+    /// Ids of the grants that it revoked.
+    pub revoked_grants: Vec<String>,
+}

@@ -1,0 +1,16 @@
+//! A signal of a data subject, as a request has it.
+
+use crate::domain::event::SignalKind;
+
+/// A signal to be recorded or lifted.
+#[derive(Clone, Debug)]
+pub struct NewSignal {
+    /// The kind of signal.
+    pub kind: SignalKind,
+    /// The purposes that it applies to; empty: all.
+    pub purposes: Vec<String>,
+    /// Whether it lifts earlier signals of its kind.
+    pub lift: bool,
+    /// For a pause: the conversation that is paused; empty: all conversations. At most 128 bytes.
+    pub interaction: String,
+}

@@ -1,0 +1,43 @@
+//! Erasures that wait to be completed.
+
+use crate::app::log::receipt::RequestStamp;
+use crate::domain::event::ErasureCompleted;
+use crate::domain::ids::EventId;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Erasures completed in one frame, with one event each.
+const BATCH_MAX: usize = 128;
+
+/// What to discard and record for one erasure.
+#[derive(Clone)]
+pub(crate) struct Completion {
+    pub request: EventId,
+    pub completed: ErasureCompleted,
+    /// Stamp of the request that started the erasure, so that the request, made again, finds this event.
+    /// Empty if another event of the request remains.
+    pub request_stamp: RequestStamp,
+}
+
+/// A completion, and where to report that it was carried out.
+pub(crate) type Waiting = (Completion, oneshot::Sender<()>);
+
+/// Completions that wait to be carried out.
+#[derive(Default)]
+pub(crate) struct CompletionQueue {
+    waiting: Mutex<Vec<Waiting>>,
+    /// Held by the task that is carrying out a batch.
+    pub batch_lock: tokio::sync::Mutex<()>,
+}
+
+impl CompletionQueue {
+    pub fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn take_batch(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(BATCH_MAX);
+        waiting.drain(..count).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! An export in progress: the state it is made from, and the pass over the subject's events.
+
+use crate::app::caller::Caller;
+use crate::app::error::{AppError, Cause};
+use crate::app::log::read::open;
+use crate::app::log::stream::SubjectStream;
+use crate::app::rights::Rights;
+use crate::bounds::rulebook::Rules;
+use crate::domain::event::Recorded;
+use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::profile::SubjectState;
+use crate::package::Kind;
+use crate::vault::VaultError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Chunks that wait for a slow receiver.
+pub(crate) const CHUNKS_MAX: usize = 8;
+/// Event positions read at once.
+const READ_COUNT: usize = 512;
+
+/// A chunk of a package.
+#[derive(Clone, Debug)]
+pub struct PackageChunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Events read so far, in all passes.
+    pub done: u64,
+    /// Events to read in all passes.
+    pub total: u64,
+}
+
+/// An export in progress, of the state when it started.
+pub(crate) struct Export {
+    pub rights: Arc<Rights>,
+    pub stream: Arc<SubjectStream>,
+    pub kind: Kind,
+    pub subject: SubjectId,
+    pub state: SubjectState,
+    pub rules: Arc<Rules>,
+    pub now_ms: u64,
+    /// Who receives the package.
+    pub caller: Caller,
+    /// The request that it answers.
+    pub request: Option<EventId>,
+    pub done: AtomicU64,
+}
+
+impl Export {
+    /// The error for the caller. Once an erasure has started, it is the cause of every failure.
+    pub fn public_error(&self, error: AppError) -> AppError {
+        let destroyed =
+            matches!(error, AppError::Erased | AppError::Internal(Cause::Vault(VaultError::Destroyed)));
+        if destroyed || self.stream.read().erased { AppError::Overtaken } else { error }
+    }
+
+    /// Calls `each` with every event that was recorded before the export started, oldest first.
+    pub fn for_each_event(
+        &self,
+        mut each: impl FnMut(&Recorded) -> Result<(), AppError>,
+    ) -> Result<(), AppError> {
+        let (store, end) = (self.rights.core.store(), self.state.version);
+        let mut next = 0;
+        while next < end {
+            let places = store.read_subject(self.stream.keys.handle, next, READ_COUNT)?;
+            if places.is_empty() {
+                break;
+            }
+            for (version, position) in places {
+                if self.stream.read().erased {
+                    return Err(AppError::Overtaken);
+                }
+                if version >= end {
+                    return Ok(());
+                }
+                each(&open(&self.stream.keys, store.read_entry(position)?)?)?;
+                self.done.fetch_add(1, Ordering::Relaxed);
+                next = version.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+}

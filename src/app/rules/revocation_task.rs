@@ -1,0 +1,35 @@
+//! Which rules are applied to all open grants, and the task that applies new ones.
+
+use crate::bounds::rulebook::Rules;
+use std::sync::Mutex;
+use tokio::task::JoinHandle;
+
+/// Identifies the rules that decisions follow.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RulesVersion {
+    /// Positions of the bounds in force.
+    bounds: Vec<u64>,
+    /// Position of the newest change of the vocabulary; none if it is as the log began.
+    vocabulary: Option<u64>,
+}
+
+impl RulesVersion {
+    pub fn of(rules: &Rules) -> Self {
+        Self { bounds: rules.bounds.positions().to_vec(), vocabulary: rules.words_at() }
+    }
+}
+
+/// A pass that went through everything.
+pub(crate) struct CompletedPass {
+    pub rules: RulesVersion,
+    /// Grants that it revoked.
+    pub revoked: u64,
+}
+
+/// The last pass, and the task that runs one when a version comes into force.
+#[derive(Default)]
+pub(crate) struct RevocationTask {
+    /// The last completed pass; none: there was none. Locked during a pass.
+    pub completed: tokio::sync::Mutex<Option<CompletedPass>>,
+    pub watcher: Mutex<Option<JoinHandle<()>>>,
+}

@@ -1,0 +1,62 @@
+//! Tasks that run beside requests, for each controller, until the daemon stops.
+
+use crate::app::App;
+use crate::daemon::error::DaemonError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the ledger's time is compared with the machine's clock and kept.
+const KEEP_TIME_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause after a failed write of reuse counts.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs a retention pass at an interval. A failure is logged, and the next pass tries again.
+pub(crate) async fn end_expired(
+    app: Arc<App>,
+    interval: Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = app.run_maintenance().await {
+            tracing::warn!(%error, "ending what has expired failed; retrying at the next interval");
+        }
+    }
+}
+
+/// Keeps the ledger's time for the next start.
+pub(crate) async fn keep_time(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    tokio::pin!(stopped);
+    loop {
+        let keeping = Arc::clone(&app);
+        if tokio::task::spawn_blocking(move || keeping.keep_time()).await.is_err() {
+            tracing::error!("keeping the ledger's time panicked; retrying");
+        }
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            () = tokio::time::sleep(KEEP_TIME_INTERVAL) => {}
+        }
+    }
+}
+
+/// Records counts of reused grants whenever the streams that wait for it take too much memory.
+pub(crate) async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            () = app.eviction_blocked() => {}
+        }
+        // Not in the `select`: counts that were taken to be recorded would be lost halfway.
+        if let Err(error) = app.make_room().await {
+            tracing::warn!(%error, "counts of reused grants could not be recorded; retrying");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}

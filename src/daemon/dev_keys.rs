@@ -1,0 +1,31 @@
+//! Keys of the tiers of bounds for development (`sayso serve --dev`).
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::daemon::data_dir::{Layout, make_private_dir};
+use crate::daemon::error::DaemonError;
+use crate::secret;
+use ed25519_dalek::SigningKey;
+use std::path::PathBuf;
+
+/// Makes the tier keys that the configuration does not name, or reads those made before, in DATA/dev, and
+/// sets them in the configuration. Each controller has its own, in its data folder.
+///
+/// # Errors
+/// The keys can't be read or made.
+pub fn use_dev_tier_keys(config: &mut Config) -> Result<(), DaemonError> {
+    let folders: Vec<PathBuf> = config.each().into_iter().map(|each| each.data).collect();
+    let others = config.controllers.iter_mut().map(|another| &mut another.bounds);
+    for (bounds, data) in std::iter::once(&mut config.bounds).chain(others).zip(folders) {
+        let dev = Layout::new(&data).dev();
+        make_private_dir(&dev)?;
+        let names = [("authority", &mut bounds.authority_key), ("steward", &mut bounds.steward_key)];
+        for (name, public) in names.into_iter().filter(|(_, public)| public.is_empty()) {
+            let path = dev.join(format!("{name}.key"));
+            let seed =
+                secret::read_or_make(&path, &SystemClock).map_err(|error| DaemonError::File(path, error))?;
+            *public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Shutdown: the signal that every task waits for, and the time that requests in progress have to finish.
+
+use crate::daemon::error::DaemonError;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Time that all requests in progress have to finish, together.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Returns when the daemon stops.
+pub(crate) async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error means that the daemon is gone, which is a stop, too.
+    let _stopped = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Waits for all tasks. Those that take longer than `DRAIN_MAX` are left, which closes their connections.
+///
+/// # Errors
+/// The first error that a task ended with.
+pub(crate) async fn drain(tasks: Vec<JoinHandle<Result<(), DaemonError>>>) -> Result<(), DaemonError> {
+    let mut ended = Ok(());
+    let until = Instant::now() + DRAIN_MAX;
+    for task in tasks {
+        match tokio::time::timeout_at(until, task).await {
+            Ok(Ok(result)) => ended = ended.and(result),
+            Ok(Err(_)) => tracing::error!("a server task panicked"),
+            // A client that does not read its answer, or never ends a stream of requests, is cut off here.
+            Err(_) => tracing::info!("connections that were still open at the deadline were closed"),
+        }
+    }
+    ended
+}
