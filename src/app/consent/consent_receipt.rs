@@ -9,7 +9,7 @@ use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
-use crate::package::{ConsentRequest, Receipt, Signed};
+use crate::package::{ConsentRequest, Receipt, ReceiptProof};
 use sayso_proof::entry;
 use std::sync::Arc;
 
@@ -77,10 +77,10 @@ impl Consent {
         let bytes = self.core.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
         let header = entry::parse_header(&bytes)?;
         let key = stream.keys.event_key(header.version, &header.event_id)?;
-        let signed = Signed {
+        let proof = ReceiptProof {
             verifier_key: self.core.ledger.verifier_key().to_string(),
             position: record.position,
-            proof: self.core.ledger.proof_text(record.position)?,
+            tlog_proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
         let receipt = Receipt {
@@ -91,7 +91,7 @@ impl Consent {
             requests,
             vocabulary: &rules.vocabulary,
             now_ms: self.core.now_ms(),
-            signed: &signed,
+            proof: &proof,
         };
         Ok(receipt.to_json())
     }

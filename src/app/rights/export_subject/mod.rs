@@ -24,7 +24,7 @@ use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{AccessProvided, Event};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::wording;
-use crate::package::{self, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
+use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
 use sayso_proof::event::{PackageKind, Provenance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -155,7 +155,6 @@ impl Export {
     }
 
     fn write_page<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
-        let events = usize::try_from(self.state.version).unwrap_or(usize::MAX);
         let made_at = wording::time(self.now_ms);
         let head = Head {
             kind: self.kind,
@@ -163,7 +162,11 @@ impl Export {
             subject: &self.subject(),
             made_at: &made_at,
             origin: self.rights.core.ledger.origin(),
-            counts: [self.exported_attributes().count(), self.state.consents.records().len(), events],
+            counts: Counts {
+                attributes: self.exported_attributes().count() as u64,
+                decisions: self.state.consents.records().len() as u64,
+                events: self.state.version,
+            },
         };
         let mut page = Page::begin(zip.begin("index.html")?, &head)?;
         self.write_sections(survey, &mut page)?;
@@ -233,8 +236,8 @@ impl Export {
                     }
                     _ => Ok(()),
                 })?,
-                Section::Revocations => self.for_each_event(|event| match records::revocation(event) {
-                    Some(revocation) => Ok(sink.record(&Record::Fall(revocation))?),
+                Section::Revocations => self.for_each_event(|event| match records::revoked_grant(event) {
+                    Some(revocation) => Ok(sink.record(&Record::RevokedGrant(revocation))?),
                     None => Ok(()),
                 })?,
                 Section::Consents => {

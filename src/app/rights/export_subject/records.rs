@@ -12,8 +12,8 @@ use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::ActiveSignal;
 use crate::domain::wording;
 use crate::package::{
-    Attribute, By, Consent, Cover, Disclosure, Fall, NamedAttribute, Notice, NoticeServed, PermittedUse,
-    Signal, Subject, Use, Withheld,
+    ActorName, Attribute, Consent, Disclosure, NamedAttribute, Notice, NoticeServed, PermittedUse,
+    RevokedGrant, Signal, Subject, Use, VocabularyTerm, Withheld,
 };
 use sayso_proof::event::{AgeBand, GrantedAttribute, Provenance};
 use serde_json::value::RawValue;
@@ -26,7 +26,7 @@ pub(crate) fn receipt_path(event: &EventId) -> String {
 
 /// The actor of an event. Services and channels are named; the controller's own staff have only their role
 /// (CJEU C-579/21).
-pub(crate) fn by(actor: &Actor) -> By {
+pub(crate) fn by(actor: &Actor) -> ActorName {
     let role = actor.role();
     let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());
     let role = match role {
@@ -40,7 +40,7 @@ pub(crate) fn by(actor: &Actor) -> By {
         Role::Ledger => "ledger",
         Role::Unspecified => "unknown",
     };
-    By { role, name }
+    ActorName { role, name }
 }
 
 fn event_id(bytes: &[u8]) -> String {
@@ -70,9 +70,9 @@ fn served(notice: &NoticeRef) -> NoticeServed {
     }
 }
 
-pub(crate) fn revocation(event: &Recorded) -> Option<Fall> {
+pub(crate) fn revoked_grant(event: &Recorded) -> Option<RevokedGrant> {
     let Event::GrantRevoked { reason, cause, grant_id, recipient, .. } = &event.event else { return None };
-    Some(Fall {
+    Some(RevokedGrant {
         at: wording::time(event.recorded_at_ms),
         recipient: recipient.clone(),
         grant_id: grant_id.clone(),
@@ -153,16 +153,16 @@ impl Export {
         })
     }
 
-    fn category(&self, id: &str) -> Cover {
+    fn category(&self, id: &str) -> VocabularyTerm {
         let found = self.rules.vocabulary.categories().find(|category| category.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
-        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+        VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
-    fn purpose(&self, id: &str) -> Cover {
+    fn purpose(&self, id: &str) -> VocabularyTerm {
         let found = self.rules.vocabulary.purposes().find(|purpose| purpose.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
-        Cover { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
+        VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
     pub(crate) fn permitted_use(
