@@ -1,4 +1,4 @@
-//! Who calls, and about whom.
+//! The caller of a use case, and the data subject that its request concerns.
 
 use super::Moment;
 use super::error::AppError;
@@ -6,69 +6,74 @@ use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Actor, Role};
 
-/// The caller, as its credential says; never from a request field.
+/// The caller, as authenticated by its credential; never read from a request field.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// What it may do.
+    /// The role of the credential.
     pub role: Role,
-    /// Of a service: people speak through it, too, so it may do what a channel may.
+    /// A service through which people also speak, so it may do what a channel may.
     pub channel: bool,
-    /// The credential's name: the recipient, for a service. Empty for a subject.
+    /// The name in the credential. For a service this is the recipient's name; for a data subject it is
+    /// empty.
     pub name: String,
-    /// Whom a subject's credential is about.
+    /// The data subject of a data subject's credential.
     pub subject: Option<SubjectId>,
 }
 
 impl Caller {
-    /// Whom a request is about: for a subject always itself, for others the one they name.
+    /// The data subject that a request concerns. A data subject's credential always means that subject; other
+    /// callers name one.
     ///
     /// # Errors
-    /// A subject named somebody else; others named nobody, or an id out of bounds.
-    pub fn subject_of(&self, named: &str) -> Result<SubjectId, AppError> {
+    /// A data subject requested someone else, or another caller requested no subject or an invalid id.
+    pub fn subject_of(&self, requested: &str) -> Result<SubjectId, AppError> {
         match &self.subject {
-            Some(own) if named.is_empty() || named == own.as_str() => Ok(own.clone()),
-            Some(_) => Err(AppError::Denied("a subject's credential reaches that subject only")),
+            Some(own) if requested.is_empty() || requested == own.as_str() => Ok(own.clone()),
+            Some(_) => {
+                Err(AppError::Denied("a data subject's credential gives access to that data subject only"))
+            }
             None => {
-                SubjectId::new(named).map_err(|violation| AppError::invalid("subject", violation.problem))
+                SubjectId::new(requested).map_err(|violation| AppError::invalid("subject", violation.problem))
             }
         }
     }
 
-    /// Whether the caller is told of what is another's: others' grants, and how much is recorded about a person. A service
-    /// or channel is told of its own alone.
+    /// Whether the caller may see what belongs to other callers: their grants, and how much is recorded about
+    /// a data subject. A service or channel sees only its own.
     #[must_use]
     pub fn sees_others(&self) -> bool {
         !matches!(self.role, Role::Service | Role::Channel)
     }
 
-    /// Whether the caller is told of what is this recipient's.
+    /// Whether the caller may see what belongs to this recipient.
     #[must_use]
     pub fn sees_recipient(&self, recipient: &str) -> bool {
         self.sees_others() || self.name == recipient
     }
 
-    /// The version of a person as the caller sees it: how many events there are. For a service: where the newest decision
-    /// stands that it is shown, as position plus one; 0: there is none. What others record does not move that.
+    /// The version of a data subject as the caller sees it. For most callers this is the number of events.
+    /// For a service or channel it is the position plus one of the newest decision that it may see, and 0 if
+    /// there is none: events of others do not change it.
     pub(super) fn version_of(&self, state: &SubjectState) -> u64 {
         if self.sees_others() {
             return state.version;
         }
-        let shown = state.consents.records().iter().rev().filter(|record| record.concerns(&self.name));
-        shown.map(|record| record.position.saturating_add(1)).max().unwrap_or(0)
+        let visible = state.consents.records().iter().rev().filter(|record| record.concerns(&self.name));
+        visible.map(|record| record.position.saturating_add(1)).max().unwrap_or(0)
     }
 
-    /// Nothing is asked of the past, or the caller may ask for it.
+    /// Checks that the caller may ask about this moment.
     ///
     /// # Errors
-    /// A service asks for what was.
+    /// A service or channel asks about a moment other than now.
     pub fn check_moment(&self, moment: Moment) -> Result<(), AppError> {
         if self.sees_others() || moment == Moment::Now {
             return Ok(());
         }
-        Err(AppError::Denied("a service is told of now alone"))
+        Err(AppError::Denied("a service may ask about the present only; leave out the time"))
     }
 
-    /// What is wrong with the version that a write expects; nothing where it expects none, or this.
+    /// The error for a write that expects another version than the current one, if it expects any.
     pub(super) fn stale(&self, expected: Option<u64>, state: &SubjectState) -> Option<AppError> {
         let (expected, actual) = (expected?, self.version_of(state));
         if expected == actual {
@@ -81,7 +86,8 @@ impl Caller {
         })
     }
 
-    /// As it is recorded where it does not speak for a person; see [`Caller::actor_of`].
+    /// The actor of an event that does not carry a data subject's words; see [`Caller::actor_of`] for the
+    /// others.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor { role: self.role.into(), name: self.name.clone() }

@@ -1,4 +1,4 @@
-//! What a use case can fail with, summed over the rooms. `api::status` alone turns it into gRPC codes.
+//! Errors of use cases, summed over the rooms. Only `api::status` turns them into gRPC codes.
 
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
@@ -10,127 +10,131 @@ use crate::vault::VaultError;
 use sayso_proof::entry::EntryError;
 use sayso_proof::event::RecordingRefused;
 
-/// Why a use case did not do what was asked. The display text is safe to show to callers; causes are for the log.
+/// Why a use case failed. The display text is safe to show to callers; causes go to the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A field is malformed, out of bounds, or names something unknown. Nothing was written.
+    /// A field is malformed, out of range, or names something unknown. Nothing was written.
     #[error("{0}")]
     Invalid(Violations),
-    /// The caller's role may not do this, or not to this person. Never says whether the person exists.
+    /// The caller's role may not do this, or not for this data subject. Never reveals whether the data
+    /// subject exists.
     #[error("{0}")]
     Denied(&'static str),
-    /// Only others may say this, or take it back. Nothing was written, or only the noes of the request.
+    /// Only other callers may record this or take it back. Nothing was written, or only the refusals in the
+    /// request.
     #[error("{why}")]
     Reserved {
-        /// Which rule, for programs.
+        /// The rule, for programs: an `ErrorInfo` reason.
         reason: &'static str,
-        /// Which word stands, and who may say or lift it.
+        /// What the request conflicts with, and who may record or lift it.
         why: String,
     },
-    /// Asked for something that is not there, or not the caller's.
+    /// The requested thing does not exist, or does not belong to the caller.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// Nothing is recorded about the data subject, or everything was erased.
     #[error("no such subject")]
     UnknownSubject,
-    /// The subject has moved on since the caller looked.
-    #[error("the subject has {actual} events, not {expected}")]
+    /// The subject has newer events than the caller expected.
+    #[error("the subject has {actual} events, not {expected}; read it again")]
     StaleVersion {
-        /// What the caller expected.
+        /// The number of events that the caller expected.
         expected: u64,
-        /// What is current.
+        /// The current number of events.
         actual: u64,
     },
-    /// The person has decided since a service looked, which is not told how much else there is.
+    /// The data subject made a decision that a service did not expect. The error does not reveal how many
+    /// events there are.
     #[error("the person's decisions are not the expected ones; read them again")]
     StaleDecisions,
     /// The idempotency key was used before, for another request.
-    #[error("the idempotency key was already used for another request")]
+    #[error("the idempotency key was already used for another request; use a new key")]
     KeyReused,
-    /// The write is about a person from before their erasure.
-    #[error("the person was erased after what this is about")]
+    /// The write concerns a time before the data subject's erasure.
+    #[error("this write predates the person's erasure")]
     Erased,
-    /// What was asked does not fit the state of things.
+    /// The request does not fit the current state.
     #[error("{0}")]
     Precondition(&'static str),
-    /// The machine's clock is not believed, so nothing may be used. Nothing was written.
+    /// The machine's clock is not trusted, so all use is denied. Nothing was written.
     #[error(
-        "the clock of the ledger's machine jumped or stands still; use is denied until it is right or accepted"
+        "the clock of the ledger's machine jumped or stands still; all use is denied until it is right, \
+         or an operator accepts it"
     )]
     ClockSkewed,
-    /// Bounds forbid recording this. Nothing was recorded but the attempt.
+    /// Bounds forbid recording this. Only the attempt was recorded.
     #[error("recording was refused by bounds")]
     RecordingRefused(Vec<RecordingRefused>),
-    /// There is no room for further facts about the person. Nothing was written.
+    /// The limit on attributes of the data subject is reached. Nothing was written.
     #[error("{0}")]
     NoRoom(NoRoom),
-    /// An erasure overtook the export.
-    #[error("an erasure was carried out meanwhile; start the export again")]
+    /// An erasure was carried out while an export ran.
+    #[error("an erasure was carried out during the export; start the export again")]
     Overtaken,
-    /// The caller has as much open about this person as it may have.
+    /// The caller has as many open grants or artifacts of this data subject as it may have.
     #[error(
         "{open} of this service's {what} about this person are open, which is the limit; wait until one ends"
     )]
     LimitReached {
-        /// What is limited.
+        /// What is limited: grants or artifacts.
         what: &'static str,
         /// How many of the caller's are open.
         open: usize,
     },
-    /// It was given up: it takes longer than it may.
+    /// The operation was stopped because it took longer than it may.
     #[error("{0}")]
     TooLong(&'static str),
-    /// Queues are full.
+    /// A queue is full.
     #[error("overloaded; try again shortly")]
     Overloaded,
-    /// The store does not take writes.
-    #[error("the store does not take writes now; nothing was written")]
+    /// The store accepts no writes at the moment.
+    #[error("the ledger accepts no writes at the moment; nothing was written; try again later")]
     Unavailable,
-    /// The daemon is being stopped, and this would go on for ever.
-    #[error("the ledger is shutting down; resume where you are")]
+    /// The daemon is shutting down, which ends every stream without an end of its own.
+    #[error("the ledger is shutting down; resume from your cursor after it restarts")]
     ShuttingDown,
-    /// The outcome of a write is unknown; the daemon must be restarted.
+    /// The outcome of a write is unknown. The daemon must be restarted.
     #[error("the ledger has stopped after a storage failure; restart it to recover")]
     Stopped,
-    /// Something is wrong inside. The cause is logged, never sent.
+    /// An internal failure. The cause is logged, never sent.
     #[error("internal error")]
     Internal(#[source] Cause),
 }
 
-/// What went wrong inside.
+/// The cause of an internal failure.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// Reading the store.
+    /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Keys.
+    /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The ledger.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// An entry that can't be read.
+    /// An entry could not be read.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// An event that can't be read.
+    /// An event could not be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// Bounds that don't compile.
+    /// Bounds do not compile.
     #[error(transparent)]
     Bounds(#[from] BoundsError),
-    /// Writing an export.
-    #[error("writing an export: {0}")]
+    /// An export could not be written.
+    #[error("could not write an export: {0}")]
     Export(#[from] std::io::Error),
-    /// A task that ended before its result.
-    #[error("a task ended early")]
+    /// A task ended before it returned a result.
+    #[error("a task ended before it returned a result")]
     Task,
-    /// The log holds something that this code would not have written.
+    /// The log contains something that this code does not write.
     #[error("{0}")]
     Inconsistent(&'static str),
 }
 
 impl AppError {
-    /// One violated field.
+    /// An error about one field.
     pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> Self {
         Self::Invalid(Violations::one(field, problem))
     }
@@ -140,7 +144,7 @@ impl<E: Into<Cause>> From<E> for AppError {
     fn from(error: E) -> Self {
         match error.into() {
             Cause::Vault(VaultError::Overloaded) => Self::Overloaded,
-            // No room: nothing was written, and it may be tried again.
+            // The disk is full: nothing was written, and the caller may try again.
             Cause::Store(StoreError::Full) | Cause::Vault(VaultError::Store(StoreError::Full)) => {
                 Self::Unavailable
             }
@@ -165,14 +169,17 @@ impl From<SubmitError> for AppError {
             SubmitError::Overloaded => Self::Overloaded,
             SubmitError::Unavailable => Self::Unavailable,
             SubmitError::Stopped => Self::Stopped,
-            SubmitError::TooLarge => Self::invalid("attributes", "too large to be written at once"),
-            // A lane keeps its subject's events in order and stamps them itself.
-            SubmitError::Stale { .. } => Self::Internal(Cause::Inconsistent("a stream lost its place")),
-            // Nobody writes while the key changes.
+            SubmitError::TooLarge => Self::invalid("attributes", "must fit one write; send fewer at once"),
+            // A subject stream writes its events in order and sets the version itself.
+            SubmitError::Stale { .. } => {
+                Self::Internal(Cause::Inconsistent("a stream and the log disagree on a version"))
+            }
+            // The key changes only while nothing else writes.
             SubmitError::OtherKey => {
                 Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))
             }
-            // The clock jumped between the seal and its place in the log: another try is sealed anew.
+            // The clock jumped after the entry was sealed and before it was sequenced: a retry seals it
+            // again.
             SubmitError::Clock => Self::Unavailable,
         }
     }

@@ -1,4 +1,5 @@
-//! The use cases, a folder for each resource. They know the other rooms and not the wire: `api` and `web` convert at the edge.
+//! The use cases, one folder for each resource. They know the other rooms but not the wire: `api` and `web`
+//! convert at the edge.
 
 pub(crate) mod caller;
 mod consent;
@@ -72,24 +73,24 @@ use crate::ledger::Ledger;
 use log::core::Core;
 use std::sync::Arc;
 
-/// Every use case, by resource.
+/// Every use case, grouped by resource.
 pub struct App {
     core: Arc<Core>,
-    /// What is recorded of data subjects.
+    /// Attributes and descriptions of data subjects.
     pub profile: Arc<Profiles>,
-    /// What data subjects decide.
+    /// Consents and signals.
     pub consent: Arc<Consent>,
-    /// Use of profiles.
+    /// Grants, artifacts and revocations.
     pub grants: Arc<Grants>,
-    /// Requests, holds and retention.
+    /// Data subject requests, holds and retention.
     pub rights: Arc<Rights>,
-    /// Erasure.
+    /// Erasure of a data subject or a part of the profile.
     pub erasure: Arc<Erasures>,
-    /// Vocabulary and bounds.
+    /// Vocabulary, notices and bounds.
     pub rules: Arc<RuleChanges>,
-    /// What auditors and the public are given.
+    /// Audit exports, proofs and reports.
     pub reports: Arc<Reports>,
-    /// What operators do.
+    /// Backup, restore, key rotation and other tasks of operators.
     pub operations: Arc<Operations>,
 }
 
@@ -100,13 +101,13 @@ impl App {
         &self.core.ledger
     }
 
-    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, restarts included.
+    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, not even after a restart.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.core.now_ms()
     }
 
-    /// The ledger's time, the machine's clock, and whether it is trusted.
+    /// The ledger's time, the machine's clock, and whether that clock is trusted.
     #[must_use]
     pub fn clock_reading(&self) -> ClockReading {
         self.core.clock_reading()
@@ -118,27 +119,28 @@ impl App {
         self.core.clock_state()
     }
 
-    /// Keeps the ledger's time for the next start. Call it every second or so; blocks on a file.
+    /// Saves the ledger's time for the next start. Call it every second or so; it blocks on a file.
     pub fn keep_time(&self) {
         self.core.keep_time();
     }
 
-    /// Why all use is denied now, whatever people allow; none if it is not.
+    /// Why all use is denied at the moment, whatever people allow; `None` if it is not.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {
         self.core.suspension_reason()
     }
 
-    /// Whether use waits for a restore to be confirmed.
+    /// Whether use is denied until a restore is confirmed.
     #[must_use]
     pub fn is_restore_unconfirmed(&self) -> bool {
         self.core.is_restore_unconfirmed()
     }
 
-    /// Records that a caller is about to see what is recorded about a subject, and returns once that is durable.
+    /// Records that a caller is about to see what is recorded about a subject, and returns once that is
+    /// durable.
     ///
     /// # Errors
-    /// It can't be recorded; then nothing may be shown.
+    /// The view could not be recorded. Then nothing may be shown.
     pub async fn record_view(
         &self,
         caller: &Caller,
@@ -148,15 +150,16 @@ impl App {
         self.core.record_view(caller, subject, method).await
     }
 
-    /// Waits until subjects that are kept in memory only to be counted take the room of others.
+    /// Waits until the stream cache is over its limit because of streams that are kept only for unrecorded
+    /// counts of reuse.
     pub async fn eviction_blocked(&self) {
         self.core.eviction_blocked().await;
     }
 
-    /// Records the counts of reused grants, so that streams kept only for them can be evicted.
+    /// Records how often grants were reused, so that streams kept only for these counts can be evicted.
     ///
     /// # Errors
-    /// The store; the counts stay and are tried again.
+    /// The store failed. The counts are kept, and the next call tries again.
     pub async fn make_room(&self) -> Result<(), AppError> {
         self.core.make_room().await
     }

@@ -1,4 +1,4 @@
-//! Opens everything behind the doors: keys, stores, log, rules; and finishes what a crash interrupted.
+//! Opens an [`App`] from its stores and keys, and finishes what a crash interrupted.
 
 use crate::app::App;
 use crate::app::consent::Consent;
@@ -45,70 +45,70 @@ use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::keys::KeyChain;
 use std::sync::{Arc, RwLock};
 
-/// Entries looked at in one piece while an index is restored.
+/// Entries read at once while the index is restored.
 const RESTORE_COUNT: usize = 1_024;
 
-/// What an [`App`] stands on.
+/// What an [`App`] is opened from.
 pub struct Settings {
-    /// The log's options.
+    /// Options of the log.
     pub ledger: LedgerOptions,
-    /// Where the log's keys are.
+    /// Where the log's signing keys are.
     pub log_keys: LogKeys,
     /// Keeps the root key, which opens the key store.
     pub custody: Arc<dyn RootCustody>,
-    /// Where entries are.
+    /// The store of entries.
     pub log: Arc<dyn LogStore>,
-    /// Where keys are.
+    /// The store of key pages.
     pub keys: Arc<dyn KeyStore>,
-    /// Time, which has not begun yet, and randomness.
+    /// The clock, not started yet, and the source of randomness.
     pub clock: Arc<LedgerClock>,
-    /// What bounds of each tier must be signed with.
+    /// The keys that must sign bounds, for each tier.
     pub tier_keys: TierKeys,
-    /// Folded profiles kept in memory.
+    /// Subjects kept in the stream cache, at most.
     pub cached_subjects_max: usize,
-    /// What they may take of memory, bytes.
+    /// Memory of the stream cache, bytes.
     pub cached_subjects_bytes_max: usize,
-    /// Who is answerable, as people are told.
+    /// The controller, as people see it.
     pub controller: Controller,
-    /// What was restored since the log was opened last, to be said in it.
+    /// The restore since the log was last opened, to be recorded in the log.
     pub restored: Option<Restored>,
-    /// Verifier keys of the witnesses that are asked.
+    /// Verifier keys of the configured witnesses.
     pub witnesses: Vec<String>,
-    /// How requests of people are dealt with.
+    /// How data subject requests are handled.
     pub rights: RightsSettings,
-    /// What one recipient may have open about one person.
+    /// What one recipient may have open about one data subject.
     pub use_limits: UseLimits,
-    /// When inferences end that do not say so.
+    /// When inferences expire that do not say so themselves.
     pub inferences: InferenceTerms,
-    /// How much may be held about one person.
+    /// How much may be recorded about one data subject.
     pub attribute_limits: AttributeLimits,
-    /// What reports may say.
+    /// Settings of transparency reports.
     pub report: ReportSettings,
 }
 
 /// Why the daemon can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The ledger.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The vault.
+    /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The log has entries and the key store has nothing.
+    /// The log has entries, but the key store is empty.
     #[error(
-        "the log has entries, but the key store is empty: bring `keys` back, or `sayso restore` a backup"
+        "the log has entries, but the key store is empty: put `keys` back, or use `sayso restore` on a backup"
     )]
     NoKeys,
-    /// Reading the rules, starting the log or finishing an erasure.
+    /// A step of the start failed.
     #[error("starting: {0}: {1:?}")]
     Start(&'static str, AppError),
 }
 
-/// What the use cases need beside the core.
+/// Fields of the use cases that are not in [`Core`].
 struct Parts {
     tier_keys: TierKeys,
     controller: Arc<Controller>,
@@ -120,12 +120,12 @@ struct Parts {
 }
 
 impl App {
-    /// Opens the daemon: everything durable is found again, erasures that had begun are completed.
+    /// Opens the daemon from what is durable, and completes erasures that had begun.
     ///
     /// # Errors
-    /// Keys or stores can't be opened, or what is in them does not fit together.
+    /// Keys or stores can't be opened, or they do not belong together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        // A tree with nobody in it would open none of what is there.
+        // An empty key tree would open none of the entries.
         if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
             return Err(OpenError::NoKeys);
         }
@@ -134,18 +134,21 @@ impl App {
             Arc::clone(&settings.custody),
             Arc::clone(&settings.clock) as _,
         )?);
-        let failed = |what| move |error| OpenError::Start(what, error);
-        let (plain, system_stream) =
-            read_system_event(settings.log.as_ref()).map_err(failed("reading the rules"))?;
-        settings.clock.begin(settings.log.head().recorded_at_ms, accepted(&plain));
+        let failed = |step| move |error| OpenError::Start(step, error);
+        let (system_events, system_stream) =
+            read_system_stream(settings.log.as_ref()).map_err(failed("reading the rules"))?;
+        settings.clock.begin(settings.log.head().recorded_at_ms, accepted(&system_events));
         let (signing, streams) =
-            (find_keys(&settings, &plain)?, StreamCache::new(stream_cache_limits(&settings)));
+            (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
-        let said: Vec<Recorded> =
-            plain.iter().filter(|event| matches!(event.event, Event::BackupRestored(_))).cloned().collect();
-        let witnesses = changed_witnesses(&plain, &settings.witnesses);
-        let rules = RulesHistory::new(plain.into_iter(), settings.clock.now_ms())
+        let restores: Vec<Recorded> = system_events
+            .iter()
+            .filter(|event| matches!(event.event, Event::BackupRestored(_)))
+            .cloned()
+            .collect();
+        let witnesses = changed_witnesses(&system_events, &settings.witnesses);
+        let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
         let parts = Parts {
@@ -174,13 +177,16 @@ impl App {
             erasing: tokio::sync::RwLock::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
-        let app = Arc::new(Self::over(core, parts));
+        let app = Arc::new(Self::from_core(core, parts));
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
         if let Some(restored) = &settings.restored {
-            app.operations.record_restore(restored, &said).await.map_err(failed("declaring the restore"))?;
+            app.operations
+                .record_restore(restored, &restores)
+                .await
+                .map_err(failed("recording the restore"))?;
         }
-        app.finish_what_was_cut_short().await?;
+        app.finish_interrupted_work().await?;
         app.warn_of_unknown_categories();
         app.warn_of_unconfirmed_restore();
         if !witnesses.is_empty() {
@@ -191,8 +197,8 @@ impl App {
         Ok(app)
     }
 
-    /// The use cases over one core.
-    fn over(core: Arc<Core>, parts: Parts) -> Self {
+    /// Builds the use cases over one core.
+    fn from_core(core: Arc<Core>, parts: Parts) -> Self {
         let Parts { tier_keys, controller, rights, inferences, attribute_limits, report, log_keys } = parts;
         let erasure =
             Arc::new(Erasures { core: Arc::clone(&core), completion_queue: CompletionQueue::default() });
@@ -228,84 +234,84 @@ impl App {
         }
     }
 
-    /// Ends what is over, for at most a limited number of subjects; call it again and again.
+    /// Expires and erases what is due, for a limited number of subjects in one call. Call it periodically.
     ///
     /// # Errors
-    /// The store. What was not ended is found again the next time.
+    /// The store failed. The next call finds again what was not done.
     pub async fn run_maintenance(&self) -> Result<(), AppError> {
         self.operations.end_key_transition();
         self.rights.end_expired().await
     }
 
-    /// Takes up what the last stop left unfinished.
-    async fn finish_what_was_cut_short(self: &Arc<Self>) -> Result<(), OpenError> {
-        let failed = |what| move |error| OpenError::Start(what, error);
-        self.core.load_open_requests().map_err(failed("finding requests that are due"))?;
-        self.core.find_pending().await.map_err(failed("finding revocations to be recorded"))?;
+    /// Finishes what the last stop left unfinished.
+    async fn finish_interrupted_work(self: &Arc<Self>) -> Result<(), OpenError> {
+        let failed = |step| move |error| OpenError::Start(step, error);
+        self.core.load_open_requests().map_err(failed("loading open requests"))?;
+        self.core.find_pending().await.map_err(failed("finding revocations that are not recorded yet"))?;
         self.erasure.finish_erasures().await.map_err(failed("finishing erasures"))?;
-        self.erasure.resume_erasures().await.map_err(failed("carrying out erasures"))
+        self.erasure.resume_erasures().await.map_err(failed("resuming erasures"))
     }
 
     fn warn_of_unconfirmed_restore(&self) {
         if self.is_restore_unconfirmed() {
             tracing::warn!(
-                "the log went back to a backup: nothing is allowed before `sayso confirm-restore`"
+                "the log was restored from a backup: all use is denied until `sayso confirm-restore`"
             );
         }
     }
 
-    /// A category that nobody defined has no inferences: most likely it is misspelt.
+    /// Warns about categories without a definition in `inferences`, which are most likely misspelled.
     fn warn_of_unknown_categories(&self) {
         let rules = self.core.rules();
         let vocabulary = &rules.vocabulary;
         for category in self.profile.inferences.lasts_ms_by_category.keys() {
             if !vocabulary.has_category(category) {
-                let near = vocabulary.near_categories(category);
-                tracing::warn!(category, ?near, "`inferences` names a category that is not defined");
+                let similar = vocabulary.near_categories(category);
+                tracing::warn!(category, ?similar, "`inferences` names an undefined category");
             }
         }
     }
 
-    /// Ends what would go on for ever, such as watches; requests under way are still answered.
+    /// Ends streams that have no end of their own, such as watches. Requests in progress are still answered.
     pub fn begin_shutdown(&self) {
         self.core.stopping.send_replace(true);
     }
 
-    /// Takes no more writes and has everything durable.
+    /// Accepts no more writes, and returns when everything is durable.
     pub async fn shutdown(self: Arc<Self>) {
         self.rules.stop_watching_bounds().await;
         if let Err(error) = self.core.record_all_reuse().await {
-            tracing::error!(%error, "how often grants were given again is lost in part");
+            tracing::error!(%error, "some counts of reused grants could not be recorded and are lost");
         }
-        let ending = move || {
+        let close = move || {
             self.core.ledger.shutdown();
             self.core.clock.close();
         };
-        let ended = tokio::task::spawn_blocking(ending).await;
-        if ended.is_err() {
-            tracing::error!("shutting down ended badly");
+        let closed = tokio::task::spawn_blocking(close).await;
+        if closed.is_err() {
+            tracing::error!("shutting down failed");
         }
     }
 
-    /// Whether writes are taken and the machine's clock is believed.
+    /// Whether writes are accepted and the machine's clock is trusted.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.takes_writes() && !self.clock_state().is_skewed()
     }
 
-    /// Whether writes are taken.
+    /// Whether writes are accepted.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.core.ledger.takes_writes() && self.core.vault.takes_writes()
     }
 
-    /// Whether enough witnesses have cosigned in the time set for it; none if no witnesses are configured.
+    /// Whether enough witnesses have cosigned in the configured time; `None` if no witnesses are configured.
     #[must_use]
     pub fn is_witnessed(&self) -> Option<bool> {
         self.core.is_witnessed()
     }
 
-    /// The first frame of a log: its key, its words, its bounds.
+    /// Writes the first frame of a new log: its key, the default vocabulary and the default bounds.
     async fn begin_log(self: &Arc<Self>) -> Result<(), AppError> {
         if self.core.store().head().size > 0 {
             return Ok(());
@@ -320,7 +326,8 @@ impl App {
         self.core.publish_for_ledger(events).await.map(|_| ())
     }
 
-    /// Further index records that a rebuilt index lacks: only who can open entries can give them back.
+    /// Adds the further index records that a rebuilt index lacks. The store can't do this, because entries
+    /// have to be opened.
     fn restore_index(&self) -> Result<(), AppError> {
         let Some(mut next) = self.core.store().unindexed_from() else { return Ok(()) };
         let end = self.core.store().head().size;
@@ -348,21 +355,21 @@ impl App {
     }
 }
 
-/// What the log has to say for its witnesses to be those that are asked.
-fn changed_witnesses(plain: &[Recorded], asked: &[String]) -> Vec<Event> {
-    let mut named: Vec<&String> = Vec::new();
-    for event in plain {
+/// The events by which the log's witnesses become the configured ones.
+fn changed_witnesses(system_events: &[Recorded], configured: &[String]) -> Vec<Event> {
+    let mut current: Vec<&String> = Vec::new();
+    for event in system_events {
         match &event.event {
-            Event::WitnessAdded(added) => named.push(&added.vkey),
-            Event::WitnessRemoved(removed) => named.retain(|vkey| **vkey != removed.vkey),
+            Event::WitnessAdded(added) => current.push(&added.vkey),
+            Event::WitnessRemoved(removed) => current.retain(|vkey| **vkey != removed.vkey),
             _ => {}
         }
     }
-    let removed = named.iter().filter(|vkey| !asked.contains(vkey));
+    let removed = current.iter().filter(|vkey| !configured.contains(vkey));
     let removed = removed.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
-    let new = asked.iter().filter(|vkey| !named.contains(vkey));
-    let new = new.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
-    removed.chain(new).collect()
+    let added = configured.iter().filter(|vkey| !current.contains(vkey));
+    let added = added.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
+    removed.chain(added).collect()
 }
 
 fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
@@ -372,38 +379,41 @@ fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
     }
 }
 
-/// What the log is signed with: every key that it says it had, and those of them that are held.
-fn find_keys(settings: &Settings, plain: &[Recorded]) -> Result<Signing, OpenError> {
-    let chain = key_chain(settings.log.as_ref(), &settings.ledger.origin, plain)?;
+/// Finds the log's signing keys: the chain of all keys that the log names, and those of them that are
+/// available.
+fn find_keys(settings: &Settings, system_events: &[Recorded]) -> Result<Signing, OpenError> {
+    let chain = key_chain(settings.log.as_ref(), &settings.ledger.origin, system_events)?;
     let (keys, is_restored) = (&settings.log_keys, settings.ledger.is_restored);
     let in_force = chain.as_ref().map(|(chain, _)| &chain.newest().key);
-    let held = keys.find(in_force, is_restored, settings.clock.as_ref())?;
-    let mut signing = Signing::with(&settings.ledger.origin, held.key);
+    let available = keys.find(in_force, is_restored, settings.clock.as_ref())?;
+    let mut signing = Signing::with(&settings.ledger.origin, available.key);
     if let Some((chain, until_ms)) = chain {
-        let before = held.previous.filter(|key| {
+        let previous_key = available.previous.filter(|key| {
             let previous = chain.at(chain.from_position().saturating_sub(1));
             chain.rotations() > 0 && previous.key == key.verifying()
         });
-        signing.also = before.map(|key| (Arc::new(key), until_ms));
+        signing.also = previous_key.map(|key| (Arc::new(key), until_ms));
         signing.chain = chain;
     }
     Ok(signing)
 }
 
-/// The keys that a log says it had, and until when checkpoints carry the one before; nothing of a log that has not begun.
+/// The chain of keys that the log names, and until when checkpoints also carry the previous key's signature;
+/// `None` for an empty log.
 fn key_chain(
     store: &dyn LogStore,
     origin: &str,
-    plain: &[Recorded],
+    system_events: &[Recorded],
 ) -> Result<Option<(KeyChain, u64)>, OpenError> {
     let mut found: Option<(KeyChain, u64)> = None;
-    for event in plain {
+    for event in system_events {
         match (&event.event, &mut found) {
             (Event::LogOpened(opened), None) => {
                 let key = <[u8; 32]>::try_from(opened.public_key.as_slice()).ok();
                 let key = key.and_then(|key| VerifyingKey::from_bytes(&key).ok());
-                let wrong = AppError::Internal(Cause::Inconsistent("the log opens without a key"));
-                let key = key.ok_or(OpenError::Start("reading the log's keys", wrong))?;
+                let invalid_key =
+                    AppError::Internal(Cause::Inconsistent("the log does not begin with a valid key"));
+                let key = key.ok_or(OpenError::Start("reading the log's keys", invalid_key))?;
                 let verifier = VerifierKey { name: origin.to_owned(), key };
                 found = Some((KeyChain::from(&verifier), 0));
             }
@@ -417,8 +427,8 @@ fn key_chain(
     Ok(found)
 }
 
-/// Every event about nobody, and where the next one goes.
-fn read_system_event(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
+/// Reads every system event, and where the next one goes.
+fn read_system_stream(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
     let mut events = Vec::new();
     let mut system_stream = SystemStream::default();
     loop {

@@ -1,5 +1,6 @@
-//! Who may say what. People's words come from the person, a channel or a steward; a service records what it observes and infers,
-//! and every no. What is refused here leaves nothing in the log.
+//! Rules about who may record which statement. A data subject's own words come from the data subject, a
+//! channel or a steward. A service records what it observes and infers, and every refusal. A request that
+//! these rules refuse leaves nothing in the log.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::Choice;
@@ -19,47 +20,50 @@ use sayso_proof::event::{Actor, AgeBand, Provenance, Role};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// `ErrorInfo` reason: people's words need the role `channel`.
+/// `ErrorInfo` reason: only a role that carries people's words may record this, such as `channel`.
 const CHANNEL_NEEDED: &str = "CHANNEL_NEEDED";
 /// `ErrorInfo` reason: observations and inferences need the role `service`.
 const SERVICE_NEEDED: &str = "SERVICE_NEEDED";
-/// `ErrorInfo` reason: the person said no with their own credential.
+/// `ErrorInfo` reason: the data subject refused it with their own credential.
 const PERSONS_NO: &str = "PERSONS_NO";
-/// `ErrorInfo` reason: the person, a channel or a steward said so, and an observation or inference does not displace it.
+/// `ErrorInfo` reason: the data subject, a channel or a steward recorded it, and an observation or inference
+/// does not replace it.
 const PERSONS_WORD: &str = "PERSONS_WORD";
-/// `ErrorInfo` reason: another recorded it.
+/// `ErrorInfo` reason: another caller recorded it.
 const NOT_YOURS: &str = "NOT_YOURS";
-/// `ErrorInfo` reason: the controller's staff said so.
+/// `ErrorInfo` reason: the controller's staff recorded it.
 const STAFF_WORD: &str = "STAFF_WORD";
 
 const WHO_LIFTS: &str = "only the person or a steward can lift it";
 
-fn refused(reason: &'static str, why: impl Into<String>) -> AppError {
+fn reserved(reason: &'static str, why: impl Into<String>) -> AppError {
     AppError::Reserved { reason, why: why.into() }
 }
 
 fn channel_needed(what: &str) -> AppError {
     let who = "needs a credential with the role `channel` or `service-channel`, a steward's or the person's";
-    refused(CHANNEL_NEEDED, format!("{what} {who}"))
+    reserved(CHANNEL_NEEDED, format!("{what} {who}"))
 }
 
 impl Caller {
-    /// Whether it carries a person's words: as the person, as a steward, or as an application through which people speak.
+    /// Whether the caller may record a data subject's words: as the data subject, as a steward, or as an
+    /// application through which people speak.
     #[must_use]
     pub fn speaks_for_people(&self) -> bool {
         self.channel || matches!(self.role, Role::Subject | Role::Steward | Role::Channel)
     }
 
-    /// Whether a no of the person's own is not its to lift.
-    fn is_bound_by_persons_no(&self) -> bool {
+    /// Whether the caller may not lift what the data subject refused with their own credential.
+    fn is_bound_by_own_refusals(&self) -> bool {
         !matches!(self.role, Role::Subject | Role::Steward)
     }
 
-    fn recorded(&self, held: &CurrentAttribute) -> bool {
-        matches!(held.actor.role(), Role::Service | Role::Channel) && held.actor.name == self.name
+    fn recorded(&self, current: &CurrentAttribute) -> bool {
+        matches!(current.actor.role(), Role::Service | Role::Channel) && current.actor.name == self.name
     }
 
-    /// As it is recorded in an event. A service that is a channel, too, acts as a channel where it carries a person's words.
+    /// The actor recorded in an event. A service that is also a channel acts as a channel where it records a
+    /// data subject's words.
     #[must_use]
     pub fn actor_of(&self, event: &Event) -> Actor {
         let role = if self.channel && is_speech(event) { Role::Channel } else { self.role };
@@ -67,7 +71,7 @@ impl Caller {
     }
 }
 
-/// Whether an event is what a person said.
+/// Whether an event records what a data subject said.
 fn is_speech(event: &Event) -> bool {
     match event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
@@ -83,34 +87,34 @@ fn is_speech(event: &Event) -> bool {
     }
 }
 
-/// Whether a caller may record a yes at all.
+/// Checks that a caller may record consent at all.
 ///
 /// # Errors
-/// It carries nobody's words.
+/// The caller does not carry people's words.
 pub(crate) fn check_yes(caller: &Caller) -> Result<(), AppError> {
-    if caller.speaks_for_people() { Ok(()) } else { Err(channel_needed("recording a yes")) }
+    if caller.speaks_for_people() { Ok(()) } else { Err(channel_needed("recording a consent")) }
 }
 
-/// Whether a caller may record a yes as the person stands.
+/// Checks that a caller may record these consents in the data subject's current state.
 ///
 /// # Errors
-/// It carries nobody's words, or the person's own no stands against it.
+/// The caller does not carry people's words, or the data subject's own refusal is in force.
 pub(crate) fn check_consent(caller: &Caller, append: &Append, choices: &[Choice]) -> Result<(), AppError> {
     check_yes(caller)?;
-    lifts_no_refusal(caller, &append.stream.read().state, &append.rules, choices)
+    check_lifted_refusals(caller, &append.stream.read().state, &append.rules, choices)
 }
 
-/// Whether these choices lift nothing that the person refused with their own credential.
+/// Checks that these choices lift no refusal that the data subject recorded with their own credential.
 ///
 /// # Errors
-/// Which no stands, and who can lift it.
-fn lifts_no_refusal(
+/// Names the refusal, and who can lift it.
+fn check_lifted_refusals(
     caller: &Caller,
     state: &SubjectState,
     rules: &Rules,
     choices: &[Choice],
 ) -> Result<(), AppError> {
-    if !caller.is_bound_by_persons_no() {
+    if !caller.is_bound_by_own_refusals() {
         return Ok(());
     }
     let own = |actor: &Actor| actor.role() == Role::Subject;
@@ -125,10 +129,10 @@ fn lifts_no_refusal(
         purposes => format!("`{}`", purposes.join("`, `")),
     };
     let why = format!("the person said no to {what} with their own credential on {at} (event {event})");
-    Err(refused(PERSONS_NO, format!("{why}; {WHO_LIFTS}")))
+    Err(reserved(PERSONS_NO, format!("{why}; {WHO_LIFTS}")))
 }
 
-/// What a choice names, as far as a no is lifted by it.
+/// The terms of a choice, as far as they decide which refusals it lifts.
 fn scope_of(choice: &Choice) -> Terms {
     Terms {
         purposes: choice.purposes.clone(),
@@ -140,10 +144,11 @@ fn scope_of(choice: &Choice) -> Terms {
     }
 }
 
-/// Whether a caller may record signals of this kind at all: every signal, but the lifting of one only for people.
+/// Checks that a caller may record this signal at all. Everyone may record one; lifting one takes a caller
+/// that carries people's words.
 ///
 /// # Errors
-/// It carries nobody's words.
+/// The caller does not carry people's words.
 pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), AppError> {
     if signal.lift && !caller.speaks_for_people() {
         return Err(channel_needed("lifting a signal"));
@@ -151,16 +156,16 @@ pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), Ap
     Ok(())
 }
 
-/// Whether a lifting takes back nothing that the person said with their own credential.
+/// Checks that lifting a signal takes back nothing that the data subject recorded with their own credential.
 ///
 /// # Errors
-/// Which signal stands, and who can lift it.
+/// Names the signal, and who can lift it.
 pub(crate) fn check_signal_lift(
     caller: &Caller,
     state: &SubjectState,
     signal: &NewSignal,
 ) -> Result<(), AppError> {
-    if !signal.lift || !caller.is_bound_by_persons_no() {
+    if !signal.lift || !caller.is_bound_by_own_refusals() {
         return Ok(());
     }
     let NewSignal { kind, purposes, interaction, .. } = signal;
@@ -170,13 +175,14 @@ pub(crate) fn check_signal_lift(
     let name = kind.as_str_name().trim_start_matches("SIGNAL_KIND_").to_lowercase();
     let (at, event) = (wording::time(own.recorded_at_ms), own.event_id);
     let why = format!("the person recorded this {name} with their own credential on {at} (event {event})");
-    Err(refused(PERSONS_NO, format!("{why}; {WHO_LIFTS}")))
+    Err(reserved(PERSONS_NO, format!("{why}; {WHO_LIFTS}")))
 }
 
-/// Whether a caller may record facts of these provenances at all.
+/// Checks that a caller may record attributes of these provenances at all.
 ///
 /// # Errors
-/// A declaration by a service that carries nobody's words, or another fact by a channel that is no service.
+/// A declared attribute from a caller that does not carry people's words, or any other from a channel that is
+/// not also a service.
 pub(crate) fn check_provenance<'a>(
     caller: &Caller,
     attributes: impl Iterator<Item = &'a Attribute>,
@@ -188,7 +194,7 @@ pub(crate) fn check_provenance<'a>(
         }
         if !declared && caller.role == Role::Channel {
             let who = "a channel records what people declare; recording what was observed or inferred";
-            return Err(refused(
+            return Err(reserved(
                 SERVICE_NEEDED,
                 format!("{who} needs the role `service` or `service-channel`"),
             ));
@@ -197,38 +203,44 @@ pub(crate) fn check_provenance<'a>(
     Ok(())
 }
 
-/// Whether these facts displace nothing that they must not: neither by their key nor as a correction.
+/// Checks that these attributes replace nothing that they must not replace, by key or as a correction.
 ///
 /// # Errors
-/// A declaration, a contest, or another service's fact stands against one of them.
-pub(crate) fn check_displacement(
+/// What is recorded was declared, contested, or recorded by another service.
+pub(crate) fn check_replacements(
     caller: &Caller,
     state: &SubjectState,
     attributes: &[(Attribute, Option<EventId>)],
 ) -> Result<(), AppError> {
-    let named: HashSet<EventId> = attributes.iter().filter_map(|(_, corrects)| *corrects).collect();
-    let held = state.attributes.values().filter(|held| named.contains(&held.event_id));
+    let corrections: HashSet<EventId> = attributes.iter().filter_map(|(_, corrects)| *corrects).collect();
+    let current = state.attributes.values().filter(|current| corrections.contains(&current.event_id));
     let corrected: HashMap<EventId, &CurrentAttribute> =
-        held.map(|held| (held.event_id, held.as_ref())).collect();
+        current.map(|current| (current.event_id, current.as_ref())).collect();
     let mut declared: HashSet<&str> = HashSet::new();
     for (number, (new, corrects)) in attributes.iter().enumerate() {
         let at = format!("attributes[{number}]");
-        let held = state.attributes.get(&new.key).map(AsRef::as_ref);
+        let current = state.attributes.get(&new.key).map(AsRef::as_ref);
         let corrected = corrects.and_then(|event| corrected.get(&event).copied());
-        for before in [held, corrected].into_iter().flatten() {
-            may_displace(caller, before, new, corrects.is_some_and(|event| event == before.event_id), &at)?;
+        for before in [current, corrected].into_iter().flatten() {
+            check_replacement(
+                caller,
+                before,
+                new,
+                corrects.is_some_and(|event| event == before.event_id),
+                &at,
+            )?;
         }
         let key = new.key.as_str();
         match new.provenance {
             Provenance::Declared => drop(declared.insert(key)),
-            Provenance::Observed if declared.contains(key) => return Err(declaration(&at)),
+            Provenance::Observed if declared.contains(key) => return Err(declared_error(&at)),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn may_displace(
+fn check_replacement(
     caller: &Caller,
     before: &CurrentAttribute,
     new: &Attribute,
@@ -236,58 +248,58 @@ fn may_displace(
     at: &str,
 ) -> Result<(), AppError> {
     if new.provenance == Provenance::Declared {
-        return contest_in_person(caller, before, at);
+        return check_contest(caller, before, at);
     }
     if before.is_declared() && (is_correction || new.provenance != Provenance::Inferred) {
-        return Err(declaration(at));
+        return Err(declared_error(at));
     }
-    // The same conclusion again stays contested. Of what is declared, an inference takes no place.
+    // The same conclusion again stays contested. An inference never replaces a declared attribute anyway.
     let same = before.is_contested_conclusion(new) && before.attribute.key == new.key;
     if before.contested && !before.is_declared() && !same {
-        let why = "the person contested what is held: only what they say takes its place, no observation or inference";
-        return Err(refused(PERSONS_WORD, format!("`{at}`: {why}")));
+        let why = "the person contested this attribute: only the person's own words may replace it";
+        return Err(reserved(PERSONS_WORD, format!("`{at}`: {why}")));
     }
     if is_correction && caller.role == Role::Service && !caller.recorded(before) {
-        return Err(refused(NOT_YOURS, format!("`{at}`: a service corrects only what it recorded itself")));
+        return Err(reserved(NOT_YOURS, format!("`{at}`: a service corrects only what it recorded itself")));
     }
     Ok(())
 }
 
-fn declaration(at: &str) -> AppError {
-    let why = "what is held was declared: no observation or inference takes the place of what a person said";
-    refused(PERSONS_WORD, format!("`{at}`: {why}"))
+fn declared_error(at: &str) -> AppError {
+    let why = "this attribute was declared: only the person's own words may replace it";
+    reserved(PERSONS_WORD, format!("`{at}`: {why}"))
 }
 
-fn contest_in_person(caller: &Caller, held: &CurrentAttribute, at: &str) -> Result<(), AppError> {
-    if !held.contested_in_person || !caller.is_bound_by_persons_no() {
+fn check_contest(caller: &Caller, current: &CurrentAttribute, at: &str) -> Result<(), AppError> {
+    if !current.contested_in_person || !caller.is_bound_by_own_refusals() {
         return Ok(());
     }
-    let why = format!("`{at}`: the person contested what is held with their own credential; {WHO_LIFTS}");
-    Err(refused(PERSONS_NO, why))
+    let why = format!("`{at}`: the person contested this attribute with their own credential; {WHO_LIFTS}");
+    Err(reserved(PERSONS_NO, why))
 }
 
-/// Whether a caller may remove, contest or confirm what is held.
+/// Checks that a caller may remove, contest or confirm these attributes.
 ///
 /// # Errors
-/// It is not the caller's, or the person's word stands against it.
+/// An attribute was recorded by another caller, or the data subject's words protect it.
 pub(crate) fn check_change(
     caller: &Caller,
-    held: &[&Arc<CurrentAttribute>],
+    current: &[&Arc<CurrentAttribute>],
     change: Change,
 ) -> Result<(), AppError> {
     if change == Change::Contest {
         return Ok(());
     }
-    for (number, held) in held.iter().enumerate() {
+    for (number, current) in current.iter().enumerate() {
         let at = format!("keys[{number}]");
         if caller.speaks_for_people() {
-            contest_in_person(caller, held, &at)?;
-        } else if !caller.recorded(held) {
-            return Err(refused(
+            check_contest(caller, current, &at)?;
+        } else if !caller.recorded(current) {
+            return Err(reserved(
                 NOT_YOURS,
                 format!("`{at}`: a service removes only what it recorded itself"),
             ));
-        } else if held.is_declared() || held.contested {
+        } else if current.is_declared() || current.contested {
             return Err(channel_needed(&format!(
                 "`{at}`: removing what a person declared, confirmed or contested"
             )));
@@ -296,30 +308,31 @@ pub(crate) fn check_change(
     Ok(())
 }
 
-/// Whether a caller may describe a person so. A service may say that they are a child, and nothing else.
+/// Checks that a caller may describe a data subject this way. A service may say that they are a child, and
+/// nothing else.
 ///
 /// # Errors
-/// It carries nobody's words, or the staff's word stands against it.
-pub(crate) fn check_description(caller: &Caller, said: &SubjectDescribed) -> Result<(), AppError> {
-    let is_child = said.age_band() == AgeBand::Child && said.jurisdiction.is_empty();
+/// The caller does not carry people's words.
+pub(crate) fn check_description(caller: &Caller, description: &SubjectDescribed) -> Result<(), AppError> {
+    let is_child = description.age_band() == AgeBand::Child && description.jurisdiction.is_empty();
     if is_child || caller.speaks_for_people() {
         return Ok(());
     }
     Err(channel_needed("describing a person as anything but a child"))
 }
 
-/// Whether a description keeps to what the controller's staff said of the age.
+/// Checks that a description agrees with what the controller's staff recorded about the age.
 ///
 /// # Errors
-/// It does not, and comes from nobody who may.
+/// It does not, and the caller is not staff.
 pub(crate) fn check_staff_override(
     caller: &Caller,
     state: &SubjectState,
-    said: &SubjectDescribed,
+    description: &SubjectDescribed,
 ) -> Result<(), AppError> {
-    if caller.role == Role::Steward || !state.description.overrides_staff(said) {
+    if caller.role == Role::Steward || !state.description.overrides_staff(description) {
         return Ok(());
     }
     let why = "a steward described the person as younger; only a steward can take that back";
-    Err(refused(STAFF_WORD, why))
+    Err(reserved(STAFF_WORD, why))
 }

@@ -114,7 +114,7 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
         );
     }
     assert_eq!(size(&mut world).await, before, "nothing was written");
-    // What was reported of it changes nothing, and who reads is shown how often it was given.
+    // A report of use changes nothing, and an explanation says how often the grant was reused.
     let used = proto::ReportUseRequest {
         grant_id: first.grant_id.clone(),
         reply: "r".into(),
@@ -128,7 +128,7 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
     assert!(standing(&mut world, &first.grant_id).await.0);
     let explained = proto::ExplainGrantRequest { grant_id: first.grant_id.clone() };
     let text = world.service.grant.explain_grant(explained).await.unwrap().into_inner().text;
-    assert!(text.contains("given 4 times more"), "{text}");
+    assert!(text.contains("reused 4 times"), "{text}");
     // What a stop leaves uncounted is written down by it; a new start knows no conversation, and answers anew.
     assert_eq!(granted(&mut world, talk("ada")).await.grant_id, first.grant_id);
     let World { harness, service, steward, authority } = world;

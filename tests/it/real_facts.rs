@@ -157,7 +157,7 @@ async fn withdraw_and_explain(
     assert_eq!(why.allowed.len(), full.allowed.len());
     assert_eq!((why.recipient.as_str(), why.stands), ("tutor", false));
     assert!(why.consents.iter().all(|consent| consent.since.starts_with("withdrawn on")), "{}", why.text);
-    assert!(why.text.contains(NOTICE) && why.text.contains("The grant fell on"), "{}", why.text);
+    assert!(why.text.contains(NOTICE) && why.text.contains("The grant was revoked on"), "{}", why.text);
 }
 
 async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut Clients, grant: &str) {

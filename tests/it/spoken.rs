@@ -231,7 +231,7 @@ async fn no_observation_or_inference_takes_the_place_of_what_was_said() {
         let mut clients = clients;
         for provenance in [Provenance::Inferred, Provenance::Observed] {
             let mut refused = async |request| {
-                is_refused(clients.profile.record_attributes(request).await, "PERSONS_WORD", "takes");
+                is_refused(clients.profile.record_attributes(request).await, "PERSONS_WORD", "own words");
             };
             // Under its own key, and from any other.
             for event in [&said, &mine, &guess] {
@@ -398,7 +398,7 @@ async fn signals_and_contests_of_the_persons_own_are_lifted_by_them_or_a_steward
     world.channel.profile.confirm_attribute(confirm("guess")).await.unwrap();
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
     for clients in [&mut world.channel, &mut both] {
-        let own = "contested what is held with their own credential";
+        let own = "contested this attribute with their own credential";
         is_refused(clients.profile.confirm_attribute(confirm("guess")).await, "PERSONS_NO", own);
         is_refused(clients.profile.remove_attributes(remove("guess")).await, "PERSONS_NO", own);
         let declared = of(Provenance::Declared, "guess", "likes jazz");

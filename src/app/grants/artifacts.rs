@@ -1,4 +1,5 @@
-//! What services build from what they were granted: it may be used for what its sources may, and falls with them.
+//! Artifacts that services build from granted attributes. An artifact may be used for what its sources may be
+//! used for, and is invalidated with them.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -19,22 +20,22 @@ use std::sync::Arc;
 const NAME_BYTES_MAX: usize = 128;
 const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
 const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
-/// What an artefact takes in an answer beside its texts, and each of its sources, bytes.
+/// Size of an artifact beside its texts, and of each of its sources, in an answer, bytes.
 const ARTIFACT_BYTES: usize = 128;
 const SOURCE_BYTES: usize = 38;
 
-/// What a service built.
+/// An artifact to be registered.
 #[derive(Clone, Debug)]
 pub struct NewArtifact {
     /// The caller's grant that it was built under.
     pub grant: GrantId,
-    /// What it is.
+    /// Its kind.
     pub kind: ArtifactKind,
     /// The service's own name for it, at most 128 bytes.
     pub name: String,
-    /// Keys of granted attributes that went in; none: all of them.
+    /// Keys of the granted attributes that it was built from; empty for all of them.
     pub sources: Vec<String>,
-    /// How long it may be used, milliseconds: 1 minute to 400 days; none: 90 days.
+    /// How long it may be used, milliseconds: 1 minute to 400 days; `None` for 90 days.
     pub ttl_ms: Option<u64>,
 }
 
@@ -43,38 +44,38 @@ pub struct NewArtifact {
 pub struct Registered {
     /// Its id.
     pub id: GrantId,
-    /// From then on it must not be used, milliseconds since the Unix epoch.
+    /// When it expires, milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
-    /// The event.
+    /// The receipt of its event.
     pub receipt: Receipt,
 }
 
-/// An artefact and how it stands.
+/// An artifact and its state.
 #[derive(Clone, Debug)]
 pub struct ArtifactStanding {
     /// As it was registered.
     pub artifact: Artifact,
-    /// Its recipient has said that it is gone.
+    /// Its recipient acknowledged that it is gone.
     pub acknowledged: bool,
-    /// Why it must not be used any more; none: it stands.
+    /// Why it must not be used any more; `None` if it is valid.
     pub ended: Option<Reason>,
 }
 
-/// Some artefacts.
+/// A page of artifacts.
 #[derive(Clone, Debug, Default)]
 pub struct ArtifactPage {
-    /// The artefacts.
+    /// The artifacts.
     pub artifacts: Vec<ArtifactStanding>,
-    /// The last of them, to go on after; none at the end.
+    /// The last one, after which the next page begins; `None` at the end.
     pub next: Option<EventId>,
 }
 
 impl Grants {
-    /// Registers an artifact under a grant that stands.
+    /// Registers an artifact under a valid grant.
     ///
     /// # Errors
-    /// No such grant of the caller's, one that does not stand, a key that it does not hold, out of bounds, as many artifacts as
-    /// the caller may have about this person; or the store.
+    /// The caller has no such grant, the grant is not valid or does not allow a key, the request is invalid,
+    /// the caller has as many artifacts of this data subject as it may have, or the store failed.
     pub async fn register_artifact(
         self: &Arc<Self>,
         caller: &Caller,
@@ -104,13 +105,13 @@ impl Grants {
                 return registered(events.first(), receipt);
             }
         };
-        // As it stands now that it is this write's turn: nothing is built on what has fallen.
+        // Checked again under the write lock: nothing may be built on a grant that was revoked meanwhile.
         let standing = self.standing(&found, &new.grant)?.0;
         if standing.reason == Some(Reason::ClockSkewed) {
             return Err(AppError::ClockSkewed);
         }
         if !standing.stands {
-            return Err(AppError::Precondition("the grant does not stand"));
+            return Err(AppError::Precondition("the grant is not valid any more; request a new one"));
         }
         self.check_artifacts(&append)?;
         let issued = append.stream.read().state.grants.get(&event).map(|grant| grant.issued.clone());
@@ -129,7 +130,7 @@ impl Grants {
         registered(written.events.first(), written.receipt)
     }
 
-    /// That the caller may have another artifact about this person.
+    /// Checks that the caller may have another artifact of this data subject.
     fn check_artifacts(&self, append: &Append) -> Result<(), AppError> {
         let now = append.stream.read();
         let own = now.state.rights.artifacts.values().filter(|artifact| {
@@ -142,11 +143,11 @@ impl Grants {
         Err(AppError::LimitReached { what: "artifacts", open })
     }
 
-    /// Artefacts built from what is held about a person, those after one, no more than one answer holds; a service sees
-    /// its own.
+    /// A page of the artifacts built from a data subject's attributes, after the one given. A service sees
+    /// its own only.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is recorded about the data subject, or the store failed.
     pub async fn list_artifacts(
         self: &Arc<Self>,
         caller: &Caller,
@@ -158,20 +159,20 @@ impl Grants {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
         let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.core.now_ms());
-        let mut shown = Vec::new();
+        let mut selected = Vec::new();
         {
             let now = stream.read();
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let later = now.state.rights.artifacts.range((from, Bound::Unbounded));
             for (event, artifact) in later.filter(|(_, artifact)| own(artifact)) {
                 if !room.take(bytes(artifact)) {
-                    page.next = shown.last().map(|(event, _)| *event);
+                    page.next = selected.last().map(|(event, _)| *event);
                     break;
                 }
-                shown.push((*event, artifact.clone()));
+                selected.push((*event, artifact.clone()));
             }
         }
-        for (_, artifact) in shown {
+        for (_, artifact) in selected {
             let acknowledged = match artifact.invalidated {
                 Some((_, position)) => {
                     self.core.has_acknowledged(&artifact.registered.recipient, position)?
@@ -193,7 +194,7 @@ fn registered(event: Option<&Recorded>, receipt: Receipt) -> Result<Registered, 
     Ok(Registered { id, expires_at_ms: of.expires_at_ms, receipt })
 }
 
-/// What it takes in an answer, about.
+/// Approximate size of an artifact in an answer, bytes.
 fn bytes(artifact: &Artifact) -> usize {
     let of = &artifact.registered;
     let texts = [of.recipient.len(), of.name.len(), of.purpose.len()];
@@ -201,10 +202,10 @@ fn bytes(artifact: &Artifact) -> usize {
     texts.into_iter().chain([sources]).fold(ARTIFACT_BYTES, usize::saturating_add)
 }
 
-/// Event ids of the granted attributes with these keys; none named: all.
+/// Event ids of the granted attributes with these keys; of all granted attributes if there are no keys.
 fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<Vec<u8>>, AppError> {
-    let known = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
-    if issued.allowed.is_empty() || !keys.iter().all(known) {
+    let is_allowed = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
+    if issued.allowed.is_empty() || !keys.iter().all(is_allowed) {
         return Err(AppError::invalid("sources", "must name keys that the grant allows"));
     }
     let named = issued.allowed.iter().filter(|cited| keys.is_empty() || keys.contains(&cited.key));

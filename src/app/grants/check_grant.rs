@@ -1,4 +1,4 @@
-//! Whether a grant still stands.
+//! Checks whether a grant is still valid.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -11,35 +11,35 @@ use sayso_proof::entry;
 use sayso_proof::event::Role;
 use std::sync::Arc;
 
-/// How a grant stands.
+/// Whether a grant is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It may be used.
+    /// The grant may be used.
     pub stands: bool,
-    /// Until when it was issued, milliseconds since the Unix epoch; 0 where that is erased.
+    /// When the grant expires, milliseconds since the Unix epoch; 0 if that was erased.
     pub expires_at_ms: u64,
-    /// Why it does not stand.
+    /// Why the grant is not valid.
     pub reason: Option<Reason>,
 }
 
-/// Where a grant was found.
-pub(crate) struct Found {
+/// A grant that was found: its stream and its event.
+pub(crate) struct FoundGrant {
     pub stream: Arc<SubjectStream>,
     pub event: EventId,
 }
 
 impl Grants {
-    /// Says whether a grant of the caller's still stands. Others' grants are as if they did not exist, also once they are
-    /// erased.
+    /// Whether a grant of the caller's is still valid. A service can't tell grants of others from grants that
+    /// do not exist, also after their erasure.
     ///
     /// # Errors
-    /// There is no such grant of the caller's; or the store.
+    /// The caller has no such grant, or the store failed.
     pub async fn check_grant(
         self: &Arc<Self>,
         caller: &Caller,
         grant: &GrantId,
     ) -> Result<Standing, AppError> {
-        if let Some(found) = self.known_grant(grant)
+        if let Some(found) = self.cached_grant(grant)
             && let Some((standing, is_own)) = self.standing_now(&found, |recipient| is_for(caller, recipient))
         {
             return if is_own { Ok(standing) } else { Err(AppError::NotFound("grant")) };
@@ -55,37 +55,42 @@ impl Grants {
         if is_for(caller, &recipient) { Ok(standing) } else { Err(AppError::NotFound("grant")) }
     }
 
-    /// A grant that was found before, in the lane that is its subject's still.
-    fn known_grant(&self, grant: &GrantId) -> Option<Found> {
+    /// A grant from the lookup cache, if the stream found there is still the one in use.
+    fn cached_grant(&self, grant: &GrantId) -> Option<FoundGrant> {
         let (stream, event) = self.lookup.get(grant)?;
-        let now = self.core.streams.get(&stream.keys.handle).filter(|now| Arc::ptr_eq(now, &stream))?;
-        Some(Found { stream: now, event })
+        let current =
+            self.core.streams.get(&stream.keys.handle).filter(|current| Arc::ptr_eq(current, &stream))?;
+        Some(FoundGrant { stream: current, event })
     }
 
-    /// How a grant stands that may be open, and what `look` sees of its recipient; nothing where it is no longer among
-    /// those.
+    /// The standing of a grant that may be open, and what `read` returns for its recipient; `None` if it is
+    /// no longer in the state.
     pub(crate) fn standing_now<T>(
         &self,
-        found: &Found,
-        look: impl FnOnce(&str) -> T,
+        found: &FoundGrant,
+        read: impl FnOnce(&str) -> T,
     ) -> Option<(Standing, T)> {
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.read();
         let now = found.stream.read();
-        let state = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
-        let expires_at_ms = state.issued.expires_at_ms;
-        let reason = match state.ended() {
+        let grant = now.state.grants.get(&found.event).filter(|_| !now.erased)?;
+        let expires_at_ms = grant.issued.expires_at_ms;
+        let reason = match grant.ended() {
             Some(reason) => Some(reason),
             None if expires_at_ms <= now_ms => Some(Reason::GrantExpired),
             None if self.core.is_restore_unconfirmed() => Some(Reason::RestoreUnconfirmed),
             None if clock.is_skewed() => Some(Reason::ClockSkewed),
-            None => self.core.contradicted_by_rules(&now.state, state, now_ms),
+            None => self.core.contradicted_by_rules(&now.state, grant, now_ms),
         };
         let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
-        Some((standing, look(&state.issued.recipient)))
+        Some((standing, read(&grant.issued.recipient)))
     }
 
-    /// How a grant stands, and whose it is.
-    pub(crate) fn standing(&self, found: &Found, grant: &GrantId) -> Result<(Standing, String), AppError> {
+    /// The standing of a grant, and its recipient.
+    pub(crate) fn standing(
+        &self,
+        found: &FoundGrant,
+        grant: &GrantId,
+    ) -> Result<(Standing, String), AppError> {
         if let Some(standing) = self.standing_now(found, str::to_owned) {
             return Ok(standing);
         }
@@ -93,7 +98,7 @@ impl Grants {
             let reason = Some(Reason::Erased);
             return Ok((Standing { stands: false, expires_at_ms: 0, reason }, String::new()));
         }
-        // No longer among those that may be open: it has expired, and only its recipient may know even that.
+        // No longer in the state, so it has expired. Only its recipient may know even that.
         let event =
             crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
         let crate::domain::event::Event::GrantIssued(issued) = event.event else {
@@ -106,22 +111,22 @@ impl Grants {
     /// Finds a grant by its id alone.
     ///
     /// # Errors
-    /// There is no such grant. It was erased, where the caller may know that: the service that it was issued to, and staff;
-    /// by what the completion of the erasure says, which is all that is left of it. To anybody else it is as if it had never
-    /// been, as is any other id at its place. Or the store.
+    /// There is no such grant. Or the grant was erased and the caller may know that: its recipient and staff
+    /// may, from the event that completed the erasure, which is all that is left of the grant. To anyone else
+    /// an erased grant never existed, like any other id with its position. Or the store failed.
     pub(crate) async fn find_grant(
         self: &Arc<Self>,
         caller: &Caller,
         grant: &GrantId,
-    ) -> Result<Found, AppError> {
+    ) -> Result<FoundGrant, AppError> {
         let missing = || AppError::NotFound("grant");
         if grant.position >= self.core.store().head().size {
             return Err(missing());
         }
-        let erased_grant_key =
+        let erased_or_missing =
             || if self.core.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
         let Some(bytes) = self.core.store().read_entry(grant.position)?.bytes else {
-            return erased_grant_key();
+            return erased_or_missing();
         };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
@@ -129,14 +134,14 @@ impl Grants {
             return Err(missing());
         }
         let Some(stream) = self.core.stream_by_handle(header.handle).await? else {
-            return erased_grant_key();
+            return erased_or_missing();
         };
         self.lookup.put(*grant, &stream, event);
-        Ok(Found { stream, event })
+        Ok(FoundGrant { stream, event })
     }
 }
 
-/// Whether a grant to this recipient is the caller's to ask about.
+/// Whether the caller may ask about a grant to this recipient.
 fn is_for(caller: &Caller, recipient: &str) -> bool {
     caller.role != Role::Service || recipient == caller.name
 }

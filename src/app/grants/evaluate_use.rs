@@ -1,4 +1,5 @@
-//! What a use would get: the decision with values, for grants and for dry runs, now and as of any moment.
+//! Decides what a use would be allowed, with values: for grants and for dry runs, now and at an earlier
+//! moment.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -17,16 +18,16 @@ use std::sync::{Arc, PoisonError};
 
 const NAMES_MAX: usize = 128;
 
-/// What is asked for.
+/// The use that is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct UseCase {
     /// A purpose of the vocabulary.
     pub purpose: String,
-    /// Only these categories and what is below them; none: all.
+    /// Only these categories and those below them; empty for all.
     pub categories: Vec<String>,
-    /// Only these keys; none: all.
+    /// Only these keys; empty for all.
     pub keys: Vec<String>,
-    /// The recipient's own name for the conversation; empty: none.
+    /// The recipient's own name for the conversation; empty for none.
     pub interaction: String,
 }
 
@@ -39,25 +40,25 @@ pub struct Allowed {
     pub consent: EventId,
 }
 
-/// The answer.
+/// The decision about a use.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// By key.
+    /// The attributes that may be used, by key.
     pub allowed: Vec<Allowed>,
     /// What is withheld, by class.
     pub withheld: Vec<WithheldClass>,
-    /// Subject version that it stands on.
+    /// The version of the subject that the decision is based on.
     pub profile_version: u64,
-    /// Nothing is held about the person.
+    /// Nothing is recorded about the data subject.
     pub unknown_subject: bool,
 }
 
 impl Grants {
-    /// Whether a caller may evaluate a use so: a service its own, of now and as a whole. By key or by category it would learn
-    /// what is recorded about somebody, for which it asks for a grant.
+    /// Checks that a caller may evaluate this use. A service may evaluate its own use now and as a whole. By
+    /// key or category it would learn what is recorded about someone, for which it needs a grant.
     ///
     /// # Errors
-    /// A service asks for another recipient, for the past, or for a part.
+    /// A service asks about another recipient, the past, or a part.
     pub fn may_evaluate(
         caller: &Caller,
         recipient: &str,
@@ -68,23 +69,24 @@ impl Grants {
             return Ok(());
         }
         if !recipient.is_empty() && recipient != caller.name {
-            return Err(AppError::Denied("a service evaluates its own use only"));
+            return Err(AppError::Denied("a service may evaluate its own use only"));
         }
         if !is_of_now {
-            return Err(AppError::Denied("a service is told of now alone"));
+            return Err(AppError::Denied("a service may ask about the present only; leave out the time"));
         }
         if !asked.categories.is_empty() || !asked.keys.is_empty() {
             return Err(AppError::Denied(
-                "a service evaluates a use as a whole; a grant says what it may use",
+                "a service may evaluate a use as a whole only; request a grant for categories or keys",
             ));
         }
         Ok(())
     }
 
-    /// What a recipient would be allowed, decided by what. Issues nothing.
+    /// What a recipient would be allowed, and who decides about the rest. Issues no grant.
     ///
     /// # Errors
-    /// Out of bounds; a service that asks for another recipient; or the store.
+    /// The request is invalid, a service asks for more than [`Grants::may_evaluate`] allows, or the store
+    /// failed.
     pub async fn evaluate_use(
         self: &Arc<Self>,
         caller: &Caller,
@@ -97,7 +99,10 @@ impl Grants {
         let recipient = match caller.sees_others() {
             false => &caller.name,
             true if recipient.is_empty() => {
-                return Err(AppError::invalid("recipient", "must name who would use it"));
+                return Err(AppError::invalid(
+                    "recipient",
+                    "must name the service that would use the attributes",
+                ));
             }
             true => recipient,
         };
@@ -115,7 +120,7 @@ impl Grants {
         };
         let rules = match (moment, bounds_as_of_ms) {
             (Moment::Now, None) => self.core.rules_at(now_ms),
-            (_, then) => self.rules_as_of(then.unwrap_or(now_ms))?,
+            (_, as_of_ms) => self.rules_as_of(as_of_ms.unwrap_or(now_ms))?,
         };
         check_case(asked, &rules)?;
         let decision = decide(&rules, &state, recipient, asked, now_ms);
@@ -124,11 +129,11 @@ impl Grants {
         Ok(with_values(&decision, &state))
     }
 
-    /// What a grant of the person was decided on, decided again: their events before it, the rules that it stood on, its
-    /// moment, and what it asked for. With `bounds_as_of_ms`, under the rules of then instead.
+    /// Repeats the decision of a grant: with the events before it, its rules, its moment, and its request.
+    /// With `bounds_as_of_ms`, under the rules of that time instead.
     ///
     /// # Errors
-    /// A service asks, there is no such grant of this person; or the store.
+    /// A service asks, the data subject has no such grant, or the store failed.
     pub async fn evaluate_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -149,7 +154,7 @@ impl Grants {
         let state = self.core.state_as_of(&found.stream, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
         let rules = match bounds_as_of_ms {
-            Some(then) => self.rules_as_of(then)?,
+            Some(as_of_ms) => self.rules_as_of(as_of_ms)?,
             None => {
                 let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
                 history.before(event.position, now_ms)?
@@ -169,7 +174,7 @@ impl Grants {
     }
 }
 
-/// Everything that is out of bounds in what is asked for.
+/// Checks the names in a request, and reports every unknown one.
 pub(crate) fn check_case(asked: &UseCase, rules: &Rules) -> Result<(), AppError> {
     let mut found = Vec::new();
     if !rules.vocabulary.has_purpose(&asked.purpose) {

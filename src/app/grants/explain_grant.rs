@@ -1,4 +1,4 @@
-//! The lineage of one personalised reply: on whose say-so the model knew this, and used it.
+//! Explains a grant: on whose say-so the model knew and used each attribute for a personalized reply.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -16,40 +16,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, PoisonError};
 
-/// Bytes of the reports that are shown, and what one takes beside its texts; in the answer and in its words.
+/// Limit for the reported uses in an answer, and the size of one beside its texts, bytes. They are in the
+/// answer twice: as fields and as text.
 const USES_BYTES_MAX: usize = 256 << 10;
 const USE_BYTES: usize = 64;
 
-/// An attribute that a grant allowed, and what has become of it.
+/// An attribute that a grant allowed, and what happened to it since.
 #[derive(Clone, Debug)]
 pub struct ExplainedAttribute {
     /// As it was recorded.
     pub held: CurrentAttribute,
     /// The consent event that allowed it.
     pub consent: EventId,
-    /// What has become of it since; empty where it stands.
+    /// What happened to it since; empty if nothing did.
     pub since: String,
 }
 
-/// A consent that a grant rested on, and what has become of it.
+/// A consent that a grant was based on, and what happened to it since.
 #[derive(Clone, Debug)]
 pub struct ExplainedConsent {
     /// Its event.
     pub event_id: EventId,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// About what.
+    /// What it covers.
     pub terms: Terms,
-    /// Who brought it.
+    /// Who recorded it.
     pub actor: Actor,
-    /// What has become of it since; empty where it stands.
+    /// What happened to it since; empty if it is in force.
     pub since: String,
 }
 
 /// A reported use.
 #[derive(Clone, Debug)]
 pub struct ExplainedUse {
-    /// The caller's own name for the reply.
+    /// The recipient's own name for the reply.
     pub reply: String,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
@@ -59,7 +60,7 @@ pub struct ExplainedUse {
     pub shaped_by: Vec<String>,
 }
 
-/// The lineage.
+/// The explanation of a grant.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The grant.
@@ -68,34 +69,34 @@ pub struct Explanation {
     pub issued: GrantIssued,
     /// Milliseconds since the Unix epoch.
     pub issued_at_ms: u64,
-    /// How it stands.
+    /// Whether it is still valid.
     pub standing: Standing,
-    /// When it fell, if it did.
+    /// When it was revoked, if it was. Milliseconds since the Unix epoch.
     pub revoked_at_ms: Option<u64>,
-    /// What it allowed.
+    /// The attributes that it allowed.
     pub allowed: Vec<ExplainedAttribute>,
-    /// What it withheld.
+    /// What it withheld, by class.
     pub withheld: Vec<WithheldClass>,
-    /// What it rested on.
+    /// The consents that it was based on.
     pub consents: Vec<ExplainedConsent>,
-    /// What was reported: the newest, as many as one answer has room for.
+    /// The newest reported uses, as many as fit the answer.
     pub uses: Vec<ExplainedUse>,
-    /// Reports before those.
+    /// How many earlier reports there are.
     pub uses_before: u64,
-    /// How often it was given again in its conversation.
-    pub reused: u32,
-    /// All of it in plain words.
+    /// How often it was reused in its conversation.
+    pub reuse_count: u32,
+    /// The explanation as text.
     pub text: String,
     /// `c2sp.org/tlog-proof` text of the grant's entry.
     pub proof: String,
 }
 
 impl Grants {
-    /// Tells the lineage of a grant: what was known then, who allowed it, and what has become of it.
+    /// Explains a grant: what was known then, who allowed it, and what happened since.
     ///
     /// # Errors
-    /// No such grant of the caller's (or, for a subject, about them), or it was erased and the caller may know that; or the
-    /// store.
+    /// The caller has no such grant (for a data subject: there is none about them), it was erased and the
+    /// caller may know that, or the store failed.
     pub async fn explain_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -121,7 +122,7 @@ impl Grants {
             Ok(())
         })?;
         if !caller.sees_others() {
-            history.iter_mut().for_each(|event| only_what_concerns(&caller.name, event));
+            history.iter_mut().for_each(|event| redact_for(&caller.name, event));
         }
         let event = history.iter().find(|event| event.event_id == found.event);
         let event = event.ok_or(AppError::NotFound("grant"))?;
@@ -133,7 +134,8 @@ impl Grants {
             let record = state.consents.records().iter().find(|record| record.event_id == id);
             record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
         };
-        let held: BTreeSet<EventId> = state.attributes.values().map(|held| held.event_id).collect();
+        let current: BTreeSet<EventId> =
+            state.attributes.values().map(|attribute| attribute.event_id).collect();
         let (uses, uses_before) = uses(&history, issued, found.event);
         let mut explanation = Explanation {
             id: *grant,
@@ -141,12 +143,12 @@ impl Grants {
             issued_at_ms: event.recorded_at_ms,
             standing,
             revoked_at_ms: revoked_at(&history, found.event),
-            allowed: allowed(&history, issued, &|id| held.contains(&id)),
+            allowed: allowed(&history, issued, &|id| current.contains(&id)),
             withheld: issued.withheld.clone(),
             consents: consents(&history, issued, &in_force),
             uses,
             uses_before,
-            reused: reused(&history, found.event),
+            reuse_count: reuse_count(&history, found.event),
             text: String::new(),
             proof: self.core.ledger.proof_text(grant.position)?,
         };
@@ -155,18 +157,18 @@ impl Grants {
             history.before(event.position, event.sealed_at_ms)
         };
         let rules = at(event)?;
-        // What was said afterwards explains nothing.
+        // Later events do not explain the decision.
         let (before, _) = history.split_at(history.partition_point(|other| other.version < event.version));
         let refusals: Vec<String> =
             issued.withheld.iter().map(|class| refusal(class, &rules, before)).collect();
-        explanation.text = in_plain_words(&explanation, &refusals);
+        explanation.text = explanation_text(&explanation, &refusals);
         Ok(explanation)
     }
 }
 
-/// A service is told of its own grant and no more: not who else recorded what, nor what it rests on, nor whom else a yes
-/// names.
-fn only_what_concerns(service: &str, event: &mut Recorded) {
+/// Removes what a service may not see: the names of other actors, the evidence of attributes, and the other
+/// recipients of a consent.
+fn redact_for(service: &str, event: &mut Recorded) {
     if event.actor.name != service {
         event.actor.name.clear();
     }
@@ -187,41 +189,41 @@ fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
     history.iter().find(revokes).map(|event| event.recorded_at_ms)
 }
 
-/// A person's history, gone through once, however many facts are asked about.
-struct Known<'a> {
+/// A data subject's history, indexed in one pass however many attributes are explained.
+struct History<'a> {
     by_id: BTreeMap<EventId, &'a Recorded>,
-    /// The newest of what happened to a fact, by the event that recorded it.
+    /// The last change to an attribute, by the event that recorded the attribute.
     since: BTreeMap<EventId, (&'a Recorded, &'static str)>,
-    /// The last two that recorded something under a key, the newest first.
+    /// The last two events that recorded something under a key, the newest first.
     recorded: BTreeMap<&'a str, (&'a Recorded, Option<&'a Recorded>)>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> History<'a> {
     fn of(history: &'a [Recorded]) -> Self {
-        let mut known = Self { by_id: BTreeMap::new(), since: BTreeMap::new(), recorded: BTreeMap::new() };
+        let mut index = Self { by_id: BTreeMap::new(), since: BTreeMap::new(), recorded: BTreeMap::new() };
         for event in history {
-            known.by_id.insert(event.event_id, event);
+            index.by_id.insert(event.event_id, event);
             let (of, what) = match &event.event {
                 Event::AttributeCorrected { corrects, .. } => (*corrects, "corrected"),
                 Event::AttributeContested { attribute, .. } => (*attribute, "contested by the person"),
                 Event::AttributeConfirmed { attribute } => (*attribute, "confirmed by the person"),
                 Event::AttributeRemoved { attribute, .. } => (*attribute, "removed"),
                 Event::AttributeRecorded(attribute) => {
-                    let before = known.recorded.get(attribute.key.as_str()).map(|(newest, _)| *newest);
-                    known.recorded.insert(&attribute.key, (event, before));
+                    let before = index.recorded.get(attribute.key.as_str()).map(|(newest, _)| *newest);
+                    index.recorded.insert(&attribute.key, (event, before));
                     continue;
                 }
                 _ => continue,
             };
-            known.since.insert(of, (event, what));
+            index.since.insert(of, (event, what));
         }
-        known
+        index
     }
 
-    /// What became of a fact last; empty where it stands.
-    fn since(&self, id: EventId, key: &str, held: bool) -> String {
+    /// The last change to an attribute; empty if there was none.
+    fn since(&self, id: EventId, key: &str, is_current: bool) -> String {
         let happened = self.since.get(&id).copied();
-        let recorded = self.recorded.get(key).filter(|_| !held);
+        let recorded = self.recorded.get(key).filter(|_| !is_current);
         let other =
             recorded.and_then(|(newest, before)| if newest.event_id == id { *before } else { Some(*newest) });
         let replaced = other.map(|event| (event, "replaced"));
@@ -234,12 +236,12 @@ impl<'a> Known<'a> {
 fn allowed(
     history: &[Recorded],
     issued: &GrantIssued,
-    is_held: &dyn Fn(EventId) -> bool,
+    is_current: &dyn Fn(EventId) -> bool,
 ) -> Vec<ExplainedAttribute> {
-    let known = Known::of(history);
+    let index = History::of(history);
     let explained = |cited: &sayso_proof::event::GrantedAttribute| {
         let id = EventId::from_slice(&cited.attribute)?;
-        let event = known.by_id.get(&id)?;
+        let event = index.by_id.get(&id)?;
         let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
             &event.event
         else {
@@ -258,7 +260,7 @@ fn allowed(
                 confirmed: false,
             },
             consent: EventId::from_slice(&cited.consent)?,
-            since: known.since(id, &attribute.key, is_held(id)),
+            since: index.since(id, &attribute.key, is_current(id)),
         })
     };
     issued.allowed.iter().filter_map(explained).collect()
@@ -269,12 +271,12 @@ fn consents(
     issued: &GrantIssued,
     in_force: &dyn Fn(EventId) -> bool,
 ) -> Vec<ExplainedConsent> {
-    let mut relied: Vec<EventId> =
+    let mut cited_consents: Vec<EventId> =
         issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.consent)).collect();
-    relied.sort();
-    relied.dedup();
+    cited_consents.sort();
+    cited_consents.dedup();
     let mut explained = Vec::new();
-    for event in history.iter().filter(|event| relied.contains(&event.event_id)) {
+    for event in history.iter().filter(|event| cited_consents.contains(&event.event_id)) {
         let Event::Consent { terms, .. } = &event.event else { continue };
         let later = history.iter().find(|later| {
             let ends = matches!(
@@ -300,8 +302,8 @@ fn consents(
     explained
 }
 
-/// How often a grant was given again, as far as that is written down.
-fn reused(history: &[Recorded], grant: EventId) -> u32 {
+/// How often a grant was reused, as far as that is recorded.
+fn reuse_count(history: &[Recorded], grant: EventId) -> u32 {
     let counts = history.iter().filter_map(|event| match &event.event {
         Event::GrantGivenAgain(again) if again.grant == grant.0 => Some(again.count),
         _ => None,
@@ -309,7 +311,7 @@ fn reused(history: &[Recorded], grant: EventId) -> u32 {
     counts.fold(0, u32::saturating_add)
 }
 
-/// The newest reports that fit the answer, oldest first, and how many there are before them.
+/// The newest reports that fit the answer, oldest first, and the number of earlier ones.
 fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> (Vec<ExplainedUse>, u64) {
     let keys: BTreeMap<&[u8], &str> =
         issued.allowed.iter().map(|cited| (cited.attribute.as_slice(), cited.key.as_str())).collect();
@@ -340,23 +342,25 @@ fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> (Vec<Expl
     (shown, earlier)
 }
 
-/// The lineage as a person would tell it. Names keys and categories, never values.
-fn in_plain_words(of: &Explanation, refusals: &[String]) -> String {
+/// The explanation as text. It names keys and categories, never values.
+fn explanation_text(of: &Explanation, refusals: &[String]) -> String {
     let mut text = String::new();
-    let _infallible = write_lineage(&mut text, of, refusals);
+    let _infallible = write_explanation(&mut text, of, refusals);
     text
 }
 
-fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
+fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
     let issued = &of.issued;
+    let total = of.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>();
     writeln!(
         text,
-        "On {} `{}` asked what it may use for `{}` and was granted {} of {} facts, until {}.",
+        "On {} `{}` asked what it may use for `{}` and was granted {} of {} {}, until {}.",
         wording::time(of.issued_at_ms),
         issued.recipient,
         issued.purpose,
         of.allowed.len(),
-        of.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>(),
+        total,
+        if total == 1 { "attribute" } else { "attributes" },
         wording::time(issued.expires_at_ms),
     )?;
     for consent in &of.consents {
@@ -376,30 +380,35 @@ fn write_lineage(text: &mut String, of: &Explanation, refusals: &[String]) -> st
         if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
             write!(text, ", from {}", attribute.evidence.join(", "))?;
         }
-        ended(text, &allowed.since)?;
+        end_sentence(text, &allowed.since)?;
     }
     for refusal in refusals {
         writeln!(text, "- {refusal}")?;
     }
-    if of.reused > 0 {
-        writeln!(text, "In the same conversation it was given {} times more.", of.reused)?;
+    if of.reuse_count > 0 {
+        let times = if of.reuse_count == 1 { "time" } else { "times" };
+        writeln!(text, "It was reused {} {times} in the same conversation.", of.reuse_count)?;
     }
     if of.uses_before > 0 {
-        writeln!(text, "{} earlier reports of use are not shown.", of.uses_before)?;
+        let reports = if of.uses_before == 1 { "report of use is" } else { "reports of use are" };
+        writeln!(text, "{} earlier {reports} not shown.", of.uses_before)?;
     }
     for used in &of.uses {
-        let shaped =
-            if used.shaped_by.is_empty() { "nothing named".to_owned() } else { used.shaped_by.join(", ") };
+        let shaped = if used.shaped_by.is_empty() {
+            "no attribute named".to_owned()
+        } else {
+            used.shaped_by.join(", ")
+        };
         let at = wording::time(used.recorded_at_ms);
         writeln!(text, "Reply `{}` was reported on {at}, shaped by: {shaped}.", used.reply)?;
     }
     match (of.standing.stands, of.revoked_at_ms, of.standing.reason) {
-        (true, ..) => writeln!(text, "The grant stands."),
+        (true, ..) => writeln!(text, "The grant is valid."),
         (false, Some(at), Some(reason)) => {
-            writeln!(text, "The grant fell on {}: {}.", wording::time(at), wording::reason(reason))
+            writeln!(text, "The grant was revoked on {}: {}.", wording::time(at), wording::reason(reason))
         }
         (false, _, reason) => {
-            writeln!(text, "The grant does not stand: {}.", wording::reason(reason.unwrap_or_default()))
+            writeln!(text, "The grant is not valid: {}.", wording::reason(reason.unwrap_or_default()))
         }
     }
 }
@@ -412,7 +421,7 @@ fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Res
     write!(
         text,
         "{} had {explicit}consented to {} for {}, to be used by {}, on {}",
-        explain_person(&consent.actor),
+        speaker(&consent.actor),
         all(&terms.purposes, "nothing"),
         all(&terms.categories, "all but special categories"),
         all(&terms.recipients, "any service"),
@@ -421,14 +430,14 @@ fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Res
     if let Some(notice) = &terms.notice {
         write!(text, ", having seen notice `{}` version {}", notice.id, notice.version)?;
     }
-    ended(text, &consent.since)
+    end_sentence(text, &consent.since)
 }
 
-fn ended(text: &mut String, since: &str) -> std::fmt::Result {
+fn end_sentence(text: &mut String, since: &str) -> std::fmt::Result {
     if since.is_empty() { writeln!(text, ".") } else { writeln!(text, "; {since}.") }
 }
 
-fn explain_person(actor: &Actor) -> String {
+fn speaker(actor: &Actor) -> String {
     match Role::try_from(actor.role).unwrap_or_default() {
         Role::Subject => "The person".to_owned(),
         _ => format!("The person (through {})", who(actor)),

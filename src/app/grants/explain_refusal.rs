@@ -1,5 +1,5 @@
-//! Why a class of facts was refused, as an answer a person would accept: what, under which rule, set by whom, since when,
-//! and what would change it.
+//! Explains why a class of attributes was withheld, in words that a person can accept: what, under which
+//! rule, set by whom, since when, and what would change it.
 
 use crate::bounds::personal_bounds::personal_title;
 use crate::bounds::rulebook::Rules;
@@ -8,22 +8,24 @@ use crate::domain::ids::EventId;
 use crate::domain::wording;
 use sayso_proof::event::{Reason, Tier, WithheldClass};
 
-/// A refused class in plain words, under the rules of its moment and the person's own history. Names no values.
+/// Explains a withheld class under the rules of its moment and with the data subject's history. Names no
+/// values.
 pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]) -> String {
     let reason = Reason::try_from(class.reason).unwrap_or_default();
     let mut text = format!("{} withheld: {}.", wording::what(class), wording::reason(reason));
     let by = EventId::from_slice(&class.decided_by_event);
-    let word = by.and_then(|by| history.iter().find(|event| event.event_id == by));
-    let word = word.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
-    match word {
-        Some(event) => text.push_str(&own_word(event, class)),
-        None => text.push_str(&rule(class, rules)),
+    let own_event = by.and_then(|by| history.iter().find(|event| event.event_id == by));
+    let own_event =
+        own_event.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
+    match own_event {
+        Some(event) => text.push_str(&own_event_text(event, class)),
+        None => text.push_str(&rule_text(class, rules)),
     }
     if let Some(source) = EventId::from_slice(&class.source) {
-        text.push_str(&source_of(source, history));
+        text.push_str(&source_text(source, history));
     }
-    let said = rules.bounds.annotation(&class.policy, "remedy").filter(|_| word.is_none());
-    let remedy = said.unwrap_or_else(|| wording::remedy_of(class));
+    let annotated = rules.bounds.annotation(&class.policy, "remedy").filter(|_| own_event.is_none());
+    let remedy = annotated.unwrap_or_else(|| wording::remedy_of(class));
     if !remedy.is_empty() {
         text.push(' ');
         text.push_str(remedy);
@@ -31,7 +33,7 @@ pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
     text
 }
 
-/// The newest contest of a fact of a class.
+/// The newest contest of an attribute of a class.
 fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a Recorded> {
     let is_of_class = |id: EventId| {
         let recorded = history.iter().find(|event| event.event_id == id);
@@ -42,12 +44,15 @@ fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a 
             _ => false,
         })
     };
-    let contests = |event: &&Recorded| matches!(&event.event, Event::AttributeContested { attribute, .. } if is_of_class(*attribute));
+    let contests = |event: &&Recorded| match &event.event {
+        Event::AttributeContested { attribute, .. } => is_of_class(*attribute),
+        _ => false,
+    };
     history.iter().rev().find(contests)
 }
 
-/// The person's own decision, signal or choice.
-fn own_word(event: &Recorded, class: &WithheldClass) -> String {
+/// The data subject's own decision, signal or choice.
+fn own_event_text(event: &Recorded, class: &WithheldClass) -> String {
     let at = wording::time(event.recorded_at_ms);
     let through = match Role::try_from(event.actor.role).unwrap_or_default() {
         Role::Subject => String::new(),
@@ -63,8 +68,8 @@ fn own_word(event: &Recorded, class: &WithheldClass) -> String {
     }
 }
 
-/// The rule, who set it, and since when.
-fn rule(class: &WithheldClass, rules: &Rules) -> String {
+/// The rule, who set it, and since when it is in force.
+fn rule_text(class: &WithheldClass, rules: &Rules) -> String {
     let tier = Tier::try_from(class.decided_by).unwrap_or_default();
     let title = rules.bounds.annotation(&class.policy, "title").unwrap_or_default();
     let named = match title {
@@ -80,7 +85,7 @@ fn rule(class: &WithheldClass, rules: &Rules) -> String {
         return format!("{named} It was set by {}.", wording::tier(tier));
     };
     let by = match Role::try_from(version.actor.role).unwrap_or_default() {
-        Role::Ledger => "with which this ledger began".to_owned(),
+        Role::Ledger => "which came with this ledger".to_owned(),
         _ => format!("published by {}", who(&version.actor)),
     };
     format!(
@@ -91,7 +96,7 @@ fn rule(class: &WithheldClass, rules: &Rules) -> String {
     )
 }
 
-fn source_of(source: EventId, history: &[Recorded]) -> String {
+fn source_text(source: EventId, history: &[Recorded]) -> String {
     let recorded = history.iter().find(|event| event.event_id == source);
     recorded
         .map(|event| {
@@ -101,7 +106,7 @@ fn source_of(source: EventId, history: &[Recorded]) -> String {
         .unwrap_or_default()
 }
 
-/// The policy, and the article that it comes from.
+/// The policy, and the article that it implements.
 fn cited(class: &WithheldClass) -> String {
     match class.article.as_str() {
         "" => class.policy.clone(),
@@ -109,7 +114,7 @@ fn cited(class: &WithheldClass) -> String {
     }
 }
 
-/// Who did something, as a sentence names them.
+/// Names an actor in a sentence.
 pub(crate) fn who(actor: &Actor) -> String {
     match Role::try_from(actor.role).unwrap_or_default() {
         Role::Service if actor.name.is_empty() => "a service".to_owned(),

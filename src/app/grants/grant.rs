@@ -5,12 +5,12 @@ use crate::app::log::receipt::Receipt;
 use crate::domain::ids::GrantId;
 use sayso_proof::event::WithheldClass;
 
-/// What a service asks for.
+/// A request for a grant.
 #[derive(Clone, Debug, Default)]
 pub struct GrantRequest {
-    /// Purpose, categories, keys.
+    /// Purpose, categories and keys.
     pub asked: UseCase,
-    /// How long, milliseconds: 1 second to 24 hours; none: 10 minutes.
+    /// The lifetime, milliseconds: 1 second to 24 hours; `None` for 10 minutes.
     pub ttl_ms: Option<u64>,
 }
 
@@ -19,23 +19,23 @@ pub struct GrantRequest {
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
-    /// What may be used.
+    /// The attributes that may be used.
     pub allowed: Vec<Allowed>,
-    /// What may not.
+    /// What is withheld, by class.
     pub withheld: Vec<WithheldClass>,
     /// Milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
-    /// The same request was made before, and what it was granted does not stand any more.
+    /// The same request was made before, and its grant is not valid any more.
     pub has_ended: bool,
-    /// The `GrantIssued` event.
+    /// The receipt of the `GrantIssued` event.
     pub receipt: Receipt,
 }
 
-/// What asking gave.
+/// The answer to a request for a grant.
 #[derive(Clone, Debug)]
 pub enum Issued {
-    /// A grant, perhaps with nothing in it.
+    /// A grant, which may allow nothing.
     Grant(Box<Grant>),
-    /// Nothing is held about the person: there is nothing to grant.
+    /// Nothing is recorded about the data subject, so there is nothing to grant.
     UnknownSubject,
 }

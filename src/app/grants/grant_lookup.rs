@@ -1,4 +1,4 @@
-//! Grants that were looked for lately, and the lanes they are in: a second look need not read where they were issued.
+//! A cache of where recently used grants are, so that the next call about one need not read its entry.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};
@@ -6,27 +6,27 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Grants remembered.
-const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
+/// Grants in the cache.
+const GRANTS_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 
-/// Nothing of a person's: a lane that is no longer in memory is not held by this, and says nothing.
+/// The streams of recently used grants. References are weak, so the cache keeps no personal data in memory.
 pub(crate) struct GrantLookup(Mutex<LruCache<GrantId, (Weak<SubjectStream>, EventId)>>);
 
 impl Default for GrantLookup {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KNOWN_MAX)))
+        Self(Mutex::new(LruCache::new(GRANTS_MAX)))
     }
 }
 
 impl GrantLookup {
-    /// The lane that a grant was found in, if that is in memory still, and the grant's event. Whoever asks makes sure that
-    /// it is the lane of its subject still.
+    /// The stream and the event of a grant, if the stream is still in memory. The caller must check that this
+    /// is still the subject's current stream.
     pub fn get(&self, grant: &GrantId) -> Option<(Arc<SubjectStream>, EventId)> {
         let (stream, event) = self.lock().get(grant).cloned()?;
         Some((stream.upgrade()?, event))
     }
 
-    /// A grant was found.
+    /// Adds a grant.
     pub fn put(&self, grant: GrantId, stream: &Arc<SubjectStream>, event: EventId) {
         self.lock().put(grant, (Arc::downgrade(stream), event));
     }

@@ -16,9 +16,9 @@ use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::Core;
 use std::sync::Arc;
 
-/// Use cases about the use of a profile.
+/// Use cases about the use of profiles.
 pub struct Grants {
     pub(crate) core: Arc<Core>,
-    /// Where open grants are found.
+    /// Finds recently used grants.
     pub(crate) lookup: GrantLookup,
 }

@@ -1,4 +1,4 @@
-//! What recipients report: that a grant was used, that a revocation was carried out.
+//! Reports of recipients: that a grant was used, and that a revocation was carried out.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -17,22 +17,23 @@ const REPLY_BYTES_MAX: usize = 128;
 /// A use of a grant.
 #[derive(Clone, Debug, Default)]
 pub struct Use {
-    /// The caller's own name for the reply.
+    /// The recipient's own name for the reply.
     pub reply: String,
-    /// Keys of granted attributes that shaped it.
+    /// Keys of the granted attributes that shaped it.
     pub shaped_by: Vec<String>,
-    /// How often; 0: once.
+    /// How often; 0 for once.
     pub count: u32,
     /// The person was told that they talk to a machine.
     pub ai_disclosure_shown: bool,
 }
 
 impl Grants {
-    /// Records that a grant of the caller's was used. One that has fallen can still be reported on: what happened,
-    /// happened.
+    /// Records that a grant of the caller's was used. A use before a revocation can still be reported after
+    /// it.
     ///
     /// # Errors
-    /// No such grant of the caller's, a key that it does not hold, out of bounds; or the store.
+    /// The caller has no such grant, the grant does not allow a key, the request is invalid, or the store
+    /// failed.
     pub async fn report_use(
         self: &Arc<Self>,
         caller: &Caller,
@@ -51,8 +52,8 @@ impl Grants {
             return Err(AppError::NotFound("grant"));
         }
         let cited = |key: &String| {
-            let found = issued.allowed.iter().find(|cited: &&GrantedAttribute| cited.key == *key);
-            found.map(|cited| cited.attribute.clone())
+            let granted = issued.allowed.iter().find(|cited: &&GrantedAttribute| cited.key == *key);
+            granted.map(|cited| cited.attribute.clone())
         };
         let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
         let shaped_by = shaped_by
@@ -73,10 +74,10 @@ impl Grants {
         }
     }
 
-    /// Records that the caller carried out what fell at a cursor of its revocation stream.
+    /// Records that the caller carried out the revocation at a cursor of its revocation stream.
     ///
     /// # Errors
-    /// Nothing of the caller's fell there; or the store.
+    /// The caller has no revocation there, or the store failed.
     pub async fn acknowledge(
         self: &Arc<Self>,
         caller: &Caller,
@@ -84,15 +85,15 @@ impl Grants {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let position = cursor.checked_sub(1).ok_or(AppError::NotFound("revocation"))?;
-        if !self.core.revoked_for(&caller.name, position)? {
+        if !self.core.has_revocation(&caller.name, position)? {
             return Err(AppError::NotFound("revocation"));
         }
         let event =
             Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let plain = vec![SystemEvent::new(event)];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        let events = vec![SystemEvent::new(event)];
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }

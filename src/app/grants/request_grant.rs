@@ -1,12 +1,12 @@
-//! Issues a grant: the decision, made durable before anybody may use it.
+//! Issues a grant: decides about a use, and makes the decision durable before the answer.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
-use crate::app::grants::check_grant::Found;
+use crate::app::grants::check_grant::FoundGrant;
 use crate::app::grants::evaluate_use::{check_case, decide, with_values};
 use crate::app::grants::grant::{Grant, GrantRequest, Issued};
-use crate::app::grants::reuse_grant::cited_now;
+use crate::app::grants::reuse_grant::current_of;
 use crate::app::log::append::{Append, Begun, Timestamping, Written};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, WriteOptions};
@@ -24,12 +24,14 @@ const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=DAY_MS;
 const INTERACTION_BYTES_MAX: usize = 128;
 
 impl Grants {
-    /// Decides for the caller as recipient and issues a grant; the same request in the same conversation is given the one
-    /// that it has, as long as the decision is the same and half of its time is left.
+    /// Decides for the caller as recipient, and issues a grant. Answers a repeated request in the same
+    /// conversation with its existing grant, as long as the decision is the same and half of the lifetime is
+    /// left.
     ///
     /// # Errors
-    /// Out of bounds, stale, a reused key, as many open grants as the caller may have about this person; or the store. What is
-    /// not allowed is withheld, and no error.
+    /// The request is invalid or reuses a key, the expected version is stale, the caller has as many open
+    /// grants of this data subject as it may have, or the store failed. Attributes that may not be used are
+    /// withheld, which is no error.
     pub async fn request_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -54,7 +56,7 @@ impl Grants {
         };
         match begun {
             Begun::Append(append) => self.issue(append, &request, ttl_ms).await,
-            // Nobody can tell whether it has ended.
+            // Without a trusted clock it is unknown whether the grant has expired.
             Begun::Replayed(..) if self.core.clock_state().is_skewed() => Err(AppError::ClockSkewed),
             Begun::Replayed(receipt, events) => self.issued_before(subject, receipt, events).await,
         }
@@ -116,7 +118,7 @@ impl Grants {
         })))
     }
 
-    /// That the caller may have another grant about this person.
+    /// Checks that the caller may have another grant of this data subject.
     fn check_open_grants(&self, append: &Append) -> Result<(), AppError> {
         let now = append.stream.read();
         if now.state.grants.len() < self.core.use_limits.open_grants_max {
@@ -131,22 +133,22 @@ impl Grants {
         Err(AppError::LimitReached { what: "grants", open })
     }
 
-    /// The grant of a request that is made again: what of it stands and is held now. Of one that does not stand nothing is given
-    /// again, neither values nor what was withheld.
+    /// The grant of a repeated request, with those attributes that are still current. If it is not valid any
+    /// more, the answer has no values and does not say what was withheld.
     async fn issued_before(
         self: &Arc<Self>,
         subject: &SubjectId,
         receipt: Receipt,
         events: Vec<Recorded>,
     ) -> Result<Issued, AppError> {
-        let wrong = || AppError::Internal(Cause::Inconsistent("the key's event is no grant"));
-        let first = events.first().ok_or_else(wrong)?;
-        let Event::GrantIssued(issued) = &first.event else { return Err(wrong()) };
+        let not_a_grant = || AppError::Internal(Cause::Inconsistent("the key's event is not a grant"));
+        let first = events.first().ok_or_else(not_a_grant)?;
+        let Event::GrantIssued(issued) = &first.event else { return Err(not_a_grant()) };
         let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
-        let found = Found { stream, event: first.event_id };
+        let found = FoundGrant { stream, event: first.event_id };
         let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
         let state = &found.stream.read().state;
-        let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| cited_now(cited, state));
+        let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| current_of(cited, state));
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: allowed.collect(),

@@ -1,8 +1,8 @@
-//! The same question in the same conversation is answered by the grant that it was answered by before: from memory, without
-//! another event. That is no answer of its own: it is given only where a decision of this very moment allows the same
-//! facts, by the same consents, under the same bounds, and withholds the same; otherwise the question is answered anew. The
-//! decision itself is made again where anything has happened since that it may depend on. How often a grant was given again is
-//! counted, and written down with the person as `GrantGivenAgain`.
+//! Answers a repeated request in the same conversation with its existing grant, from memory and without a new
+//! event. This happens only if a decision of now would allow the same attributes by the same consents under
+//! the same bounds, and withhold the same. The decision is made again whenever something that it may depend
+//! on has changed. How often a grant was reused is counted, and recorded in the subject's stream as
+//! `GrantGivenAgain`.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -10,7 +10,7 @@ use crate::app::grants::Grants;
 use crate::app::grants::evaluate_use::{Allowed, UseCase, decide};
 use crate::app::grants::grant::{Grant, GrantRequest};
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::reusable_grants::{Confirmed, ReusableGrant, Times};
+use crate::app::log::reusable_grants::{ConfirmedDecision, ReusableGrant, ReuseCount};
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::decision::Decision;
 use crate::clock::ClockReading;
@@ -20,9 +20,9 @@ use sayso_proof::event::GrantedAttribute;
 use std::sync::Arc;
 
 impl Grants {
-    /// The grant that this request was answered by before, if a decision of now would be the same; nothing where it has to
-    /// be answered anew. A request that is tied to its own event (by a key, an expected version, a time of its own) always
-    /// gets one.
+    /// The existing grant for this request, if a decision of now would be the same; `None` if a new grant has
+    /// to be issued. A request that needs an event of its own (it has a key, an expected version, or a time)
+    /// always gets a new one.
     pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,
@@ -31,19 +31,19 @@ impl Grants {
         ttl_ms: u64,
         options: &WriteOptions,
     ) -> Result<Option<Grant>, AppError> {
-        let tied = options.expected_version.is_some() || options.about_ms.is_some();
-        if request.asked.interaction.is_empty() || tied || !options.idempotency_key.is_empty() {
+        let needs_own_event = options.expected_version.is_some() || options.about_ms.is_some();
+        if request.asked.interaction.is_empty() || needs_own_event || !options.idempotency_key.is_empty() {
             return Ok(None);
         }
         let Some(stream) = self.core.stream(subject).await? else { return Ok(None) };
-        let Some(mut grant) = self.same_again(&stream, caller, &request.asked, ttl_ms) else {
+        let Some(mut grant) = self.reuse_in(&stream, caller, &request.asked, ttl_ms) else {
             return Ok(None);
         };
         grant.receipt.events = self.core.attach_proofs(grant.receipt.events, options.proofs)?;
         Ok(Some(grant))
     }
 
-    fn same_again(
+    fn reuse_in(
         &self,
         stream: &Arc<SubjectStream>,
         caller: &Caller,
@@ -52,38 +52,39 @@ impl Grants {
     ) -> Option<Grant> {
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = self.core.clock.read();
         let now = stream.read();
-        if clock.is_skewed() || now.erased || asks_each_time(&now.state) {
+        if clock.is_skewed() || now.erased || wants_to_be_asked(&now.state) {
             return None;
         }
-        let open = |given: &ReusableGrant| {
-            let grant = now.state.grants.get(&given.event)?;
-            let alike = given.ttl_ms == ttl_ms && is_for(&grant.issued, caller, asked);
-            (alike && has_half_left(grant, now_ms)).then_some(grant)
+        let open = |reusable: &ReusableGrant| {
+            let grant = now.state.grants.get(&reusable.event)?;
+            let is_same_request = reusable.ttl_ms == ttl_ms && is_for(&grant.issued, caller, asked);
+            (is_same_request && has_half_left(grant, now_ms)).then_some(grant)
         };
-        let (event, receipt, confirmed, was_unwritten) = {
-            let given = stream.given();
-            let found = given.0.iter().rev().find(|given| open(given).is_some())?;
-            (found.event, found.receipt.clone(), found.confirmed.clone(), given.is_unwritten())
+        let (event, receipt, confirmed, was_unrecorded) = {
+            let grants = stream.reusable_grants();
+            let found = grants.0.iter().rev().find(|reusable| open(reusable).is_some())?;
+            (found.event, found.receipt.clone(), found.confirmed.clone(), grants.has_unrecorded())
         };
-        if !was_unwritten && !self.core.unrecorded_reuse.has_room() {
+        if !was_unrecorded && !self.core.unrecorded_reuse.has_room() {
             return None;
         }
         let grant = now.state.grants.get(&event)?;
         let rules = self.core.rules_at(now_ms);
-        let known = confirmed.is_some_and(|confirmed| confirmed.holds(&rules, &now.state, now_ms));
-        if !known && !is_same(&decide(&rules, &now.state, &caller.name, asked, now_ms), &grant.issued) {
+        let is_confirmed = confirmed.is_some_and(|confirmed| confirmed.is_valid(&rules, &now.state, now_ms));
+        if !is_confirmed && !is_same(&decide(&rules, &now.state, &caller.name, asked, now_ms), &grant.issued)
+        {
             return None;
         }
-        let allowed = held(&grant.issued, &now.state)?;
+        let allowed = current(&grant.issued, &now.state)?;
         {
-            let mut given = stream.given();
-            if !known {
-                given.confirm(event, Confirmed::by(&rules, &now.state, now_ms));
+            let mut grants = stream.reusable_grants();
+            if !is_confirmed {
+                grants.confirm(event, ConfirmedDecision::by(&rules, &now.state, now_ms));
             }
-            if !given.is_unwritten() {
+            if !grants.has_unrecorded() {
                 self.core.unrecorded_reuse.push(stream, now_ms);
             }
-            given.note(event, Times { count: 1, first_ms: now_ms, last_ms: now_ms });
+            grants.add_count(event, ReuseCount { count: 1, first_ms: now_ms, last_ms: now_ms });
         }
         let checkpoint = self.core.ledger.checkpoint().note.clone();
         Some(Grant {
@@ -97,8 +98,8 @@ impl Grants {
     }
 }
 
-/// Whoever wants to be asked each time gets no answer that was given before.
-fn asks_each_time(state: &SubjectState) -> bool {
+/// Whether the data subject wants to be asked each time. Then no grant is reused.
+fn wants_to_be_asked(state: &SubjectState) -> bool {
     state.personal.as_ref().is_some_and(|own| own.choices.ask_each_time)
 }
 
@@ -110,7 +111,7 @@ fn is_for(issued: &Issued, caller: &Caller, asked: &UseCase) -> bool {
         && issued.keys == asked.keys
 }
 
-/// It stands, allows something, and at least half of its time is left.
+/// Whether a grant is valid, allows something, and has at least half of its lifetime left.
 fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
     let (issued_ms, expires_ms) = (grant.recorded_at_ms, grant.issued.expires_at_ms);
     let left_ms = expires_ms.saturating_sub(now_ms);
@@ -118,26 +119,26 @@ fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
     grant.ended().is_none() && !grant.issued.allowed.is_empty() && enough
 }
 
-/// Whether a decision is the one that a grant was issued on: the same facts by the same consents, the same withheld for the
-/// same reasons, under the same bounds.
+/// Whether a decision equals the one of a grant: the same attributes by the same consents, the same withheld
+/// for the same reasons, under the same bounds.
 fn is_same(decision: &Decision, issued: &Issued) -> bool {
-    let alike = decision.allowed.len() == issued.allowed.len()
+    let allows_same = decision.allowed.len() == issued.allowed.len()
         && decision.allowed.iter().zip(issued.allowed.iter()).all(|(allowed, cited)| {
             allowed.event_id.0 == cited.attribute[..]
                 && allowed.consent.0 == cited.consent[..]
                 && allowed.key == cited.key
                 && allowed.category == cited.category
         });
-    alike && decision.withheld[..] == issued.withheld[..] && decision.bounds[..] == issued.bounds[..]
+    allows_same && decision.withheld[..] == issued.withheld[..] && decision.bounds[..] == issued.bounds[..]
 }
 
-/// What a grant allows, as it is held; nothing where any of it is not held any more.
-fn held(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
-    issued.allowed.iter().map(|cited| cited_now(cited, state)).collect()
+/// The current attributes that a grant allows; `None` if one of them is not current any more.
+fn current(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
+    issued.allowed.iter().map(|cited| current_of(cited, state)).collect()
 }
 
-/// What a grant cites, where it is held still.
-pub(crate) fn cited_now(cited: &GrantedAttribute, state: &SubjectState) -> Option<Allowed> {
+/// The attribute that a grant cites, if it is still current.
+pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Option<Allowed> {
     let held = state.attributes.get(&cited.key).filter(|held| held.event_id.0 == cited.attribute[..])?;
     Some(Allowed { held: Arc::clone(held), consent: EventId::from_slice(&cited.consent)? })
 }
@@ -149,15 +150,21 @@ mod tests {
     use crate::domain::ids::GrantId;
 
     #[test]
-    fn a_grant_is_given_again_in_the_first_half_of_its_time_and_while_it_stands() {
+    fn a_valid_grant_is_reused_in_the_first_half_of_its_lifetime() {
         let allowed = [GrantedAttribute::default()].into();
         let issued = Issued { expires_at_ms: 1_101, allowed, ..Issued::default() };
         let id = GrantId { position: 0, token: [0; 8] };
         let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None, implied: None };
-        let half = |now_ms| has_half_left(&grant, now_ms);
-        assert!(half(1_000) && half(1_050) && !half(1_051) && !half(1_101) && !half(5_000));
-        let invalidated = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };
-        assert!(!has_half_left(&invalidated, 1_002));
+        let is_reusable = |now_ms| has_half_left(&grant, now_ms);
+        assert!(
+            is_reusable(1_000)
+                && is_reusable(1_050)
+                && !is_reusable(1_051)
+                && !is_reusable(1_101)
+                && !is_reusable(5_000)
+        );
+        let revoked = GrantState { revoked: Some((Reason::Paused, 1_001)), ..grant.clone() };
+        assert!(!has_half_left(&revoked, 1_002));
         let issued = Issued { allowed: Arc::default(), ..grant.issued.clone() };
         assert!(!has_half_left(&GrantState { issued, ..grant.clone() }, 1_002));
     }

@@ -1,4 +1,4 @@
-//! What fell, told to its recipients: found again after any restart, and as it happens.
+//! Streams revocations to their recipient: those in the log after a cursor, then new ones as they happen.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A recipient's view of what falls.
+/// A recipient's stream of revocations.
 pub struct Watch {
     grants: Arc<Grants>,
     key: Vec<u8>,
@@ -20,23 +20,23 @@ pub struct Watch {
     stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
-    /// What is ready fell while this was waiting for it.
+    /// The revocations in `ready` happened while this watch was waiting.
     is_live: bool,
-    /// Grants and artifacts that it told of before their revocation was recorded.
-    told_early: HashSet<String>,
+    /// Grants and artifacts announced before their revocation was recorded.
+    announced: HashSet<String>,
 }
 
 impl Watch {
-    /// Where it stands.
+    /// The cursor of the last revocation that was returned.
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// The next that fell; waits for it.
+    /// The next revocation; waits for it.
     ///
     /// # Errors
-    /// The index can't be read, or the daemon is being stopped.
+    /// The index can't be read, or the daemon is shutting down.
     pub async fn next(&mut self) -> Result<Revocation, AppError> {
         loop {
             if let Some(mut next) = self.ready.pop_front() {
@@ -51,11 +51,11 @@ impl Watch {
                 }
                 return Ok(next);
             }
-            let invalidated = self
+            let revocations = self
                 .subscription
-                .look(self.cursor, || self.grants.core.revocations_after(&self.key, self.cursor))?;
-            self.ready.extend(invalidated.iter().cloned());
-            self.tell_late();
+                .read(self.cursor, || self.grants.core.revocations_after(&self.key, self.cursor))?;
+            self.ready.extend(revocations.iter().cloned());
+            self.add_late_revocations();
             if !self.ready.is_empty() {
                 continue;
             }
@@ -67,14 +67,17 @@ impl Watch {
         }
     }
 
-    /// Adds what is in effect and late in being recorded, once; it comes again with its cursor when it is recorded.
-    fn tell_late(&mut self) {
+    /// Adds late revocations, which are in effect but not recorded yet, once each. They come again with a
+    /// cursor when they are recorded.
+    fn add_late_revocations(&mut self) {
         let late = self.grants.core.pending_streams.late_at(&self.key);
-        let ids = |of: &Revocation| of.grant_ids.iter().chain(&of.artifact_ids).cloned().collect::<Vec<_>>();
-        let still: HashSet<_> = late.iter().flat_map(ids).collect();
-        self.told_early.retain(|id| still.contains(id));
+        let ids = |revocation: &Revocation| {
+            revocation.grant_ids.iter().chain(&revocation.artifact_ids).cloned().collect::<Vec<_>>()
+        };
+        let still_late: HashSet<_> = late.iter().flat_map(ids).collect();
+        self.announced.retain(|id| still_late.contains(id));
         for revocation in late {
-            if ids(&revocation).into_iter().any(|id| self.told_early.insert(id)) {
+            if ids(&revocation).into_iter().any(|id| self.announced.insert(id)) {
                 self.ready.push_back(revocation);
             }
         }
@@ -82,8 +85,8 @@ impl Watch {
 }
 
 impl Grants {
-    /// Watches what falls of the caller's grants: after a cursor, or from now on. A cursor of a part of the log that was lost
-    /// since goes back to where that began.
+    /// Watches revocations of the caller's grants and artifacts: after a cursor, or from now on. A cursor in
+    /// a part of the log that was lost is mapped to where that part began.
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
         let key = revocations_key(&caller.name);
         let subscription = self.core.notifier.subscribe(&key);
@@ -98,7 +101,7 @@ impl Grants {
             cursor,
             ready: VecDeque::new(),
             is_live: false,
-            told_early: HashSet::new(),
+            announced: HashSet::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every use case stands on: the ledger, the vault, the clock, streams and rules.
+//! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::notifier::Notifier;
@@ -17,14 +17,15 @@ use crate::store::LogStore;
 use crate::vault::Vault;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What one recipient may have open about one person at once.
+/// What one recipient may have open about one data subject at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct UseLimits {
     /// Grants that are neither revoked nor expired.
     pub open_grants_max: usize,
-    /// Artifacts that stand.
+    /// Artifacts that are neither invalidated nor expired.
     pub artifacts_max: usize,
-    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for everything that it ends.
+    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for all
+    /// revocations that it causes.
     pub revocations_at_once_max: usize,
 }
 
@@ -34,25 +35,25 @@ pub(crate) struct Core {
     pub vault: Arc<Vault>,
     pub clock: Arc<LedgerClock>,
     pub streams: StreamCache,
-    /// What decisions depend on, now and at every earlier moment. Changed by `system_events` alone.
+    /// The rules now and at every earlier moment. Changed by `system_events` only.
     pub rules: RwLock<RulesHistory>,
-    /// Shared by every write from its decision until it is durable, and exclusive for a change of the rules: so no event
-    /// follows rules that its decision did not see.
+    /// Shared by every write from its decision until it is durable, exclusive for a change of the rules. So
+    /// no event follows rules that its decision did not see.
     pub rules_lock: Arc<tokio::sync::RwLock<()>>,
-    /// Held by the one write to the system stream that is in progress.
+    /// Locked by the one write to the system stream that is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
     pub notifier: Notifier,
     pub recent_views: RecentViews,
     pub unrecorded_reuse: UnrecordedReuse,
-    /// Streams with revocations that are in effect and not recorded yet.
+    /// Streams with revocations that are in effect but not recorded yet.
     pub pending_streams: PendingStreams,
-    /// Requests that are not answered yet, by due date.
+    /// Data subject requests that are not answered yet, by due date.
     pub open_requests: OpenRequests,
     pub use_limits: UseLimits,
-    /// Shared by erasures from the destruction of their keys until they are recorded; exclusive for an export while it takes its
-    /// checkpoint.
+    /// Shared by erasures from the destruction of their keys until they are recorded, exclusive for an export
+    /// while it takes its checkpoint.
     pub erasing: tokio::sync::RwLock<()>,
-    /// Set when the daemon shuts down: streams without an end close.
+    /// Set when the daemon shuts down: streams without an end of their own close.
     pub stopping: tokio::sync::watch::Sender<bool>,
 }
 
@@ -61,18 +62,18 @@ impl Core {
         self.ledger.store().as_ref()
     }
 
-    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, restarts included.
+    /// The ledger's time, milliseconds since the Unix epoch. Never goes back, not even after a restart.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
-    /// What decisions stand on now.
+    /// The rules of now.
     pub(crate) fn rules(&self) -> Arc<Rules> {
         self.rules_at(self.now_ms())
     }
 
-    /// What decisions of this moment, which is now or nearly, stand on.
+    /// The rules of this moment, which is now or close to it.
     pub(crate) fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
         let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(rules) = read.known(now_ms) {
@@ -81,24 +82,26 @@ impl Core {
         drop(read);
         let mut write = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         write.look_up(now_ms).unwrap_or_else(|error| {
-            // Ruled out when they were published: each moment at which a version comes into force was tried then.
+            // Can't happen: publishing compiled the rules for every moment at which a version comes into
+            // force.
             tracing::error!(?error, "bounds that came into force do not compile");
             write.now()
         })
     }
 
-    /// The lane of a person that something is held about: a handle without events is nobody.
+    /// The stream of a data subject with recorded events; `None` if there are none, even where a handle
+    /// exists.
     pub(crate) async fn stream(
         self: &Arc<Self>,
         subject: &SubjectId,
     ) -> Result<Option<Arc<SubjectStream>>, AppError> {
         let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
         let stream = self.stream_of(keys).await?;
-        let is_held = stream.read().state.version > 0;
-        Ok(is_held.then_some(stream))
+        let has_events = stream.read().state.version > 0;
+        Ok(has_events.then_some(stream))
     }
 
-    /// The lane of whoever stands behind a handle.
+    /// The stream with this handle; `None` if its keys do not exist or were destroyed.
     pub(crate) async fn stream_by_handle(
         self: &Arc<Self>,
         handle: Handle,
@@ -119,12 +122,12 @@ impl Core {
         if let Some(stream) = self.streams.get(&keys.handle) {
             return Ok(stream);
         }
-        let _turn = self.streams.load_permit().await?;
+        let _permit = self.streams.load_permit().await?;
         if let Some(stream) = self.streams.get(&keys.handle) {
             return Ok(stream);
         }
         let core = Arc::clone(self);
-        // Folding a long history takes a while: not on a thread that answers others.
+        // Folding a long history takes a while, so it must not block a thread that serves other calls.
         tokio::task::spawn_blocking(move || {
             let stream = core.load_stream(keys)?;
             core.cache_stream(stream)
@@ -133,7 +136,7 @@ impl Core {
         .map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    /// Whether enough witnesses have cosigned within the time set for it; nothing where none are asked.
+    /// Whether enough witnesses have cosigned in the configured time; `None` if no witnesses are configured.
     #[must_use]
     pub(crate) fn is_witnessed(&self) -> Option<bool> {
         self.ledger.cosigning().is_enough(self.now_ms())

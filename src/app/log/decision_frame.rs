@@ -1,5 +1,6 @@
-//! Which open grants and artifacts a change contradicts. They end with the change: as many as fit are recorded in its frame, and
-//! the rest right after it (`pending`).
+//! Builds the frame of a change: its events and the revocations of every open grant and artifact that the
+//! change contradicts. As many revocations as fit are recorded in the frame. The rest are pending: they take
+//! effect with the frame and are recorded right after it.
 
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;
@@ -9,20 +10,20 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 
 impl Core {
-    /// The planned events with everything that they revoke.
+    /// Pending events together with everything that they revoke.
     pub(crate) fn with_revocations(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Frame {
         let after = preview(append, &pending_events);
         let cause = pending_events.first().map(|first| first.event_id);
         let revocations = {
             let now = append.stream.read();
-            let known = |event: &EventId| now.pending.has(event);
+            let known = |event: &EventId| now.pending.contains(event);
             revocations(&after, &append.rules, append.now_ms, cause, &known)
         };
         let frame = self.frame(append, pending_events, revocations);
         Frame { is_decision: true, ..frame }
     }
 
-    /// Planned events and the revocations that they imply, as far as these fit beside them; the rest is pending.
+    /// Pending events and the revocations that they imply, as many as fit; the rest is pending.
     pub(crate) fn frame(
         &self,
         append: &Append,
@@ -40,10 +41,10 @@ impl Core {
     }
 }
 
-/// The subject as it will stand once the planned events are durable.
-pub(crate) fn preview(append: &Append, pending_events: &[PendingEvent]) -> SubjectState {
+/// The state of the subject once these events are durable.
+pub(crate) fn preview(append: &Append, events: &[PendingEvent]) -> SubjectState {
     let mut state = append.stream.read().state.clone();
-    for each in pending_events {
+    for each in events {
         let event = Recorded {
             event_id: each.event_id,
             position: u64::MAX,

@@ -1,4 +1,5 @@
-//! Appends about a data subject whose first event is not recorded yet.
+//! The first append to a stream. The write is decided on a stream that exists in memory only. The handle and
+//! key become durable right before the first event. So a refused write leaves nothing, whatever the reason.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};
@@ -10,8 +11,8 @@ use sayso_proof::merkle::Hash;
 use std::sync::{Arc, Weak};
 
 impl Core {
-    /// The lane of a person for a write; of one about whom nothing is recorded yet, one in memory alone. Everybody who writes
-    /// about the same person gets the same.
+    /// The stream of a data subject, for a write. If nothing is recorded yet it is one in memory only, the
+    /// same for all writers of this subject.
     pub(crate) async fn stream_or_new(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -25,7 +26,7 @@ impl Core {
             if let Some(stream) = known.streams.get(&hash).and_then(Weak::upgrade) {
                 return Ok(stream);
             }
-            // Under the lock: a lane leaves the map only once its keys are the person's.
+            // Under the lock: a stream leaves the map only after its keys are durable.
             match self.vault.subject(subject)? {
                 Some(keys) => keys,
                 None => {
@@ -38,11 +39,11 @@ impl Core {
         self.stream_of(keys).await
     }
 
-    /// The lane of a person that something is held about, for a write; where the first write about them is under way, once that
-    /// is done.
+    /// The stream of a data subject with recorded events, for a write. If their first write is in progress,
+    /// waits for it.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is recorded about the data subject, or the store failed.
     pub(crate) async fn existing_stream(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -58,33 +59,36 @@ impl Core {
             (None, None) => return Err(AppError::UnknownSubject),
         };
         drop(stream.write_lock().await);
-        let is_held = stream.read().state.version > 0;
-        if is_held { Ok(stream) } else { Err(AppError::UnknownSubject) }
+        let has_events = stream.read().state.version > 0;
+        if has_events { Ok(stream) } else { Err(AppError::UnknownSubject) }
     }
 
-    /// Writes planned events; the first ones of a person after their handle and key. Where nothing was written, those are taken
-    /// back. For the holder of the gate.
+    /// Writes a frame in the caller's own task. Before the first events of a data subject, makes their handle
+    /// and key durable; if nothing was written, removes these again. For the owner of the write lock only.
     ///
     /// # Errors
-    /// What the write is about is from before the person's erasure, which only a write is told that would otherwise have been
-    /// made; or as [`Core::commit`].
+    /// The write predates the data subject's erasure. Only a write that would otherwise succeed gets this
+    /// error. Or as [`Core::commit`].
     pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
-        if append.is_late {
+        if append.predates_erasure {
             return Err(AppError::Erased);
         }
-        let arrived = self.settle(&append.stream).await?;
+        let created = self.create_keys(&append.stream).await?;
         let written = self.commit_frame(append, frame).await;
-        // Only where it is certain that nothing was written: a key that something was sealed under must stay.
-        let is_lost =
+        // Only if certainly nothing was written: a key that sealed an event must stay.
+        let is_unwritten =
             matches!(written, Err(AppError::Overloaded | AppError::Unavailable | AppError::Invalid(_)));
-        if let Some((hash, pending)) = arrived.filter(|_| is_lost) {
-            self.unsettle(&append.stream, hash, pending).await;
+        if let Some((hash, pending)) = created.filter(|_| is_unwritten) {
+            self.remove_keys(&append.stream, hash, pending).await;
         }
         written
     }
 
-    /// Makes handle and key durable where they are not yet; gives them, where it did.
-    async fn settle(&self, stream: &Arc<SubjectStream>) -> Result<Option<(Hash, PendingSubject)>, AppError> {
+    /// Makes handle and key durable if they are not yet, and returns them if it did.
+    async fn create_keys(
+        &self,
+        stream: &Arc<SubjectStream>,
+    ) -> Result<Option<(Hash, PendingSubject)>, AppError> {
         let Some((hash, pending)) = stream.pending_subject().take() else { return Ok(None) };
         self.streams.adopt(stream);
         match self.vault.create(&pending).await {
@@ -96,7 +100,7 @@ impl Core {
                 self.streams.remove(&stream.keys.handle);
                 *stream.pending_subject() = Some((hash, pending));
                 Err(match error {
-                    // After a failure of which nobody knew what it left.
+                    // An earlier failure with an unknown outcome destroyed them.
                     VaultError::Destroyed => AppError::Overloaded,
                     error => error.into(),
                 })
@@ -104,8 +108,8 @@ impl Core {
         }
     }
 
-    async fn unsettle(&self, stream: &Arc<SubjectStream>, hash: Hash, pending: PendingSubject) {
-        // First, so that others who come find this lane and no second one.
+    async fn remove_keys(&self, stream: &Arc<SubjectStream>, hash: Hash, pending: PendingSubject) {
+        // First, so that other writers find this stream instead of creating a second one.
         self.streams.new_streams.known().insert(hash, stream);
         match self.vault.take_back(&pending).await {
             Ok(()) => {
@@ -113,10 +117,10 @@ impl Core {
                 *stream.pending_subject() = Some((hash, pending));
             }
             Err(error) => {
-                // The keys stay, and nothing is told of somebody without events.
+                // The keys stay. A subject without events counts as unknown, so this reveals nothing.
                 self.streams.new_streams.known().streams.remove(&hash);
                 let cause = Cause::from(error);
-                tracing::warn!(%cause, "keys under which nothing was written could not be taken back");
+                tracing::warn!(%cause, "keys of a data subject without events could not be removed");
             }
         }
     }

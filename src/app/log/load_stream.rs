@@ -1,4 +1,4 @@
-//! Loads a subject's stream: folds everything that the log holds about the subject.
+//! Loads a subject's stream: folds all events of the subject in the log.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
@@ -10,7 +10,7 @@ use crate::vault::SubjectKeys;
 use std::sync::Arc;
 
 impl Core {
-    /// Folds everything that the log holds about a subject into a stream in memory.
+    /// Folds all events of a subject into a stream in memory.
     ///
     /// # Errors
     /// The log can't be read or opened.
@@ -35,8 +35,8 @@ impl Core {
         pending.extend(&mut state, implied);
         let mut now = stream.write();
         (now.state, now.newest, now.pending) = (state, newest, pending);
-        // The same version may hold less than before, so no earlier decision counts.
-        stream.given().decide_anew();
+        // The same version may now mean fewer events, so decisions made on the old state no longer count.
+        stream.reusable_grants().forget_decisions();
         Ok(())
     }
 
@@ -47,9 +47,11 @@ impl Core {
     pub(crate) fn cache_stream(&self, stream: SubjectStream) -> Result<Arc<SubjectStream>, AppError> {
         self.streams.put(stream, |stream| {
             let handle = stream.keys.handle;
-            // An erasure destroys the keys first and then removes the stream: a late load must not bring it back.
+            // An erasure destroys the keys first and then removes the stream: a late load must not bring it
+            // back.
             self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
-            // Another stream may have come, been written and gone during the load. None can come now.
+            // Another stream may have been inserted, written to and evicted during the load. Under the lock
+            // none can be.
             let count =
                 self.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
             if stream.read().state.version == count { Ok(stream) } else { self.load_stream(stream.keys) }

@@ -1,96 +1,101 @@
-//! What the index finds: revocations, erasures, requests, streams with something that has ended.
+//! Looks events up in the log: by index key, by position, and as the state of a subject at a moment.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::index::{
-    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, ERASURE, Kept, REQUEST, acknowledged_by, end_and_position,
-    erased_grant_key, named, position_of, revocations_key,
+    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, ERASURE, REQUEST, RevocationRecord, acknowledgment_key,
+    end_and_position, erased_grant_key, position_of, recipient_hash, revocations_key,
 };
 use crate::app::log::moment::Moment;
-use crate::app::log::read::for_each_event;
+use crate::app::log::read::{for_each_event, open, open_system_entry};
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::Reason;
+use crate::domain::event::{Reason, Recorded};
 use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
-use sayso_proof::entry;
+use crate::store::StoredEntry;
+use sayso_proof::entry::parse_header;
 use sayso_proof::event::Role;
 use std::sync::Arc;
 
 /// Index records read at once.
 const READ_COUNT: usize = 256;
-/// Open requests read at once, at a start.
+/// Index records of open requests read at once.
 const REQUESTS_READ_COUNT: usize = 1_024;
 
 impl Core {
+    /// A page of a recipient's revocations after a cursor. `key` is the one of [`revocations_key`].
+    ///
+    /// # Errors
+    /// The index can't be read.
     pub(crate) fn revocations_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
         let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
-        let mut invalidated = Vec::new();
+        let mut revocations = Vec::new();
         for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
             let position = position_of(&key);
-            let kept: Kept = serde_json::from_slice(&value).map_err(|_| {
-                AppError::Internal(crate::app::Cause::Inconsistent("a revocation can't be read"))
+            let record: RevocationRecord = serde_json::from_slice(&value).map_err(|_| {
+                AppError::Internal(crate::app::Cause::Inconsistent(
+                    "an index record of a revocation can't be decoded",
+                ))
             })?;
-            invalidated.push(Revocation {
+            revocations.push(Revocation {
                 cursor: position.saturating_add(1),
-                grant_ids: kept.grants,
-                artifact_ids: kept.artifacts,
-                reason: Reason::try_from(kept.reason).unwrap_or_default(),
+                grant_ids: record.grants,
+                artifact_ids: record.artifacts,
+                reason: Reason::try_from(record.reason).unwrap_or_default(),
                 recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
-                cause: kept.cause,
-                source: kept.source,
+                cause: record.cause,
+                source: record.source,
             });
         }
-        Ok(invalidated)
+        Ok(revocations)
     }
 
-    /// Whether a caller may know that there was a grant of this id, which is erased: the recipient, and staff.
+    /// Whether a caller may know that this erased grant existed: its recipient and staff may.
     pub(crate) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
         let key = match caller.role {
-            Role::Service => [erased_grant_key(grant), named(&caller.name)].concat(),
+            Role::Service => [erased_grant_key(grant), recipient_hash(&caller.name)].concat(),
             Role::Steward | Role::Auditor => erased_grant_key(grant),
             _ => return Ok(false),
         };
         Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
     }
 
-    /// Whether something fell for this recipient at this position.
-    pub(crate) fn revoked_for(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
+    /// Whether a revocation for this recipient is recorded at this position.
+    pub(crate) fn has_revocation(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
         let key = [revocations_key(recipient).as_slice(), &position.to_be_bytes()].concat();
         Ok(self.store().index_get(&key)?.is_some())
     }
 
-    /// Whether a recipient said that it carried out what fell at this position.
+    /// Whether a recipient acknowledged the revocation at this position.
     pub(crate) fn has_acknowledged(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
-        Ok(!self.store().index_scan(&acknowledged_by(position, recipient), None, 1)?.is_empty())
+        Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
     }
 
-    /// Position of the completion of an erasure.
+    /// The position of the event that completed an erasure.
     pub(crate) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
         let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
         Ok(found.first().map(|(key, _)| position_of(key)))
     }
-}
 
-impl Core {
-    /// Finds every request that is to be answered, from the index.
+    /// Loads every open request from the index.
     pub(crate) fn load_open_requests(&self) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            // By request and then by position: the newest word about each counts.
+            // Ordered by request and then by position, so the newest event about each request wins.
             let found = self.store().index_scan(REQUEST, after.as_deref(), REQUESTS_READ_COUNT)?;
             let Some((last, _)) = found.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, value) in &found {
                 let position = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-                self.open_requests.take(key, value, position);
+                self.open_requests.set(key, value, position);
             }
         }
     }
 
-    /// Positions of attributes whose own end has passed, the first first, after a key of the index; each with its key.
+    /// Positions of attributes that have expired, the earliest first, after an index key; each with its key.
     pub(crate) fn ended_attributes(
         &self,
         now_ms: u64,
@@ -100,7 +105,7 @@ impl Core {
         self.ended(ATTRIBUTE_END, now_ms, after, count)
     }
 
-    /// Positions of decisions whose end has passed, likewise.
+    /// Positions of consents that have expired, in the same form.
     pub(crate) fn ended_decisions(
         &self,
         now_ms: u64,
@@ -110,7 +115,7 @@ impl Core {
         self.ended(CONSENT_END, now_ms, after, count)
     }
 
-    /// Positions of artifacts whose end has passed, likewise.
+    /// Positions of artifacts that have expired, in the same form.
     pub(crate) fn ended_artifacts(
         &self,
         now_ms: u64,
@@ -122,32 +127,32 @@ impl Core {
 
     fn ended(
         &self,
-        what: &[u8],
+        prefix: &[u8],
         now_ms: u64,
         after: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
-        let found = self.store().index_scan(what, after, count)?;
+        let found = self.store().index_scan(prefix, after, count)?;
         let ended = found.into_iter().map_while(|(key, _)| {
-            let (end, position) = end_and_position(&key, what)?;
+            let (end, position) = end_and_position(&key, prefix)?;
             (end <= now_ms).then_some((key, position))
         });
         Ok(ended.collect())
     }
 
-    /// The lane of whomever the entry at a position is about.
+    /// The stream that the entry at a position belongs to; `None` for a system event and an erased entry.
     pub(crate) async fn stream_at(
         self: &Arc<Self>,
         position: u64,
     ) -> Result<Option<Arc<SubjectStream>>, AppError> {
         let Some(bytes) = self.store().read_entry(position)?.bytes else { return Ok(None) };
-        match entry::parse_header(&bytes)?.handle {
+        match parse_header(&bytes)?.handle {
             Handle::SYSTEM => Ok(None),
             handle => self.stream_by_handle(handle).await,
         }
     }
 
-    /// A request and the lane that it is in.
+    /// A data subject request and its stream.
     pub(crate) async fn find_request(
         self: &Arc<Self>,
         id: &EventId,
@@ -159,15 +164,24 @@ impl Core {
         let record = stream.read().state.rights.requests.get(id).cloned();
         Ok(record.map(|record| (stream, record)))
     }
-}
 
-impl Core {
-    /// Keyed hash of an attribute key, of this subject alone.
+    /// Opens any entry: a subject's or a system event's.
+    pub(crate) fn open_any(&self, stored: StoredEntry) -> Result<Recorded, AppError> {
+        let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
+        let handle = parse_header(bytes)?.handle;
+        if handle == Handle::SYSTEM {
+            return open_system_entry(stored);
+        }
+        let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
+        open(&keys, stored)
+    }
+
+    /// The keyed hash of an attribute key, different for each subject.
     pub(crate) fn key_hash(&self, handle: Handle, key: &str) -> Vec<u8> {
         self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
     }
 
-    /// The fold of what had been recorded by a moment, from the events.
+    /// Folds the events that were recorded by a moment.
     pub(crate) fn state_as_of(
         &self,
         stream: &SubjectStream,
@@ -188,10 +202,11 @@ impl Core {
         Ok(state)
     }
 
-    /// A subject's state at a moment. `rebuild` folds the events of the log instead of the state in memory.
+    /// A subject's state at a moment. `rebuild` folds the events of the log instead of using the state in
+    /// memory.
     ///
     /// # Errors
-    /// Nothing is recorded about the subject; or the store.
+    /// Nothing is recorded about the subject, or the store failed.
     pub(crate) async fn state_at(
         self: &Arc<Self>,
         subject: &SubjectId,

@@ -1,9 +1,11 @@
-//! The log as use cases see it: one stream for each data subject, one for the system, one way to append and one way to read.
+//! The log as use cases see it: one stream for each data subject, one for the system, one way to append and
+//! one way to read.
 
 pub(crate) mod append;
 pub(crate) mod core;
 pub(crate) mod decision_frame;
 pub(crate) mod first_append;
+pub(crate) mod idempotency;
 pub(crate) mod index;
 pub(crate) mod load_stream;
 pub(crate) mod lookups;

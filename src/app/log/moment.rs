@@ -1,13 +1,13 @@
 //! The moment that a read is about.
 
-/// As of when something is asked.
+/// The moment that a question is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Moment {
     /// Everything that is recorded.
     #[default]
     Now,
-    /// What had been recorded by then, milliseconds since the Unix epoch.
+    /// What was recorded by this time, milliseconds since the Unix epoch.
     Time(u64),
-    /// The subject's first events, so many.
+    /// The subject's first events, this many.
     Version(u64),
 }

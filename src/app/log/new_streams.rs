@@ -1,23 +1,23 @@
-//! People about whom nothing is recorded yet. A write about one of them is decided on a lane that is in memory alone; handle
-//! and key are made durable right before the first event. So a write that is refused, for whatever reason, leaves nothing.
+//! Streams of data subjects about whom nothing is recorded yet. They exist in memory only (`first_append`).
 
 use crate::app::log::stream::SubjectStream;
 use sayso_proof::merkle::Hash;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Lanes that are known of, dead ones included, before the dead are cleared away.
+/// Streams in the map, dropped ones included, before the dropped ones are removed.
 pub(crate) const KNOWN_MAX: usize = 1_024;
 
-/// The lanes of people about whom nothing is recorded yet: one a person, for as long as a write holds it.
+/// Streams of data subjects about whom nothing is recorded yet: one for each subject, as long as a write
+/// holds it.
 #[derive(Default)]
 pub(crate) struct NewStreams(Mutex<Known>);
 
 #[derive(Default)]
 pub(crate) struct Known {
-    /// By the keyed hash of the person's id.
+    /// By the keyed hash of the subject's id.
     pub(crate) streams: HashMap<Hash, Weak<SubjectStream>>,
-    /// Clears away at this size; moves up where more are in use at once.
+    /// The size at which dropped streams are removed; doubled where more than half of them are in use.
     pub(crate) max: usize,
 }
 

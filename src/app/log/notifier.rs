@@ -1,5 +1,4 @@
-//! Wakes whoever waits for what falls. Of the watches of one recipient that wake together, one looks, and the others take what it
-//! has found.
+//! Notifies watchers of revocations; watchers of one recipient share a read.
 
 use crate::app::error::AppError;
 use crate::app::log::revocation::Revocation;
@@ -7,90 +6,91 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Looks from different places that are kept until it is rung again: those before and behind what fell last, and a few who lag.
-const FOUND_MAX: usize = 8;
+/// Reads after different cursors that are kept until the next notification: those before and after the newest
+/// revocation, and those of a few watchers that lag behind.
+const READS_MAX: usize = 8;
 
-/// Where watches wait, by recipient.
+/// The channels of all recipients, by index key.
 #[derive(Default)]
-pub(crate) struct Notifier(Mutex<HashMap<Vec<u8>, Arc<Line>>>);
+pub(crate) struct Notifier(Mutex<HashMap<Vec<u8>, Arc<Channel>>>);
 
-struct Line {
-    /// How often it was rung.
-    notified: watch::Sender<u64>,
-    found: Mutex<Found>,
+struct Channel {
+    /// How many notifications there were.
+    notifications: watch::Sender<u64>,
+    reads: Mutex<Reads>,
 }
 
-/// What looks have found since it was rung last.
+/// What was read since the last notification.
 #[derive(Default)]
-struct Found {
-    /// How often it had been rung before those looks.
-    notified: u64,
-    /// What fell after a cursor.
-    recent_views: Vec<(u64, Arc<[Revocation]>)>,
+struct Reads {
+    /// The number of notifications before these reads.
+    notifications: u64,
+    /// Cursors, and the revocations after each.
+    after: Vec<(u64, Arc<[Revocation]>)>,
 }
 
-/// A watch that waits.
+/// A watcher's place in a channel.
 pub(crate) struct Subscription {
-    line: Arc<Line>,
-    notified: watch::Receiver<u64>,
+    channel: Arc<Channel>,
+    notifications: watch::Receiver<u64>,
 }
 
 impl Notifier {
-    /// Wakes those who wait at this key. Only once there is something that they can find: whoever came to wait meanwhile has
-    /// looked before it was there.
+    /// Notifies the watchers of this key. Call it after the revocations can be read: a watcher that
+    /// subscribed in between may have read before that.
     pub fn notify(&self, key: &[u8]) {
-        if let Some(line) = self.lines().get(key) {
-            line.notified.send_modify(|notified| *notified = notified.wrapping_add(1));
+        if let Some(channel) = self.channels().get(key) {
+            channel.notifications.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
-    /// Waits at this key from now on.
+    /// Subscribes to this key from now on.
     pub fn subscribe(&self, key: &[u8]) -> Subscription {
-        let mut lines = self.lines();
-        lines.retain(|_, line| line.notified.receiver_count() > 0);
-        let new = || Arc::new(Line { notified: watch::channel(0).0, found: Mutex::default() });
-        let line = Arc::clone(lines.entry(key.to_vec()).or_insert_with(new));
-        Subscription { notified: line.notified.subscribe(), line }
+        let mut channels = self.channels();
+        channels.retain(|_, channel| channel.notifications.receiver_count() > 0);
+        let new = || Arc::new(Channel { notifications: watch::channel(0).0, reads: Mutex::default() });
+        let channel = Arc::clone(channels.entry(key.to_vec()).or_insert_with(new));
+        Subscription { notifications: channel.notifications.subscribe(), channel }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Line>>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Channel>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscription {
-    /// What fell after a cursor: as it is found now, or as somebody found it since it was rung last.
+    /// The revocations after a cursor, read now or by another watcher since the last notification.
     ///
     /// # Errors
-    /// As `find`.
-    pub fn look(
+    /// Those of `read`.
+    pub fn read(
         &mut self,
-        after: u64,
-        find: impl FnOnce() -> Result<Vec<Revocation>, AppError>,
+        cursor: u64,
+        read: impl FnOnce() -> Result<Vec<Revocation>, AppError>,
     ) -> Result<Arc<[Revocation]>, AppError> {
-        let notified = *self.notified.borrow_and_update();
-        // Held while one looks: the others want the same.
-        let mut found = self.line.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.notified != notified {
-            *found = Found { notified, recent_views: Vec::new() };
+        let notifications = *self.notifications.borrow_and_update();
+        // Locked during the read, since other watchers want the same result.
+        let mut reads = self.channel.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads.notifications != notifications {
+            *reads = Reads { notifications, after: Vec::new() };
         }
-        if let Some((_, invalidated)) = found.recent_views.iter().find(|(from, _)| *from == after) {
-            return Ok(Arc::clone(invalidated));
+        if let Some((_, revocations)) = reads.after.iter().find(|(after, _)| *after == cursor) {
+            return Ok(Arc::clone(revocations));
         }
-        let invalidated: Arc<[Revocation]> = find()?.into();
-        if found.recent_views.len() >= FOUND_MAX {
-            found.recent_views.remove(0);
+        let revocations: Arc<[Revocation]> = read()?.into();
+        if reads.after.len() >= READS_MAX {
+            reads.after.remove(0);
         }
-        found.recent_views.push((after, Arc::clone(&invalidated)));
-        Ok(invalidated)
+        reads.after.push((cursor, Arc::clone(&revocations)));
+        Ok(revocations)
     }
 
-    /// Waits until it is rung, unless it was since the last look.
+    /// Waits for a notification. Returns at once if there was one since the last read.
     ///
     /// # Errors
-    /// Nobody rings any more.
+    /// The notifier is gone.
     pub async fn notified(&mut self) -> Result<(), AppError> {
-        self.notified.changed().await.map_err(|_| AppError::Stopped)
+        self.notifications.changed().await.map_err(|_| AppError::Stopped)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn fell(cursor: u64) -> Revocation {
+    fn revocation(cursor: u64) -> Revocation {
         Revocation {
             cursor,
             grant_ids: Vec::new(),
@@ -113,41 +113,56 @@ mod tests {
     }
 
     #[test]
-    fn one_looks_for_all_who_stand_at_the_same_place() {
+    fn watchers_at_the_same_cursor_share_a_read() {
         let notifier = Notifier::default();
         let (mut one, mut other) = (notifier.subscribe(b"a"), notifier.subscribe(b"a"));
-        assert_eq!(one.look(3, || Ok(vec![fell(4)])).unwrap().len(), 1);
-        assert_eq!(other.look(3, || Err(AppError::Stopped)).unwrap()[..], [fell(4)]);
-        assert!(other.look(4, || Ok(Vec::new())).unwrap().is_empty(), "another place, another look");
-        assert_eq!(one.look(3, || Err(AppError::Stopped)).unwrap().len(), 1, "who lags is told the same");
-        for after in 10..10 + FOUND_MAX as u64 {
-            assert!(one.look(after, || Ok(Vec::new())).unwrap().is_empty());
+        assert_eq!(one.read(3, || Ok(vec![revocation(4)])).unwrap().len(), 1);
+        assert_eq!(other.read(3, || Err(AppError::Stopped)).unwrap()[..], [revocation(4)]);
+        assert!(
+            other.read(4, || Ok(Vec::new())).unwrap().is_empty(),
+            "another cursor needs a read of its own"
+        );
+        assert_eq!(
+            one.read(3, || Err(AppError::Stopped)).unwrap().len(),
+            1,
+            "a watcher that lags shares the read"
+        );
+        for after in 10..10 + READS_MAX as u64 {
+            assert!(one.read(after, || Ok(Vec::new())).unwrap().is_empty());
         }
-        assert_eq!(one.look(3, || Ok(vec![fell(4), fell(5)])).unwrap().len(), 2, "only so many are kept");
+        assert_eq!(
+            one.read(3, || Ok(vec![revocation(4), revocation(5)])).unwrap().len(),
+            2,
+            "only `READS_MAX` reads are kept"
+        );
         notifier.notify(b"a");
-        assert_eq!(one.look(3, || Ok(vec![fell(9)])).unwrap()[..], [fell(9)], "rung since: looked for anew");
+        assert_eq!(
+            one.read(3, || Ok(vec![revocation(9)])).unwrap()[..],
+            [revocation(9)],
+            "a notification invalidates earlier reads"
+        );
     }
 
     #[test]
-    fn a_look_that_failed_is_made_again() {
+    fn a_read_that_failed_is_repeated() {
         let mut subscription = Notifier::default().subscribe(b"a");
-        assert!(subscription.look(0, || Err(AppError::Stopped)).is_err());
-        assert_eq!(subscription.look(0, || Ok(vec![fell(1)])).unwrap().len(), 1);
+        assert!(subscription.read(0, || Err(AppError::Stopped)).is_err());
+        assert_eq!(subscription.read(0, || Ok(vec![revocation(1)])).unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn whoever_looked_before_it_was_there_is_woken() {
+    async fn a_watcher_that_read_before_the_record_was_there_is_notified() {
         let notifier = Notifier::default();
         let mut early = notifier.subscribe(b"a");
         drop(notifier.subscribe(b"b"));
-        assert!(early.look(0, || Ok(Vec::new())).unwrap().is_empty());
-        // Came when others had planned what falls, and left again: nobody's line is anybody else's.
+        assert!(early.read(0, || Ok(Vec::new())).unwrap().is_empty());
+        // Subscribing and leaving again, and notifying another key, do not affect this watcher.
         drop(notifier.subscribe(b"a"));
         notifier.notify(b"b");
         assert!(tokio::time::timeout(Duration::from_millis(20), early.notified()).await.is_err());
         notifier.notify(b"a");
         early.notified().await.unwrap();
-        assert_eq!(early.look(0, || Ok(vec![fell(1)])).unwrap().len(), 1);
+        assert_eq!(early.read(0, || Ok(vec![revocation(1)])).unwrap().len(), 1);
         assert!(tokio::time::timeout(Duration::from_millis(20), early.notified()).await.is_err());
     }
 }

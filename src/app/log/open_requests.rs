@@ -1,4 +1,4 @@
-//! What is to be done by when: requests to be answered, attributes and consents that end. Found again after any restart.
+//! Data subject requests that are not answered yet, by due date. They are loaded from the index at the start.
 
 use crate::app::log::index::{REQUEST, index_of_requests};
 use crate::domain::event::{Event, Recorded};
@@ -6,7 +6,7 @@ use crate::domain::ids::EventId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Requests that are to be answered. Memory follows their number.
+/// Data subject requests that are not answered yet. Memory grows with their number.
 #[derive(Default)]
 pub(crate) struct OpenRequests {
     open: Mutex<Open>,
@@ -14,7 +14,7 @@ pub(crate) struct OpenRequests {
 
 #[derive(Default)]
 pub(crate) struct Open {
-    /// With the position of the newest event about each.
+    /// By due date and id: the position of the newest event about the request.
     pub(crate) by_due: BTreeMap<(u64, EventId), u64>,
     pub(crate) due_of: HashMap<EventId, u64>,
 }
@@ -36,23 +36,23 @@ impl OpenRequests {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes recorded events in.
-    pub fn note(&self, events: &[Recorded]) {
+    /// Takes newly recorded events into account.
+    pub fn update(&self, events: &[Recorded]) {
         for event in events.iter().filter(|event| is_about_request(&event.event)) {
             if let Some((key, value)) = index_of_requests(&event.event) {
-                self.take(&key, &value, event.position);
+                self.set(&key, &value, event.position);
             }
         }
     }
 
-    pub(crate) fn take(&self, key: &[u8], value: &[u8], position: u64) {
+    pub(crate) fn set(&self, key: &[u8], value: &[u8], position: u64) {
         let id = key.get(REQUEST.len()..).and_then(|rest| rest.first_chunk()).copied().map(EventId);
         if let (Some(id), Some(due)) = (id, value.first_chunk()) {
             self.open().set(id, u64::from_be_bytes(*due), position);
         }
     }
 
-    /// Forgets what was recorded at these positions, ascending.
+    /// Removes what was recorded at these positions, in ascending order.
     pub fn forget(&self, positions: &[u64]) {
         let mut open = self.open();
         let Open { by_due, due_of } = &mut *open;
@@ -65,7 +65,7 @@ impl OpenRequests {
         });
     }
 
-    /// The first due after a place, at most `count`: by when, id, position.
+    /// The next requests by due date after a place, at most `count`: due date, id, position.
     pub fn after(&self, after: Option<(u64, EventId)>, count: usize) -> Vec<(u64, EventId, u64)> {
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let open = self.open();

@@ -1,5 +1,6 @@
-//! Revocations that a decision implies and that did not fit beside it. They count from the moment of the decision, for everybody
-//! who reads the stream; their events follow in frames of their own, also after a restart.
+//! Revocations that did not fit into the frame of the decision that implies them. They take effect with the
+//! decision, for every reader of the stream. Their events follow in frames of their own (`record_pending`),
+//! also after a restart.
 
 use crate::app::log::index::revocation_of;
 use crate::app::log::revocation::Revocation;
@@ -12,8 +13,8 @@ use std::collections::{HashSet, VecDeque};
 #[derive(Default)]
 pub(crate) struct PendingRevocations {
     events: VecDeque<Event>,
-    /// The grants and artifacts that they are about.
-    about: HashSet<EventId>,
+    /// The grants and artifacts that they revoke.
+    targets: HashSet<EventId>,
 }
 
 impl PendingRevocations {
@@ -23,26 +24,26 @@ impl PendingRevocations {
     }
 
     /// Whether the revocation of this grant or artifact is among them.
-    pub fn has(&self, event: &EventId) -> bool {
-        self.about.contains(event)
+    pub fn contains(&self, event: &EventId) -> bool {
+        self.targets.contains(event)
     }
 
-    /// Adds revocations, and lets the state say at once that what they revoke does not stand.
+    /// Adds revocations, and marks what they revoke in the state at once.
     pub fn extend(&mut self, state: &mut SubjectState, events: Vec<Event>) {
         for event in &events {
-            let Some((about, reason)) = revoked(event) else { continue };
-            self.about.insert(about);
-            if let Some(grant) = state.grants.get_mut(&about) {
+            let Some((target, reason)) = revoked(event) else { continue };
+            self.targets.insert(target);
+            if let Some(grant) = state.grants.get_mut(&target) {
                 grant.implied.get_or_insert(reason);
             }
-            if let Some(artifact) = state.rights.artifacts.get_mut(&about) {
+            if let Some(artifact) = state.rights.artifacts.get_mut(&target) {
                 artifact.implied.get_or_insert(reason);
             }
         }
         self.events.extend(events);
     }
 
-    /// Those that a recipient is told of, and where its watches wait.
+    /// The revocations as recipients see them, each with the key that its watchers wait at.
     pub(crate) fn revocations(&self) -> impl Iterator<Item = (Vec<u8>, Revocation)> {
         self.events.iter().filter_map(revocation_of)
     }
@@ -53,8 +54,8 @@ impl PendingRevocations {
 
     pub(crate) fn drop_first(&mut self, count: usize) {
         for event in self.events.drain(..count.min(self.events.len())) {
-            if let Some((about, _)) = revoked(&event) {
-                self.about.remove(&about);
+            if let Some((target, _)) = revoked(&event) {
+                self.targets.remove(&target);
             }
         }
     }

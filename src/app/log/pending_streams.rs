@@ -1,17 +1,18 @@
-//! Streams with revocations that are in effect and not recorded yet.
+//! Streams with revocations that are in effect but not recorded yet.
 
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Streams with revocations that could not be recorded; beyond it they are found at the next start or write.
+/// Streams that wait for another attempt, at most. Others are found again at the next write or start.
 pub(crate) const STREAMS_MAX: usize = 4_096;
 
-/// Streams whose revocations could not be recorded yet; they stay in memory until they are.
+/// Streams with revocations that could not be recorded yet. They stay in memory until they are.
 #[derive(Default)]
 pub(crate) struct PendingStreams {
     streams: Mutex<Vec<Arc<SubjectStream>>>,
-    /// Those of them whose recipients are told before the revocations are recorded, since that takes too long or fails.
+    /// Streams whose recipients are notified before the revocations are recorded, because recording is late
+    /// or failed.
     late: Mutex<Vec<Weak<SubjectStream>>>,
 }
 
@@ -37,7 +38,7 @@ impl PendingStreams {
         }
     }
 
-    /// Revocations in effect, not recorded yet and late, of those who wait at this key.
+    /// Late revocations of the recipient with this key: in effect, but not recorded yet.
     pub fn late_at(&self, key: &[u8]) -> Vec<Revocation> {
         let streams: Vec<_> = self.late().iter().filter_map(Weak::upgrade).collect();
         let mut found = Vec::new();

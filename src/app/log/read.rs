@@ -5,15 +5,14 @@ use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::EventId;
 use crate::store::{LogStore, StoreError, StoredEntry};
-use crate::vault::STACK_WORD_BYTES;
-use crate::vault::{SubjectKeys, VaultError, clear_stack};
+use crate::vault::{STACK_WORD_BYTES, SubjectKeys, VaultError, clear_stack};
 use sayso_proof::entry::{Entry, EntryError};
 use sayso_proof::merkle::Hash;
 
-/// What a cipher leaves on the stack is overwritten this deep.
+/// How much stack is overwritten after a cipher ran, in words.
 pub(crate) const CIPHER_STACK_WORDS: usize = (8 << 10) / STACK_WORD_BYTES;
 
-/// Opens an entry about nobody.
+/// Opens the entry of a system event.
 pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppError> {
     let bytes = stored.bytes.ok_or(AppError::Erased)?;
     let entry = Entry::parse(&bytes)?;
@@ -28,10 +27,10 @@ pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppErro
     Ok(codec::decode(place, body)?)
 }
 
-/// Entries read at once while a stream is rebuilt.
+/// Entries read at once while a stream is folded.
 const READ_COUNT: usize = 512;
 
-/// Opens a subject's events from version `start` on, oldest first; those that were erased are passed over.
+/// Opens a subject's events from version `start` on, oldest first, and skips erased ones.
 ///
 /// # Errors
 /// The log can't be read, an entry can't be opened, or `each` fails.
@@ -45,7 +44,7 @@ pub(crate) fn for_each_event(
     loop {
         let places = store.read_subject(keys.handle, next, READ_COUNT)?;
         next = places.last().map_or(next, |(version, _)| version.saturating_add(1));
-        // What was written in one go lies together, and is read in one go.
+        // Events of one frame have consecutive positions and are read together.
         for run in places.chunk_by(|(_, one), (_, other)| one.checked_add(1) == Some(*other)) {
             let first = run.first().map_or(0, |(_, position)| *position);
             let entries = store.read_entries(first, run.len())?;
@@ -70,7 +69,7 @@ pub(crate) fn for_each_event(
 /// Opens one entry of a subject.
 ///
 /// # Errors
-/// The entry was discarded, its key destroyed, or it is damaged.
+/// The entry was discarded, its key was destroyed, or the entry is damaged.
 pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, AppError> {
     let bytes = stored.bytes.ok_or(AppError::Erased)?;
     let entry = Entry::parse(&bytes)?;

@@ -1,56 +1,57 @@
-//! What comes with a write, and what it returns.
+//! Options of a write, and the receipt that it returns.
 
-use crate::app::log::revocation::revoked_for;
+use crate::app::log::revocation::recipient_of_revoked;
 use crate::domain::event::Recorded;
 use crate::domain::ids::EventId;
 use sayso_proof::merkle::Hash;
 
-/// What comes with every write.
+/// Options of a write.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
-    /// Empty: none. At most 128 bytes.
+    /// At most 128 bytes; empty for none.
     pub idempotency_key: String,
-    /// What [`Caller::version_of`] must be.
+    /// The expected value of [`Caller::version_of`](crate::app::Caller).
     pub expected_version: Option<u64>,
     /// Attach inclusion proofs.
     pub proofs: bool,
-    /// When it is about, milliseconds since the Unix epoch; none: now.
+    /// The writer's own time of the event, milliseconds since the Unix epoch; `None` for now.
     pub about_ms: Option<u64>,
-    /// The request, encoded, without what does not change its meaning: what a reused key is told apart by.
+    /// The encoded request without fields that do not change its meaning, to detect a key that is reused for
+    /// another request.
     pub request: Vec<u8>,
 }
 
-/// One event as it stands in the log.
+/// One event in the log.
 #[derive(Clone, Debug)]
 pub struct EventReceipt {
     /// Its id.
     pub event_id: EventId,
     /// 0-based position in the log.
     pub position: u64,
-    /// 0-based version within the subject.
+    /// 0-based version in the subject's stream.
     pub version: u64,
     /// RFC 6962 leaf hash.
     pub leaf_hash: Hash,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Of something that fell: whose it was.
+    /// For the event of a revocation: the recipient.
     pub revoked_for: Option<String>,
-    /// `c2sp.org/tlog-proof` text, where asked for.
+    /// `c2sp.org/tlog-proof` text, if it was requested.
     pub proof: Option<String>,
 }
 
-/// What one write caused.
+/// The result of one write.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
     /// In order.
     pub events: Vec<EventReceipt>,
-    /// A signed checkpoint of a tree that holds all of them.
+    /// A signed checkpoint of a tree that includes all of them.
     pub checkpoint: String,
-    /// It had been done before.
+    /// The same request was made before, and this is its result.
     pub replayed: bool,
 }
 
-/// What ties an event to the request that caused it.
+/// Ties an event to the request that caused it.
 #[derive(Clone, Default)]
 pub(crate) struct RequestStamp {
     pub idempotency: Option<Hash>,
@@ -64,7 +65,7 @@ pub(crate) fn receipt_of(event: &Recorded, leaf_hash: Hash) -> EventReceipt {
         version: event.version,
         leaf_hash,
         recorded_at_ms: event.recorded_at_ms,
-        revoked_for: revoked_for(&event.event).map(str::to_owned),
+        revoked_for: recipient_of_revoked(&event.event).map(str::to_owned),
         proof: None,
     }
 }

@@ -1,29 +1,29 @@
-//! Views that were recorded lately, so that one is not recorded again within the same window.
+//! The views that were recorded in the last minutes, so that the same view is not recorded again.
 
 use crate::domain::ids::Handle;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// Looks of one caller at one person by one method that count as one, milliseconds.
+/// Views of one subject by one caller and method within this time count as one, milliseconds.
 pub(crate) const WINDOW_MS: u64 = 5 * 60_000;
 
-/// Looks remembered; beyond it the oldest is forgotten, and looking again is recorded again.
-pub(crate) const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// Views kept in memory. Beyond it the oldest is dropped, and the next one like it is recorded again.
+pub(crate) const RECENT_VIEWS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 pub(crate) type ViewKey = (Handle, i32, String, &'static str);
 
-/// Looks of the last minutes.
+/// The views of the last minutes.
 pub(crate) struct RecentViews(Mutex<LruCache<ViewKey, u64>>);
 
 impl Default for RecentViews {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
+        Self(Mutex::new(LruCache::new(RECENT_VIEWS_MAX)))
     }
 }
 
 impl RecentViews {
-    pub(crate) fn seen(&self) -> std::sync::MutexGuard<'_, LruCache<ViewKey, u64>> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<ViewKey, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

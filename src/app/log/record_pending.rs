@@ -1,4 +1,5 @@
-//! Records revocations that are in effect already: after a decision, before the next write, and again after a failure or a restart.
+//! Records revocations that are in effect already: after a decision, before the next write, and again after a
+//! failure or a restart.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Frame;
@@ -17,8 +18,9 @@ use tokio::sync::OwnedMutexGuard;
 const READ_COUNT: usize = 256;
 
 impl Core {
-    /// What a folded state implies and no event says: derived again where a stream is read from the log. Nothing that could let a
-    /// grant stand again is written before these are recorded, so the state is the decision's still.
+    /// The revocations that a folded state implies but no event records, derived again when a stream is read
+    /// from the log. Until these are recorded, nothing is written that could make a grant valid again, so the
+    /// state is still that of the decision.
     pub(crate) fn implied_by(&self, state: &SubjectState) -> Vec<Event> {
         if state.revocations_pending == 0 {
             return Vec::new();
@@ -27,7 +29,8 @@ impl Core {
         invalidation::revocations(state, &self.rules_at(now_ms), now_ms, None, &|_| false)
     }
 
-    /// Records what is pending before another write, in a task of its own: the caller may go away. Gives the gate back.
+    /// Records all pending revocations before another write, in a task of its own because the caller may
+    /// disconnect. Returns the write lock.
     pub(crate) async fn record_pending_first(
         self: &Arc<Self>,
         stream: &Arc<SubjectStream>,
@@ -38,7 +41,8 @@ impl Core {
         task.await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
-    /// Records all that is pending, frame by frame. Where that fails it is tried again by itself.
+    /// Records all pending revocations, frame by frame. If that fails, [`Core::retry_pending_revocations`]
+    /// tries again.
     pub(crate) async fn record_pending(
         self: &Arc<Self>,
         stream: &Arc<SubjectStream>,
@@ -60,9 +64,9 @@ impl Core {
             write_lock = append.into_write_lock();
             if let Err(error) = written {
                 metrics().revocations_delayed();
-                tracing::warn!(%error, "revocations are in effect and not recorded yet; it is tried again");
+                tracing::warn!(%error, "revocations in effect could not be recorded yet; this is retried");
                 self.pending_streams.push(stream);
-                self.tell_before_recorded(stream);
+                self.announce_pending(stream);
                 return write_lock;
             }
             stream.write().pending.drop_first(count);
@@ -70,14 +74,14 @@ impl Core {
         write_lock
     }
 
-    /// Tells the recipients of what is pending before it is recorded.
-    pub(crate) fn tell_before_recorded(&self, stream: &Arc<SubjectStream>) {
+    /// Notifies the recipients of pending revocations before these are recorded.
+    pub(crate) fn announce_pending(&self, stream: &Arc<SubjectStream>) {
         self.pending_streams.push_late(stream);
         let keys: BTreeSet<_> = stream.read().pending.revocations().map(|(key, _)| key).collect();
         keys.iter().for_each(|key| self.notifier.notify(key));
     }
 
-    /// Tries again what could not be recorded.
+    /// Tries again to record revocations that could not be recorded.
     pub(crate) async fn retry_pending_revocations(self: &Arc<Self>) {
         for stream in self.pending_streams.take() {
             let write_lock = stream.write_lock().await;
@@ -85,10 +89,10 @@ impl Core {
         }
     }
 
-    /// Finds streams whose revocations a stop cut short.
+    /// Finds streams with revocations that were not recorded before the last stop.
     ///
     /// # Errors
-    /// The store.
+    /// The store failed.
     pub(crate) async fn find_pending(self: &Arc<Self>) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -101,8 +105,9 @@ impl Core {
                 match self.stream_at(position).await {
                     Ok(Some(stream)) if stream.has_pending() => self.pending_streams.push(&stream),
                     Ok(_) | Err(AppError::Erased) => {}
-                    // Others go on; whoever reads this stream meets the same.
-                    Err(error) => tracing::error!(?error, "a stream with revocations to be recorded"),
+                    // The others must not wait for this one; a caller who reads this stream gets the same
+                    // error.
+                    Err(error) => tracing::error!(?error, "could not load a stream with pending revocations"),
                 }
             }
         }

@@ -3,50 +3,50 @@
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{EventReceipt, Receipt};
-use crate::app::log::reusable_grants::Times;
+use crate::app::log::reusable_grants::ReuseCount;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, GrantGivenAgain};
 use crate::domain::ids::EventId;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// How long a time may stay unwritten while the daemon runs, milliseconds.
-const UNWRITTEN_MS_MAX: u64 = 60_000;
+/// How long a count may stay unrecorded while the daemon runs, milliseconds.
+const UNRECORDED_MS_MAX: u64 = 60_000;
 
-/// People whose times are written down side by side.
-const WRITTEN_AT_ONCE: usize = 64;
+/// Subjects whose counts are recorded in parallel.
+const RECORDED_AT_ONCE_MAX: usize = 64;
 
 impl Core {
-    /// A grant was issued that may be given again.
+    /// Makes a new grant reusable.
     pub(crate) fn note_issued(stream: &SubjectStream, event: EventId, receipt: &Receipt, ttl_ms: u64) {
         if let Some(receipt) = receipt.events.first() {
             let receipt = EventReceipt { proof: None, ..receipt.clone() };
-            stream.given().issued(event, receipt, ttl_ms);
+            stream.reusable_grants().add(event, receipt, ttl_ms);
         }
     }
 
-    /// Writes down what has waited long enough.
+    /// Records the counts that have waited long enough.
     ///
     /// # Errors
-    /// The store; what is not written down stays counted, and is tried again.
+    /// The store failed. The counts are kept, and the next call tries again.
     pub(crate) async fn record_due_reuse(self: &Arc<Self>) -> Result<(), AppError> {
-        self.write_down(UNWRITTEN_MS_MAX).await
+        self.record_reuse(UNRECORDED_MS_MAX).await
     }
 
-    /// Writes down how often grants were given again.
+    /// Records all counts of reused grants.
     ///
     /// # Errors
     /// As [`Core::record_due_reuse`].
     pub(crate) async fn record_all_reuse(self: &Arc<Self>) -> Result<(), AppError> {
-        self.write_down(0).await
+        self.record_reuse(0).await
     }
 
-    /// Waits until people who are only kept in memory to be counted take the room of others.
+    /// Waits until a stream can't be evicted because it has an unrecorded count.
     pub async fn eviction_blocked(&self) {
         self.streams.eviction_blocked().await;
     }
 
-    /// Writes the counts down, so that whoever is only kept for them can go.
+    /// Records all counts, so that streams kept only for them can be evicted.
     ///
     /// # Errors
     /// As [`Core::record_due_reuse`].
@@ -54,18 +54,18 @@ impl Core {
         self.record_all_reuse().await
     }
 
-    async fn write_down(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
-        // A lane that is gone is of somebody who was erased.
+    async fn record_reuse(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
+        // A stream that was dropped belonged to an erased subject.
         let due = self.unrecorded_reuse.take_due(self.now_ms(), waited_ms);
         let mut due = due.into_iter().filter_map(|stream| stream.upgrade());
         let (mut writing, mut written) = (JoinSet::new(), Ok(()));
         loop {
-            while writing.len() < WRITTEN_AT_ONCE
+            while writing.len() < RECORDED_AT_ONCE_MAX
                 && let Some(stream) = due.next()
             {
                 let core = Arc::clone(self);
                 writing.spawn(async move {
-                    let written = core.write_down_of(&stream).await;
+                    let written = core.record_reuse_of(&stream).await;
                     if written.is_err() {
                         core.unrecorded_reuse.push(&stream, core.now_ms());
                     }
@@ -81,30 +81,30 @@ impl Core {
         }
     }
 
-    /// As [`Core::record_all_reuse`], of one person, for whoever is about to be shown them. A failure is logged and nothing
-    /// more: what is durable can be shown.
+    /// As [`Core::record_all_reuse`], for one subject, before it is read. A failure is only logged: what is
+    /// durable can still be read.
     pub(crate) async fn record_reuse_before_read(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
-        if let Err(error) = self.write_down_of(stream).await {
-            tracing::warn!(%error, "how often grants were given again is not written down yet");
+        if let Err(error) = self.record_reuse_of(stream).await {
+            tracing::warn!(%error, "the counts of reused grants are not recorded yet");
         }
     }
 
-    async fn write_down_of(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<(), AppError> {
-        if !stream.given().is_unwritten() {
+    async fn record_reuse_of(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<(), AppError> {
+        if !stream.reusable_grants().has_unrecorded() {
             return Ok(());
         }
         let write_lock = stream.write_lock().await;
         let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
-        let unrecorded_reuse = {
+        let counts = {
             let now = stream.read();
-            // Of a grant that is not known any more there is nobody to tell it of.
+            // The recipient of a grant that is no longer in the state is unknown, so its count is dropped.
             let known =
-                |(event, times)| Some((event, times, now.state.grants.get(&event)?.issued.recipient.clone()));
-            stream.given().take_unwritten().into_iter().filter_map(known).collect::<Vec<_>>()
+                |(event, count)| Some((event, count, now.state.grants.get(&event)?.issued.recipient.clone()));
+            stream.reusable_grants().take_unrecorded().into_iter().filter_map(known).collect::<Vec<_>>()
         };
-        let pending_events = unrecorded_reuse.iter().map(|(event, times, recipient)| {
+        let pending_events = counts.iter().map(|(event, count, recipient)| {
             let grant = event.0.to_vec();
-            let Times { count, first_ms, last_ms } = *times;
+            let ReuseCount { count, first_ms, last_ms } = *count;
             let recipient = recipient.clone();
             self.plan(Event::GrantGivenAgain(GrantGivenAgain { grant, count, first_ms, last_ms, recipient }))
         });
@@ -113,8 +113,8 @@ impl Core {
             return Ok(());
         }
         if let Err(error) = self.commit(append, pending_events).await {
-            let mut given = stream.given();
-            unrecorded_reuse.into_iter().for_each(|(event, times, _)| given.note(event, times));
+            let mut grants = stream.reusable_grants();
+            counts.into_iter().for_each(|(event, count, _)| grants.add_count(event, count));
             return Err(error);
         }
         Ok(())

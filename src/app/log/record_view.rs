@@ -1,6 +1,7 @@
-//! Everybody who looks at a person but the person leaves an event with that person: sealed with everything else
-//! about them, shown to them, erased with them. They may know when and why their data was consulted, and the log shows
-//! by whom (GDPR Art. 15(1), read as in CJEU C-579/21, Pankki S, 22 June 2023).
+//! Records who views what is recorded about a data subject. Every view by anyone but the subject is an event
+//! in the subject's stream: sealed with everything else, shown to the subject, erased with the stream. A data
+//! subject may know when and why their data was consulted, and the log shows by whom (GDPR Art. 15(1), as
+//! read in CJEU C-579/21, Pankki S, 22 June 2023).
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -15,18 +16,18 @@ use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
 impl Core {
-    /// Records that somebody is about to look at a person, and goes on only once that is durable: nobody looks unseen,
-    /// also not while the store takes no writes. The person themself leaves none.
+    /// Records that a caller is about to view a data subject, and returns once that is durable. No view goes
+    /// unrecorded, also while the store accepts no writes. The data subject's own views are not recorded.
     ///
     /// # Errors
-    /// It can't be recorded.
+    /// The view could not be recorded.
     pub async fn record_view(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
         method: &'static str,
     ) -> Result<(), AppError> {
-        if !leaves_views(caller) {
+        if !is_recorded(caller) {
             return Ok(());
         }
         match self.stream(subject).await? {
@@ -35,10 +36,10 @@ impl Core {
         }
     }
 
-    /// Records that somebody is about to count over everybody: an event about nobody.
+    /// Records that a caller is about to compute figures over all data subjects, as a system event.
     ///
     /// # Errors
-    /// It can't be recorded.
+    /// The view could not be recorded.
     pub(crate) async fn record_view_of_all(
         self: &Arc<Self>,
         caller: &Caller,
@@ -46,27 +47,27 @@ impl Core {
     ) -> Result<(), AppError> {
         let view =
             RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
-        let plain = vec![SystemEvent::new(Event::RecordViewed(view))];
-        self.publish_as(caller.actor(), self.now_ms(), plain, RequestStamp::default()).await?;
+        let events = vec![SystemEvent::new(Event::RecordViewed(view))];
+        self.publish_as(caller.actor(), self.now_ms(), events, RequestStamp::default()).await?;
         Ok(())
     }
 
-    /// As [`Core::record_view`], of whoever stands behind a lane.
+    /// As [`Core::record_view`], for a stream.
     pub(crate) async fn record_view_in(
         self: &Arc<Self>,
         caller: &Caller,
         stream: Arc<SubjectStream>,
         method: &'static str,
     ) -> Result<(), AppError> {
-        if !leaves_views(caller) {
+        if !is_recorded(caller) {
             return Ok(());
         }
-        let look: ViewKey = (stream.keys.handle, caller.role.into(), caller.name.clone(), method);
+        let view: ViewKey = (stream.keys.handle, caller.role.into(), caller.name.clone(), method);
         let now_ms = self.now_ms();
         if self
             .recent_views
-            .seen()
-            .get(&look)
+            .lock()
+            .get(&view)
             .is_some_and(|last_ms| now_ms.saturating_sub(*last_ms) < WINDOW_MS)
         {
             return Ok(());
@@ -77,12 +78,12 @@ impl Core {
         let event =
             RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
         self.commit(append, vec![self.plan(Event::RecordViewed(event))]).await?;
-        // Only what is durable counts.
-        self.recent_views.seen().put(look, now_ms);
+        // Only a durable record suppresses the next one.
+        self.recent_views.lock().put(view, now_ms);
         Ok(())
     }
 }
 
-fn leaves_views(caller: &Caller) -> bool {
+fn is_recorded(caller: &Caller) -> bool {
     caller.role != Role::Subject
 }

@@ -1,4 +1,5 @@
-//! Grants of a subject that may answer a repeated request, and how often they did until that is recorded.
+//! Grants that may answer a repeated request, and the counts of how often they did until these counts are
+//! recorded.
 
 use crate::app::log::receipt::EventReceipt;
 use crate::bounds::rulebook::Rules;
@@ -8,96 +9,96 @@ use crate::domain::profile::SubjectState;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
-/// Grants of one person that are remembered, the latest ones.
-pub(crate) const REMEMBERED_MAX: usize = 8;
+/// Grants kept for one subject, the newest ones.
+pub(crate) const GRANTS_MAX: usize = 8;
 
-/// Grants of one person that may be given again.
+/// The reusable grants of one subject.
 #[derive(Default)]
 pub(crate) struct ReusableGrants(pub(crate) Vec<ReusableGrant>);
 
-/// A grant that was given lately.
+/// A grant that may answer the same request again.
 pub(crate) struct ReusableGrant {
     pub(crate) event: EventId,
     pub(crate) receipt: EventReceipt,
-    /// The lifetime that was asked for, milliseconds.
+    /// The requested lifetime, milliseconds.
     pub(crate) ttl_ms: u64,
-    pub(crate) unrecorded_reuse: Option<Times>,
-    /// A decision that was the same as the grant's.
-    pub(crate) confirmed: Option<Confirmed>,
+    pub(crate) unrecorded: Option<ReuseCount>,
+    /// The last decision that was the same as the grant's.
+    pub(crate) confirmed: Option<ConfirmedDecision>,
 }
 
-/// What a decision stood on, and while that is so it needs no making again.
+/// What a decision depended on. While that is unchanged the decision need not be made again.
 #[derive(Clone)]
-pub(crate) struct Confirmed {
+pub(crate) struct ConfirmedDecision {
     /// As in [`SubjectState::decisive_version`].
     pub(crate) decisive_version: u64,
     pub(crate) rules: Weak<Rules>,
-    /// From then on, until before then: nothing ends meanwhile.
+    /// The time from the decision until something that it depends on expires.
     pub(crate) span_ms: Range<u64>,
 }
 
-impl Confirmed {
+impl ConfirmedDecision {
     pub(crate) fn by(rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> Self {
         let span_ms = now_ms..valid_until_ms(state, now_ms);
         Self { decisive_version: state.decisive_version, rules: Arc::downgrade(rules), span_ms }
     }
 
-    pub(crate) fn holds(&self, rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> bool {
+    pub(crate) fn is_valid(&self, rules: &Arc<Rules>, state: &SubjectState, now_ms: u64) -> bool {
         self.decisive_version == state.decisive_version
             && std::ptr::eq(self.rules.as_ptr(), Arc::as_ptr(rules))
             && self.span_ms.contains(&now_ms)
     }
 }
 
-/// How often, and when first and last, milliseconds since the Unix epoch.
+/// How often a grant was reused, and when first and last, milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Times {
+pub(crate) struct ReuseCount {
     pub(crate) count: u32,
     pub(crate) first_ms: u64,
     pub(crate) last_ms: u64,
 }
 
-impl Times {
-    pub(crate) fn and(self, later: Self) -> Self {
+impl ReuseCount {
+    pub(crate) fn plus(self, later: Self) -> Self {
         Self { count: self.count.saturating_add(later.count), last_ms: later.last_ms, ..self }
     }
 }
 
 impl ReusableGrants {
-    /// Whether something is not written down yet.
-    pub fn is_unwritten(&self) -> bool {
-        self.0.iter().any(|given| given.unrecorded_reuse.is_some())
+    /// Whether a count is not recorded yet.
+    pub fn has_unrecorded(&self) -> bool {
+        self.0.iter().any(|grant| grant.unrecorded.is_some())
     }
 
-    /// A new grant. The oldest is forgotten where there are too many, but none with times that are not written down.
-    pub(crate) fn issued(&mut self, event: EventId, receipt: EventReceipt, ttl_ms: u64) {
-        if self.0.len() >= REMEMBERED_MAX {
-            let written = self.0.iter().position(|given| given.unrecorded_reuse.is_none());
-            let Some(oldest) = written else { return };
+    /// Adds a new grant. If there are too many, drops the oldest one without an unrecorded count.
+    pub(crate) fn add(&mut self, event: EventId, receipt: EventReceipt, ttl_ms: u64) {
+        if self.0.len() >= GRANTS_MAX {
+            let recorded = self.0.iter().position(|grant| grant.unrecorded.is_none());
+            let Some(oldest) = recorded else { return };
             self.0.remove(oldest);
         }
-        self.0.push(ReusableGrant { event, receipt, ttl_ms, unrecorded_reuse: None, confirmed: None });
+        self.0.push(ReusableGrant { event, receipt, ttl_ms, unrecorded: None, confirmed: None });
     }
 
-    pub(crate) fn note(&mut self, event: EventId, times: Times) {
-        if let Some(given) = self.0.iter_mut().find(|given| given.event == event) {
-            given.unrecorded_reuse = Some(given.unrecorded_reuse.map_or(times, |before| before.and(times)));
+    pub(crate) fn add_count(&mut self, event: EventId, count: ReuseCount) {
+        if let Some(grant) = self.0.iter_mut().find(|grant| grant.event == event) {
+            grant.unrecorded = Some(grant.unrecorded.map_or(count, |before| before.plus(count)));
         }
     }
 
-    pub(crate) fn confirm(&mut self, event: EventId, confirmed: Confirmed) {
-        if let Some(given) = self.0.iter_mut().find(|given| given.event == event) {
-            given.confirmed = Some(confirmed);
+    pub(crate) fn confirm(&mut self, event: EventId, confirmed: ConfirmedDecision) {
+        if let Some(grant) = self.0.iter_mut().find(|grant| grant.event == event) {
+            grant.confirmed = Some(confirmed);
         }
     }
 
-    /// No decision of before counts.
-    pub fn decide_anew(&mut self) {
-        self.0.iter_mut().for_each(|given| given.confirmed = None);
+    /// Drops all cached decisions.
+    pub fn forget_decisions(&mut self) {
+        self.0.iter_mut().for_each(|grant| grant.confirmed = None);
     }
 
-    pub(crate) fn take_unwritten(&mut self) -> Vec<(EventId, Times)> {
-        self.0.iter_mut().filter_map(|given| Some((given.event, given.unrecorded_reuse.take()?))).collect()
+    pub(crate) fn take_unrecorded(&mut self) -> Vec<(EventId, ReuseCount)> {
+        self.0.iter_mut().filter_map(|grant| Some((grant.event, grant.unrecorded.take()?))).collect()
     }
 }
 
@@ -118,38 +119,38 @@ mod tests {
         }
     }
 
-    fn at(now_ms: u64) -> Times {
-        Times { count: 1, first_ms: now_ms, last_ms: now_ms }
+    fn at(now_ms: u64) -> ReuseCount {
+        ReuseCount { count: 1, first_ms: now_ms, last_ms: now_ms }
     }
 
     #[test]
-    fn times_add_up_and_are_taken_once() {
+    fn counts_add_up_and_are_taken_once() {
         let (one, other) = (EventId([1; 16]), EventId([2; 16]));
-        let mut given = ReusableGrants::default();
-        given.issued(one, receipt(), 1);
-        given.issued(other, receipt(), 1);
-        assert!(!given.is_unwritten());
-        given.note(one, at(5));
-        given.note(one, at(9));
-        given.note(EventId([3; 16]), at(1));
-        assert!(given.is_unwritten());
-        assert_eq!(given.take_unwritten(), [(one, Times { count: 2, first_ms: 5, last_ms: 9 })]);
-        assert!(!given.is_unwritten() && given.take_unwritten().is_empty());
+        let mut grants = ReusableGrants::default();
+        grants.add(one, receipt(), 1);
+        grants.add(other, receipt(), 1);
+        assert!(!grants.has_unrecorded());
+        grants.add_count(one, at(5));
+        grants.add_count(one, at(9));
+        grants.add_count(EventId([3; 16]), at(1));
+        assert!(grants.has_unrecorded());
+        assert_eq!(grants.take_unrecorded(), [(one, ReuseCount { count: 2, first_ms: 5, last_ms: 9 })]);
+        assert!(!grants.has_unrecorded() && grants.take_unrecorded().is_empty());
     }
 
     #[test]
-    fn the_oldest_is_forgotten_but_nothing_that_is_unwritten() {
-        let mut given = ReusableGrants::default();
+    fn the_oldest_grant_is_dropped_but_never_an_unrecorded_count() {
+        let mut grants = ReusableGrants::default();
         let event = |number: u8| EventId([number; 16]);
         for number in 0..8 {
-            given.issued(event(number), receipt(), 1);
+            grants.add(event(number), receipt(), 1);
         }
-        given.note(event(0), at(1));
-        given.issued(event(8), receipt(), 1);
-        let kept: Vec<EventId> = given.0.iter().map(|given| given.event).collect();
+        grants.add_count(event(0), at(1));
+        grants.add(event(8), receipt(), 1);
+        let kept: Vec<EventId> = grants.0.iter().map(|grant| grant.event).collect();
         assert_eq!(kept, [0, 2, 3, 4, 5, 6, 7, 8].map(event));
-        (0..9).for_each(|number| given.note(event(number), at(2)));
-        given.issued(event(9), receipt(), 1);
-        assert_eq!(given.take_unwritten().len(), 8);
+        (0..9).for_each(|number| grants.add_count(event(number), at(2)));
+        grants.add(event(9), receipt(), 1);
+        assert_eq!(grants.take_unrecorded().len(), 8);
     }
 }

@@ -1,30 +1,31 @@
-//! A revocation as a recipient is notified of it.
+//! A revocation as its recipient is notified of it.
 
 use crate::app::caller::Caller;
 use crate::domain::event::{Event, Reason};
 
-/// One or more grants of a recipient fell.
+/// One or more grants or artifacts of a recipient were revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Position plus one: where to resume. Of one that is in effect and not recorded yet, where the watch stands; it comes
-    /// again.
+    /// Position plus one, to resume from. A revocation that is in effect but not recorded yet has the watch's
+    /// current cursor, and comes again once it is recorded.
     pub cursor: u64,
-    /// Which grants.
+    /// The grants.
     pub grant_ids: Vec<String>,
-    /// Which artefacts.
+    /// The artifacts.
     pub artifact_ids: Vec<String>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Milliseconds since the Unix epoch; 0: it is in effect, and not recorded yet.
+    /// Milliseconds since the Unix epoch; 0 if it is in effect but not recorded yet.
     pub recorded_at_ms: u64,
-    /// Id of the event that they fell with; empty where that is erased.
+    /// The id of the event that caused it; empty if that event was erased.
     pub cause: String,
-    /// Where something derived fell with its source: id of the event that recorded it; otherwise empty.
+    /// The id of the event that recorded the source, if something derived was revoked with its source;
+    /// otherwise empty.
     pub source: String,
 }
 
-/// Whose something was, of an event that says that it fell. That more follow is the ledger's own.
-pub(crate) fn revoked_for(event: &Event) -> Option<&str> {
+/// The recipient of what an event revokes; empty for `RevocationsPending`, which concerns the ledger only.
+pub(crate) fn recipient_of_revoked(event: &Event) -> Option<&str> {
     match event {
         Event::GrantRevoked { recipient, .. } => Some(recipient),
         Event::ArtifactInvalidated(invalidated) => Some(&invalidated.recipient),
@@ -33,7 +34,7 @@ pub(crate) fn revoked_for(event: &Event) -> Option<&str> {
     }
 }
 
-/// The ids of grants that events revoke, as far as the caller is told of them: a service of its own.
+/// The ids of grants that events revoke, as far as the caller may see them: a service sees its own.
 pub(crate) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
     let revoked = events.into_iter().filter_map(|event| match event {
         Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),

@@ -1,4 +1,4 @@
-//! Subject streams in memory: limited by count and bytes, and never two of one subject.
+//! The streams in memory: limited by count and bytes, and never two of one subject.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::new_streams::NewStreams;
@@ -9,72 +9,72 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-/// Lanes loaded at once: each takes a thread, and a thread keeps memory of its own.
+/// Streams loaded in parallel. Each takes a thread, and a thread has memory of its own.
 const LOADING_MAX: usize = 16;
 
-/// Lanes in use that are passed over while others are let go, before the next one that comes tries again.
-const LOOKS_MAX: usize = 64;
+/// Streams that one eviction skips because they are in use, at most. The next insertion tries again.
+const SKIPPED_MAX: usize = 64;
 
-/// The lanes in memory: bounded, and never one that is in use twice.
+/// The streams in memory, never two of one subject.
 pub(crate) struct StreamCache {
     cached: Mutex<LruCache<Handle, Arc<SubjectStream>>>,
-    bounds: StreamCacheLimits,
-    /// The weight of those that are cached; changed under their lock.
+    limits: StreamCacheLimits,
+    /// Memory of the cached streams; changed under their lock.
     bytes: AtomicUsize,
-    /// Of people about whom nothing is recorded yet.
+    /// Streams of data subjects about whom nothing is recorded yet.
     pub new_streams: NewStreams,
-    /// For each that is being loaded.
+    /// One permit for each stream that is being loaded.
     loading: Semaphore,
-    /// Told when one that would have to go stays for what is only counted.
+    /// Notified when a stream can't be evicted because of an unrecorded count.
     eviction_blocked: Notify,
 }
 
-/// How many lanes are kept; more only while more are in use at once.
+/// Limits of the cache. They are exceeded only while more streams are in use at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamCacheLimits {
-    /// Lanes.
+    /// Streams.
     pub count_max: usize,
-    /// What they take of memory, bytes.
+    /// Their memory, bytes.
     pub bytes_max: usize,
 }
 
 impl StreamCache {
-    /// Keeps about as many as `bounds` say.
-    pub fn new(bounds: StreamCacheLimits) -> Self {
-        let bounds = StreamCacheLimits { count_max: bounds.count_max.max(1), ..bounds };
+    /// A cache with these limits.
+    pub fn new(limits: StreamCacheLimits) -> Self {
+        let limits = StreamCacheLimits { count_max: limits.count_max.max(1), ..limits };
         let loading = Semaphore::new(LOADING_MAX);
         let (cached, bytes) = (Mutex::new(LruCache::unbounded()), AtomicUsize::new(0));
         let new_streams = NewStreams::default();
-        Self { cached, bounds, bytes, new_streams, loading, eviction_blocked: Notify::new() }
+        Self { cached, limits, bytes, new_streams, loading, eviction_blocked: Notify::new() }
     }
 
     fn cached(&self) -> MutexGuard<'_, LruCache<Handle, Arc<SubjectStream>>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until another lane may be loaded, for as long as what it gives is held.
+    /// Waits until another stream may be loaded. The permit allows it until it is dropped.
     ///
     /// # Errors
-    /// Never: nobody closes what is waited for.
+    /// Never: the semaphore is not closed.
     pub async fn load_permit(&self) -> Result<SemaphorePermit<'_>, AppError> {
         self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
-    /// Waits until a lane takes the room of others for nothing but what is counted of it.
+    /// Waits until a stream can't be evicted because of an unrecorded count.
     pub async fn eviction_blocked(&self) {
         self.eviction_blocked.notified().await;
     }
 
-    /// The lane, if it is in memory.
+    /// The stream, if it is in memory.
     pub fn get(&self, handle: &Handle) -> Option<Arc<SubjectStream>> {
         self.cached().get(handle).cloned()
     }
 
-    /// Puts a loaded stream in. If another one of the same subject is there, that one is returned. `refresh` runs under the
-    /// lock of the cache and returns the stream as the log has it.
+    /// Inserts a loaded stream, and returns the one to use: if another was inserted first, that one.
+    /// `refresh` runs under the lock of the cache and returns the stream as the log has it.
     ///
     /// # Errors
-    /// As `refresh`.
+    /// Those of `refresh`.
     pub fn put(
         &self,
         stream: SubjectStream,
@@ -82,68 +82,69 @@ impl StreamCache {
     ) -> Result<Arc<SubjectStream>, AppError> {
         let mut cached = self.cached();
         let handle = stream.keys.handle;
-        if let Some(there) = cached.get(&handle) {
-            return Ok(Arc::clone(there));
+        if let Some(other) = cached.get(&handle) {
+            return Ok(Arc::clone(other));
         }
         let stream = Arc::new(refresh(stream)?);
         cached.put(handle, Arc::clone(&stream));
-        self.count(&stream, stream.weigh_if_due().unwrap_or_default());
+        self.set_weight(&stream, stream.measure_if_due().unwrap_or_default());
         self.evict(&mut cached);
         Ok(stream)
     }
 
-    /// Puts in a lane that is about to get its first events. Nobody else has one of this subject.
+    /// Inserts a stream that is about to get its first events. No other stream of this subject exists.
     pub fn adopt(&self, stream: &Arc<SubjectStream>) {
         let mut cached = self.cached();
         cached.put(stream.keys.handle, Arc::clone(stream));
-        self.count(stream, stream.weigh_if_due().unwrap_or_default());
+        self.set_weight(stream, stream.measure_if_due().unwrap_or_default());
         self.evict(&mut cached);
     }
 
-    /// Looks again at what a lane takes after events were added to it.
-    pub fn grew(&self, stream: &Arc<SubjectStream>) {
-        let Some(weight) = stream.weigh_if_due() else { return };
+    /// Measures the memory of a stream again after events were added to it.
+    pub fn measure(&self, stream: &Arc<SubjectStream>) {
+        let Some(weight) = stream.measure_if_due() else { return };
         let mut cached = self.cached();
-        if cached.peek(&stream.keys.handle).is_some_and(|there| Arc::ptr_eq(there, stream)) {
-            self.count(stream, weight);
+        if cached.peek(&stream.keys.handle).is_some_and(|other| Arc::ptr_eq(other, stream)) {
+            self.set_weight(stream, weight);
             self.evict(&mut cached);
         }
     }
 
-    /// Forgets a subject.
+    /// Removes a subject's stream.
     pub fn remove(&self, handle: &Handle) {
         let mut cached = self.cached();
         if let Some(stream) = cached.pop(handle) {
-            self.count(&stream, 0);
+            self.set_weight(&stream, 0);
         }
     }
 
-    /// Under the lock of those that are cached.
-    fn count(&self, stream: &SubjectStream, weight: usize) {
+    /// Sets the weight of a stream, under the lock of the cache.
+    fn set_weight(&self, stream: &SubjectStream, weight: usize) {
         let before = stream.weight.swap(weight, Ordering::Relaxed);
         let others = self.bytes.load(Ordering::Relaxed).saturating_sub(before);
         self.bytes.store(others.saturating_add(weight), Ordering::Relaxed);
     }
 
     fn is_over(&self, count: usize) -> bool {
-        count > self.bounds.count_max || self.bytes.load(Ordering::Relaxed) > self.bounds.bytes_max
+        count > self.limits.count_max || self.bytes.load(Ordering::Relaxed) > self.limits.bytes_max
     }
 
-    /// A lane in use stays: two lanes of one subject would not see each other's events. So does one with something that is
-    /// only counted yet, until [`StreamCache::eviction_blocked`] has it written down.
+    /// Evicts the least recently used streams while the cache is over its limits. A stream in use stays,
+    /// because two streams of one subject would not see each other's events. A stream with an unrecorded
+    /// count stays until [`StreamCache::eviction_blocked`] has it recorded.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<SubjectStream>>) {
-        let mut recent_views = LOOKS_MAX;
-        while recent_views > 0 && self.is_over(cached.len()) {
+        let mut skips_left = SKIPPED_MAX;
+        while skips_left > 0 && self.is_over(cached.len()) {
             let Some((handle, stream)) = cached.pop_lru() else { return };
-            let is_unwritten = stream.given().is_unwritten();
-            if is_unwritten || Arc::strong_count(&stream) > 1 {
+            let has_unrecorded = stream.reusable_grants().has_unrecorded();
+            if has_unrecorded || Arc::strong_count(&stream) > 1 {
                 cached.put(handle, stream);
-                recent_views -= 1;
-                if is_unwritten {
+                skips_left -= 1;
+                if has_unrecorded {
                     self.eviction_blocked.notify_one();
                 }
             } else {
-                self.count(&stream, 0);
+                self.set_weight(&stream, 0);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::clock::{Accepted, ClockReading, ClockState};
 use crate::domain::event::{ClockAccepted, Event, Reason, Recorded};
 use crate::domain::profile::{GrantState, SubjectState};
 
-/// The clock as it was accepted last.
+/// The clock as an operator last accepted it.
 pub(crate) fn accepted(events: &[Recorded]) -> Option<Accepted> {
     events.iter().rev().find_map(|event| match &event.event {
         Event::ClockAccepted(ClockAccepted { clock_ms, ledger_ms }) => {
@@ -19,24 +19,24 @@ pub(crate) fn accepted(events: &[Recorded]) -> Option<Accepted> {
 }
 
 impl Core {
-    /// The ledger's time, the machine's clock, and whether it is believed.
+    /// The ledger's time, the machine's clock, and whether that clock is trusted.
     #[must_use]
     pub fn clock_reading(&self) -> ClockReading {
         self.clock.read()
     }
 
-    /// Whether the machine's clock is believed.
+    /// Whether the machine's clock is trusted.
     #[must_use]
     pub fn clock_state(&self) -> ClockState {
         self.clock.state()
     }
 
-    /// Keeps the ledger's time for the next start. Called every second or so; blocks on a file.
+    /// Saves the ledger's time for the next start. Call it every second or so; it blocks on a file.
     pub fn keep_time(&self) {
         self.clock.save_ahead();
     }
 
-    /// Why nobody may use anything now, whatever people allow; nothing where they may.
+    /// Why all use is denied at the moment, whatever people allow; `None` if it is not.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {
         if self.is_restore_unconfirmed() {
@@ -45,27 +45,24 @@ impl Core {
         self.clock_state().is_skewed().then_some(Reason::ClockSkewed)
     }
 
-    /// A decision of now: while the clock is not believed, what would be allowed is withheld for that.
+    /// A decision of now. While the clock is not trusted, everything that would be allowed is withheld.
     pub(crate) fn deny_in_doubt(&self, decision: Decision, state: &SubjectState) -> Decision {
         if self.clock_state().is_skewed() {
-            // As accurate as what is held: nobody can tell whether it, or the yes to it, has ended.
+            // Without a trusted clock it is unknown whether an attribute, or the consent to its use, has
+            // expired.
             return withhold(decision, state, (Reason::ClockSkewed, "built-in/clock", "GDPR Art. 5(1)(e)"));
         }
         decision
     }
-}
 
-impl Core {
-    /// Whether use waits for a restore to be confirmed.
+    /// Whether use is denied until a restore is confirmed.
     #[must_use]
     pub fn is_restore_unconfirmed(&self) -> bool {
         self.rules().unconfirmed().is_some()
     }
-}
 
-impl Core {
-    /// Why a grant that was issued under other rules does not stand under those of now, though no sweep has come to it
-    /// yet; nothing where it stands.
+    /// Why the rules of now contradict a grant that was issued under other rules, before its revocation is
+    /// recorded; `None` if they do not.
     pub(crate) fn contradicted_by_rules(
         &self,
         state: &SubjectState,

@@ -1,4 +1,5 @@
-//! Events about nobody: words, notices, bounds, and what the ledger says of itself.
+//! The system stream: events that belong to no data subject, such as vocabulary, notices, bounds, and what
+//! the ledger says about itself.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -26,29 +27,30 @@ impl Core {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let about_ms = self.event_time(options)?;
-        let _alone = match events.iter().any(is_rule) {
+        let _exclusive = match events.iter().any(is_rule) {
             true => Some(self.rules_lock.write().await),
             false => None,
         };
-        let plain = events.into_iter().map(SystemEvent::new).collect();
+        let events = events.into_iter().map(SystemEvent::new).collect();
         let request_stamp = self.request_stamp(caller, options)?;
-        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, plain, request_stamp).await?;
+        let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
         receipt.events = self.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
 
-    /// What the ledger itself says.
+    /// Publishes events of the ledger itself.
     pub(crate) async fn publish_for_ledger(
         self: &Arc<Self>,
         events: Vec<Event>,
     ) -> Result<Receipt, AppError> {
-        let plain = events.into_iter().map(SystemEvent::new).collect();
+        let events = events.into_iter().map(SystemEvent::new).collect();
         let actor = Actor { role: Role::Ledger.into(), name: String::new() };
-        let written = self.publish_as(actor, self.now_ms(), plain, RequestStamp::default()).await?;
-        Ok(written.0)
+        let published = self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await?;
+        Ok(published.0)
     }
 
-    /// Writes events about nobody as one frame. Goes on to the end even where the caller goes away.
+    /// Publishes system events as one frame, in a task of its own: a caller that disconnects does not
+    /// interrupt it.
     pub(crate) async fn publish_as(
         self: &Arc<Self>,
         actor: Actor,
@@ -58,13 +60,11 @@ impl Core {
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let core = Arc::clone(self);
         let task =
-            tokio::spawn(
-                async move { core.publish_to_the_end(actor, about_ms, events, request_stamp).await },
-            );
+            tokio::spawn(async move { core.publish_in_task(actor, about_ms, events, request_stamp).await });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    async fn publish_to_the_end(
+    async fn publish_in_task(
         &self,
         actor: Actor,
         about_ms: u64,
@@ -78,7 +78,8 @@ impl Core {
         self.publish_locked(&mut system_stream, actor, about_ms, events, request_stamp, None).await
     }
 
-    /// For the holder of the desk. With a new key, the one event is what brings it in.
+    /// As [`Core::publish_as`], for the owner of the lock on the system stream. With a new key, the one event
+    /// announces that key.
     pub(crate) async fn publish_locked(
         &self,
         system_stream: &mut SystemStream,

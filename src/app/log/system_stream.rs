@@ -1,4 +1,4 @@
-//! The stream of events that are about no data subject.
+//! The end of the system stream, and events to be appended to it. They belong to no data subject.
 
 use crate::app::log::index::index_of;
 use crate::app::log::receipt::RequestStamp;
@@ -6,14 +6,14 @@ use crate::domain::event::Event;
 use sayso_proof::event::WriterSignature;
 use sayso_proof::merkle::Hash;
 
-/// Where events about nobody are written: they have a lane of their own.
+/// The end of the system stream.
 #[derive(Default)]
 pub(crate) struct SystemStream {
     /// Events so far.
     pub version: u64,
-    /// Leaf hash of the newest.
+    /// Leaf hash of the newest event.
     pub newest: Option<Hash>,
-    /// Sealing time of the newest.
+    /// When the newest event was sealed.
     pub last_sealed_at_ms: u64,
 }
 
@@ -30,13 +30,13 @@ pub struct Notice {
     pub text: String,
 }
 
-/// An event about nobody, with its further index records.
+/// An event of the system stream, with its further index records.
 pub(crate) struct SystemEvent {
     pub event: Event,
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
-    /// By its writer.
+    /// The writer's signature.
     pub signature: Option<WriterSignature>,
-    /// Of a request of its own; none: the frame's.
+    /// The stamp of the event's own request; `None` for that of the frame.
     pub request_stamp: Option<RequestStamp>,
 }
 

@@ -1,4 +1,4 @@
-//! Whether there is room for what is to be recorded about a person.
+//! Checks the limits on what may be recorded about a data subject.
 
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, PendingEvent};
@@ -8,17 +8,14 @@ use crate::domain::event::Event;
 use crate::domain::recorder_usage::{Load, Recorder};
 
 impl Profiles {
-    /// Nothing is written before this.
+    /// Checks that these events fit the limits. Call it before anything is written.
     ///
     /// # Errors
-    /// One service would have more on the person than it may, or more would be held about them than may be.
-    pub(crate) fn check_room(
-        &self,
-        append: &Append,
-        pending_events: &[PendingEvent],
-    ) -> Result<(), AppError> {
+    /// One service would have more about the data subject than it may, or more would be recorded in total
+    /// than may be.
+    pub(crate) fn check_room(&self, append: &Append, events: &[PendingEvent]) -> Result<(), AppError> {
         let recorder = Recorder::of(&append.caller.actor());
-        let more = pending_events.iter().filter_map(load).fold(Load::default(), Load::and);
+        let more = events.iter().filter_map(load).fold(Load::default(), Load::and);
         let before = {
             let now = append.stream.read();
             if self.attribute_limits.has_room(&recorder, &now.state.holdings, more) {
@@ -26,14 +23,14 @@ impl Profiles {
             }
             now.state.holdings.clone()
         };
-        // Near a limit it matters what is replaced.
-        let after = preview(append, pending_events).holdings;
+        // Close to a limit, what the events replace has to be subtracted.
+        let after = preview(append, events).holdings;
         self.attribute_limits.check(&recorder, &before, &after).map_err(AppError::NoRoom)
     }
 }
 
-fn load(pending_events: &PendingEvent) -> Option<Load> {
-    match &pending_events.event {
+fn load(pending: &PendingEvent) -> Option<Load> {
+    match &pending.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
             Some(Load { facts: 1, bytes: attribute.bytes() })
         }

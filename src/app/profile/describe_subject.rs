@@ -1,4 +1,4 @@
-//! Records what the bounds need to know of a person.
+//! Records what bounds need to know about a data subject: age band and jurisdiction.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::ConsentChanged;
@@ -14,20 +14,21 @@ use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
 impl Profiles {
-    /// Records a description and revokes the grants that it contradicts: who turns out to be a child keeps none that a
-    /// child may not have.
+    /// Records a description and revokes the grants that it contradicts: someone described as a child keeps
+    /// no grant that a child may not have.
     ///
     /// # Errors
-    /// Out of bounds, not the caller's to say, erased, stale; or the store.
+    /// The description is invalid or not the caller's to record, the subject is being erased, the expected
+    /// version is stale, or the store failed.
     pub async fn describe_subject(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        said: SubjectDescribed,
+        description: SubjectDescribed,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
-        description::check(&said).map_err(AppError::Invalid)?;
-        statement_rules::check_description(caller, &said)?;
+        description::check(&description).map_err(AppError::Invalid)?;
+        statement_rules::check_description(caller, &description)?;
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
@@ -37,10 +38,10 @@ impl Profiles {
             }
             Begun::Append(append) => append,
         };
-        statement_rules::check_staff_override(caller, &append.stream.read().state, &said)?;
-        let pending_events =
-            self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(said))]);
-        let written = self.core.commit(append, pending_events).await?;
+        statement_rules::check_staff_override(caller, &append.stream.read().state, &description)?;
+        let frame =
+            self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(description))]);
+        let written = self.core.commit(append, frame).await?;
         Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
     }
 }

@@ -1,4 +1,4 @@
-//! The profile: from memory, from the events, as of any moment.
+//! Reads a profile: from memory or from the events, now or at an earlier moment.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;
@@ -7,18 +7,18 @@ use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use std::sync::Arc;
 
-/// What is held about a person.
+/// What is recorded about a data subject.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// The fold.
+    /// The folded state.
     pub state: SubjectState,
 }
 
 impl Profiles {
-    /// The profile at a moment. `rebuild` goes past every cache.
+    /// The profile at a moment. `rebuild` folds the events instead of using the state in memory.
     ///
     /// # Errors
-    /// Nothing is held about the person; or the store.
+    /// Nothing is recorded about the data subject, or the store failed.
     pub async fn get_profile(
         self: &Arc<Self>,
         subject: &SubjectId,

@@ -1,4 +1,4 @@
-//! Everything that was recorded about a person, as it was recorded.
+//! Lists the events of a data subject as they were recorded.
 
 use crate::app::error::AppError;
 use crate::app::log::read::open;
@@ -11,20 +11,20 @@ use std::sync::Arc;
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
 
-/// Some events, oldest first.
+/// A page of events, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The events.
     pub events: Vec<Recorded>,
-    /// The version to go on from; none at the end.
+    /// The version at which the next page begins; `None` at the end.
     pub next: Option<u64>,
 }
 
 impl Profiles {
-    /// Events from version `start` on, at most so many, and no more than one answer holds; 0 as count: 100.
+    /// Events from version `start` on: at most `count` (0 means 100), and no more than fit one answer.
     ///
     /// # Errors
-    /// Nothing is held about the person, the count is above 1,000; or the store.
+    /// Nothing is recorded about the data subject, the count is above 1,000, or the store failed.
     pub async fn list_events(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -32,7 +32,7 @@ impl Profiles {
         count: usize,
     ) -> Result<Page, AppError> {
         if count > PAGE_MAX {
-            return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
+            return Err(AppError::invalid("page_size", "must be at most 1,000"));
         }
         let count = if count == 0 { PAGE_DEFAULT } else { count };
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
@@ -48,7 +48,7 @@ impl Profiles {
             }
             match open(&stream.keys, stored) {
                 Ok(event) => events.push(event),
-                // Erased in part while this was read.
+                // Erased in part during the read.
                 Err(AppError::Erased) => {}
                 Err(error) => return Err(error),
             }

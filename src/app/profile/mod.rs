@@ -13,10 +13,10 @@ use crate::domain::attribute::InferenceTerms;
 use crate::domain::recorder_usage::AttributeLimits;
 use std::sync::Arc;
 
-/// Use cases about what is recorded of a data subject.
+/// Use cases about what is recorded about a data subject.
 pub struct Profiles {
     pub(crate) core: Arc<Core>,
-    /// When inferences end that do not say so.
+    /// When inferences expire that do not say so themselves.
     pub(crate) inferences: InferenceTerms,
     /// How much may be recorded about one data subject.
     pub(crate) attribute_limits: AttributeLimits,

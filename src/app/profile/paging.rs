@@ -1,4 +1,4 @@
-//! Answers in pages: whatever was recorded about a person, each answer can be read by its client.
+//! Pages of answers, each small enough for the client to read, however much is recorded.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;
@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Bytes of the items of one page, about: half of what clients of gRPC take where nobody says otherwise. One item may be
-/// larger; it is then alone.
+/// Approximate limit for the items of one page, bytes: half of what gRPC clients accept by default. A single
+/// larger item gets a page of its own.
 pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
-/// What a signal takes beside its texts, bytes.
+/// Size of a signal beside its texts, bytes.
 const SIGNAL_BYTES: usize = 64;
 
-/// Room on one page.
+/// The room left on one page.
 pub(crate) struct Room(Option<usize>);
 
 impl Room {
@@ -26,7 +26,7 @@ impl Room {
         Self(None)
     }
 
-    /// Whether another item fits; the first always does.
+    /// Takes room for an item if it fits; the first item always does.
     pub fn take(&mut self, bytes: usize) -> bool {
         let used = self.0.unwrap_or(0).saturating_add(bytes);
         let fits = self.0.is_none() || used <= PAGE_BYTES_MAX;
@@ -37,7 +37,7 @@ impl Room {
     }
 }
 
-/// Some of what is held about a person.
+/// A page of a profile.
 #[derive(Clone, Debug, Default)]
 pub struct ProfilePage {
     /// By key.
@@ -46,26 +46,26 @@ pub struct ProfilePage {
     pub signals: Vec<ActiveSignal>,
     /// How many events the subject had.
     pub version: u64,
-    /// What the bounds know of the person.
+    /// The subject's description, which bounds use.
     pub description: Description,
-    /// What gives the next page; empty at the end.
+    /// The token of the next page; empty at the end.
     pub next: String,
 }
 
 /// Where a page begins.
 enum Start {
-    /// After this key.
-    Facts(String),
-    /// At this one of the signals.
+    /// After the attribute with this key.
+    Attributes(String),
+    /// At this signal.
     Signals(usize),
 }
 
 impl Profiles {
-    /// The profile at a moment, page by page: those after the first are of the version that the first one was of, whatever
-    /// was recorded since. `rebuild` goes past every cache.
+    /// A page of the profile at a moment. Later pages show the version of the first, whatever is recorded
+    /// meanwhile. `rebuild` folds the events instead of using the state in memory.
     ///
     /// # Errors
-    /// Nothing is held about the person, the token is none of an answer's; or the store.
+    /// Nothing is recorded about the data subject, the token is invalid, or the store failed.
     pub async fn profile_page(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -91,17 +91,17 @@ impl ProfilePage {
         let mut room = Room::new();
         let (after, first_signal) = match start {
             None => (Some(Bound::Unbounded), 0),
-            Some(Start::Facts(key)) => (Some(Bound::Excluded(key)), 0),
+            Some(Start::Attributes(key)) => (Some(Bound::Excluded(key)), 0),
             Some(Start::Signals(first)) => (None, first),
         };
-        let facts = after.map(|after| range(&state.attributes, after));
-        for held in facts.into_iter().flatten() {
-            if !room.take(held.attribute.bytes().saturating_add(held.actor.name.len())) {
-                let last = self.attributes.last().map_or("", |held| held.attribute.key.as_str());
+        let attributes = after.map(|after| range(&state.attributes, after));
+        for current in attributes.into_iter().flatten() {
+            if !room.take(current.attribute.bytes().saturating_add(current.actor.name.len())) {
+                let last = self.attributes.last().map_or("", |current| current.attribute.key.as_str());
                 self.next = format!("{}:f:{last}", state.version);
                 return;
             }
-            self.attributes.push(Arc::clone(held));
+            self.attributes.push(Arc::clone(current));
         }
         for (number, signal) in state.signals.iter().enumerate().skip(first_signal) {
             let texts = signal.purposes.iter().chain([&signal.interaction]).map(String::len);
@@ -118,7 +118,7 @@ fn range(
     attributes: &BTreeMap<String, Arc<CurrentAttribute>>,
     after: Bound<String>,
 ) -> impl Iterator<Item = &Arc<CurrentAttribute>> {
-    attributes.range((after, Bound::Unbounded)).map(|(_, held)| held)
+    attributes.range((after, Bound::Unbounded)).map(|(_, current)| current)
 }
 
 fn parse(token: &str) -> Result<Option<(u64, Start)>, AppError> {
@@ -127,7 +127,9 @@ fn parse(token: &str) -> Result<Option<(u64, Start)>, AppError> {
     }
     let parts: Vec<&str> = token.splitn(3, ':').collect();
     let parsed = match parts.as_slice() {
-        [version, "f", key] => version.parse().ok().map(|version| (version, Start::Facts((*key).to_owned()))),
+        [version, "f", key] => {
+            version.parse().ok().map(|version| (version, Start::Attributes((*key).to_owned())))
+        }
         [version, "s", number] => version
             .parse()
             .ok()
@@ -135,7 +137,7 @@ fn parse(token: &str) -> Result<Option<(u64, Start)>, AppError> {
             .map(|(version, number)| (version, Start::Signals(number))),
         _ => None,
     };
-    let wrong = || AppError::invalid("page_token", "must be the `next_page_token` of the answer before");
+    let wrong = || AppError::invalid("page_token", "must be the `next_page_token` of the previous answer");
     parsed.map(Some).ok_or_else(wrong)
 }
 
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_room_for_so_much_and_for_its_first_item_in_any_case() {
+    fn a_page_has_limited_room_but_always_fits_its_first_item() {
         let mut room = Room::new();
         assert!(room.take(PAGE_BYTES_MAX * 2) && !room.take(1));
         let mut room = Room::new();
@@ -153,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn tokens_come_from_answers() {
+    fn only_well_formed_tokens_are_accepted() {
         assert!(parse("").unwrap().is_none());
-        assert!(matches!(parse("7:f:a:b").unwrap(), Some((7, Start::Facts(key))) if key == "a:b"));
+        assert!(matches!(parse("7:f:a:b").unwrap(), Some((7, Start::Attributes(key))) if key == "a:b"));
         assert!(matches!(parse("7:s:3").unwrap(), Some((7, Start::Signals(3)))));
         for wrong in ["7", "7:f", "x:f:k", "7:s:x", "7:t:3", ":"] {
             assert!(parse(wrong).is_err(), "{wrong}");

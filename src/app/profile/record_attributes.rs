@@ -21,32 +21,33 @@ use tokio::task::JoinHandle;
 const ATTRIBUTES_MAX: usize = 128;
 const REASON_BYTES_MAX: usize = 512;
 
-/// Attributes of one subject, to be recorded all or none.
+/// Attributes of one data subject, recorded together or not at all.
 #[derive(Clone, Debug)]
 pub struct NewAttributes {
-    /// Whose.
+    /// The data subject.
     pub subject: SubjectId,
     /// Each with the event that it corrects, if it corrects one. 1 to 128.
     pub attributes: Vec<(Attribute, Option<EventId>)>,
 }
 
-/// What recording did.
+/// The result of recording attributes.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// The events.
+    /// The recorded events.
     pub receipt: Receipt,
-    /// Of the attributes, by index: inferences that are not held, because the person declared their key themself.
+    /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
+    /// declared.
     pub not_held: Vec<u32>,
 }
 
-/// What is to become of an attribute that is held.
+/// A change to a current attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// No longer held.
+    /// Remove it.
     Remove,
-    /// The person says that it is wrong.
+    /// The data subject says that it is wrong.
     Contest,
-    /// The person says that it is right.
+    /// The data subject says that it is right.
     Confirm,
 }
 
@@ -54,8 +55,9 @@ impl Profiles {
     /// Records attributes.
     ///
     /// # Errors
-    /// Out of bounds, refused by bounds, not the caller's to say, no room, erased, stale, a reused key, a correction of what is
-    /// not held; or the store.
+    /// The request is invalid, reuses a key, or corrects an attribute that is not current; bounds, limits or
+    /// the caller's role forbid it; the subject is being erased or the expected version is stale; or the
+    /// store failed.
     pub async fn record_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -66,7 +68,7 @@ impl Profiles {
         match self.begin_recording(caller, &new, options).await? {
             Begun::Replayed(receipt, events) => {
                 let stream = self.core.stream(&subject).await?.ok_or(AppError::Erased)?;
-                // As it was then: what has been said since is not told by asking again.
+                // The answer of that time: a repeated request must not reveal what was recorded since.
                 let end = events.last().map_or(0, |last| last.version.saturating_add(1));
                 let state = self.core.state_as_of(&stream, Moment::Version(end))?;
                 Ok(Recording { receipt, not_held: not_held(&state, &events) })
@@ -75,8 +77,8 @@ impl Profiles {
         }
     }
 
-    /// Records attributes in the order in which this is called: returns once the subject's turn has come, and leaves
-    /// a task that ends once the attributes are durable.
+    /// Records attributes in the order of the calls: returns once the write lock is taken, with a task that
+    /// ends when the attributes are durable.
     ///
     /// # Errors
     /// As for [`Profiles::record_attributes`], from here or from the task.
@@ -117,23 +119,26 @@ impl Profiles {
             let (terms, words) = (&self.inferences, &append.rules.vocabulary);
             attribute.complete(&append.caller.name, terms, words, append.now_ms);
         }
-        statement_rules::check_displacement(&append.caller, &append.stream.read().state, &new.attributes)?;
+        statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
         let mut pending_events = Vec::with_capacity(new.attributes.len());
-        // What was built from a fact falls with it when it is replaced, too.
+        // An artifact is invalidated when an attribute that it was built from is replaced.
         let mut changes_grants = !append.stream.read().state.rights.artifacts.is_empty();
-        let held = held_events(&append, &new);
+        let current = current_events(&append, &new);
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some();
-            pending_events.push(self.core.plan(recorded_or_corrected(&held, attribute.clone(), *corrects)?));
+            pending_events.push(self.core.plan(recorded_or_corrected(
+                &current,
+                attribute.clone(),
+                *corrects,
+            )?));
         }
         changes_grants = changes_grants || replaces_a_source(&append, &new);
-        let refused =
-            self.refused_at_the_door(&append, new.attributes.iter().map(|(attribute, _)| attribute));
+        let refused = self.refusals(&append, new.attributes.iter().map(|(attribute, _)| attribute));
         if !refused.is_empty() {
             return Err(self.refuse_recording(append, refused).await?);
         }
         self.check_room(&append, &pending_events)?;
-        // Last, so that only a write that would otherwise be made learns of an erasure.
+        // Last, so that only a write that would otherwise succeed reveals an erasure.
         if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&append, attribute)) {
             return Err(AppError::Erased);
         }
@@ -147,7 +152,7 @@ impl Profiles {
         Ok(Recording { receipt: written.receipt, not_held })
     }
 
-    /// Whether an attribute is from before an erasure of the part that it belongs to.
+    /// Whether an attribute predates an erasure of the part that it belongs to.
     fn is_fenced(&self, append: &Append, attribute: &Attribute) -> bool {
         let now = append.stream.read();
         let fences = &now.state.rights.fences;
@@ -155,10 +160,10 @@ impl Profiles {
             return false;
         }
         let rules = self.core.rules();
-        let line = rules.vocabulary.category_ancestry(&attribute.category);
+        let ancestry = rules.vocabulary.category_ancestry(&attribute.category);
         let key_hash = self.core.key_hash(append.stream.keys.handle, &attribute.key);
         let oldest_ms = attribute.observed_at_ms.min(append.about_ms);
-        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&line, &key_hash))
+        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&ancestry, &key_hash))
     }
 
     fn check_attributes(&self, new: &NewAttributes) -> Result<(), AppError> {
@@ -175,10 +180,10 @@ impl Profiles {
         if found.is_empty() { Ok(()) } else { Err(AppError::Invalid(Violations(found))) }
     }
 
-    /// Removes, contests or confirms attributes, by key. Naming none changes nothing and is an error.
+    /// Removes, contests or confirms attributes, by key. A request without keys is an error.
     ///
     /// # Errors
-    /// A key that is not held, a fact that is not the caller's, or as for recording.
+    /// A key has no current attribute, an attribute belongs to another caller, or as for recording.
     pub async fn change_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -199,10 +204,10 @@ impl Profiles {
         };
         let events = {
             let now = append.stream.read();
-            let held = keys.iter().map(|key| now.state.attributes.get(key));
-            let held = held.collect::<Option<Vec<_>>>().ok_or(AppError::NotFound("attribute"))?;
-            statement_rules::check_change(caller, &held, change.0)?;
-            held.iter().map(|held| held.event_id).collect::<Vec<EventId>>()
+            let attributes = keys.iter().map(|key| now.state.attributes.get(key));
+            let attributes = attributes.collect::<Option<Vec<_>>>().ok_or(AppError::NotFound("attribute"))?;
+            statement_rules::check_change(caller, &attributes, change.0)?;
+            attributes.iter().map(|current| current.event_id).collect::<Vec<EventId>>()
         };
         let pending_events: Vec<PendingEvent> = events
             .into_iter()
@@ -215,49 +220,51 @@ impl Profiles {
                 })
             })
             .collect();
-        let pending_events = self.core.with_revocations(&append, pending_events);
-        Ok(self.core.commit(append, pending_events).await?.receipt)
+        let frame = self.core.with_revocations(&append, pending_events);
+        Ok(self.core.commit(append, frame).await?.receipt)
     }
 }
 
 fn recorded_or_corrected(
-    held: &BTreeSet<EventId>,
+    current: &BTreeSet<EventId>,
     attribute: Attribute,
     corrects: Option<EventId>,
 ) -> Result<Event, AppError> {
-    if !attribute.derived_from.iter().all(|source| held.contains(source)) {
-        return Err(AppError::invalid("derived_from", "must name attributes of the subject that are held"));
+    if !attribute.derived_from.iter().all(|source| current.contains(source)) {
+        return Err(AppError::invalid("derived_from", "must name current attributes of the subject"));
     }
     match corrects {
-        Some(corrects) if held.contains(&corrects) => Ok(Event::AttributeCorrected { corrects, attribute }),
-        Some(_) => Err(AppError::invalid("corrects", "must name an attribute of the subject that is held")),
+        Some(corrects) if current.contains(&corrects) => {
+            Ok(Event::AttributeCorrected { corrects, attribute })
+        }
+        Some(_) => Err(AppError::invalid("corrects", "must name a current attribute of the subject")),
         None => Ok(Event::AttributeRecorded(attribute)),
     }
 }
 
-/// Events of everything that is held; none where no attribute names one.
-fn held_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
+/// The events of all current attributes; empty if no new attribute refers to one.
+fn current_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
     let named = |(attribute, corrects): &(Attribute, Option<EventId>)| {
         corrects.is_some() || !attribute.derived_from.is_empty()
     };
     if !new.attributes.iter().any(named) {
         return BTreeSet::new();
     }
-    append.stream.read().state.attributes.values().map(|held| held.event_id).collect()
+    append.stream.read().state.attributes.values().map(|current| current.event_id).collect()
 }
 
-/// Whether something that is held was derived from what these attributes would replace.
+/// Whether a current attribute was derived from one that these attributes would replace.
 fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     let now = append.stream.read();
     let before = |(attribute, _): &(Attribute, Option<EventId>)| {
-        now.state.attributes.get(&attribute.key).map(|held| held.event_id)
+        now.state.attributes.get(&attribute.key).map(|current| current.event_id)
     };
     let replaced: BTreeSet<EventId> = new.attributes.iter().filter_map(before).collect();
-    let mut sources = now.state.attributes.values().flat_map(|held| &held.attribute.derived_from);
+    let mut sources = now.state.attributes.values().flat_map(|current| &current.attribute.derived_from);
     !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
-/// Of recorded attributes, by index, the inferences that did not replace what the person declared.
+/// Indexes of the recorded inferences that did not replace what the data subject declared.
 fn not_held(state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
@@ -265,10 +272,10 @@ fn not_held(state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
         }
         _ => None,
     });
-    let overruled = (0..).zip(attributes).filter(|(_, (event, attribute))| {
-        let held = state.attributes.get(&attribute.key);
-        let declared = held.is_some_and(|held| held.is_declared() && held.event_id != *event);
+    let without_effect = (0..).zip(attributes).filter(|(_, (event, attribute))| {
+        let current = state.attributes.get(&attribute.key);
+        let declared = current.is_some_and(|current| current.is_declared() && current.event_id != *event);
         declared && attribute.provenance == Provenance::Inferred
     });
-    overruled.map(|(index, _)| index).collect()
+    without_effect.map(|(index, _)| index).collect()
 }

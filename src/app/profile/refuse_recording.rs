@@ -1,4 +1,4 @@
-//! The door of the ledger: what bounds forbid to record is not recorded, and that somebody tried is.
+//! Refuses to record what bounds forbid, and records the attempt.
 
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Profiles {
-    /// What bounds refuse of these attributes, by kind; nothing where all may be recorded.
-    pub(crate) fn refused_at_the_door<'a>(
+    /// The refusals of these attributes by bounds, grouped by kind; empty if all may be recorded.
+    pub(crate) fn refusals<'a>(
         &self,
         append: &Append,
         attributes: impl Iterator<Item = &'a Attribute>,
@@ -30,24 +30,24 @@ impl Profiles {
             );
             let Err(denial) = decided else { continue };
             let kind = (attribute.category.clone(), attribute.provenance.into(), denial.policy.clone());
-            let kept = refused.entry(kind).or_insert_with(|| refusal(attribute, denial));
-            kept.count = kept.count.saturating_add(1);
+            let group = refused.entry(kind).or_insert_with(|| refusal(attribute, denial));
+            group.count = group.count.saturating_add(1);
         }
         let bounds = append.rules.bounds.positions();
-        refused.into_values().map(|kept| RecordingRefused { bounds: bounds.to_vec(), ..kept }).collect()
+        refused.into_values().map(|group| RecordingRefused { bounds: bounds.to_vec(), ..group }).collect()
     }
 
-    /// Records the attempt, and gives the error that the caller gets. The same request made again is one attempt; made
-    /// when it may be recorded, it is recorded. About a person of whom nothing is held the attempt is not recorded either:
-    /// a refused write brings nobody in.
+    /// Records the attempt, and returns the error for the caller. A repeated request counts as the same
+    /// attempt, and is recorded normally once bounds allow it. If nothing is recorded about the data subject,
+    /// neither is the attempt: a refused write creates no stream.
     pub(crate) async fn refuse_recording(
         self: &Arc<Self>,
         append: Append,
         refused: Vec<RecordingRefused>,
     ) -> Result<AppError, AppError> {
         let append = self.core.as_attempt(append);
-        let is_held = append.stream.read().state.version > 0;
-        if is_held && !self.core.is_already_recorded(&append)? {
+        let has_events = append.stream.read().state.version > 0;
+        if has_events && !self.core.is_already_recorded(&append)? {
             let events = refused.iter().cloned().map(Event::RecordingRefused);
             let pending_events: Vec<_> = events.map(|event| self.core.plan(event)).collect();
             self.core.commit(append, pending_events).await?;

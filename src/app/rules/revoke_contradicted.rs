@@ -165,7 +165,7 @@ impl RuleChanges {
     fn revocations(&self, append: &Append) -> (Frame, u64) {
         let (grants, artifacts) = {
             let now = append.stream.read();
-            let known = |event: &EventId| now.pending.has(event);
+            let known = |event: &EventId| now.pending.contains(event);
             let artifacts = invalidated_artifacts(&now.state, &append.rules, append.now_ms, &known);
             (invalidated(&now.state, &append.rules, append.now_ms, &known), artifacts)
         };
