@@ -83,7 +83,15 @@ class Sayso(Server):
         command += ["bench", mode, "--duration", f"{seconds}s", "--warm-up", "1s", "--concurrency", str(in_flight)]
         command += ["--subjects", str(SUBJECTS), "--value-bytes", str(VALUE_BYTES)]
         command += ["--events-per-call", str(EVENTS_A_MESSAGE)]
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        measured = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        return {
+            "calls_per_s": measured["callsPerS"],
+            "events_per_s": measured["eventsPerS"],
+            "p50_us": measured["p50Us"],
+            "p99_us": measured["p99Us"],
+            "p999_us": measured["p999Us"],
+            "max_us": measured["maxUs"],
+        }
 
     def version(self):
         version = subprocess.run([self.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True)

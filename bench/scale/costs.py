@@ -52,9 +52,9 @@ def measure(daemon, mode, seconds):
     written = after["events"] - before["events"]
     return {
         "mode": mode,
-        "per_s": measured["events_per_s"] if mode == "ingest" else measured["calls_per_s"],
-        "cpu_us": (after["cpu"] - before["cpu"]) * 1e6 / (written if mode == "ingest" else measured["calls"]),
-        "events_a_call": written / measured["calls"],
+        "per_s": measured["eventsPerS"] if mode == "ingest" else measured["callsPerS"],
+        "cpu_us": (after["cpu"] - before["cpu"]) * 1e6 / (written if mode == "ingest" else int(measured["calls"])),
+        "events_a_call": written / int(measured["calls"]),
         "entry_bytes": (after["entry_bytes"] - before["entry_bytes"]) / written if written else 0,
     }
 

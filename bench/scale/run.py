@@ -97,8 +97,8 @@ def grow(daemon, state, events):
     stats = daemon.run("stats")
     state.now["people"] = people
     state.now["grown"].append({
-        "events": int(stats["treeSize"]), "events_per_s": measured["events_per_s"], "p50_us": measured["p50_us"],
-        "p99_us": measured["p99_us"], "max_us": measured["max_us"], "rss_bytes": daemon.memory("VmRSS"),
+        "events": int(stats["treeSize"]), "events_per_s": measured["eventsPerS"], "p50_us": measured["p50Us"],
+        "p99_us": measured["p99Us"], "max_us": measured["maxUs"], "rss_bytes": daemon.memory("VmRSS"),
         "peak_rss_bytes": daemon.memory("VmHWM"),
     })
     state.save()
@@ -126,12 +126,12 @@ def measure(daemon, state):
     people_arguments = ["--people", PEOPLE, "--subjects", people, "--prepared"]
     sample = min(20_000, people)
     append = [daemon.bench("append", *people_arguments, "--calls", min(60_000, 6 * people)) for _ in range(3)]
-    append.sort(key=lambda run: run["calls_per_s"])
+    append.sort(key=lambda run: run["callsPerS"])
     check = daemon.bench("check", "--subjects", 200, "--duration", "3s", "--warm-up", "1s")
     stage = {
         "people": people,
-        "append_per_s": append[1]["calls_per_s"], "append_p99_us": append[1]["p99_us"],
-        "check_per_s": check["calls_per_s"], "check_p99_us": check["p99_us"],
+        "append_per_s": append[1]["callsPerS"], "append_p99_us": append[1]["p99Us"],
+        "check_per_s": check["callsPerS"], "check_p99_us": check["p99Us"],
         "rss_bytes": daemon.memory("VmRSS"), "peak_rss_bytes": daemon.memory("VmHWM"),
         "stop_s": daemon.stop(),
     }
@@ -139,7 +139,7 @@ def measure(daemon, state):
     stage["start_clean_s"] = daemon.start()
     stage["rss_started_bytes"] = daemon.memory("VmRSS")
     cold = daemon.bench("rebuild", *people_arguments, "--calls", sample)
-    stage |= {"cold_rebuild_per_s": cold["calls_per_s"], "cold_rebuild_p99_us": cold["p99_us"]}
+    stage |= {"cold_rebuild_per_s": cold["callsPerS"], "cold_rebuild_p99_us": cold["p99Us"]}
     load = subprocess.Popen(
         daemon.command("bench", "append", *people_arguments, "--duration", "60s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,6 +1,6 @@
-//! `sayso accept-clock`
+//! The command `sayso accept-clock`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client, parse_time};
 use super::error::CliError;
 use super::output::{self, Out};
@@ -8,20 +8,22 @@ use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use clap::Args;
 
-/// Accept the clock of the daemon's machine as it is, after it jumped. Use goes on; until then no grant stands.
+/// Accept the clock of the daemon's machine after it jumped.
 ///
-/// Set the clock first if it is wrong: once it is right, use goes on by itself. `sayso stats` shows what the clock says and
-/// what the ledger's time is. The ledger's time never goes back: where it is ahead of the clock, it stays ahead, and runs
-/// slower by one part in 128 until they meet. What ends, ends by the ledger's time, so years ahead are better undone by a
-/// backup from before.
+/// Until then no grant is valid and no use is allowed. If the clock is wrong, set it instead: once it is
+/// right, use is allowed again without this command. `sayso stats` shows the clock and the ledger's time.
+///
+/// The ledger's time never goes back. Where it is ahead of the clock, it runs slower by one part in 128 until
+/// they meet. Everything expires by the ledger's time, so after a jump by years a backup from before the jump
+/// is the better way back.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct AcceptClock {
-    /// What time it is by another clock; the machine's must agree within a minute.
+    /// The time by another clock. The machine's clock must agree within a minute.
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     now: prost_types::Timestamp,
-    /// Does the same only once, however often it is sent.
+    /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
 }
@@ -35,7 +37,10 @@ impl AcceptClock {
         let request = proto::AcceptClockRequest { clock: Some(self.now), options: Some(options) };
         let answer = client.accept_clock(request).await?.into_inner();
         out.print("AcceptClockResponse", &answer, |answer| {
-            format!("accepted; the ledger's time goes on from {}", output::time(answer.ledger_time.as_ref()))
+            format!(
+                "clock accepted; the ledger's time continues from {}",
+                output::time(answer.ledger_time.as_ref())
+            )
         })
     }
 }

@@ -1,15 +1,15 @@
-//! `sayso artifact`
+//! The command `sayso artifact`.
 
-use super::Connection;
-use super::connect::{client, parse_span};
+use super::connect::Connection;
+use super::connect::{client, parse_duration};
 use super::error::CliError;
-use super::output::{self, Out, plain_name, table};
+use super::output::{self, Out, plain_name};
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
 use std::time::Duration;
 
-/// What a service built.
+/// A kind of artifact.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Embedding,
@@ -18,14 +18,14 @@ enum Kind {
     Summary,
 }
 
-/// What services built from a profile: it falls with what it was built from.
+/// Artifacts that services built from a profile. They are revoked together with their sources.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
-    /// Register something built under a grant.
+    /// Register an artifact that was built under a grant.
     ///
     /// Example: `sayso artifact register g52-aef0e2ef58e9a59a --kind embedding --name vectors-7`
     Register(Register),
-    /// Show what was built from what is held about a person.
+    /// List the artifacts that were built from a person's profile.
     ///
     /// Example: `sayso artifact list ada`
     List(List),
@@ -33,25 +33,25 @@ pub(super) enum Artifact {
 
 #[derive(Args)]
 pub(super) struct Register {
-    /// The grant that it was built under.
+    /// ID of the grant under which it was built.
     grant: String,
-    /// What it is.
+    /// Kind of artifact.
     #[arg(long, value_enum)]
     kind: Kind,
-    /// The service's own name for it.
+    /// The service's own name for the artifact.
     #[arg(long, default_value = "")]
     name: String,
-    /// Keys that went in; may be repeated. None: all that the grant allows.
+    /// Key of an attribute that it was built from; may be repeated. Default: all that the grant allows.
     #[arg(long)]
     source: Vec<String>,
-    /// How long it may be used: 1 minute to 400 days, as `30d`.
-    #[arg(long, default_value = "90d", value_parser = parse_span)]
+    /// How long it may be used: from 1 minute to 400 days, like `30d`.
+    #[arg(long, default_value = "90d", value_parser = parse_duration)]
     ttl: Duration,
 }
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
 }
 
@@ -76,7 +76,7 @@ impl Artifact {
                 let mut client = client!(GrantServiceClient, at.link("service").await?);
                 let answer = client.register_artifact(request).await?.into_inner();
                 out.print("RegisterArtifactResponse", &answer, |answer| {
-                    format!("artefact {}; {}", answer.artifact_id, output::receipt(answer.receipt.as_ref()))
+                    format!("artifact {}; {}", answer.artifact_id, output::receipt(answer.receipt.as_ref()))
                 })
             }
             Self::List(list) => {
@@ -93,10 +93,13 @@ impl Artifact {
                 out.print("ListArtifactsResponse", &answer, |answer| {
                     let row = |artifact: &proto::Artifact| {
                         let state = match (artifact.reason(), artifact.acknowledged) {
-                            (proto::Reason::Unspecified, _) => "stands".to_owned(),
-                            (reason, confirmed) => {
-                                let fell = plain_name(reason.as_str_name(), "REASON_");
-                                format!("fell ({fell}){}", if confirmed { ", confirmed" } else { "" })
+                            (proto::Reason::Unspecified, _) => "valid".to_owned(),
+                            (reason, acknowledged) => {
+                                let reason = plain_name(reason.as_str_name(), "REASON_");
+                                format!(
+                                    "revoked ({reason}){}",
+                                    if acknowledged { ", acknowledged" } else { "" }
+                                )
                             }
                         };
                         vec![
@@ -108,7 +111,7 @@ impl Artifact {
                             state,
                         ]
                     };
-                    table(&answer.artifacts.iter().map(row).collect::<Vec<_>>())
+                    output::list(&answer.artifacts.iter().map(row).collect::<Vec<_>>(), "no artifacts")
                 })
             }
         }

@@ -1,12 +1,12 @@
-//! `sayso audit | checkpoint | proof | stats`
+//! The commands `sayso audit`, `sayso checkpoint`, `sayso proof` and `sayso stats`.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::{self, Out};
-use super::partial::Partial;
+use super::interrupt::interrupted;
+use super::output::{self, Out, count, int64};
 use super::progress;
-use super::serve::interrupted;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;
@@ -17,24 +17,28 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
     Ok(client!(AuditServiceClient, at.link("auditor").await?))
 }
 
-/// Exports for auditors.
+/// Export the log for auditors.
 #[derive(Subcommand)]
 pub(super) enum Audit {
     Export(Export),
 }
 
-/// Write the whole log as one bundle that verifies offline.
+/// Write the whole log into a bundle that verifies offline.
 ///
-/// It is written as FILE.partial, for its owner only, and gets its name once it is whole and durable; an interrupted
-/// export leaves nothing. The export is itself an event of the log.
+/// The bundle is written to FILE.partial, with access for its owner only, and renamed once it is complete and
+/// durable. An interrupted export leaves no file. The export itself is recorded as an event.
 ///
-/// Example: `sayso audit export -o log.tar.zst`, then `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
+/// Example: `sayso audit export -o log.tar.zst`, then `sayso verify log.tar.zst --key
+/// sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Export {
-    /// The bundle: a `.tar.zst`.
+    /// The bundle to write, a `.tar.zst`.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Leave bodies sealed: structure verifies, contents stay unread.
+    /// Replace FILE if it exists.
+    #[arg(long)]
+    force: bool,
+    /// Leave the contents of events sealed. The structure of the log still verifies.
     #[arg(long)]
     sealed: bool,
 }
@@ -44,40 +48,41 @@ impl Audit {
         let Self::Export(export) = self;
         let (bytes, total) = tokio::select! {
             written = export.write(at) => written?,
-            // Dropping the export removes what it had written.
-            _ = interrupted() => return Err(CliError::failed("interrupted; no bundle was left")),
+            // Dropping the export removes the partial file.
+            _ = interrupted() => return Err(CliError::failed("interrupted; no bundle was written")),
         };
         let path = export.output.display().to_string();
-        let value = serde_json::json!({ "bundle": path, "entries": total, "bytes": bytes });
-        out.print_value(&value, &format!("{path}: {total} entries, {bytes} bytes"))
+        let value = serde_json::json!({ "bundle": path, "entries": int64(total), "bytes": int64(bytes) });
+        out.print_value(&value, &format!("{path}: {}, {}", count(total, "entry"), count(bytes, "byte")))
     }
 }
 
 impl Export {
-    /// Bytes and entries written.
+    /// Returns the numbers of bytes and entries written.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
+        // First: an export that can't be written must not be recorded.
+        let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let request = proto::ExportAuditRequest { sealed: self.sealed };
         let mut chunks = client(at).await?.export_audit(request).await?.into_inner();
-        let mut partial = Partial::begin(&self.output)?;
         let bar = progress::entries(0, "exporting");
         let mut total = 0;
         while let Some(chunk) = chunks.message().await? {
-            partial.write(&chunk.chunk)?;
+            file.write(&chunk.chunk)?;
             total = chunk.entries_total;
             bar.set_length(total);
             bar.set_position(chunk.entries_done);
         }
         bar.finish_and_clear();
-        Ok((partial.finish()?, total))
+        Ok((file.finish()?, total))
     }
 }
 
-/// Show the newest checkpoint: the signed size and root of the log.
+/// Show the newest checkpoint: the size and root hash of the log, signed.
 ///
 /// Example: `sayso checkpoint > seen`, and later `sayso verify log.tar.zst --key log.vkey --since seen`
 #[derive(Args)]
 pub(super) struct Checkpoint {
-    /// The newest that enough witnesses cosigned, with their signatures.
+    /// Show the newest checkpoint that enough witnesses cosigned, with their signatures.
     #[arg(long)]
     cosigned: bool,
 }
@@ -86,7 +91,7 @@ impl Checkpoint {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let answer = client(at).await?.get_checkpoint(proto::GetCheckpointRequest {}).await?.into_inner();
         if self.cosigned && answer.cosigned.is_empty() {
-            return Err(CliError::failed("no checkpoint was cosigned by enough witnesses yet"));
+            return Err(CliError::failed("no checkpoint has been cosigned by enough witnesses yet"));
         }
         out.print("GetCheckpointResponse", &answer, |answer| {
             if self.cosigned { answer.cosigned.clone() } else { answer.checkpoint.clone() }
@@ -94,12 +99,12 @@ impl Checkpoint {
     }
 }
 
-/// Prove that an entry is in the log; what is printed verifies alone with `sayso verify`.
+/// Prove that an entry is in the log. `sayso verify` verifies the printed proof without the daemon.
 ///
 /// Example: `sayso proof 41 > entry.proof`, then `sayso verify entry.proof --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Proof {
-    /// Position of the entry, as receipts name it.
+    /// Position of the entry, as in its receipt.
     position: u64,
 }
 
@@ -111,7 +116,7 @@ impl Proof {
     }
 }
 
-/// Show sizes and counts of the log; nothing personal.
+/// Show sizes and counts of the log. They contain nothing personal.
 ///
 /// Example: `sayso stats --json`
 #[derive(Args)]
@@ -122,21 +127,21 @@ impl Stats {
         let mut client = client!(OperatorServiceClient, at.link("operator").await?);
         let answer = client.get_stats(proto::GetStatsRequest {}).await?.into_inner();
         out.print("GetStatsResponse", &answer, |answer| {
-            let waits = if answer.restore_unconfirmed {
-                "\nrestored: nothing is allowed before `sayso confirm-restore`"
+            let unconfirmed = if answer.restore_unconfirmed {
+                "\nrestored from a backup: no use is allowed before `sayso confirm-restore`"
             } else {
                 ""
             };
             let skew = match answer.clock_skew.as_str() {
                 "" => String::new(),
                 skew => format!(
-                    "\nuse is denied: {skew}\nclock {}\nledger time {}",
+                    "\nno use is allowed: {skew}\nclock {}\nledger time {}",
                     output::time(answer.clock.as_ref()),
                     output::time(answer.ledger_time.as_ref())
                 ),
             };
             format!(
-                "log {}\nentries {}\npeople {}\nbytes of entries {}\nversion {}{waits}{skew}",
+                "log {}\nentries {}\npeople {}\nentry bytes {}\nversion {}{unconfirmed}{skew}",
                 answer.origin, answer.tree_size, answer.subjects, answer.entry_bytes, answer.version
             )
         })

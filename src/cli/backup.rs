@@ -1,16 +1,16 @@
-//! `sayso backup | restore | confirm-restore`
+//! The commands `sayso backup`, `sayso restore` and `sayso confirm-restore`.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::Out;
-use super::partial::Partial;
+use super::output::{Out, count, int64};
 use super::progress;
 use crate::app::{self, Restored};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::daemon::DaemonError;
-use crate::daemon::app_settings::{custody, open_app};
+use crate::daemon::app_settings::{custody, ledger_clock, open_app};
 use crate::daemon::data_dir::Layout;
 use crate::daemon::harden::restrict_new_files;
 use crate::ledger::{Ledger, LogKeys};
@@ -26,25 +26,28 @@ use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Key pages staged at once.
+/// Largest number of key pages staged in one write.
 const PAGES_MAX: usize = 128;
 
-/// Write the log and the sealed key tree into one file, while the daemon goes on; never the root key.
+/// Back up the log and the sealed key tree into one file, while the daemon runs. The root key is never in it.
 ///
 /// Example: `sayso backup -o sayso.backup`
 #[derive(Args)]
 pub(super) struct Backup {
-    /// The file to write.
-    #[arg(short, long)]
+    /// The backup to write.
+    #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Replace FILE if it exists.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Backup {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut written = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let link: Link = at.link("operator").await?;
         let mut client = OperatorServiceClient::new(link);
         let mut pieces = client.backup(proto::BackupRequest {}).await?.into_inner();
-        let mut written = Partial::begin(&self.output)?;
         let bar = progress::entries(0, "backing up");
         let mut entries = 0;
         while let Some(piece) = pieces.message().await? {
@@ -56,68 +59,74 @@ impl Backup {
         bar.finish_and_clear();
         let bytes = written.finish()?;
         let path = self.output.display().to_string();
-        let value = serde_json::json!({ "backup": path, "entries": entries, "bytes": bytes });
-        out.print_value(&value, &format!("{path}: {entries} entries, {bytes} bytes"))
+        let value = serde_json::json!({ "backup": path, "entries": int64(entries), "bytes": int64(bytes) });
+        out.print_value(&value, &format!("{path}: {}, {}", count(entries, "entry"), count(bytes, "byte")))
     }
 }
 
-/// Bring a lost log back from a backup, under the keys of now: everybody but the erased. The daemon must not run.
+/// Restore a lost log from a backup. The daemon must not run.
 ///
-/// The folder (--data) needs its `secrets`; the key tree in `keys` is used as it is, and only where there is none the
-/// backup's is taken, which opens if nobody was erased since. A log that is there already has to be moved away first.
-/// What people said since the backup is lost: until `sayso confirm-restore` nothing is allowed.
+/// The data folder (--data) must have its `secrets`. An existing key tree in `keys` is kept, so people who
+/// were erased since the backup stay erased. Only a missing key tree is restored from the backup; it opens
+/// only if nobody was erased since. Move an existing log away first.
+///
+/// Everything that was recorded after the backup is lost. No use is allowed until `sayso confirm-restore`.
+///
 /// Example: `sayso restore sayso.backup --data sayso-data`
 #[derive(Args)]
 pub(super) struct Restore {
-    /// The backup.
+    /// The backup to read.
     file: PathBuf,
-    /// Configuration file (TOML); only `data`, `ledger`, `controller` and `pkcs11` matter here.
-    #[arg(long)]
+    /// Configuration file (TOML). Only `data`, `ledger`, `controller` and `pkcs11` are used.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which of the configuration's controllers. Default: the first.
-    #[arg(long, requires = "config")]
+    /// Name of one of the configuration's controllers. Default: the first.
+    #[arg(long, value_name = "NAME", requires = "config")]
     controller: Option<String>,
 }
 
 impl Restore {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         restrict_new_files();
-        let config = at.settings(self.config.as_deref())?;
+        let config = at.config(self.config.as_deref())?;
         config.check().map_err(CliError::usage)?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
         let (file, settings) = (self.file, config.clone());
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;
-        // The log says it at once; where this fails, the daemon's next start does.
-        let clock = crate::daemon::app_settings::ledger_clock(&config, &(Arc::new(SystemClock) as _))
-            .map_err(CliError::failed)?;
+        // Opening records the restore in the log. If it fails, the next start of the daemon records it.
+        let clock = ledger_clock(&config, &(Arc::new(SystemClock) as _)).map_err(CliError::failed)?;
         let opened = open_app(&config, clock).await.map_err(CliError::failed)?;
         let entries = opened.ledger().checkpoint().size;
         opened.shutdown().await;
-        let again: u64 = restored
+        let erased_again: u64 = restored
             .erased_again
             .iter()
             .map(|(first, last)| last.saturating_sub(*first).saturating_add(1))
             .sum();
-        let value = serde_json::json!({ "entries": entries, "erased_again": again });
+        let value = serde_json::json!({ "entries": int64(entries), "erasedAgain": int64(erased_again) });
         out.print_value(
             &value,
             &format!(
-                "restored: {entries} entries; {again} of people erased since stay erased\nnothing is allowed before \
-                 `sayso confirm-restore`: record again what people said since the backup, withdrawals first"
+                "restored {}; {} of people who were erased since the backup stay erased\nno use is allowed before \
+                 `sayso confirm-restore`: first record again what people decided since the backup, withdrawals first",
+                count(entries, "entry"),
+                count(erased_again, "entry")
             ),
         )
     }
 }
 
-/// After a restore: say in the log that what people said since the backup is recorded again, as far as it can be found. Use
-/// goes on; until then no grant allows anything, and none stands.
+/// Confirm after a restore that people's lost decisions are recorded again, and allow use again.
 ///
-/// Ask recipients, channels and mailboxes for withdrawals, objections and restrictions since the backup, and record them, first.
+/// Until then no grant is valid and none allows anything. First ask recipients, channels and mailboxes for
+/// withdrawals, objections and restrictions since the backup, and record them. The confirmation is recorded
+/// as an event.
+///
 /// Example: `sayso confirm-restore`
 #[derive(Args)]
 pub(super) struct ConfirmRestore {
-    /// Does the same only once, however often it is sent.
+    /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
 }
@@ -133,7 +142,7 @@ impl ConfirmRestore {
         out.print("ConfirmRestoreResponse", &answer, |answer| {
             let events = answer.receipt.iter().flat_map(|receipt| &receipt.events);
             let at: Vec<String> = events.map(|event| event.position.to_string()).collect();
-            format!("confirmed at position {}; use goes on", at.join(", "))
+            format!("restore confirmed at position {}; use is allowed again", at.join(", "))
         })
     }
 }
@@ -146,15 +155,21 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
 fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
-    // A file of root keys that is not there would be made, empty.
+    // Opening a missing file of root keys would create an empty one.
     let needed = ["log.key", "root.key"];
     for needed in needed.iter().take(if config.pkcs11.is_some() { 1 } else { 2 }) {
         if !secrets.join(needed).exists() {
-            return Err(CliError::failed(format!("{}: it is needed", secrets.join(needed).display())));
+            return Err(CliError::failed(format!(
+                "{}: a restore needs this file",
+                secrets.join(needed).display()
+            )));
         }
     }
     if layout.log().exists() {
-        return Err(CliError::failed(format!("{}: move it away first", layout.log().display())));
+        return Err(CliError::failed(format!(
+            "{}: a log exists; move it away first",
+            layout.log().display()
+        )));
     }
     let open = || File::open(file).map(BufReader::new).map_err(failed(file));
     let clock: SharedClock = Arc::new(SystemClock);
@@ -162,7 +177,7 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
         open_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?).map_err(CliError::failed)?;
     let custody = custody(config).map_err(CliError::failed)?;
     let vault = Vault::open(keys, custody, Arc::clone(&clock)).map_err(CliError::failed)?;
-    // What was begun in the log that is lost ends with it: all it would discard has no key any more.
+    // Erasures that were pending in the lost log are complete: the entries to discard have no keys any more.
     let runtime = tokio::runtime::Handle::current();
     for (request, _) in vault.pending_erasures().map_err(CliError::failed)? {
         runtime.block_on(vault.erasure_done(request)).map_err(CliError::failed)?;
@@ -173,11 +188,11 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let origin = config.origin();
     let (mut restored, keys) =
         app::restore_log(open()?, &log, &vault, &origin, clock.as_ref()).map_err(CliError::failed)?;
-    // Only whoever holds the key can go on with a log.
-    let held = LogKeys::Folder(secrets).find(Some(&keys.newest().key), true, clock.as_ref());
-    held.map_err(CliError::failed)?;
+    // Without the newest log key the log could not be continued.
+    let log_key = LogKeys::Folder(secrets).find(Some(&keys.newest().key), true, clock.as_ref());
+    log_key.map_err(CliError::failed)?;
     drop(log);
-    // Rebuilt from the segments at the next start, further records by whoever can open entries.
+    // The next start rebuilds the index from the segments, and from entries that it can open.
     remove(&unfinished.join("index"))?;
     let kept = Ledger::kept_checkpoint(&layout.checkpoint()).map_err(CliError::failed)?;
     restored.last_checkpoint = kept.unwrap_or_default();
@@ -195,8 +210,8 @@ fn remove(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// The key store that is there; else one from the backup's pages. Either way the backup is read to its end, so that a
-/// damaged one is refused before anything is written.
+/// Opens the existing key store, or one made from the backup's pages. Reads the backup to its end in both
+/// cases, so that a damaged one is refused before anything is written.
 fn open_keys<R: std::io::Read>(
     layout: &Layout,
     mut backup: BackupReader<R>,

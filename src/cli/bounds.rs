@@ -1,241 +1,440 @@
-//! `sayso purpose | notice`
+//! The commands `sayso bounds publish`, `sayso bounds preview`, `sayso bounds personal`, `sayso bounds
+//! keygen` and `sayso bounds show`.
 
-use super::Connection;
-use super::connect::{Link, client};
+use super::connect::Connection;
+use super::connect::parse_time;
 use super::error::CliError;
-use super::output::{self, Out, table};
-use crate::proto;
-use crate::proto::bounds_service_client::BoundsServiceClient;
+use super::output::{self, Out, count, people, table};
+use super::vocabulary::client;
+use crate::bounds::schema_digest;
+use crate::clock::SystemClock;
+use crate::daemon::data_dir::Layout;
+use crate::proto::{self, BoundsPublished, NeverUse, PersonalBoundsSet, Role, Tier};
+use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
+use ed25519_dalek::SigningKey;
+use indicatif::ProgressBar;
+use prost_types::Timestamp;
+use sayso_proof::event::event_body::Event;
+use sayso_proof::writer;
 use std::path::{Path, PathBuf};
 
-pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(client!(BoundsServiceClient, at.link(role).await?))
-}
-
-/// Purposes and categories.
+/// Publish, preview and show bounds: the policies that decide about use.
 #[derive(Subcommand)]
-pub(super) enum Purpose {
-    /// Show the vocabulary in force.
+pub(super) enum Bounds {
+    Show(Show),
+    Publish(Publish),
+    /// Run the test tables of packs, without a daemon.
     ///
-    /// Example: `sayso purpose list`
-    List,
-    /// Add a purpose or replace its definition.
+    /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or for your own pack `sayso bounds test
+    /// ./my-pack`
+    Test(super::bounds_test::Test),
+    Preview(Preview),
+    Personal(Personal),
+    /// Make a key that signs the bounds of a tier, and print its public key for the configuration.
     ///
-    /// Example: `sayso purpose define homework-help --parent personalization --title 'Help with homework'`
-    Define {
-        /// Its name, as consents and grants use it.
-        id: String,
-        /// What it is part of.
-        #[arg(long, default_value = "")]
-        parent: String,
-        /// In words.
-        #[arg(long)]
-        title: String,
-        /// Its term in the W3C Data Privacy Vocabulary.
-        #[arg(long, default_value = "")]
-        iri: String,
-        /// How much personalisation it is, on the ladder of rising risk.
-        #[arg(long, value_enum)]
-        rung: Option<Rung>,
-        #[command(flatten)]
-        tags: Tags,
+    /// Example: `sayso bounds keygen steward.key`
+    Keygen {
+        /// File for the private key. If it exists, its public key is printed and the file stays as it is.
+        file: PathBuf,
     },
 }
 
-/// The ladder of rising risk.
+impl Bounds {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        match self {
+            Self::Show(command) => command.run(at, out).await,
+            Self::Publish(command) => command.run(at, out).await,
+            Self::Test(command) => command.run(out),
+            Self::Preview(command) => command.run(at, out).await,
+            Self::Personal(command) => command.run(at, out).await,
+            Self::Keygen { file } => {
+                let seed = secret::read_or_make(&file, &SystemClock).map_err(CliError::failed)?;
+                let public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+                let text =
+                    format!("public key {public}\nset it as `bounds.authority_key` or `bounds.steward_key`");
+                out.print_value(&serde_json::json!({ "publicKey": public }), &text)
+            }
+        }
+    }
+}
+
+/// A tier of published packs.
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum Rung {
-    /// How something is said.
-    Style,
-    /// What the person needs to take it in.
-    Accessibility,
-    /// What matters to the person.
-    Relevance,
-    /// What the person thinks and holds dear.
-    Viewpoint,
-    /// Keeping the person company.
-    Companionship,
-    /// Moving the person.
-    Persuasion,
+enum TierName {
+    Public,
+    Provider,
 }
 
-/// Tags of the taxonomy of risks and benefits (docs/bounds.md).
+impl TierName {
+    fn tier(self) -> Tier {
+        match self {
+            Self::Public => Tier::Public,
+            Self::Provider => Tier::Provider,
+        }
+    }
+
+    /// The role that publishes packs of this tier.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Public => "authority",
+            Self::Provider => "steward",
+        }
+    }
+}
+
+/// A version of a pack.
 #[derive(Args)]
-pub(super) struct Tags {
-    /// A risk that it carries; may be repeated.
+struct PackVersion {
+    /// The pack: a folder with `policies.cedar`, or a Cedar file.
+    path: PathBuf,
+    /// Tier of the pack.
     #[arg(long)]
-    risk: Vec<String>,
-    /// A benefit that it has; may be repeated.
+    tier: TierName,
+    /// Name of the pack. Default: the name of the folder, or of the file without its extension.
     #[arg(long)]
-    benefit: Vec<String>,
+    pack: Option<String>,
+    /// Time from which it is in force. Default: when it is recorded.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    from: Option<Timestamp>,
 }
 
-impl Purpose {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
-        match self {
-            Self::List => {
-                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
-                out.print("ListPurposesResponse", &answer, vocabulary)
-            }
-            Self::Define { id, parent, title, iri, rung, tags } => {
-                let rung = match rung {
-                    None => proto::Rung::Unspecified,
-                    Some(Rung::Style) => proto::Rung::Style,
-                    Some(Rung::Accessibility) => proto::Rung::Accessibility,
-                    Some(Rung::Relevance) => proto::Rung::Relevance,
-                    Some(Rung::Viewpoint) => proto::Rung::Viewpoint,
-                    Some(Rung::Companionship) => proto::Rung::Companionship,
-                    Some(Rung::Persuasion) => proto::Rung::Persuasion,
-                };
-                let (risks, benefits, rung) = (tags.risk, tags.benefit, rung.into());
-                let purpose = Some(proto::PurposeDefined { id, parent, iri, title, risks, benefits, rung });
-                let request = proto::DefinePurposeRequest { purpose, options: None };
-                let answer = client.define_purpose(request).await?.into_inner();
-                out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
-            }
-        }
-    }
-}
-
-fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
-    let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "RISKS"];
-    let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
-    rows.extend(answer.purposes.iter().map(|each| {
-        let rung = match each.rung() {
-            proto::Rung::Unspecified => String::new(),
-            rung => rung.as_str_name().trim_start_matches("RUNG_").to_lowercase(),
+impl PackVersion {
+    fn bounds(&self, version: &str, retire: bool) -> Result<BoundsPublished, CliError> {
+        let file = if self.path.is_dir() { self.path.join("policies.cedar") } else { self.path.clone() };
+        let policies = match retire {
+            true => String::new(),
+            false => std::fs::read_to_string(&file)
+                .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))?,
         };
-        vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), each.risks.join(", ")]
-    }));
-    format!("{}\n\n{}", table(&rows).trim_end(), table(&categories(answer)))
-}
-
-/// Categories of personal data.
-#[derive(Subcommand)]
-pub(super) enum Category {
-    /// Show the categories in force.
-    ///
-    /// Example: `sayso category list`
-    List,
-    /// Add a category or replace its definition.
-    ///
-    /// Example: `sayso category define allergies --parent health --special --title Allergies`
-    Define {
-        /// Its name, as attributes and consents use it.
-        id: String,
-        /// What it is part of.
-        #[arg(long, default_value = "")]
-        parent: String,
-        /// In words.
-        #[arg(long)]
-        title: String,
-        /// Its term in the W3C Data Privacy Vocabulary.
-        #[arg(long, default_value = "")]
-        iri: String,
-        /// GDPR Art. 9(1); below a special one it is special in any case.
-        #[arg(long)]
-        special: bool,
-        #[command(flatten)]
-        tags: Tags,
-    },
-}
-
-impl Category {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
-        match self {
-            Self::List => {
-                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
-                out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
-            }
-            Self::Define { id, parent, title, iri, special, tags } => {
-                let (risks, benefits) = (tags.risk, tags.benefit);
-                let category = proto::CategoryDefined { id, parent, iri, title, special, risks, benefits };
-                let request = proto::DefineCategoryRequest { category: Some(category), options: None };
-                let answer = client.define_category(request).await?.into_inner();
-                out.print("DefineCategoryResponse", &answer, |answer| {
-                    output::receipt(answer.receipt.as_ref())
-                })
-            }
-        }
+        let stem = || self.path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        let pack = self.pack.clone().or_else(stem).unwrap_or_default();
+        let from = self.from.as_ref().map(|from| {
+            let seconds = u64::try_from(from.seconds).unwrap_or_default();
+            seconds
+                .saturating_mul(1000)
+                .saturating_add(u64::try_from(from.nanos).unwrap_or_default() / 1_000_000)
+        });
+        Ok(BoundsPublished {
+            tier: self.tier.tier().into(),
+            pack,
+            version: version.to_owned(),
+            policies,
+            schema_digest: schema_digest().to_vec(),
+            effective_from_ms: from.unwrap_or_default(),
+        })
     }
 }
 
-fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
-    let mut rows =
-        vec![["CATEGORY", "PART OF", "MEANING", "RISKS"].into_iter().map(str::to_owned).collect::<Vec<_>>()];
-    rows.extend(answer.categories.iter().map(|category| {
-        let special = if category.special { " (special)" } else { "" };
-        let meaning = format!("{}{special}", category.title);
-        vec![category.id.clone(), category.parent.clone(), meaning, category.risks.join(", ")]
-    }));
-    rows
+/// Publish a version of a pack, signed by its tier's key. Grants that it contradicts are revoked.
+///
+/// Example: `sayso bounds publish bounds/provider/tutoring --tier provider --version 2 --key steward.key`
+#[derive(Args)]
+pub(super) struct Publish {
+    #[command(flatten)]
+    pack: PackVersion,
+    /// Name of the version. A version can be published only once.
+    #[arg(long)]
+    version: String,
+    /// Private key of the tier. Default: the one that a `--dev` daemon left in --data.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Retire the pack: from then on it decides nothing.
+    #[arg(long)]
+    retire: bool,
 }
 
-/// Notices: what people are told.
-#[derive(Subcommand)]
-pub(super) enum Notice {
-    /// Publish a notice.
-    ///
-    /// Example: `sayso notice publish welcome --version 1 --file welcome.txt`
-    Publish {
-        /// Its name, as consents refer to it.
-        id: String,
-        /// A changed text needs another.
-        #[arg(long, default_value = "1")]
-        version: String,
-        /// BCP 47.
-        #[arg(long, default_value = "en")]
-        language: String,
-        /// The text.
-        #[arg(long, conflicts_with = "file", required_unless_present = "file")]
-        text: Option<String>,
-        /// A file with the text.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-    /// Show a notice as it was published.
-    ///
-    /// Example: `sayso notice show welcome`
-    Show {
-        /// Its name.
-        id: String,
-        /// Default: the newest.
-        #[arg(long, default_value = "")]
-        version: String,
-    },
-}
-
-impl Notice {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
-        match self {
-            Self::Publish { id, version, language, text, file } => {
-                let text = match (text, file) {
-                    (Some(text), _) => text,
-                    (None, Some(path)) => read(&path)?,
-                    (None, None) => return Err(CliError::usage("--text or --file is needed")),
-                };
-                let request = proto::PublishNoticeRequest { id, version, language, text, options: None };
-                let answer = client.publish_notice(request).await?.into_inner();
-                out.print("PublishNoticeResponse", &answer, |answer| {
-                    let digest = answer.notice.as_ref().map(|notice| hex::encode(&notice.digest));
-                    let receipt = output::receipt(answer.receipt.as_ref());
-                    format!("{receipt}; sha256 {}", digest.unwrap_or_default())
-                })
-            }
-            Self::Show { id, version } => {
-                let request = proto::GetNoticeRequest { id, version };
-                let answer = client.get_notice(request).await?.into_inner();
-                out.print("GetNoticeResponse", &answer, |answer| answer.text.clone())
-            }
-        }
+impl Publish {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let role = self.pack.tier.role();
+        let dev = || Layout::new(&at.data).dev().join(format!("{role}.key"));
+        let key = signing_key(&self.key.clone().unwrap_or_else(dev))?;
+        let bounds = self.pack.bounds(&self.version, self.retire)?;
+        let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), &key));
+        let request = proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None };
+        let answer = client(at, role).await?.publish_bounds(request).await?.into_inner();
+        out.print("PublishBoundsResponse", &answer, |answer| {
+            let receipt = output::receipt(answer.receipt.as_ref());
+            format!("{receipt}; {} revoked", count(answer.grants_revoked, "grant"))
+        })
     }
 }
 
-fn read(path: &Path) -> Result<String, CliError> {
-    let text = std::fs::read_to_string(path);
-    text.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
+    let wrong = |error: std::io::Error| CliError::usage(format!("key {}: {error}", path.display()));
+    if !path.exists() {
+        return Err(wrong(std::io::ErrorKind::NotFound.into()));
+    }
+    let seed = secret::read_or_make(path, &SystemClock).map_err(wrong)?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+/// Show what a version would change for the people in the ledger. Nothing is published.
+///
+/// Example: `sayso bounds preview bounds/provider/tutoring --tier provider`
+#[derive(Args)]
+pub(super) struct Preview {
+    #[command(flatten)]
+    pack: PackVersion,
+    /// Preview the retirement of the pack.
+    #[arg(long)]
+    retire: bool,
+    /// Also decide for this recipient; may be repeated.
+    #[arg(long)]
+    recipient: Vec<String>,
+    /// Also decide for this purpose; may be repeated.
+    #[arg(long)]
+    purpose: Vec<String>,
+}
+
+impl Preview {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let request = proto::PreviewBoundsRequest {
+            bounds: vec![self.pack.bounds("preview", self.retire)?],
+            recipients: self.recipient,
+            purposes: self.purpose,
+        };
+        let mut client = client(at, self.pack.tier.role()).await?;
+        let mut steps = client.preview_bounds(request).await?.into_inner();
+        let mut bar: Option<ProgressBar> = None;
+        while let Some(step) = steps.message().await? {
+            let bar =
+                bar.get_or_insert_with(|| super::progress::entries(step.people_total, "previewing people"));
+            bar.set_position(step.people_done);
+            if step.result.is_some() {
+                bar.finish_and_clear();
+                return out.print("PreviewBoundsResponse", &step, preview);
+            }
+        }
+        Err(CliError::failed("the daemon ended the preview early"))
+    }
+}
+
+fn preview(step: &proto::PreviewBoundsResponse) -> String {
+    let found = step.result.clone().unwrap_or_default();
+    let mut text = format!(
+        "{} examined; decisions would change for {}\n{} of {} would be revoked, of {}{}",
+        people(step.people_done),
+        people(found.people_changed),
+        found.grants_falling,
+        count(found.grants_open, "open grant"),
+        people(found.people_falling),
+        examples(&found.examples),
+    );
+    if found.lines.is_empty() {
+        return text + "\nno decision would change";
+    }
+    let headings = ["PURPOSE", "RECIPIENT", "CATEGORY", "REFUSED", "ALLOWED", "POLICY", "FOR EXAMPLE"];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    let affected = |subjects: u64, attributes: u64| match attributes {
+        0 => "-".to_owned(),
+        _ => format!("{attributes} of {}", people(subjects)),
+    };
+    rows.extend(found.lines.iter().map(|line| {
+        let recipient = if line.recipient.is_empty() { "anyone" } else { &line.recipient };
+        vec![
+            line.purpose.clone(),
+            recipient.to_owned(),
+            line.category.clone(),
+            affected(line.people_refused, line.facts_refused),
+            affected(line.people_allowed, line.facts_allowed),
+            line.policy.clone(),
+            line.examples.first().map(|handle| handle.chars().take(8).collect()).unwrap_or_default(),
+        ]
+    }));
+    text.push_str(&format!("\n\nAttributes that would newly be refused or allowed:\n{}", table(&rows)));
+    if found.left_out > 0 {
+        text.push_str(&format!("\n{} more not shown", found.left_out));
+    }
+    text
+}
+
+fn examples(handles: &[String]) -> String {
+    if handles.is_empty() { String::new() } else { format!(" (handles {})", handles.join(", ")) }
+}
+
+/// Show every pack in force, or a person's own bounds.
+///
+/// Example: `sayso bounds show --subject ada`
+#[derive(Args)]
+pub(super) struct Show {
+    /// Show this person's own bounds instead, as they chose them and as policies.
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Show the packs that were in force at this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "subject")]
+    as_of: Option<Timestamp>,
+    /// List all versions, also past and future ones, without their text.
+    #[arg(long, conflicts_with = "subject")]
+    history: bool,
+}
+
+impl Show {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        if let Some(subject) = self.subject {
+            let request = proto::GetPersonalBoundsRequest { subject };
+            let answer = client.get_personal_bounds(request).await?.into_inner();
+            return out.print("GetPersonalBoundsResponse", &answer, personal);
+        }
+        let request = proto::GetBoundsRequest { as_of: self.as_of, history: self.history };
+        let answer = client.get_bounds(request).await?.into_inner();
+        let history = self.history;
+        out.print("GetBoundsResponse", &answer, |answer| match history {
+            true => versions(answer),
+            false => packs(answer),
+        })
+    }
+}
+
+fn tier(tier: Tier) -> String {
+    tier.as_str_name().trim_start_matches("TIER_").to_lowercase()
+}
+
+fn packs(answer: &proto::GetBoundsResponse) -> String {
+    let pack = |pack: &proto::BoundsVersion| {
+        format!(
+            "// {} bounds, pack {} version {}, position {}\n{}",
+            tier(pack.tier()),
+            pack.pack,
+            pack.version,
+            pack.position,
+            pack.policies
+        )
+    };
+    if answer.bounds.is_empty() {
+        return "no packs in force".to_owned();
+    }
+    answer.bounds.iter().map(pack).collect::<Vec<_>>().join("\n")
+}
+
+fn versions(answer: &proto::GetBoundsResponse) -> String {
+    if answer.bounds.is_empty() {
+        return "no packs".to_owned();
+    }
+    let headings = ["POSITION", "TIER", "PACK", "VERSION", "IN FORCE FROM", "NOW", "PUBLISHED BY"];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    rows.extend(answer.bounds.iter().map(|pack| {
+        let by = pack.published_by.as_ref();
+        let role = by.map(|by| by.role().as_str_name().trim_start_matches("ROLE_").to_lowercase());
+        let name = by.map(|by| by.name.clone()).unwrap_or_default();
+        vec![
+            pack.position.to_string(),
+            tier(pack.tier()),
+            pack.pack.clone(),
+            pack.version.clone() + if pack.policies.is_empty() { " (retired)" } else { "" },
+            output::time(pack.effective_from.as_ref()),
+            if pack.in_force { "yes" } else { "" }.to_owned(),
+            format!("{} {name}", role.unwrap_or_default()).trim_end().to_owned(),
+        ]
+    }));
+    table(&rows)
+}
+
+fn personal(answer: &proto::GetPersonalBoundsResponse) -> String {
+    if answer.policies.is_empty() {
+        return "the person has set no bounds".to_owned();
+    }
+    let by = match answer.set_by.as_ref().map(proto::Actor::role) {
+        Some(Role::Subject) | None => "the person".to_owned(),
+        Some(_) => "the controller's staff, on the person's behalf".to_owned(),
+    };
+    format!("// set by {by} on {}\n{}", output::time(answer.recorded_at.as_ref()), answer.policies)
+}
+
+/// Set a person's own bounds. The flags add to what they chose before.
+///
+/// Example: `sayso bounds personal ada --never family --never health:advertising --forget-inferences 90d`
+#[derive(Args)]
+pub(super) struct Personal {
+    /// The controller's ID of the person.
+    subject: String,
+    /// Drop what they chose before: only the flags of this command count.
+    #[arg(long)]
+    clear: bool,
+    /// Never use this category and everything below it. `CATEGORY:PURPOSE`: not for this purpose. `:PURPOSE`:
+    /// nothing for this purpose. May be repeated.
+    #[arg(long, value_name = "CATEGORY[:PURPOSE]")]
+    never: Vec<String>,
+    /// Allow use by this recipient only; may be repeated.
+    #[arg(long, value_name = "RECIPIENT")]
+    only_recipient: Vec<String>,
+    /// Allow use only of what the person declared themself.
+    #[arg(long)]
+    declared_only: bool,
+    /// Allow no use of inferences older than this many days, like `90d`.
+    #[arg(long, value_name = "DAYS", value_parser = parse_days)]
+    forget_inferences: Option<u32>,
+    /// Require, for each use, a consent that names its conversation.
+    #[arg(long)]
+    ask_each_time: bool,
+    /// Pause all use, or with a value only in this conversation.
+    #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "")]
+    pause: Option<String>,
+    /// End a pause of all use, or with a value only of this conversation.
+    #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "", conflicts_with = "pause")]
+    resume: Option<String>,
+}
+
+fn parse_days(text: &str) -> Result<u32, String> {
+    let days = text.strip_suffix('d').unwrap_or(text).parse().ok().filter(|days| *days > 0);
+    days.ok_or_else(|| "must be a whole number of days above 0, like 90d".to_owned())
+}
+
+impl Personal {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        let current = proto::GetPersonalBoundsRequest { subject: self.subject.clone() };
+        let before = match client.get_personal_bounds(current).await {
+            Ok(answer) => Some(answer.into_inner()),
+            Err(status) if status.code() == tonic::Code::NotFound => None,
+            Err(status) => return Err(status.into()),
+        };
+        // The write fails if the bounds changed after they were read.
+        let expected_version = before.as_ref().map(|before| before.version);
+        let chosen = before.and_then(|before| before.bounds).filter(|_| !self.clear).unwrap_or_default();
+        let request = proto::SetPersonalBoundsRequest {
+            subject: self.subject.clone(),
+            bounds: Some(self.added_to(chosen)),
+            options: Some(proto::WriteOptions { expected_version, ..Default::default() }),
+        };
+        let answer = client.set_personal_bounds(request).await?.into_inner();
+        out.print("SetPersonalBoundsResponse", &answer, |answer| {
+            let changed = output::changed(answer.receipt.as_ref(), &answer.revoked_grants);
+            format!("{changed}\n{}", answer.policies)
+        })
+    }
+
+    /// Adds the flags to what was chosen before.
+    fn added_to(self, mut chosen: PersonalBoundsSet) -> PersonalBoundsSet {
+        for never in self.never {
+            let (category, purpose) = never.split_once(':').unwrap_or((&never, ""));
+            let purposes = if purpose.is_empty() { Vec::new() } else { vec![purpose.to_owned()] };
+            let never = NeverUse { category: category.to_owned(), purposes };
+            if !chosen.never.contains(&never) {
+                chosen.never.push(never);
+            }
+        }
+        for recipient in self.only_recipient {
+            if !chosen.only_recipients.contains(&recipient) {
+                chosen.only_recipients.push(recipient);
+            }
+        }
+        chosen.declared_only |= self.declared_only;
+        chosen.ask_each_time |= self.ask_each_time;
+        chosen.forget_inferences_days = self.forget_inferences.unwrap_or(chosen.forget_inferences_days);
+        match self.pause {
+            Some(interaction) if interaction.is_empty() => chosen.paused = true,
+            Some(interaction) if !chosen.paused_interactions.contains(&interaction) => {
+                chosen.paused_interactions.push(interaction)
+            }
+            _ => {}
+        }
+        match self.resume {
+            Some(interaction) if interaction.is_empty() => chosen.paused = false,
+            Some(interaction) => chosen.paused_interactions.retain(|paused| *paused != interaction),
+            None => {}
+        }
+        chosen
+    }
 }

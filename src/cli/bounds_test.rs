@@ -1,36 +1,36 @@
-//! `sayso bounds test`
+//! The command `sayso bounds test`.
 
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, count};
 use crate::bounds::{self, Outcome, PackTestRun, Table};
 use clap::Args;
 use sayso_proof::event::BoundsPublished;
 use serde_json::json;
 use std::path::Path;
 
-/// Which packs.
+/// The packs to test.
 #[derive(Args)]
 pub(super) struct Test {
-    /// A pack that comes with sayso, or a folder with `policies.cedar` and `cases.json`; none: all that come with it.
+    /// A pack that ships with sayso, or a folder with `policies.cedar` and `cases.json`. Default: all shipped
+    /// packs.
     #[arg(value_name = "PACK|DIR")]
     pack: Option<String>,
 }
 
 impl Test {
     pub fn run(self, out: Out) -> Result<(), CliError> {
-        let tried: Vec<PackTestRun> = match &self.pack {
+        let runs: Vec<PackTestRun> = match &self.pack {
             None => bounds::shipped().iter().map(shipped).collect::<Result<_, _>>()?,
             Some(name) => match bounds::shipped().iter().find(|shipped| shipped.pack.pack == *name) {
                 Some(found) => vec![shipped(found)?],
-                None => vec![own(name)?],
+                None => vec![in_folder(name)?],
             },
         };
-        let failed = tried.iter().filter(|trial| !trial.passed()).count();
-        out.print_value(&as_json(&tried), &as_text(&tried))?;
-        if failed == 0 {
-            Ok(())
-        } else {
-            Err(CliError::failed(format!("{failed} of {} packs failed", tried.len())))
+        let failed = runs.iter().filter(|run| !run.passed()).count();
+        out.print_value(&as_json(&runs), &as_text(&runs))?;
+        match failed {
+            0 => Ok(()),
+            _ => Err(CliError::failed(format!("{failed} of {} failed", count(runs.len() as u64, "pack")))),
         }
     }
 }
@@ -43,12 +43,13 @@ fn run(pack: &BoundsPublished, table: &Table) -> Result<PackTestRun, CliError> {
     bounds::run_pack_tests(pack, table).map_err(CliError::failed)
 }
 
-/// A pack in a folder, named as the folder is.
-fn own(folder: &str) -> Result<PackTestRun, CliError> {
+/// Tests the pack in a folder. The pack has the name of the folder.
+fn in_folder(folder: &str) -> Result<PackTestRun, CliError> {
     let path = Path::new(folder);
     if !path.is_dir() {
-        let known: Vec<String> = bounds::shipped().into_iter().map(|shipped| shipped.pack.pack).collect();
-        let problem = format!("`{folder}` is neither a folder nor a pack; packs: {}", known.join(", "));
+        let packs: Vec<String> = bounds::shipped().into_iter().map(|shipped| shipped.pack.pack).collect();
+        let packs = packs.join(", ");
+        let problem = format!("`{folder}` is neither a folder nor a shipped pack; shipped packs: {packs}");
         return Err(CliError::usage(problem));
     }
     let read = |name: &str| {
@@ -64,25 +65,25 @@ fn own(folder: &str) -> Result<PackTestRun, CliError> {
     run(&bounds::pack(tier, &name.unwrap_or_else(|| "pack".into()), &policies), &table)
 }
 
-fn as_text(tried: &[PackTestRun]) -> String {
+fn as_text(runs: &[PackTestRun]) -> String {
     let mut lines = Vec::new();
-    for trial in tried {
-        let passed = trial.outcomes.iter().filter(|outcome| outcome.passed()).count();
-        let verdict = if trial.passed() { "ok" } else { "FAILED" };
-        lines.push(format!("{}: {passed} of {} cases {verdict}", trial.pack, trial.outcomes.len()));
-        for Outcome { name, article, expected, found } in trial.outcomes.iter().filter(|each| !each.passed())
-        {
-            let from = if article.is_empty() { String::new() } else { format!(" ({article})") };
-            lines.push(format!("  {name}{from}: expected {expected}, found {found}"));
+    for run in runs {
+        let passed = run.outcomes.iter().filter(|outcome| outcome.passed()).count();
+        let verdict = if run.passed() { "ok" } else { "FAILED" };
+        let cases = count(run.outcomes.len() as u64, "case");
+        lines.push(format!("{}: {passed} of {cases} {verdict}", run.pack));
+        for Outcome { name, article, expected, found } in run.outcomes.iter().filter(|each| !each.passed()) {
+            let article = if article.is_empty() { String::new() } else { format!(" ({article})") };
+            lines.push(format!("  {name}{article}: expected {expected}, found {found}"));
         }
-        lines.extend(trial.untried.iter().map(|policy| format!("  no case is decided by {policy}")));
+        lines.extend(run.untried.iter().map(|policy| format!("  no case is decided by {policy}")));
     }
-    let cases: usize = tried.iter().map(|trial| trial.outcomes.len()).sum();
-    lines.push(format!("{cases} cases in {} packs", tried.len()));
+    let cases: usize = runs.iter().map(|run| run.outcomes.len()).sum();
+    lines.push(format!("{} in {}", count(cases as u64, "case"), count(runs.len() as u64, "pack")));
     lines.join("\n")
 }
 
-fn as_json(tried: &[PackTestRun]) -> serde_json::Value {
+fn as_json(runs: &[PackTestRun]) -> serde_json::Value {
     let outcome = |outcome: &Outcome| {
         json!({
             "name": outcome.name,
@@ -92,13 +93,13 @@ fn as_json(tried: &[PackTestRun]) -> serde_json::Value {
             "passed": outcome.passed(),
         })
     };
-    let packs = tried.iter().map(|trial| {
+    let packs = runs.iter().map(|run| {
         json!({
-            "pack": trial.pack,
-            "passed": trial.passed(),
-            "cases": trial.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-            "untried": trial.untried,
+            "pack": run.pack,
+            "passed": run.passed(),
+            "cases": run.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+            "untested": run.untried,
         })
     });
-    json!({ "packs": packs.collect::<Vec<_>>(), "passed": tried.iter().all(PackTestRun::passed) })
+    json!({ "packs": packs.collect::<Vec<_>>(), "passed": runs.iter().all(PackTestRun::passed) })
 }

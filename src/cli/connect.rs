@@ -1,7 +1,7 @@
-//! Where the daemon is, and with which credential it is called.
+//! How a command reaches a daemon: its address, its certificate and the credential of the caller.
 
 use super::error::CliError;
-use crate::config::{has_userinfo, is_loopback};
+use crate::config::{Config, has_userinfo, is_loopback};
 use crate::daemon::data_dir::Layout;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -13,47 +13,55 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-/// Largest answer taken, bytes: whole profiles and pages of events are longer than the usual 4 MiB.
+/// Largest response accepted, in bytes. Whole profiles and pages of events exceed gRPC's default of 4 MiB.
 pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
-/// How long a daemon may take to answer the connection.
+/// Time limit for connecting to a daemon.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How often a quiet connection is asked whether it still stands: a watch must not wait for a daemon that is gone.
+/// Interval of keep-alive pings, so that a watch notices a daemon that is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Where the daemon is and who calls it.
+/// The daemon's address and the caller's credential.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Connection {
     /// The daemon's gRPC address.
-    #[arg(long, global = true, env = "SAYSO_ADDR", default_value = "http://127.0.0.1:7117")]
+    #[arg(
+        long,
+        global = true,
+        env = "SAYSO_ADDR",
+        default_value = "http://127.0.0.1:7117",
+        value_name = "URL"
+    )]
     pub addr: String,
-    /// Who signed the daemon's certificate (PEM), for an https:// address. Default: whom the system trusts.
+    /// CA certificates (PEM) to verify an https:// daemon with. Default: those that the system trusts.
     #[arg(long, global = true, env = "SAYSO_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// A certificate (PEM) to call with, instead of a token; goes with --tls-key.
+    /// Client certificate (PEM) to call with instead of a token; needs --tls-key.
     #[arg(long, global = true, env = "SAYSO_CERT", value_name = "FILE", requires = "tls_key")]
     pub cert: Option<PathBuf>,
-    /// Its private key (PEM).
+    /// Private key (PEM) of the client certificate.
     #[arg(long, global = true, env = "SAYSO_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// File with the token to call with. Default: the role's token of the `--dev` daemon in --data.
+    /// File with the token to call with. Default: the token of the command's role that a `--dev` daemon left
+    /// in --data.
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Data folder: of a `--dev` daemon, to find its tokens; for `serve`, `token` and `restore`, the one to work on, before what
-    /// --config says (SAYSO_DATA counts only where there is no --config).
+    /// Data folder: of a `--dev` daemon, to find its tokens; for `serve`, `token` and `restore`, the folder
+    /// to work on. On the command line it overrides the file in --config; SAYSO_DATA counts only without
+    /// --config.
     #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Whether --data stands on the command line itself.
+    /// Whether --data is given on the command line.
     #[arg(skip)]
     pub is_data_given: bool,
-    /// Send the token over an http:// address of another machine, where anybody on the way can read and use it.
+    /// Allow sending the token unencrypted to another machine, where anyone on the path can read and use it.
     #[arg(long, global = true)]
     pub insecure: bool,
-    /// Role to call as, with the tokens in --data. Default: whichever the command is for.
+    /// Call as this role, with its token in --data. Default: the role that the command is meant for.
     #[arg(id = "as", long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
 }
 
-/// Roles that may have a token in the data folder.
+/// Roles that can have a token in the data folder.
 const ROLES_WITH_TOKENS: [&str; 8] =
     ["service", "channel", "service-channel", "steward", "auditor", "operator", "authority", "subject"];
 
@@ -70,10 +78,10 @@ impl Interceptor for Bearer {
     }
 }
 
-/// What the generated clients are made over.
+/// The transport of the generated clients.
 pub(super) type Link = InterceptedService<Channel, Bearer>;
 
-/// A generated client over a link, with this program's bound on answers.
+/// Makes a generated client over a link, with this program's limit on responses.
 macro_rules! client {
     ($client:ident, $link:expr) => {
         $client::new($link).max_decoding_message_size($crate::cli::connect::ANSWER_BYTES_MAX)
@@ -82,19 +90,33 @@ macro_rules! client {
 pub(super) use client;
 
 impl Connection {
-    /// A link to the daemon with the token of a role, unless another is named.
+    /// The configuration: the file's if one is named, otherwise the defaults. `--data` on the command line
+    /// overrides the file; `SAYSO_DATA`, which may be set for other commands, counts only without a file.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn config(&self, file: Option<&Path>) -> Result<Config, CliError> {
+        let Some(file) = file else { return Ok(Config { data: self.data.clone(), ..Config::default() }) };
+        let mut config = Config::read(file).map_err(CliError::usage)?;
+        if self.is_data_given {
+            config.data.clone_from(&self.data);
+        }
+        Ok(config)
+    }
+
+    /// Connects with the credential that the flags name, or with the token of `role` in the data folder.
     pub async fn link(&self, role: &str) -> Result<Link, CliError> {
         let bearer = self.bearer(role)?;
         Ok(InterceptedService::new(self.channel().await?, bearer))
     }
 
-    /// A connection without a credential.
+    /// Connects without a credential.
     pub async fn channel(&self) -> Result<Channel, CliError> {
         let endpoint = self.endpoint()?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
         let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_while_idle(true);
         endpoint.connect().await.map_err(|_| {
             let hint = if self.addr.starts_with("https://") {
-                "; does --ca (SAYSO_CA) name who signed its certificate?"
+                "; does --ca (SAYSO_CA) name the CA that signed its certificate?"
             } else {
                 "; `sayso serve --dev` starts one"
             };
@@ -102,13 +124,13 @@ impl Connection {
         })
     }
 
-    /// The address with everything that TLS needs.
+    /// The endpoint, with the TLS settings of an https:// address.
     fn endpoint(&self) -> Result<Endpoint, CliError> {
         let endpoint = endpoint(&self.addr)?;
         if !self.addr.starts_with("https://") {
             return match (&self.ca, &self.cert) {
                 (None, None) => Ok(endpoint),
-                _ => Err(CliError::usage("--ca and --cert go with an https:// address")),
+                _ => Err(CliError::usage("--ca and --cert need an https:// address in --addr")),
             };
         }
         let mut tls = ClientTlsConfig::new();
@@ -127,25 +149,25 @@ impl Connection {
         match (&self.token_file, &self.role) {
             (None, None) if self.cert.is_some() => Ok(Bearer(None)),
             (Some(_), Some(_)) => Err(CliError::usage(
-                "--as picks a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
+                "--as chooses a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
             )),
             (Some(path), None) => self.token_in(path),
             (None, named) => self.dev_bearer(named.as_deref().unwrap_or(role)),
         }
     }
 
-    /// The token of a role in the data folder of a `--dev` daemon.
+    /// The token that a `--dev` daemon left for a role in the data folder.
     pub fn dev_bearer(&self, role: &str) -> Result<Bearer, CliError> {
         self.token_in(&dev_token(&self.data, role))
     }
 
-    /// The token in a file, unless it would be sent in clear beyond this machine.
+    /// Reads the token in a file. Refuses an address to which the token would travel unencrypted.
     fn token_in(&self, path: &Path) -> Result<Bearer, CliError> {
         let uri: Uri = self.addr.parse().map_err(|_| not_a_url())?;
         if !self.insecure && uri.scheme_str() == Some("http") && !is_loopback(&uri) {
             return Err(CliError::usage(
-                "--addr is an http:// address of another machine: the token would be sent in clear; use https://, or --insecure to \
-                 send it all the same",
+                "--addr is an http:// address of another machine, so the token would be sent unencrypted: use https://, \
+                 or send it anyway with --insecure",
             ));
         }
         read_token(path)
@@ -170,24 +192,25 @@ fn read_pem(path: &Path) -> Result<Vec<u8>, CliError> {
 fn read_token(path: &Path) -> Result<Bearer, CliError> {
     let token = std::fs::read_to_string(path).map_err(|error| {
         CliError::usage(format!("no token: {}: {error}", path.display())).next(
-            "`sayso serve --dev` writes DATA/dev/<role>.token: name its folder with --data (or SAYSO_DATA), or a token's \
-             file with --token-file (or SAYSO_TOKEN_FILE); `sayso token` makes one for a subject",
+            "`sayso serve --dev` writes tokens to DATA/dev/ROLE.token: name its data folder with --data (SAYSO_DATA), or \
+             one token file with --token-file (SAYSO_TOKEN_FILE); `sayso token` mints further tokens",
         )
     })?;
     let token = token.trim();
     let value = Some(token).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
     let value = value.and_then(|value| value.parse::<MetadataValue<Ascii>>().ok());
-    let mut value = value.ok_or_else(|| CliError::usage(format!("{} holds no token", path.display())))?;
+    let mut value =
+        value.ok_or_else(|| CliError::usage(format!("{}: the file holds no token", path.display())))?;
     value.set_sensitive(true);
     Ok(Bearer(Some(value)))
 }
 
-/// Where a `--dev` daemon leaves a role's token.
+/// The path at which a `--dev` daemon leaves a role's token.
 pub(super) fn dev_token(data: &Path, role: &str) -> PathBuf {
     Layout::new(data).dev().join(format!("{role}.token"))
 }
 
-/// A time as RFC 3339, or a plain date as its beginning.
+/// Parses a time in RFC 3339 form. A date alone means its beginning in UTC.
 pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
     let time: jiff::Timestamp = text
         .parse()
@@ -196,9 +219,9 @@ pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
     Ok(prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() })
 }
 
-/// A span like `10m` or `1h 30m`.
-pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
-    let wrong = |_| "must be a span like 10m, 1h or 7d".to_owned();
+/// Parses a duration like `10m` or `1h 30m`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = |_| "must be a duration like 10m, 1h or 7d".to_owned();
     let span: jiff::Span = text.parse().map_err(wrong)?;
     let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
     Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
@@ -210,21 +233,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_spans_are_read() {
+    fn times_and_durations_are_parsed() {
         assert_eq!(parse_time("1970-01-02").unwrap().seconds, 86_400);
         assert_eq!(parse_time("1970-01-01T00:00:01.5Z").unwrap().nanos, 500_000_000);
         assert_eq!(parse_time("1970-01-01T01:00:00+01:00").unwrap().seconds, 0);
         for bad in ["yesterday", "", "1970-13-01", "1970-01-01T00:00:00"] {
             assert!(parse_time(bad).is_err(), "{bad}");
         }
-        assert_eq!(parse_span("10m").unwrap().as_secs(), 600);
-        assert_eq!(parse_span("1h 30m").unwrap().as_secs(), 5_400);
-        assert_eq!(parse_span("1.5s").unwrap().as_millis(), 1_500);
-        assert!(parse_span("soon").is_err() && parse_span("-1s").is_err() && parse_span("10").is_err());
+        assert_eq!(parse_duration("10m").unwrap().as_secs(), 600);
+        assert_eq!(parse_duration("1h 30m").unwrap().as_secs(), 5_400);
+        assert_eq!(parse_duration("1.5s").unwrap().as_millis(), 1_500);
+        assert!(
+            parse_duration("soon").is_err()
+                && parse_duration("-1s").is_err()
+                && parse_duration("10").is_err()
+        );
     }
 
     #[test]
-    fn addresses_are_urls() {
+    fn an_address_must_be_a_url() {
         assert!(endpoint("http://127.0.0.1:7117").is_ok() && endpoint("https://example.org").is_ok());
         for bad in ["127.0.0.1:7117", "", "http://", "unix:/tmp/socket", "https://me:secret@example.org"] {
             assert!(endpoint(bad).is_err(), "{bad}");
@@ -232,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_from_one_place() {
+    fn a_token_comes_from_exactly_one_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("named.token");
         let dev = dev_token(folder.path(), "steward");

@@ -1,9 +1,9 @@
-//! `sayso consent | consents`
+//! The commands `sayso consent` and `sayso consents`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client, parse_time};
 use super::error::CliError;
-use super::output::{self, Out, table};
+use super::output::{self, Out};
 use super::profile::as_of;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::{self, ConsentDecision};
@@ -14,61 +14,62 @@ async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError>
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
-/// Record what a person decided.
+/// Record a decision of a person, or get its receipt.
 #[derive(Subcommand)]
 pub(super) enum Consent {
-    /// The person said yes.
+    /// Record that the person consented.
     ///
     /// Example: `sayso consent give ada --purpose tone-adaptation --notice welcome`
     Give(Terms),
-    /// The person said no.
+    /// Record that the person refused.
     ///
     /// Example: `sayso consent refuse ada --purpose recommendation`
     Refuse(Terms),
-    /// The person said yes again, before it ended.
+    /// Record that the person renewed a consent before it ended.
     ///
     /// Example: `sayso consent renew ada --purpose memory --notice welcome --until 2027-01-01`
     Renew(Terms),
-    /// The person takes a yes back; grants that rest on it fall at once.
+    /// Record that the person withdrew a consent. Grants that rest on it are revoked at once.
     ///
     /// Example: `sayso consent withdraw ada --purpose tone-adaptation`
     Withdraw(Terms),
     Receipt(super::receipt::Receipt),
 }
 
-/// What is decided about.
+/// What the decision is about.
 #[derive(Args)]
 pub(super) struct Terms {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// May be repeated; `sayso purpose list` shows them.
+    /// ID of a purpose, as in `sayso purpose list`; may be repeated.
     #[arg(long, required = true)]
     purpose: Vec<String>,
-    /// May be repeated. None: all; a yes never includes special ones that it does not name.
+    /// ID of a category; may be repeated. Default: all, but a consent includes no special category that it
+    /// does not name.
     #[arg(long)]
     category: Vec<String>,
-    /// May be repeated. None: all.
+    /// Name of a recipient; may be repeated. Default: all.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Explicit consent; special categories need it (GDPR Art. 9(2)(a)).
+    /// Record explicit consent. Special categories need it (GDPR Art. 9(2)(a)).
     #[arg(long)]
     explicit: bool,
-    /// The notice that the person saw; a yes needs one.
+    /// ID of the notice that the person saw. A consent needs one.
     #[arg(long, default_value = "")]
     notice: String,
-    /// Default: the newest published.
+    /// Version of the notice. Default: the newest.
     #[arg(long, default_value = "")]
     notice_version: String,
-    /// How the person spoke: web, voice, chat, ...
+    /// How the person expressed the decision: web, voice, chat, ...
     #[arg(long, default_value = "")]
     channel: String,
-    /// Only in this conversation, by the service's own name for it; may be repeated.
+    /// Limit the decision to this conversation, by the service's own name for it; may be repeated.
     #[arg(long)]
     interaction: Vec<String>,
-    /// In force until then.
+    /// Time at which the decision ends.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
-    /// The holder of parental responsibility spoke for the person (GDPR Art. 8(1)).
+    /// The holder of parental responsibility decided for the person (GDPR Art. 8(1)).
     #[arg(long)]
     guardian: bool,
     /// Attach inclusion proofs to the receipt.
@@ -106,28 +107,19 @@ impl Consent {
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();
         out.print("RecordConsentResponse", &answer, |answer| {
-            changed(answer.receipt.as_ref(), &answer.revoked_grants)
+            output::changed(answer.receipt.as_ref(), &answer.revoked_grants)
         })
     }
 }
 
-/// What a decision or a signal did.
-pub(super) fn changed(receipt: Option<&proto::Receipt>, revoked: &[String]) -> String {
-    let fell = match revoked {
-        [] => "no open grant fell".to_owned(),
-        _ => format!("grants that fell: {}", revoked.join(", ")),
-    };
-    format!("{}; {fell}", output::receipt(receipt))
-}
-
-/// Show what a person decided, oldest first, and what of it is in force.
+/// List a person's decisions, oldest first, and show which are in force.
 ///
 /// Example: `sayso consents ada --as-of 2026-01-31`
 #[derive(Args)]
 pub(super) struct Consents {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// What had been decided by then.
+    /// Show the decisions as they were at this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
 }
@@ -162,7 +154,7 @@ impl Consents {
                     if record.in_force { "in force" } else { "" }.to_owned(),
                 ]
             };
-            table(&answer.consents.iter().map(row).collect::<Vec<_>>())
+            output::list(&answer.consents.iter().map(row).collect::<Vec<_>>(), "no decisions")
         })
     }
 }

@@ -1,15 +1,14 @@
-//! `sayso describe`
+//! The command `sayso describe`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::client;
-use super::consent::changed;
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, changed};
 use crate::proto;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use clap::{Args, ValueEnum};
 
-/// How old, as coarsely as the rules need it.
+/// An age band.
 #[derive(Clone, Copy, ValueEnum)]
 enum Band {
     /// Under 13.
@@ -18,26 +17,26 @@ enum Band {
     Teen,
     /// 18 and older.
     Adult,
-    /// Take back what was said before.
+    /// Remove the age that was recorded before.
     Unknown,
 }
 
-/// Say how old a person is, coarsely, and where: some rules depend on it.
+/// Record a person's age band and jurisdiction. Some rules depend on them.
 ///
-/// What is not said stays as it was.
+/// What the flags do not name stays as it was.
 ///
 /// Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
 #[derive(Args)]
 pub(super) struct Describe {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// How old, as coarsely as the rules need it.
+    /// The person's age band.
     #[arg(long, value_enum, value_name = "BAND", required_unless_present = "jurisdiction")]
     age_band: Option<Band>,
-    /// Of a teen: 13 to 17. A teen of unknown years is read as 13.
+    /// Age of a teen in years, 13 to 17. Without it a teen counts as 13.
     #[arg(long)]
     age_years: Option<u32>,
-    /// ISO 3166: `DE`, `US-CA`; `EU`; or `unknown`.
+    /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`; or `unknown`.
     #[arg(long, default_value = "", value_name = "CODE")]
     jurisdiction: String,
 }

@@ -1,16 +1,15 @@
-//! How a command fails: what people read, what machines read, and the exit status.
+//! A failed command: its exit status, its message for people, and its JSON for programs.
 
-use super::output::Out;
 use sayso_proof::bundle::VerifyFailure;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Exit status of a failed command, as the help says.
+/// Exit status of a failed command. The help of `sayso` lists them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Exit {
     #[default]
@@ -18,69 +17,79 @@ enum Exit {
     Usage = 2,
     Denied = 3,
     Unverified = 4,
+    GrantInvalid = 5,
 }
 
-/// A failed command. Boxed, since it is seldom and holds much.
+/// A failed command. Boxed, since it is large and rare.
 #[derive(Debug)]
-pub(super) struct CliError(Box<Fault>);
+pub(super) struct CliError(Box<Failure>);
 
 #[derive(Debug, Default)]
-struct Fault {
+struct Failure {
     exit: Exit,
     reason: String,
     message: String,
-    /// Fields that the daemon refused: which, and what is allowed.
+    /// Fields that the daemon refused, each with what is allowed.
     violations: Vec<(String, String)>,
-    /// What is current, from the daemon: `current_version` and the like.
+    /// Current values from the daemon, such as `current_version`.
     metadata: BTreeMap<String, String>,
     /// When to try again.
     retry_after: Option<Duration>,
     /// Where verification failed.
-    failure: Option<VerifyFailure>,
+    verify_failure: Option<VerifyFailure>,
     /// What to do next.
     next: Option<String>,
-    /// Nobody is there to read it.
-    silent: bool,
+    /// Nothing is written to standard error.
+    is_silent: bool,
 }
 
 impl CliError {
     fn new(exit: Exit, reason: &str, message: impl Display) -> Self {
         let (reason, message) = (reason.to_owned(), message.to_string());
-        Self(Box::new(Fault { exit, reason, message, ..Fault::default() }))
+        Self(Box::new(Failure { exit, reason, message, ..Failure::default() }))
     }
 
-    /// It did not work: status 1.
+    fn silent(exit: Exit, reason: &str, message: &str) -> Self {
+        let mut error = Self::new(exit, reason, message);
+        error.0.is_silent = true;
+        error
+    }
+
+    /// The command failed: status 1.
     pub fn failed(error: impl Display) -> Self {
         Self::new(Exit::Failed, "FAILED", error)
     }
 
-    /// It was called wrongly: status 2.
+    /// The command line, or a file that it names, is wrong: status 2.
     pub fn usage(error: impl Display) -> Self {
         Self::new(Exit::Usage, "USAGE", error)
     }
 
-    /// It was refused: status 3.
+    /// The request was denied: status 3.
     pub fn denied(error: impl Display) -> Self {
         Self::new(Exit::Denied, "DENIED", error)
     }
 
-    /// What was to be verified does not hold: status 4.
+    /// Verification failed, or a data folder is damaged: status 4.
     pub fn unverified(error: impl Display) -> Self {
         Self::new(Exit::Unverified, "UNVERIFIED", error)
     }
 
-    /// A bundle does not hold: status 4, with the place.
+    /// A bundle does not verify: status 4, with the place of the failure.
     pub fn bundle(failure: VerifyFailure) -> Self {
         let mut error = Self::unverified(&failure);
-        error.0.failure = Some(failure);
+        error.0.verify_failure = Some(failure);
         error
     }
 
-    /// Whoever read the output has gone: status 1, without a word.
+    /// The checked grant is not valid: status 5, silent, since standard output has the answer.
+    pub fn grant_invalid() -> Self {
+        Self::silent(Exit::GrantInvalid, "GRANT_INVALID", "the grant is not valid")
+    }
+
+    /// The reader of standard output is gone: status 1, silent.
     pub fn closed() -> Self {
-        let mut error = Self::failed("the output was closed");
-        error.0.silent = true;
-        error
+        Self::silent(Exit::Failed, "FAILED", "standard output was closed")
     }
 
     /// Adds what to do next.
@@ -90,40 +99,46 @@ impl CliError {
         self
     }
 
-    /// Says what is wrong, on standard error.
-    pub fn report(&self, out: Out) -> ExitCode {
-        if !self.0.silent {
-            let text = if out.json { self.0.json().to_string() } else { self.to_string() };
-            out.complain(&text);
-        }
+    /// The exit status of the process.
+    pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.0.exit as u8)
     }
-}
 
-impl Fault {
-    fn json(&self) -> Value {
+    /// Whether nothing is to be written to standard error.
+    pub fn is_silent(&self) -> bool {
+        self.0.is_silent
+    }
+
+    /// Whether it only says that a checked grant is not valid.
+    pub fn is_grant_invalid(&self) -> bool {
+        self.0.exit == Exit::GrantInvalid
+    }
+
+    /// The error as JSON, in the style of proto JSON.
+    pub fn json(&self) -> Value {
+        let failure = &self.0;
         let mut error = Map::new();
-        error.insert("reason".into(), self.reason.as_str().into());
-        error.insert("message".into(), self.message.as_str().into());
-        if !self.violations.is_empty() {
-            let violations = self.violations.iter();
-            let json =
-                violations.map(|(field, problem)| serde_json::json!({ "field": field, "problem": problem }));
-            error.insert("violations".into(), json.collect());
+        error.insert("reason".into(), failure.reason.as_str().into());
+        error.insert("message".into(), failure.message.as_str().into());
+        if !failure.violations.is_empty() {
+            let violations = failure.violations.iter().map(
+                |(field, description)| serde_json::json!({ "field": field, "description": description }),
+            );
+            error.insert("violations".into(), violations.collect());
         }
-        if !self.metadata.is_empty() {
-            let fields = self.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        if !failure.metadata.is_empty() {
+            let fields = failure.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
             error.insert("metadata".into(), Value::Object(fields.collect()));
         }
-        if let Some(after) = self.retry_after {
-            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            error.insert("retry_after_ms".into(), millis.into());
+        if let Some(after) = failure.retry_after {
+            let seconds = format!("{}.{:03}s", after.as_secs(), after.subsec_millis());
+            error.insert("retryAfter".into(), seconds.into());
         }
-        if let Some(failure) = &self.failure {
-            error.insert("position".into(), failure.position.into());
-            error.insert("place".into(), failure.place.as_str().into());
+        if let Some(found) = &failure.verify_failure {
+            error.insert("position".into(), found.position.map(|position| position.to_string()).into());
+            error.insert("place".into(), found.place.as_str().into());
         }
-        if let Some(next) = &self.next {
+        if let Some(next) = &failure.next {
             error.insert("next".into(), next.as_str().into());
         }
         serde_json::json!({ "error": error })
@@ -131,13 +146,13 @@ impl Fault {
 }
 
 impl Display for CliError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0.violations.as_slice() {
             [] | [_] => write!(f, "sayso: {}", self.0.message)?,
             several => {
-                write!(f, "sayso: {} fields were refused:", several.len())?;
-                for (field, problem) in several {
-                    write!(f, "\n  `{field}` {problem}")?;
+                write!(f, "sayso: {} fields are invalid:", several.len())?;
+                for (field, description) in several {
+                    write!(f, "\n  `{field}` {description}")?;
                 }
             }
         }
@@ -148,8 +163,8 @@ impl Display for CliError {
     }
 }
 
-/// Exit status of a gRPC code. Being denied is told apart, so that scripts can; a grant that allows nothing is an answer
-/// and never comes here.
+/// The exit status for a gRPC code. A denial has a status of its own so that scripts can tell it apart. A
+/// grant that allows nothing is a successful answer and never comes here.
 fn exit_of(code: Code) -> Exit {
     match code {
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
@@ -157,21 +172,21 @@ fn exit_of(code: Code) -> Exit {
     }
 }
 
-/// What helps, where something does. `known` says that the daemon itself gave a reason.
-fn next_of(code: Code, known: bool) -> Option<&'static str> {
+/// What to do next, where something helps. `has_reason` says that the daemon itself gave a reason.
+fn next_of(code: Code, has_reason: bool) -> Option<&'static str> {
     match code {
-        Code::Unauthenticated => {
-            Some("name a good token with --token-file, or the folder of a `sayso serve --dev` with --data")
-        }
+        Code::Unauthenticated => Some(
+            "name a valid token with --token-file, or the data folder of a `sayso serve --dev` with --data",
+        ),
         Code::PermissionDenied => {
-            Some("call as another role: --as ROLE beside a `sayso serve --dev`, or another --token-file")
+            Some("call in another role: --as ROLE for a `sayso serve --dev`, or another --token-file")
         }
-        Code::Aborted => Some("look at what is current, then decide again"),
+        Code::Aborted => Some("read the current state, then decide again"),
         Code::AlreadyExists => {
-            Some("a repeated request must be the same to the byte; a new one takes a new key")
+            Some("a repeated request must be byte-identical; a different request needs a new idempotency key")
         }
-        Code::Unavailable | Code::Unknown if !known => {
-            Some("is the daemon running? `sayso serve --dev` starts one")
+        Code::Unavailable | Code::Unknown if !has_reason => {
+            Some("check that the daemon runs; `sayso serve --dev` starts one")
         }
         _ => None,
     }
@@ -181,31 +196,31 @@ impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let code = status.code();
         let info = status.get_details_error_info();
-        let known = info.is_some();
+        let has_reason = info.is_some();
         let (reason, metadata) = match info {
             Some(info) => (info.reason, info.metadata.into_iter().collect()),
             None => (name_of(code), BTreeMap::new()),
         };
-        let message = match (known, code, status.message()) {
+        let message = match (has_reason, code, status.message()) {
             (_, _, "") => code.description().to_owned(),
-            (false, Code::Unknown | Code::Unavailable, _) => "the connection to the daemon broke".to_owned(),
+            (false, Code::Unknown | Code::Unavailable, _) => "lost the connection to the daemon".to_owned(),
             (_, _, message) => message.to_owned(),
         };
         let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-        Self(Box::new(Fault {
+        Self(Box::new(Failure {
             exit: exit_of(code),
             reason,
             message,
-            violations: violations.into_iter().map(|one| (one.field, one.description)).collect(),
+            violations: violations.into_iter().map(|each| (each.field, each.description)).collect(),
             metadata,
             retry_after: status.get_details_retry_info().and_then(|info| info.retry_delay),
-            next: next_of(code, known).map(str::to_owned),
-            ..Fault::default()
+            next: next_of(code, has_reason).map(str::to_owned),
+            ..Failure::default()
         }))
     }
 }
 
-/// A code as in `google.rpc.Code`.
+/// The name of a code as in `google.rpc.Code`.
 fn name_of(code: Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {
@@ -232,47 +247,60 @@ mod tests {
             assert_eq!(error.0.exit, if denied { Exit::Denied } else { Exit::Failed }, "{code:?}");
             assert_eq!(error.0.next.is_some(), next_of(code, false).is_some());
         }
-        let own =
-            [CliError::failed("x"), CliError::usage("x"), CliError::closed(), CliError::unverified("x")];
-        assert_eq!(own.map(|error| error.0.exit as u8), [1, 2, 1, 4]);
+        let own = [
+            CliError::failed("x"),
+            CliError::usage("x"),
+            CliError::denied("x"),
+            CliError::unverified("x"),
+            CliError::grant_invalid(),
+            CliError::closed(),
+        ];
+        assert_eq!(own.map(|error| error.0.exit as u8), [1, 2, 3, 4, 5, 1]);
     }
 
     #[test]
-    fn refused_fields_are_listed() {
+    fn invalid_fields_are_listed() {
         let mut details = ErrorDetails::with_error_info("INVALID", "sayso", HashMap::<String, String>::new());
         let two = ["key", "category"].map(|field| FieldViolation::new(field, "must be something"));
         details.set_bad_request(two.to_vec());
-        let status = Status::with_error_details(Code::InvalidArgument, "both in a line", details);
+        let status = Status::with_error_details(Code::InvalidArgument, "two fields are invalid", details);
         let error = CliError::from(status);
         assert_eq!(
             error.to_string(),
-            "sayso: 2 fields were refused:\n  `key` must be something\n  `category` must be something"
+            "sayso: 2 fields are invalid:\n  `key` must be something\n  `category` must be something"
         );
-        let json = error.0.json();
+        let json = error.json();
         assert_eq!(json["error"]["reason"], "INVALID");
         assert_eq!(json["error"]["violations"][1]["field"], "category");
         assert!(json["error"].get("metadata").is_none());
     }
 
     #[test]
-    fn what_is_current_is_told_to_machines() {
+    fn current_values_from_the_daemon_are_in_the_json() {
         let current = HashMap::from([("current_version".to_owned(), "3".to_owned())]);
         let details = ErrorDetails::with_error_info("STALE_VERSION", "sayso", current);
         let error = CliError::from(Status::with_error_details(Code::Aborted, "stale", details));
-        assert_eq!(error.0.json()["error"]["metadata"]["current_version"], "3");
+        assert_eq!(error.json()["error"]["metadata"]["current_version"], "3");
     }
 
     #[test]
-    fn where_a_bundle_fails_is_told_to_machines() {
+    fn a_retry_delay_is_a_proto_json_duration() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1_250)));
+        let error = CliError::from(Status::with_error_details(Code::ResourceExhausted, "busy", details));
+        assert_eq!(error.json()["error"]["retryAfter"], "1.250s");
+    }
+
+    #[test]
+    fn the_place_of_a_verification_failure_is_in_the_json() {
         let failure =
             VerifyFailure { position: Some(7), place: "entries/000000.jsonl".into(), reason: "bad".into() };
         let error = CliError::bundle(failure);
-        assert_eq!((error.0.exit, &error.0.json()["error"]["position"]), (Exit::Unverified, &7.into()));
+        assert_eq!((error.0.exit, &error.json()["error"]["position"]), (Exit::Unverified, &"7".into()));
         assert!(error.to_string().contains("position 7"));
     }
 
     #[test]
-    fn codes_without_a_reason_have_their_grpc_name() {
+    fn an_error_without_a_reason_has_the_name_of_its_grpc_code() {
         assert_eq!(name_of(Code::PermissionDenied), "PERMISSION_DENIED");
         assert_eq!(CliError::from(Status::unavailable("tcp: connection refused")).0.reason, "UNAVAILABLE");
     }

@@ -1,44 +1,49 @@
-//! `sayso export-subject`
+//! The command `sayso export-subject`.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::client;
 use super::error::CliError;
-use super::output::Out;
-use super::partial::Partial;
+use super::interrupt::interrupted;
+use super::output::{Out, count, int64};
 use super::progress;
-use super::serve::interrupted;
 use crate::proto::rights_service_client::RightsServiceClient;
 use crate::proto::{ExportSubjectRequest, PackageKind};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// What goes in.
+/// What a package contains.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Everything that is held, with every use (GDPR Art. 15).
+    /// Everything in the ledger about the person, with every use (GDPR Art. 15).
     Access,
-    /// What the person said and what was observed, for another ledger (GDPR Art. 20).
+    /// Declared and observed attributes, for another ledger (GDPR Art. 20).
     Portability,
 }
 
-/// Write everything that is held about a person into one ZIP file: a page to read, JSON for machines, receipts.
+/// Write everything in the ledger about a person into a ZIP file: a page to read, JSON for programs, and
+/// receipts.
 ///
-/// It is written as FILE.partial, for its owner only, and gets its name once it is whole and durable; an interrupted
-/// export leaves nothing. That it was made is recorded. Another ledger takes it with
-/// `sayso import FILE --package --subject ID`.
+/// The package is written to FILE.partial, with access for its owner only, and renamed once it is complete
+/// and durable. An interrupted export leaves no file. The export is recorded as an event. Another ledger
+/// imports the package with `sayso import FILE --package --subject ID`.
 ///
 /// Example: `sayso export-subject ada -o ada.zip`
 #[derive(Args)]
 pub(super) struct ExportSubject {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// The package: a `.zip`.
+    /// The package to write, a `.zip`.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What goes in.
+    /// Replace FILE if it exists.
+    #[arg(long)]
+    force: bool,
+    /// What the package contains.
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
-    /// The request that it answers, of the same kind; it is completed with the last byte.
+    /// ID of the request that the package answers, of the same kind. The request is completed with the last
+    /// byte.
     #[arg(long, value_name = "ID", default_value = "")]
     request: String,
 }
@@ -47,25 +52,29 @@ impl ExportSubject {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let (bytes, events) = tokio::select! {
             written = self.write(at) => written?,
-            // Dropping the export removes what it had written.
-            _ = interrupted() => return Err(CliError::failed("interrupted; no package was left")),
+            // Dropping the export removes the partial file.
+            _ = interrupted() => return Err(CliError::failed("interrupted; no package was written")),
         };
         let path = self.output.display().to_string();
         let kind = match self.kind {
             Kind::Access => "access",
             Kind::Portability => "portability",
         };
-        let value =
-            serde_json::json!({ "package": path, "kind": kind, "bytes": bytes, "events_read": events });
-        out.print_value(&value, &format!("{path}: {kind} package, {bytes} bytes; open index.html in it"))
+        let value = serde_json::json!({ "package": path, "kind": kind, "bytes": int64(bytes), "eventsRead": int64(events) });
+        out.print_value(
+            &value,
+            &format!("{path}: {kind} package, {}; open its index.html to read it", count(bytes, "byte")),
+        )
     }
 
-    /// Bytes written, and events read in all passes.
+    /// Returns the numbers of bytes written and of events read in all passes.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,
             Kind::Portability => PackageKind::Portability,
         };
+        // First: an export that can't be written must not be recorded.
+        let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let request = ExportSubjectRequest {
             subject: self.subject.clone(),
             kind: kind.into(),
@@ -73,16 +82,15 @@ impl ExportSubject {
         };
         let mut client = client!(RightsServiceClient, at.link("steward").await?);
         let mut chunks = client.export_subject(request).await?.into_inner();
-        let mut partial = Partial::begin(&self.output)?;
-        let bar = progress::entries(0, "gathering");
+        let bar = progress::entries(0, "collecting events");
         let mut total = 0;
         while let Some(chunk) = chunks.message().await? {
-            partial.write(&chunk.chunk)?;
+            file.write(&chunk.chunk)?;
             total = chunk.events_total;
             bar.set_length(total);
             bar.set_position(chunk.events_done);
         }
         bar.finish_and_clear();
-        Ok((partial.finish()?, total))
+        Ok((file.finish()?, total))
     }
 }

@@ -1,7 +1,7 @@
-//! `sayso fsck`
+//! The command `sayso fsck`.
 
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, count, proto_style};
 use super::progress;
 use super::scratch::Scratch;
 use crate::app::examine;
@@ -19,12 +19,16 @@ use sayso_proof::checkpoint::VerifierKey;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Examine a data folder at rest: recompute everything from the entries, name what is damaged and what is intact.
+/// Check a data folder at rest: recompute everything from the entries, and name what is damaged and what is
+/// intact.
 ///
-/// Checksums, leaf hashes, the tree against the last checkpoint that was given out, signatures, the chain of each person,
-/// the indexes, both copies of the key pages, and whether each person's key opens what is held. Changes nothing; the daemon
-/// must not run. Room for a copy of the index is needed in the system's folder for temporary files; the copy has no name there,
-/// and goes with the command, also where it is killed. Exit status 4: something is damaged.
+/// The check covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the
+/// chain of each person, the indexes, both copies of the key pages, and whether each person's key opens their
+/// entries.
+///
+/// Nothing is changed. The daemon must not run. The system's folder for temporary files needs room for a copy
+/// of the index. The copy has no name and disappears with the command, even if the command is killed. The
+/// exit status is 4 if anything is damaged.
 ///
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]
@@ -32,8 +36,8 @@ pub(super) struct Fsck {
     /// The data folder.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Configuration file (TOML); only `pkcs11` matters here.
-    #[arg(long)]
+    /// Configuration file (TOML). Only `pkcs11` is used.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -45,38 +49,40 @@ impl Fsck {
         };
         config.data = self.dir;
         if !config.data.is_dir() {
-            return Err(CliError::usage(format!("{}: no such folder", config.data.display())));
+            return Err(CliError::usage(format!("{}: not a folder", config.data.display())));
         }
-        let bar = progress::entries(0, "examining");
+        let bar = progress::entries(0, "checking");
         let examined = examine_folder(&config, &mut |done| bar.set_position(done));
         bar.finish_and_clear();
         let examined = examined.map_err(CliError::failed)?;
         let value = serde_json::to_value(&examined).map_err(CliError::failed)?;
-        out.print_value(&value, &text_of(&examined))?;
+        out.print_value(&proto_style(value), &text_of(&examined))?;
         if examined.is_whole() {
             return Ok(());
         }
-        let count = examined.damaged_count;
-        let error = CliError::unverified(format!("{count} faults; nothing was changed"));
-        Err(error.next("keep this folder as it is; `sayso restore` brings a backup back beside it"))
+        let faults = count(examined.damaged_count, "fault");
+        let error = CliError::unverified(format!("{faults} found; nothing was changed"));
+        Err(error
+            .next("keep this folder as it is, and restore a backup into another one with `sayso restore`"))
     }
 }
 
-/// Examines a data folder at rest, as `sayso fsck` does. `progress` is told how many entries were looked at.
+/// Checks a data folder at rest, as `sayso fsck` does. `progress` gets the number of entries checked so far.
 ///
 /// # Errors
-/// A daemon has the folder open, or something can't be read at all. Damage is no error: it is found.
+/// A daemon has the folder open, or a file can't be read at all. Damage is not an error: the result names it.
 pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<Examined, DaemonError> {
     let layout = Layout::new(&config.data);
     let copies = Scratch::new().map_err(|error| DaemonError::File(std::env::temp_dir(), error))?;
+    // Findings in the files beside the log.
     let mut beside = Examined::default();
     let kept = kept_checkpoint(&layout, &mut beside)?;
     let keys = open_keys(config, &layout, &mut beside);
-    let held = held_keys(config, &layout, &mut beside);
+    let log_keys = log_keys(config, &layout, &mut beside);
     let of = Examination {
         log: &layout.log(),
         copies: copies.path(),
-        log_keys: held,
+        log_keys,
         kept_checkpoint: kept.as_deref(),
         keys: keys.as_ref(),
     };
@@ -88,22 +94,22 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     Ok(examined)
 }
 
-/// The log's key, and one that a rotation was about to bring in: the next start puts that right.
-fn held_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
+/// The log's key, and the next key if a rotation was interrupted. The next start completes such a rotation.
+fn log_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
     let look = |name: &str| LogKey::inspect(&layout.secrets().join(name));
-    let mut held = Vec::new();
+    let mut keys = Vec::new();
     match look("log.key") {
-        Ok(key) => held.push(key),
+        Ok(key) => keys.push(key),
         Err(error) => beside.fault(None, format!("secrets/log.key: {error}")),
     }
-    held.extend(look("log.key.next").ok());
-    held.iter().map(|key| VerifierKey { name: config.origin(), key: key.verifying() }).collect()
+    keys.extend(look("log.key.next").ok());
+    keys.iter().map(|key| VerifierKey { name: config.origin(), key: key.verifying() }).collect()
 }
 
 fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<String>, DaemonError> {
     let KeptCheckpoint { note, broken_slots } = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     if broken_slots > 0 {
-        let what = format!("checkpoint: {broken_slots} of its 2 slots; the next commits write them anew");
+        let what = format!("checkpoint: {broken_slots} of its 2 slots; the next commits rewrite them");
         if note.is_some() {
             beside.rebuildable.push(what);
         } else {
@@ -111,16 +117,16 @@ fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<Stri
         }
     }
     if note.is_none() {
-        beside.notes.push("no checkpoint is kept, so the end of the log can't be compared with it".into());
+        beside.notes.push("no checkpoint is kept, so the end of the log can't be checked against it".into());
     }
     if layout.is_being_restored() {
-        beside.notes.push("a restore is to be declared at the next start".into());
+        beside.notes.push("a restore is pending; the next start records it".into());
         return Ok(None);
     }
     Ok(note)
 }
 
-/// The key tree, where it opens; what is wrong with it otherwise.
+/// Opens the key tree. Records what is wrong where it does not open.
 fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<KeyCheck> {
     let store = match EmbeddedKeys::inspect(&layout.keys()) {
         Ok(store) => store,
@@ -132,22 +138,22 @@ fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<
     let found = store.found();
     let mended = found.mended.iter().map(|(copy, at, bytes)| {
         format!(
-            "keys/pages-{copy}: {bytes} bytes from {at} on; the next start mends them from the other copy"
+            "keys/pages-{copy}: {bytes} bytes at offset {at}; the next start repairs them from the other copy"
         )
     });
     beside.rebuildable.extend(mended);
     if let Some(copy) = found.missing {
-        let what = format!("keys/pages-{copy}: lost; the next start makes it again from the other copy");
+        let what = format!("keys/pages-{copy}: missing; the next start rebuilds it from the other copy");
         beside.rebuildable.push(what);
     }
     if found.torn {
-        let note = "keys: a torn write; the next start cuts it off, nothing of it was acknowledged";
+        let note = "keys: a torn write, nothing of which was acknowledged; the next start truncates it";
         beside.notes.push(note.into());
     }
     let custody = match inspect_custody(config) {
         Ok((custody, damage)) => {
             let places = damage.into_iter().map(|at| {
-                format!("secrets/root.key: the key at offset {at}; the next start mends it or clears it away")
+                format!("secrets/root.key: the key at offset {at}; the next start repairs or removes it")
             });
             beside.rebuildable.extend(places);
             custody
@@ -175,11 +181,12 @@ fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<
 fn text_of(examined: &Examined) -> String {
     let Examined { entries, discarded, opened, proven_to, .. } = examined;
     let mut lines = vec![format!(
-        "{entries} entries, {discarded} of them destroyed on purpose; {opened} opened with their keys"
+        "{}, {discarded} of them discarded by erasures; {opened} opened with their keys",
+        count(*entries, "entry")
     )];
     let runs: Vec<String> = examined.intact.iter().map(|(first, last)| format!("{first}..{last}")).collect();
     lines.push(format!("intact: {}", if runs.is_empty() { "nothing".into() } else { runs.join(", ") }));
-    lines.push(format!("the kept checkpoint proves the first {proven_to}"));
+    lines.push(format!("the kept checkpoint proves the first {}", count(*proven_to, "entry")));
     lines.extend(examined.damaged.iter().map(|fault| match fault.position {
         Some(position) => format!("DAMAGED position {position}: {}", fault.what),
         None => format!("DAMAGED {}", fault.what),

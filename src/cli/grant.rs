@@ -1,7 +1,8 @@
-//! `sayso grant | check | used | why | evaluate | watch | acknowledge`
+//! The commands `sayso grant`, `sayso check`, `sayso used`, `sayso why`, `sayso evaluate`, `sayso watch` and
+//! `sayso acknowledge`.
 
-use super::Connection;
-use super::connect::{Link, client, parse_span, parse_time};
+use super::connect::Connection;
+use super::connect::{Link, client, parse_duration, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
@@ -16,28 +17,29 @@ async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>,
     Ok(client!(GrantServiceClient, at.link(role).await?))
 }
 
-/// Ask for a grant: what may be used now, for a purpose, by the caller.
+/// Request a grant: which attributes the caller may use now for a purpose.
 ///
-/// What may not be used is withheld, with the reason and who decided; that is an answer, and the exit status is 0.
+/// Attributes that may not be used are withheld, with the reason and the rule that decided. The exit status
+/// is 0 even if everything is withheld.
 ///
 /// Example: `sayso grant ada --purpose tone-adaptation`
 #[derive(Args)]
 pub(super) struct Grant {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// `sayso purpose list` shows them.
+    /// ID of the purpose, as in `sayso purpose list`.
     #[arg(long)]
     purpose: String,
-    /// Only this category and what is below it; may be repeated.
+    /// Ask only for this category and everything below it; may be repeated.
     #[arg(long)]
     category: Vec<String>,
-    /// Only this key; may be repeated.
+    /// Ask only for the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// How long, at most.
-    #[arg(long, default_value = "10m", value_parser = parse_span)]
+    /// Longest lifetime of the grant.
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
     ttl: Duration,
-    /// The caller's own name for the conversation or reply.
+    /// The caller's own name for the conversation.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -56,18 +58,18 @@ impl Grant {
         let answer = client(at, "service").await?.request_grant(request).await?.into_inner();
         out.print("RequestGrantResponse", &answer, |answer| {
             if answer.grant_id.is_empty() {
-                return format!("no grant: {NOTHING_HELD}");
+                return format!("no grant: {UNKNOWN_SUBJECT}");
             }
             let until = output::time(answer.expires_at.as_ref());
-            let body = decided(&answer.allowed, &answer.withheld);
+            let body = decision(&answer.allowed, &answer.withheld);
             format!("grant {} until {until}\n{body}", answer.grant_id)
         })
     }
 }
 
-const NOTHING_HELD: &str = "nothing is held about this person";
+const UNKNOWN_SUBJECT: &str = "the ledger has nothing about this person";
 
-fn decided(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
+fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
     let row = |allowed: &proto::AllowedAttribute| {
         vec!["  ".to_owned() + &allowed.key, allowed.category.clone(), allowed.value_json.clone()]
     };
@@ -82,12 +84,12 @@ fn decided(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) ->
     text
 }
 
-/// Ask whether a grant still stands.
+/// Check whether a grant is still valid. The exit status is 5 if it is not.
 ///
 /// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Check {
-    /// Id of the grant.
+    /// ID of the grant.
     grant: String,
 }
 
@@ -97,11 +99,12 @@ impl Check {
         let answer = client(at, "service").await?.check_grant(request).await?.into_inner();
         out.print("CheckGrantResponse", &answer, |answer| {
             if answer.stands {
-                format!("stands until {}", output::time(answer.expires_at.as_ref()))
+                format!("valid until {}", output::time(answer.expires_at.as_ref()))
             } else {
-                format!("does not stand: {}", wording::reason(answer.reason()))
+                format!("not valid: {}", wording::reason(answer.reason()))
             }
-        })
+        })?;
+        if answer.stands { Ok(()) } else { Err(CliError::grant_invalid()) }
     }
 }
 
@@ -110,18 +113,18 @@ impl Check {
 /// Example: `sayso used g42-ba2ab4254049149d --reply reply-77 --shaped-by tone --ai-disclosure-shown`
 #[derive(Args)]
 pub(super) struct Used {
-    /// Id of the grant.
+    /// ID of the grant.
     grant: String,
     /// The caller's own name for the reply.
     #[arg(long)]
     reply: String,
-    /// Key of a granted attribute that shaped it; may be repeated.
+    /// Key of a granted attribute that shaped the reply; may be repeated.
     #[arg(long, value_name = "KEY")]
     shaped_by: Vec<String>,
-    /// How many times it was used for it.
+    /// How many times the grant was used for the reply.
     #[arg(long, default_value_t = 1)]
     count: u32,
-    /// The person was told that they talk to a machine.
+    /// The reply disclosed to the person that it comes from an AI system.
     #[arg(long)]
     ai_disclosure_shown: bool,
 }
@@ -141,12 +144,12 @@ impl Used {
     }
 }
 
-/// Tell the lineage of one personalised reply, in plain words: on whose say-so was it made?
+/// Explain a personalized reply in plain words: on whose say-so was it made?
 ///
 /// Example: `sayso why g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Why {
-    /// Id of the grant, as the reply cites it.
+    /// ID of the grant, as the reply cites it.
     grant: String,
 }
 
@@ -158,35 +161,35 @@ impl Why {
     }
 }
 
-/// Ask what would be allowed, decided by what, now or at any past moment; issues nothing.
+/// Evaluate what would be allowed, and by which rules, now or at a past time. No grant is issued.
 ///
 /// Example: `sayso evaluate ada --purpose tone-adaptation --recipient tutor --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Evaluate {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// `sayso purpose list` shows them.
+    /// ID of the purpose, as in `sayso purpose list`.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     purpose: String,
-    /// The service that would use it, by its credential's name.
+    /// Name of the service that would use the data, as in its credential.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     recipient: String,
-    /// Only this category and what is below it; may be repeated.
+    /// Ask only for this category and everything below it; may be repeated.
     #[arg(long)]
     category: Vec<String>,
-    /// Only this key; may be repeated.
+    /// Ask only for the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// In this conversation, where a pause may stand alone.
+    /// Evaluate for this conversation. A person can pause a single conversation.
     #[arg(long, default_value = "")]
     interaction: String,
-    /// As of then: with the profile, consents and rules of that moment.
+    /// Evaluate with the profile, consents and rules of this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
-    /// Under the bounds of then: `--bounds-as-of` of now asks what today's bounds would have said.
+    /// Evaluate under the bounds of this time, which can differ from --as-of.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     bounds_as_of: Option<Timestamp>,
-    /// Decide this grant again, as of its own moment and for what it names.
+    /// Evaluate this grant again: for what it names, as of its own time.
     #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
     as_of_grant: String,
 }
@@ -205,21 +208,21 @@ impl Evaluate {
             as_of_grant: self.as_of_grant,
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
-        let unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
+        let is_unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
         out.print("EvaluateUseResponse", &answer, |answer| {
-            if unknown { NOTHING_HELD.to_owned() } else { decided(&answer.allowed, &answer.withheld) }
+            if is_unknown { UNKNOWN_SUBJECT.to_owned() } else { decision(&answer.allowed, &answer.withheld) }
         })
     }
 }
 
-/// Show what falls of the caller's grants, as it happens, until interrupted.
+/// Show revocations of the caller's grants and artifacts as they happen, until interrupted.
 ///
-/// Each has a cursor: go on after the last one that was handled, and nothing is missed.
+/// Each revocation has a cursor. Continue after the last one that was handled, and none is missed.
 ///
 /// Example: `sayso watch --after 1284`
 #[derive(Args)]
 pub(super) struct Watch {
-    /// Begin after this cursor; 0: from the start.
+    /// Cursor to continue after; 0 for the first revocation. Default: only new revocations.
     #[arg(long)]
     after: Option<u64>,
 }
@@ -227,19 +230,19 @@ pub(super) struct Watch {
 impl Watch {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let request = proto::WatchRevocationsRequest { after_cursor: self.after };
-        let mut fallen = client(at, "service").await?.watch_revocations(request).await?.into_inner();
-        let mut stands = false;
-        while let Some(fell) = fallen.message().await? {
-            let is_first = !std::mem::replace(&mut stands, true);
-            out.print("WatchRevocationsResponse", &fell, |fell| {
-                let (cursor, why) = (fell.cursor, wording::reason(fell.reason()));
-                match fell.reason() {
+        let mut revocations = client(at, "service").await?.watch_revocations(request).await?.into_inner();
+        let mut is_open = false;
+        while let Some(revoked) = revocations.message().await? {
+            let is_first = !std::mem::replace(&mut is_open, true);
+            out.print("WatchRevocationsResponse", &revoked, |revoked| {
+                let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason()));
+                match revoked.reason() {
                     proto::Reason::Unspecified if is_first => format!("watching from cursor {cursor}"),
-                    _ if is_first => format!("watching from cursor {cursor}; nothing may be used: {why}"),
+                    _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),
                     _ => {
-                        let at = output::time(fell.recorded_at.as_ref());
-                        let what = [fell.grant_ids.as_slice(), &fell.artifact_ids].concat().join(", ");
-                        format!("{at}  cursor {cursor}  {what}: {why}")
+                        let at = output::time(revoked.recorded_at.as_ref());
+                        let ids = [revoked.grant_ids.as_slice(), &revoked.artifact_ids].concat().join(", ");
+                        format!("{at}  cursor {cursor}  {ids}: {reason}")
                     }
                 }
             })?;
@@ -248,12 +251,12 @@ impl Watch {
     }
 }
 
-/// Say that what fell at a cursor was carried out.
+/// Acknowledge a revocation after carrying it out.
 ///
 /// Example: `sayso acknowledge 1285`
 #[derive(Args)]
 pub(super) struct Acknowledge {
-    /// As `sayso watch` shows it.
+    /// Cursor of the revocation, as in `sayso watch`.
     cursor: u64,
 }
 

@@ -1,9 +1,9 @@
-//! `sayso hold`
+//! The command `sayso hold`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::{self, Out, plain_name, table};
+use super::output::{self, Out, plain_name};
 use crate::proto;
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,26 +12,26 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// Why a request is refused, or data kept although its erasure was asked for.
+/// The ground on which a request is refused, or data is kept from erasure.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Ground {
     /// GDPR Art. 17(3)(a): freedom of expression and information.
     Expression,
     /// GDPR Art. 17(3)(b): a legal obligation, or a task in the public interest.
     LegalObligation,
-    /// GDPR Art. 17(3)(c).
+    /// GDPR Art. 17(3)(c): public health.
     PublicHealth,
-    /// GDPR Art. 17(3)(d): archiving, research, statistics.
+    /// GDPR Art. 17(3)(d): archiving, research or statistics.
     ArchivingResearch,
     /// GDPR Art. 17(3)(e): legal claims.
     LegalClaims,
-    /// GDPR Art. 12(2): who asks could not be identified. No ground of a hold.
+    /// GDPR Art. 12(2): the requester could not be identified. Not for holds.
     NotIdentified,
-    /// GDPR Art. 12(5)(b): manifestly unfounded or excessive. No ground of a hold.
+    /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. Not for holds.
     Excessive,
-    /// GDPR Art. 21(1): compelling legitimate grounds. No ground of a hold.
+    /// GDPR Art. 21(1): compelling legitimate grounds. Not for holds.
     Compelling,
-    /// What the right requires is not given. No ground of a hold.
+    /// The conditions of the right are not met. Not for holds.
     NotMet,
 }
 
@@ -51,18 +51,18 @@ impl Ground {
     }
 }
 
-/// Legal reasons that block erasure.
+/// Place, lift and list holds: legal grounds that block erasure.
 #[derive(Subcommand)]
 pub(super) enum Hold {
-    /// Block the erasure of a person, or of some categories.
+    /// Block the erasure of a person's data, or of some categories of it.
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// End a hold. What was refused because of it has to be asked for again.
+    /// Lift a hold. A request that it blocked has to be submitted again.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),
-    /// Show the holds that stand.
+    /// List a person's holds that are in force.
     ///
     /// Example: `sayso hold list ada`
     List(List),
@@ -70,36 +70,36 @@ pub(super) enum Hold {
 
 #[derive(Args)]
 pub(super) struct Place {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Why.
+    /// Legal ground of the hold.
     #[arg(long, value_enum)]
     ground: Ground,
-    /// The controller's own short code, without personal data.
+    /// The controller's own short code for the case, without personal data.
     #[arg(long)]
     code: String,
-    /// Why, without personal data.
+    /// Explanation, without personal data.
     #[arg(long, default_value = "")]
     text: String,
-    /// May be repeated. None: everything.
+    /// Category to hold; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
 }
 
 #[derive(Args)]
 pub(super) struct Lift {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Id of the hold, as `sayso hold list` shows it.
+    /// ID of the hold, as in `sayso hold list`.
     hold: String,
-    /// Why, without personal data.
+    /// Reason, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
 }
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
 }
 
@@ -136,18 +136,20 @@ impl Hold {
                 let answer = client.list_holds(request).await?.into_inner();
                 out.print("ListHoldsResponse", &answer, |answer| {
                     let row = |hold: &proto::Hold| {
-                        let all = || "everything".to_owned();
-                        let of = hold.categories.join(",");
+                        let categories = match hold.categories.as_slice() {
+                            [] => "everything".to_owned(),
+                            categories => categories.join(","),
+                        };
                         vec![
                             hold.hold_id.clone(),
                             output::time(hold.placed_at.as_ref()),
                             plain_name(hold.ground().as_str_name(), "GROUND_"),
                             hold.code.clone(),
-                            if of.is_empty() { all() } else { of },
+                            categories,
                             hold.text.clone(),
                         ]
                     };
-                    table(&answer.holds.iter().map(row).collect::<Vec<_>>())
+                    output::list(&answer.holds.iter().map(row).collect::<Vec<_>>(), "no holds")
                 })
             }
         }

@@ -1,20 +1,21 @@
-//! `sayso import`
+//! The command `sayso import`.
 
 mod line;
 mod package;
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::client;
 use super::error::CliError;
-use super::output::Out;
+use super::interrupt::interrupted;
+use super::output::{Out, count, int64};
 use super::progress;
-use super::serve::interrupted;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::record_stream_response::Outcome;
 use crate::proto::{RecordStreamRequest, RecordStreamResponse};
 use clap::Args;
 use indicatif::ProgressBar;
-use line::Next;
+use line::NextLine;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -25,47 +26,51 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Lines read ahead of the stream; the daemon takes its own number of messages at once, and no more are sent then.
+/// Lines read ahead of the stream. The daemon limits the messages in flight itself, by flow control.
 const READ_AHEAD_LINES: usize = 256;
-/// Refused lines whose reason is kept; of the others only the number is.
+/// Refused lines whose reason is kept. Further ones are only counted.
 const REASONS_MAX: usize = 1_000;
-/// Refused lines that are shown to people.
+/// Refused lines whose reason is printed as text.
 const SHOWN_MAX: usize = 20;
 
-/// Record attributes in bulk from a JSONL file (`-`: standard input).
+/// Import attributes from a JSONL file, or from a package of another ledger.
 ///
-/// A line: {"subject": "ada", "key": "tone", "value": "brief", "category": "communication-style", "provenance":
-/// "declared", "evidence": ["chat-3"], "observed_at": "2026-01-05T09:00:00Z"}; the value may be any JSON; `confidence`
-/// and `model` may be added to what is inferred. Lines with what people declared need a credential that is a channel, too (role
-/// `service-channel`, or a steward's). Every line is durable before it counts as recorded. Running it again
-/// adds nothing twice, also after an interruption. What bounds forbid to record is counted and shown, and is no failure:
-/// once they allow it, the same import records it. Ctrl-C stops reading and waits for what is under way.
+/// Each line is one attribute: {"subject": "ada", "key": "tone", "value": "brief", "category":
+/// "communication-style", "provenance": "declared", "evidence": ["chat-3"], "observed_at":
+/// "2026-01-05T09:00:00Z"}. The value can be any JSON. An inferred attribute can have `confidence` and
+/// `model`. Declared attributes need a credential with the role `service-channel` or `steward`.
 ///
-/// With --package the file is what `sayso export-subject` of another ledger wrote: what was declared and observed is
-/// taken over, what a model inferred is not. Consents are not: nobody consented to anything here yet. --subject says
-/// whose record it goes into: the id in the package is another controller's, and may be anybody's here.
+/// A line counts as recorded once it is durable. Importing a file again adds nothing twice, also after an
+/// interruption. Lines that the bounds forbid are counted and shown, but are not a failure: once the bounds
+/// allow them, the same import records them. Ctrl-C stops reading and waits for the lines in flight.
+///
+/// With --package, the file is a package that `sayso export-subject` of another ledger wrote. Declared and
+/// observed attributes are imported. Inferences are not, nor are consents: the person has not consented to
+/// anything here yet. --subject names the person here, since the ID in the package is another controller's
+/// and can be another person's here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
 /// `sayso import ada.zip --package --subject ada`
 #[derive(Args)]
 pub(super) struct Import {
-    /// The file, or `-`.
+    /// File to import, or `-` for standard input.
     file: PathBuf,
-    /// Stop at the first line that is refused; without it the others go on.
+    /// Stop at the first refused line. Default: continue with the next one.
     #[arg(long)]
     strict: bool,
-    /// The file is an access or portability package.
+    /// The file is an access or portability package of another ledger.
     #[arg(long, conflicts_with = "strict", requires = "subject")]
     package: bool,
-    /// With --package: this controller's id of the person.
+    /// With --package: this controller's ID of the person.
     #[arg(long, requires = "package")]
     subject: Option<String>,
 }
 
-/// Lines that were refused, here or by the daemon.
+/// Lines refused by this command or by the daemon.
 #[derive(Debug, Default)]
 struct Refused {
     count: u64,
+    /// Reasons by line number, at most [`REASONS_MAX`].
     reasons: BTreeMap<u64, String>,
 }
 
@@ -78,12 +83,13 @@ impl Refused {
     }
 }
 
-/// What the reader and the stream both look at.
+/// State shared by the reader, the stream and the command.
 #[derive(Debug, Default)]
 struct Shared {
     refused: Mutex<Refused>,
     /// Messages handed to the stream.
     sent: AtomicU64,
+    /// The reader must stop.
     stopped: AtomicBool,
 }
 
@@ -93,21 +99,22 @@ impl Shared {
     }
 }
 
-/// What the daemon said.
+/// The daemon's answers, counted.
 #[derive(Debug, Default)]
 struct Tally {
     recorded: u64,
+    /// Lines that an earlier import recorded.
     already: u64,
-    /// Refused by bounds, which did what they are for: no failure.
-    by_policy: u64,
-    /// Why, by line; the first.
-    policies: BTreeMap<u64, String>,
+    /// Lines that the bounds forbid, which is not a failure.
+    forbidden: u64,
+    /// Reasons by line number, at most [`REASONS_MAX`].
+    forbidden_reasons: BTreeMap<u64, String>,
     answered: u64,
 }
 
 /// How the stream of answers ended.
 enum Ended {
-    Whole,
+    Normally,
     Broken(CliError),
 }
 
@@ -131,12 +138,12 @@ impl Import {
             tokio::select! {
                 answer = answers.message() => match answer {
                     Ok(Some(answer)) => {
-                        let taken = tally.add(answer, &mut shared.refused());
-                        if self.strict && !taken {
+                        let is_accepted = tally.add(answer, &mut shared.refused());
+                        if self.strict && !is_accepted {
                             stop.send_replace(true);
                         }
                     }
-                    Ok(None) => break Ended::Whole,
+                    Ok(None) => break Ended::Normally,
                     Err(status) => break Ended::Broken(status.into()),
                 },
                 _ = &mut interrupt => {
@@ -156,7 +163,7 @@ impl Import {
         printed
     }
 
-    /// Reads on a thread of its own: standard input may never end, and must not hold up the end of this program.
+    /// Reads on a separate thread: standard input may never end, and must not delay the exit of this process.
     fn read(
         &self,
         from: Box<dyn BufRead + Send>,
@@ -168,14 +175,14 @@ impl Import {
         let strict = self.strict;
         std::thread::spawn(move || {
             let read = read_lines(from, &sender, &shared, &bar, strict);
-            // Told before the channel of lines closes: who sees its end can ask why.
-            let _nobody_waits = done.send(read);
+            // Before the channel of lines closes, so that its receiver can find out why it closed.
+            let _ignored = done.send(read);
             drop(sender);
         });
         (lines, reading)
     }
 
-    /// What the exit status stands for: everything in the file was acknowledged, or why not.
+    /// Succeeds only if every line of the file was acknowledged and none was refused.
     fn verdict(
         &self,
         tally: &Tally,
@@ -184,15 +191,17 @@ impl Import {
         mut reading: oneshot::Receiver<io::Result<()>>,
         was_interrupted: bool,
     ) -> Result<(), CliError> {
-        let again = "what counts as recorded is durable; run the same import again, nothing is added twice";
+        let again = "recorded lines are durable; run the same import again, it adds nothing twice";
         let sent = shared.sent.load(Ordering::Relaxed);
         let open = sent.saturating_sub(tally.answered);
         if let Ended::Broken(error) = ended {
-            return Err(error.next(format!("{} lines were acknowledged: {again}", tally.answered)));
+            return Err(error.next(format!("{} acknowledged; {again}", count(tally.answered, "line"))));
         }
         if open > 0 {
-            let error =
-                CliError::failed(format!("the daemon ended the stream with {open} lines not acknowledged"));
+            let error = CliError::failed(format!(
+                "the daemon ended the stream with {} not acknowledged",
+                count(open, "line")
+            ));
             return Err(error.next(again));
         }
         if was_interrupted {
@@ -210,13 +219,12 @@ impl Import {
         }
         match refused {
             0 => Ok(()),
-            1 => Err(CliError::failed("1 line was refused")),
-            count => Err(CliError::failed(format!("{count} lines were refused"))),
+            number => Err(CliError::failed(format!("{} refused", count(number, "line")))),
         }
     }
 }
 
-/// What to read, and its length where it is a file that has one.
+/// Opens the input. Also returns its length in bytes if it is a regular file.
 fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
@@ -224,12 +232,12 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError>
     let file = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (data, file) = file.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
     if data.is_dir() {
-        return Err(CliError::usage(format!("{}: is a folder", path.display())));
+        return Err(CliError::usage(format!("{}: is a folder, not a file", path.display())));
     }
     Ok((Box::new(BufReader::new(file)), Some(data.len()).filter(|_| data.is_file())))
 }
 
-/// Hands lines on until the end, waiting while the stream is full.
+/// Sends lines to the stream until the end, and waits while the stream is full.
 fn read_lines(
     mut from: Box<dyn BufRead + Send>,
     lines: &mpsc::Sender<RecordStreamRequest>,
@@ -237,15 +245,15 @@ fn read_lines(
     bar: &ProgressBar,
     strict: bool,
 ) -> io::Result<()> {
-    let mut held = Vec::new();
+    let mut buffer = Vec::new();
     for number in 1.. {
-        let request = match line::next_line(&mut *from, &mut held)? {
-            Next::End => return Ok(()),
-            Next::TooLong => Err(format!("is longer than {} bytes", line::LINE_BYTES_MAX)),
-            Next::Line if held.trim_ascii().is_empty() => continue,
-            Next::Line => line::request(&held),
+        let request = match line::next_line(&mut *from, &mut buffer)? {
+            NextLine::End => return Ok(()),
+            NextLine::TooLong => Err(format!("longer than {} bytes", line::LINE_BYTES_MAX)),
+            NextLine::Line if buffer.trim_ascii().is_empty() => continue,
+            NextLine::Line => line::request(&buffer),
         };
-        bar.inc((held.len() as u64).saturating_add(1));
+        bar.inc((buffer.len() as u64).saturating_add(1));
         match request {
             Ok(record) => {
                 let message = RecordStreamRequest { sequence: number, record: Some(record) };
@@ -264,12 +272,12 @@ fn read_lines(
     Ok(())
 }
 
-async fn until(stopped: &mut watch::Receiver<bool>) {
-    // An error means that nobody can stop it any more: the import is over.
+async fn wait_until_stopped(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: the import is over.
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
-/// The lines as a stream that can be ended while the reader still waits for more, and that counts what it gives.
+/// Turns lines into a stream that can be ended while the reader still waits, and counts the messages sent.
 fn relay(
     mut lines: mpsc::Receiver<RecordStreamRequest>,
     mut stopped: watch::Receiver<bool>,
@@ -280,7 +288,7 @@ fn relay(
         loop {
             let message = tokio::select! {
                 biased;
-                () = until(&mut stopped) => return,
+                () = wait_until_stopped(&mut stopped) => return,
                 message = lines.recv() => message,
             };
             let Some(message) = message else { return };
@@ -296,7 +304,7 @@ fn relay(
 }
 
 impl Tally {
-    /// Whether the line was taken.
+    /// Counts an answer. Returns false if the line was refused, other than by the bounds.
     fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
         self.answered = self.answered.saturating_add(1);
         match answer.outcome {
@@ -305,9 +313,9 @@ impl Tally {
             }
             Some(Outcome::Receipt(_)) => self.recorded = self.recorded.saturating_add(1),
             Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
-                self.by_policy = self.by_policy.saturating_add(1);
-                if self.policies.len() < REASONS_MAX {
-                    self.policies.insert(answer.sequence, error.message);
+                self.forbidden = self.forbidden.saturating_add(1);
+                if self.forbidden_reasons.len() < REASONS_MAX {
+                    self.forbidden_reasons.insert(answer.sequence, error.message);
                 }
             }
             Some(Outcome::Error(error)) => {
@@ -315,7 +323,7 @@ impl Tally {
                 return false;
             }
             None => {
-                refused.add(answer.sequence, "the daemon gave no answer".into());
+                refused.add(answer.sequence, "the daemon sent no outcome".into());
                 return false;
             }
         }
@@ -323,44 +331,46 @@ impl Tally {
     }
 
     fn print(&self, shared: &Shared, out: Out) -> Result<(), CliError> {
-        let unanswered = shared.sent.load(Ordering::Relaxed).saturating_sub(self.answered);
+        let unacknowledged = shared.sent.load(Ordering::Relaxed).saturating_sub(self.answered);
         let refused = shared.refused();
-        let reasons = refused.reasons.iter();
-        let listed: Vec<_> =
-            reasons.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
-        let policies = self.policies.iter();
-        let by_policy: Vec<_> =
-            policies.map(|(line, message)| serde_json::json!({ "line": line, "message": message })).collect();
+        let listed = |reasons: &BTreeMap<u64, String>| -> Value {
+            reasons
+                .iter()
+                .map(|(line, message)| serde_json::json!({ "line": int64(*line), "message": message }))
+                .collect()
+        };
         let value = serde_json::json!({
-            "recorded": self.recorded,
-            "already_there": self.already,
-            "refused": listed,
-            "refused_count": refused.count,
-            "refused_by_policy": by_policy,
-            "refused_by_policy_count": self.by_policy,
-            "not_acknowledged": unanswered,
+            "recorded": int64(self.recorded),
+            "alreadyRecorded": int64(self.already),
+            "refused": listed(&refused.reasons),
+            "refusedCount": int64(refused.count),
+            "forbidden": listed(&self.forbidden_reasons),
+            "forbiddenCount": int64(self.forbidden),
+            "unacknowledged": int64(unacknowledged),
         });
-        let mut text =
-            format!("recorded {}, already there {}, refused {}", self.recorded, self.already, refused.count);
-        if self.by_policy > 0 {
-            text.push_str(&format!(", refused by bounds {}", self.by_policy));
+        let mut text = format!(
+            "recorded {}, already recorded {}, refused {}",
+            self.recorded, self.already, refused.count
+        );
+        if self.forbidden > 0 {
+            text.push_str(&format!(", forbidden by bounds {}", self.forbidden));
         }
-        for (line, message) in self.policies.iter().take(SHOWN_MAX) {
+        for (line, message) in self.forbidden_reasons.iter().take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: {message}"));
         }
         for (line, message) in refused.reasons.iter().take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: {message}"));
         }
         if refused.count > SHOWN_MAX as u64 {
-            text.push_str("\n... and more; --json lists them");
+            text.push_str("\n... and more; --json lists up to 1000");
         }
         out.print_value(&value, &text)
     }
 }
 
-/// Reads one line, for the fuzzers.
+/// Decodes one line, for the fuzzers.
 pub(super) fn decode_line(line: &[u8]) {
-    let _read = line::request(line);
+    let _ignored = line::request(line);
 }
 
 #[cfg(test)]
@@ -402,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_apart() {
+    fn answers_are_counted_by_outcome() {
         let (mut tally, mut refused) = (Tally::default(), Refused::default());
         let replayed = Receipt { replayed: true, ..Default::default() };
         assert!(tally.add(answer(1, Some(Outcome::Receipt(Receipt::default()))), &mut refused));
@@ -422,22 +432,22 @@ mod tests {
         }
         let tally = Tally { recorded: answered, answered, ..Tally::default() };
         let verdict = import(false).verdict(&tally, &shared, ended, reading, false);
-        verdict.map_or_else(|error| error.to_string(), |()| "good".to_owned())
+        verdict.map_or_else(|error| error.to_string(), |()| "success".to_owned())
     }
 
     #[test]
-    fn success_means_that_every_line_was_acknowledged() {
-        assert_eq!(verdict(3, 3, Ended::Whole, Some(Ok(()))), "good");
-        assert!(verdict(3, 1, Ended::Whole, Some(Ok(()))).contains("2 lines not acknowledged"));
-        assert!(verdict(3, 3, Ended::Whole, None).contains("before the file did"));
+    fn an_import_succeeds_only_if_every_line_was_acknowledged() {
+        assert_eq!(verdict(3, 3, Ended::Normally, Some(Ok(()))), "success");
+        assert!(verdict(3, 1, Ended::Normally, Some(Ok(()))).contains("2 lines not acknowledged"));
+        assert!(verdict(3, 3, Ended::Normally, None).contains("before the file did"));
         let failed = Some(Err(io::Error::other("disk gone")));
-        assert!(verdict(3, 3, Ended::Whole, failed).contains("disk gone"));
-        let broken = Ended::Broken(CliError::failed("the connection to the daemon broke"));
-        assert!(verdict(3, 2, broken, None).contains("2 lines were acknowledged"));
+        assert!(verdict(3, 3, Ended::Normally, failed).contains("disk gone"));
+        let broken = Ended::Broken(CliError::failed("lost the connection to the daemon"));
+        assert!(verdict(3, 2, broken, None).contains("2 lines acknowledged"));
     }
 
     #[test]
-    fn kept_reasons_are_bounded() {
+    fn the_number_of_kept_reasons_is_limited() {
         let mut refused = Refused::default();
         (0..2_000).for_each(|line| refused.add(line, "no".into()));
         assert_eq!((refused.count, refused.reasons.len()), (2_000, REASONS_MAX));

@@ -1,39 +1,42 @@
-//! `sayso keys`
+//! The command `sayso keys`.
 
-use super::Connection;
-use super::connect::{Link, client, parse_span};
+use super::connect::Connection;
+use super::connect::{Link, client, parse_duration};
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, proto_style};
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use std::time::Duration;
 
-/// The log's keys.
+/// Rotate and show the log's keys.
 #[derive(Subcommand)]
 pub(super) enum Keys {
     Rotate(Rotate),
     Show(Show),
 }
 
-/// Give the log another key: an event that both keys sign. What was made before still verifies, and `sayso verify --key`
-/// with an old key follows.
+/// Give the log a new signing key, in an event that both keys sign.
 ///
-/// For the time of --transition checkpoints carry the old key's signature as well; tell the new key to whoever verifies, and
-/// to witnesses, in that time. Then the old key is destroyed.
+/// Bundles and proofs made before still verify, and `sayso verify --key` with an old key follows the
+/// rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
+/// verifiers and witnesses in that time. After it the old key is destroyed.
+///
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// How long checkpoints carry both keys' signatures; `0s` where the old key is in wrong hands.
-    #[arg(long, default_value = "7d", value_parser = parse_span)]
+    /// How long checkpoints carry the signatures of both keys. Use `0s` if the old key was stolen.
+    #[arg(long, default_value = "7d", value_parser = parse_duration)]
     transition: Duration,
-    /// Does the same only once, however often it is sent.
+    /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
 }
 
-/// Show every key that the log had, one a line, each with the event that brought it: what `sayso verify --keys` takes.
+/// Show every key that the log has had, one on each line, with the event that introduced it. `sayso verify
+/// --keys` reads this.
 ///
 /// Example: `sayso keys show > keys.jsonl`
 #[derive(Args)]
@@ -47,7 +50,9 @@ impl Keys {
                 let mut client: AuditServiceClient<Link> =
                     client!(AuditServiceClient, at.link("auditor").await?);
                 let answer = client.get_log_keys(proto::GetLogKeysRequest {}).await?.into_inner();
-                out.print("GetLogKeysResponse", &answer, |answer| answer.keys.trim_end().to_owned())
+                let keys = answer.keys.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+                let value = serde_json::json!({ "keys": keys.map_err(CliError::failed)? });
+                out.print_value(&proto_style(value), answer.keys.trim_end())
             }
         }
     }
@@ -67,7 +72,7 @@ impl Rotate {
         };
         let answer = client.rotate_log_key(request).await?.into_inner();
         out.print("RotateLogKeyResponse", &answer, |answer| {
-            format!("from position {} on the log's key is\n{}", answer.from_position, answer.vkey)
+            format!("from position {} on, the log's key is\n{}", answer.from_position, answer.vkey)
         })
     }
 }

@@ -1,60 +1,65 @@
-//! The commands: a file each. The composition root: the only room that may import every other.
+//! The command line: a file for each command. The only room that may import every other.
 
 mod accept_clock;
 mod artifact;
+mod atomic_file;
 mod audit;
 mod backup;
 mod bench;
 mod bounds;
 mod bounds_test;
+mod completions;
 mod connect;
 mod consent;
 mod demo;
 mod describe;
+mod erase;
 mod error;
 mod export_subject;
+mod flags;
 pub mod fsck;
-mod given;
 mod grant;
+mod help;
 mod hold;
 mod import;
+mod interrupt;
 mod keys;
+mod man;
 mod output;
-mod partial;
 mod profile;
 mod progress;
-mod publish_bounds;
 mod receipt;
 mod report;
 mod request;
 mod retention;
-mod rights;
 mod scratch;
 mod serve;
 mod signal;
 mod token;
 mod uses;
 mod verify;
+mod vocabulary;
 mod witness;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use connect::Connection;
 use error::CliError;
 use output::Out;
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// The consent and profile ledger for personalised language models.
+/// The consent and profile ledger for personalized language models.
 ///
-/// Start a daemon with `sayso serve --dev`, or have the whole story told with `sayso demo`. Commands talk to the daemon
-/// at --addr with the token in --token-file; beside a `--dev` daemon they find both by themselves.
-///
-/// Exit status: 0 done, 1 failed, 2 usage, 3 denied, 4 verification failed.
+/// Start a daemon with `sayso serve --dev`, or run the whole tour with `sayso demo`. Commands call the daemon
+/// at --addr with the token in --token-file. They find the tokens of a `--dev` daemon in --data by
+/// themselves.
 #[derive(Parser)]
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Connection to the daemon")]
     connection: Connection,
-    /// Print JSON for machines.
+    /// Print JSON instead of text, in the style of proto JSON; errors, too.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -63,7 +68,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    // Help texts stand on the commands' own types: one here would hide theirs, with its example.
+    // Help texts are on the commands' own types. A text here would hide them, with their examples.
     Serve(serve::Serve),
     Token(token::Token),
     Demo(demo::Demo),
@@ -88,8 +93,8 @@ enum Command {
     Evaluate(grant::Evaluate),
     Watch(grant::Watch),
     Acknowledge(grant::Acknowledge),
-    Erase(rights::Erase),
-    Certificate(rights::Certificate),
+    Erase(erase::Erase),
+    Certificate(erase::Certificate),
     ExportSubject(export_subject::ExportSubject),
     #[command(subcommand)]
     Artifact(artifact::Artifact),
@@ -100,13 +105,13 @@ enum Command {
     #[command(subcommand)]
     Retention(retention::Retention),
     #[command(subcommand)]
-    Purpose(bounds::Purpose),
+    Purpose(vocabulary::Purpose),
     #[command(subcommand)]
-    Category(bounds::Category),
+    Category(vocabulary::Category),
     #[command(subcommand)]
-    Notice(bounds::Notice),
+    Notice(vocabulary::Notice),
     #[command(subcommand)]
-    Bounds(publish_bounds::Bounds),
+    Bounds(bounds::Bounds),
     #[command(subcommand)]
     Audit(audit::Audit),
     Report(report::Report),
@@ -124,53 +129,71 @@ enum Command {
     Fsck(fsck::Fsck),
     Witness(witness::Witness),
     Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
-/// Reads one line of `sayso import`, for the fuzzers.
+/// Decodes one line of `sayso import`, for the fuzzers.
 #[doc(hidden)]
 pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);
 }
 
-/// How long work on other threads may go on once the command is done.
-const LEFT_OVER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long the process waits for work on other threads once its command is done.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
-/// Reads the command line and runs it to its exit status.
-#[must_use]
-pub fn main() -> ExitCode {
-    match Cli::parse_given(std::env::args_os()) {
-        Ok(cli) => run(cli),
-        Err(error) => misused(&error),
+impl Cli {
+    /// Parses a command line.
+    ///
+    /// # Errors
+    /// It is invalid, asks for help or the version, or has a connection flag that its command does not use.
+    fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = help::for_help(Self::command());
+        let matches = command.try_get_matches_from_mut(line)?;
+        flags::refuse_unused(&mut command, &matches)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        cli.connection.is_data_given = flags::is_given(&matches, "data");
+        Ok(cli)
     }
 }
 
-/// Help and versions are answers; anything else was a wrong call, told to machines as every other error.
-fn misused(error: &clap::Error) -> ExitCode {
+/// Parses the command line of this process, runs the command and returns its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse_line(std::env::args_os()) {
+        Ok(cli) => run(cli),
+        Err(error) => report_parsing(&error),
+    }
+}
+
+/// Prints help and the version with status 0, and reports an invalid command line like every other error.
+fn report_parsing(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() {
         let text = error.to_string();
-        let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        return CliError::usage(what.join(" ").trim_start_matches("error: ")).report(Out { json });
+        let message: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let message = message.join(" ");
+        return Out { json }.report(&CliError::usage(message.trim_start_matches("error: ")));
     }
-    // Where it can't be printed, the exit status still says it.
-    let _nobody_reads = error.print();
+    // Where it can't be printed, the exit status still tells.
+    let _ignored = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// Runs a command to its exit status.
+/// Runs a command and returns its exit status.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let out = Out { json: cli.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return CliError::failed(error).report(out),
+        Err(error) => return out.report(&CliError::failed(error)),
     };
     let ended = runtime.block_on(dispatch(cli, out));
-    // Threads that wait for somebody who does not read must not keep the process.
-    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    // A thread that is blocked on standard input, for example, must not keep the process alive.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(out),
+        Err(error) => out.report(&error),
     }
 }
 
@@ -225,6 +248,8 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Fsck(command) => command.run(out),
         Command::Witness(command) => command.run(out).await,
         Command::Bench(command) => command.run(at, out).await,
+        Command::Completions(command) => command.run(Cli::command()),
+        Command::Man(command) => command.run(Cli::command(), out),
     }
 }
 
@@ -232,15 +257,14 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     #[test]
-    fn the_commands_fit_together() {
+    fn the_command_definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 
-    /// Every command at the end of a path, with its path.
+    /// Every command without subcommands, with its path.
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         let mut inner = command.get_subcommands().filter(|inner| inner.get_name() != "help").peekable();
         if inner.peek().is_none() {
@@ -250,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_help_teaches_with_an_example_that_parses() {
+    fn every_help_has_an_example_that_parses() {
         let mut found = Vec::new();
         leaves(&Cli::command(), "sayso", &mut found);
         assert!(found.len() > 30, "{}", found.len());
@@ -265,11 +289,11 @@ mod tests {
             let parsed = Cli::try_parse_from(words);
             assert!(parsed.is_ok(), "{example}: {}", parsed.err().unwrap());
         }
-        assert_eq!(lacking, ["sayso demo"], "have no example");
+        assert!(lacking.is_empty(), "{lacking:?} have no example");
     }
 
     #[test]
-    fn every_argument_says_what_it_is() {
+    fn every_argument_has_a_help_text() {
         let (mut found, mut lacking) = (Vec::new(), Vec::new());
         leaves(&Cli::command(), "sayso", &mut found);
         for (path, command) in found {
@@ -280,12 +304,12 @@ mod tests {
         assert!(lacking.is_empty(), "{lacking:?}");
     }
 
-    fn refused(line: &str) -> Option<ErrorKind> {
+    fn parse_error(line: &str) -> Option<ErrorKind> {
         Cli::try_parse_from(line.split_whitespace()).err().map(|error| error.kind())
     }
 
     #[test]
-    fn the_syntax_is_the_one_that_is_written_down() {
+    fn the_documented_syntax_parses() {
         for line in [
             "sayso record ada tone brief --category work --provenance inferred --evidence a --evidence b",
             "sayso consent refuse ada --purpose memory --category work --recipient tutor --explicit",
@@ -297,15 +321,17 @@ mod tests {
             "sayso audit export -o out --sealed",
             "sayso verify bundle --key k --since checkpoint",
             "sayso watch --after 0",
+            "sayso completions bash",
+            "sayso backup -o file --force",
             "sayso bench append --connections 2 --concurrency 8 --duration 1s --rate 100",
         ] {
-            assert_eq!(refused(line), None, "{line}");
+            assert_eq!(parse_error(line), None, "{line}");
         }
-        assert_eq!(refused("sayso remove ada"), Some(ErrorKind::MissingRequiredArgument));
-        assert_eq!(refused("sayso consent give ada"), Some(ErrorKind::MissingRequiredArgument));
-        assert_eq!(refused("sayso erase ada"), Some(ErrorKind::MissingRequiredArgument));
-        assert_eq!(refused("sayso signal grumble ada"), Some(ErrorKind::InvalidSubcommand));
-        assert_eq!(refused("sayso --as ../../other stats"), Some(ErrorKind::InvalidValue));
-        assert_eq!(refused("sayso profile ada --as-of yesterday"), Some(ErrorKind::ValueValidation));
+        assert_eq!(parse_error("sayso remove ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse_error("sayso consent give ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse_error("sayso erase ada"), Some(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse_error("sayso signal grumble ada"), Some(ErrorKind::InvalidSubcommand));
+        assert_eq!(parse_error("sayso --as ../../other stats"), Some(ErrorKind::InvalidValue));
+        assert_eq!(parse_error("sayso profile ada --as-of yesterday"), Some(ErrorKind::ValueValidation));
     }
 }

@@ -1,27 +1,31 @@
-//! What commands print: JSON from any message by its descriptor, or text for people.
+//! Prints results: JSON in the style of proto JSON for programs, or text for people.
 
 use super::error::CliError;
 use crate::domain::wording;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::Value;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::LazyLock;
 
-/// How to print.
+/// The format of what a command prints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Out {
+    /// Print JSON instead of text.
     pub json: bool,
 }
 
 static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(crate::proto::DESCRIPTORS).ok());
 
-/// A message as canonical proto3 JSON: 64-bit integers as strings, as other protobuf libraries read and write them.
-/// Fields at their default are printed too, so that a `false` can be told from a field that is not known.
-pub(super) fn to_json<M: Message>(name: &str, message: &M) -> Result<serde_json::Value, CliError> {
-    let pool = POOL.as_ref().ok_or_else(|| CliError::failed("the descriptors can't be read"))?;
+/// Converts a message to canonical proto3 JSON: camelCase names, 64-bit integers as strings. Fields with
+/// their default value are included, so that a `false` can be told from an unknown field.
+pub(super) fn to_json<M: Message>(name: &str, message: &M) -> Result<Value, CliError> {
+    let pool = POOL.as_ref().ok_or_else(|| CliError::failed("the descriptors of the API can't be read"))?;
     let descriptor = pool.get_message_by_name(&format!("sayso.v1.{name}"));
-    let descriptor = descriptor.ok_or_else(|| CliError::failed("unknown message"))?;
+    let descriptor =
+        descriptor.ok_or_else(|| CliError::failed(format!("the API has no message `{name}`")))?;
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
     let options = SerializeOptions::new().skip_default_fields(false);
     let message = message.map_err(CliError::failed)?;
@@ -29,55 +33,73 @@ pub(super) fn to_json<M: Message>(name: &str, message: &M) -> Result<serde_json:
 }
 
 impl Out {
-    /// The message as one JSON object, or the text.
+    /// Prints a message as one JSON object on one line, or its text.
     pub fn print<M: Message>(
         self,
         name: &str,
         message: &M,
         text: impl FnOnce(&M) -> String,
     ) -> Result<(), CliError> {
-        if self.json { say(&to_json(name, message)?.to_string()) } else { self.say(&text(message)) }
+        if self.json {
+            print_line(&to_json(name, message)?.to_string())
+        } else {
+            self.print_text(&text(message))
+        }
     }
 
-    /// A JSON object, or the text.
-    pub fn print_value(self, value: &serde_json::Value, text: &str) -> Result<(), CliError> {
-        if self.json { say(&value.to_string()) } else { self.say(text) }
+    /// Prints a JSON value on one line, or the text.
+    pub fn print_value(self, value: &Value, text: &str) -> Result<(), CliError> {
+        if self.json { print_line(&value.to_string()) } else { self.print_text(text) }
     }
 
-    fn say(self, text: &str) -> Result<(), CliError> {
+    /// Prints a line for people. With JSON it prints nothing.
+    pub fn print_note(self, text: &str) -> Result<(), CliError> {
+        if self.json { Ok(()) } else { self.print_text(text) }
+    }
+
+    fn print_text(self, text: &str) -> Result<(), CliError> {
         let text = text.trim_end();
-        if std::io::stdout().is_terminal() { say(&harmless(text)) } else { say(text) }
+        if std::io::stdout().is_terminal() { print_line(&without_control(text)) } else { print_line(text) }
     }
 
-    /// To standard error.
-    pub fn complain(self, text: &str) {
-        let mut to = std::io::stderr().lock();
-        let text = if to.is_terminal() { harmless(text) } else { text.to_owned() };
-        // Where even this can't be written, the exit status still says it.
-        let _nobody_reads = writeln!(to, "{text}");
+    /// Writes an error to standard error, unless it is silent, and returns its exit status.
+    pub fn report(self, error: &CliError) -> ExitCode {
+        if !error.is_silent() {
+            let text = if self.json { error.json().to_string() } else { error.to_string() };
+            let mut stderr = std::io::stderr().lock();
+            let text = if stderr.is_terminal() { without_control(&text) } else { text };
+            // Where standard error is closed, the exit status still tells.
+            let _ignored = writeln!(stderr, "{text}");
+        }
+        error.exit_code()
     }
 }
 
-/// A line on standard output. `println!` would panic where a pipe's reader has gone.
-fn say(text: &str) -> Result<(), CliError> {
-    let mut to = std::io::stdout().lock();
-    let written = writeln!(to, "{text}").and_then(|()| to.flush());
+fn print_line(text: &str) -> Result<(), CliError> {
+    print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to standard output. `print!` would panic where the reader of a pipe is gone.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     written.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => CliError::closed(),
         _ => CliError::failed(format!("standard output: {error}")),
     })
 }
 
-/// Without what would steer a terminal or turn its lines around: others wrote these texts.
-fn harmless(text: &str) -> String {
-    let steers = |letter: char| {
+/// Replaces control characters and characters that change the direction of text. Others wrote these texts,
+/// and could otherwise steer the terminal.
+fn without_control(text: &str) -> String {
+    let is_control = |letter: char| {
         (letter.is_control() && !matches!(letter, '\n' | '\t'))
             || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars().map(|letter| if steers(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
+    text.chars().map(|letter| if is_control(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
-/// A time of the wire as RFC 3339.
+/// Formats a time of the API as RFC 3339, or as `-` where there is none.
 pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     let millis = time.and_then(|time| {
         let seconds = u64::try_from(time.seconds).ok()?;
@@ -86,12 +108,13 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     millis.map_or_else(|| "-".to_owned(), wording::time)
 }
 
-/// The name of an enum's value for people: without its prefix, in lower case, with hyphens as on the command line.
+/// The name of an enum value for people: without its prefix, in lower case, with hyphens as on the command
+/// line.
 pub(super) fn plain_name(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_lowercase().replace('_', "-")
 }
 
-/// Rows under each other in aligned columns.
+/// Formats rows as aligned columns.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
@@ -106,12 +129,85 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A receipt in a line.
+/// A 64-bit integer as proto JSON has it: a string.
+pub(super) fn int64(number: u64) -> Value {
+    number.to_string().into()
+}
+
+/// Members whose value is a map with data as its keys.
+const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
+
+/// Converts the JSON of a Rust type to the style of proto JSON: camelCase names, and integers as strings,
+/// since all of these types have 64-bit integers only.
+pub(super) fn proto_style(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| {
+                let name = camel_case(&name);
+                let value = match value {
+                    Value::Object(map) if DATA_MAPS.contains(&name.as_str()) => {
+                        Value::Object(map.into_iter().map(|(key, value)| (key, proto_style(value))).collect())
+                    }
+                    value => proto_style(value),
+                };
+                (name, value)
+            });
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(proto_style).collect()),
+        Value::Number(number) if !number.is_f64() => Value::String(number.to_string()),
+        other => other,
+    }
+}
+
+/// The proto JSON name of a field.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
+
+/// A number with its noun in the right form: `1 grant`, `2 grants`, `3 entries`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    let stem = noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (number, stem) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {noun}s"),
+    }
+}
+
+/// A number of people.
+pub(super) fn people(number: u64) -> String {
+    if number == 1 { "1 person".to_owned() } else { format!("{number} people") }
+}
+
+/// Rows as aligned columns, or a line that says that there are none.
+pub(super) fn list(rows: &[Vec<String>], none: &str) -> String {
+    if rows.is_empty() { none.to_owned() } else { table(rows) }
+}
+
+/// The receipt of a write, and the grants that the write revoked.
+pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &[String]) -> String {
+    let revoked = match revoked_grants {
+        [] => "no open grants were revoked".to_owned(),
+        grants => format!("revoked {}", grants.join(", ")),
+    };
+    format!("{}; {revoked}", receipt(written))
+}
+
+/// A receipt in one line.
 pub(super) fn receipt(receipt: Option<&crate::proto::Receipt>) -> String {
     let Some(receipt) = receipt else { return String::new() };
     let positions: Vec<String> = receipt.events.iter().map(|event| event.position.to_string()).collect();
-    let again = if receipt.replayed { " (had been done before)" } else { "" };
-    format!("recorded at position {}{again}", positions.join(", "))
+    let noun = if positions.len() == 1 { "position" } else { "positions" };
+    let replayed = if receipt.replayed { " (already recorded by an earlier request)" } else { "" };
+    format!("recorded at {noun} {}{replayed}", positions.join(", "))
 }
 
 #[cfg(test)]
@@ -121,7 +217,7 @@ mod tests {
     use crate::proto;
 
     #[test]
-    fn messages_become_json_by_their_descriptors() {
+    fn a_message_becomes_json_by_its_descriptor() {
         let message = proto::CheckGrantResponse { stands: false, expires_at: None, reason: 4 };
         let json = to_json("CheckGrantResponse", &message).unwrap();
         assert_eq!(json["stands"], false);
@@ -130,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_canonical_in_numbers_times_and_bytes() {
+    fn numbers_times_and_bytes_have_their_canonical_json_form() {
         let event = proto::EventReceipt {
             position: u64::MAX,
             leaf_hash: vec![0, 255],
@@ -151,13 +247,47 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_others_do_not_steer_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}1m\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}1m\u{fffd}\n\tc");
-        assert_eq!(harmless("safe\u{202e}efas"), "safe\u{fffd}efas");
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(without_control("a\u{1b}[2Jb\u{9b}1m\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}1m\u{fffd}\n\tc");
+        assert_eq!(without_control("safe\u{202e}efas"), "safe\u{fffd}efas");
     }
 
     #[test]
-    fn names_are_plain() {
+    fn enum_names_are_plain() {
         assert_eq!(plain_name("SIGNAL_KIND_OPT_OUT", "SIGNAL_KIND_"), "opt-out");
+    }
+
+    #[test]
+    fn plurals_are_right() {
+        assert_eq!([people(1), people(2)], ["1 person", "2 people"]);
+        assert_eq!(
+            [count(0, "grant"), count(1, "grant"), count(2, "grant")],
+            ["0 grants", "1 grant", "2 grants"]
+        );
+        assert_eq!(
+            [count(1, "entry"), count(2, "entry"), count(2, "day")],
+            ["1 entry", "2 entries", "2 days"]
+        );
+    }
+
+    #[test]
+    fn the_json_of_rust_types_gets_the_style_of_proto_json() {
+        let value = serde_json::json!({
+            "tree_size": 7, "ratio": 0.5, "ok": true, "none": null,
+            "damaged_at": [{ "first_position": 1 }],
+            "erased_by_category": { "my_own_category": 2 },
+        });
+        let expected = serde_json::json!({
+            "treeSize": "7", "ratio": 0.5, "ok": true, "none": null,
+            "damagedAt": [{ "firstPosition": "1" }],
+            "erasedByCategory": { "my_own_category": "2" },
+        });
+        assert_eq!(proto_style(value), expected);
+    }
+
+    #[test]
+    fn an_empty_list_says_so() {
+        assert_eq!(list(&[], "no holds"), "no holds");
+        assert_eq!(list(&[vec!["a".to_owned()]], "no holds"), "a");
     }
 }

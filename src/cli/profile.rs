@@ -1,9 +1,10 @@
-//! `sayso record | remove | contest | confirm | profile | history`
+//! The commands `sayso record`, `sayso remove`, `sayso contest`, `sayso confirm`, `sayso profile` and `sayso
+//! history`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client, parse_time};
 use super::error::CliError;
-use super::output::{self, Out, table};
+use super::output::{self, Out, count, table};
 use crate::domain::event::Role;
 use crate::domain::wording;
 use crate::proto::profile_service_client::ProfileServiceClient;
@@ -15,14 +16,14 @@ async fn client(at: &Connection, role: &str) -> Result<ProfileServiceClient<Link
     Ok(client!(ProfileServiceClient, at.link(role).await?))
 }
 
-/// How a fact came to be held.
+/// Provenance of an attribute.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Source {
-    /// The person said so.
+    /// The person said it.
     Declared,
-    /// From behaviour.
+    /// It was observed in the person's behavior.
     Observed,
-    /// A model's conclusion.
+    /// A model inferred it.
     Inferred,
 }
 
@@ -36,7 +37,7 @@ impl From<Source> for Provenance {
     }
 }
 
-/// A value from the command line: JSON where it is JSON, otherwise a text.
+/// The JSON of a value on the command line. A value that is not JSON becomes a JSON string.
 pub(super) fn json_text(value: &str) -> String {
     match serde_json::from_str::<serde_json::Value>(value) {
         Ok(_) => value.to_owned(),
@@ -44,52 +45,53 @@ pub(super) fn json_text(value: &str) -> String {
     }
 }
 
-/// Record one attribute: something held about a person. What they declared is recorded as a channel, everything else as a
-/// service.
+/// Record an attribute of a person.
+///
+/// What the person declared is recorded in the role channel, everything else in the role service.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]
 pub(super) struct Record {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Names the fact.
+    /// Key that names the attribute.
     key: String,
-    /// JSON, or a text.
+    /// Value: JSON, or a text.
     value: String,
-    /// `sayso purpose list` shows them.
+    /// ID of its category, as in `sayso category list`.
     #[arg(long)]
     category: String,
-    /// How it came to be held.
+    /// Provenance of the attribute.
     #[arg(long, value_enum, default_value = "declared")]
     provenance: Source,
-    /// What it rests on; may be repeated.
+    /// Reference to evidence for it, such as a message; may be repeated.
     #[arg(long)]
     evidence: Vec<String>,
-    /// Event of an attribute that it was derived from; may be repeated.
+    /// Event ID of an attribute that it was derived from; may be repeated.
     #[arg(long, value_name = "EVENT")]
     derived_from: Vec<String>,
-    /// 0 to 1, for inferences.
+    /// Confidence of an inference, from 0 to 1.
     #[arg(long)]
     confidence: Option<f64>,
-    /// The inferring model.
+    /// Name of the model that inferred it.
     #[arg(long, default_value = "")]
     model: String,
-    /// Default: now.
+    /// Time at which it was observed. Default: now.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     observed_at: Option<Timestamp>,
-    /// From then on it may not be used.
+    /// Time from which it may not be used.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires_at: Option<Timestamp>,
-    /// Event of the attribute that this corrects.
+    /// Event ID of the attribute that this one corrects.
     #[arg(long, value_name = "EVENT", default_value = "")]
     corrects: String,
-    /// A reply that this conclusion was drawn from, as `sayso used` named it; may be repeated.
+    /// Reply that it was inferred from, as named with `sayso used --reply`; may be repeated.
     #[arg(long, value_name = "REPLY")]
     from_reply: Vec<String>,
-    /// The same key with the same request is done once.
+    /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
-    /// How many events the subject must have.
+    /// Refuse the write unless the person has this many events.
     #[arg(long)]
     expected_version: Option<u64>,
 }
@@ -130,17 +132,17 @@ impl Record {
     }
 }
 
-/// Stop holding attributes. What was recorded stays in the log until it is erased.
+/// Remove attributes from a person's profile. Their events stay in the log until they are erased.
 ///
 /// Example: `sayso remove ada hobby sleep --reason 'no longer needed'`
 #[derive(Args)]
 pub(super) struct Remove {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Which; at least one.
+    /// Keys of the attributes, at least one.
     #[arg(required = true)]
     keys: Vec<String>,
-    /// Why, in the person's or the controller's words.
+    /// Reason, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -158,16 +160,16 @@ impl Remove {
     }
 }
 
-/// Say that a fact is wrong; it is not used any more.
+/// Contest an attribute that is wrong. It is no longer used.
 ///
 /// Example: `sayso contest ada hobby --reason 'that was my sister'`
 #[derive(Args)]
 pub(super) struct Contest {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Key of the fact.
+    /// Key of the attribute.
     key: String,
-    /// Why, in the person's or the controller's words.
+    /// Reason, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -185,14 +187,14 @@ impl Contest {
     }
 }
 
-/// Say that a fact is right.
+/// Confirm an attribute that is right.
 ///
 /// Example: `sayso confirm ada tone`
 #[derive(Args)]
 pub(super) struct Confirm {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Key of the fact.
+    /// Key of the attribute.
     key: String,
 }
 
@@ -204,22 +206,22 @@ impl Confirm {
     }
 }
 
-/// A moment of the past.
+/// The selector of a past time.
 pub(super) fn as_of(time: Option<Timestamp>) -> Option<proto::AsOf> {
     time.map(|time| proto::AsOf { moment: Some(proto::as_of::Moment::Time(time)) })
 }
 
-/// Show what is held about a person, now or as it was recorded by an earlier time.
+/// Show a person's profile, now or as of an earlier time.
 ///
 /// Example: `sayso profile ada --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Profile {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// What had been recorded by then.
+    /// Show the profile as it was recorded at this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
-    /// Recompute from the events, past every cache.
+    /// Recompute the profile from its events, without any cache.
     #[arg(long)]
     rebuild: bool,
 }
@@ -237,7 +239,7 @@ impl Profile {
     }
 }
 
-/// All pages of a profile as one answer.
+/// Reads all pages of a profile into one response.
 pub(super) async fn whole_profile(
     mut client: ProfileServiceClient<Link>,
     mut request: proto::GetProfileRequest,
@@ -255,54 +257,59 @@ pub(super) async fn whole_profile(
 
 fn text_of(profile: &proto::GetProfileResponse) -> String {
     let mut rows = Vec::new();
-    for held in &profile.attributes {
-        let mark = match (held.contested, held.confirmed) {
+    for attribute in &profile.attributes {
+        let mark = match (attribute.contested, attribute.confirmed) {
             (true, _) => "contested",
             (_, true) => "confirmed",
             _ => "",
         };
         rows.push(vec![
-            held.key.clone(),
-            held.category.clone(),
-            wording::provenance(held.provenance()).to_owned(),
+            attribute.key.clone(),
+            attribute.category.clone(),
+            wording::provenance(attribute.provenance()).to_owned(),
             mark.to_owned(),
-            held.value_json.clone(),
+            attribute.value_json.clone(),
         ]);
     }
     let signals = profile.signals.iter().map(|signal| {
         let purposes =
-            if signal.purposes.is_empty() { "everything".into() } else { signal.purposes.join(", ") };
+            if signal.purposes.is_empty() { "all purposes".into() } else { signal.purposes.join(", ") };
         let kind = output::plain_name(signal.kind().as_str_name(), "SIGNAL_KIND_");
         format!("\nsignal: {kind} for {purposes}, since {}", output::time(signal.recorded_at.as_ref()))
     });
     let signals: String = signals.collect();
-    format!(
-        "{}\n{} attributes after {} events{signals}",
-        table(&rows),
-        profile.attributes.len(),
-        profile.version
-    )
+    let attributes = match rows.len() {
+        0 => "no attributes".to_owned(),
+        number => format!("{}\n{}", table(&rows), count(number as u64, "attribute")),
+    };
+    format!("{attributes} after {}{signals}", count(profile.version, "event"))
 }
 
-/// Show everything that was recorded about a person, oldest first.
+/// List every event about a person, oldest first. With --json, one object on each line.
 ///
-/// Example: `sayso history ada`; with --json one event a line
+/// Example: `sayso history ada`
 #[derive(Args)]
 pub(super) struct History {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
 }
 
-/// Events a page.
+/// Events in one page of a list.
 const PAGE_EVENTS: u32 = 200;
 
 impl History {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        each_event(at, &self.subject, |event| out.print("RecordedEvent", event, line_of)).await
+        let mut is_empty = true;
+        let print = |event: &proto::RecordedEvent| {
+            is_empty = false;
+            out.print("RecordedEvent", event, line_of)
+        };
+        each_event(at, &self.subject, print).await?;
+        if is_empty { out.print_note("no events") } else { Ok(()) }
     }
 }
 
-/// Shows every event of a person, oldest first.
+/// Calls `show` with every event about a person, oldest first.
 pub(super) async fn each_event(
     at: &Connection,
     subject: &str,
@@ -325,11 +332,11 @@ pub(super) async fn each_event(
 fn line_of(event: &proto::RecordedEvent) -> String {
     let body = event.body.as_ref();
     let json = body.and_then(|body| sayso_proof::json::to_json(body).ok()).unwrap_or_default();
-    let known = ["aboutMs", "actor", "requestDigest", "writerSignature"];
-    let what =
-        json.as_object().and_then(|fields| fields.iter().find(|(name, _)| !known.contains(&name.as_str())));
+    let common = ["aboutMs", "actor", "requestDigest", "writerSignature"];
+    let event_field =
+        json.as_object().and_then(|fields| fields.iter().find(|(name, _)| !common.contains(&name.as_str())));
     let (kind, detail) =
-        what.map_or_else(Default::default, |(name, value)| (name.clone(), value.to_string()));
+        event_field.map_or_else(Default::default, |(name, value)| (name.clone(), value.to_string()));
     let actor = body.and_then(|body| body.actor.as_ref());
     let who = actor.map_or_else(String::new, |actor| match actor.role() {
         Role::Subject => "the person".to_owned(),
@@ -344,7 +351,7 @@ mod tests {
     use super::json_text;
 
     #[test]
-    fn values_are_json_or_become_it() {
+    fn a_value_is_json_or_becomes_a_json_string() {
         assert_eq!(json_text("brief"), "\"brief\"");
         assert_eq!(json_text("\"brief\""), "\"brief\"");
         assert_eq!(json_text("[1, 2]"), "[1, 2]");

@@ -1,4 +1,4 @@
-//! Progress of long work, on standard error and only where a terminal looks on.
+//! Progress bars for long work, drawn on standard error if it is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sayso_proof::bundle::Progress;
@@ -8,13 +8,13 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style.progress_chars("=> ")))
 }
 
-/// Of entries; 0: how many is told later.
+/// A bar that counts entries. A total of 0 is set later.
 pub(super) fn entries(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(total).with_message(what);
     styled(bar, "{msg} [{bar:40}] {pos}/{len} {per_sec} {eta}")
 }
 
-/// Of the bytes of a file, or only how far it is where nobody knows the end.
+/// A bar that counts the bytes of a file, or a spinner where the total is unknown.
 pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
     match total {
         Some(total) => {
@@ -25,7 +25,7 @@ pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
     }
 }
 
-/// Of a verification that began with [`entries`].
+/// Advances the bar of a verification, made by [`entries`].
 pub(super) fn verification(bar: &ProgressBar, progress: Progress) {
     let (done, total) = match progress {
         Progress::Entries(done, total) => (done, total),

@@ -1,10 +1,10 @@
-//! `sayso consent receipt`, and what `sayso verify` does with one.
+//! `sayso consent receipt`, and how `sayso verify` verifies a receipt.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::client;
 use super::error::CliError;
-use super::output::Out;
-use super::partial::Partial;
+use super::output::{Out, int64};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 use crate::proto::GetConsentReceiptRequest;
@@ -19,21 +19,25 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Show the receipt of a decision: JSON-LD (ISO/IEC TS 27560), for the person to keep.
+/// Show the receipt of a decision, as JSON-LD (ISO/IEC TS 27560), for the person to keep.
 ///
-/// It names the person by pseudonym only and carries its proof: `sayso verify` needs neither the daemon nor trust in it.
+/// The receipt names the person by a pseudonym only and contains its proof. `sayso verify` verifies it
+/// without the daemon and without trust in it.
 ///
 /// Example: `sayso consent receipt ada > consent.jsonld`, then `sayso verify consent.jsonld --key log.vkey`
 #[derive(Args)]
 pub(super) struct Receipt {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// The decision's event. Default: the newest decision.
+    /// Event ID of the decision. Default: the newest decision.
     #[arg(long, value_name = "ID", default_value = "")]
     event: String,
-    /// Write it to a file, for its owner only.
+    /// Write the receipt to a file, with access for its owner only.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace FILE if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 impl Receipt {
@@ -43,14 +47,16 @@ impl Receipt {
         let answer = client.get_consent_receipt(request).await?.into_inner();
         match &self.output {
             Some(path) => {
-                let mut file = Partial::begin(path)?;
-                file.write(answer.receipt.as_bytes())?;
-                let bytes = file.finish()?;
+                let existing = Existing::from_force(self.force);
+                let bytes = AtomicFile::write_whole(path, existing, answer.receipt.as_bytes())?;
                 let value =
-                    serde_json::json!({ "receipt": path, "event_id": answer.event_id, "bytes": bytes });
-                out.print_value(&value, &format!("{}: the receipt of {}", path.display(), answer.event_id))
+                    serde_json::json!({ "receipt": path, "eventId": answer.event_id, "bytes": int64(bytes) });
+                out.print_value(
+                    &value,
+                    &format!("{}: receipt of decision {}", path.display(), answer.event_id),
+                )
             }
-            // JSON-LD is JSON: people and machines get the same.
+            // JSON-LD is JSON: it is the same with and without --json.
             None => {
                 let value: Value = serde_json::from_str(&answer.receipt).map_err(CliError::failed)?;
                 out.print_value(&value, &answer.receipt)
@@ -59,15 +65,15 @@ impl Receipt {
     }
 }
 
-/// The receipt, if the text is one.
+/// Parses a receipt, if the text is one.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let value: Value = serde_json::from_str(text).ok()?;
     (value.get("@type")?.as_str()? == "dpv:ConsentReceipt").then_some(value)
 }
 
-/// Checks that the log holds the decision, and that the receipt says what the log does.
+/// Verifies that the decision is in the log, and that the receipt agrees with the log.
 pub(super) fn verify(receipt: &Value, keys: &KeyChain, out: Out) -> Result<(), CliError> {
-    let missing = |what| CliError::unverified(format!("the receipt has no {what}"));
+    let missing = |part| CliError::unverified(format!("the receipt has no {part}"));
     let proof: TlogProof =
         property(receipt, "tlog-proof").ok_or(missing("proof"))?.parse().map_err(CliError::unverified)?;
     let mut event_key = [0; 32];
@@ -80,25 +86,25 @@ pub(super) fn verify(receipt: &Value, keys: &KeyChain, out: Out) -> Result<(), C
         Some(Event::ConsentRefused(of)) => ("dpv:ConsentRefused", of.terms),
         Some(Event::ConsentRenewed(of)) => ("dpv:RenewedConsentGiven", of.terms),
         Some(Event::ConsentWithdrawn(of)) => ("dpv:ConsentWithdrawn", of.terms),
-        _ => return Err(CliError::unverified("the entry is no decision of a person")),
+        _ => return Err(CliError::unverified("the entry is not a decision about consent")),
     };
     let terms = terms.ok_or_else(|| CliError::unverified("the entry has no terms"))?;
-    let told = Told { status, at: wording::time(body.about_ms), terms };
-    if let Some(field) = told.difference(receipt, &verified) {
-        return Err(CliError::unverified(format!("the receipt's `{field}` is not what the log holds")));
+    let logged = Logged { status, at: wording::time(body.about_ms), terms };
+    if let Some(field) = logged.difference(receipt, &verified) {
+        return Err(CliError::unverified(format!("the receipt's `{field}` differs from the log")));
     }
     let (position, size) = (verified.position, verified.checkpoint.size);
     let origin = &verified.entry.origin;
     let value = serde_json::json!({
-        "origin": origin, "position": position, "tree_size": size,
-        "decision": status, "purposes": told.terms.purposes, "at": told.at,
+        "origin": origin, "position": int64(position), "treeSize": int64(size),
+        "decision": status, "purposes": logged.terms.purposes, "at": logged.at,
     });
     let decision = status.trim_start_matches("dpv:");
-    let purposes = told.terms.purposes.join(", ");
+    let purposes = logged.terms.purposes.join(", ");
     let text = format!(
-        "verified: position {position} of {size} in {origin}\n{decision} for {purposes} on {}; the receipt says what \
-         the log holds",
-        told.at
+        "verified: position {position} of {size} in {origin}\n{decision} for {purposes} on {}; the receipt agrees with \
+         the log",
+        logged.at
     );
     out.print_value(&value, &text)
 }
@@ -110,15 +116,15 @@ fn property<'a>(receipt: &'a Value, id: &str) -> Option<&'a str> {
     found?.get("schema:value")?.as_str()
 }
 
-/// What the log says of the decision.
-struct Told {
+/// The decision as it is in the log.
+struct Logged {
     status: &'static str,
     at: String,
     terms: ConsentTerms,
 }
 
-impl Told {
-    /// The first field in which the receipt says something else.
+impl Logged {
+    /// The first field in which the receipt differs from the log.
     fn difference(&self, receipt: &Value, verified: &Verified) -> Option<&'static str> {
         let terms = &self.terms;
         let header = &verified.entry.header;
@@ -148,7 +154,7 @@ impl Told {
                 .is_some_and(|types| types.iter().any(|of| of == "dpv:ExplicitlyExpressedConsent"))
         });
         let is_yes = self.status.ends_with("Given");
-        let holds = [
+        let fields = [
             ("dct:identifier", text(record, "/dct:identifier") == Some(id.clone())),
             (
                 "dpv:hasDataSubject",
@@ -163,6 +169,6 @@ impl Told {
             ("dpv:hasDuration", text(own, "/dpv:hasDuration/rdf:value/@value") == until),
             ("@type", !is_yes || explicit == terms.explicit),
         ];
-        holds.into_iter().find(|(_, holds)| !holds).map(|(field, _)| field)
+        fields.into_iter().find(|(_, agrees)| !agrees).map(|(field, _)| field)
     }
 }

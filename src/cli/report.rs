@@ -1,81 +1,100 @@
-//! `sayso report | record-of-processing`
+//! The commands `sayso report` and `sayso record-of-processing`.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::{Link, parse_time};
 use super::error::CliError;
-use super::output::{Out, table, time};
+use super::output::{Out, count, table, time};
 use super::progress;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::get_transparency_report_response::Frame;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
     Ok(AuditServiceClient::new(at.link("auditor").await?))
 }
 
-/// What can be measured of personalisation's benefits and risks, over people.
+/// Report the benefits and risks of personalization that can be measured over groups of people.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-11-01 -o october.html`
 #[derive(Args)]
 pub(super) struct Report {
-    /// The first day, in UTC.
-    #[arg(long, value_parser = parse_time)]
+    /// First day of the period, in UTC.
+    #[arg(long, value_name = "DATE", value_parser = parse_time)]
     from: prost_types::Timestamp,
-    /// The day after the last one.
-    #[arg(long, value_parser = parse_time)]
+    /// Day after the last day of the period, in UTC.
+    #[arg(long, value_name = "DATE", value_parser = parse_time)]
     to: prost_types::Timestamp,
-    /// Write the report as one HTML page.
+    /// Also write the report as an HTML page.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Groups of fewer people are not shown.
+    /// Replace FILE if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Smallest size of a group that is shown.
     #[arg(long, default_value_t = 10)]
     k: u32,
-    /// Add noise, and spend so much of the period's privacy budget.
+    /// Add noise with this epsilon, which is taken from the period's privacy budget. Default: no noise.
     #[arg(long, default_value_t = 0.0)]
     epsilon: f64,
-    /// Only these figures; with noise, fewer figures are less noisy.
+    /// Include only this figure; may be repeated. With noise, fewer figures are less noisy.
     #[arg(long = "figure", value_name = "ID")]
     figures: Vec<String>,
 }
 
 impl Report {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let page = Page { path: self.output, existing: Existing::from_force(self.force) };
+        page.check()?;
         let request = proto::GetTransparencyReportRequest {
             from: Some(self.from),
             to: Some(self.to),
             k: self.k,
             epsilon: self.epsilon,
             figures: self.figures,
-            html: self.output.is_some(),
+            html: page.path.is_some(),
         };
         let mut frames = client(at).await?.get_transparency_report(request).await?.into_inner();
         let bar = progress::entries(0, "counting people");
-        let mut made = None;
+        let mut received = None;
         while let Some(frame) = frames.message().await? {
             match frame.frame {
                 Some(Frame::Progress(progress)) => {
                     bar.set_length(progress.people_total);
                     bar.set_position(progress.people_done);
                 }
-                Some(Frame::Report(report)) => made = Some(report),
+                Some(Frame::Report(report)) => received = Some(report),
                 None => {}
             }
         }
         bar.finish_and_clear();
-        let mut report = made.ok_or_else(|| CliError::failed("the daemon ended before the report"))?;
+        let mut report = received.ok_or_else(|| CliError::failed("the daemon sent no report"))?;
         let html = std::mem::take(&mut report.html);
-        let wrote = write(self.output.as_deref(), &html)?;
-        out.print("TransparencyReport", &report, |report| format!("{}{wrote}", text_of(report)))
+        let written = page.write(&html)?;
+        out.print("TransparencyReport", &report, |report| format!("{}{written}", text_of(report)))
     }
 }
 
-fn write(path: Option<&Path>, html: &str) -> Result<String, CliError> {
-    let Some(path) = path else { return Ok(String::new()) };
-    let name = path.display();
-    std::fs::write(path, html).map_err(|error| CliError::failed(format!("{name}: {error}")))?;
-    Ok(format!("\n\n{name}: {} bytes", html.len()))
+/// The HTML page to write, if any.
+struct Page {
+    path: Option<PathBuf>,
+    existing: Existing,
+}
+
+impl Page {
+    /// Checks the destination before the daemon is asked.
+    fn check(&self) -> Result<(), CliError> {
+        self.path.as_deref().map_or(Ok(()), |path| self.existing.check(path))
+    }
+
+    /// Writes the page. Returns a line that says so.
+    fn write(&self, html: &str) -> Result<String, CliError> {
+        let Some(path) = &self.path else { return Ok(String::new()) };
+        let bytes = AtomicFile::write_whole(path, self.existing, html.as_bytes())?;
+        Ok(format!("\n\n{}: {}", path.display(), count(bytes, "byte")))
+    }
 }
 
 fn text_of(report: &proto::TransparencyReport) -> String {
@@ -88,17 +107,17 @@ fn text_of(report: &proto::TransparencyReport) -> String {
         "no noise".to_owned()
     };
     let mut text = format!(
-        "{} from {} to before {}: groups of at least {}, {noise}; entries counted over: {}",
+        "{} from {} until before {}: groups of at least {}, {noise}, over the first {}",
         report.origin,
         time(report.from.as_ref()),
         time(report.to.as_ref()),
         report.k,
-        report.tree_size,
+        count(report.tree_size, "entry"),
     );
     for figure in &report.figures {
         text.push_str(&format!("\n\n{} [{}]", figure.title.to_uppercase(), figure.id));
         match figure.status() {
-            proto::FigureStatus::NotObservable => text.push_str("\nnot observable from a ledger"),
+            proto::FigureStatus::NotObservable => text.push_str("\nnot observable in a ledger"),
             proto::FigureStatus::NotAvailable => {
                 text.push_str(&format!("\nnot available: {}", figure.missing))
             }
@@ -115,7 +134,7 @@ fn text_of(report: &proto::TransparencyReport) -> String {
 fn table_text(text: &mut String, shown: &proto::FigureTable, k: u32) {
     text.push_str(&format!("\n{}", shown.title));
     if shown.suppressed {
-        text.push_str(&format!(": fewer than {k} people, not shown"));
+        text.push_str(&format!(": not shown, fewer than {k} people"));
         return;
     }
     let mut rows: Vec<Vec<String>> = shown
@@ -128,23 +147,28 @@ fn table_text(text: &mut String, shown: &proto::FigureTable, k: u32) {
     text.push_str(&format!("\n{}", table(&rows)));
 }
 
-/// The record of processing activities (GDPR Art. 30(1)), from what is in force now.
+/// Show the record of processing activities (GDPR Art. 30(1)) as of now.
 ///
 /// Example: `sayso record-of-processing -o record.html`
 #[derive(Args)]
 pub(super) struct RecordOfProcessing {
-    /// Write the record as one HTML page.
+    /// Also write the record as an HTML page.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace FILE if it exists.
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 impl RecordOfProcessing {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let request = proto::GetRecordOfProcessingRequest { html: self.output.is_some() };
+        let page = Page { path: self.output, existing: Existing::from_force(self.force) };
+        page.check()?;
+        let request = proto::GetRecordOfProcessingRequest { html: page.path.is_some() };
         let answer = client(at).await?.get_record_of_processing(request).await?.into_inner();
-        let wrote = write(self.output.as_deref(), &answer.html)?;
+        let written = page.write(&answer.html)?;
         let record = answer.record.unwrap_or_default();
-        out.print("RecordOfProcessing", &record, |record| format!("{}{wrote}", record_text(record)))
+        out.print("RecordOfProcessing", &record, |record| format!("{}{written}", record_text(record)))
     }
 }
 
@@ -162,9 +186,13 @@ fn record_text(record: &proto::RecordOfProcessing) -> String {
     let purposes = record.purposes.iter().filter(|purpose| purpose.used);
     part("b", "purposes granted", purposes.map(|purpose| purpose.id.clone()).collect());
     part("c", "data subjects", record.data_subjects.clone());
-    let held = record.categories.iter().filter(|category| category.held);
+    let categories = record.categories.iter().filter(|category| category.held);
     let special = |special: bool| if special { " (special)" } else { "" };
-    part("c", "data held", held.map(|held| format!("{}{}", held.id, special(held.special))).collect());
+    part(
+        "c",
+        "categories of data",
+        categories.map(|each| format!("{}{}", each.id, special(each.special))).collect(),
+    );
     part("d", "recipients", record.recipients.iter().map(|recipient| recipient.name.clone()).collect());
     part("e", "transfers", record.transfers.clone());
     let retention = record.retention.iter();

@@ -1,10 +1,10 @@
-//! `sayso request`
+//! The command `sayso request`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client, parse_time};
 use super::error::CliError;
 use super::hold::Ground;
-use super::output::{self, Out, plain_name, table};
+use super::output::{self, Out, plain_name};
 use crate::proto;
 use crate::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
 use crate::proto::rights_service_client::RightsServiceClient;
@@ -15,25 +15,25 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// What can be asked for. Erasure has a command of its own: `sayso erase`.
+/// Kinds of requests. Erasure has a command of its own: `sayso erase`.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// GDPR Art. 15.
+    /// Access (GDPR Art. 15).
     Access,
-    /// GDPR Art. 20.
+    /// Portability (GDPR Art. 20).
     Portability,
-    /// GDPR Art. 16.
+    /// Rectification (GDPR Art. 16).
     Rectification,
-    /// GDPR Art. 18: takes effect at once.
+    /// Restriction (GDPR Art. 18). Takes effect at once.
     Restriction,
-    /// GDPR Art. 21: takes effect at once.
+    /// Objection (GDPR Art. 21). Takes effect at once.
     Objection,
 }
 
-/// Requests of people: by when they are due, who decided, and why.
+/// Submit, list and decide data subject requests.
 #[derive(Subcommand)]
 pub(super) enum Request {
-    /// Ask for something on a person's behalf.
+    /// Submit a request on a person's behalf.
     ///
     /// Example: `sayso request submit access ada`
     Submit(Submit),
@@ -41,39 +41,40 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request show 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Show(Show),
-    /// Show what is to be answered, the first due first; or a person's own.
+    /// List the open requests, the earliest deadline first, or all requests of one person.
     ///
     /// Example: `sayso request list`
     List(List),
-    /// Grant a request; an erasure is carried out.
+    /// Accept a request. An accepted erasure is carried out.
     ///
     /// Example: `sayso request accept 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Accept(Decide),
-    /// Say that a request was done.
+    /// Complete a request that was carried out.
     ///
     /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Complete(Decide),
     /// Refuse a request.
     ///
-    /// Example: `sayso request refuse 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --ground excessive --reason 'the tenth this week'`
-    Refuse(RefuseIt),
-    /// Take more time, once: two further months (GDPR), 45 further days (California).
+    /// Example: `sayso request refuse 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --ground excessive --reason 'the
+    /// tenth this week'`
+    Refuse(RefuseRequest),
+    /// Extend the deadline of a request, once: by two months (GDPR) or 45 days (California).
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
-    Extend(ExtendIt),
+    Extend(ExtendRequest),
 }
 
 #[derive(Args)]
 pub(super) struct Submit {
-    /// What is asked for.
+    /// Kind of request.
     #[arg(value_enum)]
     kind: Kind,
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Of a rectification; may be repeated.
+    /// Key of an attribute to rectify; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Of a restriction or objection; may be repeated. None: all.
+    /// Purpose to restrict or object to; may be repeated. Default: all.
     #[arg(long)]
     purpose: Vec<String>,
     /// The person's own words.
@@ -83,45 +84,45 @@ pub(super) struct Submit {
 
 #[derive(Args)]
 pub(super) struct Show {
-    /// Id of the request.
+    /// ID of the request.
     request: String,
 }
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's id of the person. None: everybody.
+    /// The controller's ID of the person. Default: the open requests of all people.
     subject: Option<String>,
-    /// Only what is due by then.
+    /// List only requests that are due by this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     due_by: Option<Timestamp>,
 }
 
 #[derive(Args)]
 pub(super) struct Decide {
-    /// Id of the request.
+    /// ID of the request.
     request: String,
-    /// Without personal data.
+    /// Reason, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
 }
 
 #[derive(Args)]
-pub(super) struct RefuseIt {
-    /// Id of the request.
+pub(super) struct RefuseRequest {
+    /// ID of the request.
     request: String,
-    /// Why.
+    /// Ground of the refusal.
     #[arg(long, value_enum)]
     ground: Ground,
-    /// Without personal data; the person is told.
+    /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
 }
 
 #[derive(Args)]
-pub(super) struct ExtendIt {
-    /// Id of the request.
+pub(super) struct ExtendRequest {
+    /// ID of the request.
     request: String,
-    /// Without personal data; the person is told.
+    /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
 }
@@ -144,11 +145,11 @@ impl Request {
             Self::Complete(Decide { request, reason }) => {
                 decide(at, out, request, Decision::Complete(Complete { reason })).await
             }
-            Self::Refuse(RefuseIt { request, ground, reason }) => {
+            Self::Refuse(RefuseRequest { request, ground, reason }) => {
                 let refuse = Refuse { ground: ground.wire().into(), reason };
                 decide(at, out, request, Decision::Refuse(refuse)).await
             }
-            Self::Extend(ExtendIt { request, reason }) => {
+            Self::Extend(ExtendRequest { request, reason }) => {
                 decide(at, out, request, Decision::Extend(Extend { reason })).await
             }
         }
@@ -184,7 +185,7 @@ impl Submit {
         out.print("SubmitRequestResponse", &answer, |answer| {
             let mut text = answer.request.as_ref().map(text_of).unwrap_or_default();
             if !answer.revoked_grants.is_empty() {
-                text.push_str(&format!("\ngrants that fell: {}", answer.revoked_grants.join(", ")));
+                text.push_str(&format!("\nrevoked {}", answer.revoked_grants.join(", ")));
             }
             text
         })
@@ -219,15 +220,15 @@ impl List {
                     request.subject.clone(),
                 ]
             };
-            table(&answer.requests.iter().map(row).collect::<Vec<_>>())
+            output::list(&answer.requests.iter().map(row).collect::<Vec<_>>(), "no requests")
         })
     }
 }
 
-/// A request in a few lines.
+/// Describes a request in a few lines.
 pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     let mut text = format!(
-        "request {}: {}, {}, asked {}",
+        "request {}: {}, {}, submitted {}",
         request.request_id,
         plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
         plain_name(request.state().as_str_name(), "REQUEST_STATE_"),

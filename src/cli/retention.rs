@@ -1,34 +1,34 @@
-//! `sayso retention`
+//! The command `sayso retention`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::client;
 use super::error::CliError;
-use super::output::{self, Out, plain_name, table};
+use super::output::{self, Out, count, plain_name};
 use crate::proto;
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Classes of events that are kept each for their own time.
+/// Classes of events, each with its own retention.
 #[derive(Clone, Copy, ValueEnum)]
 enum Class {
-    /// Attributes and what was said about them, from when they were recorded.
+    /// Attributes and statements about them, counted from when they were recorded.
     Profile,
-    /// Decisions, from when they no longer count.
+    /// Decisions about consent, counted from when they are no longer in force.
     Consent,
-    /// Requests, from when they were decided.
+    /// Requests, counted from when they were decided.
     Requests,
-    /// Grants and reports of use, from when the grant ended.
+    /// Grants and reports of use, counted from when the grant ended.
     Uses,
 }
 
-/// How long what is kept.
+/// Set and list retention periods.
 #[derive(Subcommand)]
 pub(super) enum Retention {
-    /// Keep a class of events for so many days; 0 ends the rule.
+    /// Set how many days a class of events is kept. 0 removes the rule.
     ///
     /// Example: `sayso retention set profile --category health --days 365`
     Set(Set),
-    /// Show the rules in force.
+    /// List the rules in force.
     ///
     /// Example: `sayso retention list`
     List,
@@ -36,16 +36,16 @@ pub(super) enum Retention {
 
 #[derive(Args)]
 pub(super) struct Set {
-    /// What is kept.
+    /// Class of events.
     #[arg(value_enum)]
     class: Class,
-    /// Of the profile: only this category and what is below it.
+    /// With `profile`: only this category and everything below it.
     #[arg(long, default_value = "")]
     category: String,
-    /// Of consents and uses: only this purpose and what is below it.
+    /// With `consent` and `uses`: only this purpose and everything below it.
     #[arg(long, default_value = "")]
     purpose: String,
-    /// 0 to 36,500.
+    /// Days to keep the events, 0 to 36,500.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..=36_500))]
     days: i64,
 }
@@ -78,13 +78,13 @@ impl Retention {
                     let row = |rule: &proto::Retention| {
                         let seconds = rule.keep.as_ref().map_or(0, |keep| keep.seconds);
                         let kept = match (seconds / 86_400, seconds % 86_400) {
-                            (days, 0) => format!("{days} days"),
-                            _ => format!("{seconds} seconds"),
+                            (days, 0) => count(days.unsigned_abs(), "day"),
+                            _ => count(seconds.unsigned_abs(), "second"),
                         };
                         let class = plain_name(rule.class().as_str_name(), "RETENTION_CLASS_");
                         vec![class, rule.category.clone(), rule.purpose.clone(), kept]
                     };
-                    table(&answer.retention.iter().map(row).collect::<Vec<_>>())
+                    output::list(&answer.retention.iter().map(row).collect::<Vec<_>>(), "no rules")
                 })
             }
         }

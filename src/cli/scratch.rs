@@ -1,5 +1,5 @@
-//! A folder for the temporary files of one command. Where the command is killed, the next one that needs such a folder removes
-//! what is left of it.
+//! A folder for the temporary files of one command. If the command is killed, the next command that needs
+//! such a folder removes the abandoned one.
 
 use crate::secret;
 use std::fs::{File, Permissions};
@@ -8,23 +8,24 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// How the names of these folders begin.
+/// Prefix of the names of these folders.
 const PREFIX: &str = "sayso-fsck-";
-/// How often another folder is made where somebody removed the one before.
+/// Number of attempts to make a folder, where others remove it before it is locked.
 const TRIES_MAX: usize = 16;
 
-/// A folder in the system's folder for temporary files, closed to other users; removed when it is dropped.
+/// A folder in the system's folder for temporary files, with access for its owner only. It is removed on
+/// drop.
 pub(super) struct Scratch {
     dir: TempDir,
-    /// Locked as long as this lives: what is not locked belongs to a command that is gone.
+    /// Locked while this command runs. An unlocked folder is abandoned.
     _lock: File,
 }
 
 impl Scratch {
-    /// A new folder; what commands that were killed have left is removed first.
+    /// Makes a new folder, after removing abandoned ones.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The folder can't be made or locked.
     pub fn new() -> Result<Self, Error> {
         let within = std::env::temp_dir();
         remove_abandoned(&within);
@@ -33,15 +34,15 @@ impl Scratch {
             let dir =
                 builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&within)?;
             let lock = File::open(dir.path())?;
-            // Another command may have taken it for abandoned before it was locked.
+            // Before it was locked, another command may have removed it as abandoned.
             if lock.try_lock().is_ok() && is_same(&lock, dir.path()) {
                 return Ok(Self { dir, _lock: lock });
             }
         }
-        Err(Error::other("the folder for temporary files is removed again and again"))
+        Err(Error::other("other processes keep removing the folder for temporary files"))
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -53,7 +54,7 @@ fn is_same(opened: &File, path: &Path) -> bool {
     matches!((opened.metadata().map(number), now), (Ok(opened), Ok(now)) if opened == now)
 }
 
-/// Best effort: what can't be removed now is tried again by the next command.
+/// Best effort: the next command tries again.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };
     for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -61,7 +62,7 @@ fn remove_abandoned(within: &Path) {
         let is_own = std::fs::symlink_metadata(&path)
             .is_ok_and(|metadata| metadata.is_dir() && secret::check_private(&metadata).is_ok());
         if is_own && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
-            let _tried_again = std::fs::remove_dir_all(&path);
+            let _ignored = std::fs::remove_dir_all(&path);
         }
     }
 }
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_abandoned_goes_and_what_is_in_use_or_anothers_stays() {
+    fn only_abandoned_folders_are_removed() {
         let within = tempfile::tempdir().unwrap();
         let make = |name: &str, mode: u32| {
             let path = within.path().join(name);

@@ -1,7 +1,8 @@
-//! `sayso serve`
+//! The command `sayso serve`.
 
-use super::connect::dev_token;
+use super::connect::{Connection, dev_token};
 use super::error::CliError;
+use super::interrupt::interrupted;
 use super::output::Out;
 use crate::api::ROLES;
 use crate::config::Config;
@@ -16,47 +17,50 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Lifetime of the tokens that `--dev` leaves.
+/// Lifetime of the tokens that `--dev` writes.
 const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
 
-/// Exit status where a second signal came before everything under way was finished.
-const ENDED_AT_ONCE: i32 = 1;
+/// Exit status where a second signal ended the process before the shutdown was complete.
+const EXIT_ABORTED: i32 = 1;
 
 /// Run the daemon.
 ///
-/// SIGTERM or SIGINT ends it: requests under way are answered (5 seconds at most), everything is flushed. A second one ends it
-/// at once; nothing acknowledged is lost.
+/// SIGTERM or SIGINT stops it: requests in progress are answered (within 5 seconds) and everything is
+/// flushed. A second signal stops it at once. Nothing that was acknowledged is lost.
+///
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
 pub(super) struct Serve {
-    /// Configuration file (TOML). What stands on the command line counts before it.
-    #[arg(long)]
+    /// Configuration file (TOML). Flags override it.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For development: makes keys and a token for each role in DATA/dev. Loopback only, plaintext.
+    /// Development mode: write keys and a token for each role to DATA/dev. Unencrypted, on loopback only.
     #[arg(long)]
     dev: bool,
-    /// Where gRPC listens.
-    #[arg(long)]
+    /// Address for gRPC.
+    #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where HTTP listens.
-    #[arg(long)]
+    /// Address for HTTP.
+    #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
 }
 
 impl Serve {
-    /// What the command line and the file say together; the command line counts first.
-    pub(super) fn settings(&self, at: &super::Connection) -> Result<Config, CliError> {
-        let mut config = at.settings(self.config.as_deref())?;
+    /// The configuration: the file's, overridden by the command line.
+    pub(super) fn config(&self, at: &Connection) -> Result<Config, CliError> {
+        let mut config = at.config(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.http = self.http.unwrap_or(config.http);
         if self.dev && config.tls.is_some() {
-            return Err(CliError::usage("--dev is for loopback in plain text: leave out --dev, or `[tls]`"));
+            return Err(CliError::usage(
+                "--dev serves unencrypted on loopback: leave out --dev, or `[tls]` in the configuration",
+            ));
         }
         Ok(config)
     }
 
-    pub async fn run(self, at: &super::Connection, out: Out) -> Result<(), CliError> {
-        let mut config = self.settings(at)?;
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut config = self.config(at)?;
         if self.dev {
             use_dev_tier_keys(&mut config).map_err(CliError::failed)?;
         }
@@ -66,10 +70,10 @@ impl Serve {
         harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         if self.dev {
-            leave_dev_files(&daemon).map_err(CliError::failed)?;
+            write_dev_files(&daemon).map_err(CliError::failed)?;
             keep_dev_keys(&daemon);
             tracing::warn!(
-                "development mode: credentials lie in the data folder, nothing is encrypted on the wire"
+                "development mode: tokens are in the data folder, and connections are not encrypted"
             );
         }
         let ready = serde_json::json!({
@@ -79,14 +83,14 @@ impl Serve {
             "keys": daemon.controllers.iter().map(|served| served.vkey.as_str()).collect::<Vec<_>>(),
         });
         out.print_value(&ready, &greeting(&daemon, &config.data, self.dev))?;
-        // Whoever started it may wait for this line.
+        // The parent process may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
-        tracing::info!("stopping; a second signal ends it at once");
+        tracing::info!("stopping; a second signal stops at once");
         let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
-            // What was acknowledged is durable already: the next start recovers, as after a crash.
-            _ = interrupted() => std::process::exit(ENDED_AT_ONCE),
+            // Everything acknowledged is durable. The next start recovers as after a crash.
+            _ = interrupted() => std::process::exit(EXIT_ABORTED),
         };
         if let Some(traces) = traces {
             traces.stop().await;
@@ -95,7 +99,7 @@ impl Serve {
     }
 }
 
-/// Where spans go, if the configuration says so.
+/// The export of traces, if the configuration names a collector.
 fn traces(config: &Config) -> Result<Option<Traces>, CliError> {
     let telemetry = &config.telemetry;
     let Some(endpoint) = telemetry.traces.clone() else { return Ok(None) };
@@ -115,24 +119,15 @@ fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
     if dev {
         let tokens = Layout::new(data).dev();
         text.push_str(&format!(
-            "\nDEVELOPMENT MODE: tokens lie in {}, and nothing is encrypted on the wire",
+            "\nDEVELOPMENT MODE: tokens are in {}, and connections are not encrypted",
             tokens.display()
         ));
     }
     text
 }
 
-/// Until the process is asked to end.
-pub(super) async fn interrupted() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => ended,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-/// A token for each role and the log's verifier key, for whoever may read the folder; the same for each controller.
-pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
+/// Writes a token for each role and the log's verifier key to the `dev` folder of each controller.
+pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     for served in &daemon.controllers {
         let dev = Layout::new(&served.data).dev();
         make_private_dir(&dev)?;
@@ -145,7 +140,7 @@ pub(super) fn leave_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Writes the verifier key anew whenever a log changes its key, until the daemon is gone.
+/// Rewrites the verifier key whenever a log changes its key, until the daemon stops.
 fn keep_dev_keys(daemon: &Daemon) {
     for served in &daemon.controllers {
         let path = Layout::new(&served.data).dev().join("log.vkey");
@@ -154,7 +149,7 @@ fn keep_dev_keys(daemon: &Daemon) {
             while keys.changed().await.is_ok() {
                 let vkey = keys.borrow_and_update().chain.newest().to_string();
                 if let Err(error) = write_private(&path, &vkey) {
-                    tracing::error!(%error, "the new verifier key can't be written");
+                    tracing::error!(%error, "can't write the new verifier key");
                 }
             }
         });

@@ -1,107 +1,108 @@
-//! `sayso signal`
+//! The command `sayso signal`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::connect::{Link, client};
-use super::consent::changed;
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, changed};
 use super::profile::whole_profile;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::{self, SignalKind};
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Record an objection, a restriction, an opt-out or a pause, or lift what was recorded.
+/// Record or lift an objection, a restriction, an opt-out or a pause.
 ///
 /// Example: `sayso signal restrict ada`, and later `sayso signal lift ada`
 #[derive(Subcommand)]
 pub(super) enum Signal {
-    /// The person objects (GDPR Art. 21).
+    /// Record that the person objects (GDPR Art. 21).
     ///
     /// Example: `sayso signal object ada --purpose recommendation`
     Object(About),
-    /// The person restricts processing (GDPR Art. 18).
+    /// Record that the person restricts processing (GDPR Art. 18).
     ///
     /// Example: `sayso signal restrict ada`
     Restrict(About),
-    /// The person pauses personalisation for now.
+    /// Record that the person pauses personalization.
     ///
-    /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction chat-7`
+    /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
+    /// chat-7`
     Pause(Pause),
-    /// The person opts out (CCPA s. 1798.120, including Global Privacy Control).
+    /// Record that the person opts out (CCPA s. 1798.120, including Global Privacy Control).
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
-    /// The person limits the use of sensitive data (CPRA s. 1798.121).
+    /// Record that the person limits the use of sensitive data (CPRA s. 1798.121).
     ///
     /// Example: `sayso signal limit-sensitive ada`
     LimitSensitive(About),
-    /// The person takes back what was recorded.
+    /// Lift what the person recorded before.
     ///
     /// Example: `sayso signal lift ada --what pause`
     Lift(Lift),
 }
 
-/// Whom and what it is about.
+/// The person and the purposes of a signal.
 #[derive(Args)]
 pub(super) struct About {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Only for this purpose; may be repeated. None: all.
+    /// Limit it to this purpose; may be repeated. Default: all purposes.
     #[arg(long)]
     purpose: Vec<String>,
 }
 
-/// Whom a pause is about, and where it holds.
+/// A pause, and the conversation that it is limited to.
 #[derive(Args)]
 pub(super) struct Pause {
     #[command(flatten)]
     about: About,
-    /// Only in this conversation, by the name that its grants carry.
+    /// Limit it to this conversation, by the name in its grants.
     #[arg(long, default_value = "")]
     interaction: String,
 }
 
-/// Take back what was recorded.
+/// Lift signals.
 #[derive(Args)]
 pub(super) struct Lift {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// Only for this purpose; may be repeated. None: all. What was recorded for all purposes is lifted
-    /// only without it.
+    /// Lift it only for this purpose; may be repeated. Default: all purposes. A signal for all purposes is
+    /// lifted only without this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Which; may be repeated. Default: whichever stands, which a steward or the person may look up.
+    /// Kind of signal to lift; may be repeated. Default: all that are in force, which only a steward or the
+    /// person can read.
     #[arg(long, value_enum, value_name = "KIND")]
-    what: Vec<What>,
-    /// Only what was said for this conversation.
+    what: Vec<Kind>,
+    /// Lift only the pause of this conversation.
     #[arg(long, default_value = "")]
     interaction: String,
 }
 
-/// What a person can say besides consent.
+/// A kind of signal.
 #[derive(Clone, Copy, ValueEnum)]
-enum What {
-    /// GDPR Art. 21.
+enum Kind {
+    /// Objection (GDPR Art. 21).
     Object,
-    /// GDPR Art. 18.
+    /// Restriction (GDPR Art. 18).
     Restrict,
-    /// No personalisation for now.
+    /// Pause of personalization.
     Pause,
-    /// CCPA opt-out, including Global Privacy Control.
+    /// Opt-out (CCPA), including Global Privacy Control.
     OptOut,
-    /// CPRA: limit the use of sensitive data.
+    /// Limited use of sensitive data (CPRA).
     LimitSensitive,
 }
 
-impl From<What> for SignalKind {
-    fn from(what: What) -> Self {
-        match what {
-            What::Object => Self::Objection,
-            What::Restrict => Self::Restriction,
-            What::Pause => Self::Pause,
-            What::OptOut => Self::OptOut,
-            What::LimitSensitive => Self::LimitSensitive,
+impl From<Kind> for SignalKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Object => Self::Objection,
+            Kind::Restrict => Self::Restriction,
+            Kind::Pause => Self::Pause,
+            Kind::OptOut => Self::OptOut,
+            Kind::LimitSensitive => Self::LimitSensitive,
         }
     }
 }
@@ -109,18 +110,18 @@ impl From<What> for SignalKind {
 impl Signal {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let link = at.link("steward").await?;
-        let (what, about) = match self {
-            Self::Object(about) => (What::Object, about),
-            Self::Restrict(about) => (What::Restrict, about),
+        let (kind, about) = match self {
+            Self::Object(about) => (Kind::Object, about),
+            Self::Restrict(about) => (Kind::Restrict, about),
             Self::Pause(Pause { about, interaction }) => {
                 let signal = recording(SignalKind::Pause, about, interaction);
                 return record(&link, signal, out).await;
             }
-            Self::OptOut(about) => (What::OptOut, about),
-            Self::LimitSensitive(about) => (What::LimitSensitive, about),
+            Self::OptOut(about) => (Kind::OptOut, about),
+            Self::LimitSensitive(about) => (Kind::LimitSensitive, about),
             Self::Lift(lift) => return lift.run(link, out).await,
         };
-        record(&link, recording(what.into(), about, String::new()), out).await
+        record(&link, recording(kind.into(), about, String::new()), out).await
     }
 }
 
@@ -128,7 +129,7 @@ impl Lift {
     async fn run(self, link: Link, out: Out) -> Result<(), CliError> {
         let mut kinds: Vec<SignalKind> = self.what.iter().copied().map(SignalKind::from).collect();
         if kinds.is_empty() {
-            kinds = standing(&link, &self.subject, &self.purpose).await?;
+            kinds = in_force(&link, &self.subject, &self.purpose).await?;
         }
         kinds.sort_unstable();
         kinds.dedup();
@@ -138,7 +139,7 @@ impl Lift {
                 kind: kind.into(),
                 purposes: self.purpose.clone(),
                 lift: true,
-                // A conversation is named for pauses only.
+                // Only pauses can be limited to a conversation.
                 interaction: if kind == SignalKind::Pause { self.interaction.clone() } else { String::new() },
                 options: None,
             };
@@ -148,13 +149,13 @@ impl Lift {
     }
 }
 
-/// What stands for one of the purposes, or for any where none is named.
-async fn standing(link: &Link, subject: &str, purposes: &[String]) -> Result<Vec<SignalKind>, CliError> {
+/// The kinds of the signals in force for one of the purposes, or for any purpose if none is named.
+async fn in_force(link: &Link, subject: &str, purposes: &[String]) -> Result<Vec<SignalKind>, CliError> {
     let request = proto::GetProfileRequest { subject: subject.to_owned(), ..Default::default() };
     let profile = whole_profile(client!(ProfileServiceClient, link.clone()), request).await?;
     let kinds = kinds_of(&profile.signals, purposes);
     if kinds.is_empty() {
-        return Err(CliError::failed("there is nothing to lift: no such signal stands"));
+        return Err(CliError::failed("there is nothing to lift: no such signal is in force"));
     }
     Ok(kinds)
 }
@@ -190,17 +191,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_lifted_is_what_stands_for_the_purposes() {
+    fn lift_finds_the_signals_in_force_for_the_purposes() {
         let signal = |kind: SignalKind, purposes: &[&str]| proto::Signal {
             kind: kind.into(),
             purposes: purposes.iter().map(|&purpose| purpose.to_owned()).collect(),
             recorded_at: None,
             interaction: String::new(),
         };
-        let stand = [signal(SignalKind::Pause, &[]), signal(SignalKind::Objection, &["memory", "research"])];
-        assert_eq!(kinds_of(&stand, &[]), [SignalKind::Pause, SignalKind::Objection]);
+        let signals =
+            [signal(SignalKind::Pause, &[]), signal(SignalKind::Objection, &["memory", "research"])];
+        assert_eq!(kinds_of(&signals, &[]), [SignalKind::Pause, SignalKind::Objection]);
         // The daemon lifts a signal for all purposes as a whole or not at all.
-        assert_eq!(kinds_of(&stand, &["memory".to_owned()]), [SignalKind::Objection]);
-        assert!(kinds_of(&stand, &["safety".to_owned()]).is_empty());
+        assert_eq!(kinds_of(&signals, &["memory".to_owned()]), [SignalKind::Objection]);
+        assert!(kinds_of(&signals, &["safety".to_owned()]).is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! `sayso token`
+//! The command `sayso token`.
 
-use super::Connection;
-use super::connect::parse_span;
+use super::connect::Connection;
+use super::connect::parse_duration;
 use super::error::CliError;
 use super::output::Out;
 use crate::api::role_from_name;
@@ -13,39 +13,44 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Mint a token of the built-in issuer of a data folder.
+/// Mint a token with the built-in issuer of a data folder.
 ///
 /// Example: `sayso token --role subject --subject ada > ada.token`
 #[derive(Args)]
 pub(super) struct Token {
-    /// service (records what it observes and infers, asks for use), channel (carries what people say), service-channel (both),
-    /// subject, steward, authority, auditor or operator.
+    /// Role: service (records what it observes and infers, and requests grants), channel (records what people
+    /// say), service-channel (both), subject, steward, authority, auditor or operator.
     #[arg(long)]
     role: String,
-    /// Name of the caller: for a service, the recipient that grants will name.
+    /// Name of the caller. For a service, grants name it as their recipient.
     #[arg(long, required_unless_present = "subject", conflicts_with = "subject")]
     name: Option<String>,
-    /// For the role subject: the controller's id of the person.
+    /// With the role subject: the controller's ID of the person.
     #[arg(long)]
     subject: Option<String>,
-    /// How long it is valid.
-    #[arg(long, default_value = "12h", value_parser = parse_span)]
+    /// Lifetime of the token.
+    #[arg(long, default_value = "12h", value_parser = parse_duration)]
     ttl: Duration,
     /// Configuration file (TOML) of the daemon.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which of the configuration's controllers. Default: the first.
-    #[arg(long, requires = "config")]
+    /// Name of one of the configuration's controllers. Default: the first.
+    #[arg(long, value_name = "NAME", requires = "config")]
     controller: Option<String>,
 }
 
 impl Token {
     pub fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let config = at.settings(self.config.as_deref())?;
+        let config = at.config(self.config.as_deref())?;
         let config = config.of(self.controller.as_deref()).map_err(CliError::usage)?;
-        let claim = role_from_name(&self.role).ok_or_else(|| CliError::usage("no such role"))?;
+        let claim = role_from_name(&self.role).ok_or_else(|| {
+            CliError::usage(format!(
+                "--role: there is no role `{}`; `sayso token --help` lists them",
+                self.role
+            ))
+        })?;
         if (claim.role == Role::Subject) != self.subject.is_some() {
-            return Err(CliError::usage("--subject goes with --role subject, --name with the others"));
+            return Err(CliError::usage("--role subject needs --subject, and the other roles need --name"));
         }
         let name = self.subject.or(self.name).unwrap_or_default();
         let issuer = daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)?;

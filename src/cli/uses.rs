@@ -1,8 +1,8 @@
-//! `sayso uses`
+//! The command `sayso uses`.
 
-use super::Connection;
+use super::connect::Connection;
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, count};
 use super::profile::each_event;
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::wording;
@@ -12,17 +12,19 @@ use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{GrantIssued, GrantUsed};
 use serde::Serialize;
 
-/// Show who was granted a person's data, for what, and which replies it shaped. Oldest first.
+/// List the grants of a person's data, oldest first, with the replies that they shaped. With --json, one
+/// object on each line.
 ///
-/// Example: `sayso uses ada`; with --json one grant a line
+/// Example: `sayso uses ada`
 #[derive(Args)]
 pub(super) struct Uses {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
 }
 
-/// One grant and what became of it.
+/// A grant, its uses and its end.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct GrantHistory {
     grant_id: String,
     recipient: String,
@@ -30,22 +32,24 @@ struct GrantHistory {
     interaction: String,
     issued_at: String,
     expires_at: String,
-    /// Keys of what it allowed.
+    /// Keys of the attributes that it allowed.
     allowed: Vec<String>,
-    /// How many attributes it withheld.
+    /// Number of attributes that it withheld.
     withheld: u32,
     uses: Vec<Use>,
-    /// How often it was given again in its conversation, as far as that is written down.
-    given_again: u32,
-    fell: Option<Fall>,
+    /// Number of repeated requests that it answered, as far as they are recorded.
+    reused: u32,
+    revoked: Option<Revocation>,
+    /// Event ID of the grant.
     #[serde(skip)]
     event: Vec<u8>,
-    /// Attribute events and their keys.
+    /// Event IDs of the allowed attributes, with their keys.
     #[serde(skip)]
     keys: Vec<(Vec<u8>, String)>,
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Use {
     reply: String,
     reported_at: String,
@@ -55,7 +59,7 @@ struct Use {
 }
 
 #[derive(Debug, Serialize)]
-struct Fall {
+struct Revocation {
     at: String,
     reason: &'static str,
 }
@@ -64,7 +68,7 @@ impl Uses {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let mut grants = Vec::new();
         each_event(at, &self.subject, |event| {
-            take_in(&mut grants, event);
+            add_event(&mut grants, event);
             Ok(())
         })
         .await?;
@@ -72,32 +76,29 @@ impl Uses {
             let value = serde_json::to_value(grant).map_err(CliError::failed)?;
             out.print_value(&value, &text_of(grant))?;
         }
-        if grants.is_empty() && !out.json {
-            return out.print_value(&serde_json::Value::Null, "nobody was granted anything");
-        }
-        Ok(())
+        if grants.is_empty() { out.print_note("no grants") } else { Ok(()) }
     }
 }
 
-fn take_in(grants: &mut Vec<GrantHistory>, event: &RecordedEvent) {
+fn add_event(grants: &mut Vec<GrantHistory>, event: &RecordedEvent) {
     let at = super::output::time(event.recorded_at.as_ref());
-    let Some(what) = event.body.as_ref().and_then(|body| body.event.as_ref()) else { return };
-    match what {
+    let Some(recorded) = event.body.as_ref().and_then(|body| body.event.as_ref()) else { return };
+    match recorded {
         Event::GrantIssued(issued) => grants.extend(issue(event, issued, at)),
         Event::GrantUsed(used) => {
             if let Some(grant) = grants.iter_mut().find(|grant| grant.event == used.grant) {
-                let reported = reply(grant, used, at);
+                let reported = reported(grant, used, at);
                 grant.uses.push(reported);
             }
         }
         Event::GrantGivenAgain(again) => {
             if let Some(grant) = grants.iter_mut().find(|grant| grant.event == again.grant) {
-                grant.given_again = grant.given_again.saturating_add(again.count);
+                grant.reused = grant.reused.saturating_add(again.count);
             }
         }
         Event::GrantRevoked(revoked) => {
             if let Some(grant) = grants.iter_mut().find(|grant| grant.event == revoked.grant) {
-                grant.fell = Some(Fall { at, reason: wording::reason(revoked.reason()) });
+                grant.revoked = Some(Revocation { at, reason: wording::reason(revoked.reason()) });
             }
         }
         _ => {}
@@ -117,14 +118,14 @@ fn issue(event: &RecordedEvent, issued: &GrantIssued, issued_at: String) -> Opti
         allowed: allowed.clone().map(|allowed| allowed.key.clone()).collect(),
         withheld: issued.withheld.iter().map(|class| class.count).fold(0, u32::saturating_add),
         uses: Vec::new(),
-        given_again: 0,
-        fell: None,
+        reused: 0,
+        revoked: None,
         event: id.0.to_vec(),
         keys: allowed.map(|allowed| (allowed.attribute.clone(), allowed.key.clone())).collect(),
     })
 }
 
-fn reply(grant: &GrantHistory, used: &GrantUsed, reported_at: String) -> Use {
+fn reported(grant: &GrantHistory, used: &GrantUsed, reported_at: String) -> Use {
     let shaped = |(event, _): &&(Vec<u8>, String)| used.shaped_by.contains(event);
     Use {
         reply: used.reply.clone(),
@@ -135,7 +136,7 @@ fn reply(grant: &GrantHistory, used: &GrantUsed, reported_at: String) -> Use {
     }
 }
 
-fn listed(keys: &[String]) -> String {
+fn key_list(keys: &[String]) -> String {
     if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
 }
 
@@ -146,22 +147,23 @@ fn text_of(grant: &GrantHistory) -> String {
         grant.grant_id,
         grant.recipient,
         grant.purpose,
-        listed(&grant.allowed),
+        key_list(&grant.allowed),
         grant.withheld
     );
     for used in &grant.uses {
         let times = if used.count > 1 { format!(" ({} times)", used.count) } else { String::new() };
-        let shaped = listed(&used.shaped_by);
+        let shaped = key_list(&used.shaped_by);
         text.push_str(&format!(
             "\n  {}  reply `{}`{times}, shaped by: {shaped}",
             used.reported_at, used.reply
         ));
     }
-    if grant.given_again > 0 {
-        text.push_str(&format!("\n  given {} times more in the same conversation", grant.given_again));
+    if grant.reused > 0 {
+        let times = count(grant.reused.into(), "time");
+        text.push_str(&format!("\n  reused {times} in the same conversation"));
     }
-    match &grant.fell {
-        Some(fell) => text.push_str(&format!("\n  {}  fell: {}", fell.at, fell.reason)),
+    match &grant.revoked {
+        Some(revoked) => text.push_str(&format!("\n  {}  revoked: {}", revoked.at, revoked.reason)),
         None => text.push_str(&format!("\n  until {}", grant.expires_at)),
     }
     text
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_told_with_its_uses_and_its_end() {
+    fn a_grant_is_listed_with_its_uses_and_its_revocation() {
         let id = "01a208e9-0c43-7f51-8388-34a90adda170";
         let bytes = id.parse::<EventId>().unwrap().0.to_vec();
         let allowed = GrantedAttribute { attribute: vec![1; 16], key: "tone".into(), ..Default::default() };
@@ -195,19 +197,19 @@ mod tests {
         let revoked =
             GrantRevoked { grant: bytes, reason: Reason::ConsentWithdrawn.into(), ..Default::default() };
         let mut grants = Vec::new();
-        take_in(&mut grants, &event(7, id, Event::GrantIssued(issued)));
-        take_in(&mut grants, &event(8, id, Event::GrantUsed(used)));
-        take_in(&mut grants, &event(9, id, Event::GrantUsed(other)));
-        take_in(&mut grants, &event(10, id, Event::GrantRevoked(revoked)));
+        add_event(&mut grants, &event(7, id, Event::GrantIssued(issued)));
+        add_event(&mut grants, &event(8, id, Event::GrantUsed(used)));
+        add_event(&mut grants, &event(9, id, Event::GrantUsed(other)));
+        add_event(&mut grants, &event(10, id, Event::GrantRevoked(revoked)));
         assert_eq!(grants.len(), 1);
         assert_eq!(grants[0].grant_id, "g7-838834a90adda170");
         assert_eq!(grants[0].uses.len(), 1);
         let text = text_of(&grants[0]);
-        for part in ["`tutor`", "reply `r` (2 times), shaped by: tone", "fell: the person withdrew"] {
+        for part in ["`tutor`", "reply `r` (2 times), shaped by: tone", "revoked: the person withdrew"] {
             assert!(text.contains(part), "{text}");
         }
         let json = serde_json::to_value(&grants[0]).unwrap();
-        assert_eq!(json["uses"][0]["shaped_by"][0], "tone");
+        assert_eq!(json["uses"][0]["shapedBy"][0], "tone");
         assert!(json.get("event").is_none() && json.get("keys").is_none());
     }
 }

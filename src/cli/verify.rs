@@ -1,7 +1,7 @@
-//! `sayso verify`
+//! The command `sayso verify`.
 
 use super::error::CliError;
-use super::output::Out;
+use super::output::{Out, count, int64, people, proto_style};
 use super::progress;
 use super::receipt;
 use clap::Args;
@@ -15,38 +15,40 @@ use sayso_proof::witness::WitnessKey;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Larger texts are no proofs.
+/// Largest size of a proof, a certificate or a receipt, in bytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle (`.tar.zst` or an unpacked folder), a tlog-proof, the certificate of an erasure or a consent receipt,
-/// offline.
+/// Verify a bundle, a proof, an erasure certificate or a consent receipt offline.
 ///
-/// Needs no daemon, no network and no token: only the log's verifier key, from whomever you trust to know it. The first
-/// thing that does not hold is named with its position and reason; the exit status is 4 then.
+/// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
+/// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
+/// first failure is reported with its position and reason, and the exit status is 4.
 ///
-/// Of a large bundle some 250 bytes an entry are put aside in temporary files (where TMPDIR says): no values of facts, but
-/// whose fact is of which category. They have no names, and are gone when the command ends, however it ends.
+/// A large bundle needs about 250 bytes an entry in temporary files (in TMPDIR). They contain no values of
+/// attributes, but which person has attributes of which category. They have no names, and disappear when the
+/// command ends, even if it is killed.
 ///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Verify {
-    /// The bundle, the proof, the certificate or the receipt.
-    what: PathBuf,
+    /// The bundle, proof, certificate or receipt.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
     /// The log's verifier key in C2SP form, or a file with it.
-    #[arg(long)]
+    #[arg(long, value_name = "VKEY")]
     key: String,
-    /// All keys of a log that changed its key (`sayso keys show`), of which --key is one. A bundle has them in it; a proof, a
-    /// certificate or a receipt may need them.
+    /// All keys of a log that changed its key (`sayso keys show`), including --key. A proof, certificate or
+    /// receipt may need them; a bundle contains them.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// A witness that you trust (C2SP verifier key, or a file with it), whose cosignature of a bundle's checkpoint is checked;
-    /// as often as there are witnesses.
+    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The witness must
+    /// have cosigned the bundle's checkpoint.
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
-    /// How many of these witnesses must have cosigned. Default: all.
-    #[arg(long, requires = "witnesses")]
+    /// Number of these witnesses that must have cosigned. Default: all.
+    #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
-    /// A checkpoint seen earlier: the log must continue it.
+    /// A checkpoint seen earlier. The log must be a continuation of it.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
 }
@@ -54,18 +56,18 @@ pub(super) struct Verify {
 impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
-        let Some(small) = read_small(&self.what) else { return self.verify_bundle(&key, out) };
+        let Some(document) = read_document(&self.path) else { return self.verify_bundle(&key, out) };
         if !self.witnesses.is_empty() {
-            return Err(CliError::usage("--witness goes with a bundle"));
+            return Err(CliError::usage("--witness can be used only with a bundle"));
         }
         let keys = self.key_chain(&key)?;
-        let verified = match small {
-            Small::Proof(text) => verify_proof(&text, &keys, out),
-            Small::Certificate(text) => verify_certificate(&text, &keys, out),
-            Small::Receipt(receipt) => receipt::verify(&receipt, &keys, out),
+        let verified = match document {
+            Document::Proof(text) => verify_proof(&text, &keys, out),
+            Document::Certificate(text) => verify_certificate(&text, &keys, out),
+            Document::Receipt(receipt) => receipt::verify(&receipt, &keys, out),
         };
         verified.map_err(|error| match &self.keys {
-            None => error.next("where the log has changed its key, give all of them: `--keys FILE`"),
+            None => error.next("if the log has changed its key, give all of its keys with `--keys FILE`"),
             Some(_) => error,
         })
     }
@@ -89,8 +91,8 @@ impl Verify {
     }
 
     fn verify_bundle(&self, key: &VerifierKey, out: Out) -> Result<(), CliError> {
-        let cant_read = |error| CliError::failed(format!("{}: {error}", self.what.display()));
-        let source = Source::open(&self.what).map_err(cant_read)?;
+        let cant_open = |error| CliError::failed(format!("{}: {error}", self.path.display()));
+        let source = Source::open(&self.path).map_err(cant_open)?;
         let since = self.since.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
             text.map_err(|error| CliError::usage(format!("--since: {}: {error}", path.display())))
@@ -100,18 +102,20 @@ impl Verify {
         let witnesses = self.read_witnesses()?;
         let witnesses_min = self.witnesses_min.unwrap_or(witnesses.len());
         let options = Options { since, witnesses, witnesses_min };
-        let verified = verify(source, key, &options, &mut |told| progress::verification(&bar, told));
+        let verified = verify(source, key, &options, &mut |done| progress::verification(&bar, done));
         bar.finish_and_clear();
         let report = verified.map_err(CliError::bundle)?;
         let value = serde_json::to_value(&report).map_err(CliError::failed)?;
-        let printed = out.print_value(&value, &text_of(&report));
+        let printed = out.print_value(&proto_style(value), &text_of(&report));
         if report.grants_hold() {
             return printed;
         }
-        let (grants, bounds) = (report.grants.unjustified, report.grants.bounds_unsigned);
-        let bounds =
-            if bounds == 0 { String::new() } else { format!(", {bounds} versions of bounds are not signed") };
-        Err(CliError::unverified(format!("{grants} grants should not have been issued{bounds}")))
+        let grants = count(report.grants.unjustified, "grant");
+        let bounds = match report.grants.bounds_unsigned {
+            0 => String::new(),
+            number => format!("; {} of bounds without a valid signature", count(number, "version")),
+        };
+        Err(CliError::unverified(format!("{grants} that should not have been issued{bounds}")))
     }
 }
 
@@ -120,42 +124,43 @@ pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
         return Ok(key);
     }
     let text = std::fs::read_to_string(key).map_err(|error| {
-        CliError::usage(format!("--key: neither a verifier key nor a file with one: {error}"))
-            .next("a `sayso serve --dev` leaves it in DATA/dev/log.vkey")
+        CliError::usage(format!("--key: neither a verifier key nor a readable file with one: {error}"))
+            .next("`sayso serve --dev` writes the key to DATA/dev/log.vkey")
     })?;
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
-/// What is read whole.
-enum Small {
+/// A text that is read into memory as a whole.
+enum Document {
     Proof(String),
     Certificate(String),
     Receipt(serde_json::Value),
 }
 
-/// A proof, a certificate or a consent receipt, if it is one.
-fn read_small(path: &Path) -> Option<Small> {
+/// Reads a proof, a certificate or a consent receipt, if the file is one.
+fn read_document(path: &Path) -> Option<Document> {
     let file =
         std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let mut text = String::new();
     file.take(PROOF_BYTES_MAX).read_to_string(&mut text).ok()?;
     if text.starts_with("c2sp.org/tlog-proof@") {
-        return Some(Small::Proof(text));
+        return Some(Document::Proof(text));
     }
     if certificate::is_certificate(&text) {
-        return Some(Small::Certificate(text));
+        return Some(Document::Certificate(text));
     }
-    receipt::parse(&text).map(Small::Receipt)
+    receipt::parse(&text).map(Document::Receipt)
 }
 
 fn verify_certificate(text: &str, keys: &KeyChain, out: Out) -> Result<(), CliError> {
-    let said = certificate::verify(text, keys).map_err(CliError::unverified)?;
-    let value = serde_json::to_value(&said).map_err(CliError::failed)?;
-    let shown = serde_json::to_string_pretty(&said).map_err(CliError::failed)?;
-    let (entries, position, origin) = (said.entries_erased, said.position, &said.origin);
+    let statement = certificate::verify(text, keys).map_err(CliError::unverified)?;
+    let value = serde_json::to_value(&statement).map_err(CliError::failed)?;
+    let shown = serde_json::to_string_pretty(&statement).map_err(CliError::failed)?;
+    let (position, origin) = (statement.position, &statement.origin);
+    let erased = count(statement.entries_erased, "entry");
     out.print_value(
-        &value,
-        &format!("verified: {entries} entries erased, recorded at position {position} in {origin}\n{shown}"),
+        &proto_style(value),
+        &format!("verified: {erased} erased, recorded at position {position} in {origin}\n{shown}"),
     )
 }
 
@@ -167,38 +172,42 @@ fn verify_proof(text: &str, keys: &KeyChain, out: Out) -> Result<(), CliError> {
     let (position, size) = (verified.position, verified.checkpoint.size);
     let value = serde_json::json!({
         "origin": verified.entry.origin,
-        "position": position,
-        "tree_size": size,
+        "position": int64(position),
+        "treeSize": int64(size),
         "body": body,
     });
-    let shown = body.map_or_else(|| "its body is sealed".to_owned(), |body| body.to_string());
+    let shown = body.map_or_else(|| "the body of the entry is sealed".to_owned(), |body| body.to_string());
     let origin = &verified.entry.origin;
     out.print_value(&value, &format!("verified: position {position} of {size} in {origin}\n{shown}"))
 }
 
 fn text_of(report: &Report) -> String {
-    let verdict = if report.grants_hold() { "verified" } else { "whole, but not rightly used" };
+    let verdict = if report.grants_hold() {
+        "verified"
+    } else {
+        "the log is complete, but not all of its grants are justified"
+    };
     let mut text = format!(
-        "{verdict}: {} entries of {} ({} opened, {} about nobody, {} closed, {} erased), {} people\n\
-         {} signatures hold, root {}\n{} grants replayed",
-        report.tree_size,
+        "{verdict}: {} of {} ({} opened, {} without a subject, {} sealed, {} erased), {}\n\
+         {} verified, root {}\n{} replayed",
+        count(report.tree_size, "entry"),
         report.origin,
         report.opened,
         report.plain,
         report.withheld,
         report.erased,
-        report.subjects,
-        report.signatures,
+        people(report.subjects),
+        count(report.signatures, "signature"),
         report.root,
-        report.grants.replayed,
+        count(report.grants.replayed, "grant"),
     );
     if let Some(size) = report.continues {
-        text.push_str(&format!("\ncontinues the checkpoint of {size} entries"));
+        text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
     }
     if report.key_rotations > 0 {
         text.push_str(&format!(
-            "\nthe log changed its key {} times, each time signed by both keys",
-            report.key_rotations
+            "\nthe log changed its key {}, signed by both keys each time",
+            count(report.key_rotations, "time")
         ));
     }
     if !report.witnesses.is_empty() {
@@ -206,7 +215,7 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\ncosigned by {}", names.join(", ")));
     }
     for finding in &report.grants.findings {
-        text.push_str(&format!("\n{}", serde_json::to_string(finding).unwrap_or_default()));
+        text.push_str(&format!("\n{finding}"));
     }
     text
 }
@@ -219,7 +228,7 @@ mod tests {
     const KEY: &str = "sayso.localhost/dev+0821ff8b+AallHMH0g90gHqgIbiNWkLZsuEN1nZfX+pz3gKLNqy3z";
 
     #[test]
-    fn a_key_is_given_or_lies_in_a_file() {
+    fn a_key_is_given_on_the_command_line_or_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.vkey");
         std::fs::write(&path, format!("{KEY}\n")).unwrap();
@@ -231,12 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proof_is_taken_for_one() {
+    fn only_a_proof_is_read_as_a_proof() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("what");
+        let path = folder.path().join("file");
         std::fs::write(&path, "c2sp.org/tlog-proof@v1\nindex 0\n").unwrap();
-        assert!(read_small(&path).is_some());
+        assert!(read_document(&path).is_some());
         std::fs::write(&path, [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
-        assert!(read_small(&path).is_none() && read_small(folder.path()).is_none());
+        assert!(read_document(&path).is_none() && read_document(folder.path()).is_none());
     }
 }

@@ -1,48 +1,51 @@
-//! `sayso witness`
+//! The command `sayso witness`.
 
 use super::error::CliError;
+use super::interrupt::interrupted;
 use super::output::Out;
-use super::serve::interrupted;
 use super::verify::read_key;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::telemetry;
 use crate::tls::{ConnectionLimits, Incoming, TlsFiles};
 use crate::web;
-use crate::witness::Witness as Book;
+use crate::witness::Witness as Cosigner;
 use clap::Args;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Connections at once; further ones wait.
+/// Largest number of open connections; further ones wait.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Run a witness: it cosigns checkpoints of logs that it is told of, each only if it continues the last one it cosigned.
+/// Run a witness, which cosigns a checkpoint only if it continues the last one that it cosigned.
 ///
-/// Whoever doubts a ledger's operator runs one: a log that was forked, or went back, is not cosigned any more, and what it
-/// signed is kept as evidence. It speaks C2SP tlog-witness at POST /add-checkpoint, for any log with C2SP checkpoints. Keep
-/// its folder: a witness that lost it must not go on under its name.
+/// Run a witness to keep a ledger's operator honest: a log that was forked or rolled back gets no further
+/// cosignatures, and its signed checkpoints are kept as evidence. The witness speaks C2SP tlog-witness at
+/// POST /add-checkpoint, and serves any log with C2SP checkpoints. Keep its folder: a witness that has lost
+/// it must not continue under the same name.
+///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]
 pub(super) struct Witness {
-    /// Its key name: a URL without a scheme, say.
+    /// Name of its key, such as a URL without a scheme.
     #[arg(long)]
     name: String,
-    /// A log's verifier key, or a file with it; as often as there are logs, or keys of one log.
+    /// Verifier key of a log to witness, or a file with it; may be repeated, also for several keys of one
+    /// log.
     #[arg(long = "log", value_name = "VKEY", required = true)]
     logs: Vec<String>,
-    /// Where it keeps its key and what it cosigned.
+    /// Folder for its key and the checkpoints that it cosigned.
     #[arg(long, default_value = "sayso-witness", value_name = "DIR")]
     folder: PathBuf,
-    /// Where it listens; beyond loopback give a certificate.
-    #[arg(long, default_value = "127.0.0.1:7119")]
+    /// Address to listen on. Beyond loopback it needs --certificate.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7119")]
     listen: SocketAddr,
-    /// A certificate (PEM) for https; goes with --certificate-key.
+    /// Certificate (PEM) for https; needs --certificate-key.
     #[arg(long, value_name = "FILE", requires = "certificate_key")]
     certificate: Option<PathBuf>,
-    /// Its private key (PEM), mode 0600.
+    /// Private key (PEM) of the certificate, mode 0600.
     #[arg(long, value_name = "FILE", requires = "certificate")]
     certificate_key: Option<PathBuf>,
 }
@@ -51,11 +54,11 @@ impl Witness {
     pub async fn run(self, out: Out) -> Result<(), CliError> {
         telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
         if self.certificate.is_none() && !self.listen.ip().is_loopback() {
-            return Err(CliError::usage("--listen beyond loopback needs --certificate"));
+            return Err(CliError::usage("an address beyond loopback in --listen needs --certificate"));
         }
         let logs = self.logs.iter().map(|log| read_key(log)).collect::<Result<Vec<_>, _>>()?;
-        let book = Book::open(&self.folder, &self.name, &logs, Arc::new(SystemClock));
-        let book = Arc::new(book.map_err(CliError::failed)?);
+        let cosigner = Cosigner::open(&self.folder, &self.name, &logs, Arc::new(SystemClock));
+        let cosigner = Arc::new(cosigner.map_err(CliError::failed)?);
         let files = self.certificate.zip(self.certificate_key);
         let files = files.map(|(certificate, key)| TlsFiles {
             certificate,
@@ -67,21 +70,23 @@ impl Witness {
         let listener = tokio::net::TcpListener::bind(self.listen).await;
         let listener = listener.map_err(|error| CliError::failed(format!("{}: {error}", self.listen)))?;
         let at = listener.local_addr().map_err(CliError::failed)?;
-        let incoming = Incoming::new(listener, certificates.map(Arc::new), connection_bounds());
-        let key = book.verifier_key().to_string();
+        let incoming = Incoming::new(listener, certificates.map(Arc::new), connection_limits());
+        let key = cosigner.verifier_key().to_string();
         let ready = serde_json::json!({ "http": at.to_string(), "key": key });
-        out.print_value(&ready, &format!("sayso witness listens on {at}\nits key is {key}"))?;
-        // Whoever started it may wait for this line.
+        out.print_value(&ready, &format!("sayso witness listens on {at}\nverifier key {key}"))?;
+        // The parent process may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         let ended = async {
             let _signal = interrupted().await;
         };
-        web::serve_witness(incoming.map_err(CliError::failed)?, ended, book).await.map_err(CliError::failed)
+        web::serve_witness(incoming.map_err(CliError::failed)?, ended, cosigner)
+            .await
+            .map_err(CliError::failed)
     }
 }
 
-/// As those of the daemon's door; each of its own.
-fn connection_bounds() -> ConnectionLimits {
-    let bounds = crate::daemon::limits::open_connections(&Config::default());
-    ConnectionLimits { connections_max: CONNECTIONS_MAX, ..bounds }
+/// The limits of the daemon's HTTP connections, with a smaller number of connections.
+fn connection_limits() -> ConnectionLimits {
+    let limits = crate::daemon::limits::open_connections(&Config::default());
+    ConnectionLimits { connections_max: CONNECTIONS_MAX, ..limits }
 }

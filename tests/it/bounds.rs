@@ -554,6 +554,6 @@ async fn offline(world: &World) {
     harness::stdout(&world.harness.cli(Role::Auditor, "auditor", &export));
     let verify = ["--json", "verify", bundle.to_str().unwrap(), "--key", &world.harness.daemon.vkey];
     let report = harness::json(&harness::sayso(&verify).output().unwrap());
-    assert_eq!(report["grants"]["replayed"], 4, "{report}");
+    assert_eq!(report["grants"]["replayed"], "4", "{report}");
     assert_eq!(report["grants"]["findings"].as_array().unwrap().len(), 0, "{report}");
 }

@@ -215,5 +215,5 @@ fn commands_work_for_each_over_its_own_folder() {
         .args(with_config)
         .output()
         .unwrap();
-    assert!(json(&restored)["entries"].as_u64().unwrap() > 1);
+    assert!(harness::int64(&json(&restored)["entries"]) > 1);
 }

@@ -1,6 +1,6 @@
 //! Killed in the middle of an import, the power cut, the index gone: nothing that was acknowledged is missing.
 
-use crate::harness::{Clients, Harness, facts, json, sayso};
+use crate::harness::{Clients, Harness, facts, int64, json, sayso};
 use sayso::proto::{self, Role};
 use sayso_proof::bundle::{self, Options, Source};
 use sayso_proof::checkpoint::VerifierKey;
@@ -83,7 +83,8 @@ impl Served {
 
     pub fn verify(&self, dir: &Path) {
         let bundle = dir.join("log.tar.zst");
-        let exported = self.run(&["audit", "export", "-o", bundle.to_str().unwrap()]).output().unwrap();
+        let exported =
+            self.run(&["audit", "export", "--force", "-o", bundle.to_str().unwrap()]).output().unwrap();
         assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
         let key: VerifierKey =
             std::fs::read_to_string(self.data.join("dev/log.vkey")).unwrap().parse().unwrap();
@@ -191,26 +192,25 @@ async fn an_import_that_was_killed_adds_nothing_twice() {
     tokio::time::sleep(Duration::from_millis(250)).await;
     served.kill();
     let first: Value = serde_json::from_slice(&importing.wait_with_output().unwrap().stdout).unwrap();
-    let acknowledged = first["recorded"].as_u64().unwrap();
+    let acknowledged = int64(&first["recorded"]);
 
     let served = Served::start(&data);
     let second = served.import();
-    let (recorded, already) =
-        (second["recorded"].as_u64().unwrap(), second["already_there"].as_u64().unwrap());
+    let (recorded, already) = (int64(&second["recorded"]), int64(&second["alreadyRecorded"]));
     // What bounds forbid to record is refused each time, and recorded never.
-    let refused = second["refused_by_policy_count"].as_u64().unwrap();
+    let refused = int64(&second["forbiddenCount"]);
     let expected = 1283 - refused;
     assert_eq!(recorded + already, expected);
     assert!(already >= acknowledged, "{already} of {acknowledged}");
     let third = served.import();
-    assert_eq!((&third["recorded"], &third["already_there"]), (&0.into(), &expected.into()));
+    assert_eq!((int64(&third["recorded"]), int64(&third["alreadyRecorded"])), (0, expected));
     served.verify(dir.path());
     served.kill();
 
     // The index is gone: it is made again, and everything still verifies.
     std::fs::remove_dir_all(data.join("log/index")).unwrap();
     let served = Served::start(&data);
-    assert_eq!(served.import()["already_there"], expected);
+    assert_eq!(int64(&served.import()["alreadyRecorded"]), expected);
     served.verify(dir.path());
     served.kill();
     for derived in ["log/tree", "log/index"] {
@@ -218,7 +218,7 @@ async fn an_import_that_was_killed_adds_nothing_twice() {
     }
     std::fs::remove_file(data.join("log/locations")).unwrap();
     let served = Served::start(&data);
-    assert_eq!(served.import()["already_there"], expected);
+    assert_eq!(int64(&served.import()["alreadyRecorded"]), expected);
     served.verify(dir.path());
     served.kill();
 }

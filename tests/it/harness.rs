@@ -152,6 +152,14 @@ pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_str(&stdout(output)).unwrap()
 }
 
+/// A 64-bit integer in the JSON of a command: a string, as in proto JSON.
+pub fn int64(value: &serde_json::Value) -> u64 {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("not a 64-bit integer: {value}"))
+}
+
 pub async fn publish_notice(steward: &mut Clients) {
     let request = proto::PublishNoticeRequest {
         id: NOTICE.into(),

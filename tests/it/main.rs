@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod bench;
 mod bounds;
+mod cli;
 mod clock;
 mod controllers;
 mod crash;

@@ -92,7 +92,7 @@ async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
     harness::stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
     let verified = harness::sayso(&["--json", "verify", path, "--key", &harness.daemon.vkey.to_string()]);
     let report = harness::json(&{ verified }.output().unwrap());
-    assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&0.into(), &4.into()));
+    assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&"0".into(), &"4".into()));
     let shown = steward.grant.explain_grant(proto::ExplainGrantRequest { grant_id: grant }).await.unwrap();
     assert!(shown.into_inner().stands);
 }
@@ -210,7 +210,7 @@ fn tables_run_without_a_daemon() {
             .unwrap();
         harness::sayso(&["bounds", "test", pack.to_str().unwrap()]).output().unwrap()
     };
-    assert!(harness::stdout(&table("no-family")).contains("house-rules: 1 of 1 cases ok"));
+    assert!(harness::stdout(&table("no-family")).contains("house-rules: 1 of 1 case ok"));
     let failed = table("allow");
     assert_eq!(failed.status.code(), Some(1));
     let told = String::from_utf8_lossy(&failed.stdout).into_owned();

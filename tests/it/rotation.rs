@@ -2,7 +2,7 @@
 //! at any moment leaves a log whose key is held.
 
 use crate::crash::{Served, rounds};
-use crate::harness::{Harness, fact, json, sayso};
+use crate::harness::{Harness, fact, int64, json, sayso};
 use sayso::proto::{self, Role};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::keys::KeyChain;
@@ -80,10 +80,7 @@ async fn rotated_under_load_everything_before_and_after_verifies() {
         let before = path("before");
         let report =
             json(&sayso(&["--json", "verify", &bundle, "--key", &key, "--since", &before]).output().unwrap());
-        assert_eq!(
-            (report["key_rotations"].as_u64(), report["continues"].as_u64()),
-            (Some(2), Some(before_size(&dir)))
-        );
+        assert_eq!((int64(&report["keyRotations"]), int64(&report["continues"])), (2, before_size(&dir)));
     }
     // A proof from before, and one of now of an entry from before.
     let (old, late) = (first.to_string(), path("late.proof"));
@@ -159,7 +156,7 @@ fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
     assert!(served.run(&["audit", "export", "-o", &bundle]).output().unwrap().status.success());
     let report =
         json(&sayso(&["--json", "verify", &bundle, "--key", first.unwrap().trim()]).output().unwrap());
-    assert!(report["key_rotations"].as_u64() >= Some(rotations), "{report}");
+    assert!(int64(&report["keyRotations"]) >= rotations, "{report}");
     served.kill();
     println!("{rotations} kills while the log changed its key, every key held, none lost");
 }

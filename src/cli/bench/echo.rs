@@ -1,7 +1,7 @@
-//! The ceiling: what this transport does on this machine, with nothing behind it.
+//! The ceiling: what the transport alone achieves on this machine, with a server that only echoes.
 
-use super::load::{self, Ask, Measured, Turn};
-use super::{Bench, Mode};
+use super::load::{self, Call, Caller, Measured};
+use super::options::{Bench, Mode};
 use crate::cli::error::CliError;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -20,10 +20,10 @@ use tonic_prost::ProstCodec;
 
 const PATH: &str = "/sayso.bench.Echo/Echo";
 
-/// `google.protobuf.BytesValue` there and back.
+/// Requests and responses are `google.protobuf.BytesValue`.
 type Codec = ProstCodec<Vec<u8>, Vec<u8>>;
 
-/// Answers with what it was asked.
+/// A service that returns each request.
 #[derive(Clone)]
 struct Echo;
 
@@ -55,7 +55,7 @@ impl tower::Service<http::Request<tonic::body::Body>> for Echo {
     }
 }
 
-/// Serves on a port of its own, which it prints, until its standard input ends.
+/// Serves on a free port, which it prints, until its standard input ends.
 pub(super) async fn serve() -> Result<(), CliError> {
     let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(CliError::failed)?;
     let address = incoming.local_addr().map_err(CliError::failed)?;
@@ -66,19 +66,19 @@ pub(super) async fn serve() -> Result<(), CliError> {
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let served = Server::builder().add_service(Echo);
     let served = served.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), async {
-        // However it ended, nobody is there any more.
+        // An error means the same as the end: the parent process is gone.
         let _ended = parent_gone.await;
     });
     served.await.map_err(CliError::failed)
 }
 
-/// The other process.
-struct Other {
+/// The process that runs the echo server.
+struct EchoProcess {
     child: Child,
     address: String,
 }
 
-impl Other {
+impl EchoProcess {
     fn start() -> Result<Self, CliError> {
         let own = std::env::current_exe().map_err(CliError::failed)?;
         let mut command = Command::new(own);
@@ -92,42 +92,42 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for EchoProcess {
     fn drop(&mut self) {
-        // It may have ended by itself; it ends in any case when this process does.
+        // Best effort: it may have exited already, and it exits when this process does.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
 
-/// Calls over one connection.
+/// Calls the echo server over one connection.
 #[derive(Clone)]
-struct Caller {
+struct EchoCaller {
     client: tonic::client::Grpc<Channel>,
     message: Vec<u8>,
 }
 
-impl Ask for Caller {
-    async fn ask(&mut self, _turn: Turn) -> Result<(), Status> {
+impl Caller for EchoCaller {
+    async fn call(&mut self, _call: Call) -> Result<(), Status> {
         self.client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let request = Request::new(self.message.clone());
         let answer = self.client.unary(request, PathAndQuery::from_static(PATH), Codec::default()).await?;
         if answer.get_ref().len() == self.message.len() {
             return Ok(());
         }
-        Err(Status::data_loss("the echo is not what was called"))
+        Err(Status::data_loss("the echo differs from the request"))
     }
 }
 
-/// Starts the other process, and calls it as the bench asks.
+/// Starts the echo server and calls it with the workers that the flags ask for.
 pub(super) async fn measure(bench: &Bench) -> Result<Measured, CliError> {
-    let server = Other::start()?;
+    let server = EchoProcess::start()?;
     let mut callers = Vec::new();
     for _ in 0..bench.connections {
         let endpoint = Endpoint::from_shared(server.address.clone()).map_err(CliError::failed)?;
         let channel = endpoint.tcp_nodelay(true).connect().await.map_err(CliError::failed)?;
         let message = vec![b'e'; usize::try_from(bench.value_bytes).unwrap_or(usize::MAX)];
-        callers.push(Caller { client: tonic::client::Grpc::new(channel), message });
+        callers.push(EchoCaller { client: tonic::client::Grpc::new(channel), message });
     }
     load::run(bench.plan(bench.concurrency), callers).await
 }

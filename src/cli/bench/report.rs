@@ -1,18 +1,18 @@
-//! What a run prints.
+//! Prints the measurements of a run.
 
 use super::load::Measured;
-use super::{Bench, Mode};
+use super::options::{Bench, Mode};
 use crate::cli::error::CliError;
-use crate::cli::output::Out;
+use crate::cli::output::{Out, count, int64};
 
-/// Memory of this process at its highest, bytes, where the system tells it.
+/// Peak resident memory of this process in bytes, if the system reports it.
 pub(super) fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// One object, or a few lines. `ceiling`: calls a second that only come back.
+/// Prints one JSON object or a few lines. `ceiling` is the number of echoed calls a second.
 pub(super) fn print(
     bench: &Bench,
     measured: &Measured,
@@ -27,25 +27,25 @@ pub(super) fn print(
         "loop": if bench.rate.is_some() { "open" } else { "closed" },
         "concurrency": bench.concurrency,
         "connections": bench.connections,
-        "duration_s": measured.took.as_secs_f64(),
+        "durationS": measured.took.as_secs_f64(),
         "subjects": bench.subjects.max(bench.concurrency),
-        "value_bytes": bench.value_bytes,
-        "events_per_call": events_per_call,
+        "valueBytes": bench.value_bytes,
+        "eventsPerCall": events_per_call,
         "watchers": (bench.mode == Mode::Revoke).then_some(bench.watchers),
         "rate": bench.rate,
-        "calls": measured.answered,
-        "calls_per_s": calls_per_s.round(),
-        "events_per_s": (calls_per_s * events_per_call as f64).round(),
-        "overloaded": measured.overloaded,
-        "p50_us": micros(0.5),
-        "p90_us": micros(0.9),
-        "p99_us": micros(0.99),
-        "p999_us": micros(0.999),
-        "max_us": measured.latencies.max(),
+        "calls": int64(measured.answered),
+        "callsPerS": calls_per_s.round(),
+        "eventsPerS": (calls_per_s * events_per_call as f64).round(),
+        "overloaded": int64(measured.overloaded),
+        "p50Us": micros(0.5),
+        "p90Us": micros(0.9),
+        "p99Us": micros(0.99),
+        "p999Us": micros(0.999),
+        "maxUs": measured.latencies.max(),
     });
     if let (Some(ceiling), Some(fields)) = (ceiling, value.as_object_mut()) {
-        fields.insert("echo_per_s".into(), ceiling.round().into());
-        fields.insert("of_echo".into(), (calls_per_s / ceiling).into());
+        fields.insert("echoPerS".into(), ceiling.round().into());
+        fields.insert("ofEcho".into(), (calls_per_s / ceiling).into());
     }
     out.print_value(&value, &text(bench, measured, ceiling))
 }
@@ -56,7 +56,7 @@ fn text(bench: &Bench, measured: &Measured, ceiling: Option<f64>) -> String {
     let load = match (bench.mode, bench.rate) {
         (Mode::Revoke, _) => format!("{} watches", bench.watchers),
         (_, None) => format!("{} in flight over {} connections", bench.concurrency, bench.connections),
-        (_, Some(rate)) => format!("{rate} calls/s asked over {} connections", bench.connections),
+        (_, Some(rate)) => format!("{rate} calls/s requested over {} connections", bench.connections),
     };
     let mut text = format!(
         "{}, {load}, {:.0} s: {calls_per_s:.0} calls/s",
@@ -75,10 +75,10 @@ fn text(bench: &Bench, measured: &Measured, ceiling: Option<f64>) -> String {
         latencies.max()
     ));
     if let Some(ceiling) = ceiling {
-        text.push_str(&format!("\n{:.2} of the ceiling: {ceiling:.0} echoes/s", calls_per_s / ceiling));
+        text.push_str(&format!("\n{:.2} of the ceiling of {ceiling:.0} echoes/s", calls_per_s / ceiling));
     }
     if measured.overloaded > 0 {
-        text.push_str(&format!("\n{} calls were turned away as overload", measured.overloaded));
+        text.push_str(&format!("\n{} refused as overloaded", count(measured.overloaded, "call")));
     }
     text
 }

@@ -1,8 +1,11 @@
-//! `bench revoke`: from the moment that a withdrawal is acknowledged until everybody who watches was told.
+//! `bench revoke`: the time from the acknowledgment of a withdrawal until every watch has received the
+//! revocation.
 
+use super::clients::Clients;
 use super::load::{Measured, micros};
-use super::people::{People, publish_notice};
-use super::{Bench, Clients, Connection};
+use super::options::Bench;
+use super::subjects::{Subjects, publish_notice};
+use crate::cli::connect::Connection;
 use crate::cli::error::CliError;
 use crate::cli::progress;
 use crate::proto;
@@ -11,50 +14,51 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Watches of one connection: below what a daemon takes at once of one, with room for calls.
+/// Watches on one connection: fewer than the daemon allows, with room for other calls.
 const WATCHES_PER_CONNECTION: u64 = 500;
-/// Who was not told by then was not told.
-const TOLD_MAX: Duration = Duration::from_secs(30);
+/// Time limit for a revocation to reach every watch.
+const DELIVERY_MAX: Duration = Duration::from_secs(30);
 
-/// Which grant fell, told when.
-type Told = (String, Instant);
+/// A revocation that a watch received: the grant's ID, and when.
+type Received = (String, Instant);
 
-/// One withdrawal after the other. Of each: how long until the last watch had been told of it.
+/// Makes one withdrawal after another, and measures for each how long it takes to reach the last watch.
 pub(super) async fn measure(bench: &Bench, at: &Connection) -> Result<Measured, CliError> {
     publish_notice(at).await?;
     let mut clients = Clients::connect(at).await?;
-    let people = bench.people();
-    let (sender, mut told) = mpsc::unbounded_channel();
+    let subjects = Subjects::of(bench);
+    let (sender, mut received) = mpsc::unbounded_channel();
     let watches = watch(bench, at, &sender).await?;
     let mut measured = Measured::new()?;
-    let (begun, mut number) = (Instant::now(), 0_u64);
-    let (warm, end) = (begun + bench.warm_up, begun + bench.warm_up + bench.duration);
+    let (start, mut number) = (Instant::now(), 0_u64);
+    let (measuring_from, end) = (start + bench.warm_up, start + bench.warm_up + bench.duration);
     let bar = progress::entries(bench.duration.as_secs(), "measuring");
     while Instant::now() < end {
-        let person = number % bench.subjects;
-        let grant = stand(&mut clients, &people, person, number).await?;
-        clients.consent.record_consent(people.say(person, ConsentDecision::Withdrawn)).await?;
+        let subject = number % bench.subjects;
+        let grant = obtain_grant(&mut clients, &subjects, subject, number).await?;
+        clients.consent.record_consent(subjects.consent(subject, ConsentDecision::Withdrawn)).await?;
         let acknowledged = Instant::now();
-        let last = all_told(&mut told, &grant, bench.watchers).await?;
-        if acknowledged >= warm {
-            // Some are told before the acknowledgement arrives; then nobody waited.
+        let last = wait_for_all(&mut received, &grant, bench.watchers).await?;
+        if acknowledged >= measuring_from {
+            // A revocation can reach the watches before the acknowledgment arrives. It counts as 1
+            // microsecond.
             measured.latencies.saturating_record(micros(last.saturating_duration_since(acknowledged)).max(1));
             measured.answered = measured.answered.saturating_add(1);
         }
         number = number.saturating_add(1);
-        bar.set_position(begun.elapsed().as_secs());
+        bar.set_position(start.elapsed().as_secs());
     }
     bar.finish_and_clear();
     watches.into_iter().for_each(|watch| watch.abort());
-    measured.took = warm.elapsed();
+    measured.took = measuring_from.elapsed();
     Ok(measured)
 }
 
-/// Opens every watch, and waits until each of them stands.
+/// Opens every watch and waits until each of them is active.
 async fn watch(
     bench: &Bench,
     at: &Connection,
-    told: &mpsc::UnboundedSender<Told>,
+    received: &mpsc::UnboundedSender<Received>,
 ) -> Result<Vec<JoinHandle<()>>, CliError> {
     let mut watches = Vec::new();
     let mut clients = Clients::connect(at).await?;
@@ -63,15 +67,15 @@ async fn watch(
             clients = Clients::connect(at).await?;
         }
         let request = proto::WatchRevocationsRequest { after_cursor: None };
-        let mut falls = clients.grant.watch_revocations(request).await?.into_inner();
-        // The first message only says that the watch stands.
-        falls.message().await?;
-        let told = told.clone();
+        let mut revocations = clients.grant.watch_revocations(request).await?.into_inner();
+        // The first message only says that the watch is active.
+        revocations.message().await?;
+        let received = received.clone();
         watches.push(tokio::spawn(async move {
-            while let Ok(Some(fall)) = falls.message().await {
+            while let Ok(Some(revoked)) = revocations.message().await {
                 let now = Instant::now();
-                for grant in fall.grant_ids {
-                    if told.send((grant, now)).is_err() {
+                for grant in revoked.grant_ids {
+                    if received.send((grant, now)).is_err() {
                         return;
                     }
                 }
@@ -81,17 +85,22 @@ async fn watch(
     Ok(watches)
 }
 
-/// A person who consented, and a grant that stands on it.
-async fn stand(clients: &mut Clients, people: &People, person: u64, number: u64) -> Result<String, CliError> {
-    clients.profile.record_attributes(people.events(person, number, 1)).await?;
-    clients.consent.record_consent(people.say(person, ConsentDecision::Given)).await?;
-    let request = people.lasting_grant(person, &people.new_conversation(number));
+/// Records a subject's consent and returns the ID of a grant that rests on it.
+async fn obtain_grant(
+    clients: &mut Clients,
+    subjects: &Subjects,
+    subject: u64,
+    number: u64,
+) -> Result<String, CliError> {
+    clients.profile.record_attributes(subjects.events(subject, number, 1)).await?;
+    clients.consent.record_consent(subjects.consent(subject, ConsentDecision::Given)).await?;
+    let request = subjects.longest_grant(subject, &subjects.new_conversation(number));
     Ok(clients.grant.request_grant(request).await?.into_inner().grant_id)
 }
 
-/// When the last of them was told of this grant.
-async fn all_told(
-    told: &mut mpsc::UnboundedReceiver<Told>,
+/// Waits until every watch has received the revocation of a grant. Returns when the last one did.
+async fn wait_for_all(
+    received: &mut mpsc::UnboundedReceiver<Received>,
     grant: &str,
     watchers: u64,
 ) -> Result<Instant, CliError> {
@@ -99,17 +108,17 @@ async fn all_told(
     let mut count = 0_u64;
     let counting = async {
         while count < watchers {
-            let Some((which, when)) = told.recv().await else { break };
+            let Some((which, when)) = received.recv().await else { break };
             if which == grant {
                 count = count.saturating_add(1);
                 last = when;
             }
         }
     };
-    let ended = tokio::time::timeout(TOLD_MAX, counting).await;
+    let ended = tokio::time::timeout(DELIVERY_MAX, counting).await;
     if ended.is_err() || count < watchers {
         return Err(CliError::failed(format!(
-            "only {count} of {watchers} watches were told of a withdrawal"
+            "only {count} of {watchers} watches received a revocation within 30 seconds"
         )));
     }
     Ok(last)

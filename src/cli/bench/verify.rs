@@ -1,10 +1,11 @@
-//! `bench verify`: the whole log as an auditor gets it, verified as `sayso verify` does.
+//! `bench verify`: exports the whole log as an auditor does, and verifies it as `sayso verify` does.
 
 use super::load::{Measured, micros};
-use super::{Bench, Connection, report};
-use crate::cli::connect::client;
+use super::options::Bench;
+use super::report;
+use crate::cli::connect::{Connection, client};
 use crate::cli::error::CliError;
-use crate::cli::output::Out;
+use crate::cli::output::{Out, count, int64};
 use crate::cli::progress;
 use crate::daemon::data_dir::Layout;
 use crate::proto;
@@ -16,14 +17,14 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// An export, and how long it took.
+/// The size of an export, and how long it took.
 struct Exported {
     entries: u64,
     bytes: u64,
     took: Duration,
 }
 
-/// Exports once and verifies until the time is over, at least once.
+/// Exports the log once, and verifies it repeatedly until the time is over, at least once.
 pub(super) async fn run(bench: &Bench, at: &Connection, out: Out) -> Result<(), CliError> {
     let folder = tempfile::tempdir().map_err(CliError::failed)?;
     let path = folder.path().join("log.tar.zst");
@@ -41,27 +42,28 @@ pub(super) async fn run(bench: &Bench, at: &Connection, out: Out) -> Result<(), 
     let export_per_s = exported.entries as f64 / exported.took.as_secs_f64();
     let value = serde_json::json!({
         "mode": "verify",
-        "entries": exported.entries,
-        "bundle_bytes": exported.bytes,
-        "export_s": exported.took.as_secs_f64(),
-        "exported_per_s": export_per_s.round(),
-        "rounds": measured.answered,
-        "duration_s": measured.took.as_secs_f64(),
-        "verified_per_s": entries_per_s.round(),
-        "p50_us": measured.latencies.value_at_quantile(0.5),
-        "max_us": measured.latencies.max(),
-        "peak_rss_bytes": report::peak_rss_bytes(),
+        "entries": int64(exported.entries),
+        "bundleBytes": int64(exported.bytes),
+        "exportS": exported.took.as_secs_f64(),
+        "exportedPerS": export_per_s.round(),
+        "rounds": int64(measured.answered),
+        "durationS": measured.took.as_secs_f64(),
+        "verifiedPerS": entries_per_s.round(),
+        "p50Us": measured.latencies.value_at_quantile(0.5),
+        "maxUs": measured.latencies.max(),
+        "peakRssBytes": report::peak_rss_bytes().map(int64),
     });
     let text = format!(
-        "{} entries, {} bytes of bundle\nexported {export_per_s:.0} entries/s\nverified {entries_per_s:.0} entries/s \
-         ({} rounds)",
-        exported.entries, exported.bytes, measured.answered
+        "bundle of {} and {}\nexported {export_per_s:.0} entries/s\nverified {entries_per_s:.0} entries/s in {}",
+        count(exported.entries, "entry"),
+        count(exported.bytes, "byte"),
+        count(measured.answered, "round")
     );
     out.print_value(&value, &text)
 }
 
 async fn export(at: &Connection, path: &Path) -> Result<Exported, CliError> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut client = client!(AuditServiceClient, at.link("auditor").await?);
     let mut chunks = client.export_audit(proto::ExportAuditRequest { sealed: false }).await?.into_inner();
     let mut file = File::create(path).map_err(CliError::failed)?;
@@ -75,18 +77,18 @@ async fn export(at: &Connection, path: &Path) -> Result<Exported, CliError> {
         bar.set_position(chunk.entries_done);
     }
     bar.finish_and_clear();
-    exported.took = begun.elapsed();
+    exported.took = start.elapsed();
     Ok(exported)
 }
 
 fn verify_once(path: &Path, key: &VerifierKey) -> Result<Duration, CliError> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let source = Source::open(path).map_err(CliError::failed)?;
     let bar = progress::entries(0, "verifying");
-    let report = verify(source, key, &Options::default(), &mut |told| progress::verification(&bar, told));
+    let report = verify(source, key, &Options::default(), &mut |done| progress::verification(&bar, done));
     bar.finish_and_clear();
     if report.map_err(CliError::bundle)?.grants_hold() {
-        return Ok(begun.elapsed());
+        return Ok(start.elapsed());
     }
-    Err(CliError::unverified("a grant should not have been issued"))
+    Err(CliError::unverified("the log has a grant that should not have been issued"))
 }

@@ -1,5 +1,5 @@
-//! Lines of an import: read within bounds, and made into requests. What is said about a bad line never holds what
-//! stands in it.
+//! Reads the lines of an import, of limited length, and converts them to requests. Messages about a malformed
+//! line never contain its data.
 
 use super::super::connect::parse_time;
 use crate::proto::{self, Provenance};
@@ -10,45 +10,45 @@ use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Read};
 
-/// Longest line, bytes: well above what the daemon takes for one attribute.
+/// Longest line in bytes: well above the daemon's limit for one attribute.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// What came of reading a line.
+/// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// There it is.
+pub(super) enum NextLine {
+    /// A line was read.
     Line,
-    /// It was longer than [`LINE_BYTES_MAX`] and has been skipped.
+    /// The line was longer than [`LINE_BYTES_MAX`], and was skipped.
     TooLong,
     /// No more lines.
     End,
 }
 
-/// Reads the next line into `line`, without its end.
-pub(super) fn next_line(from: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Next> {
+/// Reads the next line into `line`, without its line break.
+pub(super) fn next_line(from: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<NextLine> {
     line.clear();
-    let bound = (LINE_BYTES_MAX as u64).saturating_add(1);
-    let read = (&mut *from).take(bound).read_until(b'\n', line)?;
+    let limit = (LINE_BYTES_MAX as u64).saturating_add(1);
+    let read = (&mut *from).take(limit).read_until(b'\n', line)?;
     if read == 0 {
-        return Ok(Next::End);
+        return Ok(NextLine::End);
     }
     if line.last() == Some(&b'\n') {
         line.pop();
-        return Ok(Next::Line);
+        return Ok(NextLine::Line);
     }
     if line.len() <= LINE_BYTES_MAX {
-        return Ok(Next::Line);
+        return Ok(NextLine::Line);
     }
     skip_line(from)?;
-    Ok(Next::TooLong)
+    Ok(NextLine::TooLong)
 }
 
-/// To the end of the line, keeping nothing.
+/// Skips the rest of the line without keeping it.
 fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
     loop {
-        let held = from.fill_buf()?;
-        let end = held.iter().position(|byte| *byte == b'\n');
-        let (used, ended) = (end.map_or(held.len(), |end| end.saturating_add(1)), held.is_empty());
+        let buffer = from.fill_buf()?;
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let (used, ended) = (end.map_or(buffer.len(), |end| end.saturating_add(1)), buffer.is_empty());
         from.consume(used);
         if ended || end.is_some() {
             return Ok(());
@@ -56,7 +56,8 @@ fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
-/// A line's fields, as any JSON: their types are checked here, so that no message repeats a value.
+/// A line's fields as any JSON. Their types are checked by this module, so that no error message repeats a
+/// value.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -94,22 +95,22 @@ fn texts(field: &str, value: Value) -> Result<Vec<String>, String> {
 fn fields(line: &[u8]) -> Result<Fields, String> {
     serde_json::from_slice(line).map_err(|error| match error.classify() {
         Category::Data => {
-            let said = error.to_string();
-            // These two name only our own fields; the others would repeat what stands in the line.
-            let ours = ["missing field", "duplicate field"].iter().any(|begin| said.starts_with(begin));
-            let said = said.split(" at line").next().unwrap_or_default().to_owned();
-            if ours { said } else { format!("must be an object with no fields but {FIELDS}") }
+            let message = error.to_string();
+            // These two messages name only fields of the format. Others could repeat data of the line.
+            let is_safe = ["missing field", "duplicate field"].iter().any(|start| message.starts_with(start));
+            let message = message.split(" at line").next().unwrap_or_default().to_owned();
+            if is_safe { message } else { format!("must be an object with only the fields {FIELDS}") }
         }
-        _ => format!("is not JSON, at column {}", error.column()),
+        _ => format!("not valid JSON at column {}", error.column()),
     })
 }
 
-/// A line's request. Its idempotency key is the digest of the request itself, so that the same fact has the same key
-/// however its line is spelled: order of fields, white space, escapes. The same line always gives the same bytes, and
-/// importing it again adds nothing.
+/// Converts a line to a request. Its idempotency key is the digest of the request, so the same attribute has
+/// the same key whatever the order of fields, white space and escapes in its line. Importing a line again
+/// adds nothing.
 ///
 /// # Errors
-/// What is wrong with the line.
+/// The line is malformed. The message says how.
 pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, String> {
     let mut fields = fields(line)?;
     let provenance = match fields.provenance.as_str() {
@@ -120,7 +121,7 @@ pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, Str
     };
     let confidence = match &fields.confidence {
         Value::Null => None,
-        given => Some(given.as_f64().ok_or("`confidence` must be a number from 0 to 1")?),
+        value => Some(value.as_f64().ok_or("`confidence` must be a number from 0 to 1")?),
     };
     let model = Some(fields.model).filter(|model| !model.is_null());
     let observed_at = text("observed_at", fields.observed_at)?;
@@ -152,13 +153,13 @@ mod tests {
 
     const LINE: &str = r#"{"subject":"s","key":"k","value":{"a":1,"b":[true]},"category":"work","provenance":"inferred","observed_at":"2022-03-17T15:47:00Z"}"#;
 
-    fn of(line: &str) -> Result<proto::RecordAttributesRequest, String> {
+    fn parse(line: &str) -> Result<proto::RecordAttributesRequest, String> {
         request(line.as_bytes())
     }
 
     #[test]
-    fn a_line_becomes_the_same_request_however_it_is_spelled() {
-        let first = of(LINE).unwrap();
+    fn every_spelling_of_a_line_becomes_the_same_request() {
+        let first = parse(LINE).unwrap();
         assert_eq!(first.attributes[0].value_json, r#"{"a":1,"b":[true]}"#);
         let spellings = [
             format!(" {LINE}\r"),
@@ -168,9 +169,9 @@ mod tests {
             LINE.replace("\"subject\"", "\"confidence\":null,\"subject\""),
         ];
         for spelled in spellings {
-            assert_eq!(of(&spelled).unwrap(), first, "{spelled}");
+            assert_eq!(parse(&spelled).unwrap(), first, "{spelled}");
         }
-        let key = |line: &str| of(line).unwrap().options.unwrap().idempotency_key;
+        let key = |line: &str| parse(line).unwrap().options.unwrap().idempotency_key;
         for (from, to) in [("\"s\"", "\"t\""), ("\"k\"", "\"l\""), ("[true]", "[false]"), ("47:00", "47:01")]
         {
             assert_ne!(key(LINE), key(&LINE.replace(from, to)), "{from}");
@@ -178,20 +179,20 @@ mod tests {
     }
 
     #[test]
-    fn every_json_is_a_value() {
+    fn every_json_can_be_a_value() {
         for (value, expected) in
             [("\"plain\"", "\"plain\""), ("null", "null"), ("[1, 2]", "[1,2]"), ("0.5", "0.5")]
         {
             let line = LINE.replace(r#"{"a":1,"b":[true]}"#, value);
-            assert_eq!(of(&line).unwrap().attributes[0].value_json, expected);
+            assert_eq!(parse(&line).unwrap().attributes[0].value_json, expected);
         }
     }
 
     #[test]
     fn malformed_lines_say_what_is_wrong() {
-        let bad = |from: &str, to: &str| of(&LINE.replace(from, to)).unwrap_err();
-        assert_eq!(of("{}").unwrap_err(), "missing field `subject`");
-        assert_eq!(of("{").unwrap_err(), "is not JSON, at column 1");
+        let bad = |from: &str, to: &str| parse(&LINE.replace(from, to)).unwrap_err();
+        assert_eq!(parse("{}").unwrap_err(), "missing field `subject`");
+        assert_eq!(parse("{").unwrap_err(), "not valid JSON at column 1");
         assert!(bad("inferred", "guessed").contains("provenance"));
         assert!(bad("2022-03-17T15:47:00Z", "then").contains("observed_at"));
         assert!(bad("\"s\"", "7").contains("`subject` must be a text"));
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_never_holds_what_stands_there() {
+    fn messages_about_a_malformed_line_never_contain_its_data() {
         let secret = "has been ill since May";
         let quoted = format!("\"{secret}\"");
         let lines = [
@@ -216,27 +217,30 @@ mod tests {
             LINE.replace("2022-03-17T15:47:00Z", secret),
         ];
         for line in lines {
-            let said = of(&line).unwrap_err();
-            assert!(!said.contains("ill since"), "{said}");
+            let message = parse(&line).unwrap_err();
+            assert!(!message.contains("ill since"), "{message}");
         }
     }
 
     #[test]
-    fn lines_are_bounded() {
+    fn the_length_of_lines_is_limited() {
         let long = vec![b'x'; LINE_BYTES_MAX + 1];
         let fits = vec![b'y'; LINE_BYTES_MAX];
         let bytes = [long.as_slice(), b"\n", &fits, b"\nlast"].concat();
         let mut from = io::BufReader::with_capacity(1000, bytes.as_slice());
         let mut line = Vec::new();
-        assert_eq!(next_line(&mut from, &mut line).unwrap(), Next::TooLong);
-        assert_eq!((next_line(&mut from, &mut line).unwrap(), &line), (Next::Line, &fits));
-        assert_eq!((next_line(&mut from, &mut line).unwrap(), line.as_slice()), (Next::Line, &b"last"[..]));
-        assert_eq!(next_line(&mut from, &mut line).unwrap(), Next::End);
+        assert_eq!(next_line(&mut from, &mut line).unwrap(), NextLine::TooLong);
+        assert_eq!((next_line(&mut from, &mut line).unwrap(), &line), (NextLine::Line, &fits));
+        assert_eq!(
+            (next_line(&mut from, &mut line).unwrap(), line.as_slice()),
+            (NextLine::Line, &b"last"[..])
+        );
+        assert_eq!(next_line(&mut from, &mut line).unwrap(), NextLine::End);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_give_a_request_or_a_message(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _either = request(&bytes);
         }
     }

@@ -1,9 +1,9 @@
-//! `sayso import --package`: what another ledger gave its person, taken over.
+//! `sayso import --package`: imports the package that another ledger exported for a person.
 
-use super::super::Connection;
+use super::super::connect::Connection;
 use super::super::connect::{Link, client, parse_time};
 use super::super::error::CliError;
-use super::super::output::Out;
+use super::super::output::{Out, count, int64};
 use super::super::progress;
 use crate::clock::{Clock, SystemClock};
 use crate::package::{self, ImportedAttribute};
@@ -16,191 +16,194 @@ use std::path::Path;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// What became of a package.
+/// The attributes of a package, counted by outcome.
 #[derive(Default)]
 struct Tally {
     recorded: u64,
+    /// Recorded by an earlier import.
     already: u64,
     inferred: u64,
     expired: u64,
-    sourceless: u64,
-    /// Keys, and what the daemon said.
+    /// Derived from attributes that were not imported.
+    without_sources: u64,
+    /// Keys of refused attributes, with the daemon's reasons.
     refused: Vec<(String, String)>,
 }
 
-/// Records what a package holds of declared and observed facts, sources before what is derived from them.
+/// Records the declared and observed attributes of a package, sources before the attributes derived from
+/// them.
 pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out) -> Result<(), CliError> {
-    let failed = |error: &dyn std::fmt::Display| CliError::usage(format!("{}: {error}", file.display()));
-    let mut opened = std::fs::File::open(file).map_err(|error| failed(&error))?;
-    let imported = package::read(&mut opened).map_err(|error| failed(&error))?;
-    let mut taking = Taking {
+    let invalid = |error: &dyn std::fmt::Display| CliError::usage(format!("{}: {error}", file.display()));
+    let mut opened = std::fs::File::open(file).map_err(|error| invalid(&error))?;
+    let package = package::read(&mut opened).map_err(|error| invalid(&error))?;
+    let mut importer = Importer {
         subject,
         client: client!(ProfileServiceClient, at.link("steward").await?),
-        here: HashMap::new(),
+        imported: HashMap::new(),
         tally: Tally::default(),
     };
-    let (facts, inferred) = (imported.attributes, imported.inferred);
-    let bar = progress::entries((facts.len() as u64).saturating_add(inferred), "importing");
-    taking.tally.inferred = inferred;
+    let (attributes, inferred) = (package.attributes, package.inferred);
+    let bar = progress::entries((attributes.len() as u64).saturating_add(inferred), "importing");
+    importer.tally.inferred = inferred;
     bar.inc(inferred);
-    let order = Order::of(&facts).map_err(|problem| failed(&problem))?;
-    let mut facts: Vec<Option<ImportedAttribute>> = facts.into_iter().map(Some).collect();
+    let order = SourceOrder::of(&attributes).map_err(|problem| invalid(&problem))?;
+    let mut attributes: Vec<Option<ImportedAttribute>> = attributes.into_iter().map(Some).collect();
     for next in order {
-        let Some(fact) = facts.get_mut(next).and_then(Option::take) else { continue };
-        taking.take(fact).await?;
+        let Some(attribute) = attributes.get_mut(next).and_then(Option::take) else { continue };
+        importer.import(attribute).await?;
         bar.inc(1);
     }
-    // What is left rests on itself, in a circle.
-    let left = facts.iter().flatten().count() as u64;
-    taking.tally.sourceless = taking.tally.sourceless.saturating_add(left);
+    // The remaining attributes are derived from each other in a circle.
+    let left = attributes.iter().flatten().count() as u64;
+    importer.tally.without_sources = importer.tally.without_sources.saturating_add(left);
     bar.finish_and_clear();
-    taking.tally.report(out)
+    importer.tally.report(out)
 }
 
-/// The order in which facts go: each after its sources. Takes as long as there are facts and links; facts that rest on
-/// one another in a circle, or on such, never come.
-struct Order {
-    /// Facts with all their sources done, last first.
+/// Iterates over attributes by index, each after its sources, in time linear in attributes and links.
+/// Attributes that are derived from each other in a circle, or from such attributes, are left out.
+struct SourceOrder {
+    /// Attributes whose sources were all returned, the next one last.
     ready: Vec<usize>,
-    /// By fact: of its sources, how many are still to come.
-    waits_for: Vec<usize>,
-    /// By fact: those that name it as a source.
-    waiting: Vec<Vec<usize>>,
+    /// By attribute: the number of its sources that were not returned yet.
+    missing: Vec<usize>,
+    /// By attribute: the attributes derived from it.
+    derived: Vec<Vec<usize>>,
 }
 
-impl Order {
+impl SourceOrder {
     /// # Errors
-    /// Two facts have the same event id.
-    fn of(facts: &[ImportedAttribute]) -> Result<Self, &'static str> {
-        let mut places = HashMap::with_capacity(facts.len());
-        for (place, fact) in facts.iter().enumerate() {
-            if places.insert(fact.event_id.as_str(), place).is_some() {
-                return Err("not a package: two facts have the same event id");
+    /// Two attributes have the same event ID.
+    fn of(attributes: &[ImportedAttribute]) -> Result<Self, &'static str> {
+        let mut indexes = HashMap::with_capacity(attributes.len());
+        for (index, attribute) in attributes.iter().enumerate() {
+            if indexes.insert(attribute.event_id.as_str(), index).is_some() {
+                return Err("invalid package: two attributes have the same event ID");
             }
         }
-        let mut waits_for = vec![0_usize; facts.len()];
-        let mut waiting = vec![Vec::new(); facts.len()];
-        for ((place, fact), waits_for) in facts.iter().enumerate().zip(&mut waits_for) {
-            for source in fact.derived_from.iter().filter_map(|source| places.get(source.as_str())) {
-                if let Some(waiting) = waiting.get_mut(*source).filter(|_| *source != place) {
-                    waiting.push(place);
-                    *waits_for = waits_for.saturating_add(1);
+        let mut missing = vec![0_usize; attributes.len()];
+        let mut derived = vec![Vec::new(); attributes.len()];
+        for ((index, attribute), missing) in attributes.iter().enumerate().zip(&mut missing) {
+            for source in attribute.derived_from.iter().filter_map(|source| indexes.get(source.as_str())) {
+                if let Some(derived) = derived.get_mut(*source).filter(|_| *source != index) {
+                    derived.push(index);
+                    *missing = missing.saturating_add(1);
                 }
             }
         }
-        let ready = waits_for.iter().enumerate().rev().filter(|(_, count)| **count == 0);
-        Ok(Self { ready: ready.map(|(place, _)| place).collect(), waits_for, waiting })
+        let ready = missing.iter().enumerate().rev().filter(|(_, missing)| **missing == 0);
+        Ok(Self { ready: ready.map(|(index, _)| index).collect(), missing, derived })
     }
 }
 
-impl Iterator for Order {
+impl Iterator for SourceOrder {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
         let next = self.ready.pop()?;
-        for place in self.waiting.get_mut(next).map(std::mem::take).unwrap_or_default() {
-            let Some(count) = self.waits_for.get_mut(place) else { continue };
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.ready.push(place);
+        for index in self.derived.get_mut(next).map(std::mem::take).unwrap_or_default() {
+            let Some(missing) = self.missing.get_mut(index) else { continue };
+            *missing = missing.saturating_sub(1);
+            if *missing == 0 {
+                self.ready.push(index);
             }
         }
         Some(next)
     }
 }
 
-struct Taking {
+struct Importer {
     subject: String,
     client: ProfileServiceClient<Link>,
-    /// Events there, and what they have become here.
-    here: HashMap<String, String>,
+    /// Event IDs in this ledger by event ID in the package.
+    imported: HashMap<String, String>,
     tally: Tally,
 }
 
-impl Taking {
-    async fn take(&mut self, of: ImportedAttribute) -> Result<(), CliError> {
-        // What it was derived from limits what it may be used for: without that, it is not taken.
+impl Importer {
+    async fn import(&mut self, attribute: ImportedAttribute) -> Result<(), CliError> {
+        // The sources limit what an attribute may be used for, so it is not imported without them.
         let sources: Option<Vec<String>> =
-            of.derived_from.iter().map(|source| self.here.get(source).cloned()).collect();
+            attribute.derived_from.iter().map(|source| self.imported.get(source).cloned()).collect();
         let Some(derived_from) = sources else {
-            self.tally.sourceless = self.tally.sourceless.saturating_add(1);
+            self.tally.without_sources = self.tally.without_sources.saturating_add(1);
             return Ok(());
         };
-        let when = |time: &str| {
+        let parse = |time: &str| {
             parse_time(time).map_err(|problem| CliError::usage(format!("a time in the package {problem}")))
         };
-        let expires_at = of.expires_at.as_deref().map(when).transpose()?;
-        if of.expires_at.as_deref().is_some_and(is_past) {
+        let expires_at = attribute.expires_at.as_deref().map(parse).transpose()?;
+        if attribute.expires_at.as_deref().is_some_and(is_past) {
             self.tally.expired = self.tally.expired.saturating_add(1);
             return Ok(());
         }
-        let provenance = match of.provenance.as_str() {
+        let provenance = match attribute.provenance.as_str() {
             "declared" => Provenance::Declared,
             "observed" => Provenance::Observed,
-            _ => return Err(CliError::usage("a provenance in the package is unknown")),
+            _ => return Err(CliError::usage("a provenance in the package is neither declared nor observed")),
         };
-        let attribute = proto::AttributeInput {
-            key: of.key.clone(),
-            value_json: of.value.get().to_owned(),
-            category: of.category,
+        let input = proto::AttributeInput {
+            key: attribute.key.clone(),
+            value_json: attribute.value.get().to_owned(),
+            category: attribute.category,
             provenance: provenance.into(),
-            evidence: of.evidence,
+            evidence: attribute.evidence,
             derived_from,
-            observed_at: Some(when(&of.observed_at)?),
+            observed_at: Some(parse(&attribute.observed_at)?),
             expires_at,
             ..Default::default()
         };
         let request = proto::RecordAttributesRequest {
             subject: self.subject.clone(),
-            attributes: vec![attribute],
-            options: self.options(&of.event_id, "recorded"),
+            attributes: vec![input],
+            options: self.options(&attribute.event_id, "recorded"),
         };
         let receipt = match self.client.record_attributes(request).await {
             Ok(answer) => answer.into_inner().receipt.unwrap_or_default(),
-            Err(status) if status.code() == Code::InvalidArgument || is_persons_word(&status) => {
-                self.tally.refused.push((of.key, status.message().to_owned()));
+            Err(status) if status.code() == Code::InvalidArgument || contradicts_the_person(&status) => {
+                self.tally.refused.push((attribute.key, status.message().to_owned()));
                 return Ok(());
             }
             Err(status) => return Err(status.into()),
         };
-        let count = if receipt.replayed { &mut self.tally.already } else { &mut self.tally.recorded };
-        *count = count.saturating_add(1);
+        let tally = if receipt.replayed { &mut self.tally.already } else { &mut self.tally.recorded };
+        *tally = tally.saturating_add(1);
         if let Some(event) = receipt.events.first() {
-            self.here.insert(of.event_id.clone(), event.event_id.clone());
+            self.imported.insert(attribute.event_id.clone(), event.event_id.clone());
         }
-        self.word_of_the_person(of.key, &of.event_id, (of.contested, of.confirmed)).await
+        if attribute.contested {
+            self.contest(attribute.key, &attribute.event_id).await
+        } else if attribute.confirmed {
+            self.confirm(attribute.key, &attribute.event_id).await
+        } else {
+            Ok(())
+        }
     }
 
-    /// What the person said about the fact comes along.
-    async fn word_of_the_person(
-        &mut self,
-        key: String,
-        event: &str,
-        (contested, confirmed): (bool, bool),
-    ) -> Result<(), CliError> {
-        let subject = self.subject.clone();
-        if contested {
-            let options = self.options(event, "contested");
-            let request = proto::ContestAttributeRequest { subject, key, options, ..Default::default() };
-            self.client.contest_attribute(request).await?;
-        } else if confirmed {
-            let options = self.options(event, "confirmed");
-            let request = proto::ConfirmAttributeRequest { subject, key, options };
-            self.client.confirm_attribute(request).await?;
-        }
+    async fn contest(&mut self, key: String, event: &str) -> Result<(), CliError> {
+        let (subject, options) = (self.subject.clone(), self.options(event, "contested"));
+        let request = proto::ContestAttributeRequest { subject, key, options, ..Default::default() };
+        self.client.contest_attribute(request).await?;
         Ok(())
     }
 
-    /// The same package again adds nothing.
-    fn options(&self, event: &str, what: &str) -> Option<proto::WriteOptions> {
-        let parts = [what, "\0", &self.subject, "\0", event].concat();
+    async fn confirm(&mut self, key: String, event: &str) -> Result<(), CliError> {
+        let (subject, options) = (self.subject.clone(), self.options(event, "confirmed"));
+        let request = proto::ConfirmAttributeRequest { subject, key, options };
+        self.client.confirm_attribute(request).await?;
+        Ok(())
+    }
+
+    /// Options with an idempotency key, so that importing the same package again adds nothing.
+    fn options(&self, event: &str, action: &str) -> Option<proto::WriteOptions> {
+        let parts = [action, "\0", &self.subject, "\0", event].concat();
         let idempotency_key = format!("package-{}", hex::encode(Sha256::digest(parts)));
         Some(proto::WriteOptions { idempotency_key, ..Default::default() })
     }
 }
 
-/// Whether what the person said here stands against an observation from there.
-fn is_persons_word(status: &Status) -> bool {
+/// Whether an attribute was refused because the person declared otherwise in this ledger.
+fn contradicts_the_person(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == "PERSONS_WORD")
 }
 
@@ -213,28 +216,33 @@ impl Tally {
     fn report(self, out: Out) -> Result<(), CliError> {
         let refused: Vec<_> =
             self.refused.iter().map(|(key, reason)| json!({ "key": key, "reason": reason })).collect();
-        let left_out = json!({
-            "inferred": self.inferred, "expired": self.expired, "without_sources": self.sourceless,
+        let skipped = json!({
+            "inferred": int64(self.inferred),
+            "expired": int64(self.expired),
+            "withoutSources": int64(self.without_sources),
         });
         let value = json!({
-            "recorded": self.recorded, "already_there": self.already, "left_out": left_out, "refused": refused,
+            "recorded": int64(self.recorded),
+            "alreadyRecorded": int64(self.already),
+            "skipped": skipped,
+            "refused": refused,
         });
-        let mut text = format!("{} facts recorded, {} were already there", self.recorded, self.already);
-        let mut add = |count: u64, what: &str| {
-            if count > 0 {
-                text.push_str(&format!("\nleft out: {count} {what}"));
+        let mut text = format!("recorded {}, already recorded {}", self.recorded, self.already);
+        let mut add = |number: u64, why: &str| {
+            if number > 0 {
+                text.push_str(&format!("\nskipped {}: {why}", count(number, "attribute")));
             }
         };
-        add(self.inferred, "inferred by a model there");
-        add(self.expired, "that had expired");
-        add(self.sourceless, "derived from what the package does not hold");
+        add(self.inferred, "inferred by a model");
+        add(self.expired, "expired");
+        add(self.without_sources, "derived from attributes that were not imported");
         for (key, reason) in &self.refused {
             text.push_str(&format!("\nrefused: {key}: {reason}"));
         }
         out.print_value(&value, &text)?;
         match self.refused.len() {
             0 => Ok(()),
-            count => Err(CliError::failed(format!("{count} facts were refused"))),
+            number => Err(CliError::failed(format!("{} refused", count(number as u64, "attribute")))),
         }
     }
 }
@@ -245,47 +253,48 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
-    fn facts(derived_from: &[&[usize]]) -> Vec<ImportedAttribute> {
-        let fact = |(place, sources): (usize, &&[usize])| {
+    fn attributes(derived_from: &[&[usize]]) -> Vec<ImportedAttribute> {
+        let attribute = |(index, sources): (usize, &&[usize])| {
             let sources: Vec<String> = sources.iter().map(usize::to_string).collect();
-            let fact = json!({
-                "event_id": place.to_string(), "key": "k", "value": 1, "category": "work",
+            let attribute = json!({
+                "event_id": index.to_string(), "key": "k", "value": 1, "category": "work",
                 "provenance": "declared", "observed_at": "2026-01-05", "derived_from": sources,
             });
-            serde_json::from_str(&fact.to_string()).unwrap()
+            serde_json::from_str(&attribute.to_string()).unwrap()
         };
-        derived_from.iter().enumerate().map(fact).collect()
+        derived_from.iter().enumerate().map(attribute).collect()
     }
 
     fn order(derived_from: &[&[usize]]) -> Vec<usize> {
-        Order::of(&facts(derived_from)).unwrap().collect()
+        SourceOrder::of(&attributes(derived_from)).unwrap().collect()
     }
 
     #[test]
-    fn sources_go_first_and_circles_never() {
+    fn sources_come_first_and_circles_are_left_out() {
         assert_eq!(order(&[&[], &[], &[]]), [0, 1, 2]);
         assert_eq!(order(&[&[2], &[], &[1]]), [1, 2, 0]);
-        // A source that is not here is no reason to wait: that it is missing is found when the fact's turn comes.
+        // A source that is not in the package does not delay an attribute. The import finds that it is
+        // missing.
         assert_eq!(order(&[&[7], &[0, 0]]), [0, 1]);
-        // Itself, two of one another, and what rests on those.
+        // An attribute derived from itself, two derived from each other, and one derived from those.
         assert_eq!(order(&[&[0], &[2], &[1], &[1], &[]]), [0, 4]);
     }
 
     #[test]
-    fn two_facts_of_one_id_are_refused() {
-        let mut twice = facts(&[&[], &[]]);
-        twice.iter_mut().for_each(|fact| fact.event_id = "same".into());
-        assert!(Order::of(&twice).is_err());
+    fn attributes_with_the_same_event_id_are_refused() {
+        let mut twice = attributes(&[&[], &[]]);
+        twice.iter_mut().for_each(|attribute| attribute.event_id = "same".into());
+        assert!(SourceOrder::of(&twice).is_err());
     }
 
-    /// The worst order: each fact rests on the one behind it. By rounds, this took hours.
+    /// The worst order: each attribute is derived from the one after it. A quadratic algorithm takes hours.
     #[test]
-    fn a_long_chain_takes_no_longer_than_its_length() {
+    fn a_long_chain_takes_linear_time() {
         let sources: Vec<[usize; 1]> = (1..=50_000).map(|next| [next]).collect();
         let sources: Vec<&[usize]> = sources.iter().map(|source| &source[..]).collect();
-        let facts = facts(&sources);
+        let attributes = attributes(&sources);
         let start = Instant::now();
-        let order: Vec<usize> = Order::of(&facts).unwrap().collect();
+        let order: Vec<usize> = SourceOrder::of(&attributes).unwrap().collect();
         assert_eq!(order, (0..50_000).rev().collect::<Vec<_>>());
         assert!(start.elapsed() < Duration::from_secs(5));
     }

@@ -1,8 +1,10 @@
-//! `bench ingest`: one stream a connection, with so many messages under way.
+//! `bench ingest`: one stream for each connection, with a window of messages that wait for their answer.
 
+use super::clients::Clients;
 use super::load::{Measured, Plan};
-use super::people::People;
-use super::{Bench, Clients, Connection};
+use super::options::Bench;
+use super::subjects::Subjects;
+use crate::cli::connect::Connection;
 use crate::cli::error::CliError;
 use crate::proto;
 use crate::proto::record_stream_response::Outcome;
@@ -12,13 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// A message that is under way: when it was due, and its place in the window.
-type UnderWay = (Instant, OwnedSemaphorePermit);
+/// A message that waits for its answer: when it was due, and its place in the window.
+type Pending = (Instant, OwnedSemaphorePermit);
 
 /// Runs every stream to its end.
 pub(super) async fn measure(bench: &Bench, at: &Connection) -> Result<Measured, CliError> {
-    let clients = bench.clients(at).await?;
-    let people = bench.people();
+    let clients = Clients::connect_all(bench, at).await?;
+    let subjects = Subjects::of(bench);
     let window = usize::try_from(bench.concurrency.div_ceil(bench.connections)).unwrap_or(usize::MAX);
     let plan = Arc::new(bench.plan(bench.connections));
     let shown = plan.show();
@@ -26,7 +28,7 @@ pub(super) async fn measure(bench: &Bench, at: &Connection) -> Result<Measured, 
     for (number, clients) in (0_u64..).zip(clients) {
         let stream = Stream {
             plan: Arc::clone(&plan),
-            people: people.clone(),
+            subjects: subjects.clone(),
             number,
             window,
             events: bench.events_per_call,
@@ -37,14 +39,14 @@ pub(super) async fn measure(bench: &Bench, at: &Connection) -> Result<Measured, 
     for stream in streams {
         all.add(stream.await.map_err(CliError::failed)??)?;
     }
-    all.end(&plan);
+    all.finish(&plan);
     shown.abort();
     Ok(all)
 }
 
 struct Stream {
     plan: Arc<Plan>,
-    people: People,
+    subjects: Subjects,
     number: u64,
     window: usize,
     events: u64,
@@ -53,46 +55,42 @@ struct Stream {
 impl Stream {
     async fn run(self, mut clients: Clients) -> Result<Measured, CliError> {
         let (messages, sent) = mpsc::channel(self.window);
-        let (under_way, waiting) = mpsc::channel(self.window);
+        let (pending, waiting) = mpsc::channel(self.window);
         let plan = Arc::clone(&self.plan);
-        let sending = tokio::spawn(self.send(messages, under_way));
+        let sending = tokio::spawn(self.send(messages, pending));
         let answers = clients.profile.record_stream(ReceiverStream::new(sent)).await?.into_inner();
         let measured = receive(&plan, answers, waiting).await;
-        // It ends by itself, or because nobody takes its messages any more.
+        // The sender may still wait for a place in the window.
         sending.abort();
         measured
     }
 
-    async fn send(
-        self,
-        messages: mpsc::Sender<proto::RecordStreamRequest>,
-        under_way: mpsc::Sender<UnderWay>,
-    ) {
+    async fn send(self, messages: mpsc::Sender<proto::RecordStreamRequest>, pending: mpsc::Sender<Pending>) {
         let window = Arc::new(Semaphore::new(self.window));
         for turn in 0_u64.. {
             let Ok(place) = Arc::clone(&window).acquire_owned().await else { return };
-            let Some((turn, due)) = self.plan.next(self.number, turn).await else { return };
-            let first = turn.pass.saturating_mul(self.events);
-            let record = Some(self.people.events(turn.person, first, self.events));
-            let message = proto::RecordStreamRequest { sequence: turn.number, record };
-            if under_way.send((due, place)).await.is_err() || messages.send(message).await.is_err() {
+            let Some((call, due)) = self.plan.next(self.number, turn).await else { return };
+            let first = call.pass.saturating_mul(self.events);
+            let record = Some(self.subjects.events(call.subject, first, self.events));
+            let message = proto::RecordStreamRequest { sequence: call.number, record };
+            if pending.send((due, place)).await.is_err() || messages.send(message).await.is_err() {
                 return;
             }
         }
     }
 }
 
-/// Answers come in the order of the messages.
+/// Receives the answers, which come in the order of the messages.
 async fn receive(
     plan: &Plan,
     mut answers: tonic::Streaming<proto::RecordStreamResponse>,
-    mut waiting: mpsc::Receiver<UnderWay>,
+    mut waiting: mpsc::Receiver<Pending>,
 ) -> Result<Measured, CliError> {
     let mut own = Measured::new()?;
     while let Some(answer) = answers.message().await? {
         let Some((due, _place)) = waiting.recv().await else { break };
         match answer.outcome {
-            Some(Outcome::Receipt(_)) => own.note(plan, due, Instant::now()),
+            Some(Outcome::Receipt(_)) => own.record(plan, due, Instant::now()),
             Some(Outcome::Error(error)) if error.code == Code::ResourceExhausted as i32 => {
                 own.overloaded = own.overloaded.saturating_add(1);
             }

@@ -1,18 +1,20 @@
-//! `sayso erase | certificate`
+//! The commands `sayso erase` and `sayso certificate`.
 
-use super::Connection;
+use super::atomic_file::{AtomicFile, Existing};
+use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::{self, Out};
+use super::output::{self, Out, count};
 use crate::proto;
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::Args;
+use std::path::PathBuf;
 
 async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// What is erased.
+/// The part of a person's data to erase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Scope {
     kind: proto::ErasureScope,
@@ -30,21 +32,23 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
     }
 }
 
-/// Erase a person, or a part of what is held about them. Answers once all of it is true.
+/// Erase a person, or a part of their data. Returns when the erasure is complete.
 ///
-/// `all`: everything, their keys and their place in the id map too. `profile`: everything but the evidence of consents,
-/// signals, requests and holds. `key=KEY`, `category=CATEGORY`: that, with whatever names it or was derived from it.
-/// A hold is shown with its ground; the exit status is 3 then.
+/// Scope `all` erases everything, including the person's keys and their entry in the ID map. Scope `profile`
+/// keeps the evidence of consents, signals, requests and holds. `key=KEY` and `category=CATEGORY` erase these
+/// attributes, everything that names them, and everything derived from them.
+///
+/// A hold can block the erasure. Its ground is shown, and the exit status is 3.
 ///
 /// Example: `sayso erase ada --scope all`
 #[derive(Args)]
 pub(super) struct Erase {
-    /// The controller's id of the person.
+    /// The controller's ID of the person.
     subject: String,
-    /// How much of it; it can't be undone, so it is always named.
+    /// What to erase. It has no default, since an erasure can't be undone.
     #[arg(long, value_parser = parse_scope, value_name = "all|profile|key=KEY|category=CATEGORY")]
     scope: Scope,
-    /// So that a retry gives the same answer.
+    /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
 }
@@ -69,8 +73,8 @@ impl Erase {
         out.print("SubmitRequestResponse", &answer, erased)?;
         match answer.request.as_ref().map(proto::RightsRequest::state) {
             Some(proto::RequestState::Refused) => {
-                Err(CliError::denied("nothing was erased: a hold stands")
-                    .next("see `sayso hold list SUBJECT`"))
+                Err(CliError::denied("nothing was erased: a hold blocks the erasure")
+                    .next("`sayso hold list SUBJECT` shows the holds"))
             }
             _ => Ok(()),
         }
@@ -85,33 +89,36 @@ fn erased(answer: &proto::SubmitRequestResponse) -> String {
     }
 }
 
-/// Show the certificate of an erasure: what went, what is kept and why, who had it and who has confirmed.
+/// Show the certificate of an erasure: what was erased, what is kept and why, and which recipients have
+/// acknowledged it.
 ///
 /// Example: `sayso certificate 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 -o erasure.txt`
 #[derive(Args)]
 pub(super) struct Certificate {
-    /// Id of the request.
+    /// ID of the request.
     request: String,
-    /// Write the signed certificate, which verifies alone with `sayso verify`.
+    /// Write the signed certificate to a file. `sayso verify` verifies it without the daemon.
     #[arg(short, long, value_name = "FILE")]
-    output: Option<std::path::PathBuf>,
-    /// Write only the log's proof of the erasure, which verifies likewise.
+    output: Option<PathBuf>,
+    /// Write only the log's proof of the erasure to a file. `sayso verify` verifies it, too.
     #[arg(long, value_name = "FILE")]
-    proof: Option<std::path::PathBuf>,
+    proof: Option<PathBuf>,
+    /// Replace a FILE that exists.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Certificate {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let existing = Existing::from_force(self.force);
+        [&self.output, &self.proof].into_iter().flatten().try_for_each(|path| existing.check(path))?;
         let request = proto::GetErasureCertificateRequest { request_id: self.request };
         let answer = client(at).await?.get_erasure_certificate(request).await?.into_inner();
-        let write = |path: Option<&std::path::PathBuf>, text: &str| {
-            let Some(path) = path else { return Ok(()) };
-            let written = std::fs::write(path, text);
-            written.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))
-        };
         if let Some(certificate) = &answer.certificate {
-            write(self.output.as_ref(), &certificate.document)?;
-            write(self.proof.as_ref(), &certificate.proof)?;
+            let texts = [(&self.output, &certificate.document), (&self.proof, &certificate.proof)];
+            for (path, text) in texts.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
+                AtomicFile::write_whole(path, existing, text.as_bytes())?;
+            }
         }
         out.print("GetErasureCertificateResponse", &answer, |answer| text_of(answer.certificate.as_ref()))
     }
@@ -120,12 +127,12 @@ impl Certificate {
 fn text_of(certificate: Option<&proto::ErasureCertificate>) -> String {
     let Some(certificate) = certificate else { return String::new() };
     let mut text = format!(
-        "erased: request {}, asked {}, completed {} at position {}\n{} entries destroyed",
+        "erased: request {}, submitted {}, completed {} at position {}\n{} destroyed",
         certificate.request_id,
         output::time(certificate.requested_at.as_ref()),
         output::time(certificate.completed_at.as_ref()),
         certificate.position,
-        certificate.entries_discarded,
+        count(certificate.entries_discarded, "entry"),
     );
     let mut categories: Vec<_> = certificate.erased_by_category.iter().collect();
     categories.sort();
@@ -137,19 +144,19 @@ fn text_of(certificate: Option<&proto::ErasureCertificate>) -> String {
     for kept in &certificate.kept {
         let ground = output::plain_name(kept.ground().as_str_name(), "GROUND_");
         text.push_str(&format!(
-            "\n{} entries kept on the ground of {ground} ({})",
-            kept.entries,
+            "\n{} kept on the ground of {ground} ({})",
+            count(kept.entries, "entry"),
             crate::domain::request::article(kept.ground())
         ));
     }
     for recipient in &certificate.recipients {
-        let done = if recipient.acknowledged { "has confirmed" } else { "was told, has not confirmed yet" };
-        let built = match recipient.artifacts {
+        let state = if recipient.acknowledged { "acknowledged" } else { "notified, not acknowledged yet" };
+        let artifacts = match recipient.artifacts {
             0 => String::new(),
-            count => format!(" and {count} artefacts"),
+            number => format!(" and {}", count(number.into(), "artifact")),
         };
-        let (name, grants) = (&recipient.name, recipient.grants);
-        text.push_str(&format!("\nrecipient `{name}` with {grants} grants{built} {done}"));
+        let (name, grants) = (&recipient.name, count(recipient.grants.into(), "grant"));
+        text.push_str(&format!("\nrecipient `{name}` with {grants}{artifacts}: {state}"));
     }
     text
 }
@@ -160,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_names_all_it_needs_and_no_more() {
+    fn a_scope_has_a_name_exactly_where_it_needs_one() {
         assert_eq!(parse_scope("all").unwrap().kind, proto::ErasureScope::All);
         assert_eq!(parse_scope("key=a=b").unwrap().name, "a=b");
         assert_eq!(parse_scope("category=health").unwrap().kind, proto::ErasureScope::Category);

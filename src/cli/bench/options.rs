@@ -1,0 +1,117 @@
+//! The flags of `sayso bench`.
+
+use super::load::{LoadOptions, Plan};
+use crate::cli::connect::parse_duration;
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Mode {
+    /// One event a call, each durable before its answer.
+    Append,
+    /// Streams of messages of several events each (--events-per-call), answered in order once durable.
+    Ingest,
+    /// New grants, each a durable event.
+    Grant,
+    /// Requests in a conversation that has a grant already.
+    Again,
+    /// Checks of grants.
+    Check,
+    /// Profiles recomputed from their events, as read by the people themselves. (Reads by a steward are
+    /// recorded as events.)
+    Rebuild,
+    /// Erasures of whole people, up to the certificate. Each person is erased once, so --subjects must be
+    /// large enough.
+    Erase,
+    /// Time from the acknowledgment of a withdrawal until each of --watchers has received the revocation.
+    Revoke,
+    /// An export of the whole log, verified as `sayso verify` does.
+    Verify,
+    /// The ceiling: calls that are only echoed, by a server that the benchmark runs in a process of its own.
+    Echo,
+    /// The server of `echo`.
+    #[value(hide = true)]
+    EchoServer,
+}
+
+impl Mode {
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether the mode needs people that were prepared before.
+    pub fn needs_preparation(self) -> bool {
+        !matches!(self, Self::Append | Self::Ingest | Self::Verify | Self::Echo | Self::EchoServer)
+    }
+}
+
+/// Measure a running daemon: throughput and latency.
+///
+/// Calls are made with the tokens in a `--dev` daemon's data folder (--data). Workers never share a person.
+/// Without --rate a worker calls again as soon as it has its answer. With --rate, calls start at fixed times,
+/// and a latency includes the time that a late call waited (no coordinated omission).
+///
+/// Example: `sayso bench append --concurrency 64 --duration 10s`
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct Bench {
+    /// What to measure.
+    #[arg(value_enum)]
+    pub mode: Mode,
+    /// Connections to spread the load over.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub connections: u64,
+    /// Workers, which is the largest number of requests in flight.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub concurrency: u64,
+    /// Time to measure, after the warm-up.
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Time to run before measuring.
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    pub warm_up: Duration,
+    /// Make this many calls and measure all of them, instead of --duration and --warm-up.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub calls: Option<u64>,
+    /// Calls to start each second, over all workers. Default: as many as are answered.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub rate: Option<u64>,
+    /// Number of people that the load is about; raised to the number of workers where it is smaller.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub subjects: u64,
+    /// Name of the group of people, so that a later run can use them again. Default: a new group each run.
+    #[arg(long, value_name = "NAME")]
+    pub people: Option<String>,
+    /// Number of the group's first person in this run.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Skip the preparation: an earlier run prepared these people (append, ingest, grant, again, rebuild).
+    #[arg(long, requires = "people")]
+    pub prepared: bool,
+    /// Length of a recorded value or of an echoed message, in bytes.
+    #[arg(long, default_value_t = 450, value_parser = clap::value_parser!(u64).range(2..=16_384))]
+    pub value_bytes: u64,
+    /// Events in one message of `ingest`.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=128))]
+    pub events_per_call: u64,
+    /// Number of watches in `revoke`.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub watchers: u64,
+    /// Also measure the ceiling (`echo`) before and after, with the same workers, and report the ratio.
+    #[arg(long)]
+    pub with_echo: bool,
+}
+
+impl Bench {
+    /// A plan that starts now, for this many workers.
+    pub(super) fn plan(&self, workers: u64) -> Plan {
+        Plan::new(LoadOptions {
+            subjects: self.subjects,
+            workers,
+            warm_up: self.warm_up,
+            duration: self.duration,
+            calls: self.calls,
+            rate: self.rate,
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Rules for the connection flags: a command that calls no daemon refuses them instead of ignoring them.
+
+use clap::error::{Error, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+
+/// IDs of the flags that say where the daemon is and how to call it.
+pub(super) const CONNECTION_FLAGS: [&str; 8] =
+    ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
+
+/// Commands that call no daemon, each with the connection flags that it uses all the same.
+const OFFLINE_COMMANDS: [(&str, &[&str]); 11] = [
+    ("serve", &["data"]),
+    ("token", &["data"]),
+    ("restore", &["data"]),
+    ("demo", &[]),
+    ("verify", &[]),
+    ("fsck", &[]),
+    ("witness", &[]),
+    ("bounds test", &[]),
+    ("bounds keygen", &[]),
+    ("completions", &[]),
+    ("man", &[]),
+];
+
+/// The connection flags that a command uses. `path` is its path without the program, such as `bounds test`.
+pub(super) fn used_by(path: &str) -> &'static [&'static str] {
+    let offline = OFFLINE_COMMANDS.iter().find(|(command, _)| *command == path);
+    offline.map_or(&CONNECTION_FLAGS, |(_, used)| used)
+}
+
+/// Refuses a connection flag on the command line of a command that does not use it. Environment
+/// variables are not refused: they may be set for other commands.
+///
+/// # Errors
+/// Such a flag is given.
+pub(super) fn refuse_unused(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
+    let (path, last) = last_subcommand(matches);
+    let used = used_by(&path);
+    let unused = CONNECTION_FLAGS.iter().find(|flag| !used.contains(flag) && is_on_command_line(last, flag));
+    let Some(flag) = unused else { return Ok(()) };
+    let flag = flag.replace('_', "-");
+    let instead = match path.as_str() {
+        "serve" => "; set its own addresses with --listen and --http, and its certificate in --config",
+        _ => "",
+    };
+    let message =
+        format!("`--{flag}` says how to call a daemon, but `sayso {path}` calls none: leave it out{instead}");
+    Err(command.error(ErrorKind::ArgumentConflict, message))
+}
+
+/// Whether a flag is given on the command line, before or after the command.
+pub(super) fn is_given(matches: &ArgMatches, flag: &str) -> bool {
+    is_on_command_line(last_subcommand(matches).1, flag)
+}
+
+fn is_on_command_line(matches: &ArgMatches, flag: &str) -> bool {
+    matches.value_source(flag) == Some(ValueSource::CommandLine)
+}
+
+/// The innermost subcommand, and its path.
+fn last_subcommand(matches: &ArgMatches) -> (String, &ArgMatches) {
+    let (mut path, mut last) = (Vec::new(), matches);
+    while let Some((name, inner)) = last.subcommand() {
+        path.push(name);
+        last = inner;
+    }
+    (path.join(" "), last)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::cli::{Cli, Command as CliCommand};
+    use crate::config::Config;
+    use clap::CommandFactory;
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    fn parsed(line: &str) -> Result<Cli, Error> {
+        Cli::parse_line(line.split_whitespace().map(OsString::from))
+    }
+
+    /// The configuration that a `serve` command line runs with.
+    fn serve_config(line: &str) -> Config {
+        let cli = parsed(line).unwrap();
+        let CliCommand::Serve(serve) = &cli.command else { unreachable!("{line}") };
+        serve.config(&cli.connection).unwrap()
+    }
+
+    #[test]
+    fn every_flag_of_serve_overrides_the_configuration_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sayso.toml");
+        std::fs::write(&file, "data = 'of-the-file'\nlisten = '127.0.0.1:1'\nhttp = '127.0.0.1:2'").unwrap();
+        let serve = format!("sayso serve --config {}", file.display());
+        let plain = serve_config(&serve);
+        assert_eq!((plain.data, plain.listen.port()), (PathBuf::from("of-the-file"), 1));
+        for line in [format!("{serve} --data mine"), serve.replacen("sayso", "sayso --data mine", 1)] {
+            let config = serve_config(&line);
+            assert_eq!((config.data, config.listen.port()), (PathBuf::from("mine"), 1), "{line}");
+        }
+        // A flag overrides the file even where its value is the default.
+        assert_eq!(serve_config(&format!("{serve} --data sayso-data")).data, PathBuf::from("sayso-data"));
+        let listening = serve_config(&format!("{serve} --listen 127.0.0.1:3"));
+        assert_eq!((listening.listen.port(), listening.http.port()), (3, 2));
+        let listening = serve_config(&format!("{serve} --http 127.0.0.1:4"));
+        assert_eq!((listening.listen.port(), listening.http.port()), (1, 4));
+        // A new flag of `serve` needs a case above.
+        let command = Cli::command();
+        let flags = command.find_subcommand("serve").unwrap().get_arguments();
+        let flags: Vec<&str> = flags.map(|flag| flag.get_id().as_str()).collect();
+        assert_eq!(flags, ["config", "dev", "listen", "http"]);
+    }
+
+    #[test]
+    fn commands_refuse_connection_flags_that_they_do_not_use() {
+        for (flag, name) in [
+            ("--addr http://127.0.0.1:1", "addr"),
+            ("--ca a", "ca"),
+            ("--cert a --tls-key b", "cert"),
+            ("--token-file a", "token_file"),
+            ("--data a", "data"),
+            ("--as steward", "as"),
+            ("--insecure", "insecure"),
+        ] {
+            for (line, command) in [
+                ("serve", "serve"),
+                ("token --role steward --name a", "token"),
+                ("restore a", "restore"),
+                ("demo", "demo"),
+                ("verify a --key b", "verify"),
+                ("fsck a", "fsck"),
+                ("bounds test a", "bounds test"),
+                ("man a", "man"),
+            ] {
+                for line in [format!("sayso {flag} {line}"), format!("sayso {line} {flag}")] {
+                    let refused = parsed(&line).err().map(|error| error.kind());
+                    let expected = (!used_by(command).contains(&name)).then_some(ErrorKind::ArgumentConflict);
+                    assert_eq!(refused, expected, "{line}");
+                }
+            }
+            assert!(parsed(&format!("sayso {flag} stats")).is_ok(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn every_global_flag_is_listed_and_every_listed_command_exists() {
+        let command = Cli::command();
+        let flags: Vec<&str> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        for flag in CONNECTION_FLAGS {
+            assert!(flags.contains(&flag), "{flag}");
+        }
+        let others: Vec<_> = flags.iter().filter(|flag| !CONNECTION_FLAGS.contains(flag)).collect();
+        assert_eq!(others, [&"json"], "is this flag a connection flag?");
+        for (path, _) in OFFLINE_COMMANDS {
+            let found = path.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
+            assert!(found.is_some(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The command `sayso man`.
+
+use super::atomic_file::{AtomicFile, Existing};
+use super::error::CliError;
+use super::help::for_manual;
+use super::output::{Out, count};
+use clap::{Args, Command};
+use clap_mangen::Man as Page;
+use std::path::{Path, PathBuf};
+
+/// Write the manual pages: one for `sayso` and one for each command.
+///
+/// Example: `sayso man ~/.local/share/man/man1`
+#[derive(Args)]
+pub(super) struct Man {
+    /// Folder to write the pages to. It is made if it does not exist.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Replace pages that exist.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Man {
+    /// `command` is the whole command line.
+    pub fn run(self, command: Command, out: Out) -> Result<(), CliError> {
+        let mut command = for_manual(command).disable_help_subcommand(true);
+        command.build();
+        let mut pages = Vec::new();
+        render(&command, &mut pages)?;
+        let cant_write = |error| CliError::failed(format!("{}: {error}", self.folder.display()));
+        std::fs::create_dir_all(&self.folder).map_err(cant_write)?;
+        let existing = Existing::from_force(self.force);
+        let path = |name: &str| -> PathBuf { self.folder.join(Path::new(name)) };
+        pages.iter().try_for_each(|(name, _)| existing.check(&path(name)))?;
+        for (name, page) in &pages {
+            AtomicFile::write_whole(&path(name), existing, page)?;
+        }
+        let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        let value = serde_json::json!({ "folder": self.folder, "pages": names });
+        let pages = count(pages.len() as u64, "page");
+        out.print_value(&value, &format!("{pages} in {}", self.folder.display()))
+    }
+}
+
+/// Renders the pages of a command and of all commands below it, each with its file name.
+fn render(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<(), CliError> {
+    let (page, mut text) = (Page::new(command.clone()), Vec::new());
+    page.render(&mut text).map_err(CliError::failed)?;
+    pages.push((page.get_filename(), text));
+    command.get_subcommands().filter(|inner| !inner.is_hide_set()).try_for_each(|inner| render(inner, pages))
+}

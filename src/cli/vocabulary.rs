@@ -1,0 +1,241 @@
+//! The commands `sayso purpose`, `sayso category` and `sayso notice`.
+
+use super::connect::Connection;
+use super::connect::{Link, client};
+use super::error::CliError;
+use super::output::{self, Out, table};
+use crate::proto;
+use crate::proto::bounds_service_client::BoundsServiceClient;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
+    Ok(client!(BoundsServiceClient, at.link(role).await?))
+}
+
+/// Show and define purposes.
+#[derive(Subcommand)]
+pub(super) enum Purpose {
+    /// List the purposes and categories in force.
+    ///
+    /// Example: `sayso purpose list`
+    List,
+    /// Define a purpose, or replace its definition.
+    ///
+    /// Example: `sayso purpose define homework-help --parent personalization --title 'Help with homework'`
+    Define {
+        /// ID of the purpose, as consents and grants name it.
+        id: String,
+        /// ID of the parent that it is part of.
+        #[arg(long, default_value = "")]
+        parent: String,
+        /// Title for people.
+        #[arg(long)]
+        title: String,
+        /// IRI of its term in the W3C Data Privacy Vocabulary.
+        #[arg(long, default_value = "")]
+        iri: String,
+        /// Its rung on the ladder of personalization, in order of rising risk.
+        #[arg(long, value_enum)]
+        rung: Option<Rung>,
+        #[command(flatten)]
+        tags: Tags,
+    },
+}
+
+/// The ladder of personalization, in order of rising risk.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Rung {
+    /// How something is said.
+    Style,
+    /// What the person needs in order to understand it.
+    Accessibility,
+    /// What matters to the person.
+    Relevance,
+    /// What the person thinks and values.
+    Viewpoint,
+    /// Keeping the person company.
+    Companionship,
+    /// Influencing the person.
+    Persuasion,
+}
+
+/// Tags from the taxonomy of risks and benefits (docs/bounds.md).
+#[derive(Args)]
+pub(super) struct Tags {
+    /// A risk that it has; may be repeated.
+    #[arg(long)]
+    risk: Vec<String>,
+    /// A benefit that it has; may be repeated.
+    #[arg(long)]
+    benefit: Vec<String>,
+}
+
+impl Purpose {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        match self {
+            Self::List => {
+                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
+                out.print("ListPurposesResponse", &answer, vocabulary)
+            }
+            Self::Define { id, parent, title, iri, rung, tags } => {
+                let rung = match rung {
+                    None => proto::Rung::Unspecified,
+                    Some(Rung::Style) => proto::Rung::Style,
+                    Some(Rung::Accessibility) => proto::Rung::Accessibility,
+                    Some(Rung::Relevance) => proto::Rung::Relevance,
+                    Some(Rung::Viewpoint) => proto::Rung::Viewpoint,
+                    Some(Rung::Companionship) => proto::Rung::Companionship,
+                    Some(Rung::Persuasion) => proto::Rung::Persuasion,
+                };
+                let (risks, benefits, rung) = (tags.risk, tags.benefit, rung.into());
+                let purpose = Some(proto::PurposeDefined { id, parent, iri, title, risks, benefits, rung });
+                let request = proto::DefinePurposeRequest { purpose, options: None };
+                let answer = client.define_purpose(request).await?.into_inner();
+                out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+            }
+        }
+    }
+}
+
+fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
+    let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "RISKS"];
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(answer.purposes.iter().map(|each| {
+        let rung = match each.rung() {
+            proto::Rung::Unspecified => String::new(),
+            rung => rung.as_str_name().trim_start_matches("RUNG_").to_lowercase(),
+        };
+        vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), each.risks.join(", ")]
+    }));
+    format!("{}\n\n{}", table(&rows).trim_end(), table(&categories(answer)))
+}
+
+/// Show and define categories of personal data.
+#[derive(Subcommand)]
+pub(super) enum Category {
+    /// List the categories in force.
+    ///
+    /// Example: `sayso category list`
+    List,
+    /// Define a category, or replace its definition.
+    ///
+    /// Example: `sayso category define allergies --parent health --special --title Allergies`
+    Define {
+        /// ID of the category, as attributes and consents name it.
+        id: String,
+        /// ID of the parent that it is part of.
+        #[arg(long, default_value = "")]
+        parent: String,
+        /// Title for people.
+        #[arg(long)]
+        title: String,
+        /// IRI of its term in the W3C Data Privacy Vocabulary.
+        #[arg(long, default_value = "")]
+        iri: String,
+        /// A special category (GDPR Art. 9(1)). Below a special category, every category is special.
+        #[arg(long)]
+        special: bool,
+        #[command(flatten)]
+        tags: Tags,
+    },
+}
+
+impl Category {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        match self {
+            Self::List => {
+                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
+                out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
+            }
+            Self::Define { id, parent, title, iri, special, tags } => {
+                let (risks, benefits) = (tags.risk, tags.benefit);
+                let category = proto::CategoryDefined { id, parent, iri, title, special, risks, benefits };
+                let request = proto::DefineCategoryRequest { category: Some(category), options: None };
+                let answer = client.define_category(request).await?.into_inner();
+                out.print("DefineCategoryResponse", &answer, |answer| {
+                    output::receipt(answer.receipt.as_ref())
+                })
+            }
+        }
+    }
+}
+
+fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["CATEGORY", "PART OF", "MEANING", "RISKS"].into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(answer.categories.iter().map(|category| {
+        let special = if category.special { " (special)" } else { "" };
+        let meaning = format!("{}{special}", category.title);
+        vec![category.id.clone(), category.parent.clone(), meaning, category.risks.join(", ")]
+    }));
+    rows
+}
+
+/// Publish and show notices: the texts that people consent under.
+#[derive(Subcommand)]
+pub(super) enum Notice {
+    /// Publish a notice.
+    ///
+    /// Example: `sayso notice publish welcome --version 1 --file welcome.txt`
+    Publish {
+        /// ID of the notice, as consents name it.
+        id: String,
+        /// Version of the notice. A changed text needs a new version.
+        #[arg(long, default_value = "1")]
+        version: String,
+        /// Language tag of the text (BCP 47).
+        #[arg(long, default_value = "en")]
+        language: String,
+        /// Text of the notice.
+        #[arg(long, conflicts_with = "file", required_unless_present = "file")]
+        text: Option<String>,
+        /// File with the text.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Show the text of a notice.
+    ///
+    /// Example: `sayso notice show welcome`
+    Show {
+        /// ID of the notice.
+        id: String,
+        /// Version of the notice. Default: the newest.
+        #[arg(long, default_value = "")]
+        version: String,
+    },
+}
+
+impl Notice {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client(at, "steward").await?;
+        match self {
+            Self::Publish { id, version, language, text, file } => {
+                let text = match (text, file) {
+                    (Some(text), _) => text,
+                    (None, Some(path)) => read(&path)?,
+                    (None, None) => return Err(CliError::usage("--text or --file is required")),
+                };
+                let request = proto::PublishNoticeRequest { id, version, language, text, options: None };
+                let answer = client.publish_notice(request).await?.into_inner();
+                out.print("PublishNoticeResponse", &answer, |answer| {
+                    let digest = answer.notice.as_ref().map(|notice| hex::encode(&notice.digest));
+                    let receipt = output::receipt(answer.receipt.as_ref());
+                    format!("{receipt}; sha256 {}", digest.unwrap_or_default())
+                })
+            }
+            Self::Show { id, version } => {
+                let request = proto::GetNoticeRequest { id, version };
+                let answer = client.get_notice(request).await?.into_inner();
+                out.print("GetNoticeResponse", &answer, |answer| answer.text.clone())
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+}
