@@ -260,7 +260,7 @@ impl Checkpoint {
         if checkpoint.origin == key.name {
             Ok(checkpoint)
         } else {
-            Err(NoteError::Checkpoint("of another log"))
+            Err(NoteError::Checkpoint("the origin is another log's"))
         }
     }
 }

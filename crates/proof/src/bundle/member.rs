@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A writer starts a new file of entries before a line would make the file larger than this. It therefore
 /// needs no more memory than one file.
-pub const ENTRIES_ROLL_BYTES: usize = 8 << 20;
+pub const ENTRIES_FILE_BYTES_MAX: usize = 8 << 20;
 
 /// Maximum size of every file except `leaf-hashes.bin`, and of every line.
 pub const MEMBER_BYTES_MAX: u64 = 16 << 20;

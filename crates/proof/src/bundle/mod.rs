@@ -21,7 +21,7 @@ mod verify;
 mod writer;
 
 pub use entry_line::{EntryLine, LineError};
-pub use member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
+pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use report::{Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use trailer::TRAILER_BYTES;

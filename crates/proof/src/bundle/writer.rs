@@ -2,7 +2,7 @@
 
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
-use super::member::{ENTRIES_ROLL_BYTES, MEMBER_BYTES_MAX, Member};
+use super::member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 use super::trailer::{self, DigestWriter};
 use crate::checkpoint::{Checkpoint, NoteError, sign_note};
 use crate::keys::KeyChain;
@@ -126,7 +126,7 @@ impl<W: Write> BundleWriter<W> {
         if bytes.len() as u64 >= MEMBER_BYTES_MAX {
             return Err(BundleError::TooLarge(Member::Entries(self.entries_files)));
         }
-        if self.lines.len() + bytes.len() >= ENTRIES_ROLL_BYTES {
+        if self.lines.len() + bytes.len() >= ENTRIES_FILE_BYTES_MAX {
             self.write_entries_file()?;
         }
         self.lines.extend_from_slice(&bytes);

@@ -171,7 +171,7 @@ impl Log {
         self.push(header, payload, Some(key))
     }
 
-    /// Changes the log's key for the entries after the next one.
+    /// Appends a key rotation. The new key signs all later entries.
     pub fn rotate(&mut self, new: &SigningKey) {
         let position = self.size();
         let statement = self.chain.next(position + 1, new).sign(&self.key, new);
