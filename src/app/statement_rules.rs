@@ -7,7 +7,7 @@ use crate::app::consent::choice::Choice;
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
-use crate::app::profile::record_attributes::Change;
+use crate::app::profile::change::Change;
 use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;

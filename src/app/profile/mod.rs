@@ -1,6 +1,7 @@
 //! What is recorded about a data subject: attributes, descriptions, and how they are read.
 
 pub(crate) mod attribute_quota;
+pub(crate) mod change;
 pub(crate) mod describe_subject;
 pub(crate) mod get_profile;
 pub(crate) mod list_events;

@@ -6,6 +6,7 @@ use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::moment::Moment;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::profile::Profiles;
+use crate::app::profile::change::Change;
 use crate::app::statement_rules;
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Recorded};
@@ -38,17 +39,6 @@ pub struct Recording {
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
     /// declared.
     pub not_held: Vec<u32>,
-}
-
-/// A change to a current attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Remove it.
-    Remove,
-    /// The data subject says that it is wrong.
-    Contest,
-    /// The data subject says that it is right.
-    Confirm,
 }
 
 impl Profiles {

@@ -1,0 +1,12 @@
+//! What a caller may do to an attribute that is recorded already.
+
+/// A change to a current attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Remove it.
+    Remove,
+    /// The data subject says that it is wrong.
+    Contest,
+    /// The data subject says that it is right.
+    Confirm,
+}
