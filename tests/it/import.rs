@@ -84,7 +84,7 @@ async fn a_hostile_package_is_refused_in_little_memory() {
         ("spaces", vec![("{\"history\":\"", 1), (&spaces, 600)], "unpacked"),
         ("one-text", vec![(head, 1), ("{\"event_id\":\"", 1), (&text, 300)], "larger than"),
         ("one-name", vec![("{\"", 1), (&text, 300)], "larger than"),
-        ("many-facts", vec![(head, 1), (&fact, 40_000)], "facts"),
+        ("many-facts", vec![(head, 1), (&fact, 40_000)], "attributes"),
         ("deep", vec![("{\"history\":", 1), ("[[[[[[[[[[", 5_000_000)], "levels"),
         (
             "small-things",
