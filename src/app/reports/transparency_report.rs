@@ -241,8 +241,8 @@ impl Reports {
                     return Ok(false);
                 }
             }
-            if let Some(walk) = self.walk(keys, window, position)? {
-                tally.absorb(&walk.end());
+            if let Some(counter) = self.count_subject(keys, window, position)? {
+                tally.absorb(&counter.end());
             }
             Ok(true)
         })?;
@@ -314,17 +314,22 @@ impl Reports {
         }
     }
 
-    /// The history of one subject before a position; none if it is empty, or if the subject was erased in the
-    /// meantime.
-    fn walk(&self, keys: &SubjectKeys, window: Window, end: u64) -> Result<Option<SubjectCounter>, AppError> {
-        let mut walk = SubjectCounter::new(window);
+    /// Counts the history of one subject before a position. None if it is empty, or if the subject was erased
+    /// in the meantime.
+    fn count_subject(
+        &self,
+        keys: &SubjectKeys,
+        window: Window,
+        end: u64,
+    ) -> Result<Option<SubjectCounter>, AppError> {
+        let mut counter = SubjectCounter::new(window);
         self.for_each_entry(keys, |event, bytes| {
             if event.position < end {
-                walk.event(event, bytes);
+                counter.event(event, bytes);
             }
         })?;
         let still_there = self.core.vault.by_handle(keys.handle)?.is_some();
-        Ok((still_there && !walk.is_empty()).then_some(walk))
+        Ok((still_there && !counter.is_empty()).then_some(counter))
     }
 
     /// Calls `each` with every event of one subject and the size of its entry in bytes. Events that an
