@@ -100,15 +100,19 @@ fn table(table: FigureTable) -> proto::FigureTable {
 /// The record of processing.
 pub fn record(record: Processing) -> proto::RecordOfProcessing {
     let declared = record.declared;
-    let purposes = record.purposes.into_iter().map(|(purpose, used)| proto::ProcessingPurpose {
-        id: purpose.id,
-        parent: purpose.parent,
-        title: purpose.title,
-        iri: purpose.iri,
-        used,
+    let purposes = record.purposes.into_iter().map(|purpose| proto::ProcessingPurpose {
+        id: purpose.definition.id,
+        parent: purpose.definition.parent,
+        title: purpose.definition.title,
+        iri: purpose.definition.iri,
+        used: purpose.is_used,
     });
-    let categories = record.categories.into_iter().map(|(category, special, held)| {
-        proto::ProcessedCategory { id: category.id, title: category.title, iri: category.iri, special, held }
+    let categories = record.categories.into_iter().map(|category| proto::ProcessedCategory {
+        id: category.definition.id,
+        title: category.definition.title,
+        iri: category.definition.iri,
+        special: category.is_special,
+        held: category.is_held,
     });
     let recipients = record.recipients.into_iter().map(|recipient| proto::ProcessingRecipient {
         name: recipient.name,

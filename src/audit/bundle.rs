@@ -1,6 +1,6 @@
-//! Feeds a bundle from the ledger.
+//! Writes an audit bundle from the ledger.
 
-use super::report::{self, Counts};
+use super::report::{self, Content, Counts};
 use crate::ledger::{Ledger, Signing};
 use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError};
 use sayso_proof::entry::EventKey;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Nobody takes it any more.
-    #[error("the export was not taken")]
+    /// The receiver is gone.
+    #[error("the receiver of the export is gone")]
     Gone,
-    /// It can't be written.
+    /// The bundle can't be written.
     #[error(transparent)]
     Bundle(BundleError),
 }
@@ -43,20 +43,20 @@ impl Nodes for LeafHashes<'_> {
     }
 }
 
-/// A bundle being written.
+/// A bundle that is being written.
 pub struct Bundle<W: Write> {
     writer: BundleWriter<W>,
-    /// What signed the checkpoint signs the bundle, too, also where the key changes meanwhile.
+    /// The key that signed the checkpoint signs the bundle too, even if the log key changes meanwhile.
     signing: Arc<Signing>,
     next: u64,
     counts: Counts,
 }
 
 impl<W: Write> Bundle<W> {
-    /// Begins a bundle of the tree that a checkpoint describes.
+    /// Begins a bundle of the entries that a checkpoint covers.
     ///
     /// # Errors
-    /// The checkpoint is not the ledger's, or writing fails.
+    /// The checkpoint does not belong to the ledger, or writing fails.
     pub fn begin(out: W, checkpoint: &str, ledger: &Ledger) -> Result<Self, ExportError> {
         let signing = ledger.signing();
         let mut writer = BundleWriter::new(out, checkpoint, &signing.chain)?;
@@ -64,22 +64,22 @@ impl<W: Write> Bundle<W> {
         Ok(Self { writer, signing, next: 0, counts: Counts::default() })
     }
 
-    /// Entries that it will have.
+    /// Number of entries that the bundle will have.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.writer.tree_size()
     }
 
-    /// The position that comes next.
+    /// Position of the next entry.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Adds the next entry: open with its key, closed without, or erased.
+    /// Adds the next entry: opened if its key is given, sealed without a key, erased without bytes.
     ///
     /// # Errors
-    /// It is not an entry, the key is not its own, or writing fails.
+    /// The bytes are not an entry, the key does not open it, or writing fails.
     pub fn entry(
         &mut self,
         recorded_at_ms: u64,
@@ -91,12 +91,17 @@ impl<W: Write> Bundle<W> {
             None => EntryLine::erased(self.next, recorded_at_ms),
         };
         self.writer.entry(&line)?;
-        self.counts.add(recorded_at_ms, bytes.is_some(), key.is_some());
+        let content = match (bytes, key) {
+            (None, _) => Content::Erased,
+            (Some(_), None) => Content::Sealed,
+            (Some(_), Some(_)) => Content::Opened,
+        };
+        self.counts.add(recorded_at_ms, content);
         self.next = self.next.saturating_add(1);
         Ok(())
     }
 
-    /// Ends it: manifest, signatures, trailer.
+    /// Ends the bundle with its manifest, signatures and trailer.
     ///
     /// # Errors
     /// Entries are missing, or writing fails.

@@ -1,4 +1,7 @@
-//! Exports that verify offline: the bundle's format is `sayso-proof`'s; here it is fed from the ledger.
+//! What auditors get: export bundles that verify offline, transparency reports, and the record of processing
+//! activities.
+//!
+//! The format of bundles is defined by `sayso-proof`; this room writes them from the ledger.
 
 mod bundle;
 mod pipe;

@@ -1,18 +1,19 @@
-//! Bytes on their way out, in pieces.
+//! Hands written bytes on in pieces, for streaming exports.
 
 use std::io::{Error, ErrorKind, Write};
 
-/// Bytes in one piece.
+/// Bytes of a piece.
 const PIECE: usize = 256 << 10;
 
-/// Hands bytes on in pieces; fails once nobody takes them.
+/// A writer that hands bytes to a receiver in pieces. Writing fails with `BrokenPipe` once the receiver is
+/// gone.
 pub struct Pipe<F> {
     waiting: Vec<u8>,
     send: F,
 }
 
 impl<F: FnMut(Vec<u8>) -> bool> Pipe<F> {
-    /// `send` gets a piece and says whether somebody takes more.
+    /// `send` receives a piece, and returns whether the receiver takes more.
     pub fn new(send: F) -> Self {
         Self { waiting: Vec::with_capacity(PIECE), send }
     }
@@ -22,7 +23,7 @@ impl<F: FnMut(Vec<u8>) -> bool> Pipe<F> {
         if (self.send)(bytes) {
             Ok(())
         } else {
-            Err(Error::new(ErrorKind::BrokenPipe, "nobody takes the export"))
+            Err(Error::new(ErrorKind::BrokenPipe, "the receiver of the export is gone"))
         }
     }
 }

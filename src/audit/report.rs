@@ -1,8 +1,19 @@
-//! The page for people in a bundle: what this file is and how to check it.
+//! The page for readers of a bundle: what the bundle contains, and how to verify it.
 
 use crate::domain::wording;
 
-/// What a bundle holds.
+/// How much of an entry a bundle contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Nothing: the entry was erased.
+    Erased,
+    /// The sealed entry.
+    Sealed,
+    /// The sealed entry and its key.
+    Opened,
+}
+
+/// Counts of the entries of a bundle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     entries: u64,
@@ -13,18 +24,18 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub fn add(&mut self, recorded_at_ms: u64, present: bool, opened: bool) {
+    pub fn add(&mut self, recorded_at_ms: u64, content: Content) {
         if self.entries == 0 {
             self.first_ms = recorded_at_ms;
         }
         self.last_ms = recorded_at_ms;
         self.entries = self.entries.saturating_add(1);
-        self.erased = self.erased.saturating_add(u64::from(!present));
-        self.opened = self.opened.saturating_add(u64::from(opened));
+        self.erased = self.erased.saturating_add(u64::from(content == Content::Erased));
+        self.opened = self.opened.saturating_add(u64::from(content == Content::Opened));
     }
 }
 
-/// One page without scripts or anything from elsewhere.
+/// Renders the page, without scripts or external resources.
 pub(super) fn html(origin: &str, vkey: &str, counts: &Counts) -> String {
     format!(
         "<!doctype html>
@@ -39,17 +50,18 @@ code {{ background: #f3f3f0; padding: .1rem .3rem; overflow-wrap: anywhere; }}
 </style>
 <h1>Audit bundle of {origin}</h1>
 <p>Every profile update, consent, use and erasure that passed through this ledger, as signed entries of one
-append-only log. Nothing here has to be believed: it can be checked without the operator, offline.</p>
+append-only log. You don't have to trust the operator: you can verify everything here yourself, offline.</p>
 <table>
 <tr><th>Entries</th><td>{entries}</td></tr>
-<tr><th>of these erased</th><td>{erased}</td></tr>
-<tr><th>of these about people, opened here</th><td>{opened}</td></tr>
+<tr><th>Erased entries</th><td>{erased}</td></tr>
+<tr><th>Entries about people that you can read here</th><td>{opened}</td></tr>
 <tr><th>First recorded</th><td>{first}</td></tr>
 <tr><th>Last recorded</th><td>{last}</td></tr>
 <tr><th>Log key</th><td><code>{vkey}</code></td></tr>
 </table>
-<p>Check it with <code>sayso verify BUNDLE --key '{vkey}'</code>, with the key taken from somewhere else than this page.</p>
-<p>It proves what passed through the ledger. It cannot prove that a service that held a copy stopped using it.</p>
+<p>Verify the bundle with <code>sayso verify BUNDLE --key '{vkey}'</code>. Take the key from another source than this
+page.</p>
+<p>The bundle proves what passed through the ledger. It cannot prove that a service stopped using a copy that it has.</p>
 </html>
 ",
         entries = counts.entries,

@@ -59,7 +59,8 @@ impl Cosigning {
         (within_ms > 0).then_some(since_ms <= within_ms)
     }
 
-    /// Waits until enough witnesses have cosigned a tree of at least `size` entries. Never returns if none are asked.
+    /// Waits until enough witnesses have cosigned a tree of at least `size` entries. Never returns if none
+    /// are asked.
     pub async fn wait_for(&self, size: u64) -> Arc<CosignedCheckpoint> {
         let mut newest = self.newest.subscribe();
         let reached = |found: &Option<Arc<CosignedCheckpoint>>| {

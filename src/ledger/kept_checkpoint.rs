@@ -1,8 +1,8 @@
 //! A file that keeps the last checkpoint outside the store, so that an older copy of the store is recognized.
 //!
-//! A commit is durable before its checkpoint is kept, so the file need not be synced with each commit. It is written after
-//! each commit, and synced within a second and at shutdown. Two slots are written in turn, so that a torn write leaves the
-//! other slot whole.
+//! A commit is durable before its checkpoint is kept, so the file need not be synced with each commit. It is
+//! written after each commit, and synced within a second and at shutdown. Two slots are written in turn, so
+//! that a torn write leaves the other slot whole.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};

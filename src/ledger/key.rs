@@ -1,8 +1,8 @@
 //! The log key, which signs entries and checkpoints, and its files, also during a change of key.
 //!
-//! `log.key` is the key in force. `log.key.next` is a key that a rotation is about to bring into force. `log.key.previous` is
-//! the key before, kept while checkpoints carry its signature as well. Only the log decides which key is in force: after a
-//! crash, the files are brought in line with the log.
+//! `log.key` is the key in force. `log.key.next` is a key that a rotation is about to bring into force.
+//! `log.key.previous` is the key before, kept while checkpoints carry its signature as well. Only the log
+//! decides which key is in force: after a crash, the files are brought in line with the log.
 
 use super::error::LedgerError;
 use crate::clock::Clock;
@@ -22,8 +22,8 @@ use zeroize::Zeroizing;
 /// An Ed25519 key pair; zeroized when dropped.
 pub struct LogKey {
     key: SigningKey,
-    /// The same key in another implementation, which makes the same signatures in less than half the time. `None` if it
-    /// computes another public key.
+    /// The same key in another implementation, which makes the same signatures in less than half the time.
+    /// `None` if it computes another public key.
     fast_key: Option<Ed25519KeyPair>,
     /// Key id in entries.
     id: [u8; 8],
@@ -99,7 +99,8 @@ pub struct Signing {
     pub chain: KeyChain,
     /// Signs entries and checkpoints.
     pub key: Arc<LogKey>,
-    /// The previous key, and until when checkpoints carry its signature as well, milliseconds since the Unix epoch.
+    /// The previous key, and until when checkpoints carry its signature as well, milliseconds since the Unix
+    /// epoch.
     pub also: Option<(Arc<LogKey>, u64)>,
 }
 
@@ -137,8 +138,9 @@ pub enum LogKeys {
 impl LogKeys {
     /// Finds the key that the log names as the one in force. For an empty log, reads `log.key` or makes it.
     ///
-    /// Completes or undoes a rotation that a crash cut off: a next key that the log names comes into force, and one that it
-    /// does not name is removed. If the log was restored from before a rotation, the previous key comes into force again.
+    /// Completes or undoes a rotation that a crash cut off: a next key that the log names comes into force,
+    /// and one that it does not name is removed. If the log was restored from before a rotation, the previous
+    /// key comes into force again.
     ///
     /// # Errors
     /// No file has the key that the log names, or files can't be read or changed.
@@ -185,7 +187,8 @@ impl LogKeys {
         }
     }
 
-    /// Brings the next key into force after the log has named it. At every moment each key is in one of the files.
+    /// Brings the next key into force after the log has named it. At every moment each key is in one of the
+    /// files.
     ///
     /// # Errors
     /// Files can't be changed; the next start tries again.

@@ -1,7 +1,7 @@
 //! Runs a sequencer step by step, for a simulation. Never used by a daemon.
 //!
-//! The simulation chooses which waiting writes go into the next batch, and in which order. Everything else is the code that
-//! the sequencer's thread runs.
+//! The simulation chooses which waiting writes go into the next batch, and in which order. Everything else is
+//! the code that the sequencer's thread runs.
 
 use super::sequencer::{Sequencer, Submission};
 use std::fmt;
@@ -43,8 +43,8 @@ impl ManualSequencing {
         waiting.len()
     }
 
-    /// Writes some of the waiting writes, given by their places in the order of arrival; places that don't exist are skipped.
-    /// They are answered when this returns. If the log stops, the remaining ones fail too.
+    /// Writes some of the waiting writes, given by their places in the order of arrival; places that don't
+    /// exist are skipped. They are answered when this returns. If the log stops, the remaining ones fail too.
     pub fn take(&self, places: &[usize]) {
         let mut paused = self.paused();
         let Some(Paused { sequencer, waiting, .. }) = paused.as_mut() else { return };

@@ -1,4 +1,5 @@
-//! The ledger: one controller's append-only log of signed, sealed entries, its Merkle tree, checkpoints and proofs.
+//! The ledger: one controller's append-only log of signed, sealed entries, its Merkle tree, checkpoints and
+//! proofs.
 //!
 //! It never sees plaintext. Writes go through one sequencer; reads and signatures run in parallel.
 
@@ -57,7 +58,8 @@ pub struct LedgerOptions {
     pub sealed_age_ms_max: u64,
     /// File that keeps the last checkpoint outside the store; none: it is not kept.
     pub checkpoint_file: Option<PathBuf>,
-    /// Whether the operator declared a restore: then the store may have fewer or other entries than the kept checkpoint.
+    /// Whether the operator declared a restore: then the store may have fewer or other entries than the kept
+    /// checkpoint.
     pub is_restored: bool,
     /// Runs the sequencer step by step, for a simulation; none: the sequencer has a thread of its own.
     pub manual: Option<Arc<ManualSequencing>>,
@@ -90,7 +92,8 @@ impl Nodes for StoreNodes<'_> {
 }
 
 impl Ledger {
-    /// Opens a log: recovers its tree from the store, checks it against the kept checkpoint, and starts the sequencer.
+    /// Opens a log: recovers its tree from the store, checks it against the kept checkpoint, and starts the
+    /// sequencer.
     ///
     /// # Errors
     /// The store can't be read, or has fewer or other entries than the kept checkpoint.
@@ -198,7 +201,8 @@ impl Ledger {
         self.send(entries, None, false).await
     }
 
-    /// Like [`Ledger::submit`], but waits while the queue is full. For writes that must not be refused because of load.
+    /// Like [`Ledger::submit`], but waits while the queue is full. For writes that must not be refused
+    /// because of load.
     ///
     /// # Errors
     /// See [`SubmitError`], except [`SubmitError::Overloaded`].
@@ -206,12 +210,13 @@ impl Ledger {
         self.send(entries, None, true).await
     }
 
-    /// Appends an entry that changes the log key. The old key signs this entry and everything before it. The new key signs
-    /// the checkpoint that includes it and everything after it. Until the event's `old_key_until_ms`, checkpoints carry
-    /// both signatures.
+    /// Appends an entry that changes the log key. The old key signs this entry and everything before it. The
+    /// new key signs the checkpoint that includes it and everything after it. Until the event's
+    /// `old_key_until_ms`, checkpoints carry both signatures.
     ///
     /// # Errors
-    /// See [`SubmitError`]; [`SubmitError::OtherKey`] if the entry is not a valid next rotation of this log at its position.
+    /// See [`SubmitError`]; [`SubmitError::OtherKey`] if the entry is not a valid next rotation of this log
+    /// at its position.
     pub async fn submit_rotation(&self, entry: Prepared, new: Arc<LogKey>) -> Result<Committed, SubmitError> {
         let now = self.signing();
         let mut chain = now.chain.clone();
@@ -273,8 +278,9 @@ impl Ledger {
         &self.cosigning
     }
 
-    /// The checkpoint in a note if it proves that this log was forked or lost entries: a key of this log signed it, but this
-    /// log has fewer or other entries. `None` if the note proves nothing, or if the store can't be read.
+    /// The checkpoint in a note if it proves that this log was forked or lost entries: a key of this log
+    /// signed it, but this log has fewer or other entries. `None` if the note proves nothing, or if the store
+    /// can't be read.
     #[must_use]
     pub fn contradicted_by(&self, note: &str) -> Option<Checkpoint> {
         let text = self.signing().chain.open_note(note, 0).ok()?;
@@ -289,8 +295,8 @@ impl Ledger {
         continues.is_err().then_some(claimed)
     }
 
-    /// The note of the checkpoint to publish: the newest one that enough witnesses cosigned. If no witnesses are asked, or
-    /// too few answer in time, the newest one.
+    /// The note of the checkpoint to publish: the newest one that enough witnesses cosigned. If no witnesses
+    /// are asked, or too few answer in time, the newest one.
     #[must_use]
     pub fn published(&self) -> String {
         let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);
@@ -310,8 +316,9 @@ impl Ledger {
         self.newest.has_changed().is_ok()
     }
 
-    /// Whether writes are accepted. False once the log has stopped, and for 5 seconds after the store rejected a write, for
-    /// example because the disk is full. Then true again, because only another write can show that it succeeds.
+    /// Whether writes are accepted. False once the log has stopped, and for 5 seconds after the store
+    /// rejected a write, for example because the disk is full. Then true again, because only another write
+    /// can show that it succeeds.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let refused_at_ms = self.refused_at_ms.load(Ordering::Relaxed);
@@ -341,7 +348,8 @@ impl Ledger {
         Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
     }
 
-    /// Returns a `c2sp.org/tlog-proof` text with one entry in it. For a discarded entry, the proof has no entry.
+    /// Returns a `c2sp.org/tlog-proof` text with one entry in it. For a discarded entry, the proof has no
+    /// entry.
     ///
     /// # Errors
     /// Out of range, or the store can't be read.
@@ -352,8 +360,8 @@ impl Ledger {
         Ok(TlogProof { extra, index: position, hashes, checkpoint: checkpoint.note.clone() }.to_string())
     }
 
-    /// Returns a tile of hashes (C2SP tlog-tiles): the first `width` of its 256 nodes at level `8 * level`. `None` if the
-    /// log has fewer nodes.
+    /// Returns a tile of hashes (C2SP tlog-tiles): the first `width` of its 256 nodes at level `8 * level`.
+    /// `None` if the log has fewer nodes.
     ///
     /// # Errors
     /// The store can't be read.
@@ -413,8 +421,8 @@ impl Ledger {
         rotation.sign(now.key.signing(), new.signing())
     }
 
-    /// Ends the transition to a new key when its time is over: checkpoints no longer carry the old key's signature. Returns
-    /// whether it ended now.
+    /// Ends the transition to a new key when its time is over: checkpoints no longer carry the old key's
+    /// signature. Returns whether it ended now.
     #[must_use]
     pub fn end_transition(&self) -> bool {
         let now_ms = self.clock.now_ms();
@@ -455,7 +463,8 @@ fn check_continues(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<
     let last = match keys.open(note) {
         Ok(last) => last,
         Err(error) => {
-            // A store from before a change of key does not know the new key. That it is behind is the better report.
+            // A store from before a change of key does not know the new key. That it is behind is the better
+            // report.
             let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
             let claimed = text.and_then(|text| Checkpoint::parse(&text).ok());
             return Err(match claimed.filter(|claimed| claimed.size > store_size) {

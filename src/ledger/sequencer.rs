@@ -1,6 +1,7 @@
 //! The sequencer: one thread for each log, which does only what must be sequential.
 //!
-//! Submissions that wait together become one durable batch with one checkpoint. Then their writers are answered.
+//! Submissions that wait together become one durable batch with one checkpoint. Then their writers are
+//! answered.
 
 use super::error::SubmitError;
 use super::kept_checkpoint::CheckpointFile;
@@ -94,7 +95,8 @@ struct Batch {
     waiting: Vec<(Reply, Vec<Place>)>,
     /// The newest event of each handle after this batch.
     heads: HashMap<Handle, Newest>,
-    /// The keys that sign the log after this batch, if it changes them. A rotation is the last frame of its batch.
+    /// The keys that sign the log after this batch, if it changes them. A rotation is the last frame of its
+    /// batch.
     rotation: Option<Arc<Signing>>,
     events: usize,
     bytes: usize,
@@ -287,8 +289,8 @@ impl Sequencer {
         }
     }
 
-    /// Checks that entries are signed by the key in force, continue their chains, were sealed recently and fit into a frame.
-    /// Returns the newest event of each handle after them.
+    /// Checks that entries are signed by the key in force, continue their chains, were sealed recently and
+    /// fit into a frame. Returns the newest event of each handle after them.
     fn check(
         &mut self,
         submission: &Submission,

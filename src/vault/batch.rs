@@ -1,7 +1,7 @@
 //! A batch: changes of many subjects in one working copy, one durable write and at most one re-keying.
 //!
-//! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the tree if any
-//! of them destroys a key.
+//! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the
+//! tree if any of them destroys a key.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
@@ -24,7 +24,8 @@ pub type PendingErasure = ([u8; 16], Vec<u8>);
 pub struct Erasure {
     /// Keyed hash of the subject's id.
     pub subject: Hash,
-    /// The handle whose keys are to be destroyed. A subject that has another handle was erased and has come back.
+    /// The handle whose keys are to be destroyed. A subject that has another handle was erased and has come
+    /// back.
     pub handle: Handle,
     /// Time of the fence, milliseconds since the Unix epoch: writes from before it are refused.
     pub fence_at_ms: u64,
@@ -68,8 +69,8 @@ pub struct Renewal {
     pub from: u64,
     /// Whether a key of the subject is known to have been destroyed since the backup.
     pub is_punctured: bool,
-    /// If a key was destroyed since the backup, writes from before this time are refused, milliseconds since the Unix
-    /// epoch.
+    /// If a key was destroyed since the backup, writes from before this time are refused, milliseconds since
+    /// the Unix epoch.
     pub fence_at_ms: u64,
 }
 
@@ -103,8 +104,8 @@ impl<'a> Batch<'a> {
         Self { key_tree, tree_root, copy, own, changed: Vec::new(), subjects, fences }
     }
 
-    /// Applies a change in memory. [`VaultError::Destroyed`] concerns this change alone and leaves the batch as it was.
-    /// After any other error the batch must be dropped.
+    /// Applies a change in memory. [`VaultError::Destroyed`] concerns this change alone and leaves the batch
+    /// as it was. After any other error the batch must be dropped.
     pub fn apply(&mut self, work: &Work) -> Result<(), VaultError> {
         match work {
             Work::Create(creation) => self.create(creation),
@@ -176,7 +177,8 @@ impl<'a> Batch<'a> {
         let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
         let (handle, cover) = pages::decode_subject(&record)?;
         let tree = PuncturableTree::new(cover);
-        // The reason for the destruction is in the part of the log that is lost: refuse writes from before it.
+        // The reason for the destruction is in the part of the log that is lost: refuse writes from before
+        // it.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
             self.fence(subject, renewal.fence_at_ms)?;
         }

@@ -1,4 +1,5 @@
-//! A cache of subjects' keys with at most one set of keys a subject, so that destroying keys reaches every reference.
+//! A cache of subjects' keys with at most one set of keys a subject, so that destroying keys reaches every
+//! reference.
 //!
 //! Memory is limited: keys that nobody references are dropped, the least recently used first.
 
@@ -11,10 +12,12 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Known subjects, dropped ones included, for each recent subject; beyond it, entries of dropped keys are removed.
+/// Known subjects, dropped ones included, for each recent subject; beyond it, entries of dropped keys are
+/// removed.
 const KNOWN_PER_RECENT: usize = 4;
 
-/// Number of changes to stored keys so far: keys read from the store before the last one may be destroyed by now.
+/// Number of changes to stored keys so far: keys read from the store before the last one may be destroyed by
+/// now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
@@ -91,8 +94,9 @@ impl Cache {
         inner.get(&subject).filter(|keys| keys.handle == *handle)
     }
 
-    /// Adds keys that were read at `generation`, and returns the subject's one set of keys: an earlier reader's, if there
-    /// is one. `None` if stored keys changed since then: read them again, because these may be destroyed.
+    /// Adds keys that were read at `generation`, and returns the subject's one set of keys: an earlier
+    /// reader's, if there is one. `None` if stored keys changed since then: read them again, because these
+    /// may be destroyed.
     pub fn put(&self, keys: SubjectKeys, generation: Generation) -> Option<Arc<SubjectKeys>> {
         let mut inner = self.lock();
         if inner.generation != generation.0 {
@@ -109,8 +113,8 @@ impl Cache {
         Some(keys)
     }
 
-    /// Adds keys that are about to be stored, so that no reader makes a second set of them. Returns false if the subject
-    /// has other keys in memory.
+    /// Adds keys that are about to be stored, so that no reader makes a second set of them. Returns false if
+    /// the subject has other keys in memory.
     pub fn adopt(&self, keys: &Arc<SubjectKeys>) -> bool {
         let mut inner = self.lock();
         if let Some(known) = inner.get(&keys.subject) {

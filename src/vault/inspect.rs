@@ -1,4 +1,5 @@
-//! A read-only check of the key tree: whether every page opens, and whether subjects' keys open their entries.
+//! A read-only check of the key tree: whether every page opens, and whether subjects' keys open their
+//! entries.
 
 use super::cache::Cache;
 use super::custody::RootCustody;
@@ -60,7 +61,8 @@ impl KeyCheck {
         Ok(tree_pages.saturating_add(own))
     }
 
-    /// Whether an erasure has begun and is not known to be complete: its entries may still be stored without keys.
+    /// Whether an erasure has begun and is not known to be complete: its entries may still be stored without
+    /// keys.
     ///
     /// # Errors
     /// The key store can't be read.

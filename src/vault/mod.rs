@@ -1,11 +1,13 @@
 //! The vault: the keys of one controller's data subjects, and their destruction.
 //!
-//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, each page holds the keys of the
-//! pages below it, and each subject's record holds a puncturable tree over that subject's versions.
+//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, each page holds the
+//! keys of the pages below it, and each subject's record holds a puncturable tree over that subject's
+//! versions.
 //!
-//! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens everything that
-//! was not erased; neither opens anything alone. Erased data stays closed to every copy of the key store: an erasure
-//! gives fresh keys to every page above the record and destroys the root key that opened the old ones.
+//! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens
+//! everything that was not erased; neither opens anything alone. Erased data stays closed to every copy of
+//! the key store: an erasure gives fresh keys to every page above the record and destroys the root key that
+//! opened the old ones.
 
 mod batch;
 mod cache;

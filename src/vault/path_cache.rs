@@ -1,4 +1,5 @@
-//! A cache of the key tree's top page and interior pages, so that finding a record reads at most its leaf page.
+//! A cache of the key tree's top page and interior pages, so that finding a record reads at most its leaf
+//! page.
 //!
 //! Its size is limited, its keys are zeroized, and it is never older than what the writer has made durable.
 
@@ -88,7 +89,8 @@ impl PathCache {
         }
     }
 
-    /// Applies a durable change: the new root, if there is one, and the interior pages that changed or went away.
+    /// Applies a durable change: the new root, if there is one, and the interior pages that changed or went
+    /// away.
     pub fn follow(&self, tree_root: Option<TreeRoot>, changed: Vec<(PageId, Interior)>, gone: &[PageId]) {
         let mut inner = self.lock();
         inner.version = inner.version.saturating_add(1);

@@ -1,12 +1,14 @@
-//! The keys of one subject's versions: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over HMAC-SHA-256.
+//! The keys of one subject's versions: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over
+//! HMAC-SHA-256.
 //!
-//! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To destroy any
-//! set of versions, the key is replaced by the smallest cover of the remaining ones, future versions included. Nothing
-//! else needs to be sealed again, and no keys for other scopes are needed.
+//! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To
+//! destroy any set of versions, the key is replaced by the smallest cover of the remaining ones, future
+//! versions included. Nothing else needs to be sealed again, and no keys for other scopes are needed.
 //!
-//! After a restore, the log assigns versions again that were used before, and the keys of some of them were destroyed. A
-//! *renewal* covers the versions from there on: a second tree with a key of its own. Nodes of the first tree for those
-//! versions open nothing but copies of the lost log. The next destruction removes them.
+//! After a restore, the log assigns versions again that were used before, and the keys of some of them were
+//! destroyed. A *renewal* covers the versions from there on: a second tree with a key of its own. Nodes of
+//! the first tree for those versions open nothing but copies of the lost log. The next destruction removes
+//! them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -32,8 +34,8 @@ pub struct Node {
     pub index: u64,
     /// Key of the node.
     pub key: [u8; 32],
-    /// The first version of a renewal, which is always a whole tree; `None` for other nodes. Older nodes cover the
-    /// versions before it.
+    /// The first version of a renewal, which is always a whole tree; `None` for other nodes. Older nodes
+    /// cover the versions before it.
     pub renewed_from: Option<u64>,
 }
 
@@ -93,9 +95,9 @@ impl Node {
 pub struct PuncturableTree {
     /// Oldest first. If several nodes cover a version, the last one gives its key.
     cover: Vec<Node>,
-    /// A node of the cover, then the last levels above the leaf asked for last. Reading versions in order costs about two
-    /// hashes each, and every 256th version costs all levels in between. Keeping the whole path of every subject would
-    /// take several times the memory.
+    /// A node of the cover, then the last levels above the leaf asked for last. Reading versions in order
+    /// costs about two hashes each, and every 256th version costs all levels in between. Keeping the whole
+    /// path of every subject would take several times the memory.
     path: Vec<Node>,
     /// The first version for which a renewal replaces the first node of the path.
     path_end: u64,
@@ -150,8 +152,8 @@ impl PuncturableTree {
         self.path.last().map(|leaf| Zeroizing::new(leaf.key))
     }
 
-    /// The smallest cover without these versions. Nodes that a renewal replaced are removed, so that each version is
-    /// covered by at most one node.
+    /// The smallest cover without these versions. Nodes that a renewal replaced are removed, so that each
+    /// version is covered by at most one node.
     #[must_use]
     pub fn without(&self, versions: &[u64]) -> Vec<Node> {
         let mut sorted = versions.to_vec();
@@ -169,8 +171,8 @@ impl PuncturableTree {
         covers.into_iter().flatten().collect()
     }
 
-    /// The cover after a renewal with a fresh key for the versions from `from` on. Older renewals that begin at `from` or
-    /// later are removed: the entries that they sealed are lost.
+    /// The cover after a renewal with a fresh key for the versions from `from` on. Older renewals that begin
+    /// at `from` or later are removed: the entries that they sealed are lost.
     #[must_use]
     pub fn renewed(&self, from: u64, key: &[u8; 32]) -> Vec<Node> {
         let is_kept = |node: &&Node| node.renewed_from.is_none_or(|older| older < from);
@@ -287,7 +289,8 @@ mod tests {
                 let expected = if after.contains(&version) { None } else { key(version) };
                 prop_assert_eq!(left.key(version), expected);
             }
-            // Each version has at most one node and no renewal is left: the nodes that renewals replaced are gone.
+            // Each version has at most one node and no renewal is left: the nodes that renewals replaced are
+            // gone.
             for version in 0..70 {
                 prop_assert!(left.cover().iter().filter(|node| node.covers(version)).count() <= 1);
             }

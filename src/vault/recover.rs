@@ -22,8 +22,8 @@ const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 /// Pages listed at once while unreachable ones are removed.
 const SCAN_COUNT: usize = 1_024;
 
-/// Opens the key tree, or makes one on the first start. An interrupted re-keying is completed or undone, so that exactly
-/// one root key exists afterwards.
+/// Opens the key tree, or makes one on the first start. An interrupted re-keying is completed or undone, so
+/// that exactly one root key exists afterwards.
 pub fn open(
     store: Arc<dyn KeyStore>,
     custody: Arc<dyn RootCustody>,
@@ -57,7 +57,8 @@ fn create(
     clock: &dyn Clock,
     roots: &[Generation],
 ) -> Result<Vec<u8>, VaultError> {
-    // A root key that replaced others had a tree. It was lost, so refuse instead of starting with an empty one.
+    // A root key that replaced others had a tree. It was lost, so refuse instead of starting with an empty
+    // one.
     if let Some(root) = roots.iter().find(|root| **root > 0) {
         return Err(VaultError::KeyTreeMissing(*root));
     }
@@ -98,7 +99,8 @@ pub(super) fn read_root(
     Ok(TreeRoot::new(root.generation, link, top))
 }
 
-/// Destroys the root keys that are not in force, after the tree under the one in force is known to be whole and durable.
+/// Destroys the root keys that are not in force, after the tree under the one in force is known to be whole
+/// and durable.
 fn finish_rekeying(
     key_tree: &KeyTree,
     root: Vec<u8>,
@@ -147,7 +149,8 @@ fn remove_unreachable(key_tree: &KeyTree, reachable: &BTreeSet<PageId>) -> Resul
     }
 }
 
-/// Returns records of a trie in ascending order of their keys: those with keys greater than `after`, at most `count`.
+/// Returns records of a trie in ascending order of their keys: those with keys greater than `after`, at most
+/// `count`.
 pub fn records_after(
     key_tree: &KeyTree,
     trie: Trie,

@@ -3,13 +3,13 @@
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.
 //! 2. Every page with a fresh key is written under a fresh number. No link leads there yet.
-//! 3. One atomic, durable write of the root page puts them in force, together with fences, intents and pages changed in
-//!    place.
+//! 3. One atomic, durable write of the root page puts them in force, together with fences, intents and pages
+//!    changed in place.
 //! 4. The old root key is destroyed by its keeper.
 //! 5. The old pages, which no key opens anymore, are removed.
 //!
-//! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After a crash
-//! behind step 3 the next start completes the rest. At every moment one of the two trees is in force.
+//! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After
+//! a crash after step 3 the next start completes the rest. At every moment one of the two trees is in force.
 
 use super::batch::{Batch, Changed};
 use super::custody::{CustodyError, Generation};
@@ -33,10 +33,12 @@ const DESTROY_WAITS: [Duration; 4] = [
 ];
 
 impl Batch<'_> {
-    /// Makes every applied change durable. If a key was destroyed, the old root key is gone when this returns.
+    /// Makes every applied change durable. If a key was destroyed, the old root key is gone when this
+    /// returns.
     ///
     /// # Errors
-    /// Nothing was changed; or the outcome is unknown, and then no key can be destroyed before the next start.
+    /// Nothing was changed; or the outcome is unknown, and then no key can be destroyed before the next
+    /// start.
     pub fn commit(mut self) -> Result<(), VaultError> {
         let own = self.own_pages()?;
         let sealed = self.copy.seal(&self.tree_root.top)?;
@@ -110,7 +112,8 @@ impl KeyTree {
                 self.undo_rekeying(generation, staged);
                 return Err(error);
             }
-            // Readers follow the store. The old root key stays until the next start finds out what is durable.
+            // Readers follow the store. The old root key stays until the next start finds out what is
+            // durable.
             self.halted.store(true, Ordering::SeqCst);
             self.follow(tree_root, sealed.interior, &dead, changed);
             return Err(error);
@@ -195,7 +198,8 @@ impl KeyTree {
         switched
     }
 
-    /// Removes the root key and the pages of a re-keying that did not happen, unless it may still come into force.
+    /// Removes the root key and the pages of a re-keying that did not happen, unless it may still come into
+    /// force.
     fn undo_rekeying(&self, generation: u64, staged: Vec<Vec<u8>>) {
         if self.halted.load(Ordering::SeqCst) {
             return;

@@ -1,4 +1,5 @@
-//! Tests of the vault: keys are found, made and destroyed, also when the key store or the root key's keeper fails.
+//! Tests of the vault: keys are found, made and destroyed, also when the key store or the root key's keeper
+//! fails.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod crashes;
@@ -427,7 +428,8 @@ async fn after_a_failed_write_the_store_decides_what_was_destroyed() {
         assert_eq!(vault.pending_erasures().unwrap().len(), usize::from(destroyed));
         assert!(key(&bobs, 0).is_some());
         assert!(vault.by_handle(bobs.handle).unwrap().is_some());
-        // If it is unknown what is durable, both root keys stay, and no key is destroyed before the next start.
+        // If it is unknown what is durable, both root keys stay, and no key is destroyed before the next
+        // start.
         assert_eq!(bench.custody.generations().unwrap().len(), 1 + usize::from(destroyed));
         let after = vault.puncture(bobs.handle, &[1], None).await;
         assert_eq!(matches!(after, Err(VaultError::Halted)), destroyed);

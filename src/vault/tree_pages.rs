@@ -1,7 +1,7 @@
 //! Pages of the key tree: the top page, interior pages and leaf pages, and the links between them.
 //!
-//! The top page links to two tries with 16 children a page. One finds subjects by the keyed hash of their id, the other by
-//! their handle. Both keys are random, so the tries stay balanced by themselves.
+//! The top page links to two tries with 16 children a page. One finds subjects by the keyed hash of their id,
+//! the other by their handle. Both keys are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
 use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};
@@ -144,7 +144,8 @@ impl Page {
     }
 }
 
-/// Encodes an interior page: kind, one bit a child (the lowest bit is the first child), links of the children present.
+/// Encodes an interior page: kind, one bit a child (the lowest bit is the first child), links of the children
+/// present.
 pub fn encode_interior(interior: &Interior) -> Zeroizing<Vec<u8>> {
     let mut page = Zeroizing::new(Vec::with_capacity(1 + 2 + FANOUT * LINK_BYTES));
     let present = interior.children.iter().enumerate().filter(|(_, child)| child.is_some());

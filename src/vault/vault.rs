@@ -24,7 +24,8 @@ use zeroize::Zeroizing;
 
 /// Intents of erasures read at once.
 const READ_COUNT: usize = 256;
-/// Subjects that get fresh keys in one write. They are taken in the order of their pages, so this is some dozens of pages.
+/// Subjects that get fresh keys in one write. They are taken in the order of their pages, so this is some
+/// dozens of pages.
 const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
 /// Keys of a subject about whom nothing is recorded yet. They exist in memory only, until [`Vault::create`].
@@ -36,8 +37,8 @@ pub struct PendingSubject {
 
 /// The keys of one controller's data subjects.
 ///
-/// Finding keys is synchronous. Making and destroying keys is asynchronous: it waits for the one writer, which has a thread
-/// of its own. Dropping the vault waits until the writer has done everything submitted.
+/// Finding keys is synchronous. Making and destroying keys is asynchronous: it waits for the one writer,
+/// which has a thread of its own. Dropping the vault waits until the writer has done everything submitted.
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
     hashing: Zeroizing<[u8; 32]>,
@@ -108,8 +109,8 @@ impl Vault {
     /// Stores a subject's prepared keys; durable when it returns.
     ///
     /// # Errors
-    /// The subject has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't be read or
-    /// written.
+    /// The subject has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't
+    /// be read or written.
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let PendingSubject { keys, key } = pending;
         // Before they are stored: otherwise a reader of the store would make a second set of them.
@@ -124,7 +125,8 @@ impl Vault {
     /// Removes keys that were created and under which nothing was sealed; durable when it returns.
     ///
     /// # Errors
-    /// The subject has other keys ([`VaultError::Destroyed`]), or the key store can't be written: then the keys stay.
+    /// The subject has other keys ([`VaultError::Destroyed`]), or the key store can't be written: then the
+    /// keys stay.
     pub async fn take_back(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let keys = &pending.keys;
         self.writer.take_back(keys.subject, keys.handle).await?;
@@ -149,12 +151,13 @@ impl Vault {
         self.key_tree.by_subject(&hash)?.ok_or(VaultError::Destroyed)
     }
 
-    /// Destroys the keys of these versions: the subject's nodes are replaced by the smallest cover of the other versions.
-    /// If the versions belong to a partial erasure, its intent is kept in the same durable write, as [`Vault::erase`] does.
+    /// Destroys the keys of these versions: the subject's nodes are replaced by the smallest cover of the
+    /// other versions. If the versions belong to a partial erasure, its intent is kept in the same durable
+    /// write, as [`Vault::erase`] does.
     ///
     /// # Errors
-    /// No subject has this handle ([`VaultError::Destroyed`]), or the key store can't be written. After a failed write, the
-    /// store decides which keys were destroyed, and the keys in memory follow the store.
+    /// No subject has this handle ([`VaultError::Destroyed`]), or the key store can't be written. After a
+    /// failed write, the store decides which keys were destroyed, and the keys in memory follow the store.
     pub async fn puncture(
         &self,
         handle: Handle,
@@ -165,13 +168,14 @@ impl Vault {
         self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
-    /// Destroys a subject's keys and its records of id and handle, sets the fence, and keeps the intent of the erasure, all
-    /// in one durable write. After it nothing about the subject can be opened, and the erasure can be finished. Completes
-    /// even if the caller stops waiting.
+    /// Destroys a subject's keys and its records of id and handle, sets the fence, and keeps the intent of
+    /// the erasure, all in one durable write. After it nothing about the subject can be opened, and the
+    /// erasure can be finished. Completes even if the caller stops waiting.
     ///
     /// # Errors
-    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject has come back, the
-    /// new keys stay. Or the key store can't be written: then nothing changed, unless the intent is found after a restart.
+    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject has
+    /// come back, the new keys stay. Or the key store can't be written: then nothing changed, unless the
+    /// intent is found after a restart.
     pub async fn erase(
         &self,
         keys: &SubjectKeys,
@@ -217,8 +221,8 @@ impl Vault {
         self.writer.complete(request).await
     }
 
-    /// Returns a consistent copy of every sealed page of the key store, for a backup. It takes about 300 bytes of memory
-    /// for each subject.
+    /// Returns a consistent copy of every sealed page of the key store, for a backup. It takes about 300
+    /// bytes of memory for each subject.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -226,8 +230,8 @@ impl Vault {
         self.writer.copy().await
     }
 
-    /// Whether keys can be made and destroyed. False after a write of the key store or a re-keying failed with an unknown
-    /// outcome, until the next start.
+    /// Whether keys can be made and destroyed. False after a write of the key store or a re-keying failed
+    /// with an unknown outcome, until the next start.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)
@@ -245,8 +249,8 @@ impl Vault {
         self.key_tree.subjects.load(Ordering::SeqCst)
     }
 
-    /// Returns handles of subjects that have keys, in ascending order: those greater than `after`, at most `count`. Handles
-    /// are random, so the order says nothing about the subjects.
+    /// Returns handles of subjects that have keys, in ascending order: those greater than `after`, at most
+    /// `count`. Handles are random, so the order says nothing about the subjects.
     ///
     /// # Errors
     /// The key store can't be read.
@@ -256,12 +260,13 @@ impl Vault {
         Ok(found.iter().filter_map(|record| record.key.first_chunk().copied().map(Handle)).collect())
     }
 
-    /// Gives every subject fresh keys for the versions that a restored log lost. `next_version` returns the number of
-    /// versions that the log has of a handle. Destroyed keys stay destroyed, and no version is used twice under one key.
+    /// Gives every subject fresh keys for the versions that a restored log lost. `next_version` returns the
+    /// number of versions that the log has of a handle. Destroyed keys stay destroyed, and no version is used
+    /// twice under one key.
     ///
-    /// If keys of a subject were destroyed without the restored log knowing it, late writes from before `fence_at_ms` are
-    /// refused. That is the case for the handles in `punctured`, and if a version that the log lost was destroyed. May be
-    /// repeated as long as nothing was written since.
+    /// If keys of a subject were destroyed without the restored log knowing it, late writes from before
+    /// `fence_at_ms` are refused. That is the case for the handles in `punctured`, and if a version that the
+    /// log lost was destroyed. May be repeated as long as nothing was written since.
     ///
     /// # Errors
     /// `next_version` fails, or the key store can't be read or written. Then call it again.

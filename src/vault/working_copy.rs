@@ -1,7 +1,9 @@
-//! A working copy of the key tree: pages that a batch touches are read once, changed in memory and sealed once.
+//! A working copy of the key tree: pages that a batch touches are read once, changed in memory and sealed
+//! once.
 //!
-//! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every page above it:
-//! each gets a fresh number and a fresh key, so that no key of the new tree opens what is left of the old pages.
+//! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every
+//! page above it: each gets a fresh number and a fresh key, so that no key of the new tree opens what is left
+//! of the old pages.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
@@ -66,7 +68,8 @@ pub struct Sealed {
     pub is_rekeyed: bool,
     /// Pages with new numbers: no link leads to them before their parent is written.
     pub fresh: Vec<PageWrite>,
-    /// Pages that keep their number and key. They are in force at once, so the write that switches must contain them.
+    /// Pages that keep their number and key. They are in force at once, so the write that switches must
+    /// contain them.
     pub in_place: Vec<PageWrite>,
     /// The interior pages among both, for the cache.
     pub interior: Vec<(PageId, Interior)>,
@@ -114,8 +117,8 @@ impl<'a> WorkingCopy<'a> {
         Ok(())
     }
 
-    /// Replaces the value of a record; does nothing if there is no such record. The old value stays readable in old copies
-    /// of the page as long as the page's key exists.
+    /// Replaces the value of a record; does nothing if there is no such record. The old value stays readable
+    /// in old copies of the page as long as the page's key exists.
     pub fn replace(
         &mut self,
         trie: Trie,
@@ -141,8 +144,8 @@ impl<'a> WorkingCopy<'a> {
         Err(VaultError::Page)
     }
 
-    /// Removes a record under which nothing was sealed; does nothing if there is no such record. The old value stays
-    /// readable in old copies of the page as long as the page's key exists.
+    /// Removes a record under which nothing was sealed; does nothing if there is no such record. The old
+    /// value stays readable in old copies of the page as long as the page's key exists.
     pub fn remove(&mut self, trie: Trie, key: &RecordKey) -> Result<(), VaultError> {
         let key_tree = self.key_tree;
         let mut slot = self.root(trie).as_mut();
@@ -165,8 +168,8 @@ impl<'a> WorkingCopy<'a> {
         Err(VaultError::Page)
     }
 
-    /// Removes a record (`None`) or replaces its value, so that no copy of the store reveals the old value. Does nothing if
-    /// there is no such record.
+    /// Removes a record (`None`) or replaces its value, so that no copy of the store reveals the old value.
+    /// Does nothing if there is no such record.
     pub fn destroy(
         &mut self,
         trie: Trie,
@@ -270,8 +273,8 @@ fn insert(
     Ok(false)
 }
 
-/// Turns a leaf page that is too large into an interior page above smaller leaf pages. It keeps its number and key, so
-/// the page above does not change.
+/// Turns a leaf page that is too large into an interior page above smaller leaf pages. It keeps its number
+/// and key, so the page above does not change.
 fn split(page: &mut LoadedPage, level: usize, key_tree: &KeyTree) {
     let Content::Leaf(records) = &mut page.content else { return };
     if records.len() < 2 || leaf_bytes(records) <= LEAF_BYTES_MAX || level >= LEVELS_MAX {
@@ -316,7 +319,8 @@ fn destroy(
                 (Ok((place, _)), None) => drop(records.remove(place)),
                 (Ok((place, _)), Some(value)) => {
                     records.get_mut(place).ok_or(VaultError::Page)?.value = value;
-                    // Puncturing makes a cover larger; a large cover should not share a page with many records.
+                    // Puncturing makes a cover larger; a large cover should not share a page with many
+                    // records.
                     split(page, level, key_tree);
                 }
                 (Err(_), _) => {}

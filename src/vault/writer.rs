@@ -1,7 +1,7 @@
 //! The one writer of the key store, on a thread of its own.
 //!
-//! Changes that wait together share one write, and destructions among them share one re-keying. Changes are carried out in
-//! the order in which they were submitted.
+//! Changes that wait together share one write, and destructions among them share one re-keying. Changes are
+//! carried out in the order in which they were submitted.
 
 use super::batch::{Batch, Creation, Erasure, PendingErasure, Renewal, Work};
 use super::error::VaultError;
@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 const QUEUE_MAX: usize = 4_096;
 /// Changes in one batch; memory grows with it.
 const BATCH_MAX: usize = 1_024;
-/// New subjects in one batch. Each adds two pages to one atomic write, and the store's memory grows with its size.
+/// New subjects in one batch. Each adds two pages to one atomic write, and the store's memory grows with its
+/// size.
 const CREATIONS_MAX: usize = 64;
 /// Words of the writer's stack that are overwritten after each batch.
 const STACK_WORDS: usize = (256 << 10) / secret::STACK_WORD_BYTES;
@@ -33,7 +34,8 @@ enum Item {
     Copy(oneshot::Sender<Result<Vec<Page>, VaultError>>),
 }
 
-/// Handle of the writer's thread. Dropping it waits until everything submitted is done and the store is released.
+/// Handle of the writer's thread. Dropping it waits until everything submitted is done and the store is
+/// released.
 pub struct Writer {
     queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
@@ -48,7 +50,8 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Stores a new subject's keys; durable when it returns. [`VaultError::Destroyed`] if the subject has other keys.
+    /// Stores a new subject's keys; durable when it returns. [`VaultError::Destroyed`] if the subject has
+    /// other keys.
     pub async fn create(&self, creation: Creation) -> Result<(), VaultError> {
         self.carry_out(Work::Create(Box::new(creation))).await
     }
@@ -163,7 +166,8 @@ fn write_batch(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
     }
 }
 
-/// Applies and commits all changes as one batch. Returns each change's own answer, or the error with which all fail.
+/// Applies and commits all changes as one batch. Returns each change's own answer, or the error with which
+/// all fail.
 fn attempt(key_tree: &KeyTree, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
     let mut batch = Batch::new(key_tree);
     let mut each = Vec::with_capacity(works.len());

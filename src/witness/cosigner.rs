@@ -1,7 +1,8 @@
 //! A witness: cosigns a checkpoint of a log only if it continues the last one that it cosigned of that log.
 //!
-//! A cosigned checkpoint is durable before the answer, in one small file for each log. Losing a file would let a log remove
-//! entries unnoticed. So a damaged file is refused, and a folder belongs to one process at a time.
+//! A cosigned checkpoint is durable before the answer, in one small file for each log. Losing a file would
+//! let a log remove entries unnoticed. So a damaged file is refused, and a folder belongs to one process at a
+//! time.
 
 use crate::clock::SharedClock;
 use crate::secret;
@@ -67,8 +68,8 @@ pub enum Refusal {
 struct Log {
     keys: Vec<VerifierKey>,
     file: PathBuf,
-    /// The checkpoint cosigned last. Locked while a request is answered, so that requests of one log don't overtake each
-    /// other.
+    /// The checkpoint cosigned last. Locked while a request is answered, so that requests of one log don't
+    /// overtake each other.
     last: Mutex<Option<Checkpoint>>,
 }
 
@@ -84,8 +85,8 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Opens a witness's folder, and makes its key if there is none. A log may have several keys, each with the log's origin
-    /// as its name; all of them are trusted.
+    /// Opens a witness's folder, and makes its key if there is none. A log may have several keys, each with
+    /// the log's origin as its name; all of them are trusted.
     ///
     /// # Errors
     /// The name is invalid, the folder is in use or can't be read, or a file in it is damaged.
@@ -181,7 +182,8 @@ impl Witness {
         Ok(line)
     }
 
-    /// Returns the note cosigned last of the log with this [`name_of_log`], signed by the log and by this witness.
+    /// Returns the note cosigned last of the log with this [`name_of_log`], signed by the log and by this
+    /// witness.
     #[must_use]
     pub fn last_note(&self, name: &str) -> Option<String> {
         let log = self.logs.iter().find(|(origin, _)| name_of_log(origin) == name).map(|(_, log)| log)?;
@@ -199,7 +201,8 @@ impl Witness {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Keeps a signed checkpoint that contradicts the one cosigned last, so that an auditor can prove the contradiction.
+    /// Keeps a signed checkpoint that contradicts the one cosigned last, so that an auditor can prove the
+    /// contradiction.
     fn keep_evidence(&self, log: &Log, request: &AddCheckpoint) {
         tracing::error!(log = ?log.keys.first().map(|key| &key.name), "the log signed a tree that does not continue its last cosigned one; the request is kept as evidence");
         let digest = hex::encode(Sha256::digest(&request.checkpoint));
@@ -338,7 +341,8 @@ mod tests {
             let mut flipped = kept.clone();
             flipped[at] ^= 1;
             fs::write(&file, &flipped).unwrap();
-            // A flip in the log's own signature is accepted: it is evidence only, and the cosigned checkpoint is the same.
+            // A flip in the log's own signature is accepted: it is evidence only, and the cosigned checkpoint
+            // is the same.
             if let Ok(witness) = open(folder.path()) {
                 let last = witness.logs[ORIGIN].last.lock().unwrap().clone();
                 assert_eq!(last.map(|last| last.size), Some(5), "byte {at}");

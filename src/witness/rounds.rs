@@ -1,8 +1,9 @@
-//! Rounds of asking witnesses: each witness gets the newest checkpoint, and its cosignature is added to the note.
+//! Rounds of asking witnesses: each witness gets the newest checkpoint, and its cosignature is added to the
+//! note.
 //!
-//! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness that refuses
-//! claims that this log does not continue the checkpoint it cosigned last. The claim is believed only if the witness shows
-//! that checkpoint, because only this log's own key can have signed it.
+//! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness
+//! that refuses claims that this log does not continue the checkpoint it cosigned last. The claim is believed
+//! only if the witness shows that checkpoint, because only this log's own key can have signed it.
 
 use super::cosigner::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};
@@ -115,8 +116,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         }
     }
 
-    /// Waits until the next round is due: when the log has grown, or a third of the allowed time has passed. Never sooner
-    /// than the interval allows.
+    /// Waits until the next round is due: when the log has grown, or a third of the allowed time has passed.
+    /// Never sooner than the interval allows.
     async fn wait_until_due(&self) {
         let ledger = self.ledger.as_ref();
         let since_ms = self.clock.now_ms().saturating_sub(self.last_round_ms);

@@ -366,7 +366,8 @@ fn uses(histories: &Histories) -> [Rows; 4] {
                 other.position < recorded.position
                     && matches!(event(other), Event::GrantRevoked(fell) if fell.grant == used.grant)
             });
-            let standing = if fell { "after it had fallen" } else { "while it stood" };
+            let standing =
+                if fell { "after the grant had been revoked" } else { "while the grant was valid" };
             vec![(words(&[standing]), used.count.into())]
         }
         _ => vec![],
@@ -419,10 +420,10 @@ fn contests(histories: &Histories) -> Rows {
         let step = match event(recorded) {
             Event::AttributeContested(_) => "contested",
             Event::AttributeRemoved(removed) if contested(&removed.attribute) => {
-                "corrected or removed after it"
+                "corrected or removed after a contest"
             }
             Event::AttributeConfirmed(confirmed) if contested(&confirmed.attribute) => {
-                "taken back by the person"
+                "contest withdrawn by the person"
             }
             _ => return vec![],
         };
@@ -445,7 +446,7 @@ fn loops(histories: &Histories) -> Rows {
         });
         let from = match (fact.from_replies.is_empty(), shaped) {
             (true, _) => "no reply named",
-            (false, true) => "replies that the same fact had shaped",
+            (false, true) => "replies shaped by the same attribute",
             (false, false) => "other replies",
         };
         vec![(words(&[from]), 1)]
@@ -493,11 +494,11 @@ fn reach_and_days(histories: &Histories) -> [Rows; 2] {
         let released =
             |event: &Event| matches!(event, Event::GrantIssued(grant) if !grant.allowed.is_empty());
         let label = if has(&|event| matches!(event, Event::GrantUsed(_))) {
-            "replies personalised"
+            "replies personalized"
         } else if has(&released) {
             "released, no use reported"
         } else {
-            "asked, nothing allowed"
+            "requested, nothing allowed"
         };
         let row = reach.entry(words(&["DE", "adult", label])).or_default();
         row.0.insert(person.clone());
@@ -552,7 +553,7 @@ fn request_ages(histories: &Histories) -> Rows {
             |other| matches!(event(other), Event::RequestSubmitted(asked) if asked.request == decided.request),
         );
         let label = match ms(recorded) - ms(asked.unwrap()) {
-            ..=0 => "with it, in the same write",
+            ..=0 => "in the same write",
             1..=1_000 => "within 1 s",
             _ => "within 1 min",
         };
@@ -591,7 +592,7 @@ fn bite(histories: &Histories) -> Rows {
             return vec![];
         }
         assert_eq!(cause.recorded_at, recorded.recorded_at);
-        vec![(words(&["with it, in the same write"]), 1)]
+        vec![(words(&["in the same write"]), 1)]
     })
 }
 
@@ -644,7 +645,7 @@ async fn the_figures_are_what_a_second_count_says() {
     assert_shows(&report, "loops", &loops(&histories));
     let truth = loops(&histories);
     let of = |from: &str| truth[&words(&[from])].1 as f64;
-    let shaped = of("replies that the same fact had shaped");
+    let shaped = of("replies shaped by the same attribute");
     let expected = shaped / (shaped + of("other replies"));
     assert!(expected > 0.0 && (ratio(&report, "self-reinforcement").unwrap() - expected).abs() < 1e-9);
     // Inferences in special categories were stopped at the door.
@@ -664,7 +665,7 @@ async fn the_figures_are_what_a_second_count_says() {
     }
     let truth = contests(&histories);
     let of = |step: &str| truth[&words(&[step])].1 as f64;
-    let success = of("corrected or removed after it") / of("contested");
+    let success = of("corrected or removed after a contest") / of("contested");
     assert!((ratio(&report, "success-ratio").unwrap() - success).abs() < 1e-9);
     // The erased person is a total and nothing else; one erasure is too few for its categories.
     assert_eq!((ratio(&report, "erasures"), ratio(&report, "partial")), (Some(1.0), Some(0.0)));

@@ -9,7 +9,7 @@ use crate::app::log::read::{open, open_system_entry};
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
-use crate::audit::transparency::{self as figures, Making, Noise, Report, SubjectCounter, Tally, Window};
+use crate::audit::transparency::{self as figures, Contributions, FigureInput, Noise, Report, SubjectCounter, Tally, Window};
 use crate::clock::Clock;
 use crate::domain::DAY_MS;
 use crate::domain::event::{Event, FiguresReported, Recorded};
@@ -178,7 +178,7 @@ impl Reports {
                 "must be above 0, because this ledger only reports with noise",
             ));
         }
-        if request.figures.iter().any(|id| figures::spec(id).is_none()) {
+        if request.figures.iter().any(|id| figures::figure(id).is_none()) {
             let ids: Vec<&str> = figures::FIGURES.iter().map(|spec| spec.id).collect();
             return Err(AppError::invalid("figures", format!("must be one of: {}", ids.join(", "))));
         }
@@ -229,7 +229,8 @@ impl Reports {
         let window = Window { from_ms: request.from_ms, to_ms: request.to_ms };
         let mut key = [0; 32];
         self.core.clock.fill(&mut key);
-        let mut tally = Tally::new(key, request.epsilon > 0.0);
+        let contributions = if request.epsilon > 0.0 { Contributions::Limited } else { Contributions::Full };
+        let mut tally = Tally::new(key, contributions);
         let total = self.core.vault.subject_count();
         if frames.blocking_send(Ok(ReportFrame::Progress { done: 0, total })).is_err() {
             return Ok(None);
@@ -242,7 +243,7 @@ impl Reports {
                 }
             }
             if let Some(counter) = self.count_subject(keys, window, position)? {
-                tally.absorb(&counter.end());
+                tally.add_subject(&counter.end());
             }
             Ok(true)
         })?;
@@ -252,7 +253,7 @@ impl Reports {
         self.for_each_system_event(|event| {
             let in_period = (window.from_ms..window.to_ms).contains(&event.recorded_at_ms);
             if event.position <= position && in_period {
-                tally.absorb_plain(event);
+                tally.add_system_event(event);
             }
         })?;
         let report = self.figures_of(request, past, position, &tally);
@@ -262,7 +263,7 @@ impl Reports {
 
     fn figures_of(&self, request: &ReportRequest, past: Past, position: u64, tally: &Tally) -> Report {
         let rules = self.core.rules();
-        let making = Making {
+        let input = FigureInput {
             tally,
             vocabulary: &rules.vocabulary,
             k: request.k.into(),
@@ -286,7 +287,7 @@ impl Reports {
             tree_size: position,
             overlapping: past.other_periods,
             position,
-            figures: figures::figures(&making, &request.figures, noise),
+            figures: figures::figures(&input, &request.figures, noise),
         }
     }
 

@@ -1,13 +1,14 @@
-//! Charts as SVG: bars that say what they are, without scripts, in the page's own colours.
+//! Bar charts as SVG, with a title and a description for screen readers, without scripts, in the colors of
+//! the page.
 
 use std::fmt::Write;
 
-/// Bars drawn in one chart; the table beside it has every row.
+/// Bars drawn in one chart; the table beside it has all rows.
 const BARS_MAX: usize = 12;
 const WIDTH: f64 = 400.0;
 const ROW_HEIGHT: f64 = 38.0;
 const BAR_HEIGHT: f64 = 13.0;
-/// Room for the longest number.
+/// Width reserved for the longest number.
 const NUMBER_WIDTH: f64 = 70.0;
 const LABEL_CHARS_MAX: usize = 50;
 
@@ -15,13 +16,13 @@ const LABEL_CHARS_MAX: usize = 50;
 pub(super) struct Bar {
     pub label: String,
     pub value: f64,
-    /// As it is written.
+    /// The value as text.
     pub text: String,
-    /// Drawn lighter: what could not be told apart.
+    /// Whether it is the bar of *others*, which is drawn lighter.
     pub rest: bool,
 }
 
-/// Text as it may stand in HTML and SVG.
+/// Escapes text for HTML and SVG.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -37,7 +38,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Prose as HTML: what stands in backticks is code.
+/// Converts prose to HTML; text in backticks becomes code.
 pub(super) fn prose(text: &str) -> String {
     let mut html = String::new();
     for (at, part) in text.split('`').enumerate() {
@@ -47,7 +48,7 @@ pub(super) fn prose(text: &str) -> String {
     html
 }
 
-/// A number for people: whole ones in groups of three, others to two digits.
+/// Formats a number: whole numbers with groups of three digits, others with two decimals.
 pub(super) fn number(value: f64) -> String {
     if (value - value.round()).abs() > 1e-9 {
         return format!("{value:.2}");
@@ -63,7 +64,7 @@ pub(super) fn number(value: f64) -> String {
     if value < 0.0 { format!("-{grouped}") } else { grouped }
 }
 
-/// The first characters of a text that is too long for its line.
+/// Shortens a text that is too long for its line.
 fn shortened(text: &str) -> String {
     if text.chars().count() <= LABEL_CHARS_MAX {
         return text.to_owned();
@@ -72,8 +73,8 @@ fn shortened(text: &str) -> String {
     format!("{}…", start.trim_end())
 }
 
-/// Bars below each other, longest possible `most`; with a title and a description for those who don't see them.
-pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], most: f64) -> String {
+/// Draws bars below each other. A bar of the value `max` has the full length.
+pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], max: f64) -> String {
     let drawn = bars.get(..bars.len().min(BARS_MAX)).unwrap_or_default();
     let height = ROW_HEIGHT * super::suppress::as_number(drawn.len() as u64) + 2.0;
     let mut svg = format!(
@@ -85,7 +86,7 @@ pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], most: f64) -
     let room = WIDTH - NUMBER_WIDTH;
     for (at, bar) in drawn.iter().enumerate() {
         let top = ROW_HEIGHT * super::suppress::as_number(at as u64);
-        let share = if most > 0.0 { (bar.value / most).clamp(0.0, 1.0) } else { 0.0 };
+        let share = if max > 0.0 { (bar.value / max).clamp(0.0, 1.0) } else { 0.0 };
         let length = (room * share).max(if bar.value > 0.0 { 2.0 } else { 0.0 });
         let class = if bar.rest { "rest" } else { "bar" };
         let (label_y, bar_y) = (top + 14.0, top + 20.0);
@@ -105,12 +106,12 @@ pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], most: f64) -
 }
 
 fn description(unit: &str, bars: &[Bar], drawn: usize) -> String {
-    let said: Vec<String> =
+    let items: Vec<String> =
         bars.iter().take(drawn).map(|bar| format!("{}: {}", bar.label, bar.text)).collect();
     let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
     let more = bars.len() - drawn;
     let more = if more > 0 { format!("; and {more} more in the table") } else { String::new() };
-    format!("Bar chart{unit}. {}{more}.", said.join("; "))
+    format!("Bar chart{unit}. {}{more}.", items.join("; "))
 }
 
 #[cfg(test)]
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_callers_chose_stay_text() {
+    fn names_chosen_by_callers_are_escaped() {
         let bar =
             Bar { label: "<script>alert('x')</script>".into(), value: 1.0, text: "1".into(), rest: false };
         let svg = bars("a", "t\"", "replies", &[bar], 1.0);

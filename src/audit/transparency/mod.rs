@@ -1,18 +1,23 @@
-//! The transparency report: what a ledger can measure of personalisation's benefits and risks (Kirk, Vidgen, Röttger,
-//! Hale 2024), over people, without telling of any of them.
+//! The transparency report: figures on the benefits and risks of personalization (Kirk, Vidgen, Röttger, Hale
+//! 2024), over people, without revealing any one person.
 //!
-//! People are counted one after the other ([`SubjectCounter`] → [`SubjectCounts`] → [`Tally`]), in memory that holds one person's
-//! history, the rows of the tables and bounded counters. What may be shown follows from the tables alone ([`suppress`],
-//! [`noise`]); figures are made of what is shown, and of nothing else.
+//! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]). Memory
+//! holds one subject's history, the rows of the tables, and limited counters of values. What may be shown is
+//! decided by the tables alone ([`suppress()`], [`noise`]). Figures are computed only from what is shown.
+//!
+//! The record of processing activities ([`record()`]) is here too, because it shares the style of the page.
 
-mod catalogue;
+mod catalog;
 mod chart;
+mod derived;
+mod figure;
 mod figures;
 mod labels;
 mod page;
 mod record;
 mod record_page;
 mod requests;
+mod subject_counter;
 mod subject_counts;
 mod suppress;
 mod table;
@@ -23,13 +28,17 @@ mod values;
 
 pub mod noise;
 
-pub use catalogue::{FIGURES, Spec, spec};
-pub use figures::{Figure, FigureTable, Making, Noise, Ratio, Report, Status, figures};
-pub use labels::RELEASE_BUCKETS;
+pub use catalog::{FIGURES, FigureSpec, figure};
+pub use figure::{Figure, FigureTable, Ratio, Report, Status, TableForm};
+pub use figures::{FigureInput, Noise, figures};
 pub use page::page;
-pub use record::{Declared, Processing, ProcessingRecipient, Recipients, RetentionLimit, record};
+pub use record::{
+    Declared, Processing, ProcessingCategory, ProcessingPurpose, ProcessingRecipient, Recipients,
+    RetentionLimit, record,
+};
 pub use record_page::page as record_page;
-pub use subject_counts::{SubjectCounter, SubjectCounts, Window};
+pub use subject_counter::{SubjectCounter, Window};
+pub use subject_counts::SubjectCounts;
 pub use suppress::{Shown, suppress};
-pub use table::{Base, Cell, Counts, Table};
-pub use tally::{Tally, Totals};
+pub use table::{Cell, Counts, Population, Table};
+pub use tally::{Contributions, Tally, Totals};

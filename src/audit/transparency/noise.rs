@@ -1,35 +1,36 @@
-//! Noise with a stated budget: the two-sided geometric mechanism (discrete Laplace; Ghosh, Roughgarden, Sundararajan
-//! 2009) on person-level contributions that are bounded first (Dwork and Roth 2014, s. 3.3).
+//! Noise with a privacy budget: the two-sided geometric mechanism (discrete Laplace; Ghosh, Roughgarden,
+//! Sundararajan 2009) on contributions that are limited for each person first (Dwork and Roth 2014, s. 3.3).
 //!
-//! Whatever one person adds to or takes from a table is at most [`Bound::rows`] rows of at most [`Bound::each`], so
-//! the table's counts move by at most their product (the L1 sensitivity), and its numbers of people by at most
-//! `rows`. Half of a table's budget goes to each. Budgets of tables add up (sequential composition).
+//! One person adds at most [`ContributionLimit::rows`] rows of at most [`ContributionLimit::each`] to a
+//! table. So the table's counts change by at most their product (the L1 sensitivity), and its numbers of
+//! people by at most `rows`. Half of a table's budget goes to each. The budgets of tables add up (sequential
+//! composition).
 
 use super::suppress::{Candidate, Shown, as_number, show};
 use super::table::{Labels, Table};
 use std::collections::BTreeSet;
 
-/// How much one person may put into one table of a report with noise.
+/// How much one person may contribute to one table of a report with noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Rows that one person is counted in: those with most, first.
+pub struct ContributionLimit {
+    /// Rows that one person is counted in; those with the largest counts are kept.
     pub rows: usize,
-    /// Count in each.
+    /// Count in each of these rows.
     pub each: u64,
 }
 
-/// A person's counts within the bound.
+/// Returns a person's counts within the limit.
 #[must_use]
-pub fn bounded<'a>(counts: &[(&'a Labels, u64)], bound: Bound) -> Vec<(&'a Labels, u64)> {
+pub fn limited<'a>(counts: &[(&'a Labels, u64)], limit: ContributionLimit) -> Vec<(&'a Labels, u64)> {
     let mut kept: Vec<(&Labels, u64)> = counts.iter().copied().filter(|(_, count)| *count > 0).collect();
     kept.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    kept.truncate(bound.rows);
-    kept.into_iter().map(|(labels, count)| (labels, count.min(bound.each))).collect()
+    kept.truncate(limit.rows);
+    kept.into_iter().map(|(labels, count)| (labels, count.min(limit.each))).collect()
 }
 
-/// Where noise comes from: 64 unpredictable bits at a time.
+/// A source of unpredictable bits.
 pub trait Bits {
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     fn bits(&mut self) -> u64;
 }
 
@@ -39,45 +40,46 @@ impl<F: FnMut() -> u64> Bits for F {
     }
 }
 
-/// A draw of the geometric distribution on 0, 1, …, where P(n) is in proportion to exp(-n / scale).
+/// Draws from the geometric distribution on 0, 1, …, where P(n) is proportional to exp(-n / scale).
 fn geometric(scale: f64, bits: &mut dyn Bits) -> f64 {
-    // In (0, 1], 53 bits fine: what lies beyond has a chance of less than 2^-52.
+    // In (0, 1] with 53 bits; tails with a chance of less than 2^-52 are cut off.
     let uniform = as_number((bits.bits() >> 11).saturating_add(1)) / as_number(1 << 53);
     (-uniform.ln() * scale).floor()
 }
 
-/// A draw of the two-sided geometric distribution with P(n) in proportion to exp(-|n| / scale): the difference of two
-/// one-sided ones. Symmetric about 0, and of whole numbers.
+/// Draws a whole number from the two-sided geometric distribution, where P(n) is proportional to exp(-|n| /
+/// scale): the difference of two geometric draws.
 pub fn two_sided_geometric(scale: f64, bits: &mut dyn Bits) -> f64 {
     geometric(scale, bits) - geometric(scale, bits)
 }
 
-/// Standard deviation of [`two_sided_geometric`].
+/// The standard deviation of [`two_sided_geometric`].
 #[must_use]
 pub fn deviation(scale: f64) -> f64 {
     let ratio = (-1.0 / scale).exp();
     (2.0 * ratio).sqrt() / (1.0 - ratio)
 }
 
-/// The scale of the noise on counts, and on numbers of people.
+/// The scales of the noise on counts and on numbers of people.
 #[must_use]
-pub fn scales(bound: Bound, epsilon: f64) -> (f64, f64) {
-    let rows = as_number(bound.rows as u64);
+pub fn scales(limit: ContributionLimit, epsilon: f64) -> (f64, f64) {
+    let rows = as_number(limit.rows as u64);
     let half = epsilon / 2.0;
-    (rows * as_number(bound.each) / half, rows / half)
+    (rows * as_number(limit.each) / half, rows / half)
 }
 
-/// The table with noise, and only then without its small groups: which rows are shown follows from noised numbers, too.
-/// `known` are the rows that anybody can name without having seen the data; each gets noise, be there anybody or not.
+/// Adds noise to a table, and then suppresses small groups, so that the noise also decides which rows are
+/// shown. `known` are the rows that anyone can name without seeing the data; they get noise even if nobody is
+/// in them.
 pub fn show_noised(
     table: &Table,
     known: &BTreeSet<Labels>,
-    bound: Bound,
+    limit: ContributionLimit,
     epsilon: f64,
     k: u64,
     bits: &mut dyn Bits,
 ) -> Shown {
-    let (count_scale, people_scale) = scales(bound, epsilon);
+    let (count_scale, people_scale) = scales(limit, epsilon);
     let all: BTreeSet<&Labels> = known.iter().chain(table.rows.keys()).collect();
     let candidates = all.into_iter().map(|labels| {
         let cell = table.rows.get(labels).copied().unwrap_or_default();

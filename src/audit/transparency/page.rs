@@ -1,18 +1,18 @@
-//! The report as one page: charts beside their tables, nothing from elsewhere, no scripts.
+//! The report as one HTML page: charts beside their tables, without scripts or external resources.
 
-use super::catalogue::FIGURES;
+use super::catalog::FIGURES;
 use super::chart::{self, Bar, escape, number, prose};
-use super::figures::{Figure, FigureTable, Report, Status};
-use super::labels::NOT_SAID;
+use super::figure::{Figure, FigureTable, Report, Status, TableForm};
+use super::labels::{NO_POLICY, NOT_RECORDED};
 use crate::domain::wording;
 use std::fmt::Write;
 
-/// Style of every page of this room.
+/// Style of the pages of the report and of the record of processing.
 pub(super) const STYLE: &str = include_str!("page.css");
-/// Rows shown of one table; the report's JSON has all.
+/// Rows of one table on the page; the JSON of the report has all rows.
 const ROWS_SHOWN_MAX: usize = 60;
 
-/// The head of a page, up to its first heading.
+/// The beginning of a page, up to its first heading.
 pub(super) fn head(title: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -23,18 +23,18 @@ pub(super) fn head(title: &str) -> String {
     )
 }
 
-/// A date of UTC.
+/// A date in UTC.
 pub(super) fn date(ms: u64) -> String {
     wording::time(ms).chars().take(10).collect()
 }
 
-/// To the minute, UTC.
+/// A time in UTC, to the minute.
 pub(super) fn minute(ms: u64) -> String {
     let time: String = wording::time(ms).chars().take(16).collect();
     format!("{} UTC", time.replace('T', " "))
 }
 
-/// The page.
+/// Renders a report.
 #[must_use]
 pub fn page(report: &Report) -> String {
     let last_day = report.to_ms.saturating_sub(1);
@@ -70,7 +70,7 @@ fn facts(report: &Report) -> String {
     let facts = [
         ("Groups shown", format!("of at least {} people", report.k)),
         ("Noise", noise),
-        ("Entries counted over", number(super::suppress::as_number(report.tree_size))),
+        ("Entries counted", number(super::suppress::as_number(report.tree_size))),
         ("Recorded in the log at position", report.position.to_string()),
         ("Made", minute(report.generated_at_ms)),
         ("Other reports that overlap", report.overlapping.to_string()),
@@ -82,20 +82,20 @@ fn facts(report: &Report) -> String {
 fn how_to_read(report: &Report) -> String {
     let k = report.k;
     let noise = if report.epsilon > 0.0 {
-        " Every count carries random noise, so that no figure depends noticeably on any one person; numbers may be \
-         negative and don't quite add up."
+        " Every count has random noise, so that no figure depends noticeably on any one person. Numbers may be \
+         negative, and may not add up exactly."
     } else {
         ""
     };
     let overlap = if report.overlapping > 0 && report.epsilon <= 0.0 {
-        " Earlier reports cover overlapping periods: what they differ in may concern few people."
+        " Earlier reports cover overlapping periods: the differences between them may concern few people."
     } else {
         ""
     };
     format!(
-        "<p>What a ledger of consent and use can measure of personalisation's benefits and risks. Rows of fewer than \
-         {k} people are counted in <em>others</em>, together with as many larger rows as it takes that none can be \
-         told.{noise}{overlap}</p>\n"
+        "<p>What a ledger of consent and use can measure of the benefits and risks of personalization. Rows of \
+         fewer than {k} people are counted in <em>others</em>, together with one larger row, so that the total \
+         does not reveal them.{noise}{overlap}</p>\n"
     )
 }
 
@@ -114,9 +114,9 @@ fn section(page: &mut String, figure: &Figure, report: &Report) {
     );
     let note = match figure.status {
         Status::Available if figure.missing.is_empty() => String::new(),
-        Status::Available => format!("Not in this log: {}.", figure.missing),
+        Status::Available => format!("Missing: {}.", figure.missing),
         Status::NotAvailable => format!("Not available: {}.", figure.missing),
-        Status::NotObservable => "Not observable from a ledger.".to_owned(),
+        Status::NotObservable => "A ledger can't observe this.".to_owned(),
     };
     if !note.is_empty() {
         let _infallible = writeln!(page, "<p class=\"note\">{}</p>", prose(&note));
@@ -153,10 +153,13 @@ fn ratios(page: &mut String, figure: &Figure) {
     page.push_str("</ul>\n");
 }
 
-/// A chart and its table.
+/// Renders a chart and its table.
 fn pair(page: &mut String, table: &FigureTable, report: &Report) {
-    let derived =
-        if table.derived { " <span class=\"quiet small\">from the numbers above</span>" } else { "" };
+    let derived = if table.derived {
+        " <span class=\"quiet small\">computed from the numbers above</span>"
+    } else {
+        ""
+    };
     let _infallible = writeln!(page, "<h3>{}{derived}</h3>", prose(&table.title));
     let shown = &table.shown;
     if shown.suppressed {
@@ -184,26 +187,29 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
             rest: true,
         }))
         .collect();
-    let is_list = table.id == "proofs" || table.id == "unshared";
-    let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
-    let most = if table.id == "top-share" || table.id == "divergence" { 1.0 } else { longest };
+    let is_list = table.form == TableForm::List;
+    let largest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
+    let max = if table.form == TableForm::Fractions { 1.0 } else { largest };
     page.push_str(if is_list { "<div class=\"pair alone\">\n" } else { "<div class=\"pair\">\n" });
     if !is_list {
-        page.push_str(&chart::bars(&format!("c-{}", table.id), &table.title, table.unit, &bars, most));
+        page.push_str(&chart::bars(&format!("c-{}", table.id), &table.title, table.unit, &bars, max));
     }
-    rows(page, table, is_list);
+    rows(page, table);
     page.push_str("</div>\n");
 }
 
-/// Labels in one line, without those that say nothing.
+/// The labels of a row in one line, without empty ones.
 fn label_of(labels: &[String]) -> String {
-    let said: Vec<&str> =
-        labels.iter().map(String::as_str).filter(|label| *label != NOT_SAID && *label != "-").collect();
-    if said.is_empty() { NOT_SAID.to_owned() } else { said.join(" · ") }
+    let filled: Vec<&str> = labels
+        .iter()
+        .map(String::as_str)
+        .filter(|label| *label != NOT_RECORDED && *label != NO_POLICY)
+        .collect();
+    if filled.is_empty() { NOT_RECORDED.to_owned() } else { filled.join(" · ") }
 }
 
-fn rows(page: &mut String, table: &FigureTable, is_list: bool) {
-    let shown = &table.shown;
+fn rows(page: &mut String, table: &FigureTable) {
+    let (shown, is_list) = (&table.shown, table.form == TableForm::List);
     let unit = if table.unit.is_empty() { "value" } else { table.unit };
     let (noise, class) = if table.noise > 0.0 {
         let noise = number(table.noise.round());
@@ -254,7 +260,7 @@ fn rows(page: &mut String, table: &FigureTable, is_list: bool) {
     let more = shown.rows.len().saturating_sub(ROWS_SHOWN_MAX);
     if more > 0 {
         let _infallible =
-            write!(page, "<p class=\"quiet small\">{more} more rows are in the report's JSON.</p>");
+            write!(page, "<p class=\"quiet small\">{more} more rows are in the JSON of the report.</p>");
     }
     page.push_str("</div>\n");
 }

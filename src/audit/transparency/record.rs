@@ -1,95 +1,118 @@
-//! The record of processing activities (GDPR Art. 30(1)): from the vocabulary, from what was granted and is held, and
-//! from what the controller declares.
+//! The record of processing activities (GDPR Art. 30(1)), made from the vocabulary, the grants, the stored
+//! attributes, and the controller's configuration.
 
+use crate::domain::event::{CategoryDefined, PurposeDefined};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the ledger can't know and the controller declares.
+/// What the controller declares in the configuration, because the ledger can't know it.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
-    /// Art. 30(1)(a).
+    /// Name of the controller (Art. 30(1)(a)).
     pub controller: String,
-    /// How it is reached.
+    /// Contact details of the controller.
     pub contact: String,
-    /// Art. 27.
+    /// Representative in the Union (Art. 27).
     pub representative: String,
-    /// Art. 37.
+    /// Data protection officer (Art. 37).
     pub data_protection_officer: String,
-    /// Art. 30(1)(c).
+    /// Categories of data subjects (Art. 30(1)(c)).
     pub data_subjects: Vec<String>,
-    /// Art. 30(1)(d): name and description.
+    /// Recipients, name and description (Art. 30(1)(d)).
     pub recipients: BTreeMap<String, String>,
-    /// Art. 30(1)(e).
+    /// Transfers to third countries (Art. 30(1)(e)).
     pub transfers: Vec<String>,
-    /// Art. 30(1)(f): what and how long.
+    /// Time limits for erasure, what and how long (Art. 30(1)(f)).
     pub retention: BTreeMap<String, String>,
-    /// Art. 30(1)(g).
+    /// Security measures (Art. 30(1)(g)).
     pub security_measures: Vec<String>,
 }
 
-/// Recipients that had grants, and what is held: bounded by the words that callers use.
+/// Recipients that had grants, and categories of stored attributes. The size is limited by the names that
+/// callers use.
 #[derive(Clone, Debug, Default)]
 pub struct Recipients {
-    /// By name: purposes, and when they last had a grant, milliseconds since the Unix epoch.
+    /// Purposes of each recipient's grants, and when its last grant was issued, milliseconds since the Unix
+    /// epoch.
     pub granted: BTreeMap<String, (BTreeSet<String>, u64)>,
-    /// Categories of facts that are held.
+    /// Categories of stored attributes.
     pub held: BTreeSet<String>,
 }
 
-/// A recipient in the record.
+/// A purpose in the record (b).
+#[derive(Clone, Debug)]
+pub struct ProcessingPurpose {
+    /// Its definition.
+    pub definition: PurposeDefined,
+    /// Whether a grant was ever issued for it.
+    pub is_used: bool,
+}
+
+/// A category of personal data in the record (c).
+#[derive(Clone, Debug)]
+pub struct ProcessingCategory {
+    /// Its definition.
+    pub definition: CategoryDefined,
+    /// Whether it is a special category (GDPR Art. 9).
+    pub is_special: bool,
+    /// Whether attributes of it are stored.
+    pub is_held: bool,
+}
+
+/// A recipient in the record (d).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessingRecipient {
     /// Its name.
     pub name: String,
-    /// Purposes that it had grants for.
+    /// Purposes of its grants.
     pub purposes: Vec<String>,
-    /// When it last had one, milliseconds since the Unix epoch.
+    /// When its last grant was issued, milliseconds since the Unix epoch.
     pub last_grant_at_ms: Option<u64>,
-    /// As declared.
+    /// Its declared description.
     pub description: String,
 }
 
-/// How long something is kept.
+/// A time limit for erasure (f).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionLimit {
-    /// What.
+    /// What it applies to.
     pub what: String,
-    /// How long, and where that is set.
+    /// The limit.
     pub limit: String,
 }
 
-/// The record.
+/// The record of processing activities.
 #[derive(Clone, Debug)]
 pub struct Processing {
-    /// (a), (c), (e), (g), as declared.
+    /// (a), (c), (e) and (g), as declared.
     pub declared: Declared,
-    /// (b): the definition, and whether a grant was ever issued for it.
-    pub purposes: Vec<(crate::domain::event::PurposeDefined, bool)>,
-    /// (c): the definition, whether it is special, and whether facts of it are held.
-    pub categories: Vec<(crate::domain::event::CategoryDefined, bool, bool)>,
-    /// (d)
+    /// (b) The purposes of the vocabulary.
+    pub purposes: Vec<ProcessingPurpose>,
+    /// (c) The categories of personal data of the vocabulary.
+    pub categories: Vec<ProcessingCategory>,
+    /// (d) Recipients that had grants or are declared.
     pub recipients: Vec<ProcessingRecipient>,
-    /// (f)
+    /// (f) Time limits for erasure.
     pub retention: Vec<RetentionLimit>,
-    /// What is asked for and not set.
+    /// Points that Art. 30(1) requires and the configuration does not set.
     pub gaps: Vec<String>,
-    /// When it was made, milliseconds since the Unix epoch.
+    /// When the record was made, milliseconds since the Unix epoch.
     pub generated_at_ms: u64,
-    /// Entries that it was made from.
+    /// Number of log entries that it was made from.
     pub tree_size: u64,
 }
 
-/// What this ledger itself does (Art. 32(1)), true of every installation.
+/// Security measures of every installation of this ledger (Art. 32(1)).
 const OWN_MEASURES: [&str; 6] = [
-    "Each event is sealed with its own key (AES-256-GCM) below the subject's key; keys are kept apart from the log",
-    "Subjects stand in the log under random handles; identifiers are kept only as keyed hashes",
-    "Every event is signed and in an append-only Merkle log that verifies offline",
-    "Every call carries a credential whose role allows it; views of people's records are events",
-    "Erasure destroys keys, ciphertext, index and mapping, and is provable",
-    "Use needs a grant that consent and bounds allow; grants expire, and fall with a withdrawal",
+    "Each event is encrypted with its own key (AES-256-GCM), derived from the data subject's key; keys are stored apart from the log",
+    "The log names data subjects by random handles; identifiers are stored only as keyed hashes",
+    "Every event is signed and part of an append-only Merkle log that can be verified offline",
+    "Every call needs a credential whose role allows it; views of people's records are recorded as events",
+    "Erasure destroys the keys, the ciphertext, the index entries and the identifier mapping, and is provable",
+    "Use needs a grant that consent and bounds allow; grants expire, and a withdrawal revokes them",
 ];
 
-/// Puts the record together.
+/// Makes the record.
 #[must_use]
 pub fn record(
     vocabulary: &Vocabulary,
@@ -98,11 +121,14 @@ pub fn record(
     generated_at_ms: u64,
     tree_size: u64,
 ) -> Processing {
-    let used = |id: &str| found.granted.values().any(|(purposes, _)| purposes.contains(id));
-    let purposes = vocabulary.purposes().map(|purpose| (purpose.clone(), used(&purpose.id))).collect();
-    let categories = vocabulary.categories().map(|category| {
-        let (special, held) = (vocabulary.is_special(&category.id), found.held.contains(&category.id));
-        (category.clone(), special, held)
+    let is_used = |id: &str| found.granted.values().any(|(purposes, _)| purposes.contains(id));
+    let purposes = vocabulary
+        .purposes()
+        .map(|purpose| ProcessingPurpose { definition: purpose.clone(), is_used: is_used(&purpose.id) });
+    let categories = vocabulary.categories().map(|category| ProcessingCategory {
+        definition: category.clone(),
+        is_special: vocabulary.is_special(&category.id),
+        is_held: found.held.contains(&category.id),
     });
     let names: BTreeSet<&String> = found.granted.keys().chain(declared.recipients.keys()).collect();
     let recipients = names.into_iter().map(|name| {
@@ -119,7 +145,7 @@ pub fn record(
         retention.map(|(what, limit)| RetentionLimit { what: what.clone(), limit: limit.clone() });
     let gaps = gaps(&declared);
     let mut record = Processing {
-        purposes,
+        purposes: purposes.collect(),
         categories: categories.collect(),
         recipients: recipients.collect(),
         retention: retention.collect(),
@@ -133,12 +159,12 @@ pub fn record(
 }
 
 fn gaps(declared: &Declared) -> Vec<String> {
-    let asked = [
+    let required = [
         (declared.controller.is_empty(), "(a) name of the controller: `processing.controller`"),
         (declared.contact.is_empty(), "(a) contact details: `processing.contact`"),
         (
             declared.data_protection_officer.is_empty(),
-            "(a) data protection officer, where there is one: `processing.data_protection_officer`",
+            "(a) data protection officer, if there is one: `processing.data_protection_officer`",
         ),
         (declared.data_subjects.is_empty(), "(c) categories of data subjects: `processing.data_subjects`"),
         (
@@ -147,5 +173,5 @@ fn gaps(declared: &Declared) -> Vec<String> {
         ),
         (declared.retention.is_empty(), "(f) time limits for erasure: `[processing.retention]`"),
     ];
-    asked.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what.to_owned()).collect()
+    required.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what.to_owned()).collect()
 }

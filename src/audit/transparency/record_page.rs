@@ -1,11 +1,11 @@
-//! The record of processing activities as one page.
+//! The record of processing activities as one HTML page.
 
 use super::chart::{escape, prose};
 use super::page::{head, minute};
 use super::record::Processing;
 use std::fmt::Write;
 
-/// The page.
+/// Renders a record.
 #[must_use]
 pub fn page(origin: &str, record: &Processing) -> String {
     let declared = &record.declared;
@@ -19,18 +19,15 @@ pub fn page(origin: &str, record: &Processing) -> String {
         record.tree_size
     );
     if !record.gaps.is_empty() {
-        let _infallible = writeln!(
-            page,
-            "<p class=\"note\">Asked for and not set: {}.</p>",
-            prose(&record.gaps.join("; "))
-        );
+        let _infallible =
+            writeln!(page, "<p class=\"note\">Required and not set: {}.</p>", prose(&record.gaps.join("; ")));
     }
     let text = |text: &str| if text.is_empty() { "not set".to_owned() } else { escape(text) };
     table(
         &mut page,
         "a",
         "Controller",
-        &["what", "who"],
+        &["role", "name or contact"],
         vec![
             vec!["Controller".to_owned(), text(&declared.controller)],
             vec!["Contact".to_owned(), text(&declared.contact)],
@@ -39,8 +36,9 @@ pub fn page(origin: &str, record: &Processing) -> String {
         ],
     );
     let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
-    let purposes = record.purposes.iter().map(|(purpose, used)| {
-        vec![escape(&purpose.id), escape(&purpose.title), escape(&purpose.parent), yes(*used)]
+    let purposes = record.purposes.iter().map(|purpose| {
+        let (definition, is_used) = (&purpose.definition, yes(purpose.is_used));
+        vec![escape(&definition.id), escape(&definition.title), escape(&definition.parent), is_used]
     });
     table(
         &mut page,
@@ -50,10 +48,16 @@ pub fn page(origin: &str, record: &Processing) -> String {
         purposes.collect(),
     );
     list(&mut page, "c", "Categories of data subjects", &declared.data_subjects);
-    let categories = record.categories.iter().map(|(category, special, held)| {
-        vec![escape(&category.id), escape(&category.title), yes(*special), yes(*held)]
+    let categories = record.categories.iter().map(|category| {
+        let definition = &category.definition;
+        vec![
+            escape(&definition.id),
+            escape(&definition.title),
+            yes(category.is_special),
+            yes(category.is_held),
+        ]
     });
-    let headings = ["category", "meaning", "special (Art. 9)", "held now"];
+    let headings = ["category", "meaning", "special (Art. 9)", "stored now"];
     table(&mut page, "c", "Categories of personal data", &headings, categories.collect());
     let recipients = record.recipients.iter().map(|recipient| {
         let last = recipient.last_grant_at_ms.map_or_else(|| "never".to_owned(), minute);
@@ -64,13 +68,13 @@ pub fn page(origin: &str, record: &Processing) -> String {
         &mut page,
         "d",
         "Recipients",
-        &["recipient", "purposes", "last grant", "who that is"],
+        &["recipient", "purposes", "last grant", "description"],
         recipients.collect(),
     );
     list(&mut page, "e", "Transfers to third countries, with safeguards", &declared.transfers);
     let retention = record.retention.iter().map(|limit| vec![escape(&limit.what), escape(&limit.limit)]);
-    table(&mut page, "f", "Time limits for erasure", &["what", "how long"], retention.collect());
-    list(&mut page, "g", "Technical and organisational security measures", &declared.security_measures);
+    table(&mut page, "f", "Time limits for erasure", &["applies to", "limit"], retention.collect());
+    list(&mut page, "g", "Technical and organizational security measures", &declared.security_measures);
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
@@ -79,7 +83,7 @@ fn open(page: &mut String, letter: &str, title: &str) {
     let _infallible = writeln!(page, "<section>\n<h2>({letter}) {}</h2>", escape(title));
 }
 
-/// Cells are escaped already.
+/// Renders a table. The cells must be escaped.
 fn table(page: &mut String, letter: &str, title: &str, headings: &[&str], rows: Vec<Vec<String>>) {
     open(page, letter, title);
     if rows.is_empty() {

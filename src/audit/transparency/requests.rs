@@ -1,15 +1,15 @@
-//! Requests under data protection law, counted: what was asked, what became of it, and how long it took.
+//! Counts requests under data protection law: what was requested, the outcome, and how long it took.
 
-use super::labels::{SPAN_BUCKETS, bucket, word};
-use super::table::{Base, Labels};
+use super::labels::{DURATION_BUCKETS, bucket, word};
+use super::table::{Labels, Population};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::rights::Rights;
 use sayso_proof::event::{RequestKind, RequestOutcome};
 
-/// What a step of a request counts for. `rights` are those before it.
+/// The rows that a step of a request counts in. `rights` is the state before the step.
 #[must_use]
-pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Base, Labels)> {
+pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Population, Labels)> {
     match &event.event {
         Event::RequestSubmitted(submitted) => vec![step(submitted.kind(), "submitted")],
         Event::RequestExtended(extended) => {
@@ -21,7 +21,7 @@ pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Base, Labels)> {
             let mut counted = vec![step(decided.kind(), &outcome)];
             if decided.outcome() != RequestOutcome::Accepted {
                 let age_ms = event.recorded_at_ms.saturating_sub(decided.submitted_at_ms);
-                counted.push((Base::RequestAge, vec![bucket(&SPAN_BUCKETS, age_ms).to_owned()]));
+                counted.push((Population::RequestAges, vec![bucket(&DURATION_BUCKETS, age_ms).to_owned()]));
             }
             counted
         }
@@ -29,7 +29,7 @@ pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Base, Labels)> {
     }
 }
 
-/// Every row that there can be, so that a report with noise shows them all.
+/// Every possible row, so that a report with noise shows all of them.
 #[must_use]
 pub fn rows() -> Vec<Labels> {
     const KINDS: [RequestKind; 6] = [
@@ -44,6 +44,6 @@ pub fn rows() -> Vec<Labels> {
     KINDS.iter().flat_map(|kind| STEPS.iter().map(|label| step(*kind, label).1)).collect()
 }
 
-fn step(kind: RequestKind, label: &str) -> (Base, Labels) {
-    (Base::Request, vec![word(kind.as_str_name(), "REQUEST_KIND_"), label.to_owned()])
+fn step(kind: RequestKind, label: &str) -> (Population, Labels) {
+    (Population::Requests, vec![word(kind.as_str_name(), "REQUEST_KIND_"), label.to_owned()])
 }

@@ -1,33 +1,34 @@
-//! What of a table may be shown: no group of fewer than k people, and none that the rest would give away.
+//! Decides which rows of a table may be shown: no group of fewer than k people, and none that the other rows
+//! reveal.
 //!
-//! Rows of fewer than k people go into *others*, together with the smallest row of at least k people. So *others* is
-//! made of at least two rows and of at least k people, and its sum (which anybody could compute from the total) tells
-//! none of its rows. Where no such row is left, nothing but the total is shown; where fewer than k people are in the
-//! whole table, nothing is.
+//! Rows of fewer than k people are summed in *others*, together with the smallest row of at least k people.
+//! So *others* has at least two rows and at least k people, and its sum, which anyone could compute from the
+//! total, reveals none of its rows. If no row of at least k people is left, only the total is shown. A table
+//! of fewer than k people shows nothing.
 
 use super::table::{Labels, Table};
 
-/// A table as it is shown.
+/// The part of a table that may be shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shown {
-    /// Rows of at least k people, in the table's order.
+    /// Rows of at least k people, in the order of the table.
     pub rows: Vec<(Labels, f64)>,
-    /// What the rest sums up to; absent where there is no rest.
+    /// The sum of the other rows; `None` if there are none.
     pub others: Option<f64>,
-    /// Everything; absent where nothing is shown.
+    /// The sum of all rows; `None` if nothing is shown.
     pub total: Option<f64>,
-    /// Fewer than k people are in it.
+    /// Whether nothing is shown because the table has fewer than k people.
     pub suppressed: bool,
 }
 
 impl Shown {
-    /// The sum of the rows that hold for `which`.
-    pub fn sum(&self, which: impl Fn(&Labels) -> bool) -> f64 {
-        sum(self.rows.iter().filter(|(labels, _)| which(labels)).map(|(_, value)| *value))
+    /// The sum of the shown rows for which `is_part` holds.
+    pub fn sum(&self, is_part: impl Fn(&Labels) -> bool) -> f64 {
+        sum(self.rows.iter().filter(|(labels, _)| is_part(labels)).map(|(_, value)| *value))
     }
 }
 
-/// A row before it is decided about: its number, and how many people are in it, so far as that is known.
+/// A row that may be shown: its value, and the number of people in it, both perhaps with noise.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub labels: Labels,
@@ -35,7 +36,7 @@ pub(super) struct Candidate {
     pub value: f64,
 }
 
-/// The table as it may be shown.
+/// Returns the part of a table that may be shown.
 #[must_use]
 pub fn suppress(table: &Table, k: u64) -> Shown {
     if table.total.people == 0 {
@@ -52,12 +53,12 @@ pub fn suppress(table: &Table, k: u64) -> Shown {
     show(candidates.collect(), as_number(k))
 }
 
-/// Of nothing it is 0 and not -0, which is what the standard library's sum begins with.
+/// The sum; 0 if there are no values, while the sum of the standard library would be -0.
 fn sum(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
-/// Divides rows into those that are shown and *others*.
+/// Divides rows into shown rows and *others*.
 pub(super) fn show(candidates: Vec<Candidate>, k: f64) -> Shown {
     let total = sum(candidates.iter().map(|row| row.value));
     let (mut large, small): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|row| row.people >= k);
@@ -75,7 +76,7 @@ pub(super) fn show(candidates: Vec<Candidate>, k: f64) -> Shown {
     Shown { rows, others: Some(others), total: Some(total), suppressed: false }
 }
 
-/// Counts as numbers to be shown: exact up to 2^53.
+/// A count as a floating-point number, exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 pub(super) fn as_number(count: u64) -> f64 {
     count as f64

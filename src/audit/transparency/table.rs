@@ -1,100 +1,100 @@
-//! Counts over people, row by row, in memory that grows with the number of rows and not of people.
+//! Counts over people in tables. Memory grows with the number of rows, not with the number of people.
 
 use std::collections::BTreeMap;
 
-/// What a row is about: one text for each dimension of its table.
+/// The labels of a row: one for each dimension of its table.
 pub type Labels = Vec<String>;
 
-/// Rows of one table. What goes beyond is counted together as [`OVERFLOW`], so that memory stays bounded whatever
-/// callers name their purposes, recipients and policies.
+/// Rows of one table. Further labels are counted together as [`OVERFLOW`], so that memory stays limited
+/// however many purposes, recipients and policies callers name.
 pub const ROWS_MAX: usize = 4_096;
-/// Label of what found no row of its own.
+/// Label of the row that counts what has no row of its own.
 pub const OVERFLOW: &str = "(more)";
 
-/// A population that is counted. Each is published through exactly one table; every other number about it is computed
-/// from what that table shows, so that no two tables can be subtracted from each other.
+/// A population that is counted. Each one is published in exactly one table. Every other number about it is
+/// computed from what that table shows, so that no two tables can be subtracted from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Base {
-    /// Personalised replies, by purpose and recipient.
-    Use,
+pub enum Population {
+    /// Personalized replies, by purpose and recipient.
+    Replies,
     /// Attributes that shaped replies, by category and provenance.
-    UsedAttribute,
-    /// Personalised replies, by whether the person was told that they talk to a machine.
-    Disclosure,
-    /// Personalised replies, by whether their grant still stood when they were reported.
-    Standing,
-    /// Grants asked for, by outcome.
-    Asked,
+    UsedAttributes,
+    /// Personalized replies, by whether the AI disclosure was shown.
+    Disclosures,
+    /// Personalized replies, by the status of their grant when they were reported.
+    GrantStatus,
+    /// Grants requested, by outcome.
+    GrantRequests,
     /// Attribute classes withheld from grants, by tier, policy and reason.
     Withheld,
     /// Recordings that bounds refused, by tier, policy and category.
-    RefusedRecording,
+    RefusedRecordings,
     /// Decisions by people, by decision and purpose.
-    Decision,
-    /// Signals, by kind.
-    Signal,
-    /// Grants that fell by a withdrawal or refusal, by how long after it.
-    Bite,
-    /// Facts held at the end of the period, by category and provenance.
-    Held,
-    /// What people said of inferences, and what became of it.
-    Contest,
+    Decisions,
+    /// Signals by people, by kind.
+    Signals,
+    /// Grants revoked by a refusal or withdrawal, by the time that it took.
+    RevocationDelays,
+    /// Attributes stored at the end of the period, by category and provenance.
+    HeldAttributes,
+    /// Contests of inferences and their outcomes.
+    Contests,
     /// Inferences recorded, by what they were drawn from.
-    Loop,
-    /// People, by jurisdiction, age band and how far personalisation reached them.
+    Inferences,
+    /// People, by jurisdiction, age band and how far personalization reached them.
     Reach,
-    /// Days on which a person's data was released, by how often.
-    ReleaseDay,
-    /// People, by bytes held about them.
+    /// Days on which a person's data was released, by the number of releases.
+    ReleaseDays,
+    /// People, by bytes stored about them.
     Bytes,
-    /// People, by artefacts that services built from their profile.
+    /// People, by artifacts that services built from their profile.
     Artifacts,
-    /// Requests under data protection law, by kind and outcome.
-    Request,
+    /// Requests under data protection law, by kind and step.
+    Requests,
     /// Answered requests, by age.
-    RequestAge,
-    /// Erasures, by the time from the request to its completion.
-    ErasureSpan,
-    /// Facts erased, by category.
-    ErasedFact,
+    RequestAges,
+    /// Erasures, by the time from the request to completion.
+    ErasureTimes,
+    /// Attributes erased, by category.
+    ErasedAttributes,
 }
 
-/// One row's count.
+/// The counts of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// How many different people are in it.
+    /// Number of different people in it.
     pub people: u64,
-    /// How much.
+    /// The count itself.
     pub count: u64,
 }
 
-/// One population's counts.
+/// The counts of one population.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// By labels.
+    /// The rows, by their labels.
     pub rows: BTreeMap<Labels, Cell>,
-    /// People with any row, and the sum of all.
+    /// The number of people in any row, and the sum of all counts.
     pub total: Cell,
 }
 
 impl Table {
-    /// Takes one person's counts in.
-    pub fn absorb<'a>(&mut self, person: impl IntoIterator<Item = (&'a Labels, u64)>) {
-        let mut any = false;
-        for (labels, count) in person {
+    /// Adds the counts of one person.
+    pub fn add_subject<'a>(&mut self, rows: impl IntoIterator<Item = (&'a Labels, u64)>) {
+        let mut is_counted = false;
+        for (labels, count) in rows {
             if count == 0 {
                 continue;
             }
-            any = true;
+            is_counted = true;
             let cell = self.cell(labels);
             cell.people = cell.people.saturating_add(1);
             cell.count = cell.count.saturating_add(count);
             self.total.count = self.total.count.saturating_add(count);
         }
-        self.total.people = self.total.people.saturating_add(u64::from(any));
+        self.total.people = self.total.people.saturating_add(u64::from(is_counted));
     }
 
-    /// Takes the counts of other people in.
+    /// Adds the counts of other people.
     pub fn merge(&mut self, others: &Self) {
         for (labels, other) in &others.rows {
             let cell = self.cell(labels);
@@ -113,35 +113,35 @@ impl Table {
     }
 }
 
-/// Counts of one person: bounded by what one person's history names.
+/// The counts of one person. Their size is limited by what one person's history names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<(Base, Labels), u64>);
+pub struct Counts(BTreeMap<(Population, Labels), u64>);
 
 impl Counts {
-    /// Counts something.
-    pub fn add(&mut self, base: Base, labels: &[&str], count: u64) {
+    /// Adds to a row.
+    pub fn add(&mut self, population: Population, labels: &[&str], count: u64) {
         if count == 0 {
             return;
         }
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        let there = self.0.entry((base, labels)).or_default();
-        *there = there.saturating_add(count);
+        let sum = self.0.entry((population, labels)).or_default();
+        *sum = sum.saturating_add(count);
     }
 
-    /// Takes the counts of other days in.
+    /// Adds the counts of other days.
     pub fn merge(&mut self, others: Self) {
         for (key, count) in others.0 {
-            let there = self.0.entry(key).or_default();
-            *there = there.saturating_add(count);
+            let sum = self.0.entry(key).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
 
-    /// Everything, by population.
-    pub fn by_base(&self) -> BTreeMap<Base, Vec<(&Labels, u64)>> {
-        let mut found: BTreeMap<Base, Vec<(&Labels, u64)>> = BTreeMap::new();
-        for ((base, labels), count) in &self.0 {
-            found.entry(*base).or_default().push((labels, *count));
+    /// All rows, by population.
+    pub fn by_population(&self) -> BTreeMap<Population, Vec<(&Labels, u64)>> {
+        let mut rows: BTreeMap<Population, Vec<(&Labels, u64)>> = BTreeMap::new();
+        for ((population, labels), count) in &self.0 {
+            rows.entry(*population).or_default().push((labels, *count));
         }
-        found
+        rows
     }
 }

@@ -1,143 +1,149 @@
-//! Everybody, counted.
+//! The counts of all data subjects, and of system events.
 
-use super::catalogue;
-use super::labels::{SPAN_BUCKETS, bucket};
-use super::noise::{self, Bound};
+use super::catalog;
+use super::labels::{DURATION_BUCKETS, bucket};
+use super::noise;
 use super::subject_counts::SubjectCounts;
-use super::table::{Base, Labels, Table};
+use super::table::{Labels, Population, Table};
 use super::values::Spread;
 use crate::domain::event::{AuditExported, ErasureCompleted, Event, Recorded};
 use sayso_proof::event::{ErasureScope, Provenance};
 use std::collections::BTreeMap;
 
-/// Erasures whose proofs are listed.
+/// Erasures whose positions are listed.
 const PROOFS_MAX: usize = 100;
 
-/// Events about nobody: they name no person, and are counted as they are.
+/// How much of a data subject's counts is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contributions {
+    /// All of them, for a report without noise.
+    Full,
+    /// At most [`noise::ContributionLimit`] of each population, for a report with noise.
+    Limited,
+}
+
+/// Counts of system events, which name no data subject.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
-    /// People erased.
+    /// Erasures of a whole data subject.
     pub erasures: u64,
-    /// Erasures of a part of what was held.
+    /// Erasures of a part of a data subject's data.
     pub partial: u64,
     /// Entries destroyed.
     pub discarded: u64,
-    /// Positions of the first hundred `ErasureCompleted`, each provable by its own.
+    /// Positions of the first hundred `ErasureCompleted` events; each can be proven by its position.
     pub proofs: Vec<u64>,
-    /// Times that recipients said they had carried something out.
+    /// Acknowledgments by recipients.
     pub acknowledged: u64,
-    /// Looks at people's records by stewards and auditors, by method.
+    /// Views of people's records by stewards and auditors, by method.
     pub views: BTreeMap<String, u64>,
-    /// Exports, and of these with bodies open.
-    pub exports: (u64, u64),
-    /// Reports like this one.
+    /// Exports of the log.
+    pub exports: u64,
+    /// Exports of the log that contain bodies of events in the clear.
+    pub open_exports: u64,
+    /// Transparency reports.
     pub reports: u64,
 }
 
-/// Everybody, counted.
+/// The counts of all data subjects.
 pub struct Tally {
-    tables: BTreeMap<Base, Table>,
-    /// People of whom anything was held before the period ended.
+    tables: BTreeMap<Population, Table>,
+    /// Number of data subjects counted.
     pub people: u64,
-    /// Inferred values.
+    /// Inferred values; only without noise.
     pub spread: Spread,
-    /// Events about nobody.
+    /// System events.
     pub totals: Totals,
-    /// Whether what a person adds is bounded, as noise needs it.
-    bounded: bool,
+    contributions: Contributions,
 }
 
 impl Tally {
-    /// Nobody yet. `key` is random, for hashes of values; `bounded` for a report with noise.
+    /// Starts with no data subject. `key` must be random; it keys the hashes of values.
     #[must_use]
-    pub fn new(key: [u8; 32], bounded: bool) -> Self {
+    pub fn new(key: [u8; 32], contributions: Contributions) -> Self {
         let (tables, spread) = (BTreeMap::new(), Spread::new(key));
-        Self { tables, people: 0, spread, totals: Totals::default(), bounded }
+        Self { tables, people: 0, spread, totals: Totals::default(), contributions }
     }
 
-    /// One population.
+    /// The counts of one population.
     #[must_use]
-    pub fn table(&self, base: Base) -> Table {
-        self.tables.get(&base).cloned().unwrap_or_default()
+    pub fn table(&self, population: Population) -> Table {
+        self.tables.get(&population).cloned().unwrap_or_default()
     }
 
-    /// Every population that anybody counts in.
-    pub fn tables(&self) -> impl Iterator<Item = (Base, &Table)> {
-        self.tables.iter().map(|(base, table)| (*base, table))
+    /// Every population that has counts.
+    pub fn tables(&self) -> impl Iterator<Item = (Population, &Table)> {
+        self.tables.iter().map(|(population, table)| (*population, table))
     }
 
-    /// Takes one person in.
-    pub fn absorb(&mut self, person: &SubjectCounts) {
+    /// Adds one data subject.
+    pub fn add_subject(&mut self, subject: &SubjectCounts) {
         self.people = self.people.saturating_add(1);
-        let counts = person.counts();
-        for (base, rows) in counts.by_base() {
-            self.absorb_rows(base, &rows);
+        let counts = subject.counts();
+        for (population, rows) in counts.by_population() {
+            self.add_rows(population, &rows);
         }
-        if self.bounded {
+        if self.contributions == Contributions::Limited {
             return;
         }
-        let inferred = person.standing.held.iter().filter(|fact| fact.provenance == Provenance::Inferred);
-        let values = inferred.map(|fact| (fact.category.as_str(), fact.value.expose()));
-        self.spread.absorb(values, &person.groups());
+        let attributes = subject.end_state.attributes.iter();
+        let inferred = attributes.filter(|attribute| attribute.provenance == Provenance::Inferred);
+        let values = inferred.map(|attribute| (attribute.category.as_str(), attribute.value.expose()));
+        self.spread.add_subject(values, &subject.groups());
     }
 
-    fn absorb_rows(&mut self, base: Base, rows: &[(&Labels, u64)]) {
-        let table = self.tables.entry(base).or_default();
-        if self.bounded {
-            table.absorb(noise::bounded(rows, bound(base)));
-        } else {
-            table.absorb(rows.iter().copied());
+    fn add_rows(&mut self, population: Population, rows: &[(&Labels, u64)]) {
+        let table = self.tables.entry(population).or_default();
+        match self.contributions {
+            Contributions::Full => table.add_subject(rows.iter().copied()),
+            Contributions::Limited => {
+                let limit = catalog::population(population).limit;
+                table.add_subject(noise::limited(rows, limit));
+            }
         }
     }
 
-    /// Takes an event about nobody in, one of the period.
-    pub fn absorb_plain(&mut self, event: &Recorded) {
+    /// Adds a system event of the period.
+    pub fn add_system_event(&mut self, event: &Recorded) {
         let totals = &mut self.totals;
         match &event.event {
-            Event::ErasureCompleted(done) => self.erased(event, done),
+            Event::ErasureCompleted(completed) => self.add_erasure(event, completed),
             Event::RecipientAcknowledged(_) => totals.acknowledged = totals.acknowledged.saturating_add(1),
             Event::RecordViewed(view) => {
-                let there = totals.views.entry(view.method.clone()).or_default();
-                *there = there.saturating_add(1);
+                let views = totals.views.entry(view.method.clone()).or_default();
+                *views = views.saturating_add(1);
             }
             Event::AuditExported(AuditExported { opened, .. }) => {
-                totals.exports.0 = totals.exports.0.saturating_add(1);
-                totals.exports.1 = totals.exports.1.saturating_add(u64::from(*opened > 0));
+                totals.exports = totals.exports.saturating_add(1);
+                totals.open_exports = totals.open_exports.saturating_add(u64::from(*opened > 0));
             }
             Event::FiguresReported(_) => totals.reports = totals.reports.saturating_add(1),
             _ => {}
         }
     }
 
-    fn erased(&mut self, event: &Recorded, done: &ErasureCompleted) {
+    fn add_erasure(&mut self, event: &Recorded, completed: &ErasureCompleted) {
         let totals = &mut self.totals;
-        let whole = done.scope() == ErasureScope::All;
-        let count = if whole { &mut totals.erasures } else { &mut totals.partial };
+        let is_whole = completed.scope() == ErasureScope::All;
+        let count = if is_whole { &mut totals.erasures } else { &mut totals.partial };
         *count = count.saturating_add(1);
-        let runs = done.discarded.iter().map(|run| run.last.saturating_sub(run.first).saturating_add(1));
+        let runs = completed.discarded.iter();
+        let runs = runs.map(|run| run.last.saturating_sub(run.first).saturating_add(1));
         totals.discarded = runs.fold(totals.discarded, u64::saturating_add);
         if totals.proofs.len() < PROOFS_MAX {
             totals.proofs.push(event.position);
         }
-        // One person can be erased in parts many times over: that is no group of people.
-        if !whole {
+        // One data subject may be erased in parts many times, so partial erasures are not a group of people.
+        if !is_whole {
             return;
         }
-        let span = event.recorded_at_ms.saturating_sub(done.requested_at_ms);
-        let span = vec![bucket(&SPAN_BUCKETS, span).to_owned()];
-        self.absorb_rows(Base::ErasureSpan, &[(&span, 1)]);
-        let facts: Vec<(Labels, u64)> = done
-            .erased_by_category
-            .iter()
-            .map(|(name, count)| (vec![name.clone()], (*count).into()))
-            .collect();
-        let facts: Vec<(&Labels, u64)> = facts.iter().map(|(labels, count)| (labels, *count)).collect();
-        self.absorb_rows(Base::ErasedFact, &facts);
+        let duration_ms = event.recorded_at_ms.saturating_sub(completed.requested_at_ms);
+        let duration = vec![bucket(&DURATION_BUCKETS, duration_ms).to_owned()];
+        self.add_rows(Population::ErasureTimes, &[(&duration, 1)]);
+        let categories = completed.erased_by_category.iter();
+        let rows: Vec<(Labels, u64)> =
+            categories.map(|(category, count)| (vec![category.clone()], (*count).into())).collect();
+        let rows: Vec<(&Labels, u64)> = rows.iter().map(|(labels, count)| (labels, *count)).collect();
+        self.add_rows(Population::ErasedAttributes, &rows);
     }
-}
-
-/// How much one person may put into a table of a report with noise.
-#[must_use]
-pub fn bound(base: Base) -> Bound {
-    catalogue::population(base).bound
 }

@@ -1,7 +1,7 @@
-//! What a report may never tell, and what it must add up to.
+//! Tests of the transparency report: what it must never reveal, and what it must add up to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::noise::{Bits, bounded, deviation, two_sided_geometric};
+use super::noise::{Bits, deviation, limited, two_sided_geometric};
 use super::suppress::as_number;
 use super::table::Labels;
 use super::*;
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DAYS: u64 = 4;
 
-/// SplitMix64 (Steele, Lea, Flood 2014), for noise that can be repeated.
+/// SplitMix64 (Steele, Lea, Flood 2014), for repeatable noise.
 struct Seeded(u64);
 
 impl Bits for Seeded {
@@ -31,26 +31,26 @@ impl Bits for Seeded {
     }
 }
 
-/// Two-dimensional tables of a few people each.
+/// Tables with two dimensions and few people.
 fn tables() -> impl Strategy<Value = Table> {
-    let person = proptest::collection::btree_map((0_usize..4, 0_usize..3), 1_u64..5, 0..5);
-    proptest::collection::vec(person, 0..40).prop_map(|people| {
+    let subject = proptest::collection::btree_map((0_usize..4, 0_usize..3), 1_u64..5, 0..5);
+    proptest::collection::vec(subject, 0..40).prop_map(|subjects| {
         let mut table = Table::default();
-        for person in people {
-            let rows: Vec<(Labels, u64)> = person
+        for subject in subjects {
+            let rows: Vec<(Labels, u64)> = subject
                 .into_iter()
                 .map(|((category, source), count)| {
                     let source = ["declared", "observed", "inferred"][source];
                     (vec![format!("c{category}"), source.to_owned()], count)
                 })
                 .collect();
-            table.absorb(rows.iter().map(|(labels, count)| (labels, *count)));
+            table.add_subject(rows.iter().map(|(labels, count)| (labels, *count)));
         }
         table
     })
 }
 
-/// Whether `unit` is a sum of multiples of `equations`: then whoever knows their right sides knows it.
+/// Whether `unit` is a linear combination of `equations`, so that its value follows from theirs.
 fn follows(equations: &[Vec<f64>], unit: &[f64]) -> bool {
     let rank = |mut rows: Vec<Vec<f64>>| {
         let width = rows.first().map_or(0, Vec::len);
@@ -73,7 +73,7 @@ fn follows(equations: &[Vec<f64>], unit: &[f64]) -> bool {
     rank(with) == rank(equations.to_vec())
 }
 
-/// Everything that is published of a table, as sums over its rows; and the rows.
+/// Everything published of a table, as sums over its rows; and the rows.
 fn published(table: &Table, k: u64) -> (Vec<Vec<f64>>, Vec<(Labels, Cell)>) {
     let rows: Vec<(Labels, Cell)> = table.rows.iter().map(|(labels, cell)| (labels.clone(), *cell)).collect();
     let shown = suppress(table, k);
@@ -94,7 +94,7 @@ fn published(table: &Table, k: u64) -> (Vec<Vec<f64>>, Vec<(Labels, Cell)>) {
     if shown.total.is_some() {
         equations.push(sum_of(&|_| true));
     }
-    // Every number computed from the table is a sum over rows that are shown.
+    // Every derived number is a sum over shown rows.
     for dimension in 0..2 {
         let words: BTreeSet<&String> = rows.iter().map(|(labels, _)| &labels[dimension]).collect();
         for word in words {
@@ -120,7 +120,7 @@ fn recorded(position: u64, at_ms: u64, event: Event) -> Recorded {
     }
 }
 
-/// What happens next; numbers choose among what is there.
+/// The next event; numbers choose among the earlier ones.
 #[derive(Clone, Debug)]
 enum Step {
     Record(usize, bool),
@@ -129,7 +129,7 @@ enum Step {
     Decide(Decision),
     Grant(bool),
     Use(usize, u32),
-    Fall(usize),
+    Revoke(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
@@ -141,7 +141,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u64)>> {
         decision.prop_map(Step::Decide),
         any::<bool>().prop_map(Step::Grant),
         ((0_usize..9), 1_u32..4).prop_map(|(grant, count)| Step::Use(grant, count)),
-        (0_usize..9).prop_map(Step::Fall),
+        (0_usize..9).prop_map(Step::Revoke),
     ];
     proptest::collection::vec((step, 0_u64..DAY_MS / 4), 0..40)
 }
@@ -155,34 +155,36 @@ fn history(steps: &[(Step, u64)]) -> Vec<Recorded> {
     };
     for (step, later) in steps {
         now_ms += later;
-        let fact = |number| pick(&events, number, &|event| matches!(event, Event::AttributeRecorded(_)));
+        let attribute_id =
+            |number| pick(&events, number, &|event| matches!(event, Event::AttributeRecorded(_)));
         let grant = |number| pick(&events, number, &|event| matches!(event, Event::GrantIssued(_)));
-        let no = pick(&events, events.len(), &|event| {
+        let withdrawal = pick(&events, events.len(), &|event| {
             matches!(event, Event::Consent { decision: Decision::Withdrawn, .. })
         });
-        let event =
-            match step {
-                Step::Record(category, inferred) => {
-                    Some(Event::AttributeRecorded(attribute(*category, *inferred)))
-                }
-                Step::Contest(number) => fact(*number)
-                    .map(|attribute| Event::AttributeContested { attribute, reason: String::new() }),
-                Step::Remove(number) => fact(*number)
-                    .map(|attribute| Event::AttributeRemoved { attribute, reason: String::new() }),
-                Step::Decide(decision) => Some(Event::Consent { decision: *decision, terms: terms() }),
-                Step::Grant(allows) => Some(Event::GrantIssued(issued(fact(0).filter(|_| *allows), now_ms))),
-                Step::Use(number, count) => {
-                    grant(*number).map(|grant| Event::GrantUsed(used(grant, fact(0), *count)))
-                }
-                Step::Fall(number) => grant(*number).map(|grant| Event::GrantRevoked {
-                    grant,
-                    reason: Reason::ConsentWithdrawn,
-                    cause: no,
-                    grant_id: String::new(),
-                    recipient: "tutor".into(),
-                    source: None,
-                }),
-            };
+        let event = match step {
+            Step::Record(category, inferred) => {
+                Some(Event::AttributeRecorded(attribute(*category, *inferred)))
+            }
+            Step::Contest(number) => attribute_id(*number)
+                .map(|attribute| Event::AttributeContested { attribute, reason: String::new() }),
+            Step::Remove(number) => attribute_id(*number)
+                .map(|attribute| Event::AttributeRemoved { attribute, reason: String::new() }),
+            Step::Decide(decision) => Some(Event::Consent { decision: *decision, terms: terms() }),
+            Step::Grant(allows) => {
+                Some(Event::GrantIssued(issued(attribute_id(0).filter(|_| *allows), now_ms)))
+            }
+            Step::Use(number, count) => {
+                grant(*number).map(|grant| Event::GrantUsed(used(grant, attribute_id(0), *count)))
+            }
+            Step::Revoke(number) => grant(*number).map(|grant| Event::GrantRevoked {
+                grant,
+                reason: Reason::ConsentWithdrawn,
+                cause: withdrawal,
+                grant_id: String::new(),
+                recipient: "tutor".into(),
+                source: None,
+            }),
+        };
         if let Some(event) = event {
             events.push(recorded(events.len() as u64, now_ms, event));
         }
@@ -222,20 +224,20 @@ fn issued(allowed: Option<EventId>, now_ms: u64) -> GrantIssued {
     }
 }
 
-fn used(grant: EventId, fact: Option<EventId>, count: u32) -> GrantUsed {
-    let shaped_by = fact.into_iter().map(|id| id.0.to_vec()).collect();
+fn used(grant: EventId, attribute: Option<EventId>, count: u32) -> GrantUsed {
+    let shaped_by = attribute.into_iter().map(|id| id.0.to_vec()).collect();
     GrantUsed { grant: grant.0.to_vec(), shaped_by, count, ..GrantUsed::default() }
 }
 
-fn walked(events: &[Recorded], from_day: u64, to_day: u64) -> SubjectCounts {
-    let mut walk = SubjectCounter::new(Window { from_ms: from_day * DAY_MS, to_ms: to_day * DAY_MS });
-    events.iter().for_each(|event| walk.event(event, 100));
-    walk.end()
+fn counted(events: &[Recorded], from_day: u64, to_day: u64) -> SubjectCounts {
+    let mut counter = SubjectCounter::new(Window { from_ms: from_day * DAY_MS, to_ms: to_day * DAY_MS });
+    events.iter().for_each(|event| counter.event(event, 100));
+    counter.end()
 }
 
 proptest! {
     #[test]
-    fn no_small_group_follows_from_what_is_published(table in tables(), k in 2_u64..8) {
+    fn no_small_group_follows_from_published_numbers(table in tables(), k in 2_u64..8) {
         let (equations, rows) = published(&table, k);
         for (at, (labels, cell)) in rows.iter().enumerate() {
             let unit: Vec<f64> = (0..rows.len()).map(|other| if other == at { 1.0 } else { 0.0 }).collect();
@@ -248,42 +250,41 @@ proptest! {
     }
 
     #[test]
-    fn nothing_small_is_hidden_in_vain(table in tables(), k in 2_u64..8) {
-        // At most one row of at least k people goes into others.
+    fn suppression_hides_at_most_one_large_row(table in tables(), k in 2_u64..8) {
         let shown = suppress(&table, k);
         let large = table.rows.values().filter(|cell| cell.people >= k).count();
         prop_assert!(shown.suppressed || large - shown.rows.len() <= 1);
     }
 
     #[test]
-    fn the_days_make_the_period(steps in steps(), cut in 1_u64..DAYS) {
+    fn the_days_add_up_to_the_period(steps in steps(), cut in 1_u64..DAYS) {
         let events = history(&steps);
-        let mut days = walked(&events, 0, cut);
-        days.merge(walked(&events, cut, DAYS));
-        let whole = walked(&events, 0, DAYS);
+        let mut days = counted(&events, 0, cut);
+        days.merge(counted(&events, cut, DAYS));
+        let whole = counted(&events, 0, DAYS);
         prop_assert_eq!(days.counts(), whole.counts());
         prop_assert_eq!(&days, &whole);
     }
 
     #[test]
-    fn people_add_up_in_any_order(people in proptest::collection::vec(steps(), 0..6), cut in 0_usize..6) {
-        let people: Vec<SubjectCounts> = people.iter().map(|steps| walked(&history(steps), 0, DAYS)).collect();
+    fn subjects_add_up_in_any_order(people in proptest::collection::vec(steps(), 0..6), cut in 0_usize..6) {
+        let people: Vec<SubjectCounts> = people.iter().map(|steps| counted(&history(steps), 0, DAYS)).collect();
         let tally = |people: &[SubjectCounts]| {
-            let mut tally = Tally::new([3; 32], false);
-            people.iter().for_each(|person| tally.absorb(person));
-            let tables: BTreeMap<Base, Table> = tally.tables().map(|(base, table)| (base, table.clone())).collect();
-            tables
+            let mut tally = Tally::new([3; 32], Contributions::Full);
+            people.iter().for_each(|subject| tally.add_subject(subject));
+            let tables = tally.tables().map(|(population, table)| (population, table.clone()));
+            tables.collect::<BTreeMap<Population, Table>>()
         };
         let cut = cut.min(people.len());
         let mut parts = tally(&people[cut..]);
-        for (base, table) in tally(&people[..cut]) {
-            parts.entry(base).or_default().merge(&table);
+        for (population, table) in tally(&people[..cut]) {
+            parts.entry(population).or_default().merge(&table);
         }
         prop_assert_eq!(parts, tally(&people));
     }
 
     #[test]
-    fn one_person_moves_a_table_no_further_than_its_bound(
+    fn one_person_contributes_no_more_than_the_limit(
         counts in proptest::collection::btree_map(0_u8..20, 0_u64..500, 0..20),
         rows in 1_usize..6,
         each in 1_u64..50,
@@ -291,13 +292,13 @@ proptest! {
         let counts: Vec<(Labels, u64)> =
             counts.into_iter().map(|(row, count)| (vec![row.to_string()], count)).collect();
         let counts: Vec<(&Labels, u64)> = counts.iter().map(|(labels, count)| (labels, *count)).collect();
-        let kept = bounded(&counts, noise::Bound { rows, each });
+        let kept = limited(&counts, noise::ContributionLimit { rows, each });
         prop_assert!(kept.len() <= rows && kept.iter().all(|(_, count)| (1..=each).contains(count)));
     }
 }
 
 #[test]
-fn noise_is_of_mean_0_and_of_its_stated_size() {
+fn noise_has_mean_0_and_its_stated_deviation() {
     const DRAWS: usize = 40_000;
     for scale in [0.4, 3.0, 250.0] {
         let mut bits = Seeded(42);
@@ -313,8 +314,9 @@ fn noise_is_of_mean_0_and_of_its_stated_size() {
 }
 
 #[test]
-fn noise_keeps_its_promise_of_ratios() {
-    // P(n) / P(n + 1) is exp(1 / scale), so that a neighbouring table is at most exp(epsilon) more likely.
+fn noise_has_the_ratios_of_its_distribution() {
+    // P(n) / P(n + 1) is exp(1 / scale), so a table that differs by one person is at most exp(epsilon) times
+    // as likely.
     let (scale, mut bits) = (2.0_f64, Seeded(7));
     let mut seen: BTreeMap<i64, f64> = BTreeMap::new();
     for _ in 0..200_000 {
@@ -329,37 +331,37 @@ fn noise_keeps_its_promise_of_ratios() {
 }
 
 fn crowd() -> Tally {
-    let mut tally = Tally::new([3; 32], true);
+    let mut tally = Tally::new([3; 32], Contributions::Limited);
     let steps = [Step::Record(0, true), Step::Decide(Decision::Given), Step::Grant(true), Step::Use(0, 2)]
         .map(|step| (step, 5));
     for _ in 0..4_000 {
-        tally.absorb(&walked(&history(&steps), 0, DAYS));
+        tally.add_subject(&counted(&history(&steps), 0, DAYS));
     }
     tally
 }
 
-fn noised(tally: &Tally, seed: u64, ids: &[String]) -> Vec<Figure> {
+fn with_noise(tally: &Tally, seed: u64, ids: &[String]) -> Vec<Figure> {
     let vocabulary = default_vocabulary();
-    let making = Making { tally, vocabulary: &vocabulary, k: 10, releases_a_day: Some(3) };
-    figures(&making, ids, Some(Noise { epsilon: 2.0, bits: &mut Seeded(seed) }))
+    let input = FigureInput { tally, vocabulary: &vocabulary, k: 10, releases_a_day: Some(3) };
+    figures(&input, ids, Some(Noise { epsilon: 2.0, bits: &mut Seeded(seed) }))
 }
 
 #[test]
-fn noise_follows_its_seed_and_centres_on_the_truth() {
+fn noise_follows_its_seed_and_centers_on_the_exact_count() {
     let (tally, ids) = (crowd(), vec!["use".to_owned()]);
-    let value = |seed| noised(&tally, seed, &ids)[0].tables[0].shown.rows[0].1;
+    let value = |seed| with_noise(&tally, seed, &ids)[0].tables[0].shown.rows[0].1;
     assert_eq!(value(1).to_bits(), value(1).to_bits());
     let values: Vec<f64> = (0..200).map(value).collect();
     assert!(values.iter().any(|other| other.to_bits() != values[0].to_bits()));
     let mean = values.iter().sum::<f64>() / 200.0;
-    let table = &noised(&tally, 1, &ids)[0].tables[0];
+    let table = &with_noise(&tally, 1, &ids)[0].tables[0];
     assert!((mean - 8_000.0).abs() < 4.0 * table.noise / 200_f64.sqrt(), "{mean} {}", table.noise);
 }
 
 #[test]
-fn with_noise_fewer_figures_are_less_noisy_and_some_are_not_shown() {
+fn with_noise_fewer_figures_are_less_noisy_and_some_are_not_available() {
     let tally = crowd();
-    let (all, one) = (noised(&tally, 1, &[]), noised(&tally, 1, &["use".to_owned()]));
+    let (all, one) = (with_noise(&tally, 1, &[]), with_noise(&tally, 1, &["use".to_owned()]));
     let noise =
         |figures: &[Figure]| figures.iter().find(|figure| figure.spec.id == "use").unwrap().tables[0].noise;
     assert!(noise(&all) > 10.0 * noise(&one), "{} {}", noise(&all), noise(&one));
@@ -370,19 +372,19 @@ fn with_noise_fewer_figures_are_less_noisy_and_some_are_not_shown() {
 }
 
 #[test]
-fn every_figure_says_what_it_is_and_ids_are_unique() {
+fn every_figure_has_its_texts_and_a_unique_id() {
     let mut ids = BTreeSet::new();
-    let mut bases = BTreeSet::new();
+    let mut populations = BTreeSet::new();
     for spec in FIGURES {
         assert!(ids.insert(spec.id), "{}", spec.id);
         assert!([spec.title, spec.definition, spec.limits, spec.paper].iter().all(|text| !text.is_empty()));
-        // A population is shown once.
-        assert!(spec.bases.iter().all(|base| bases.insert(*base)), "{}", spec.id);
+        // Each population is shown once.
+        assert!(spec.populations.iter().all(|population| populations.insert(*population)), "{}", spec.id);
     }
 }
 
 #[test]
-fn the_docs_have_every_figure_as_the_report_has_it() {
+fn the_docs_contain_the_texts_of_every_figure() {
     let docs = include_str!("../../../docs/transparency-report.md");
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let docs = plain(docs);
@@ -395,14 +397,14 @@ fn the_docs_have_every_figure_as_the_report_has_it() {
 }
 
 #[test]
-fn the_page_needs_nothing_from_elsewhere_and_is_told_to_those_who_do_not_see() {
-    let mut tally = Tally::new([3; 32], false);
+fn the_page_has_no_external_resources_and_describes_its_charts_for_screen_readers() {
+    let mut tally = Tally::new([3; 32], Contributions::Full);
     let steps = [Step::Record(1, true), Step::Grant(true), Step::Use(0, 2)].map(|step| (step, 5));
     for _ in 0..12 {
-        tally.absorb(&walked(&history(&steps), 0, DAYS));
+        tally.add_subject(&counted(&history(&steps), 0, DAYS));
     }
     let vocabulary = default_vocabulary();
-    let making = Making { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
+    let input = FigureInput { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
     let report = Report {
         origin: "sayso.localhost/<b>dev".into(),
         from_ms: 0,
@@ -415,7 +417,7 @@ fn the_page_needs_nothing_from_elsewhere_and_is_told_to_those_who_do_not_see() {
         tree_size: 40,
         overlapping: 0,
         position: 40,
-        figures: figures(&making, &[], None),
+        figures: figures(&input, &[], None),
     };
     let page = page(&report);
     for foreign in ["<script", "http://", "https://", "<b>dev", "url(", "@import"] {

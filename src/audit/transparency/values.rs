@@ -1,36 +1,36 @@
-//! What inferred values people share, without keeping a value: keyed 64-bit hashes in bounded counters.
+//! Counts inferred values over people without keeping any value: keyed 64-bit hashes in limited counters.
 //!
-//! Exact while a category has at most [`VALUES_MAX`] different values. Beyond, the counters are those of Misra and
-//! Gries (1982): never too high, and too low by at most what is kept as `error`. Groups are compared over
-//! [`BUCKETS`] buckets of the same hash; putting values together can only bring groups closer (the data processing
-//! inequality), so the divergence shown is never too high for it.
+//! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that the counters
+//! are those of Misra and Gries (1982): never too high, and too low by at most `error`. Groups are compared
+//! in [`BUCKETS`] buckets of the same hash. Putting values together can only bring groups closer (the data
+//! processing inequality), so the divergence is never too high because of it.
 
 use super::suppress::as_number;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Values counted exactly in each category.
+/// Different values counted exactly in each category.
 pub const VALUES_MAX: usize = 1_024;
-/// Buckets that values of groups are compared over.
+/// Buckets in which the values of groups are compared.
 pub const BUCKETS: usize = 64;
-/// Groups compared in each category and dimension.
+/// Groups compared in each category and dimension; further ones are ignored.
 pub const GROUPS_MAX: usize = 64;
 
-/// Values of one category, by how many people hold each.
+/// Counters of the values of one category.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Values {
     people: u64,
-    held_by: HashMap<u64, u64>,
+    people_by_value: HashMap<u64, u64>,
     error: u64,
 }
 
 impl Values {
     fn add(&mut self, hash: u64, people: u64) {
-        if let Some(count) = self.held_by.get_mut(&hash) {
+        if let Some(count) = self.people_by_value.get_mut(&hash) {
             *count = count.saturating_add(people);
-        } else if self.held_by.len() < VALUES_MAX {
-            self.held_by.insert(hash, people);
+        } else if self.people_by_value.len() < VALUES_MAX {
+            self.people_by_value.insert(hash, people);
         } else {
             self.make_room(people);
         }
@@ -38,14 +38,14 @@ impl Values {
 
     fn make_room(&mut self, people: u64) {
         self.error = self.error.saturating_add(people);
-        self.held_by.retain(|_, count| {
+        self.people_by_value.retain(|_, count| {
             *count = count.saturating_sub(people);
             *count > 0
         });
     }
 }
 
-/// Values of one group, by bucket.
+/// Counters of the values of one group.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
     people: u64,
@@ -58,42 +58,49 @@ impl Default for Group {
     }
 }
 
-/// Who is compared with whom: a dimension and the group in it.
-pub type GroupName = (&'static str, String);
+/// A group whose values are compared with those of the other groups of its dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupName {
+    /// What distinguishes the groups, such as the jurisdiction.
+    pub dimension: &'static str,
+    /// The name of the group.
+    pub name: String,
+}
 
-/// Values of everybody.
+/// Counters of the inferred values of all data subjects.
 pub struct Spread {
     key: [u8; 32],
     categories: BTreeMap<String, Values>,
     groups: BTreeMap<(String, &'static str), BTreeMap<String, Group>>,
 }
 
-/// How alike the inferred values of a category are.
+/// How concentrated the inferred values of a category are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concentration {
     /// The category.
     pub category: String,
-    /// Share of people with inferred values here who hold the most common one, 0 to 1.
+    /// Share of the people with inferred values in this category that has the most common one, 0 to 1.
     pub top_share: f64,
-    /// By how much `top_share` may be too low, 0 to 1; 0: exact.
+    /// By how much `top_share` may be too low, 0 to 1; 0 if it is exact.
     pub error: f64,
 }
 
-/// How far groups are apart in a category.
+/// How far apart groups are in a category.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
     /// The category.
     pub category: String,
-    /// What tells the groups apart.
+    /// What distinguishes the groups.
     pub dimension: &'static str,
-    /// How many groups of at least k people were compared.
+    /// Number of groups of at least k people that were compared.
     pub groups: usize,
-    /// Jensen-Shannon divergence, divided by its maximum: 0 alike, 1 nothing in common.
+    /// Jensen-Shannon divergence divided by its maximum: 0 if alike, 1 if they have nothing in common.
     pub divergence: f64,
 }
 
 impl Spread {
-    /// Nobody yet. The key is random for each report, so that hashes mean nothing outside of it.
+    /// Starts with no data subject. The key must be random for each report, so that its hashes mean nothing
+    /// elsewhere.
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
         Self { key, categories: BTreeMap::new(), groups: BTreeMap::new() }
@@ -109,20 +116,24 @@ impl Spread {
         hash.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
     }
 
-    /// Takes one person's inferred values in, and the groups that the person is in.
-    pub fn absorb<'a>(&mut self, values: impl Iterator<Item = (&'a str, &'a str)>, groups: &[GroupName]) {
+    /// Adds the inferred values of one data subject, and the groups that it is in.
+    pub fn add_subject<'a>(
+        &mut self,
+        values: impl Iterator<Item = (&'a str, &'a str)>,
+        groups: &[GroupName],
+    ) {
         let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for (category, value) in values {
             let hash = self.hash(category, value);
             found.entry(category.to_owned()).or_default().insert(hash);
         }
         for (category, hashes) in found {
-            for (dimension, name) in groups {
-                let there = self.groups.entry((category.clone(), dimension)).or_default();
-                if there.len() >= GROUPS_MAX && !there.contains_key(name) {
+            for GroupName { dimension, name } in groups {
+                let known = self.groups.entry((category.clone(), dimension)).or_default();
+                if known.len() >= GROUPS_MAX && !known.contains_key(name) {
                     continue;
                 }
-                let group = there.entry(name.clone()).or_default();
+                let group = known.entry(name.clone()).or_default();
                 group.people = group.people.saturating_add(1);
                 for hash in &hashes {
                     let at = usize::try_from(hash % (BUCKETS as u64)).unwrap_or_default();
@@ -137,16 +148,16 @@ impl Spread {
         }
     }
 
-    /// Categories in which the most common value is held by at least k people, and by all or by at least k fewer than
-    /// all.
+    /// Categories in which at least k people have the most common value, and either none or at least k people
+    /// don't.
     #[must_use]
     pub fn concentrations(&self, k: u64) -> Vec<Concentration> {
         let found = self.categories.iter().filter_map(|(category, values)| {
-            let top = values.held_by.values().copied().max().unwrap_or_default();
+            let top = values.people_by_value.values().copied().max().unwrap_or_default();
             let rest = values.people.saturating_sub(top);
-            let shown = top >= k && (rest == 0 || rest.saturating_sub(values.error) >= k);
+            let is_shown = top >= k && (rest == 0 || rest.saturating_sub(values.error) >= k);
             let people = as_number(values.people);
-            shown.then(|| Concentration {
+            is_shown.then(|| Concentration {
                 category: category.clone(),
                 top_share: rounded(as_number(top) / people),
                 error: rounded(as_number(values.error) / people),
@@ -155,20 +166,20 @@ impl Spread {
         found.collect()
     }
 
-    /// Categories with at least k people of whom inferences are held, and in which no value is shared by k of them.
+    /// Categories in which at least k people have inferred values, and fewer than k share any value.
     #[must_use]
     pub fn unshared(&self, k: u64) -> Vec<String> {
         let found = self.categories.iter().filter(|(_, values)| {
-            let top = values.held_by.values().copied().max().unwrap_or_default();
+            let top = values.people_by_value.values().copied().max().unwrap_or_default();
             values.people >= k && top.saturating_add(values.error) < k
         });
         found.map(|(category, _)| category.clone()).collect()
     }
 
-    /// How far the groups of at least k people are apart, in categories for which `which` holds.
+    /// How far apart the groups of at least k people are, in categories for which `is_compared` holds.
     #[must_use]
-    pub fn divergences(&self, k: u64, which: impl Fn(&str) -> bool) -> Vec<Divergence> {
-        let found = self.groups.iter().filter(|((category, _), _)| which(category)).filter_map(
+    pub fn divergences(&self, k: u64, is_compared: impl Fn(&str) -> bool) -> Vec<Divergence> {
+        let found = self.groups.iter().filter(|((category, _), _)| is_compared(category)).filter_map(
             |((category, dimension), groups)| {
                 let large: Vec<&Group> = groups.values().filter(|group| group.people >= k).collect();
                 (large.len() >= 2).then(|| Divergence {
@@ -183,13 +194,13 @@ impl Spread {
     }
 }
 
-/// To two digits: no more is meant, and less can be told from it.
+/// Rounds to two digits: more would claim too much and reveal more.
 fn rounded(share: f64) -> f64 {
     (share * 100.0).round() / 100.0
 }
 
-/// Lin 1991: the entropy of the groups' mean minus the mean of their entropies, each group of equal weight, divided
-/// by the logarithm of their number, which is the most that it can be.
+/// The Jensen-Shannon divergence (Lin 1991) of groups of equal weight: the entropy of their mean minus the
+/// mean of their entropies, divided by its maximum, the logarithm of their number.
 fn jensen_shannon(groups: &[&Group]) -> f64 {
     let weight = 1.0 / as_number(groups.len() as u64);
     let shares: Vec<Vec<f64>> = groups
@@ -214,19 +225,19 @@ mod tests {
     use super::*;
 
     fn group(name: &str) -> GroupName {
-        ("recipient", name.to_owned())
+        GroupName { dimension: "recipient", name: name.to_owned() }
     }
 
     #[test]
-    fn shared_values_are_found_and_small_groups_are_not_told() {
+    fn shared_values_are_found_and_small_groups_are_not_shown() {
         let mut spread = Spread::new([7; 32]);
         for person in 0..12 {
             let own = format!("\"{person}\"");
             let values = [("work", "\"nurse\""), ("work", own.as_str()), ("family", own.as_str())];
-            spread.absorb(values.into_iter(), &[]);
+            spread.add_subject(values.into_iter(), &[]);
         }
         for _ in 0..12 {
-            spread.absorb([("work", "\"farmer\""), ("work", "\"farmer\"")].into_iter(), &[]);
+            spread.add_subject([("work", "\"farmer\""), ("work", "\"farmer\"")].into_iter(), &[]);
         }
         let found = spread.concentrations(10);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -236,26 +247,29 @@ mod tests {
     }
 
     #[test]
-    fn counters_stay_bounded_and_are_never_too_high() {
+    fn counters_stay_limited_and_are_never_too_high() {
         let mut spread = Spread::new([7; 32]);
         for person in 0..3_000 {
             let own = format!("\"{person}\"");
             let shared = if person % 2 == 0 { "\"x\"" } else { "\"y\"" };
-            spread.absorb([("work", own.as_str()), ("work", shared)].into_iter(), &[]);
+            spread.add_subject([("work", own.as_str()), ("work", shared)].into_iter(), &[]);
         }
         let values = &spread.categories["work"];
-        assert!(values.held_by.len() <= VALUES_MAX && values.error > 0);
+        assert!(values.people_by_value.len() <= VALUES_MAX && values.error > 0);
         let found = &spread.concentrations(10)[0];
         assert!(found.top_share <= 0.5 && found.top_share + found.error >= 0.49, "{found:?}");
     }
 
     #[test]
-    fn groups_alike_are_at_0_and_groups_apart_at_1() {
+    fn divergence_is_0_for_alike_groups_and_1_for_groups_with_nothing_in_common() {
         let (mut alike, mut apart) = (Spread::new([1; 32]), Spread::new([1; 32]));
         for person in 0..40 {
             let name = if person % 2 == 0 { "a" } else { "b" };
-            alike.absorb([("health", "\"well\"")].into_iter(), &[group(name)]);
-            apart.absorb([("health", if person % 2 == 0 { "1" } else { "2" })].into_iter(), &[group(name)]);
+            alike.add_subject([("health", "\"well\"")].into_iter(), &[group(name)]);
+            apart.add_subject(
+                [("health", if person % 2 == 0 { "1" } else { "2" })].into_iter(),
+                &[group(name)],
+            );
         }
         let of = |spread: &Spread, k| spread.divergences(k, |category| category == "health");
         assert!((of(&alike, 20)[0].divergence - 0.0).abs() < 1e-9);

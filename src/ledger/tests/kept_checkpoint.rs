@@ -81,7 +81,8 @@ async fn a_torn_slot_leaves_the_other_slot_whole() {
     ledger.shutdown();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Three writes: of the start, of the first event, of the second event. The third is in the first slot again.
+    // Three writes: of the start, of the first event, of the second event. The third is in the first slot
+    // again.
     file.write_all_at(b"torn", 100).unwrap();
     assert_eq!(kept(&path).as_deref(), Some(before.note.as_str()));
     assert_eq!(bench.open().checkpoint().note, after.note, "the store may be ahead of the kept checkpoint");

@@ -1,12 +1,14 @@
 //! Root keys in a file with two slots that are used in turn, overwritten in place and synced.
 //!
-//! Each slot has a block of its own, so that writing one never touches the other. It holds its key twice, so that one bad
-//! sector does not lose it. A slot in which neither copy is whole holds no key: its key was being made and nothing is
-//! sealed under it, or it was being destroyed, or it is damaged. Its remains are overwritten only after the root key in
-//! force has opened the tree, because a damaged root key that is in force must stay as it is.
+//! Each slot has a block of its own, so that writing one never touches the other. It holds its key twice, so
+//! that one bad sector does not lose it. A slot in which neither copy is whole holds no key: its key was
+//! being made and nothing is sealed under it, or it was being destroyed, or it is damaged. Its remains are
+//! overwritten only after the root key in force has opened the tree, because a damaged root key that is in
+//! force must stay as it is.
 //!
-//! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems that copy on
-//! write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security module there.
+//! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
+//! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security
+//! module there.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::{unwrap_in_software, wrap_in_software};
@@ -44,7 +46,8 @@ impl FileCustody {
     /// Opens the file. If it does not exist, makes it without a key, with mode 0600.
     ///
     /// # Errors
-    /// The file can't be read, written or made, has the wrong length, is readable by others, or belongs to another user.
+    /// The file can't be read, written or made, has the wrong length, is readable by others, or belongs to
+    /// another user.
     pub fn open(path: &Path) -> Result<Self, CustodyError> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -115,8 +118,8 @@ impl FileCustody {
         Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Whole(generation, key)))
     }
 
-    /// Overwrites a slot with ones and then with zeros, and syncs each time. Zeros alone would not do: a device may store a
-    /// block of zeros as a hole and leave the old block where it was.
+    /// Overwrites a slot with ones and then with zeros, and syncs each time. Zeros alone would not do: a
+    /// device may store a block of zeros as a hole and leave the old block where it was.
     fn scrub(&self, slot: u64) -> Result<(), CustodyError> {
         for pattern in [0xff, 0x00] {
             self.file.write_all_at(&[pattern; SLOT_BYTES], slot * SLOT_BYTES as u64)?;

@@ -1,8 +1,8 @@
 //! Custody of the root key: in a file, in a PKCS#11 token, or in memory for tests.
 //!
-//! A root key wraps exactly one thing: the key of the key tree's top page. Its keeper wraps and unwraps that key, so the
-//! root key never has to leave its keeper. Root keys are numbered. A re-keying makes the next root key and destroys the
-//! previous one.
+//! A root key wraps exactly one thing: the key of the key tree's top page. Its keeper wraps and unwraps that
+//! key, so the root key never has to leave its keeper. Root keys are numbered. A re-keying makes the next
+//! root key and destroys the previous one.
 
 mod file;
 mod memory;

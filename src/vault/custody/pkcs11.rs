@@ -1,8 +1,8 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or SoftHSM.
 //!
-//! A root key is made in the token and never leaves it; destroying it destroys the object. It is an AES-256 object with the
-//! label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The token wraps the top page's key with
-//! `CKM_AES_GCM`. How durable an object and its destruction are depends on the token.
+//! A root key is made in the token and never leaves it; destroying it destroys the object. It is an AES-256
+//! object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The token wraps
+//! the top page's key with `CKM_AES_GCM`. How durable an object and its destruction are depends on the token.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;
@@ -39,8 +39,8 @@ impl TokenCustody {
     /// Loads a module, and opens a session as the user of the token with this label.
     ///
     /// # Errors
-    /// The module can't be loaded, no token has this label, the PIN file is readable by others or belongs to another user,
-    /// or the PIN is wrong.
+    /// The module can't be loaded, no token has this label, the PIN file is readable by others or belongs to
+    /// another user, or the PIN is wrong.
     pub fn open(module: &Path, token: &str, pin_file: &Path) -> Result<Self, CustodyError> {
         secret::check_private(&std::fs::metadata(pin_file)?)
             .map_err(|error| Error::new(error.kind(), format!("PIN file: {error}")))?;

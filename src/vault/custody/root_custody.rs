@@ -28,28 +28,30 @@ pub enum CustodyError {
 
 /// A keeper of root keys.
 ///
-/// Durability: the effect of a method survives a power failure once the method has returned. After a call that failed or
-/// was cut off by a crash, its effect is unknown: ask [`RootCustody::generations`]. Every call may be repeated.
+/// Durability: the effect of a method survives a power failure once the method has returned. After a call
+/// that failed or was cut off by a crash, its effect is unknown: ask [`RootCustody::generations`]. Every call
+/// may be repeated.
 ///
 /// Concurrency: one writer at a time. `unwrap` may be called beside it.
 ///
-/// Blocking: a keeper may be remote, for example a key management service, and calls may block as long as they need.
-/// They come from the start and from the vault's own thread, never from the runtime. An asynchronous client needs a
-/// runtime handle of its own.
+/// Blocking: a keeper may be remote, for example a key management service, and calls may block as long as
+/// they need. They come from the start and from the vault's own thread, never from the runtime. An
+/// asynchronous client needs a runtime handle of its own.
 ///
-/// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. A re-keying that has not switched yet
-/// is then undone, and the erasure fails with this error and may be asked for again. Destroying a root key is tried
-/// several times, and otherwise finished by the next start. No erasure is reported as done before that.
+/// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. A re-keying that has not
+/// switched yet is then undone, and the erasure fails with this error and may be asked for again. Destroying
+/// a root key is tried several times, and otherwise finished by the next start. No erasure is reported as
+/// done before that.
 pub trait RootCustody: Send + Sync {
-    /// Returns the numbers of the existing root keys in ascending order: none before the first start, then one, and two
-    /// while one replaces the other.
+    /// Returns the numbers of the existing root keys in ascending order: none before the first start, then
+    /// one, and two while one replaces the other.
     ///
     /// # Errors
     /// The keeper can't be read or reached.
     fn generations(&self) -> Result<Vec<Generation>, CustodyError>;
 
-    /// Makes a fresh root key. An existing one with the same number is destroyed. One with another number stays; there is
-    /// at most one.
+    /// Makes a fresh root key. An existing one with the same number is destroyed. One with another number
+    /// stays; there is at most one.
     ///
     /// # Errors
     /// The keeper refuses or is unreachable.
@@ -69,7 +71,8 @@ pub trait RootCustody: Send + Sync {
     /// Unwraps the key of a top page.
     ///
     /// # Errors
-    /// The root key does not exist, the key was wrapped under another one, or the keeper refuses or is unreachable.
+    /// The root key does not exist, the key was wrapped under another one, or the keeper refuses or is
+    /// unreachable.
     fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError>;
 
     /// Destroys a root key beyond recovery. Succeeds if it does not exist.
@@ -78,8 +81,8 @@ pub trait RootCustody: Send + Sync {
     /// The keeper refuses or is unreachable.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
 
-    /// Overwrites the remains of damaged keys, and repairs damaged copies of whole keys. Called after the root key in force
-    /// has opened the tree, so that it is not among the damaged ones.
+    /// Overwrites the remains of damaged keys, and repairs damaged copies of whole keys. Called after the
+    /// root key in force has opened the tree, so that it is not among the damaged ones.
     ///
     /// # Errors
     /// The keeper refuses or is unreachable.

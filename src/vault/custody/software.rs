@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 pub(super) const NONCE_BYTES: usize = 12;
 const WRAPPING: &[u8] = b"sayso top page key v1";
 
-/// Wraps a key with AES-256-GCM under HKDF-SHA-256 (RFC 5869) of the root key. The root key's number is authenticated.
+/// Wraps a key with AES-256-GCM under HKDF-SHA-256 (RFC 5869) of the root key. The root key's number is
+/// authenticated.
 pub(super) fn wrap_in_software(
     root: &[u8; 32],
     generation: Generation,

@@ -1,5 +1,5 @@
-//! Seeded power failures at every durable step: acknowledged changes survive, a change under way is applied as a whole or
-//! not at all, and other subjects stay as they were.
+//! Seeded power failures at every durable step: acknowledged changes survive, a change under way is applied
+//! as a whole or not at all, and other subjects stay as they were.
 
 use super::machine::{Machine, Seeded};
 use super::{key, subject};
@@ -101,8 +101,8 @@ impl Round {
         found.map(|keys| Keys::of(&keys))
     }
 
-    /// Changes several subjects concurrently; the power may fail meanwhile. Returns each subject's expected keys after its
-    /// change, and whether the change was acknowledged.
+    /// Changes several subjects concurrently; the power may fail meanwhile. Returns each subject's expected
+    /// keys after its change, and whether the change was acknowledged.
     async fn change(&mut self, vault: &Arc<Vault>) -> Vec<(u64, Option<Keys>, bool)> {
         let mut tasks = Vec::new();
         let mut people = BTreeSet::new();
@@ -189,9 +189,9 @@ impl Round {
         self.all_keys.extend(self.known.values().flatten().flat_map(|subject| subject.keys.iter().flatten()));
     }
 
-    /// Restores the log, and renews every subject's keys from the end of its log on, some subjects in each write. The power
-    /// fails meanwhile, and the renewal is repeated until it succeeds. At every moment each subject's keys beyond the end of
-    /// its log are either all old or all fresh.
+    /// Restores the log, and renews every subject's keys from the end of its log on, some subjects in each
+    /// write. The power fails meanwhile, and the renewal is repeated until it succeeds. At every moment each
+    /// subject's keys beyond the end of its log are either all old or all fresh.
     async fn restore_log(&mut self) -> usize {
         let handles: Vec<Handle> = self.known.values().flatten().map(|subject| subject.handle).collect();
         let ends = handles.iter().map(|handle| (*handle, self.dice.below(VERSIONS + 1))).collect();
@@ -224,8 +224,8 @@ impl Round {
         cuts
     }
 
-    /// Checks that a subject's keys are as before the restore, or fresh from the end of its log on. A renewed subject must
-    /// have a fence if a key was destroyed that the log does not know of.
+    /// Checks that a subject's keys are as before the restore, or fresh from the end of its log on. A renewed
+    /// subject must have a fence if a key was destroyed that the log does not know of.
     fn check_renewal(&self, vault: &Vault, person: u64, restored: &RestoredLog, is_done: bool) {
         let found = self.check(vault, person);
         let (Some(before), Some(found)) = (&self.known[&person], &found) else {

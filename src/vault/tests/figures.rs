@@ -67,7 +67,8 @@ async fn together(vault: &Arc<Vault>, from: usize) -> Duration {
     begun.elapsed()
 }
 
-/// Measures with 1,000 subjects, then ten times as many each time, up to `SAYSO_SUBJECTS_MAX` (default: 100,000).
+/// Measures with 1,000 subjects, then ten times as many each time, up to `SAYSO_SUBJECTS_MAX` (default:
+/// 100,000).
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures for minutes; run it in a release build"]
 async fn erasure_costs_by_number_of_subjects() {

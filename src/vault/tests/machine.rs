@@ -86,7 +86,8 @@ impl Machine {
         self.is_off.load(Ordering::SeqCst)
     }
 
-    /// Restores the power. Of the pages that were not durable, a random number survives, the first ones written.
+    /// Restores the power. Of the pages that were not durable, a random number survives, the first ones
+    /// written.
     pub fn power_on(&self) {
         let staged = std::mem::take(&mut *self.staged.lock().unwrap());
         let kept = self.dice.below(staged.len() as u64 + 1) as usize;
@@ -101,7 +102,8 @@ impl Machine {
         self.is_off.store(false, Ordering::SeqCst);
     }
 
-    /// Takes a durable step. Returns whether it takes effect, and whether the machine still has power to say so.
+    /// Takes a durable step. Returns whether it takes effect, and whether the machine still has power to say
+    /// so.
     fn step(&self) -> (bool, bool) {
         if self.is_off() {
             return (false, false);

@@ -1,4 +1,5 @@
-//! Renewals after a restore: versions beyond the end of the log get fresh keys, and destroyed keys stay destroyed.
+//! Renewals after a restore: versions beyond the end of the log get fresh keys, and destroyed keys stay
+//! destroyed.
 
 use super::{Bench, key, subject};
 use crate::vault::VaultError;

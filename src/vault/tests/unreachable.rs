@@ -1,4 +1,5 @@
-//! A keeper of root keys that is sometimes unreachable, like one across a network: the effect of such a call is unknown.
+//! A keeper of root keys that is sometimes unreachable, like one across a network: the effect of such a call
+//! is unknown.
 
 use super::{FaultyKeys, key, subject};
 use crate::clock::{Clock, SharedClock, SystemClock};
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Fails the calls whose bits are set in `failing`, lowest bit first. Calls with an even number take effect all the same.
+/// Fails the calls whose bits are set in `failing`, lowest bit first. Calls with an even number take effect
+/// all the same.
 #[derive(Default)]
 struct Remote {
     inner: MemoryCustody,

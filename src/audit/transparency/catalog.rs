@@ -1,0 +1,487 @@
+//! The catalog: every figure and every population, with definitions, units and limits.
+//!
+//! `docs/transparency-report.md` contains the same texts; a test compares them.
+
+use super::labels::{
+    ALLOWED, ARTIFACT_BUCKETS, BYTES_BUCKETS, Bucket, CONFIRMED, CONTEST_WITHDRAWN, CONTESTED, DISCLOSED,
+    DURATION_BUCKETS, GRANT_EXPIRED, GRANT_REVOKED, GRANT_VALID, NO_REPLY, NOT_DISCLOSED, NOTHING_ALLOWED,
+    OTHER_REPLIES, RELEASE_BUCKETS, RESOLVED, SAME_ATTRIBUTE,
+};
+use super::noise::ContributionLimit;
+use super::table::Population;
+
+/// The definition of a figure.
+#[derive(Clone, Copy, Debug)]
+pub struct FigureSpec {
+    /// Stable id.
+    pub id: &'static str,
+    /// Title for readers.
+    pub title: &'static str,
+    /// What exactly is counted.
+    pub definition: &'static str,
+    /// Unit of its main numbers.
+    pub unit: &'static str,
+    /// What it can't show.
+    pub limits: &'static str,
+    /// The risks and benefits in Kirk et al. 2024 that it is about.
+    pub paper: &'static str,
+    /// The populations that it shows.
+    pub populations: &'static [Population],
+    /// What is computed from their tables.
+    pub derivation: Derivation,
+}
+
+/// What a figure computes besides the tables of its populations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivation {
+    /// Nothing.
+    None,
+    /// Replies by purpose, recipient, rung and tags.
+    Replies,
+    /// Attributes by category, provenance and tags, with shares.
+    UsedAttributes,
+    /// Attributes by category and provenance, with shares.
+    HeldAttributes,
+    /// Rates of refusal and withdrawal.
+    Consent,
+    /// The share of replies after a revocation.
+    RevocationDelays,
+    /// Shares of the most common inferred values.
+    Concentration,
+    /// Divergence of inferred values between groups.
+    Divergence,
+    /// The self-reinforcement ratio.
+    Inferences,
+    /// The success ratio of contests.
+    Contests,
+    /// People by reach, jurisdiction and age band.
+    Reach,
+    /// The tail of days with many releases.
+    Releases,
+    /// Whether artifacts are missing.
+    Footprint,
+    /// Withheld classes by tier and reason.
+    Withheld,
+    /// Requests by kind and step.
+    Requests,
+    /// Totals and proofs of erasures.
+    Erasures,
+    /// Counts of system events.
+    Oversight,
+    /// Nothing: no ledger can observe it.
+    NotObservable,
+}
+
+/// The definition of a population.
+#[derive(Clone, Copy, Debug)]
+pub struct PopulationSpec {
+    /// Stable id of its table.
+    pub id: &'static str,
+    /// Title for readers.
+    pub title: &'static str,
+    /// What each number counts.
+    pub unit: &'static str,
+    /// Headings of the labels.
+    pub dimensions: &'static [&'static str],
+    /// How much one person may contribute in a report with noise.
+    pub limit: ContributionLimit,
+}
+
+const fn limit(rows: usize, each: u64) -> ContributionLimit {
+    ContributionLimit { rows, each }
+}
+
+const fn entry(
+    id: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    dimensions: &'static [&'static str],
+    limit: ContributionLimit,
+) -> PopulationSpec {
+    PopulationSpec { id, title, unit, dimensions, limit }
+}
+
+const REPLIES: PopulationSpec =
+    entry("use", "Personalized replies", "replies", &["purpose", "recipient"], limit(2, 20));
+const USED_ATTRIBUTES: PopulationSpec = entry(
+    "used-data",
+    "Attributes that shaped replies",
+    "attributes times replies",
+    &["category", "provenance"],
+    limit(4, 50),
+);
+const DISCLOSURES: PopulationSpec =
+    entry("disclosure", "Replies, by AI disclosure", "replies", &["disclosure"], limit(1, 40));
+const GRANT_STATUS: PopulationSpec =
+    entry("standing", "Replies, by the status of their grant", "replies", &["grant"], limit(1, 40));
+const GRANT_REQUESTS: PopulationSpec =
+    entry("asked", "Grants requested", "grants", &["outcome"], limit(2, 20));
+const WITHHELD: PopulationSpec = entry(
+    "withheld",
+    "Attribute classes withheld",
+    "classes withheld",
+    &["tier", "policy", "reason"],
+    limit(4, 20),
+);
+const REFUSED_RECORDINGS: PopulationSpec = entry(
+    "refused-recordings",
+    "Recordings refused",
+    "attributes refused",
+    &["tier", "policy", "category"],
+    limit(4, 20),
+);
+const DECISIONS: PopulationSpec = entry(
+    "decisions",
+    "Decisions by people",
+    "decisions, one for each purpose",
+    &["decision", "purpose"],
+    limit(4, 3),
+);
+const SIGNALS: PopulationSpec =
+    entry("signals", "Signals by people", "signals", &["signal", "step"], limit(2, 3));
+const REVOCATION_DELAYS: PopulationSpec = entry(
+    "bite",
+    "Grants revoked because the person refused or withdrew consent",
+    "grants",
+    &["time from the decision"],
+    limit(2, 10),
+);
+const HELD_ATTRIBUTES: PopulationSpec =
+    entry("held", "Attributes stored", "attributes", &["category", "provenance"], limit(8, 50));
+const CONTESTS: PopulationSpec = entry("contests", "Contests of inferences", "steps", &["step"], limit(3, 5));
+const INFERENCES: PopulationSpec =
+    entry("loops", "Inferences recorded", "inferences", &["drawn from"], limit(2, 20));
+const REACH: PopulationSpec = entry(
+    "reach",
+    "People, by how far personalization reached them",
+    "people",
+    &["jurisdiction", "age band", "reach"],
+    limit(1, 1),
+);
+const RELEASE_DAYS: PopulationSpec = entry(
+    "release-days",
+    "Days on which a person's data was released",
+    "days of a person",
+    &["releases that day"],
+    limit(2, 10),
+);
+const BYTES: PopulationSpec = entry("bytes", "People, by bytes stored", "people", &["bytes"], limit(1, 1));
+const ARTIFACTS: PopulationSpec =
+    entry("artifacts", "People, by artifacts built", "people", &["artifacts"], limit(1, 1));
+const REQUESTS: PopulationSpec = entry("requests", "Requests", "steps", &["kind", "step"], limit(4, 2));
+const REQUEST_AGES: PopulationSpec = entry(
+    "request-ages",
+    "Requests answered, by age",
+    "requests",
+    &["time since it was submitted"],
+    limit(1, 2),
+);
+const ERASURE_TIMES: PopulationSpec = entry(
+    "erasure-spans",
+    "Erasures, by time to completion",
+    "erasures",
+    &["time from the request"],
+    limit(1, 1),
+);
+const ERASED_ATTRIBUTES: PopulationSpec =
+    entry("erased-facts", "Attributes erased", "attributes", &["category"], limit(8, 50));
+
+/// The definition of a population.
+#[must_use]
+pub fn population(population: Population) -> PopulationSpec {
+    match population {
+        Population::Replies => REPLIES,
+        Population::UsedAttributes => USED_ATTRIBUTES,
+        Population::Disclosures => DISCLOSURES,
+        Population::GrantStatus => GRANT_STATUS,
+        Population::GrantRequests => GRANT_REQUESTS,
+        Population::Withheld => WITHHELD,
+        Population::RefusedRecordings => REFUSED_RECORDINGS,
+        Population::Decisions => DECISIONS,
+        Population::Signals => SIGNALS,
+        Population::RevocationDelays => REVOCATION_DELAYS,
+        Population::HeldAttributes => HELD_ATTRIBUTES,
+        Population::Contests => CONTESTS,
+        Population::Inferences => INFERENCES,
+        Population::Reach => REACH,
+        Population::ReleaseDays => RELEASE_DAYS,
+        Population::Bytes => BYTES,
+        Population::Artifacts => ARTIFACTS,
+        Population::Requests => REQUESTS,
+        Population::RequestAges => REQUEST_AGES,
+        Population::ErasureTimes => ERASURE_TIMES,
+        Population::ErasedAttributes => ERASED_ATTRIBUTES,
+    }
+}
+
+/// The labels of a population in their order; empty if its rows are ordered by count.
+#[must_use]
+pub fn label_order(population: Population) -> Vec<&'static str> {
+    let labels = |buckets: &[Bucket]| buckets.iter().map(|bucket| bucket.label).collect();
+    match population {
+        Population::ReleaseDays => labels(&RELEASE_BUCKETS),
+        Population::Bytes => labels(&BYTES_BUCKETS),
+        Population::Artifacts => labels(&ARTIFACT_BUCKETS),
+        Population::Disclosures => vec![DISCLOSED, NOT_DISCLOSED],
+        Population::GrantStatus => vec![GRANT_VALID, GRANT_EXPIRED, GRANT_REVOKED],
+        Population::GrantRequests => vec![ALLOWED, NOTHING_ALLOWED],
+        Population::Contests => vec![CONTESTED, RESOLVED, CONTEST_WITHDRAWN, CONFIRMED],
+        Population::Inferences => vec![SAME_ATTRIBUTE, OTHER_REPLIES, NO_REPLY],
+        Population::RevocationDelays | Population::ErasureTimes | Population::RequestAges => {
+            labels(&DURATION_BUCKETS)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The definition of the figure with this id.
+#[must_use]
+pub fn figure(id: &str) -> Option<&'static FigureSpec> {
+    FIGURES.iter().find(|figure| figure.id == id)
+}
+
+/// Every figure, in the order of the report.
+pub const FIGURES: &[FigureSpec] = &[
+    FigureSpec {
+        id: "reach",
+        title: "Who gets personalization at all",
+        definition: "People about whom data was stored when the period ended, by how far personalization \
+                     reached them in the period: a reply was reported as personalized; a grant released \
+                     data, but no use was reported; grants were requested, but allowed nothing; no grant was \
+                     requested. By jurisdiction and age band, if the log has them. Also all grants \
+                     requested, by outcome.",
+        unit: "people; grants",
+        limits: "Covers only people about whom data is stored, not people whom the service never reached. A \
+                 use that the recipient did not report counts as a release. Jurisdiction and age band are \
+                 what the controller recorded. Erased people are not included.",
+        paper: "Societal risks: access disparities; societal benefits: inclusion and accessibility",
+        populations: &[Population::Reach, Population::GrantRequests],
+        derivation: Derivation::Reach,
+    },
+    FigureSpec {
+        id: "use",
+        title: "What personalization is used for",
+        definition: "Personalized replies that recipients reported in the period, by the purpose and the \
+                     recipient of their grant. By rung of the ladder of risk and by tag: a reply counts once \
+                     for each tag of its purpose or of a purpose above it.",
+        unit: "replies",
+        limits: "Counts what recipients report; unreported replies are missing. Tags are the controller's or \
+                 the pack's judgment of a purpose, not a measurement of harm or benefit. Erased people are \
+                 not included.",
+        paper: "Taxonomy of benefits and risks, individual and societal (all tagged uses)",
+        populations: &[Population::Replies],
+        derivation: Derivation::Replies,
+    },
+    FigureSpec {
+        id: "used-data",
+        title: "Which data shapes replies",
+        definition: "For each reported reply, the attributes that shaped it (as its recipient named them), \
+                     by category and provenance. A reply that three attributes shaped counts three times. By \
+                     risk and benefit tags of the category or of a category above it.",
+        unit: "attributes times replies",
+        limits: "The recipient says which attributes shaped a reply. A reply for which it named none counts \
+                 in `use` only.",
+        paper: "Individual risks: privacy; essentialism and profiling",
+        populations: &[Population::UsedAttributes],
+        derivation: Derivation::UsedAttributes,
+    },
+    FigureSpec {
+        id: "disclosure",
+        title: "Whether people were told that they talk to a machine",
+        definition: "Reported replies, by whether the recipient reported that the AI disclosure was shown.",
+        unit: "replies",
+        limits: "The recipient reports it. Does not show what the disclosure looked like, or whether it was \
+                 understood.",
+        paper: "Individual risks: anthropomorphism (EU AI Act Art. 50(1))",
+        populations: &[Population::Disclosures],
+        derivation: Derivation::None,
+    },
+    FigureSpec {
+        id: "consent",
+        title: "What people decided",
+        definition: "Decisions recorded in the period, one for each purpose that they name. Refusal rate: \
+                     refused decisions, of given and refused ones. Withdrawal rate: withdrawn decisions, of \
+                     given and renewed ones, in the same period. Signals: objections, restrictions, \
+                     opt-outs, limits and pauses, recorded and lifted; and bounds that people set \
+                     themselves.",
+        unit: "decisions; signals",
+        limits: "A withdrawal may concern consent from before the period, so the rate may be above 1. \
+                 Repeated decisions by one person count each time. People who never decided are not \
+                 included. Rates cover only the rows shown.",
+        paper: "Individual benefits: autonomy; individual bounds",
+        populations: &[Population::Decisions, Population::Signals],
+        derivation: Derivation::Consent,
+    },
+    FigureSpec {
+        id: "bite",
+        title: "How long until a refusal took effect",
+        definition: "Grants that were revoked in the period because a person refused or withdrew consent, by \
+                     the recorded time from the decision to the revocation. Also reported replies, by \
+                     whether their grant was still valid when the reply was reported.",
+        unit: "grants; replies",
+        limits: "Shows when the ledger stopped honoring a grant, not when a service stopped using the data \
+                 that it had. A reply reported after its grant was revoked may have been given before.",
+        paper: "Individual bounds: that a person's requirements have effect",
+        populations: &[Population::RevocationDelays, Population::GrantStatus],
+        derivation: Derivation::RevocationDelays,
+    },
+    FigureSpec {
+        id: "inferred",
+        title: "Inferred and declared attributes",
+        definition: "Attributes stored when the period ended, by category and provenance. An attribute that \
+                     has expired but is not removed yet counts. An inference that the person confirmed \
+                     counts as inferred.",
+        unit: "attributes",
+        limits: "The writer decides how much one attribute says, and which provenance it has.",
+        paper: "Individual risks: essentialism and profiling",
+        populations: &[Population::HeldAttributes],
+        derivation: Derivation::HeldAttributes,
+    },
+    FigureSpec {
+        id: "homogenisation",
+        title: "Whether people are inferred to be alike",
+        definition: "For each category, among the people about whom inferences are stored when the period \
+                     ended: the share that has the most common inferred value (the same JSON text). Shown if \
+                     at least k people have it, and if either none or at least k people don't.",
+        unit: "share of people",
+        limits: "Compares text, not meaning: sentences that say the same in other words differ, so free text \
+                 hides similarity. Not shown with noise. In a category with more than 1,024 values the share \
+                 is a lower bound, and the error is shown.",
+        paper: "Individual risks: homogenization and bias reinforcement",
+        populations: &[],
+        derivation: Derivation::Concentration,
+    },
+    FigureSpec {
+        id: "polarisation",
+        title: "How far apart groups are on contested categories",
+        definition: "Jensen-Shannon divergence (0: alike, 1: nothing in common) of the inferred values that \
+                     groups of at least k people have in a contested category. A category is contested if it \
+                     has the tag `polarisation`. If no category has the tag, special categories count \
+                     instead. Groups: recipients that personalized replies in the period, jurisdictions, age \
+                     bands.",
+        unit: "0 to 1",
+        limits: "Small groups look further apart than they are, by chance alone. Values are compared in 64 \
+                 hash buckets, which can only bring groups closer. Compares text, not meaning. Not shown \
+                 with noise. Describes profiles, not opinions, and shows no cause.",
+        paper: "Societal risks: polarization",
+        populations: &[],
+        derivation: Derivation::Divergence,
+    },
+    FigureSpec {
+        id: "reinforcement",
+        title: "Whether personalization feeds on itself",
+        definition: "Inferences recorded in the period: drawn from replies that an attribute with the same \
+                     key, or a source of the inference, had shaped; drawn from other replies; no reply \
+                     named. The self-reinforcement ratio is the share of the first among those that name a \
+                     reply.",
+        unit: "inferences",
+        limits: "Depends on what writers report: which replies an inference was drawn from, and what shaped \
+                 them. Attributes count as the same if they have the same key, whatever they mean.",
+        paper: "Individual risks: homogenization and bias reinforcement",
+        populations: &[Population::Inferences],
+        derivation: Derivation::Inferences,
+    },
+    FigureSpec {
+        id: "contests",
+        title: "How often people contest inferences, and succeed",
+        definition: "Steps in the period: an inference was contested; a contested inference was corrected or \
+                     removed; the person withdrew a contest; the person confirmed an inference without a \
+                     contest. Success ratio: corrected or removed, of contested. A contested inference is \
+                     not used, whatever the outcome.",
+        unit: "steps",
+        limits: "An outcome may belong to a contest from before the period. People who never looked at their \
+                 inferences can't contest them.",
+        paper: "Individual risks: essentialism and profiling; individual benefits: autonomy",
+        populations: &[Population::Contests],
+        derivation: Derivation::Contests,
+    },
+    FigureSpec {
+        id: "release",
+        title: "How often a person's data is released",
+        definition: "Days in UTC on which at least one grant released data of a person, by the number of \
+                     such grants. A grant that was reused in its conversation counts each time. Tail: days \
+                     above the limit that the controller declared.",
+        unit: "days of a person",
+        limits: "A proxy: shows how often a service requests data, not how much a person relies on it. One \
+                 conversation may request data once or often.",
+        paper: "Individual risks: addiction and over-reliance",
+        populations: &[Population::ReleaseDays],
+        derivation: Derivation::Releases,
+    },
+    FigureSpec {
+        id: "footprint",
+        title: "What personalization stores about a person",
+        definition: "People, by the bytes of the log's entries about them when the period ended; and by how \
+                     many artifacts (embeddings, adapters, caches, summaries) built from their profile were \
+                     valid then.",
+        unit: "people",
+        limits: "A proxy for environmental cost: bytes in this ledger, not computation or energy, and not \
+                 what recipients store beyond the artifacts that they register. An invalidated artifact does \
+                 not count, whether or not its recipient has reported that it is deleted.",
+        paper: "Societal risks: environmental harms",
+        populations: &[Population::Bytes, Population::Artifacts],
+        derivation: Derivation::Footprint,
+    },
+    FigureSpec {
+        id: "stopped",
+        title: "What bounds and people stopped, and who decided",
+        definition: "Attribute classes (category and provenance) withheld from grants in the period, by the \
+                     tier that decided (public, provider, individual), its policy and the reason. Also \
+                     recordings that bounds refused.",
+        unit: "classes withheld; attributes refused",
+        limits: "Each grant counts again: a service that asks often is stopped often. Only the deciding \
+                 reason counts, even if several applied.",
+        paper: "Bounds: the three tiers",
+        populations: &[Population::Withheld, Population::RefusedRecordings],
+        derivation: Derivation::Withheld,
+    },
+    FigureSpec {
+        id: "requests",
+        title: "Requests under data protection law",
+        definition: "Requests submitted, extended and decided in the period, by kind. Also requests answered \
+                     (completed wholly or partly, or refused; an accepted request is not answered yet), by \
+                     the time since they were submitted (GDPR Art. 12(3): one month).",
+        unit: "requests",
+        limits: "Requests that never reached the ledger are missing. Requests of erased people count in \
+                 `erasures` only.",
+        paper: "Individual risks: privacy; individual bounds",
+        populations: &[Population::Requests, Population::RequestAges],
+        derivation: Derivation::Requests,
+    },
+    FigureSpec {
+        id: "erasures",
+        title: "Erasures with proof",
+        definition: "Erasures completed in the period, from events that name no person: how many, entries \
+                     destroyed, time from the request, attributes by category. Each is provable by its \
+                     position in the log.",
+        unit: "erasures",
+        limits: "Erased people are counted only here, as totals. Proves destruction in this ledger. \
+                 Recipients are notified, and only they can report that they deleted their copies. Totals \
+                 carry no noise.",
+        paper: "Individual risks: privacy",
+        populations: &[Population::ErasureTimes, Population::ErasedAttributes],
+        derivation: Derivation::Erasures,
+    },
+    FigureSpec {
+        id: "oversight",
+        title: "Who looked at records",
+        definition: "System events in the period: views of people's records by stewards and auditors, \
+                     exports of the log, transparency reports, and acknowledgments by recipients.",
+        unit: "events",
+        limits: "Access to the store with its keys, outside the daemon, is not included. Carries no noise.",
+        paper: "Bounds: public and provider tier (accountability)",
+        populations: &[],
+        derivation: Derivation::Oversight,
+    },
+    FigureSpec {
+        id: "labour",
+        title: "Labor",
+        definition: "Productivity gained and work displaced by personalization.",
+        unit: "",
+        limits: "Not observable from a ledger of consent and use: no event shows what work anyone did or \
+                 lost.",
+        paper: "Societal benefits: labor productivity; societal risks: labor displacement",
+        populations: &[],
+        derivation: Derivation::NotObservable,
+    },
+];
