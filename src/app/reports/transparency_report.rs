@@ -9,7 +9,9 @@ use crate::app::log::read::{open, open_system_entry};
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
-use crate::audit::transparency::{self as figures, Contributions, FigureInput, Noise, Report, SubjectCounter, Tally, Window};
+use crate::audit::transparency::{
+    self as figures, Contributions, FigureInput, Noise, Report, SubjectCounter, Tally, Window,
+};
 use crate::clock::Clock;
 use crate::domain::DAY_MS;
 use crate::domain::event::{Event, FiguresReported, Recorded};
