@@ -1,4 +1,4 @@
-//! Everything that a policy can depend on, and the request that Cedar is asked with.
+//! The inputs that a policy can depend on, and their conversion to a Cedar request.
 
 use crate::bounds::entities::{class, place, uid};
 use crate::bounds::error::{BoundsError, schema_error};
@@ -8,7 +8,7 @@ use cedar_policy::{Context, Request, RestrictedExpression, Schema};
 use sayso_proof::event::Provenance;
 use std::collections::BTreeSet;
 
-/// What is to be done with attributes of a class.
+/// The action on attributes of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     #[default]
@@ -16,7 +16,7 @@ pub(super) enum Action {
     /// Use for training models.
     Train,
     Record,
-    /// Recording a model's conclusion.
+    /// Record an attribute that a model inferred.
     Infer,
 }
 
@@ -35,23 +35,23 @@ impl Action {
     }
 }
 
-/// What is known of the person.
+/// What policies may know about the data subject.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Person {
+pub(super) struct SubjectTraits {
     pub age_band: &'static str,
     pub age_years_min: u32,
-    /// As policies name it.
+    /// The jurisdiction as policies name it.
     pub jurisdiction: String,
 }
 
-impl Default for Person {
-    /// Of whom nobody said anything.
+impl Default for SubjectTraits {
+    /// A data subject without a description.
     fn default() -> Self {
         Self::of(&Description::default())
     }
 }
 
-impl Person {
+impl SubjectTraits {
     pub fn of(description: &Description) -> Self {
         Self {
             age_band: description.age_band_name(),
@@ -61,32 +61,32 @@ impl Person {
     }
 }
 
-/// What is known of the attributes of a class beyond their category and provenance.
+/// Properties of the attributes of a class other than their category and provenance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Facts {
+pub(super) struct ClassTraits {
     pub age_days: u64,
-    /// Per cent.
+    /// Percent.
     pub confidence: u8,
     pub derived: bool,
-    /// Categories, with all above them, of everything that it was derived from.
+    /// The categories of all direct and indirect sources, with their ancestors.
     pub sources: BTreeSet<String>,
 }
 
-/// Everything that a policy can depend on. Each field stands in `bounds/schema.cedarschema` under its name.
+/// The inputs that a policy can depend on. `bounds/schema.cedarschema` defines them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct CedarRequest {
     pub action: Action,
-    /// Who would use it, or who records it.
+    /// The application that would use or record the attribute.
     pub recipient: String,
     pub category: String,
     pub provenance: Provenance,
-    pub facts: Facts,
-    pub person: Person,
+    pub traits: ClassTraits,
+    pub subject: SubjectTraits,
     pub consented: bool,
     pub explicit: bool,
     pub guardian: bool,
     pub restricted: bool,
-    /// From here on of a use only.
+    /// This and the following fields up to `conversation` apply to uses only.
     pub purpose: String,
     pub objected: bool,
     pub paused: bool,
@@ -99,9 +99,9 @@ pub(super) struct CedarRequest {
     pub source_withheld: bool,
     pub confirmed: bool,
     pub asked: bool,
-    /// Empty but where a person's own bounds ask.
+    /// The recipient's name for the conversation; empty unless personal bounds need it.
     pub conversation: String,
-    /// Of a recording only.
+    /// The role of the recorder; applies to recordings only.
     pub recorder: Role,
 }
 
@@ -120,22 +120,26 @@ fn long(name: &str, value: impl TryInto<i64>) -> Pair {
 }
 
 impl CedarRequest {
-    /// What they take of memory, about, bytes.
+    /// Approximate bytes of memory.
     pub fn memory_bytes(&self) -> usize {
         let texts =
-            [&self.recipient, &self.category, &self.person.jurisdiction, &self.purpose, &self.conversation];
+            [&self.recipient, &self.category, &self.subject.jurisdiction, &self.purpose, &self.conversation];
         let one = |text: &String| size_of::<String>().saturating_add(text.len());
-        let sources = self.facts.sources.iter();
+        let sources = self.traits.sources.iter();
         size_of::<Self>().saturating_add(texts.into_iter().chain(sources).map(one).sum())
     }
 
-    /// The request, validated against the schema.
+    /// Converts to a Cedar request that is validated against the schema.
     ///
     /// # Errors
-    /// It does not fit the schema, which a test rules out.
+    /// The request does not fit the schema; tests rule this out.
     pub fn request(&self, schema: &Schema) -> Result<Request, BoundsError> {
-        let mut context = self.common()?;
-        context.extend(if self.action.is_recording() { self.of_recording() } else { self.of_use()? });
+        let mut context = self.common_context()?;
+        context.extend(if self.action.is_recording() {
+            self.recording_context()
+        } else {
+            self.use_context()?
+        });
         let context = Context::from_pairs(context).map_err(schema_error)?;
         let principal = uid("Recipient", &self.recipient)?;
         let resource = uid("AttributeClass", &class(&self.category, self.provenance))?;
@@ -143,26 +147,26 @@ impl CedarRequest {
         Request::new(principal, action, resource, context, Some(schema)).map_err(schema_error)
     }
 
-    fn common(&self) -> Result<Vec<Pair>, BoundsError> {
+    fn common_context(&self) -> Result<Vec<Pair>, BoundsError> {
         let category = |id: &String| uid("Category", id).map(RestrictedExpression::new_entity_uid);
-        let sources = self.facts.sources.iter().map(category).collect::<Result<Vec<_>, _>>()?;
-        let jurisdiction = uid("Jurisdiction", &self.person.jurisdiction)?;
+        let sources = self.traits.sources.iter().map(category).collect::<Result<Vec<_>, _>>()?;
+        let jurisdiction = uid("Jurisdiction", &self.subject.jurisdiction)?;
         Ok(vec![
             flag("consented", self.consented),
             flag("explicit", self.explicit),
             flag("guardian", self.guardian),
             flag("restricted", self.restricted),
-            long("age_days", self.facts.age_days),
-            long("confidence", self.facts.confidence),
-            flag("derived", self.facts.derived),
+            long("age_days", self.traits.age_days),
+            long("confidence", self.traits.confidence),
+            flag("derived", self.traits.derived),
             ("sources".to_owned(), RestrictedExpression::new_set(sources)),
-            text("age_band", self.person.age_band),
-            long("age_years_min", self.person.age_years_min),
+            text("age_band", self.subject.age_band),
+            long("age_years_min", self.subject.age_years_min),
             ("jurisdiction".to_owned(), RestrictedExpression::new_entity_uid(jurisdiction)),
         ])
     }
 
-    fn of_use(&self) -> Result<Vec<Pair>, BoundsError> {
+    fn use_context(&self) -> Result<Vec<Pair>, BoundsError> {
         let purpose = RestrictedExpression::new_entity_uid(uid("Purpose", &self.purpose)?);
         Ok(vec![
             ("purpose".to_owned(), purpose),
@@ -182,7 +186,7 @@ impl CedarRequest {
         ])
     }
 
-    fn of_recording(&self) -> Vec<Pair> {
+    fn recording_context(&self) -> Vec<Pair> {
         let recorder = match self.recorder {
             Role::Subject => "subject",
             Role::Service | Role::Channel => "service",

@@ -1,4 +1,4 @@
-//! One pack: from text to policies under their own names, or what is wrong with it and where.
+//! Compiles the text of one pack to named policies, or reports what is wrong with it and where.
 
 use crate::bounds::equivalent_categories::Distinctions;
 use crate::bounds::error::BoundsError;
@@ -12,53 +12,61 @@ use sayso_proof::event::{BoundsPublished, Reason, Tier};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What packs of logs that are kept compiled may take of memory, for all logs of this process, bytes.
-const KNOWN_BYTES_MAX: usize = 32 << 20;
-/// The same of packs that callers offered: they push out no pack of a log. One of the largest fits.
-const OFFERED_BYTES_MAX: usize = 32 << 20;
-/// Bytes of memory for each byte of text once it is compiled: about 17 for large personal bounds, and more where a text has
-/// other shapes.
+/// Memory limit of the cache of recorded packs, for all logs of this process, bytes.
+const RECORDED_CACHE_BYTES_MAX: usize = 32 << 20;
+/// Memory limit of the cache of packs that callers offer, bytes. It is separate so that they evict no
+/// recorded pack. It has
+/// room for one pack of the largest size.
+const OFFERED_CACHE_BYTES_MAX: usize = 32 << 20;
+/// Estimated bytes of memory for each byte of text once compiled: about 17 for large personal bounds, more
+/// for other text.
 const COMPILED_BYTES_PER_BYTE: usize = 48;
-/// Problems that are reported of a pack: they travel in the headers of an answer.
+/// Number of problems reported for a pack. They are sent in response headers.
 const PROBLEMS_MAX: usize = 10;
-/// Bytes of one of them, place included.
+/// Bytes of one reported problem, including its location.
 const PROBLEM_BYTES_MAX: usize = 300;
 
-/// By tier, name and text, which are all that comes into it.
-type Known = ByteCache<(Tier, String, String), Arc<Compiled>>;
+/// Compiled packs by tier, name and text, which determine the result.
+type PackCache = ByteCache<(Tier, String, String), Arc<Compiled>>;
 
-/// What a text takes of memory once it is compiled, with the text, about.
+/// Approximate memory of a compiled pack including its text, bytes.
 pub(super) fn compiled_bytes(policies: &str) -> usize {
     policies.len().saturating_mul(COMPILED_BYTES_PER_BYTE)
 }
 
-/// Of logs, and of callers.
-fn known() -> MutexGuard<'static, (Known, Known)> {
-    static KNOWN: LazyLock<Mutex<(Known, Known)>> =
-        LazyLock::new(|| Mutex::new((ByteCache::new(KNOWN_BYTES_MAX), ByteCache::new(OFFERED_BYTES_MAX))));
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+/// The caches of recorded packs and of packs that callers offered.
+fn pack_caches() -> MutexGuard<'static, (PackCache, PackCache)> {
+    static CACHES: LazyLock<Mutex<(PackCache, PackCache)>> = LazyLock::new(|| {
+        Mutex::new((ByteCache::new(RECORDED_CACHE_BYTES_MAX), ByteCache::new(OFFERED_CACHE_BYTES_MAX)))
+    });
+    CACHES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A pack that is valid.
+/// A valid pack, compiled.
 pub(super) struct Compiled {
     pub policies: Vec<Policy>,
-    /// How finely ages and confidences matter to them.
-    pub steps: Thresholds,
-    /// What they tell categories apart by.
-    pub told: Distinctions,
+    /// The ages and confidences that the policies compare with.
+    pub thresholds: Thresholds,
+    /// How the policies distinguish categories.
+    pub distinctions: Distinctions,
 }
 
 impl Compiled {
     fn of(policies: Vec<Policy>) -> Self {
-        Self { steps: Thresholds::of(policies.iter()), told: Distinctions::of(policies.iter()), policies }
+        Self {
+            thresholds: Thresholds::of(policies.iter()),
+            distinctions: Distinctions::of(policies.iter()),
+            policies,
+        }
     }
 }
 
-/// As [`compile`], on a thread with a stack that fits, and once for each text: packs are few, and every preview and every log
-/// compiles them. Blocks; what a caller offers waits for its turn.
+/// Like [`compile`], but on a thread with a large stack and cached by text: there are few packs, and every
+/// preview and every
+/// log compiles them. Blocks; a pack that a caller offers waits for a free thread.
 ///
 /// # Errors
-/// As [`compile`]; or there was no turn in time.
+/// As [`compile`], or no thread was free in time.
 pub(super) fn compiled(
     pack: &BoundsPublished,
     tier: Tier,
@@ -67,13 +75,13 @@ pub(super) fn compiled(
     until: Instant,
 ) -> Result<Arc<Compiled>, BoundsError> {
     if source == Source::Caller {
-        // Also where the text is known: a log may have it from before there were limits.
+        // Scan even if the text is cached: a log may have it from before there were limits.
         scan::pieces(&pack.policies).map_err(|beyond| failed(pack, beyond_limit(pack, &beyond)))?;
     }
     let name = (tier, pack.pack.clone(), pack.policies.clone());
     let found = {
-        let (of_logs, offered) = &mut *known();
-        of_logs.get(&name).or_else(|| offered.get(&name))
+        let (recorded, offered) = &mut *pack_caches();
+        recorded.get(&name).or_else(|| offered.get(&name))
     };
     let compiled = match found {
         Some(compiled) => compiled,
@@ -82,8 +90,8 @@ pub(super) fn compiled(
             Ok(Arc::new(Compiled::of(policies)))
         })?,
     };
-    let (of_logs, offered) = &mut *known();
-    let kept = if source == Source::Log { of_logs } else { offered };
+    let (recorded, offered) = &mut *pack_caches();
+    let kept = if source == Source::Log { recorded } else { offered };
     kept.put(name, Arc::clone(&compiled), compiled_bytes(&pack.policies));
     Ok(compiled)
 }
@@ -91,8 +99,9 @@ pub(super) fn compiled(
 /// The policies of a pack, named `pack/id`, each validated strictly against the schema.
 ///
 /// # Errors
-/// It is beyond a limit, does not parse or validate, has a template, a policy without an `@id` or with an annotation that says
-/// nothing, or permits in the public tier; or it takes too long.
+/// The pack exceeds a limit, does not parse or validate, has a template, a policy without an `@id` or with
+/// an invalid
+/// annotation, permits in the public tier, or takes too long.
 pub(super) fn compile(
     pack: &BoundsPublished,
     tier: Tier,
@@ -138,7 +147,7 @@ fn beyond_limit(pack: &BoundsPublished, beyond: &scan::Beyond) -> String {
     format!("line {line}, column {column}: {}", beyond.problem)
 }
 
-/// Policies under their own names.
+/// Renames the policies to `pack/id` and checks their effects and annotations.
 fn named(pack: &BoundsPublished, tier: Tier, parsed: PolicySet) -> Result<PolicySet, BoundsError> {
     if parsed.templates().next().is_some() {
         let problem = "templates are not supported: nothing would fill in their slots";
@@ -167,22 +176,23 @@ fn validate(
 ) {
     let result = validator.validate(named, ValidationMode::Strict);
     let errors = result.validation_errors().map(DetailedError::from);
-    // A rule that can never apply, or not to what its author thought of, protects nobody: a warning is an error.
-    // Not so of a person's own: nobody wrote their text, and names of theirs may be in any script.
-    let own = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
+    // A rule that can never apply, or not as its author intended, protects no data subject, so a warning is
+    // an error. Personal
+    // bounds are exempt: their text is generated, and the names in it may be in any script.
+    let personal = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
     let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !own);
     problems.add(start, errors.chain(warnings));
 }
 
-/// What is wrong with a text, as far as it is reported.
+/// The problems found in a text.
 #[derive(Default)]
 struct Problems {
-    /// With the byte at which each is, if it says.
+    /// Each problem with its byte offset, if known.
     found: Vec<(Option<usize>, String)>,
 }
 
 impl Problems {
-    /// Of a piece that begins at a byte of the text.
+    /// Adds the problems of a piece that begins at byte `start` of the text.
     fn add(&mut self, start: usize, found: impl IntoIterator<Item = DetailedError>) {
         for problem in found {
             let place = problem.source_locations.first().map(|label| start.saturating_add(label.loc.start));
@@ -199,8 +209,9 @@ impl Problems {
         self.found.len() >= PROBLEMS_MAX
     }
 
-    /// The first of them, each after line and column of where it is, in the order of the text: the validator goes through
-    /// policies and actions as they come. Nothing where nothing is wrong.
+    /// The first problems in the order of the text, each with its line and column; `None` if there are none.
+    /// They are sorted
+    /// because the validator visits policies and actions in no fixed order.
     fn located(mut self, text: &str) -> Option<String> {
         self.found.sort();
         self.found.dedup();
@@ -228,12 +239,13 @@ fn line_of(text: &str, at: Option<usize>, message: &str) -> String {
     }
 }
 
-/// Which of several rules that forbid is named first: the lowest `@order`.
+/// The rank of a forbidding rule: the one with the lowest `@order` is named as deciding.
 pub(super) fn order(policy: &Policy) -> u32 {
     policy.annotation("order").and_then(|order| order.parse().ok()).unwrap_or(u32::MAX)
 }
 
-/// The reason that a policy's annotation names; none where the person's own decisions say it.
+/// The reason that a policy's annotation names; `None` if it follows from the data subject's consent
+/// decisions.
 pub(super) fn reason(policy: &Policy) -> Option<Reason> {
     match policy.annotation("reason") {
         Some("CONSENT") => None,
@@ -256,7 +268,7 @@ fn check_annotations(policy: &Policy) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Line and column of a byte, both counted from 1; the column in characters.
+/// Line and column of a byte, both 1-based; the column counts characters.
 fn place(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.matches('\n').count().saturating_add(1);
@@ -264,13 +276,17 @@ fn place(text: &str, byte: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// The policies of a person's own pack, which are compiled from choices and need neither a scan nor a deep stack.
+/// The policies of a personal pack. They are generated from choices and need neither a scan nor a large
+/// stack.
 ///
 /// # Errors
-/// They do not validate.
-pub(super) fn compile_own(pack: &BoundsPublished, validator: &Validator) -> Result<Vec<Policy>, BoundsError> {
+/// The policies do not validate.
+pub(super) fn compile_personal(
+    pack: &BoundsPublished,
+    validator: &Validator,
+) -> Result<Vec<Policy>, BoundsError> {
     let parsed =
-        crate::bounds::policy_text::parse::own(&pack.policies).map_err(|error| failed(pack, error))?;
+        crate::bounds::policy_text::parse::trusted(&pack.policies).map_err(|error| failed(pack, error))?;
     let (named, mut problems) = (named(pack, Tier::Individual, parsed)?, Problems::default());
     validate(pack, Tier::Individual, validator, &named, 0, &mut problems);
     match problems.located(&pack.policies) {

@@ -1,8 +1,10 @@
-//! One function for every use: what this purpose may use of what is held, and who decided about the rest.
+//! Decides a use: which attributes a purpose may use, and why and by whom each other attribute is withheld.
+//!
+//! [`Bounds::decide`] is the one function that every use goes through.
 
-use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decision::{Allowed, Decision, Ground, Withheld};
-use crate::bounds::engine::{Bounds, Personal};
+use crate::bounds::engine::{Bounds, PersonalPolicies};
 use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
 use crate::domain::DAY_MS;
@@ -16,36 +18,37 @@ use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// What is asked.
+/// A use to decide.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// Who would use it.
+    /// The recipient that would use the attributes.
     pub recipient: &'a str,
-    /// What for.
+    /// The purpose of the use.
     pub purpose: &'a str,
-    /// Minimisation: only these categories and what is below them; none: all.
+    /// Data minimization: only these categories and the categories below them; empty means all.
     pub categories: &'a [String],
-    /// Minimisation: only these keys; none: all.
+    /// Data minimization: only these keys; empty means all.
     pub keys: &'a [String],
-    /// The recipient's own name for the conversation; empty: none.
+    /// The recipient's own name for the conversation; empty if there is none.
     pub interaction: &'a str,
-    /// When, milliseconds since the Unix epoch.
+    /// The time of the use, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
 
-/// What became of one attribute.
+/// The verdict on one attribute.
 #[derive(Clone)]
 enum Verdict {
     Yes { consent: EventId, ends_ms: Option<u64> },
     No(Arc<Denial>, Cover),
 }
 
-/// What a class of attributes has in common, within one decision.
+/// The properties that determine the outcome for an attribute within one decision; attributes that share
+/// them form a class.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Class<'a> {
     category: &'a str,
     provenance: Provenance,
-    facts: Arc<Facts>,
+    traits: Arc<ClassTraits>,
     expired: bool,
     contested: bool,
     confirmed: bool,
@@ -58,30 +61,33 @@ struct Deciding<'a> {
     vocabulary: &'a Vocabulary,
     case: &'a Case<'a>,
     action: Action,
-    person: Person,
+    subject: SubjectTraits,
     ai_disclosed: bool,
-    /// As in [`SIGNALS`].
+    /// The active signal of each kind, in the order of [`SIGNALS`].
     signals: [Option<&'a ActiveSignal>; 5],
     conversation_pause: Option<&'a ActiveSignal>,
-    /// By category: the grounds, newest first; one that says no where there is none.
+    /// The grounds for each category, newest first; a single denied ground if there is no consent.
     grounds: BTreeMap<&'a str, Arc<[Ground]>>,
-    /// The person's own bounds.
-    personal: Option<Arc<Personal>>,
-    /// By class, and whether the ground is explicit, a guardian's, and names the conversation: what stands against it.
-    // Unordered: looked up, never walked.
+    /// The data subject's personal bounds, compiled.
+    personal: Option<Arc<PersonalPolicies>>,
+    /// The denial, if any, by class and by whether the ground is explicit, given by a guardian, and names
+    /// the conversation.
+    // Unordered: looked up by key, never iterated.
     outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
-    /// Of attributes that were derived from others: the categories of those, with all above them.
-    // Unordered: looked up, never walked.
+    /// For each derived attribute, the categories of its sources with all their ancestors.
+    // Unordered: looked up by key, never iterated.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
-    /// All that is held; empty where nothing is derived.
-    // Unordered: looked up, never walked.
+    /// All current attributes; empty if none is derived.
+    // Unordered: looked up by key, never iterated.
     by_event: HashMap<EventId, &'a CurrentAttribute>,
-    /// Of those that derivations led to, or that were asked for where there are any.
-    // Unordered: looked up, never walked.
+    /// Verdicts on the requested attributes and on their sources; empty if nothing is derived.
+    // Unordered: looked up by key, never iterated.
     verdicts: HashMap<EventId, Verdict>,
 }
 
-/// The purpose whose uses, with those below it, are asked for as the action `train`.
+pub(super) const DAY_MS: u64 = 86_400_000;
+
+/// The purpose that, with all purposes below it, is evaluated as the action `train`.
 const TRAINING: &str = "model-training";
 
 const SIGNALS: [SignalKind; 5] = [
@@ -93,30 +99,31 @@ const SIGNALS: [SignalKind; 5] = [
 ];
 
 impl Bounds {
-    /// Decides one case. Every attribute that the case asks for is allowed or withheld with its reason.
+    /// Decides one case. Every attribute that the case asks for is either allowed, or withheld with a
+    /// reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
-        let line = vocabulary.purpose_ancestry(case.purpose);
+        let ancestry = vocabulary.purpose_ancestry(case.purpose);
         let mut deciding = Deciding {
             bounds: self,
             state,
             vocabulary,
             case,
-            action: if line.contains(&TRAINING) { Action::Train } else { Action::Use },
-            person: Person::of(&state.description),
+            action: if ancestry.contains(&TRAINING) { Action::Train } else { Action::Use },
+            subject: SubjectTraits::of(&state.description),
             ai_disclosed: state.ai_disclosed_by.contains(case.recipient),
-            signals: SIGNALS.map(|kind| state.signal_against(kind, &line)),
-            conversation_pause: state.pause_in(case.interaction, &line),
+            signals: SIGNALS.map(|kind| state.signal_against(kind, &ancestry)),
+            conversation_pause: state.pause_in(case.interaction, &ancestry),
             grounds: BTreeMap::new(),
-            personal: state.personal.as_ref().map(|own| self.personal(&own.choices)),
+            personal: state.personal.as_ref().map(|personal| self.personal(&personal.choices)),
             sources: HashMap::new(),
             outcomes: HashMap::new(),
             by_event: HashMap::new(),
             verdicts: HashMap::new(),
         };
-        if state.attributes.values().any(|held| !held.attribute.derived_from.is_empty()) {
+        if state.attributes.values().any(|current| !current.attribute.derived_from.is_empty()) {
             deciding.by_event =
-                state.attributes.values().map(|held| (held.event_id, held.as_ref())).collect();
+                state.attributes.values().map(|current| (current.event_id, current.as_ref())).collect();
         }
         deciding.run()
     }
@@ -126,50 +133,53 @@ impl<'a> Deciding<'a> {
     fn run(mut self) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
-        // Attributes of a class are many, classes few: what the answer says is made once for each, from the first attribute
-        // of the class, in the order of the attributes: the answer depends on nothing but them.
+        // There are many attributes and few classes, so each class of the answer is built once, from its
+        // first attribute. Attributes
+        // are visited in order, so that the answer depends on nothing else.
         let mut no: Vec<Withheld<'a>> = Vec::new();
-        // Unordered: looked up, never walked.
-        let mut places: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
+        // Unordered: looked up by key, never iterated.
+        let mut indices: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
         let mut yes: Vec<&'a CurrentAttribute> = Vec::new();
-        for held in state.attributes.values() {
-            if !self.is_asked_for(held) {
+        for current in state.attributes.values() {
+            if !self.is_requested(current) {
                 continue;
             }
-            match self.verdict(held) {
+            match self.verdict(current) {
                 Verdict::Yes { consent, ends_ms } => {
-                    yes.push(held);
+                    yes.push(current);
                     decision.allowed.push(Allowed {
-                        key: held.attribute.key.clone(),
-                        event_id: held.event_id,
-                        category: held.attribute.category.clone(),
+                        key: current.attribute.key.clone(),
+                        event_id: current.event_id,
+                        category: current.attribute.category.clone(),
                         consent,
                         ends_ms,
                     });
                 }
                 Verdict::No(denial, cover) => {
-                    let attribute = &held.attribute;
+                    let attribute = &current.attribute;
                     let same =
                         (attribute.category.as_str(), attribute.provenance, Arc::as_ptr(&denial), cover);
-                    let place = *places.entry(same).or_insert(no.len());
-                    match no.get_mut(place) {
+                    let index = *indices.entry(same).or_insert(no.len());
+                    match no.get_mut(index) {
                         Some(withheld) => withheld.count = withheld.count.saturating_add(1),
-                        None => no.push(Withheld { held, denial, cover, count: 1 }),
+                        None => no.push(Withheld { first: current, denial, cover, count: 1 }),
                     }
                 }
             }
         }
-        fit_answer::leave_out(&mut decision.allowed, &yes, &mut no);
+        fit_answer::withhold_excess(&mut decision.allowed, &yes, &mut no);
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         decision.withheld = self.classes(no);
         decision
     }
 
-    /// Sorted, and those put together that differ at most in the source that they name: the first one's is named.
+    /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged
+    /// and name the first
+    /// one's source.
     fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
         let mut classes: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
-        for Withheld { held, denial, cover, count } in withheld {
-            let class = self.class_of(held, &denial, cover);
+        for Withheld { first, denial, cover, count } in withheld {
+            let class = self.class_of(first, &denial, cover);
             let key = (
                 class.category.clone(),
                 class.provenance,
@@ -183,24 +193,25 @@ impl<'a> Deciding<'a> {
         classes.into_values().collect()
     }
 
-    fn is_asked_for(&self, held: &CurrentAttribute) -> bool {
+    fn is_requested(&self, current: &CurrentAttribute) -> bool {
         let case = self.case;
-        let by_key = case.keys.is_empty() || case.keys.contains(&held.attribute.key);
+        let by_key = case.keys.is_empty() || case.keys.contains(&current.attribute.key);
         let by_category = case.categories.is_empty() || {
-            let line = self.vocabulary.category_ancestry(&held.attribute.category);
-            case.categories.iter().any(|named| line.contains(&named.as_str()))
+            let ancestry = self.vocabulary.category_ancestry(&current.attribute.category);
+            case.categories.iter().any(|named| ancestry.contains(&named.as_str()))
         };
         by_key && by_category
     }
 
-    /// Judges an attribute after its sources, theirs before them. On a stack of its own: a chain of derivations may be
-    /// as long as a profile is large.
-    fn verdict(&mut self, held: &'a CurrentAttribute) -> Verdict {
+    /// Judges an attribute after its sources, which are judged after their own sources. Uses an explicit
+    /// stack, because a chain
+    /// of derivations may be as long as the profile.
+    fn verdict(&mut self, current: &'a CurrentAttribute) -> Verdict {
         if self.by_event.is_empty() {
-            return self.judge(held, false, None);
+            return self.judge(current, false, None);
         }
         let mut entered = BTreeSet::new();
-        let mut open = vec![held];
+        let mut open = vec![current];
         while let Some(next) = open.last().copied() {
             if self.verdicts.contains_key(&next.event_id) {
                 open.pop();
@@ -212,21 +223,22 @@ impl<'a> Deciding<'a> {
                 self.verdicts.insert(next.event_id, verdict);
             } else {
                 let sources = next.attribute.derived_from.iter();
-                let held = sources.filter_map(|source| self.by_event.get(source).copied());
-                open.extend(held.filter(|source| !entered.contains(&source.event_id)));
+                let current = sources.filter_map(|source| self.by_event.get(source).copied());
+                open.extend(current.filter(|source| !entered.contains(&source.event_id)));
             }
         }
-        self.verdicts.get(&held.event_id).cloned().unwrap_or_else(|| {
+        self.verdicts.get(&current.event_id).cloned().unwrap_or_else(|| {
             let reason = Some(Reason::SourceWithheld);
-            Verdict::No(Arc::new(Denial { reason, ..no_basis() }), Cover::silence())
+            Verdict::No(Arc::new(Denial { reason, ..no_legal_basis() }), Cover::silence())
         })
     }
 
-    /// Whether a source is gone or may not be used, and when the first of them ends. A source without a verdict is
-    /// derived from this very attribute: a circle of derivations has no ground to stand on.
-    fn sources(&self, held: &CurrentAttribute) -> (bool, Option<u64>) {
+    /// Whether a source is missing or withheld, and the earliest time at which one ends. A source without a
+    /// verdict is derived
+    /// from this attribute itself: a cycle of derivations is withheld.
+    fn sources(&self, current: &CurrentAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
-        for source in &held.attribute.derived_from {
+        for source in &current.attribute.derived_from {
             match self.verdicts.get(source) {
                 Some(Verdict::Yes { ends_ms: end, .. }) => ends_ms = earlier(ends_ms, *end),
                 Some(Verdict::No(..)) | None => return (true, None),
@@ -237,18 +249,18 @@ impl<'a> Deciding<'a> {
 
     fn judge(
         &mut self,
-        held: &'a CurrentAttribute,
+        current: &'a CurrentAttribute,
         source_withheld: bool,
         sources_end_ms: Option<u64>,
     ) -> Verdict {
-        let attribute = &held.attribute;
+        let attribute = &current.attribute;
         let class = Class {
             category: &attribute.category,
             provenance: attribute.provenance,
-            facts: self.facts(held),
+            traits: self.traits(current),
             expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
-            contested: held.contested,
-            confirmed: held.confirmed,
+            contested: current.contested,
+            confirmed: current.confirmed,
             source_withheld,
         };
         let grounds = self.grounds(&attribute.category);
@@ -257,69 +269,70 @@ impl<'a> Deciding<'a> {
             match (self.outcome(&class, ground), ground.cover) {
                 (None, Cover::Allowed { by, until_ms }) => {
                     let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
-                    let ends_ms = earlier(ends_ms, self.forgotten_ms(held));
+                    let ends_ms = earlier(ends_ms, self.forgotten_from_ms(current));
                     return Verdict::Yes { consent: by, ends_ms };
                 }
-                // Whatever the bounds say: without consent there is nothing to rest on.
+                // Without consent there is no legal basis, whatever the bounds say.
                 (None, cover @ Cover::Denied { .. }) => {
-                    no.get_or_insert(Verdict::No(Arc::new(no_basis()), cover));
+                    no.get_or_insert(Verdict::No(Arc::new(no_legal_basis()), cover));
                 }
                 (Some(denial), cover) => {
                     no.get_or_insert(Verdict::No(denial, cover));
                 }
             }
         }
-        no.unwrap_or_else(|| Verdict::No(Arc::new(no_basis()), Cover::silence()))
+        no.unwrap_or_else(|| Verdict::No(Arc::new(no_legal_basis()), Cover::silence()))
     }
 
     fn outcome(&mut self, class: &Class<'a>, ground: &Ground) -> Option<Arc<Denial>> {
         let key = (class.clone(), ground.explicit, ground.guardian, ground.asked);
-        if let Some(known) = self.outcomes.get(&key) {
-            return known.clone();
+        if let Some(cached) = self.outcomes.get(&key) {
+            return cached.clone();
         }
         let cedar_request = self.cedar_request(class, ground);
-        let denial = self.bounds.against(&cedar_request).or_else(|| self.against_own(class, cedar_request));
+        let denial =
+            self.bounds.denial_for(&cedar_request).or_else(|| self.personal_denial(class, cedar_request));
         self.outcomes.insert(key, denial.clone());
         denial
     }
 
-    fn facts(&self, held: &CurrentAttribute) -> Arc<Facts> {
-        let sources = self.sources.get(&held.event_id);
-        let sources = sources.map(|known| known.as_ref().clone()).unwrap_or_default();
-        let mut facts = self.bounds.facts(&held.attribute, sources, self.case.now_ms);
+    fn traits(&self, current: &CurrentAttribute) -> Arc<ClassTraits> {
+        let sources = self.sources.get(&current.event_id);
+        let sources = sources.map(|cached| cached.as_ref().clone()).unwrap_or_default();
+        let mut traits = self.bounds.traits(&current.attribute, sources, self.case.now_ms);
         if self.forget_days().is_some() {
-            // Bounds in force may not ask for ages as finely as the person's own do.
-            facts.age_days = self.case.now_ms.saturating_sub(held.attribute.observed_at_ms) / DAY_MS;
+            // Personal bounds may need the exact age, which the bounds in force may round.
+            traits.age_days = self.case.now_ms.saturating_sub(current.attribute.observed_at_ms) / DAY_MS;
         }
-        Arc::new(facts)
+        Arc::new(traits)
     }
 
-    fn against_own(&self, class: &Class<'a>, mut cedar_request: CedarRequest) -> Option<Arc<Denial>> {
-        let (personal, own) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
-        // What is alike to the bounds in force may not be so to a person.
+    fn personal_denial(&self, class: &Class<'a>, mut cedar_request: CedarRequest) -> Option<Arc<Denial>> {
+        let (personal, personal) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
+        // Personal bounds may distinguish categories that are equivalent to the bounds in force.
         class.category.clone_into(&mut cedar_request.category);
-        if !own.choices.paused_interactions.is_empty() {
+        if !personal.choices.paused_interactions.is_empty() {
             self.case.interaction.clone_into(&mut cedar_request.conversation);
         }
-        self.bounds.against_personal(personal, &cedar_request)
+        self.bounds.personal_denial_for(personal, &cedar_request)
     }
 
     fn forget_days(&self) -> Option<u64> {
-        let own = self.state.personal.as_ref()?;
-        Some(u64::from(own.choices.forget_inferences_days)).filter(|days| *days > 0)
+        let personal = self.state.personal.as_ref()?;
+        Some(u64::from(personal.choices.forget_inferences_days)).filter(|days| *days > 0)
     }
 
-    /// From when on the person's own bounds forget an inference.
-    fn forgotten_ms(&self, held: &CurrentAttribute) -> Option<u64> {
-        let inferred = held.attribute.provenance == Provenance::Inferred;
+    /// The time from which personal bounds forget this inference, milliseconds since the Unix epoch.
+    fn forgotten_from_ms(&self, current: &CurrentAttribute) -> Option<u64> {
+        let inferred = current.attribute.provenance == Provenance::Inferred;
         let days = self.forget_days().filter(|_| inferred)?;
-        Some(held.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
+        Some(current.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
     }
 
-    /// After those of its own sources are known.
-    fn note_sources(&mut self, held: &CurrentAttribute) {
+    /// Notes the source categories of an attribute. Call it after those of its own sources are noted.
+    fn note_sources(&mut self, current: &CurrentAttribute) {
         let mut all = BTreeSet::new();
-        for source in &held.attribute.derived_from {
+        for source in &current.attribute.derived_from {
             let Some(source) = self.by_event.get(source) else { continue };
             all.extend(
                 self.vocabulary.category_ancestry(&source.attribute.category).into_iter().map(str::to_owned),
@@ -329,7 +342,7 @@ impl<'a> Deciding<'a> {
             );
         }
         if !all.is_empty() {
-            self.sources.insert(held.event_id, Arc::new(all));
+            self.sources.insert(current.event_id, Arc::new(all));
         }
     }
 
@@ -339,11 +352,16 @@ impl<'a> Deciding<'a> {
         CedarRequest {
             action: self.action,
             recipient: self.case.recipient.to_owned(),
-            category: self.bounds.alike().place(class.category, &class.facts.sources).to_owned(),
+            category: self
+                .bounds
+                .equivalent_categories()
+                .representative(class.category, &class.traits.sources)
+                .to_owned(),
             provenance: class.provenance,
-            facts: class.facts.as_ref().clone(),
-            person: self.person.clone(),
-            // A yes that only lacks explicitness is a yes; the rule on special categories is what stops it.
+            traits: class.traits.as_ref().clone(),
+            subject: self.subject.clone(),
+            // Consent that only lacks explicitness counts as consent; the rule on special categories is what
+            // denies it.
             consented: matches!(
                 ground.cover,
                 Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
@@ -368,22 +386,24 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// Every kind of yes that stands for a category, the newest of each kind; bounds may ask for one that is explicit
-    /// or a guardian's, and any that they accept will do.
+    /// The newest valid consent of each kind for a category. Bounds may require explicit consent or a
+    /// guardian's; one kind that
+    /// they accept is enough.
     fn grounds(&mut self, category: &'a str) -> Arc<[Ground]> {
-        if let Some(known) = self.grounds.get(category) {
-            return Arc::clone(known);
+        if let Some(cached) = self.grounds.get(category) {
+            return Arc::clone(cached);
         }
         let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
         let interaction = self.case.interaction;
         let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
         let consents = &self.state.consents;
         let mut grounds: Vec<Ground> = Vec::new();
-        for yes in consents.standing(self.vocabulary, &case) {
+        for yes in consents.allowing(self.vocabulary, &case) {
             let (explicit, guardian) = (yes.terms.explicit, yes.terms.guardian);
             let asked = !yes.terms.interactions.is_empty();
-            let same =
-                |known: &Ground| (known.explicit, known.guardian, known.asked) == (explicit, guardian, asked);
+            let same = |cached: &Ground| {
+                (cached.explicit, cached.guardian, cached.asked) == (explicit, guardian, asked)
+            };
             if !grounds.iter().any(same) {
                 let cover = Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
                 grounds.push(Ground { cover, explicit, guardian, asked });
@@ -398,22 +418,24 @@ impl<'a> Deciding<'a> {
         grounds
     }
 
-    /// The class of a withheld attribute, with a count of zero. Where the person's own word decides, the person
-    /// decided, and the event that holds that word is named.
-    fn class_of(&self, held: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
+    /// The class of a withheld attribute, with a count of zero. If the data subject's own decision or signal
+    /// is what denies it,
+    /// the class is decided by the individual and names that event.
+    fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
-            (Some(reason), _) => (reason, self.signal_behind(reason)),
+            (Some(reason), _) => (reason, self.signal_for(reason)),
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
             (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
         };
-        let own = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
-        let event = own.map(|own| own.event_id).or(event);
-        let source = if reason == Reason::SourceWithheld { self.withheld_source(held) } else { None };
-        // A rule may borrow a reason; who decided goes by what the person did.
-        let by_person = event.is_some() || (reason == Reason::Contested && held.contested);
+        let personal = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
+        let event = personal.map(|personal| personal.event_id).or(event);
+        let source = if reason == Reason::SourceWithheld { self.withheld_source(current) } else { None };
+        // A rule may use a reason of the data subject's signals, so who decided depends on what the data
+        // subject did.
+        let by_person = event.is_some() || (reason == Reason::Contested && current.contested);
         WithheldClass {
-            category: held.attribute.category.clone(),
-            provenance: Provenance::into(held.attribute.provenance),
+            category: current.attribute.category.clone(),
+            provenance: Provenance::into(current.attribute.provenance),
             count: 0,
             reason: reason.into(),
             decided_by: if by_person { Tier::Individual } else { denial.tier }.into(),
@@ -424,14 +446,15 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// Of what a derived attribute rests on, that which may not be used by itself, or is gone.
-    fn withheld_source(&self, held: &CurrentAttribute) -> Option<EventId> {
+    /// The root cause for a derived attribute: a source, direct or indirect, that is missing or withheld for
+    /// its own reason.
+    fn withheld_source(&self, current: &CurrentAttribute) -> Option<EventId> {
         let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
         let (mut found, mut seen) = (None, BTreeSet::new());
-        let mut next = Some(held);
-        while let Some(held) = next {
+        let mut next = Some(current);
+        while let Some(current) = next {
             let source =
-                held.attribute.derived_from.iter().filter(refused).find(|source| seen.insert(**source));
+                current.attribute.derived_from.iter().filter(refused).find(|source| seen.insert(**source));
             let Some(source) = source else { break };
             found = Some(*source);
             next = self.by_event.get(source).copied();
@@ -439,7 +462,7 @@ impl<'a> Deciding<'a> {
         found
     }
 
-    fn signal_behind(&self, reason: Reason) -> Option<EventId> {
+    fn signal_for(&self, reason: Reason) -> Option<EventId> {
         let [restriction, objection, pause, opt_out, limit] = self.signals;
         let signal = match reason {
             Reason::Restricted => restriction,
@@ -453,7 +476,7 @@ impl<'a> Deciding<'a> {
     }
 }
 
-fn no_basis() -> Denial {
+fn no_legal_basis() -> Denial {
     Denial {
         tier: Tier::Public,
         policy: "built-in/consent".into(),

@@ -1,4 +1,4 @@
-//! A decision about one case: what is allowed, and what is withheld and why.
+//! The decision about one case: which attributes are allowed, and which are withheld and why.
 
 use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
@@ -18,37 +18,37 @@ pub struct Allowed {
     pub category: String,
     /// The consent event that allows it.
     pub consent: EventId,
-    /// When consent or attribute end, whichever is first; milliseconds since the Unix epoch.
+    /// When the consent or the attribute ends, whichever is first, milliseconds since the Unix epoch.
     pub ends_ms: Option<u64>,
 }
 
-/// The answer.
+/// The decision about a case.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// By key.
+    /// The allowed attributes, sorted by key.
     pub allowed: Vec<Allowed>,
-    /// Sorted by category, provenance, reason.
+    /// The withheld classes, sorted by category, provenance and reason.
     pub withheld: Vec<WithheldClass>,
-    /// The earliest end of anything allowed.
+    /// The earliest end of an allowed attribute, milliseconds since the Unix epoch.
     pub ends_ms: Option<u64>,
-    /// Positions of the bounds that it stands on.
+    /// Positions of the bounds that the decision was made under.
     pub bounds: Vec<u64>,
 }
 
-/// One ground that a use could stand on, and what more than a yes it is.
+/// One kind of consent that could permit a use, and its properties.
 #[derive(Clone, Copy)]
 pub(crate) struct Ground {
     pub(crate) cover: Cover,
     pub(crate) explicit: bool,
     pub(crate) guardian: bool,
-    /// It names the conversation.
+    /// Whether the consent names the conversation.
     pub(crate) asked: bool,
 }
 
-/// Attributes that are withheld alike.
+/// Attributes that are withheld for the same reason.
 pub(crate) struct Withheld<'a> {
-    /// One of them.
-    pub held: &'a CurrentAttribute,
+    /// The first of these attributes.
+    pub first: &'a CurrentAttribute,
     pub denial: Arc<Denial>,
     pub cover: Cover,
     pub count: u32,

@@ -1,4 +1,5 @@
-//! Cedar: packs compiled by tier, each tier evaluated by itself, outcomes remembered by class.
+//! The Cedar engine: compiles packs by tier, evaluates each tier separately, and caches outcomes by class of
+//! attributes.
 
 use super::entities::entities;
 use crate::bounds::cedar_request::CedarRequest;
@@ -18,31 +19,33 @@ use cedar_policy::{
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// What outcomes that are remembered may take of memory, bytes.
-const REMEMBERED_BYTES_MAX: usize = 24 << 20;
-/// What persons' own bounds that are kept compiled may take of memory, bytes, and the outcomes remembered of each.
+/// Memory limit of the decision cache, bytes.
+const DECISION_CACHE_BYTES_MAX: usize = 24 << 20;
+/// Memory limit of the cache of compiled personal bounds, bytes; below, the limit of the decision cache of
+/// each.
 const PERSONAL_BYTES_MAX: usize = 24 << 20;
-const PERSONAL_REMEMBERED_BYTES_MAX: usize = 32 << 10;
+const PERSONAL_DECISION_CACHE_BYTES_MAX: usize = 32 << 10;
 const TIERS: [Tier; 3] = [Tier::Public, Tier::Provider, Tier::Individual];
 
-/// The position of a pack that is in no log: a caller offers it, and it is read within limits.
+/// The position of a pack that is not in the log. A caller offers it, so it is compiled within limits.
 pub const UNRECORDED: u64 = u64::MAX;
 
-/// Bounds in force, compiled.
+/// The bounds in force, compiled.
 pub struct Bounds {
     tiers: [(Tier, PolicySet); 3],
     schema: &'static Schema,
     entities: Entities,
     authorizer: Authorizer,
     positions: Vec<u64>,
-    steps: Thresholds,
-    alike: EquivalentCategories,
-    remembered: Mutex<DecisionCache>,
-    /// Bounds of persons' own, by their text.
-    personal: Mutex<ByteCache<String, Arc<Personal>>>,
+    thresholds: Thresholds,
+    equivalent_categories: EquivalentCategories,
+    cache: Mutex<DecisionCache>,
+    /// Compiled personal bounds, by their policy text.
+    personal: Mutex<ByteCache<String, Arc<PersonalPolicies>>>,
 }
 
-/// Reads and validates policies as those of a provider's pack are that a caller offers, and decides once by them, for the fuzzers.
+/// For fuzzers: compiles policies like a provider pack that a caller offers, and decides one request by
+/// them.
 #[doc(hidden)]
 pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
     let (pack, tier) = ("fuzz".into(), Tier::Provider.into());
@@ -50,15 +53,16 @@ pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
     if let Ok(bounds) = Bounds::compile(&[(UNRECORDED, pack)], vocabulary) {
         let case =
             CedarRequest { category: "work".into(), purpose: "memory".into(), ..CedarRequest::default() };
-        let _denial = bounds.against(&case);
+        let _denial = bounds.denial_for(&case);
     }
 }
 
-/// Reads and validates packs that a caller offers, so that what compiles them afterwards finds them known. Blocks for seconds where
+/// Parses and validates packs that a caller offers, so that a later compilation finds them in the cache.
+/// Blocks for seconds if
 /// they are large.
 ///
 /// # Errors
-/// A pack is beyond a limit, or does not parse or validate strictly; or other packs are being read.
+/// A pack exceeds a limit, or does not parse or validate strictly, or other packs are being compiled.
 pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     let Language { validator, .. } = language()?;
     let until = parse::deadline();
@@ -72,42 +76,44 @@ pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
 
 type DecisionCache = ByteCache<CedarRequest, Option<Arc<Denial>>>;
 
-/// A person's own bounds, compiled; shared by all who chose the same.
-pub(super) struct Personal {
-    /// None: they do not compile, and on doubt the answer is no.
+/// Compiled personal bounds, shared by all data subjects who made the same choices.
+pub(super) struct PersonalPolicies {
+    /// `None` if they do not compile; then every use is denied.
     policies: Option<PolicySet>,
-    remembered: Mutex<DecisionCache>,
+    cache: Mutex<DecisionCache>,
 }
 
 impl Bounds {
-    /// Compiles packs (with their positions in the log, or [`UNRECORDED`]) over a vocabulary. Of each tier and pack the last
-    /// counts. Blocks where a pack is not known yet; see [`check_offered`].
+    /// Compiles packs (with their positions in the log, or [`UNRECORDED`]) over a vocabulary. The last pack
+    /// of each tier and name
+    /// is used. Blocks if a pack is not in the cache; see [`check_offered`].
     ///
     /// # Errors
-    /// A pack does not parse or validate strictly, a public one permits, or one that is in no log is beyond a limit.
+    /// A pack does not parse or validate strictly, a public pack permits, or a pack that is not in the log
+    /// exceeds a limit.
     pub fn compile(packs: &[(u64, BoundsPublished)], vocabulary: &Vocabulary) -> Result<Self, BoundsError> {
         let Language { schema, validator, baseline } = language()?;
         let mut newest: Vec<&(u64, BoundsPublished)> = Vec::new();
         for pack in packs {
-            newest.retain(|(_, held)| (held.tier, &held.pack) != (pack.1.tier, &pack.1.pack));
+            newest.retain(|(_, other)| (other.tier, &other.pack) != (pack.1.tier, &pack.1.pack));
             newest.push(pack);
         }
         let mut tiers = TIERS.map(|tier| (tier, PolicySet::new()));
         for (tier, policies) in &mut tiers {
-            // These tiers only take away: what no rule of theirs forbids passes.
+            // These tiers only forbid: they allow what none of their rules forbids.
             if *tier != Tier::Provider {
                 add(policies, baseline.clone()).map_err(BoundsError::Schema)?;
             }
         }
-        let (mut steps, mut told) = (Thresholds::default(), Distinctions::default());
+        let (mut thresholds, mut distinctions) = (Thresholds::default(), Distinctions::default());
         let until = parse::deadline();
         for (position, pack) in &newest {
             let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
             let source = if *position == UNRECORDED { Source::Caller } else { Source::Log };
             let compiled = compile_pack::compiled(pack, *tier, validator, source, until)?;
-            steps = steps.and(&compiled.steps);
-            told = told.and(&compiled.told);
+            thresholds = thresholds.and(&compiled.thresholds);
+            distinctions = distinctions.and(&compiled.distinctions);
             for policy in &compiled.policies {
                 add(policies, policy.clone())
                     .map_err(|problem| BoundsError::Pack { pack: pack.pack.clone(), problem })?;
@@ -115,20 +121,30 @@ impl Bounds {
         }
         let entities = entities(vocabulary, schema)?;
         let positions = newest.iter().map(|(position, _)| *position).collect();
-        let (authorizer, remembered) = (Authorizer::new(), Mutex::new(ByteCache::new(REMEMBERED_BYTES_MAX)));
-        let alike = EquivalentCategories::new(vocabulary, &told);
+        let (authorizer, cache) = (Authorizer::new(), Mutex::new(ByteCache::new(DECISION_CACHE_BYTES_MAX)));
+        let equivalent_categories = EquivalentCategories::new(vocabulary, &distinctions);
         let personal = Mutex::new(ByteCache::new(PERSONAL_BYTES_MAX));
-        Ok(Self { tiers, schema, entities, authorizer, positions, steps, alike, remembered, personal })
+        Ok(Self {
+            tiers,
+            schema,
+            entities,
+            authorizer,
+            positions,
+            thresholds,
+            equivalent_categories,
+            cache,
+            personal,
+        })
     }
 
-    /// How finely ages and confidences matter.
-    pub(super) fn steps(&self) -> &Thresholds {
-        &self.steps
+    /// The ages and confidences that policies in force compare with.
+    pub(super) fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
     }
 
-    /// Which categories may stand for one another.
-    pub(super) fn alike(&self) -> &EquivalentCategories {
-        &self.alike
+    /// The categories that policies in force do not distinguish.
+    pub(super) fn equivalent_categories(&self) -> &EquivalentCategories {
+        &self.equivalent_categories
     }
 
     /// Positions of the bounds in force.
@@ -137,23 +153,23 @@ impl Bounds {
         &self.positions
     }
 
-    /// What stands against a use; nothing where every tier allows.
-    pub(super) fn against(&self, case: &CedarRequest) -> Option<Arc<Denial>> {
-        remember(&self.remembered, case, || self.evaluate(case))
+    /// Why a request is denied; `None` if every tier allows it.
+    pub(super) fn denial_for(&self, case: &CedarRequest) -> Option<Arc<Denial>> {
+        cached(&self.cache, case, || self.evaluate(case))
     }
 
-    /// A person's own bounds, ready to be asked.
-    pub(super) fn personal(&self, choices: &PersonalBoundsSet) -> Arc<Personal> {
+    /// Personal bounds, compiled or from the cache.
+    pub(super) fn personal(&self, choices: &PersonalBoundsSet) -> Arc<PersonalPolicies> {
         let pack = crate::bounds::personal_bounds::pack(choices);
         let mut known = self.personal.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(personal) = known.get(&pack.policies) {
             return personal;
         }
         let policies = Self::compile_personal(&pack).ok();
-        let remembered = Mutex::new(ByteCache::new(PERSONAL_REMEMBERED_BYTES_MAX));
-        let personal = Arc::new(Personal { policies, remembered });
+        let cache = Mutex::new(ByteCache::new(PERSONAL_DECISION_CACHE_BYTES_MAX));
+        let personal = Arc::new(PersonalPolicies { policies, cache });
         let bytes =
-            compile_pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_REMEMBERED_BYTES_MAX);
+            compile_pack::compiled_bytes(&pack.policies).saturating_add(PERSONAL_DECISION_CACHE_BYTES_MAX);
         known.put(pack.policies, Arc::clone(&personal), bytes);
         personal
     }
@@ -168,9 +184,13 @@ impl Bounds {
         Ok(policies)
     }
 
-    /// What stands against a use in a person's own bounds, which are evaluated by themselves.
-    pub(super) fn against_personal(&self, personal: &Personal, case: &CedarRequest) -> Option<Arc<Denial>> {
-        remember(&personal.remembered, case, || {
+    /// Why personal bounds deny a request; they are evaluated separately from the tiers.
+    pub(super) fn personal_denial_for(
+        &self,
+        personal: &PersonalPolicies,
+        case: &CedarRequest,
+    ) -> Option<Arc<Denial>> {
+        cached(&personal.cache, case, || {
             let failed = || error(Tier::Individual, crate::bounds::personal_bounds::PERSONAL);
             let Some(policies) = &personal.policies else { return Some(failed()) };
             match case.request(self.schema) {
@@ -194,7 +214,7 @@ impl Bounds {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(failed) = failed;
             failed.policy_id()
         });
-        // Of several, the first by name: the engine promises no order.
+        // Of several, report the first by name: Cedar does not guarantee an order.
         if let Some(failed) = failed.min() {
             return Some(error(tier, failed.as_ref()));
         }
@@ -219,7 +239,7 @@ impl Bounds {
         ))
     }
 
-    /// The policies of a pack that forbid, as `pack/id`.
+    /// The forbidding policies of a pack, as `pack/id`.
     pub(super) fn forbids(&self, pack: &str) -> Vec<String> {
         let all = self.tiers.iter().flat_map(|(_, policies)| policies.policies());
         let forbidding = all.filter(|policy| policy.effect() == Effect::Forbid);
@@ -230,7 +250,7 @@ impl Bounds {
         ids
     }
 
-    /// What a policy of the bounds in force says of itself (`@title`, `@article`); the policy as `pack/id`.
+    /// An annotation (such as `@title` or `@article`) of a policy in force, which is given as `pack/id`.
     #[must_use]
     pub fn annotation(&self, policy: &str, name: &str) -> Option<&str> {
         let id = PolicyId::new(policy);
@@ -238,35 +258,35 @@ impl Bounds {
     }
 }
 
-/// What was evaluated under the same circumstances before, or is now.
-fn remember(
-    remembered: &Mutex<DecisionCache>,
+/// The cached outcome of an equal request, or the outcome of evaluating it now.
+fn cached(
+    cache: &Mutex<DecisionCache>,
     case: &CedarRequest,
     evaluate: impl FnOnce() -> Option<Denial>,
 ) -> Option<Arc<Denial>> {
-    let lock = || remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().get(case) {
         return known;
     }
-    // Not under the lock: others need not wait for an evaluation that is not theirs.
+    // Evaluate without the lock, so that other requests do not wait.
     let denial = evaluate().map(Arc::new);
     let own = denial.as_ref().map_or(0, |denial| denial.memory_bytes());
     lock().put(case.clone(), denial.clone(), case.memory_bytes().saturating_add(own));
     denial
 }
 
-/// What policies are written in, the same for every log; read once.
+/// The schema, its validator and the baseline policy; the same for every log and parsed once.
 struct Language {
     schema: Schema,
     validator: Validator,
-    /// Permits everything: of a tier that only takes away.
+    /// Permits everything; the base of a tier that only forbids.
     baseline: Policy,
 }
 
 fn language() -> Result<&'static Language, BoundsError> {
     static LANGUAGE: LazyLock<Result<Language, String>> = LazyLock::new(|| {
-        let schema = parse::own_schema(shipped_packs::schema_text())?;
-        let baseline = parse::own_policy("baseline", "permit (principal, action, resource);")?;
+        let schema = parse::trusted_schema(shipped_packs::schema_text())?;
+        let baseline = parse::trusted_policy("baseline", "permit (principal, action, resource);")?;
         Ok(Language { validator: Validator::new(schema.clone()), schema, baseline })
     });
     LANGUAGE.as_ref().map_err(|problem| BoundsError::Schema(problem.clone()))

@@ -1,4 +1,4 @@
-//! What policies speak about, as Cedar entities: the vocabulary, classes of attributes, and places.
+//! The Cedar entities that policies refer to: the vocabulary, classes of attributes, and jurisdictions.
 
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::UNKNOWN;
@@ -9,21 +9,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// The types of the two schemas, read once: Cedar's parser takes longer over a name than over the rest of a request.
+/// The entity types of the two schemas, parsed once: parsing a name takes Cedar longer than the rest of a
+/// request.
 static KINDS: LazyLock<BTreeMap<&str, EntityTypeName>> = LazyLock::new(|| {
     let kinds =
         ["Action", "AttributeClass", "Category", "Jurisdiction", "Ledger", "Purpose", "Recipient", "Role"];
     kinds.into_iter().filter_map(|kind| Some((kind, EntityTypeName::from_str(kind).ok()?))).collect()
 });
 
-/// The 27 member states of the European Union, by ISO 3166-1; Greece also as `EL`, which the Union writes itself.
+/// The 27 member states of the European Union by ISO 3166-1; Greece also as `EL`, the code that the Union
+/// itself uses.
 pub(super) const EU: [&str; 28] = [
     "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "EL", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT",
     "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
 ];
-/// Of the European Economic Area, where the GDPR holds too (Decision of the EEA Joint Committee 154/2018).
+/// The other states of the European Economic Area, where the GDPR applies too (Decision of the EEA Joint
+/// Committee 154/2018).
 pub(super) const EEA_ONLY: [&str; 3] = ["IS", "LI", "NO"];
-/// States, district and territories of the United States, each as `US-..`.
+/// States, district and territories of the United States; policies name each as `US-..`.
 const US: [&str; 56] = [
     "AK", "AL", "AR", "AS", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "GA", "GU", "HI", "IA", "ID", "IL",
     "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MI", "MN", "MO", "MP", "MS", "MT", "NC", "ND", "NE", "NH",
@@ -36,7 +39,7 @@ pub(super) fn uid(kind: &str, id: &str) -> Result<EntityUid, BoundsError> {
     Ok(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)))
 }
 
-/// A class of attributes, as policies name it.
+/// The id of a class of attributes, as policies name it.
 pub(super) fn class(category: &str, provenance: Provenance) -> String {
     format!("{category}/{}", provenance_name(provenance))
 }
@@ -49,8 +52,9 @@ pub(super) fn provenance_name(provenance: Provenance) -> &'static str {
     }
 }
 
-/// A place as policies name it: a part of a country is the country, but for the United States, whose states have laws
-/// of their own.
+/// The jurisdiction as policies name it. A subdivision maps to its country, except in the United States,
+/// whose states have
+/// their own laws.
 pub(super) fn place(jurisdiction: &str) -> &str {
     match jurisdiction.split_once('-') {
         _ if jurisdiction.is_empty() => UNKNOWN,
@@ -67,34 +71,34 @@ pub(super) fn entities(vocabulary: &Vocabulary, schema: &Schema) -> Result<Entit
         let mut attributes = tags(&risks, &benefits);
         let rung = RestrictedExpression::new_long(vocabulary.rung(&purpose.id).into());
         attributes.insert("rung".to_owned(), rung);
-        let above = parents("Purpose", &purpose.parent)?;
-        all.push(Entity::new(uid("Purpose", &purpose.id)?, attributes, above).map_err(schema_error)?);
+        let ancestors = parents("Purpose", &purpose.parent)?;
+        all.push(Entity::new(uid("Purpose", &purpose.id)?, attributes, ancestors).map_err(schema_error)?);
     }
     for category in vocabulary.categories() {
-        let above = parents("Category", &category.parent)?;
-        all.push(Entity::new_no_attrs(uid("Category", &category.id)?, above));
+        let ancestors = parents("Category", &category.parent)?;
+        all.push(Entity::new_no_attrs(uid("Category", &category.id)?, ancestors));
         let (risks, benefits) = vocabulary.category_tags(&category.id);
         for provenance in [Provenance::Declared, Provenance::Observed, Provenance::Inferred] {
             let special = RestrictedExpression::new_bool(vocabulary.is_special(&category.id));
             let name = RestrictedExpression::new_string(provenance_name(provenance).to_owned());
             let mut attributes = tags(&risks, &benefits);
             attributes.extend([("special".to_owned(), special), ("provenance".to_owned(), name)]);
-            // Unordered: the engine's own interface; one member.
-            let above = HashSet::from([uid("Category", &category.id)?]);
+            // Unordered: required by Cedar's interface; one member.
+            let ancestors = HashSet::from([uid("Category", &category.id)?]);
             let id = uid("AttributeClass", &class(&category.id, provenance))?;
-            all.push(Entity::new(id, attributes, above).map_err(schema_error)?);
+            all.push(Entity::new(id, attributes, ancestors).map_err(schema_error)?);
         }
     }
     Entities::from_entities(all, Some(schema)).map_err(schema_error)
 }
 
-// Unordered: the engine's own interface; at most one member.
+// Unordered: required by Cedar's interface; at most one member.
 fn parents(kind: &str, parent: &str) -> Result<HashSet<EntityUid>, BoundsError> {
     let parent = if parent.is_empty() { None } else { Some(uid(kind, parent)?) };
     Ok(parent.into_iter().collect())
 }
 
-// Unordered: the engine's own interface; attributes of an entity have no order.
+// Unordered: required by Cedar's interface; attributes of an entity have no order.
 fn tags(risks: &BTreeSet<&str>, benefits: &BTreeSet<&str>) -> HashMap<String, RestrictedExpression> {
     let set = |tags: &BTreeSet<&str>| {
         RestrictedExpression::new_set(
@@ -106,8 +110,8 @@ fn tags(risks: &BTreeSet<&str>, benefits: &BTreeSet<&str>) -> HashMap<String, Re
 }
 
 fn places() -> Result<Vec<Entity>, BoundsError> {
-    let place = |id: &str, above: &str| -> Result<Entity, BoundsError> {
-        Ok(Entity::new_no_attrs(uid("Jurisdiction", id)?, parents("Jurisdiction", above)?))
+    let place = |id: &str, ancestors: &str| -> Result<Entity, BoundsError> {
+        Ok(Entity::new_no_attrs(uid("Jurisdiction", id)?, parents("Jurisdiction", ancestors)?))
     };
     let mut all = vec![place("EEA", "")?, place("EU", "EEA")?, place("US", "")?];
     for country in EU {

@@ -1,9 +1,10 @@
-//! Which categories the bounds in force do not tell apart: a decision about one is a decision about all of them, and is
-//! made once.
+//! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
-//! Whatever a policy can ask about a class of attributes is its provenance, which stays as it is, what it is `in` or equal
-//! to, which takes a name that stands in the policy, and its attributes, of which the schema says three: whether it is
-//! special, its risks, its benefits. Two categories that agree in all of these are alike.
+//! A policy can ask three things about a class of attributes: its provenance, which is not merged; what it
+//! equals or is `in`,
+//! for which the policy must contain a name; and the three attributes of the schema: whether it is special,
+//! its risks and its
+//! benefits. Two categories that agree in all of these are equivalent.
 
 use crate::bounds::entities::class;
 use crate::domain::vocabulary::Vocabulary;
@@ -12,27 +13,29 @@ use sayso_proof::event::Provenance;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What policies tell categories apart by.
+/// The properties by which policies distinguish categories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Distinctions {
-    /// Ids of entities, whatever their type.
+    /// Ids of the entities that policies name, of any type.
     names: BTreeSet<String>,
-    /// Risks or benefits.
+    /// Whether a policy uses risks or benefits.
     by_tags: bool,
 }
 
 impl Distinctions {
-    /// By any of these. A policy that can't be read as JSON may ask about tags.
+    /// The distinctions of these policies. A policy without a JSON form is assumed to use tags.
     pub fn of<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
-        let mut told = Self::default();
+        let mut distinctions = Self::default();
         for policy in policies {
-            told.names.extend(policy.entity_literals().iter().map(|uid| uid.id().unescaped().to_owned()));
-            told.by_tags |= policy.to_json().map_or(true, |json| names_tags(&json));
+            distinctions
+                .names
+                .extend(policy.entity_literals().iter().map(|uid| uid.id().unescaped().to_owned()));
+            distinctions.by_tags |= policy.to_json().map_or(true, |json| names_tags(&json));
         }
-        told
+        distinctions
     }
 
-    /// By these or by others.
+    /// The distinctions of both.
     pub fn and(mut self, others: &Self) -> Self {
         self.names.extend(others.names.iter().cloned());
         self.by_tags |= others.by_tags;
@@ -45,7 +48,7 @@ impl Distinctions {
     }
 }
 
-/// Whether the name of an attribute that holds tags stands anywhere.
+/// Whether `risks` or `benefits` occurs anywhere in the policy.
 fn names_tags(json: &Value) -> bool {
     match json {
         Value::String(text) => text == "risks" || text == "benefits",
@@ -57,47 +60,50 @@ fn names_tags(json: &Value) -> bool {
     }
 }
 
-/// What a category is to the bounds in force.
+/// The properties of a category that the bounds in force distinguish.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Look<'a> {
+struct CategoryTraits<'a> {
     special: bool,
-    /// Of those that policies name: itself and what it is below.
+    /// The category and its ancestors, as far as policies name them.
     named: Vec<&'a str>,
     tags: Option<(BTreeSet<&'a str>, BTreeSet<&'a str>)>,
-    /// Its own name, where policies name classes of its attributes.
+    /// The category's own id, if a policy names a class of its attributes.
     itself: Option<&'a str>,
 }
 
-impl<'a> Look<'a> {
-    fn of(category: &'a str, vocabulary: &'a Vocabulary, told: &Distinctions) -> Self {
-        let line = vocabulary.category_ancestry(category).into_iter();
+impl<'a> CategoryTraits<'a> {
+    fn of(category: &'a str, vocabulary: &'a Vocabulary, distinctions: &Distinctions) -> Self {
+        let ancestry = vocabulary.category_ancestry(category).into_iter();
         Self {
             special: vocabulary.is_special(category),
-            named: line.filter(|above| told.names.contains(*above)).collect(),
-            tags: told.by_tags.then(|| vocabulary.category_tags(category)),
-            itself: told.names_class(category).then_some(category),
+            named: ancestry.filter(|above| distinctions.names.contains(*above)).collect(),
+            tags: distinctions.by_tags.then(|| vocabulary.category_tags(category)),
+            itself: distinctions.names_class(category).then_some(category),
         }
     }
 }
 
-/// By category: the one that is decided about in its place.
+/// Maps each category to the representative that is decided in its place.
 #[derive(Debug)]
 pub(super) struct EquivalentCategories(BTreeMap<String, String>);
 
 impl EquivalentCategories {
-    /// Of a vocabulary, under policies that tell categories apart by this.
-    pub fn new(vocabulary: &Vocabulary, told: &Distinctions) -> Self {
-        let mut first: BTreeMap<Look<'_>, &str> = BTreeMap::new();
-        let places = vocabulary.categories().map(|category| {
-            let place = *first.entry(Look::of(&category.id, vocabulary, told)).or_insert(&category.id);
-            (category.id.clone(), place.to_owned())
+    /// Groups the categories of a vocabulary under policies with these distinctions.
+    pub fn new(vocabulary: &Vocabulary, distinctions: &Distinctions) -> Self {
+        let mut first: BTreeMap<CategoryTraits<'_>, &str> = BTreeMap::new();
+        let representatives = vocabulary.categories().map(|category| {
+            let representative = *first
+                .entry(CategoryTraits::of(&category.id, vocabulary, distinctions))
+                .or_insert(&category.id);
+            (category.id.clone(), representative.to_owned())
         });
-        Self(places.collect())
+        Self(representatives.collect())
     }
 
-    /// The category to decide about in the place of this one; itself where it is unknown, or where what an attribute was
-    /// derived from is in play: policies may hold categories against that.
-    pub fn place<'a>(&'a self, category: &'a str, sources: &BTreeSet<String>) -> &'a str {
+    /// The category to decide in place of this one. It is the category itself if it is unknown, or if the
+    /// attribute was derived
+    /// from others: policies may compare the category with those of its sources.
+    pub fn representative<'a>(&'a self, category: &'a str, sources: &BTreeSet<String>) -> &'a str {
         self.0.get(category).filter(|_| sources.is_empty()).map_or(category, String::as_str)
     }
 }
@@ -108,40 +114,46 @@ mod tests {
     use super::*;
     use crate::domain::vocabulary::default_vocabulary;
 
-    fn alike(policies: &[&str]) -> EquivalentCategories {
+    fn equivalent(policies: &[&str]) -> EquivalentCategories {
         let policies: Vec<Policy> = policies.iter().map(|text| Policy::parse(None, *text).unwrap()).collect();
         EquivalentCategories::new(&default_vocabulary(), &Distinctions::of(policies.iter()))
     }
 
-    fn are(alike: &EquivalentCategories, one: &str, other: &str) -> bool {
+    fn are(equivalent: &EquivalentCategories, one: &str, other: &str) -> bool {
         let none = BTreeSet::new();
-        alike.place(one, &none) == alike.place(other, &none)
+        equivalent.representative(one, &none) == equivalent.representative(other, &none)
     }
 
     #[test]
-    fn what_no_policy_tells_apart_is_alike() {
-        let all = alike(&["forbid (principal, action, resource) when { resource.special };"]);
+    fn categories_that_no_policy_distinguishes_are_equivalent() {
+        let all = equivalent(&["forbid (principal, action, resource) when { resource.special };"]);
         assert!(are(&all, "work", "education") && !are(&all, "work", "health"));
         let sources = BTreeSet::from(["health".to_owned()]);
-        assert_eq!((all.place("work", &sources), all.place("nowhere", &sources)), ("work", "nowhere"));
-        assert_eq!(all.place("nowhere", &BTreeSet::new()), "nowhere");
+        assert_eq!(
+            (all.representative("work", &sources), all.representative("nowhere", &sources)),
+            ("work", "nowhere")
+        );
+        assert_eq!(all.representative("nowhere", &BTreeSet::new()), "nowhere");
     }
 
     #[test]
-    fn a_name_tells_a_category_and_what_is_below_it_apart() {
+    fn naming_a_category_distinguishes_it_and_its_descendants() {
         for named in [
             r#"forbid (principal, action, resource in Category::"work");"#,
             r#"forbid (principal, action, resource) when { resource in [Category::"work"] };"#,
             r#"forbid (principal, action, resource == AttributeClass::"work/inferred");"#,
             r#"forbid (principal, action, resource) when { resource == AttributeClass::"work/observed" };"#,
         ] {
-            let told = alike(&[named]);
-            assert!(!are(&told, "work", "education") && are(&told, "language", "education"), "{named}");
+            let distinctions = equivalent(&[named]);
+            assert!(
+                !are(&distinctions, "work", "education") && are(&distinctions, "language", "education"),
+                "{named}"
+            );
         }
     }
 
     #[test]
-    fn tags_tell_apart_once_a_policy_asks_about_them() {
+    fn tags_distinguish_categories_once_a_policy_uses_them() {
         let vocabulary = default_vocabulary();
         let plain = |id: &str| !vocabulary.is_special(id);
         let tagged = vocabulary.categories().find(|each| {
@@ -152,8 +164,8 @@ mod tests {
             r#"forbid (principal, action, resource) when { resource.risks.contains("x") };"#,
             r#"forbid (principal, action, resource) when { resource["benefits"].isEmpty() };"#,
         ] {
-            assert!(!are(&alike(&[asking]), "work", &tagged), "{asking}");
+            assert!(!are(&equivalent(&[asking]), "work", &tagged), "{asking}");
         }
-        assert!(are(&alike(&[]), "work", &tagged));
+        assert!(are(&equivalent(&[]), "work", &tagged));
     }
 }

@@ -1,50 +1,50 @@
-//! Why bounds could not be compiled, and why a policy denied.
+//! Errors of compiling bounds, and the denial that a policy decides.
 
 use sayso_proof::event::{Reason, Tier};
 
-/// Why bounds can't be used.
+/// Why bounds cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum BoundsError {
-    /// The shipped schema, or entities made from the vocabulary, are not valid.
+    /// The shipped schema, or the entities made from the vocabulary, are not valid.
     #[error("schema: {0}")]
     Schema(String),
-    /// A pack does not parse or does not validate; says where.
+    /// A pack does not parse or does not validate.
     #[error("pack `{pack}`: {problem}")]
     Pack {
-        /// Which pack.
+        /// The name of the pack.
         pack: String,
-        /// Line, column and what is wrong, each on a line of its own.
+        /// Each problem on a line of its own, with its line and column.
         problem: String,
     },
-    /// Public bounds only forbid.
+    /// A pack of the public tier permits; public bounds may only forbid.
     #[error("pack `{0}`: public bounds may only forbid")]
     PermitInPublic(String),
-    /// Of none of the three tiers, so that nothing would ever read it.
+    /// A pack is of none of the three tiers, so nothing would ever evaluate it.
     #[error("pack `{0}`: its tier must be public, provider or individual")]
     Tier(String),
-    /// Policies of other callers are being read; it may be tried again.
+    /// Policies of other callers are being compiled; the caller may retry.
     #[error("other policies are being read")]
     Busy,
-    /// The engine failed over them.
+    /// The engine panicked while it read the policies.
     #[error("the policies can't be read")]
     Unreadable,
 }
 
-/// What stands against a use or a recording.
+/// Why a use or a recording is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Who decided.
+    /// The tier that decided.
     pub tier: Tier,
-    /// `pack/id`.
+    /// The policy that decided, as `pack/id`.
     pub policy: String,
-    /// The article that the policy comes from; empty where it names none.
+    /// The article of law that the policy implements; empty if it names none.
     pub article: String,
-    /// None: the person's own decisions say it.
+    /// The reason; `None` if it follows from the data subject's own consent decisions.
     pub reason: Option<Reason>,
 }
 
 impl Denial {
-    /// What it takes of memory, about.
+    /// Approximate bytes of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.policy.len()).saturating_add(self.article.len())
     }

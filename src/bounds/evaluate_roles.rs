@@ -1,4 +1,4 @@
-//! Evaluates the role policies (`src/bounds/roles.cedar`) to the table of `crate::roles`, once, at start.
+//! Evaluates the role policies (`src/bounds/roles.cedar`) once, at start, into the table of `crate::roles`.
 
 use super::entities::uid;
 use crate::bounds::error::BoundsError;
@@ -12,16 +12,19 @@ use std::fmt::Write;
 
 const POLICIES: &str = include_str!("roles.cedar");
 const SCHEMA: &str = include_str!("roles.cedarschema");
-/// Evaluates the shipped policies for every role and every one of `actions` (`ProfileService/GetProfile`,
+
+/// Evaluates the role policies for every role and every action in `actions` (for example
+/// `ProfileService/GetProfile` or
 /// `GET /checkpoint`).
 ///
 /// # Errors
-/// The policies do not validate strictly, for example because a rule names an action that is not among `actions`; or
-/// a policy errs.
+/// The policies do not validate strictly, for example because a rule names an action that is not in
+/// `actions`, or the
+/// evaluation of a policy fails.
 pub fn compile_roles<'a>(actions: impl IntoIterator<Item = &'a str>) -> Result<RoleTable, BoundsError> {
     let actions: Vec<&str> = actions.into_iter().collect();
     let schema = schema(&actions)?;
-    let policies = parse::own(POLICIES).map_err(|error| problem(&error))?;
+    let policies = parse::trusted(POLICIES).map_err(|error| problem(&error))?;
     let verdict = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
     if !verdict.validation_passed() {
         let found: Vec<String> = verdict.validation_errors().map(ToString::to_string).collect();
@@ -45,7 +48,7 @@ fn schema(actions: &[&str]) -> Result<Schema, BoundsError> {
         let _infallible =
             writeln!(text, "action \"{action}\" appliesTo {{ principal: [Role], resource: [Ledger] }};");
     }
-    parse::own_schema(&text).map_err(|error| problem(&error))
+    parse::trusted_schema(&text).map_err(|error| problem(&error))
 }
 
 fn is_permitted(
@@ -82,7 +85,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn a_rule_about_an_unknown_action_is_refused() {
+    fn a_rule_that_names_an_unknown_action_is_rejected() {
         assert!(compile_roles(["ProfileService/GetProfile"]).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! What of the facts that may be used fits one answer.
+//! Limits a decision to the attributes that fit in one answer, and withholds the rest.
 
 use crate::bounds::decision::{Allowed, Withheld};
 use crate::bounds::error::Denial;
@@ -11,21 +11,23 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Bytes of facts in one answer. With the rest of it, below what clients of gRPC take where nobody says otherwise (4 MiB).
-/// Part of the decision: another number would decide past cases anew.
+/// Bytes of attributes in one answer. With the rest of the answer, this stays below the default limit of
+/// gRPC clients (4 MiB).
+/// It is part of the decision: changing it would change how past cases are decided.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
 
-/// Withholds what does not fit one answer, with its reason; `yes` are the facts of `allowed`.
-pub(super) fn leave_out<'a>(
+/// Moves attributes that do not fit in one answer from `allowed` to `withheld`; `yes` are the attributes of
+/// `allowed`.
+pub(super) fn withhold_excess<'a>(
     allowed: &mut Vec<Allowed>,
     yes: &[&'a CurrentAttribute],
-    no: &mut Vec<Withheld<'a>>,
+    withheld: &mut Vec<Withheld<'a>>,
 ) {
-    let bytes = yes.iter().map(|held| held.attribute.granted_bytes()).fold(0, usize::saturating_add);
+    let bytes = yes.iter().map(|current| current.attribute.granted_bytes()).fold(0, usize::saturating_add);
     if bytes <= ANSWER_BYTES_MAX {
         return;
     }
-    let out = left_out(yes, ANSWER_BYTES_MAX);
+    let out = excess(yes, ANSWER_BYTES_MAX);
     allowed.retain(|allowed| !out.contains(&allowed.event_id));
     let denial = Arc::new(Denial {
         tier: Tier::Provider,
@@ -33,38 +35,43 @@ pub(super) fn leave_out<'a>(
         article: String::new(),
         reason: Some(Reason::AnswerFull),
     });
-    let left = yes.iter().filter(|held| out.contains(&held.event_id));
-    no.extend(left.map(|held| Withheld {
-        held,
+    let left = yes.iter().filter(|current| out.contains(&current.event_id));
+    withheld.extend(left.map(|current| Withheld {
+        first: current,
         denial: Arc::clone(&denial),
         cover: Cover::silence(),
         count: 1,
     }));
 }
 
-/// The facts that do not fit. Every recorder has an even share of the answer, and what one leaves of it goes to those who
-/// need more: nobody's few facts are left out for another's flood. Of one recorder's, the newest stay.
-fn left_out(facts: &[&CurrentAttribute], bytes_max: usize) -> BTreeSet<EventId> {
+/// The attributes that do not fit. Every recorder has an equal share of the answer, and an unused part of a
+/// share goes to
+/// recorders that need more, so that a recorder with many attributes does not displace one with few. The
+/// newest attributes of
+/// each recorder are kept.
+fn excess(attributes: &[&CurrentAttribute], bytes_max: usize) -> BTreeSet<EventId> {
     let mut by_recorder: BTreeMap<Recorder, Vec<&CurrentAttribute>> = BTreeMap::new();
-    for held in facts {
-        by_recorder.entry(Recorder::of(&held.actor)).or_default().push(held);
+    for current in attributes {
+        by_recorder.entry(Recorder::of(&current.actor)).or_default().push(current);
     }
-    let bytes = |held: &CurrentAttribute| held.attribute.granted_bytes();
+    let bytes = |current: &CurrentAttribute| current.attribute.granted_bytes();
     let mut smallest_first: Vec<Vec<&CurrentAttribute>> = by_recorder.into_values().collect();
-    smallest_first.sort_by_key(|facts| facts.iter().map(|held| bytes(held)).fold(0, usize::saturating_add));
+    smallest_first.sort_by_key(|attributes| {
+        attributes.iter().map(|current| bytes(current)).fold(0, usize::saturating_add)
+    });
     let (mut left_bytes, mut left_recorders) = (bytes_max, smallest_first.len());
     let mut out = BTreeSet::new();
-    for mut facts in smallest_first {
+    for mut attributes in smallest_first {
         let mut share = left_bytes / left_recorders.max(1);
-        facts.sort_by_key(|held| Reverse(held.version));
-        for held in facts {
-            match share.checked_sub(bytes(held)) {
+        attributes.sort_by_key(|current| Reverse(current.version));
+        for current in attributes {
+            match share.checked_sub(bytes(current)) {
                 Some(rest) => {
                     share = rest;
-                    left_bytes = left_bytes.saturating_sub(bytes(held));
+                    left_bytes = left_bytes.saturating_sub(bytes(current));
                 }
                 None => {
-                    out.insert(held.event_id);
+                    out.insert(current.event_id);
                 }
             }
         }
@@ -83,8 +90,8 @@ mod tests {
     use crate::domain::profile::SubjectState;
     use sayso_proof::event::Provenance;
 
-    /// Facts by these services, oldest first, each of a kilobyte.
-    fn held(by: &[&str]) -> SubjectState {
+    /// A state with attributes recorded by these services, oldest first, each of a kilobyte.
+    fn state_recorded(by: &[&str]) -> SubjectState {
         let events = (0_u64..).zip(by).map(|(number, name)| {
             let mut event = recorded(
                 number,
@@ -110,18 +117,18 @@ mod tests {
     }
 
     fn out(by: &[&str], bytes_max: usize) -> Vec<u64> {
-        let state = held(by);
-        let facts: Vec<&CurrentAttribute> = state.attributes.values().map(AsRef::as_ref).collect();
-        let out = left_out(&facts, bytes_max);
+        let state = state_recorded(by);
+        let attributes: Vec<&CurrentAttribute> = state.attributes.values().map(AsRef::as_ref).collect();
+        let out = excess(&attributes, bytes_max);
         (0..by.len() as u64).filter(|number| out.contains(&event_id(*number))).collect()
     }
 
     #[test]
-    fn one_recorders_flood_takes_nothing_from_others() {
+    fn a_flood_by_one_recorder_displaces_no_other_recorder() {
         let mut by = vec!["quiet", "flood"];
         by.extend(["flood"; 20]);
         by.push("late");
-        // Room for ten or so: the two small ones whole, of the flood the newest.
+        // There is room for about ten: both small recorders fit completely, and the newest of the flood.
         let gone = out(&by, 13_000);
         assert!(!gone.contains(&0) && !gone.contains(&22), "{gone:?}");
         assert_eq!(gone, (1..=gone.len() as u64).collect::<Vec<_>>());
@@ -129,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_stays_where_there_is_room_and_shares_are_even_where_there_is_not() {
+    fn everything_fits_if_there_is_room_and_otherwise_shares_are_equal() {
         assert_eq!(out(&["a", "b", "c"], 4_000), Vec::<u64>::new());
         let by = ["a", "b", "a", "b", "a", "b", "a", "b"];
         assert_eq!(out(&by, 5_200), [0, 1, 2, 3]);

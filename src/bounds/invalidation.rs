@@ -7,26 +7,26 @@ use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::{GrantState, SubjectState};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A grant that does not stand any more.
+/// A grant that is no longer valid.
 pub(crate) struct Invalidated {
     pub grant: GrantId,
     pub event: EventId,
     pub recipient: String,
     pub found: Contradiction,
-    /// The newest bounds in force, or word, that the grant did not see, if there is one.
+    /// The newest bounds in force or vocabulary change that was recorded after the grant, if there is one.
     pub newer_rules: Option<EventId>,
 }
 
-/// What stands against a grant.
+/// Why a grant is no longer valid.
 #[derive(Clone, Copy)]
 pub(crate) struct Contradiction {
     pub reason: Reason,
-    /// Where it is a source of something derived: the event that recorded the source.
+    /// If the reason is a source of a derived attribute, the event that recorded the source.
     pub source: Option<EventId>,
 }
 
 impl Invalidated {
-    /// As it is recorded.
+    /// The event that revokes the grant.
     pub fn event(&self, cause: Option<EventId>) -> Event {
         Event::GrantRevoked {
             grant: self.event,
@@ -39,34 +39,36 @@ impl Invalidated {
     }
 }
 
-/// Events for everything that does not stand in this state under these rules, grants first. `known` are those that are to be
-/// recorded already.
+/// Events that revoke every grant and invalidate every artifact that this state and these rules contradict,
+/// grants first.
+/// `is_pending` names those whose event is already about to be recorded.
 pub(crate) fn revocations(
     state: &SubjectState,
     rules: &Rules,
     now_ms: u64,
     cause: Option<EventId>,
-    known: &dyn Fn(&EventId) -> bool,
+    is_pending: &dyn Fn(&EventId) -> bool,
 ) -> Vec<Event> {
     let grants =
-        invalidated(state, rules, now_ms, known).into_iter().map(|invalidated| invalidated.event(cause));
-    let built = invalidated_artifacts(state, rules, now_ms, known).into_iter().map(|invalidated| {
+        invalidated(state, rules, now_ms, is_pending).into_iter().map(|invalidated| invalidated.event(cause));
+    let artifacts = invalidated_artifacts(state, rules, now_ms, is_pending).into_iter().map(|invalidated| {
         let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
         Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..invalidated })
     });
-    grants.chain(built).collect()
+    grants.chain(artifacts).collect()
 }
 
-/// Every grant that has not expired, is not recorded as revoked, and does not stand in this state under these rules.
+/// Every grant that is not expired and not recorded as revoked, but that this state or these rules
+/// contradict.
 pub(crate) fn invalidated(
     state: &SubjectState,
     rules: &Rules,
     now_ms: u64,
-    known: &dyn Fn(&EventId) -> bool,
+    is_pending: &dyn Fn(&EventId) -> bool,
 ) -> Vec<Invalidated> {
     let mut judge = Judge { state, rules, now_ms, found: BTreeMap::new(), named: conversations(state) };
     let open = state.grants.iter().filter(|(event, grant)| {
-        grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !known(event)
+        grant.revoked.is_none() && grant.issued.expires_at_ms > now_ms && !is_pending(event)
     });
     open.filter_map(|(event, grant)| {
         let found = judge.contradiction(grant)?;
@@ -81,17 +83,19 @@ pub(crate) fn invalidated(
     .collect()
 }
 
-/// Judges many grants of one person: those that a decision can't tell apart are decided once.
+/// Judges many grants of one data subject. Grants that a decision cannot distinguish are decided once.
 struct Judge<'a> {
     state: &'a SubjectState,
     rules: &'a Rules,
     now_ms: u64,
     found: BTreeMap<SameCase<'a>, Option<Contradiction>>,
-    /// Conversations that a signal, a consent or the person's own bounds name.
+    /// Conversations that a signal, a consent or the personal bounds name.
     named: BTreeSet<&'a str>,
 }
 
-/// What a decision about a grant depends on: recipient, purpose, what is allowed, and the conversation where anything names it.
+/// What a decision about a grant depends on: recipient, purpose, the allowed attributes, and the
+/// conversation if a signal,
+/// consent or personal bounds name it.
 type SameCase<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
 
 impl<'a> Judge<'a> {
@@ -115,7 +119,7 @@ fn conversations(state: &SubjectState) -> BTreeSet<&str> {
     signals.chain(consents.chain(own).map(String::as_str)).collect()
 }
 
-/// Why a grant does not stand in this state; nothing where it does.
+/// Why this state or these rules contradict a grant; `None` if the grant is valid.
 pub(crate) fn contradiction(
     state: &SubjectState,
     grant: &GrantState,
@@ -146,7 +150,7 @@ pub(crate) fn contradiction(
     };
     let decision = decide(&keys);
     decision.withheld.first()?;
-    // The first that the grant cites is the one whose reason is told.
+    // Report the reason of the first attribute that the grant cites.
     let allowed: BTreeSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
     let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
@@ -157,21 +161,22 @@ pub(crate) fn contradiction(
     })
 }
 
-/// Artifacts that don't stand in this state under these rules, with why: one ends with the first of its sources. `known` are
-/// those that are to be recorded already.
+/// Artifacts that this state or these rules contradict, with the reason. An artifact ends when the first of
+/// its sources may
+/// no longer be used. `is_pending` names those whose event is already about to be recorded.
 pub(crate) fn invalidated_artifacts(
     state: &SubjectState,
     rules: &Rules,
     now_ms: u64,
-    known: &dyn Fn(&EventId) -> bool,
+    is_pending: &dyn Fn(&EventId) -> bool,
 ) -> Vec<ArtifactInvalidated> {
     let by_event: BTreeMap<EventId, &str> =
-        state.attributes.values().map(|held| (held.event_id, held.attribute.key.as_str())).collect();
+        state.attributes.values().map(|current| (current.event_id, current.attribute.key.as_str())).collect();
     let mut decided: BTreeMap<(&str, &str, &str), Option<Reason>> = BTreeMap::new();
-    let standing = state.rights.artifacts.iter().filter(|(event, artifact)| {
-        artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !known(event)
+    let valid = state.rights.artifacts.iter().filter(|(event, artifact)| {
+        artifact.invalidated.is_none() && !artifact.is_expired(now_ms) && !is_pending(event)
     });
-    let invalidated = standing.filter_map(|(event, artifact)| {
+    let invalidated = valid.filter_map(|(event, artifact)| {
         let registered = &artifact.registered;
         let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
         let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
@@ -192,7 +197,7 @@ pub(crate) fn invalidated_artifacts(
     invalidated.collect()
 }
 
-/// Why a recipient may not use a fact for a purpose, if it may not.
+/// Why a recipient may not use an attribute for a purpose; `None` if it may.
 fn withheld_source(
     state: &SubjectState,
     rules: &Rules,

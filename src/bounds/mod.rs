@@ -1,6 +1,8 @@
-//! The decision: three tiers of bounds over the person's own decisions. The only room that knows Cedar.
+//! Bounds: compiles policies of three tiers and decides uses under them and the data subject's consent. The
+//! only module that
+//! depends on Cedar.
 //!
-//! Cedar skips a policy that errs, a `forbid` too. Here any error denies.
+//! Cedar skips a policy whose evaluation fails, even a `forbid`. Here any evaluation error denies.
 
 pub(crate) mod cedar_request;
 pub(crate) mod compile_pack;

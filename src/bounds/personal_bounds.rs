@@ -1,7 +1,8 @@
-//! The person's own bounds: a closed vocabulary of choices, compiled to policies that only forbid.
+//! Personal bounds: compiles a data subject's choices, which are a closed set, to policies that only forbid.
 //!
-//! Free text never reaches the engine: names are those of the vocabulary or of recipients and conversations, and stand in
-//! the policies as quoted strings. What is compiled is what the person is shown.
+//! Free text never reaches the engine: names are those of the vocabulary, of recipients or of conversations,
+//! and are written
+//! into the policies as quoted strings. The data subject is shown the same text that is compiled.
 
 use crate::bounds::policy_text::parse;
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Tier};
@@ -10,7 +11,8 @@ use std::fmt::Write;
 /// The pack that personal bounds are shown as.
 pub const PERSONAL: &str = "personal";
 
-/// The policies that a person's choices are: Cedar, human syntax. Empty where there are no choices.
+/// The policies for a data subject's choices, in Cedar's human-readable syntax. Empty if there are no
+/// choices.
 #[must_use]
 pub fn personal_policies(choices: &PersonalBoundsSet) -> String {
     let mut policies = Policies::default();
@@ -55,16 +57,16 @@ pub fn personal_policies(choices: &PersonalBoundsSet) -> String {
     policies.text
 }
 
-/// What one of a person's policies says of itself; the policy as `personal/id`.
+/// The title of a personal policy, which is given as `personal/id`.
 #[must_use]
 pub fn personal_title(choices: &PersonalBoundsSet, policy: &str) -> Option<String> {
-    let policies = parse::own(&personal_policies(choices)).ok()?;
+    let policies = parse::trusted(&personal_policies(choices)).ok()?;
     let id = policy.strip_prefix(PERSONAL)?.strip_prefix('/')?;
     let named = policies.policies().find(|policy| policy.annotation("id") == Some(id))?;
     named.annotation("title").map(str::to_owned)
 }
 
-/// Personal bounds as the pack that they are.
+/// The pack that the choices compile to.
 pub(super) fn pack(choices: &PersonalBoundsSet) -> BoundsPublished {
     BoundsPublished {
         tier: Tier::Individual.into(),
@@ -99,7 +101,7 @@ fn quoted_all(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// A string as Cedar writes it, whatever is in it.
+/// Any string as a Cedar string literal.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

@@ -1,4 +1,5 @@
-//! What decisions stand on: vocabulary, bounds and notices, now and at every earlier moment.
+//! The rules that decisions are made under (vocabulary, bounds, notices, retention), now and at any earlier
+//! time.
 
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::BoundsError;
@@ -13,35 +14,36 @@ use std::sync::Arc;
 
 /// Vocabulary, bounds and notices in force at one moment.
 pub struct Rules {
-    /// The words.
+    /// The purposes and categories.
     pub vocabulary: Vocabulary,
     /// The bounds, compiled.
     pub bounds: Bounds,
-    /// How long what is kept.
+    /// The retention rules.
     pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
     versions: Vec<Version>,
-    /// The newest word that somebody defined; none: those that the log began with.
-    newest_word: Option<Word>,
-    /// The moment that they are of.
+    /// The newest change of the vocabulary; `None` if it is still the one that the log began with.
+    newest_vocabulary_change: Option<VocabularyChange>,
+    /// The time that these rules were built for, milliseconds since the Unix epoch.
     now_ms: u64,
-    /// When the newest of those in force was to come into force by its own word, and when the next one comes, if one is to;
-    /// milliseconds since the Unix epoch.
+    /// The latest `effective_from_ms` of the versions in force, and the next one in the future, if there is
+    /// one; milliseconds
+    /// since the Unix epoch.
     span_ms: (u64, Option<u64>),
-    /// With their recorded time.
+    /// Notices with their recorded times.
     notices: Vec<(u64, NoticePublished)>,
-    /// The log went back to a backup, and use waits until that is confirmed.
+    /// A restore from a backup that is not yet confirmed; all use is suspended until then.
     unconfirmed: Option<BackupRestored>,
-    /// Every time that the log went back, oldest first.
+    /// The part of the log that each restore lost, oldest first.
     lost: Vec<Lost>,
 }
 
-/// A part of the log that was lost: entries from the size of the backup on.
+/// A part of the log that a restore lost: the entries after those of the backup.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
-    /// Number of entries of the backup.
+    /// The number of entries in the backup.
     from: u64,
-    /// Number of entries that there had been; none: it is not known.
+    /// The number of entries in the log before the restore; `None` if unknown.
     to: Option<u64>,
 }
 
@@ -55,74 +57,76 @@ impl Lost {
     }
 }
 
-/// A version of a pack, in force or not.
+/// A published version of a pack, in force or not.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The event that published it.
     pub event_id: EventId,
-    /// Its position.
+    /// The position of that event.
     pub position: u64,
-    /// Milliseconds since the Unix epoch.
+    /// When it was recorded, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     /// When it was sealed, milliseconds since the Unix epoch.
     pub sealed_at_ms: u64,
     /// Who published it.
     pub actor: Actor,
-    /// What it says.
+    /// The published pack.
     pub pack: BoundsPublished,
 }
 
-/// The event that defined a word.
+/// The event that defined a purpose or category.
 #[derive(Clone, Copy, Debug)]
-struct Word {
+struct VocabularyChange {
     event_id: EventId,
     position: u64,
     recorded_at_ms: u64,
 }
 
 impl Version {
-    fn is_of(&self, pack: &BoundsPublished) -> bool {
+    fn is_version_of(&self, pack: &BoundsPublished) -> bool {
         (self.pack.tier, &self.pack.pack) == (pack.tier, &pack.pack)
     }
 
-    /// In force from then on, milliseconds since the Unix epoch.
+    /// When it comes into force, milliseconds since the Unix epoch.
     #[must_use]
     pub fn starts_ms(&self) -> u64 {
         self.pack.effective_from_ms.max(self.recorded_at_ms)
     }
 
-    /// Which of two versions of a pack counts where the time of both has come: the later.
+    /// Of two effective versions of a pack, the one with the higher rank is in force.
     fn rank(&self) -> (u64, u64) {
         (self.pack.effective_from_ms.max(self.sealed_at_ms), self.position)
     }
 }
 
-/// The versions in force at a moment, among what was published before it: of each pack the one whose time came last.
-/// In order of position.
+/// The versions in force at a time, among those published before it: of each pack the one that became
+/// effective last. Sorted
+/// by position.
 pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
-    let mut found: Vec<&Version> = Vec::new();
+    let mut in_force: Vec<&Version> = Vec::new();
     for version in versions.iter().filter(|version| version.pack.effective_from_ms <= now_ms) {
-        match found.iter_mut().find(|there| there.is_of(&version.pack)) {
-            Some(there) if there.rank() < version.rank() => *there = version,
+        match in_force.iter_mut().find(|other| other.is_version_of(&version.pack)) {
+            Some(other) if other.rank() < version.rank() => *other = version,
             Some(_) => {}
-            None => found.push(version),
+            None => in_force.push(version),
         }
     }
-    found.sort_by_key(|version| version.position);
-    found
+    in_force.sort_by_key(|version| version.position);
+    in_force
 }
 
 impl Rules {
     fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
         let mut vocabulary = Vocabulary::default();
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
-        let (mut newest_word, mut unconfirmed, mut lost) = (None, None, Vec::new());
+        let (mut newest_vocabulary_change, mut unconfirmed, mut lost) = (None, None, Vec::new());
         for event in events {
             if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
                 (&event.event, event.actor.role() == Role::Ledger)
             {
                 let (position, recorded_at_ms) = (event.position, event.recorded_at_ms);
-                newest_word = Some(Word { event_id: event.event_id, position, recorded_at_ms });
+                newest_vocabulary_change =
+                    Some(VocabularyChange { event_id: event.event_id, position, recorded_at_ms });
             }
             match &event.event {
                 Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
@@ -163,7 +167,7 @@ impl Rules {
             retention,
             packs,
             versions,
-            newest_word,
+            newest_vocabulary_change,
             now_ms,
             span_ms,
             notices,
@@ -172,68 +176,73 @@ impl Rules {
         })
     }
 
-    /// Where whoever had come to `cursor` goes on: what they were told of a part of the log that was lost since was of another
-    /// log, and what stands in its place they were not told. A cursor from since then may be told twice, never not at all.
-    pub(crate) fn cursor_now(&self, cursor: u64) -> u64 {
+    /// Maps a cursor in a lost part of the log to where that part began, because the entries now there are
+    /// different ones. A
+    /// reader may receive an entry twice, but never misses one.
+    pub(crate) fn cursor_after_restores(&self, cursor: u64) -> u64 {
         let back = |cursor: u64, lost: &Lost| {
-            let is_of_it = cursor > lost.from && lost.to.is_none_or(|to| cursor <= to);
-            if is_of_it { lost.from } else { cursor }
+            let is_lost = cursor > lost.from && lost.to.is_none_or(|to| cursor <= to);
+            if is_lost { lost.from } else { cursor }
         };
         self.lost.iter().fold(cursor, back)
     }
 
-    /// When the next version comes into force, if one is to, milliseconds since the Unix epoch.
+    /// When the next version comes into force, if there is one, milliseconds since the Unix epoch.
     fn next_ms(&self) -> Option<u64> {
         self.span_ms.1
     }
 
-    /// Whether they are the rules of this moment, too.
-    fn are_of(&self, now_ms: u64) -> bool {
+    /// Whether these rules are also in force at `now_ms`.
+    fn are_in_force_at(&self, now_ms: u64) -> bool {
         self.span_ms.0 <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
     }
 
-    /// Position of the newest word that somebody defined, if there is one.
-    pub(crate) fn words_at(&self) -> Option<u64> {
-        self.newest_word.map(|word| word.position)
+    /// The position of the newest change of the vocabulary, if there is one.
+    pub(crate) fn vocabulary_changed_at(&self) -> Option<u64> {
+        self.newest_vocabulary_change.map(|change| change.position)
     }
 
-    /// Whether a grant was decided under others: bounds that are in force, or a word, came after it.
-    pub(crate) fn came_after(&self, grant: &GrantState) -> bool {
-        let word = self.words_at().is_some_and(|position| position > grant.id.position);
-        word || grant.issued.bounds[..] != *self.bounds.positions()
+    /// Whether a grant was decided under other rules: the bounds in force or the vocabulary changed after
+    /// it.
+    pub(crate) fn changed_since(&self, grant: &GrantState) -> bool {
+        let change = self.vocabulary_changed_at().is_some_and(|position| position > grant.id.position);
+        change || grant.issued.bounds[..] != *self.bounds.positions()
     }
 
-    /// The newest of these rules that a grant did not see: the version or word with the highest position.
+    /// The newest of these rules that was recorded after a grant: the pack version or vocabulary change with
+    /// the highest position.
     pub(crate) fn newest_after(&self, grant: &GrantState) -> Option<EventId> {
         let unseen = self.bounds.positions().iter().filter(|at| !grant.issued.bounds.contains(at)).max();
         let version = unseen.and_then(|position| self.version_at(*position));
         let version = version.map(|version| (version.position, version.event_id));
-        let word = self.newest_word.filter(|word| word.position > grant.id.position);
-        let word = word.map(|word| (word.position, word.event_id));
-        version.into_iter().chain(word).max().map(|(_, event_id)| event_id)
+        let change = self.newest_vocabulary_change.filter(|change| change.position > grant.id.position);
+        let change = change.map(|change| (change.position, change.event_id));
+        version.into_iter().chain(change).max().map(|(_, event_id)| event_id)
     }
 
-    /// What changed these rules last: the version that came into force, or the word that was defined.
+    /// The latest change of these rules: a pack version that came into force, or a vocabulary change.
     pub(crate) fn newest_change(&self) -> Option<EventId> {
         let in_force = self.packs.iter().filter_map(|(position, _)| self.version_at(*position));
         let versions = in_force.map(|version| (version.starts_ms(), version.position, version.event_id));
-        let word = self.newest_word.map(|word| (word.recorded_at_ms, word.position, word.event_id));
-        versions.chain(word).max().map(|(.., event_id)| event_id)
+        let change = self
+            .newest_vocabulary_change
+            .map(|change| (change.recorded_at_ms, change.position, change.event_id));
+        versions.chain(change).max().map(|(.., event_id)| event_id)
     }
 
-    /// The restore that use waits for, until somebody confirms it.
+    /// The restore that is not yet confirmed, if there is one; all use is suspended until it is confirmed.
     #[must_use]
     pub fn unconfirmed(&self) -> Option<&BackupRestored> {
         self.unconfirmed.as_ref()
     }
 
-    /// Every version that was published by then, oldest first.
+    /// Every published version, oldest first.
     #[must_use]
     pub fn versions(&self) -> &[Version] {
         &self.versions
     }
 
-    /// The version that stands at a position.
+    /// The version that was recorded at a position.
     #[must_use]
     pub fn version_at(&self, position: u64) -> Option<&Version> {
         self.versions.iter().find(|version| version.position == position)
@@ -251,7 +260,7 @@ impl Rules {
         &self.notices
     }
 
-    /// A notice by id, and by version where one is named; otherwise the newest.
+    /// A notice by id and version; the newest one if `version` is empty.
     #[must_use]
     pub fn notice(&self, id: &str, version: &str) -> Option<&(u64, NoticePublished)> {
         self.notices.iter().rev().find(|(_, notice)| {
@@ -261,7 +270,7 @@ impl Rules {
     }
 }
 
-/// Every rule that ever was, and what it makes now.
+/// Every event that defines rules, and the rules in force now.
 pub(crate) struct RulesHistory {
     events: Vec<Recorded>,
     now: Arc<Rules>,
@@ -281,29 +290,30 @@ pub(crate) fn is_rule(event: &Event) -> bool {
 }
 
 impl RulesHistory {
-    /// From the events about nobody, oldest first.
+    /// Builds the history from the system events, oldest first.
     pub fn new(events: impl Iterator<Item = Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
         let events: Vec<Recorded> = events.filter(|event| is_rule(&event.event)).collect();
         let now = Arc::new(Rules::fold(events.iter(), now_ms)?);
         Ok(Self { events, now })
     }
 
-    /// The same, apart from what is recorded later.
+    /// A copy that later events do not change.
     pub fn copy(&self) -> Self {
         Self { events: self.events.clone(), now: self.now() }
     }
 
-    /// In force now, as far as that was looked up.
+    /// The rules that were in force at the last lookup or append.
     pub fn now(&self) -> Arc<Rules> {
         Arc::clone(&self.now)
     }
 
-    /// In force at a moment of now; nothing where that has to be looked up, because a version came into force.
+    /// The rules in force at `now_ms`, if the last lookup still applies; `None` if a version has come into
+    /// force since.
     pub fn known(&self, now_ms: u64) -> Option<Arc<Rules>> {
-        self.now.are_of(now_ms).then(|| self.now())
+        self.now.are_in_force_at(now_ms).then(|| self.now())
     }
 
-    /// In force at a moment of now; from now on known.
+    /// Builds and keeps the rules in force at `now_ms`.
     pub fn look_up(&mut self, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let rules = Arc::new(Rules::fold(self.events.iter(), now_ms)?);
         if now_ms >= self.now.now_ms {
@@ -312,22 +322,23 @@ impl RulesHistory {
         Ok(rules)
     }
 
-    /// What a decision saw that stands at a position and was taken at a moment.
+    /// The rules under which a decision at a position was made at a time.
     pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.position < position);
         Ok(Arc::new(Rules::fold(before, now_ms)?))
     }
 
-    /// What would be in force now with other versions in place of those that are.
+    /// The rules that would be in force now with these versions in addition.
     pub fn with_now(&self, versions: &[Recorded], now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         Ok(Arc::new(Rules::fold(self.events.iter().chain(versions), now_ms)?))
     }
 
-    /// What would be in force with another version, now and at each later moment at which one comes into force.
+    /// Checks that the rules compile with another version, now and at each later time at which a version
+    /// comes into force.
     ///
     /// # Errors
-    /// It would not compile at one of them.
-    pub fn with(&self, version: &Recorded, now_ms: u64) -> Result<(), BoundsError> {
+    /// The rules would not compile at one of these times.
+    pub fn check_with(&self, version: &Recorded, now_ms: u64) -> Result<(), BoundsError> {
         let events = || self.events.iter().chain(std::iter::once(version));
         let mut rules = Rules::fold(events(), now_ms)?;
         while let Some(next_ms) = rules.next_ms() {
@@ -336,13 +347,13 @@ impl RulesHistory {
         Ok(())
     }
 
-    /// In force at a recorded time.
+    /// The rules in force at a recorded time.
     pub fn at(&self, time_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.recorded_at_ms <= time_ms);
         Ok(Arc::new(Rules::fold(before, time_ms)?))
     }
 
-    /// Takes recorded events in.
+    /// Applies recorded events.
     pub fn push(&mut self, events: &[Recorded], now_ms: u64) -> Result<(), BoundsError> {
         self.events.extend(events.iter().filter(|event| is_rule(&event.event)).cloned());
         self.now = Arc::new(Rules::fold(self.events.iter(), now_ms.max(self.now.now_ms))?);

@@ -1,4 +1,4 @@
-//! The packs that come with Sayso, and those that a new log begins with.
+//! The packs that are shipped with Sayso, and those that a new log begins with.
 
 use crate::bounds::pack_tests::table::Table;
 use sayso_proof::event::{BoundsPublished, Tier};
@@ -9,9 +9,9 @@ const SCHEMA: &str = include_str!("../../bounds/schema.cedarschema");
 /// A pack with its test table.
 #[derive(Clone, Debug)]
 pub struct Shipped {
-    /// Its policies.
+    /// The pack, as it would be published.
     pub pack: BoundsPublished,
-    /// Its cases, JSON.
+    /// Its test table, JSON.
     pub cases: &'static str,
 }
 
@@ -38,10 +38,10 @@ const SHIPPED: [(Tier, &str, &str, &str); 9] = [
     shipped!(Tier::Provider, "provider", "workplace"),
 ];
 
-/// Packs of the provider's tier that replace one another; a new log begins with the first.
-const BEGINNING: &str = "default";
+/// The provider pack that a new log begins with.
+const DEFAULT_PROVIDER_PACK: &str = "default";
 
-/// The Cedar schema, human syntax.
+/// The Cedar schema in human-readable syntax.
 #[must_use]
 pub fn schema_text() -> &'static str {
     SCHEMA
@@ -66,25 +66,26 @@ pub fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
     }
 }
 
-/// Every pack that comes with Sayso.
+/// Every pack that is shipped with Sayso.
 #[must_use]
 pub fn shipped() -> Vec<Shipped> {
     let all = SHIPPED.iter();
     all.map(|(tier, name, policies, cases)| Shipped { pack: pack(*tier, name, policies), cases }).collect()
 }
 
-/// What a new log begins with: all that is law, and the provider's `default`.
+/// The packs that a new log begins with: all public packs, and the provider pack `default`.
 #[must_use]
 pub fn defaults() -> Vec<BoundsPublished> {
-    let begins = |pack: &BoundsPublished| pack.tier() == Tier::Public || pack.pack == BEGINNING;
-    shipped().into_iter().map(|shipped| shipped.pack).filter(begins).collect()
+    let is_default =
+        |pack: &BoundsPublished| pack.tier() == Tier::Public || pack.pack == DEFAULT_PROVIDER_PACK;
+    shipped().into_iter().map(|shipped| shipped.pack).filter(is_default).collect()
 }
 
 impl Shipped {
-    /// Its test table.
+    /// Parses its test table.
     ///
     /// # Errors
-    /// The table is not one, which a test rules out.
+    /// The table is malformed; a test rules this out.
     pub fn table(&self) -> Result<Table, serde_json::Error> {
         serde_json::from_str(self.cases)
     }

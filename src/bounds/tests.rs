@@ -14,7 +14,7 @@ mod valid_until;
 
 use super::engine::Bounds;
 use super::error::BoundsError;
-use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::pack;
@@ -53,8 +53,8 @@ fn consented() -> CedarRequest {
         recipient: "tutor".into(),
         category: "work".into(),
         provenance: Provenance::Declared,
-        facts: Facts { confidence: 100, ..Facts::default() },
-        person: Person::of(&Description::default()),
+        traits: ClassTraits { confidence: 100, ..ClassTraits::default() },
+        subject: SubjectTraits::of(&Description::default()),
         consented: true,
         purpose: "memory".into(),
         ..CedarRequest::default()
@@ -63,7 +63,7 @@ fn consented() -> CedarRequest {
 
 /// The deciding policy; `allow` where none stands against it.
 fn outcome(bounds: &Bounds, case: &CedarRequest) -> String {
-    bounds.against(case).map_or_else(|| "allow".to_owned(), |denial| denial.policy.clone())
+    bounds.denial_for(case).map_or_else(|| "allow".to_owned(), |denial| denial.policy.clone())
 }
 
 fn memory<'a>(categories: &'a [String], keys: &'a [String]) -> Case<'a> {

@@ -1,24 +1,28 @@
-//! How long a decision stays what it is while only time passes.
+//! How long a decision stays valid while only time passes.
 //!
-//! Attributes and terms are taken apart here by name, so that whoever adds something to them says whether time moves it.
-//! Properties hold it against decisions.
+//! Attributes and terms are destructured field by field here, so that a new field does not compile until its
+//! author states
+//! whether time affects it. Property tests compare the result with decisions.
 
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::profile::SubjectState;
 
-/// The first moment after `now_ms` at which a decision about this person may come out otherwise although nothing was written
-/// and no rule changed: where a consent or an attribute ends, or one is a day older. Milliseconds since the Unix epoch.
+/// The first time after `now_ms` at which a decision about this data subject may change although no event
+/// was recorded and no
+/// rule changed: when a consent or an attribute ends, or an attribute becomes a day older. Milliseconds
+/// since the Unix epoch.
 #[must_use]
 pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
-    let attributes = state.attributes.values().flat_map(|held| attribute_moves_ms(&held.attribute, now_ms));
+    let attributes =
+        state.attributes.values().flat_map(|current| attribute_changes_ms(&current.attribute, now_ms));
     let consents = state.consents.records().iter().filter_map(|record| ends_ms(&record.terms));
-    attributes.chain(consents).filter(|moment_ms| *moment_ms > now_ms).min().unwrap_or(u64::MAX)
+    attributes.chain(consents).filter(|time_ms| *time_ms > now_ms).min().unwrap_or(u64::MAX)
 }
 
-/// Where it ends, and where it is a day older: rules ask for whole days, and so do the person's own bounds that forget.
-fn attribute_moves_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Item = u64> {
+/// When an attribute ends, and when it becomes a day older: rules and personal bounds compare whole days.
+fn attribute_changes_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Item = u64> {
     let Attribute {
         key: _,
         value: _,

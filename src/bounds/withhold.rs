@@ -1,17 +1,20 @@
-//! Decisions while all use is denied: what would be allowed is withheld, with the reason.
+//! Turns a decision into one that withholds everything, while all use is suspended.
 
 use crate::bounds::decision::Decision;
 use crate::domain::profile::SubjectState;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::BTreeMap;
 
-/// A decision while a restore waits to be confirmed: what would be allowed is withheld for that.
+/// Withholds everything that would be allowed, because a restore is not yet confirmed.
 pub(crate) fn withhold_until_confirmed(decision: Decision, state: &SubjectState) -> Decision {
-    // It shall be as easy to withdraw as to give consent: once has to be enough.
+    // Withdrawing consent must be as easy as giving it: withdrawing once must be enough, even if the backup
+    // lacks it.
     withhold(decision, state, (Reason::RestoreUnconfirmed, "built-in/restore", "GDPR Art. 7(3)"))
 }
 
-/// What would be allowed is withheld, for a reason that is not the person's: the reason, the policy's name, the article.
+/// Withholds everything that would be allowed, for a reason that is not the data subject's own: the reason,
+/// the policy's name
+/// and the article.
 pub(crate) fn withhold(
     mut decision: Decision,
     state: &SubjectState,
@@ -19,8 +22,8 @@ pub(crate) fn withhold(
 ) -> Decision {
     let mut classes: BTreeMap<(String, i32), u32> = BTreeMap::new();
     for allowed in std::mem::take(&mut decision.allowed) {
-        let held = state.attributes.get(&allowed.key);
-        let provenance = held.map_or(Provenance::Unspecified, |held| held.attribute.provenance);
+        let current = state.attributes.get(&allowed.key);
+        let provenance = current.map_or(Provenance::Unspecified, |current| current.attribute.provenance);
         let count = classes.entry((allowed.category, provenance.into())).or_default();
         *count = count.saturating_add(1);
     }

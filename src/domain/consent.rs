@@ -1,4 +1,6 @@
-//! What the person decided, and what follows for one case.
+//! The data subject's consent decisions, and whether they cover a given use.
+//!
+//! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it.
 
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
@@ -6,48 +8,51 @@ use sayso_proof::event::{Actor, Role};
 
 pub use sayso_proof::event::{ConsentTerms as Terms, NoticeRef};
 
-/// A decision in its place.
+/// A consent decision in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsentRecord {
-    /// Its event.
+    /// The event that recorded it.
     pub event_id: EventId,
     /// Position in the log.
     pub position: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Its moment: decisions of one moment stand together, and no wins.
+    /// When it was sealed, milliseconds since the Unix epoch. Of decisions sealed at the same time, a no
+    /// wins.
     pub sealed_at_ms: u64,
-    /// When the person decided, by the writer's word.
+    /// The time that the writer says the data subject decided, milliseconds since the Unix epoch.
     pub about_ms: u64,
-    /// What.
+    /// What the data subject decided.
     pub decision: Decision,
-    /// About what.
+    /// The scope and conditions of the decision.
     pub terms: Terms,
-    /// Who brought it.
+    /// Who recorded it.
     pub actor: Actor,
 }
 
 impl ConsentRecord {
-    /// Whether a decision is a service's business: it may reach its use, or the service brought it.
+    /// Whether a decision concerns a service: it may apply to the service's use, or the service recorded it.
     #[must_use]
     pub fn concerns(&self, service: &str) -> bool {
         let recipients = &self.terms.recipients;
         recipients.is_empty()
             || recipients.iter().any(|named| named == service)
-            || self.is_brought_by(service)
+            || self.was_recorded_by(service)
     }
 
-    /// As a service that did not bring it is shown it: not whom else it names, nor who brought it.
+    /// The record as a service may see it. If the service did not record it, other recipients and the
+    /// recorder's name are
+    /// removed.
     #[must_use]
     pub fn shown_to(mut self, service: &str) -> Self {
-        if !self.is_brought_by(service) {
+        if !self.was_recorded_by(service) {
             self.terms.recipients.retain(|named| named == service);
             self.actor.name.clear();
         }
         self
     }
 
-    fn is_brought_by(&self, service: &str) -> bool {
+    fn was_recorded_by(&self, service: &str) -> bool {
         matches!(self.actor.role(), Role::Service | Role::Channel) && self.actor.name == service
     }
 
@@ -56,64 +61,64 @@ impl ConsentRecord {
     }
 }
 
-/// One case to be decided.
+/// A use to check against the consent decisions.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsentCase<'a> {
-    /// What for.
+    /// The purpose of the use.
     pub purpose: &'a str,
-    /// What kind of data.
+    /// The category of data.
     pub category: &'a str,
-    /// Who uses it.
+    /// The recipient that would use it.
     pub recipient: &'a str,
-    /// The recipient's own name for the conversation; empty: none.
+    /// The recipient's own name for the conversation; empty if there is none.
     pub interaction: &'a str,
-    /// When, milliseconds since the Unix epoch.
+    /// The time of the use, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
 
 /// Why there is no consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoConsent {
-    /// No answer covers the case: silence is no.
+    /// No decision covers the case; silence counts as no.
     Silence,
-    /// The person refused.
+    /// The data subject refused.
     Refused,
-    /// The person withdrew.
+    /// The data subject withdrew consent.
     Withdrawn,
-    /// The yes has ended.
+    /// The consent has expired.
     Expired,
-    /// The yes is not explicit, or does not name the special category.
+    /// The consent is not explicit, or does not name the special category.
     NotExplicit,
 }
 
-/// What the decisions say about a case.
+/// Whether the consent decisions allow a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cover {
-    /// Yes.
+    /// The case is allowed.
     Allowed {
-        /// The consent event.
+        /// The event of the consent that allows it.
         by: EventId,
-        /// When it ends, milliseconds since the Unix epoch.
+        /// When that consent expires, milliseconds since the Unix epoch.
         until_ms: Option<u64>,
     },
-    /// No.
+    /// The case is not allowed.
     Denied {
-        /// Why.
+        /// Why not.
         reason: NoConsent,
-        /// The person's own decision, if one says so.
+        /// The data subject's decision that denies it, if there is one.
         by: Option<EventId>,
     },
 }
 
 impl Cover {
-    /// Nothing was ever said.
+    /// The result when no decision covers the case.
     #[must_use]
     pub fn silence() -> Self {
         Self::Denied { reason: NoConsent::Silence, by: None }
     }
 }
 
-/// Every decision of a person, oldest first.
+/// Every consent decision of a data subject, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsentLog {
     records: Vec<ConsentRecord>,
@@ -125,33 +130,37 @@ impl ConsentLog {
         self.records.push(record);
     }
 
-    /// All of them, oldest first.
+    /// All decisions, oldest first.
     #[must_use]
     pub fn records(&self) -> &[ConsentRecord] {
         &self.records
     }
 
-    /// What the decisions say about a case.
+    /// Whether the decisions allow a case.
     ///
-    /// A yes allows what it covers unless a no stands against it. A no stands if it is later, or of the same moment;
-    /// an earlier one stands too, unless the yes is of equal or narrower scope: a wide yes never lifts a narrow no.
+    /// A yes allows what it covers unless a no blocks it. A no blocks the yes if it was sealed later or at
+    /// the same time. An
+    /// earlier no also blocks it, unless the yes has equal or narrower scope: a wide yes never lifts a
+    /// narrow no.
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
-        let view = View::new(vocabulary, case);
-        // Newest first, all the way: what decides is mostly new.
-        let no = self.no_covering(&view);
-        let stands = |yes: &&ConsentRecord| !no.iter().any(|no| stands_against(no, yes, vocabulary));
+        let expanded = ExpandedCase::new(vocabulary, case);
+        // Search newest first throughout: the decisive record is usually recent.
+        let no = self.no_covering(&expanded);
+        let is_unblocked = |yes: &&ConsentRecord| !no.iter().any(|no| blocks(no, yes, vocabulary));
         let in_force = |record: &&ConsentRecord| record.is_before_its_end(case.now_ms);
-        let covering = || self.newest(true).filter(|record| view.yes_covers(&record.terms));
-        if let Some(yes) = covering().filter(in_force).find(stands) {
+        let covering = || self.newest(true).filter(|record| expanded.yes_covers(&record.terms));
+        if let Some(yes) = covering().filter(in_force).find(is_unblocked) {
             return Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
         }
-        // Nothing allows it. The reason is what is nearest to a yes, so that it says what would change it.
-        if let Some(ended) = covering().find(stands) {
+        // Nothing allows the case. Report the reason nearest to a yes, so that it says what would change the
+        // result.
+        if let Some(ended) = covering().find(is_unblocked) {
             return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
         }
-        let almost = |record: &&ConsentRecord| view.yes_covers_but_for_explicitness(&record.terms);
-        if self.newest(true).filter(in_force).filter(almost).any(|record| stands(&record)) {
+        let except_explicitness =
+            |record: &&ConsentRecord| expanded.yes_covers_except_explicitness(&record.terms);
+        if self.newest(true).filter(in_force).filter(almost).any(|record| is_unblocked(&record)) {
             return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
         }
         match no.first() {
@@ -163,50 +172,53 @@ impl ConsentLog {
         }
     }
 
-    /// Every yes that allows a case by itself, newest first. They differ in what more than a yes they are: explicit, or
-    /// a guardian's.
-    pub fn standing<'a>(
+    /// Every yes that allows a case by itself, newest first. They differ in whether they are explicit and
+    /// whether a guardian
+    /// gave them.
+    pub fn allowing<'a>(
         &'a self,
         vocabulary: &'a Vocabulary,
         case: &'a ConsentCase<'a>,
     ) -> impl Iterator<Item = &'a ConsentRecord> {
-        let view = View::new(vocabulary, case);
-        let no = self.no_covering(&view);
+        let expanded = ExpandedCase::new(vocabulary, case);
+        let no = self.no_covering(&expanded);
         self.newest(true).filter(move |yes| {
-            let valid = yes.is_before_its_end(case.now_ms) && view.yes_covers(&yes.terms);
-            valid && !no.iter().any(|no| stands_against(no, yes, vocabulary))
+            let valid = yes.is_before_its_end(case.now_ms) && expanded.yes_covers(&yes.terms);
+            valid && !no.iter().any(|no| blocks(no, yes, vocabulary))
         })
     }
 
-    /// Every yes that allows some use of a category, for a recipient or, where none is named, for anybody it names.
+    /// Every yes that allows some use of a category for a recipient. Without a recipient, for any recipient
+    /// that the yes names.
     #[must_use]
-    pub fn standing_for_any_purpose<'a>(
+    pub fn allowing_any_purpose<'a>(
         &'a self,
         vocabulary: &Vocabulary,
         category: &str,
         recipient: Option<&str>,
         now_ms: u64,
     ) -> Vec<&'a ConsentRecord> {
-        let stands = |yes: &&ConsentRecord| {
+        let is_unblocked = |yes: &&ConsentRecord| {
             let named = yes.terms.recipients.first().map_or("", String::as_str);
             let recipient = recipient.unwrap_or(named);
             let interaction = yes.terms.interactions.first().map_or("", String::as_str);
             yes.terms.purposes.iter().any(|purpose| {
                 let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
-                self.standing(vocabulary, &case).any(|standing| standing.event_id == yes.event_id)
+                self.allowing(vocabulary, &case).any(|allowing| allowing.event_id == yes.event_id)
             })
         };
-        self.newest(true).filter(stands).collect()
+        self.newest(true).filter(is_unblocked).collect()
     }
 
-    /// The newest no among those that `is_kept` names which a yes with these terms would lift. A yes lifts a no of equal or
-    /// wider scope; it lifts nothing where, for each of its purposes, a later yes has lifted that no already.
+    /// The newest no accepted by `is_relevant` that a yes with these terms would lift. A yes lifts a no of
+    /// equal or wider
+    /// scope. It lifts nothing if, for each of its purposes, a later yes has already lifted that no.
     #[must_use]
     pub fn no_lifted_by(
         &self,
         yes: &Terms,
         vocabulary: &Vocabulary,
-        is_kept: impl Fn(&ConsentRecord) -> bool,
+        is_relevant: impl Fn(&ConsentRecord) -> bool,
     ) -> Option<&ConsentRecord> {
         let one = |purpose: &String| Terms { purposes: vec![purpose.clone()], ..yes.clone() };
         let parts: Vec<Terms> = yes.purposes.iter().map(one).collect();
@@ -214,11 +226,11 @@ impl ConsentLog {
         for record in self.records.iter().rev() {
             if record.decision.is_yes() {
                 later.push(record);
-            } else if is_kept(record) && is_within(yes, &record.terms, vocabulary) {
+            } else if is_relevant(record) && is_within(yes, &record.terms, vocabulary) {
                 let lifted = |part: &Terms| {
-                    later.iter().any(|yes| {
-                        !stands_against(record, yes, vocabulary) && includes(&yes.terms, part, vocabulary)
-                    })
+                    later
+                        .iter()
+                        .any(|yes| !blocks(record, yes, vocabulary) && includes(&yes.terms, part, vocabulary))
                 };
                 if !parts.iter().all(lifted) {
                     return Some(record);
@@ -228,15 +240,15 @@ impl ConsentLog {
         None
     }
 
-    fn no_covering(&self, view: &View<'_>) -> Vec<&ConsentRecord> {
-        self.newest(false).filter(|record| view.no_covers(&record.terms)).collect()
+    fn no_covering(&self, expanded: &ExpandedCase<'_>) -> Vec<&ConsentRecord> {
+        self.newest(false).filter(|record| expanded.no_covers(&record.terms)).collect()
     }
 
     fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
-    /// When a later no covered all of a yes; none where none did. Milliseconds since the Unix epoch.
+    /// When a later no covered all of a yes, milliseconds since the Unix epoch; `None` if no later no did.
     #[must_use]
     pub fn ended_by(&self, record: &ConsentRecord, vocabulary: &Vocabulary) -> Option<u64> {
         let ending = self.records.iter().find(|no| {
@@ -247,7 +259,8 @@ impl ConsentLog {
         ending.map(|no| no.recorded_at_ms)
     }
 
-    /// Whether a yes still allows something of what it names: nothing later, of its own scope or wider, ended it.
+    /// Whether a yes still allows some of what it names: it has not expired, and no later no of equal or
+    /// wider scope ended it.
     #[must_use]
     pub fn in_force(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         let ended = |no: &ConsentRecord| {
@@ -259,22 +272,22 @@ impl ConsentLog {
     }
 }
 
-/// A case with its ancestors.
-struct View<'a> {
+/// A case with the ancestors of its purpose and category.
+struct ExpandedCase<'a> {
     case: &'a ConsentCase<'a>,
     purposes: Vec<&'a str>,
     categories: Vec<&'a str>,
-    /// The category and those of its ancestors that are special; empty where it is not.
+    /// The category and its special ancestors; empty if the category is not special.
     special: Vec<&'a str>,
 }
 
-impl<'a> View<'a> {
+impl<'a> ExpandedCase<'a> {
     fn new(vocabulary: &'a Vocabulary, case: &'a ConsentCase<'a>) -> Self {
         Self {
             case,
             purposes: vocabulary.purpose_ancestry(case.purpose),
             categories: vocabulary.category_ancestry(case.category),
-            special: vocabulary.special_line(case.category),
+            special: vocabulary.special_ancestry(case.category),
         }
     }
 
@@ -289,17 +302,17 @@ impl<'a> View<'a> {
 
     fn yes_covers(&self, terms: &Terms) -> bool {
         let special = self.special.is_empty() || terms.explicit && names(&terms.categories, &self.special);
-        special && self.yes_covers_but_for_explicitness(terms)
+        special && self.yes_covers_except_explicitness(terms)
     }
 
-    fn yes_covers_but_for_explicitness(&self, terms: &Terms) -> bool {
+    fn yes_covers_except_explicitness(&self, terms: &Terms) -> bool {
         names(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
             && self.names_recipient(terms)
             && self.names_interaction(terms)
     }
 
-    /// Of a no, naming none is naming all, on every axis.
+    /// Whether a no with these terms covers the case. On every axis, an empty list means all.
     fn no_covers(&self, terms: &Terms) -> bool {
         names_or_all(&terms.purposes, &self.purposes)
             && names_or_all(&terms.categories, &self.categories)
@@ -308,59 +321,64 @@ impl<'a> View<'a> {
     }
 }
 
-fn names(named: &[String], line: &[&str]) -> bool {
-    named.iter().any(|id| line.contains(&id.as_str()))
+fn names(named: &[String], ancestry: &[&str]) -> bool {
+    named.iter().any(|id| ancestry.contains(&id.as_str()))
 }
 
-fn names_or_all(named: &[String], line: &[&str]) -> bool {
-    named.is_empty() || names(named, line)
+fn names_or_all(named: &[String], ancestry: &[&str]) -> bool {
+    named.is_empty() || names(named, ancestry)
 }
 
-fn stands_against(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabulary) -> bool {
+fn blocks(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabulary) -> bool {
     no.sealed_at_ms >= yes.sealed_at_ms || !is_within(&yes.terms, &no.terms, vocabulary)
 }
 
 /// Whether the first scope is equal to or narrower than the second on every axis.
 fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
-    axis(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_ancestry(id))
-        && axis(&narrow.categories, &wide.categories, |id| vocabulary.category_ancestry(id))
-        && axis(&narrow.recipients, &wide.recipients, |id| vec![id])
-        && axis(&narrow.interactions, &wide.interactions, |id| vec![id])
+    is_axis_within(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_ancestry(id))
+        && is_axis_within(&narrow.categories, &wide.categories, |id| vocabulary.category_ancestry(id))
+        && is_axis_within(&narrow.recipients, &wide.recipients, |id| vec![id])
+        && is_axis_within(&narrow.interactions, &wide.interactions, |id| vec![id])
 }
 
-/// Whether a yes with the first terms says everything that one with the second would: special categories by their names and
-/// explicitly.
+/// Whether a yes with the `wide` terms allows everything that one with the `narrow` terms would. Special
+/// categories must be
+/// named explicitly.
 fn includes(wide: &Terms, narrow: &Terms, vocabulary: &Vocabulary) -> bool {
     let says = |category: &String| {
-        let special = vocabulary.special_line(category);
+        let special = vocabulary.special_ancestry(category);
         special.is_empty() || wide.explicit && names(&wide.categories, &special)
     };
     is_within(narrow, wide, vocabulary) && narrow.categories.iter().all(says)
 }
 
-fn axis<'a>(narrow: &'a [String], wide: &[String], line: impl Fn(&'a str) -> Vec<&'a str>) -> bool {
-    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|id| names(wide, &line(id))))
+fn is_axis_within<'a>(
+    narrow: &'a [String],
+    wide: &[String],
+    ancestry: impl Fn(&'a str) -> Vec<&'a str>,
+) -> bool {
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|id| names(wide, &ancestry(id))))
 }
 
 #[cfg(test)]
 #[path = "consent_tests.rs"]
 mod tests;
 
-/// What a person decided.
+/// What a data subject decided about consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes.
+    /// Consent was given.
     Given,
-    /// No.
+    /// Consent was refused.
     Refused,
-    /// Yes again.
+    /// Consent was renewed.
     Renewed,
-    /// No longer.
+    /// Consent was withdrawn.
     Withdrawn,
 }
 
 impl Decision {
-    /// Whether it is a yes.
+    /// Whether the decision is a yes.
     #[must_use]
     pub fn is_yes(self) -> bool {
         matches!(self, Self::Given | Self::Renewed)

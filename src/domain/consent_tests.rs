@@ -131,7 +131,7 @@ fn naming_what_lies_below_a_special_category_is_naming_it() {
             ..sayso_proof::event::CategoryDefined::default()
         });
     }
-    assert_eq!(vocabulary.special_line("nut-allergy"), ["nut-allergy", "allergies", "health"]);
+    assert_eq!(vocabulary.special_ancestry("nut-allergy"), ["nut-allergy", "allergies", "health"]);
     let covers = |category: &str, explicit| {
         let yes = record(0, 1, Decision::Given, terms(&["memory"], &[category], &[], explicit));
         let log = ConsentLog { records: vec![yes] };

@@ -1,18 +1,19 @@
-//! An attribute as a subject's state holds it now.
+//! The current attribute under a key of a data subject's state, with the contest or confirmation that
+//! applies to it.
 
 use super::attribute::Attribute;
 use super::event::Actor;
 use super::ids::EventId;
 use sayso_proof::event::Provenance;
 
-/// An attribute as it is held.
+/// An attribute as it is in the current state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CurrentAttribute {
     /// The event that recorded it.
     pub event_id: EventId,
     /// Position in the log.
     pub position: u64,
-    /// Version within the subject.
+    /// Version within the subject's stream.
     pub version: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
@@ -20,16 +21,16 @@ pub struct CurrentAttribute {
     pub actor: Actor,
     /// The attribute.
     pub attribute: Attribute,
-    /// The person says it is wrong.
+    /// Whether the data subject says that it is wrong.
     pub contested: bool,
-    /// It is contested, and the person said so with their own credential.
+    /// Whether it is contested and the data subject said so with their own credential.
     pub contested_in_person: bool,
-    /// The person says it is right.
+    /// Whether the data subject says that it is right.
     pub confirmed: bool,
 }
 
 impl CurrentAttribute {
-    /// Whether it is the person's own word.
+    /// Whether it counts as declared: the data subject declared or confirmed it.
     #[must_use]
     pub fn is_declared(&self) -> bool {
         self.confirmed || self.attribute.provenance == Provenance::Declared
@@ -45,24 +46,28 @@ impl CurrentAttribute {
         self.contested_in_person = false;
     }
 
-    /// Whether a new fact is the very conclusion that the person contested: it stays contested, however often a model
-    /// comes to it.
+    /// Whether a new attribute is the same conclusion that the data subject contested. It stays contested,
+    /// however often a
+    /// model infers it again.
     #[must_use]
     pub fn is_contested_conclusion(&self, new: &Attribute) -> bool {
         self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value
     }
 }
 
-/// What is left of a person's contest when a new fact takes the place of the contested one.
+/// The part of a contest that carries over when a new attribute replaces the contested one.
 #[derive(Clone, Copy)]
 pub(crate) struct Contest {
-    pub(crate) stands: bool,
+    pub(crate) contested: bool,
     pub(crate) in_person: bool,
 }
 
 impl Contest {
-    pub(crate) fn kept(before: Option<&CurrentAttribute>, new: &Attribute) -> Self {
-        let before = before.filter(|held| held.is_contested_conclusion(new));
-        Self { stands: before.is_some(), in_person: before.is_some_and(|held| held.contested_in_person) }
+    pub(crate) fn carried_over(before: Option<&CurrentAttribute>, new: &Attribute) -> Self {
+        let before = before.filter(|current| current.is_contested_conclusion(new));
+        Self {
+            contested: before.is_some(),
+            in_person: before.is_some_and(|current| current.contested_in_person),
+        }
     }
 }

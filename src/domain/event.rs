@@ -1,6 +1,6 @@
-//! What happened, as the domain sees it.
+//! The events of the log, as the domain uses them.
 //!
-//! Where a message of the log carries no more than its fields, it stands here as it is.
+//! An event message that needs no conversion is re-exported unchanged from the proof crate.
 
 use super::attribute::Attribute;
 use super::consent::{Decision, Terms};
@@ -19,156 +19,158 @@ pub use sayso_proof::event::{
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A fact.
+    /// An attribute was recorded.
     AttributeRecorded(Attribute),
-    /// A fact that replaces a wrong one (GDPR Art. 16).
+    /// A corrected attribute replaces a wrong one (GDPR Art. 16).
     AttributeCorrected {
-        /// The event of the wrong one.
+        /// The event that recorded the wrong attribute.
         corrects: EventId,
-        /// The right one.
+        /// The corrected attribute.
         attribute: Attribute,
     },
-    /// The person says it is wrong.
+    /// The data subject says that an attribute is wrong.
     AttributeContested {
-        /// The event that recorded it.
+        /// The event that recorded the attribute.
         attribute: EventId,
-        /// Their words.
+        /// The data subject's explanation, in their own words.
         reason: String,
     },
-    /// The person says it is right.
+    /// The data subject says that an attribute is right.
     AttributeConfirmed {
-        /// The event that recorded it.
+        /// The event that recorded the attribute.
         attribute: EventId,
     },
-    /// No longer held.
+    /// An attribute was removed from the profile.
     AttributeRemoved {
-        /// The event that recorded it.
+        /// The event that recorded the attribute.
         attribute: EventId,
-        /// Why.
+        /// Why it was removed.
         reason: String,
     },
-    /// The person was asked.
+    /// The data subject was asked for consent.
     ConsentRequested(Terms),
-    /// The person decided.
+    /// The data subject decided about consent.
     Consent {
-        /// What.
+        /// What they decided.
         decision: Decision,
-        /// About what.
+        /// The scope of the decision.
         terms: Terms,
     },
-    /// The person said something else.
+    /// The data subject sent or lifted another signal, such as a pause or an objection.
     Signal {
-        /// What.
+        /// The kind of signal.
         kind: SignalKind,
-        /// For which purposes; none: all.
+        /// The purposes that the signal applies to; an empty list means all.
         purposes: Vec<String>,
-        /// Taken back.
+        /// Whether the signal was lifted rather than set.
         lifted: bool,
-        /// Of a pause: the one conversation that it is for; empty: everywhere.
+        /// For a pause, the one conversation that it applies to; empty means all conversations.
         interaction: String,
     },
-    /// The person's own bounds, as a whole.
+    /// The data subject replaced their personal bounds as a whole.
     PersonalBoundsSet(PersonalBoundsSet),
-    /// What the bounds need to know of the person.
+    /// The data subject's description for the bounds changed, for example the age band.
     SubjectDescribed(SubjectDescribed),
-    /// A use was allowed.
+    /// A grant was issued: a use was allowed.
     GrantIssued(GrantIssued),
-    /// A use happened.
+    /// A grant was used.
     GrantUsed(GrantUsed),
-    /// A grant that stood answered the same request again.
+    /// An open grant answered a repeated request.
     GrantGivenAgain(GrantGivenAgain),
-    /// A use is not allowed any more.
+    /// A grant was revoked.
     GrantRevoked {
-        /// Event of the grant.
+        /// The event that issued the grant.
         grant: EventId,
-        /// Why.
+        /// Why the grant was revoked.
         reason: Reason,
-        /// What caused it.
+        /// The event that caused the revocation, if one did.
         cause: Option<EventId>,
         /// The grant's id, as its recipient knows it.
         grant_id: String,
-        /// Who is told.
+        /// The recipient to notify.
         recipient: String,
-        /// Where something derived fell with it: the event of the source.
+        /// If the grant was revoked because of the source of a derived attribute, the event that recorded
+        /// the source.
         source: Option<EventId>,
     },
-    /// Revocations took effect with the decision before and are recorded in later entries.
+    /// Revocations took effect with the preceding decision; later entries record them.
     RevocationsPending {
-        /// How many are still to be recorded; 0: all are.
+        /// The number of revocations not yet recorded; 0 when all are recorded.
         left: u32,
     },
-    /// A write was refused by bounds.
+    /// Bounds refused a write.
     RecordingRefused(RecordingRefused),
-    /// A recipient carried something out.
+    /// A recipient acknowledged that it carried out revocations.
     RecipientAcknowledged(RecipientAcknowledged),
-    /// The person asked to be forgotten.
+    /// The data subject asked for erasure.
     ErasureRequested(ErasureRequested),
-    /// Somebody took a package about the person away.
+    /// An export of the data subject's data was handed out.
     AccessProvided(AccessProvided),
-    /// The time of an attribute has come.
+    /// An attribute expired.
     AttributeExpired {
-        /// The event that recorded it.
+        /// The event that recorded the attribute.
         attribute: EventId,
-        /// By a rule of retention, and not by its own end.
+        /// Whether a retention rule ended it rather than its own expiry.
         by_retention: bool,
     },
-    /// A consent reached its end.
+    /// A consent expired.
     ConsentExpired {
-        /// The event of the decision.
+        /// The event that recorded the consent.
         consent: EventId,
     },
-    /// A service built something from what is held.
+    /// A service registered an artifact that it built from attributes.
     ArtifactRegistered(ArtifactRegistered),
-    /// What a service built must not be used any more.
+    /// An artifact was invalidated and must no longer be used.
     ArtifactInvalidated(ArtifactInvalidated),
-    /// The person asked for something that they have a right to.
+    /// The data subject submitted a request to exercise a right.
     RequestSubmitted(RequestSubmitted),
-    /// Somebody decided about it.
+    /// A data subject request was decided.
     RequestDecided(RequestDecided),
-    /// There is more time to answer.
+    /// The deadline of a data subject request was extended.
     RequestExtended(RequestExtended),
-    /// A legal reason blocks erasure.
+    /// A legal hold was placed; it blocks erasure.
     HoldPlaced(HoldPlaced),
-    /// No longer.
+    /// A legal hold was lifted.
     HoldLifted(HoldLifted),
-    /// An erasure was refused, whole or in part.
+    /// An erasure was refused in whole or in part.
     ErasureRefused(ErasureRefused),
-    /// How long a class of events is kept.
+    /// A retention rule was defined: how long a class of events is kept.
     RetentionDefined(RetentionDefined),
-    /// Somebody was forgotten.
+    /// An erasure was completed.
     ErasureCompleted(ErasureCompleted),
-    /// Rules.
+    /// A version of a bounds pack was published.
     BoundsPublished(BoundsPublished),
-    /// A word of the vocabulary.
+    /// A purpose was defined in the vocabulary.
     PurposeDefined(PurposeDefined),
-    /// A word of the vocabulary.
+    /// A category was defined in the vocabulary.
     CategoryDefined(CategoryDefined),
-    /// What people are told.
+    /// A version of a notice was published.
     NoticePublished(NoticePublished),
-    /// An export.
+    /// The audit log was exported.
     AuditExported(AuditExported),
-    /// Somebody looked.
+    /// Staff viewed a record.
     RecordViewed(RecordViewed),
-    /// Figures over people left the ledger.
+    /// Aggregate figures about data subjects were reported outside the ledger.
     FiguresReported(FiguresReported),
-    /// The first entry.
+    /// The log was opened; always its first entry.
     LogOpened(LogOpened),
-    /// The log went back to a backup.
+    /// The log was restored from a backup.
     BackupRestored(BackupRestored),
-    /// What was said since the backup is in the log again.
+    /// An operator confirmed that decisions made since the backup are in the log again.
     RestoreConfirmed(RestoreConfirmed),
-    /// The machine's clock, accepted as it is.
+    /// An operator accepted the machine's clock as correct.
     ClockAccepted(ClockAccepted),
-    /// The log has another key.
+    /// The log's signing key was rotated.
     LogKeyRotated(LogKeyRotated),
-    /// Somebody is asked to cosign.
+    /// A witness was added.
     WitnessAdded(WitnessAdded),
-    /// No longer.
+    /// A witness was removed.
     WitnessRemoved(WitnessRemoved),
 }
 
 impl Event {
-    /// Whether it can only narrow what may be used: it never makes a grant stand again that an earlier decision ended.
+    /// Whether the event can only narrow what may be used: it never makes a grant valid again that an
+    /// earlier decision ended.
     #[must_use]
     pub fn only_narrows(&self) -> bool {
         match self {
@@ -193,42 +195,43 @@ impl Event {
             | Self::RequestExtended(_)
             | Self::HoldPlaced(_)
             | Self::AccessProvided(_) => true,
-            // Other kinds may allow more, or it takes the state to tell.
+            // Other kinds may allow more, or only the subject's state shows whether they do.
             _ => false,
         }
     }
 }
 
-/// An event before it has its place.
+/// An event before it is appended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// When it is about, by the writer's word, milliseconds since the Unix epoch.
+    /// The time that the writer says the event refers to, milliseconds since the Unix epoch.
     pub about_ms: u64,
-    /// Who caused it.
+    /// Who caused the event.
     pub actor: Actor,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }
 
-/// An event in its place.
+/// An event in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// Its id.
+    /// The event's id.
     pub event_id: EventId,
     /// 0-based position in the log.
     pub position: u64,
-    /// 0-based version within the subject.
+    /// 0-based version within the subject's stream.
     pub version: u64,
-    /// The ledger's time, never decreasing over positions, milliseconds since the Unix epoch.
+    /// The ledger's time, milliseconds since the Unix epoch; never decreases from one position to the next.
     pub recorded_at_ms: u64,
-    /// When it was sealed, never decreasing over the subject's versions.
+    /// When the event was sealed, milliseconds since the Unix epoch; never decreases over the subject's
+    /// versions.
     pub sealed_at_ms: u64,
-    /// When it is about, by the writer's word.
+    /// The time that the writer says the event refers to.
     pub about_ms: u64,
-    /// Who caused it.
+    /// Who caused the event.
     pub actor: Actor,
-    /// Tells a retry from a reused key.
+    /// Digest of the request; distinguishes a retry from a reused idempotency key.
     pub request_digest: Vec<u8>,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }

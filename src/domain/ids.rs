@@ -1,4 +1,4 @@
-//! Ids, as newtypes.
+//! Newtypes for the ids of data subjects, events and grants.
 
 use super::Violation;
 pub use sayso_proof::entry::Handle;
@@ -6,15 +6,15 @@ use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The controller's own id of a person: 1 to 256 bytes. Never kept, never shown in a log.
+/// The controller's own id of a data subject: 1 to 256 bytes. It is never stored and never written to a log.
 #[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
 pub struct SubjectId(String);
 
 impl SubjectId {
-    /// Checks the bounds.
+    /// Checks and wraps an id.
     ///
     /// # Errors
-    /// Empty, too long, or with control characters.
+    /// The id is empty, too long, or has control characters.
     pub fn new(id: &str) -> Result<Self, Violation> {
         if (1..=256).contains(&id.len()) && !id.chars().any(char::is_control) {
             Ok(Self(id.to_owned()))
@@ -23,7 +23,7 @@ impl SubjectId {
         }
     }
 
-    /// The id.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -56,14 +56,15 @@ impl FromStr for EventId {
 }
 
 impl EventId {
-    /// From the bytes in an event.
+    /// Reads an id from the bytes in an event; `None` unless there are exactly 16.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 }
 
-/// Id of a grant: where it stands and a token that can't be guessed, so that it is found without an index.
+/// Id of a grant: its position in the log, so that it is found without an index, and a token that cannot be
+/// guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantId {
     /// Position of the `GrantIssued` event.
@@ -73,7 +74,7 @@ pub struct GrantId {
 }
 
 impl GrantId {
-    /// The id of the grant whose event stands at `position`.
+    /// Creates the id of the grant whose event is at `position`.
     #[must_use]
     pub fn new(position: u64, event: &EventId) -> Self {
         let mut token = [0; 8];
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_come_back_and_nothing_else_does() {
+    fn only_well_formed_ids_parse_and_they_round_trip() {
         let event = EventId([0xab; 16]);
         assert_eq!(event.to_string().parse::<EventId>().unwrap(), event);
         let grant = GrantId::new(1284, &event);

@@ -1,4 +1,5 @@
-//! Words, events and the fold: pure, sync, no clock, no wire.
+//! The domain: vocabulary, events and the state folded from them. Pure and synchronous, without a clock or
+//! wire types.
 
 pub mod attribute;
 pub(crate) mod byte_cache;

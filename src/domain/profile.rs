@@ -1,4 +1,6 @@
-//! The fold: what is held about a subject after so many of its events.
+//! A data subject's state, folded from the events of their stream.
+//!
+//! [`SubjectState`] is the projection at one version: attributes, consents, signals, grants and rights.
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
@@ -15,40 +17,41 @@ use sayso_proof::event::{Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Grants that have ended and may still be remembered where few are open.
+/// Maximum number of ended grants that a state keeps while few grants are open.
 pub const ENDED_GRANTS_MAX: usize = 64;
 
-/// In how many of the newest grants a list of allowed attributes is looked for, to be shared.
-const ALIKE_AMONG: usize = 4;
+/// How many of the newest grants are searched for an equal list that a new grant can share.
+const SHARED_LIST_SEARCH_MAX: usize = 4;
 
-/// A signal that stands.
+/// A signal that has not been lifted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveSignal {
-    /// What the person said.
+    /// The kind of signal.
     pub kind: SignalKind,
-    /// For which purposes; none: all.
+    /// The purposes that the signal applies to; an empty list means all.
     pub purposes: Vec<String>,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Its event.
+    /// The event that recorded it.
     pub event_id: EventId,
-    /// Of a pause: the one conversation that it is for; empty: everywhere.
+    /// For a pause, the one conversation that it applies to; empty means all conversations.
     pub interaction: String,
-    /// As what the caller recorded it.
+    /// The role of the caller that recorded it.
     pub by: Role,
 }
 
 impl ActiveSignal {
-    fn is_meant(&self, kind: SignalKind, interaction: &str) -> bool {
+    fn matches_signal(&self, kind: SignalKind, interaction: &str) -> bool {
         self.kind == kind && (interaction.is_empty() || self.interaction == interaction)
     }
 
-    /// Whether lifting this kind for these purposes (none: all), in this conversation (empty: everywhere), takes anything of
-    /// it back.
+    /// Whether lifting this kind for these purposes (empty: all) in this conversation (empty: all) lifts any
+    /// part of this
+    /// signal.
     #[must_use]
     pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
         let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
-        self.is_meant(kind, interaction) && (purposes.is_empty() || named())
+        self.matches_signal(kind, interaction) && (purposes.is_empty() || named())
     }
 }
 
@@ -59,41 +62,42 @@ pub struct GrantState {
     pub id: GrantId,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// As it was issued.
+    /// What was issued.
     pub issued: Issued,
-    /// Why and when it was revoked, if an event says so.
+    /// Why and when (milliseconds since the Unix epoch) it was revoked, if a revocation is recorded.
     pub revoked: Option<(Reason, u64)>,
-    /// Why it does not stand although no event says so yet: a later event implies it.
+    /// Why it is no longer valid when a later event implies that and no revocation is recorded yet.
     pub implied: Option<Reason>,
 }
 
-/// A [`GrantIssued`] as it is held: one person's grants mostly allow the same, and hold that together.
+/// A [`GrantIssued`] in memory. Most grants of one data subject allow the same attributes, so equal lists
+/// are shared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Issued {
-    /// The caller's identity.
+    /// The recipient: the caller's identity.
     pub recipient: String,
-    /// For what.
+    /// The purpose of the use.
     pub purpose: String,
     /// The caller's own name for the conversation.
     pub interaction: String,
-    /// What it allows.
+    /// The attributes that it allows.
     pub allowed: Arc<[GrantedAttribute]>,
-    /// What it does not.
+    /// The classes of attributes that it withholds.
     pub withheld: Arc<[WithheldClass]>,
-    /// When it ends, milliseconds since the Unix epoch.
+    /// When it expires, milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
     /// The newest subject version that the decision saw.
     pub profile_version: u64,
-    /// Positions of the bounds in force.
+    /// Positions of the bounds in force at the decision.
     pub bounds: Arc<[u64]>,
-    /// The categories that were asked for; none: all.
+    /// The categories that were requested; an empty list means all.
     pub categories: Vec<String>,
-    /// The keys that were asked for; none: all.
+    /// The attribute keys that were requested; an empty list means all.
     pub keys: Vec<String>,
 }
 
 impl Issued {
-    /// Holds a grant, sharing with `others` what is the same.
+    /// Copies a grant and shares equal lists with `others`.
     fn new<'a>(issued: &GrantIssued, others: impl Iterator<Item = &'a Self> + Clone) -> Self {
         Self {
             recipient: issued.recipient.clone(),
@@ -117,8 +121,9 @@ fn shared<'a, T: Clone + PartialEq + 'a>(
     others.find(|other| ***other == *list).map_or_else(|| list.into(), Arc::clone)
 }
 
-/// Whether a decision may come out otherwise after it. That a recipient says that it is an AI is one of the things that bounds
-/// may ask for.
+/// Whether a decision may change after this event. `GrantUsed` counts if the recipient disclosed that it is
+/// an AI system,
+/// because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
     match event {
         Event::GrantIssued(_)
@@ -131,27 +136,27 @@ fn is_decisive(event: &Event) -> bool {
     }
 }
 
-/// The person's own bounds, as they were set last.
+/// The data subject's personal bounds, as last set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PersonalBounds {
     /// The event that set them.
     pub event_id: EventId,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Who set them: the person, or somebody on their behalf.
+    /// Who set them: the data subject, or somebody on their behalf.
     pub actor: Actor,
-    /// What they chose.
+    /// The choices that the bounds are compiled from.
     pub choices: PersonalBoundsSet,
 }
 
 impl GrantState {
-    /// It is neither revoked nor expired.
+    /// Whether the grant is neither revoked nor expired.
     #[must_use]
     pub fn is_open(&self, now_ms: u64) -> bool {
         self.ended().is_none() && self.issued.expires_at_ms > now_ms
     }
 
-    /// Why it was revoked, whether that is recorded or implied by a later event.
+    /// Why the grant was revoked, whether a revocation is recorded or a later event implies it.
     #[must_use]
     pub fn ended(&self) -> Option<Reason> {
         self.revoked.map(|(reason, _)| reason).or(self.implied)
@@ -162,52 +167,55 @@ impl GrantState {
     }
 }
 
-/// What is held about a subject.
+/// The state of a data subject at one version of their stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubjectState {
-    /// Events applied.
+    /// The number of events applied.
     pub version: u64,
-    /// The version when something was written last that a decision may depend on: anything but what is written when grants are
-    /// issued, used, given again and fall, and when somebody looks.
+    /// The version after the newest event that a decision may depend on. Issuing, using, reusing and
+    /// revoking grants and viewing
+    /// records do not count.
     pub decisive_version: u64,
-    /// By key. Shared with whoever is just being told of one.
+    /// Current attributes by key. Each is shared with readers that are being sent it.
     pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
-    /// The attributes, counted by who recorded them.
+    /// How much of the profile each recorder takes up.
     pub holdings: RecorderUsage,
-    /// Every decision.
+    /// Every consent decision.
     pub consents: ConsentLog,
-    /// In the order recorded.
+    /// Signals that have not been lifted, in the order recorded.
     pub signals: Vec<ActiveSignal>,
-    /// The person's own bounds; none: never set, or taken back.
+    /// The data subject's personal bounds; `None` if they were never set or were withdrawn.
     pub personal: Option<PersonalBounds>,
-    /// What the bounds know of the person.
+    /// What the bounds know about the data subject.
     pub description: Description,
-    /// Recipients that reported a reply with which they told the person that they talk with an AI system.
+    /// Recipients that reported a reply in which they disclosed to the data subject that they are an AI
+    /// system.
     pub ai_disclosed_by: BTreeSet<String>,
-    /// By event: every one that is open, and of those that have ended no more than of the open, or
-    /// [`ENDED_GRANTS_MAX`], so that memory stays bounded.
+    /// Grants by the event that issued them: every open one, and at most as many ended ones as open ones or
+    /// [`ENDED_GRANTS_MAX`], whichever is more, so that memory stays limited.
     pub grants: BTreeMap<EventId, GrantState>,
-    /// Requests, holds, fences and artefacts.
+    /// Requests, holds, fences and artifacts.
     pub rights: Rights,
-    /// Revocations that took effect and are still to be recorded, as of the newest event about that.
+    /// Revocations that took effect and are not recorded yet, according to the newest event about them.
     pub revocations_pending: u32,
-    /// Recorded time of the newest event.
+    /// Recorded time of the newest event, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// Sealing time of the newest event.
+    /// Sealing time of the newest event, milliseconds since the Unix epoch.
     pub last_sealed_at_ms: u64,
-    /// How many grants there may be before the ended ones are left out: sweeping at each would be quadratic.
-    sweep_at: usize,
+    /// The number of grants at which expired ones are dropped; dropping them at every new grant would take
+    /// quadratic time.
+    prune_at: usize,
 }
 
 impl SubjectState {
-    /// The fold of these events, oldest first.
+    /// Folds these events, oldest first.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Self {
         let mut state = Self::default();
         events.into_iter().for_each(|event| state.apply(event));
         state
     }
 
-    /// Takes the next event in.
+    /// Applies the next event.
     pub fn apply(&mut self, event: &Recorded) {
         self.version = event.version.saturating_add(1);
         if is_decisive(&event.event) {
@@ -221,18 +229,18 @@ impl SubjectState {
             Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
                 let in_person = event.actor.role() == Role::Subject;
-                self.with(*attribute, |held| held.contest(in_person));
+                self.change_attribute(*attribute, |current| current.contest(in_person));
             }
             Event::AttributeConfirmed { attribute } => {
-                self.with(*attribute, CurrentAttribute::confirm);
+                self.change_attribute(*attribute, CurrentAttribute::confirm);
             }
             Event::AttributeRemoved { attribute, .. } => {
-                self.release(*attribute);
-                self.end_what_cites(attribute, Reason::AttributeRemoved);
+                self.remove_attribute(*attribute);
+                self.end_dependents(attribute, Reason::AttributeRemoved);
             }
             Event::AttributeExpired { attribute, .. } => {
-                self.release(*attribute);
-                self.end_what_cites(attribute, Reason::AttributeExpired);
+                self.remove_attribute(*attribute);
+                self.end_dependents(attribute, Reason::AttributeExpired);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
                 event_id: event.event_id,
@@ -254,13 +262,13 @@ impl SubjectState {
             Event::Signal { kind, purposes, lifted, interaction } => {
                 self.signal(event, *kind, purposes, *lifted, interaction);
             }
-            Event::SubjectDescribed(said) => {
-                self.description.apply(said, now_ms);
+            Event::SubjectDescribed(description) => {
+                self.description.apply(description, now_ms);
                 if event.actor.role() == Role::Steward {
-                    self.description.note_staff(said);
+                    self.description.note_staff(description);
                 }
             }
-            // The service itself says so, with its own credential.
+            // The service reports this itself, with its own credential.
             Event::GrantUsed(used) if used.ai_disclosure_shown => {
                 self.ai_disclosed_by.insert(event.actor.name.clone());
             }
@@ -275,32 +283,35 @@ impl SubjectState {
         }
     }
 
-    /// A fact replaces what is held under its key, but an inference never overrides what the person declared.
+    /// A new attribute replaces the current one under its key, but an inference never overrides a declared
+    /// attribute.
     fn record(&mut self, event: &Recorded, attribute: &Attribute) {
         let inferred = attribute.provenance == Provenance::Inferred;
         let before = self.attributes.get(&attribute.key);
-        if inferred && before.is_some_and(|held| held.is_declared()) {
+        if inferred && before.is_some_and(|current| current.is_declared()) {
             return;
         }
-        let contest = Contest::kept(before.map(AsRef::as_ref), attribute);
-        self.hold(event, attribute, contest);
+        let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
+        self.insert_attribute(event, attribute, contest);
     }
 
-    /// A correction replaces what it corrects. Under another key it is a fact like any other there.
+    /// A correction replaces the attribute that it corrects. Under another key it is recorded like any other
+    /// attribute.
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
-        let before = self.attributes.values().find(|held| held.event_id == corrects);
-        let contest = Contest::kept(before.map(AsRef::as_ref), attribute);
-        self.release(corrects);
-        self.end_what_cites(&corrects, Reason::AttributeCorrected);
+        let before = self.attributes.values().find(|current| current.event_id == corrects);
+        let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
+        self.remove_attribute(corrects);
+        self.end_dependents(&corrects, Reason::AttributeCorrected);
         self.record(event, attribute);
-        self.with(event.event_id, |held| {
-            held.contested |= contest.stands;
-            held.contested_in_person |= contest.in_person;
+        self.change_attribute(event.event_id, |current| {
+            current.contested |= contest.contested;
+            current.contested_in_person |= contest.in_person;
         });
     }
 
-    /// Grants and artifacts that rest on an attribute end with it, whether or not their own events follow.
-    fn end_what_cites(&mut self, attribute: &EventId, reason: Reason) {
+    /// Ends grants and artifacts that depend on an attribute, whether or not their own revocation events
+    /// follow.
+    fn end_dependents(&mut self, attribute: &EventId, reason: Reason) {
         for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
             if grant.cites(attribute) {
                 grant.implied = Some(reason);
@@ -313,40 +324,42 @@ impl SubjectState {
         }
     }
 
-    fn hold(&mut self, event: &Recorded, attribute: &Attribute, contest: Contest) {
-        let held = CurrentAttribute {
+    fn insert_attribute(&mut self, event: &Recorded, attribute: &Attribute, contest: Contest) {
+        let current = CurrentAttribute {
             event_id: event.event_id,
             position: event.position,
             version: event.version,
             recorded_at_ms: event.recorded_at_ms,
             actor: event.actor.clone(),
             attribute: attribute.clone(),
-            contested: contest.stands,
+            contested: contest.contested,
             contested_in_person: contest.in_person,
             confirmed: false,
         };
-        self.holdings.take(&held);
-        if let Some(before) = self.attributes.insert(attribute.key.clone(), Arc::new(held)) {
+        self.holdings.take(&current);
+        if let Some(before) = self.attributes.insert(attribute.key.clone(), Arc::new(current)) {
             self.holdings.release(&before);
         }
     }
 
-    fn release(&mut self, event: EventId) {
-        let held = self.attributes.values().find(|held| held.event_id == event);
-        let key = held.map(|held| held.attribute.key.clone());
-        if let Some(held) = key.and_then(|key| self.attributes.remove(&key)) {
-            self.holdings.release(&held);
+    fn remove_attribute(&mut self, event: EventId) {
+        let current = self.attributes.values().find(|current| current.event_id == event);
+        let key = current.map(|current| current.attribute.key.clone());
+        if let Some(current) = key.and_then(|key| self.attributes.remove(&key)) {
+            self.holdings.release(&current);
         }
     }
 
-    fn with(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {
-        if let Some(held) = self.attributes.values_mut().find(|held| held.event_id == event) {
-            change(Arc::make_mut(held));
+    fn change_attribute(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {
+        if let Some(current) = self.attributes.values_mut().find(|current| current.event_id == event) {
+            change(Arc::make_mut(current));
         }
     }
 
-    /// Lifting names purposes (or all), and takes back what was said for those; a signal for all purposes is taken
-    /// back as a whole or not at all. Naming a conversation takes back what was said for it; naming none, everything.
+    /// Sets or lifts a signal. Lifting applies to the named purposes, or to all if none is named; a signal
+    /// for all purposes is
+    /// lifted as a whole or not at all. Naming a conversation lifts the signals for it; naming none lifts
+    /// all.
     fn signal(
         &mut self,
         event: &Recorded,
@@ -363,9 +376,9 @@ impl SubjectState {
             return;
         }
         self.signals.retain_mut(|signal| {
-            let meant = signal.is_meant(kind, interaction);
-            if !meant || purposes.is_empty() {
-                return !meant;
+            let matches = signal.matches_signal(kind, interaction);
+            if !matches || purposes.is_empty() {
+                return !matches;
             }
             let for_all = signal.purposes.is_empty();
             signal.purposes.retain(|purpose| !purposes.contains(purpose));
@@ -374,11 +387,11 @@ impl SubjectState {
     }
 
     fn issue(&mut self, event: &Recorded, issued: &GrantIssued, now_ms: u64) {
-        if self.grants.len() >= self.sweep_at.max(ENDED_GRANTS_MAX) {
+        if self.grants.len() >= self.prune_at.max(ENDED_GRANTS_MAX) {
             self.grants.retain(|_, grant| grant.issued.expires_at_ms > now_ms);
-            self.sweep_at = self.grants.len().saturating_mul(2);
+            self.prune_at = self.grants.len().saturating_mul(2);
         }
-        let newest = self.grants.values().rev().take(ALIKE_AMONG).map(|grant| &grant.issued);
+        let newest = self.grants.values().rev().take(SHARED_LIST_SEARCH_MAX).map(|grant| &grant.issued);
         let grant = GrantState {
             id: GrantId::new(event.position, &event.event_id),
             recorded_at_ms: event.recorded_at_ms,
@@ -389,13 +402,14 @@ impl SubjectState {
         self.grants.insert(event.event_id, grant);
     }
 
-    /// The signal of this kind that stands everywhere against a purpose (with its ancestors), if one does.
+    /// The signal of this kind that blocks a purpose (given with its ancestors) in all conversations, if
+    /// there is one.
     #[must_use]
     pub fn signal_against(&self, kind: SignalKind, purpose_ancestry: &[&str]) -> Option<&ActiveSignal> {
         self.signal_in(kind, purpose_ancestry, "")
     }
 
-    /// The pause of this very conversation that stands against a purpose (with its ancestors), if one does.
+    /// The pause of this one conversation that blocks a purpose (given with its ancestors), if there is one.
     #[must_use]
     pub fn pause_in(&self, interaction: &str, purpose_ancestry: &[&str]) -> Option<&ActiveSignal> {
         if interaction.is_empty() {

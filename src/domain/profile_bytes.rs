@@ -1,4 +1,4 @@
-//! What a folded profile takes of memory, about: so that caches can be bounded by bytes.
+//! Estimates the memory that a folded profile takes, so that caches can be limited by bytes.
 
 use super::attribute::Attribute;
 use super::consent::ConsentRecord;
@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::mem::size_of;
 use std::sync::Arc;
 
-/// What an allocation takes beside what is asked for, about, with the share of a map's node.
+/// Approximate overhead of an allocation, including its share of a map node.
 const ALLOCATION_BYTES: usize = 24;
-/// Requests, holds, fences and artefacts, each: they are few and short.
+/// Estimate for each request, hold, fence and artifact, which are few and short.
 const RIGHT_BYTES: usize = 1_024;
 
 fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
@@ -19,10 +19,10 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
 }
 
 impl SubjectState {
-    /// Bytes of memory, about; takes a look at everything that is held.
+    /// Approximate bytes of memory. Visits every part of the state.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let attributes: usize = self.attributes.values().map(|held| attribute(held)).sum();
+        let attributes: usize = self.attributes.values().map(|current| attribute(current)).sum();
         let consents: usize = self.consents.records().iter().map(ConsentRecord::bytes).sum();
         let mut lists = BTreeSet::new();
         let grants = self.grants.values();
@@ -35,16 +35,17 @@ impl SubjectState {
     }
 }
 
-fn attribute(held: &CurrentAttribute) -> usize {
-    let Attribute { key, value, category, evidence, derived_from, model, from_replies, .. } = &held.attribute;
-    // The key stands a second time in the map.
-    let short = [key, key, category, model, &held.actor.name];
+fn attribute(current: &CurrentAttribute) -> usize {
+    let Attribute { key, value, category, evidence, derived_from, model, from_replies, .. } =
+        &current.attribute;
+    // The map holds a second copy of the key.
+    let short = [key, key, category, model, &current.actor.name];
     let lists = texts(short) + texts(evidence) + texts(from_replies) + derived_from.len() * 16;
     size_of::<CurrentAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
 }
 
 impl ConsentRecord {
-    /// Bytes of memory, about; no fewer than it takes in an answer.
+    /// Approximate bytes of memory; never fewer than the record takes in an answer.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let terms = &self.terms;
@@ -55,7 +56,7 @@ impl ConsentRecord {
     }
 }
 
-/// `lists` are those that were counted with another grant that has them too.
+/// Bytes of one grant. `lists` holds the shared lists that are already counted with another grant.
 fn issued<'a>(grant: &'a Issued, lists: &mut BTreeSet<*const ()>) -> usize {
     let mut count = |list: *const (), bytes: &dyn Fn() -> usize| if lists.insert(list) { bytes() } else { 0 };
     let allowed = count(Arc::as_ptr(&grant.allowed).cast(), &|| {
@@ -82,9 +83,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_never_less_than_the_values(history in histories()) {
+        fn the_estimate_is_never_less_than_the_values(history in histories()) {
             let state = SubjectState::fold(&history);
-            let values: usize = state.attributes.values().map(|held| held.attribute.value.expose().len()).sum();
+            let values: usize = state.attributes.values().map(|current| current.attribute.value.expose().len()).sum();
             prop_assert!(state.memory_bytes() >= size_of::<SubjectState>() + values);
         }
     }

@@ -1,18 +1,18 @@
-//! What is wrong with input: which field, and what is allowed. Never the value.
+//! Input errors: each names a field and what is allowed. They never contain the value.
 
 use std::fmt::{self, Display};
 
-/// One field out of bounds.
+/// One field with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Path of the field in the request.
+    /// The path of the field in the request.
     pub field: String,
     /// What is allowed.
     pub problem: String,
 }
 
 impl Violation {
-    /// A violation.
+    /// Creates a violation.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
@@ -24,12 +24,12 @@ impl Display for Violation {
     }
 }
 
-/// Everything that is wrong with a request; never empty where it is an error.
+/// Everything that is wrong with a request; never empty when it is returned as an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations(pub Vec<Violation>);
 
 impl Violations {
-    /// A single one.
+    /// Creates a list with a single violation.
     pub fn one(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self(vec![Violation::new(field, problem)])
     }

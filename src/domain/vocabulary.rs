@@ -72,7 +72,7 @@ impl Vocabulary {
     /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)), nearest first: marked so, or below
     /// one that is.
     #[must_use]
-    pub fn special_line<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+    pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut line = self.category_ancestry(id);
         let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
         let special = line.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
@@ -83,7 +83,7 @@ impl Vocabulary {
     /// Whether a category or one of its ancestors is special (GDPR Art. 9(1)).
     #[must_use]
     pub fn is_special(&self, id: &str) -> bool {
-        !self.special_line(id).is_empty()
+        !self.special_ancestry(id).is_empty()
     }
 
     /// Where a purpose stands on the ladder of rising risk, 0 (not on it) to 6: the highest of its own rung and its

@@ -90,7 +90,7 @@ impl Grants {
     pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
         let key = revocations_key(&caller.name);
         let subscription = self.core.notifier.subscribe(&key);
-        let after = after_cursor.map(|cursor| self.core.rules().cursor_now(cursor));
+        let after = after_cursor.map(|cursor| self.core.rules().cursor_after_restores(cursor));
         let cursor = after.unwrap_or_else(|| self.core.ledger.checkpoint().size);
         let stopping = self.core.stopping.subscribe();
         Watch {

@@ -70,7 +70,7 @@ impl Core {
         now_ms: u64,
     ) -> Option<Reason> {
         let rules = self.rules_at(now_ms);
-        if !rules.came_after(grant) {
+        if !rules.changed_since(grant) {
             return None;
         }
         contradiction(state, grant, &rules, now_ms).map(|found| found.reason)

@@ -185,7 +185,7 @@ impl RuleChanges {
         }
         let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
         history
-            .with(&unrecorded_version(caller, bounds, now_ms), now_ms)
+            .check_with(&unrecorded_version(caller, bounds, now_ms), now_ms)
             .map_err(|error| policy_violations(error.into()))
     }
 }

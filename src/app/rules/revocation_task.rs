@@ -15,7 +15,7 @@ pub(crate) struct RulesVersion {
 
 impl RulesVersion {
     pub fn of(rules: &Rules) -> Self {
-        Self { bounds: rules.bounds.positions().to_vec(), vocabulary: rules.words_at() }
+        Self { bounds: rules.bounds.positions().to_vec(), vocabulary: rules.vocabulary_changed_at() }
     }
 }
 

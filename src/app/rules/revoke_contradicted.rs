@@ -182,7 +182,7 @@ impl RuleChanges {
     pub(crate) fn watch_bounds(self: &Arc<Self>) {
         let rules = self.core.rules();
         let is_first = |version: &Version| version.actor.role() == Role::Ledger;
-        let is_unchanged = rules.versions().iter().all(is_first) && rules.words_at().is_none();
+        let is_unchanged = rules.versions().iter().all(is_first) && rules.vocabulary_changed_at().is_none();
         if let (true, Ok(mut completed)) = (is_unchanged, self.revocation.completed.try_lock()) {
             // No grant can be older than the rules that the log began with.
             *completed = Some(CompletedPass { rules: RulesVersion::of(&rules), revoked: 0 });
@@ -205,7 +205,7 @@ impl RuleChanges {
 fn may_be_contradicted(state: &SubjectState, rules: &Rules, now_ms: u64) -> bool {
     let mut grants = state.grants.values();
     let mut artifacts = state.rights.artifacts.values();
-    grants.any(|grant| grant.is_open(now_ms) && rules.came_after(grant))
+    grants.any(|grant| grant.is_open(now_ms) && rules.changed_since(grant))
         || artifacts.any(|artifact| artifact.ended_at(now_ms).is_none())
 }
 

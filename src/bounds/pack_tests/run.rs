@@ -1,6 +1,6 @@
 //! Runs a pack's test table: each case against the pack in force as the case says, by the decision that serves.
 
-use crate::bounds::cedar_request::{Action, CedarRequest, Facts, Person};
+use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decide::Case;
 use crate::bounds::engine::{Bounds, UNRECORDED};
 use crate::bounds::error::BoundsError;
@@ -201,15 +201,15 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         jurisdiction: case.person.jurisdiction.clone(),
     };
     person.apply(&said, 1);
-    let (age_days, confidence) = bounds.steps().coarse(case.age_days, case.confidence.unwrap_or(100));
+    let (age_days, confidence) = bounds.thresholds().round(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
     let mut cedar_request = CedarRequest {
         action: action(case, provenance)?,
         recipient: case.recipient.clone(),
         category: case.category.clone(),
         provenance,
-        facts: Facts { age_days, confidence, derived, sources: case.sources.clone() },
-        person: Person::of(&person),
+        traits: ClassTraits { age_days, confidence, derived, sources: case.sources.clone() },
+        subject: SubjectTraits::of(&person),
         consented: holds("consented"),
         explicit: holds("explicit"),
         guardian: holds("guardian"),
@@ -230,7 +230,7 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
     };
     cedar_request.recorder = role(case.recorder.unwrap_or_default());
     Ok(bounds
-        .against(&cedar_request)
+        .denial_for(&cedar_request)
         .map_or_else(|| ("allow".to_owned(), None), |denial| (denial.policy.clone(), denial.reason)))
 }
 

@@ -1,9 +1,13 @@
-//! The one door to Cedar's parser. Text of callers is scanned first, and read on a thread of its own.
+//! The only module that calls Cedar's parser. Text from callers is scanned first and parsed on a thread of
+//! its own.
 //!
-//! [`crate::bounds::policy_text::scan`] bounds what the trees of a valid text need: 32 brackets take half a MiB of stack to read in a build without
-//! optimization. Of a text with an error the parser leaves a tree that may be as deep as a piece has tokens, and drops it, which
-//! takes 1 MiB. Texts of recorded packs are not scanned, as older versions published without limits; those versions read
-//! them on 2 MiB.
+//! [`crate::bounds::policy_text::scan`] limits the stack that a valid text needs: parsing 32 nested brackets
+//! takes half a MiB
+//! in an unoptimized build. For an invalid text the parser leaves a tree that may be as deep as a piece has
+//! tokens; dropping
+//! it takes 1 MiB. Texts of recorded packs are not scanned, because older versions published without limits;
+//! those versions
+//! parsed them on a stack of 2 MiB.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
@@ -13,31 +17,33 @@ use std::str::FromStr;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Stack of a thread that reads policies, bytes. Only what is used of it takes memory.
+/// Stack of a parser thread, bytes. Only the used part takes memory.
 const STACK_BYTES: usize = 8 << 20;
-/// Threads that read policies of callers at once, of all controllers.
-const AT_ONCE_MAX: usize = 2;
-/// How long policies of a caller may take to read and validate, waiting included.
+/// Number of threads that parse text of callers at the same time, for all controllers together.
+const PARSER_THREADS_MAX: usize = 2;
+/// How long parsing and validating the policies of a caller may take, including the wait for a thread.
 pub(crate) const READING_MAX: Duration = Duration::from_secs(10);
 
-/// Whose text it is.
+/// Where a text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A caller offers it: it is scanned, and waits for its turn.
+    /// From a caller: it is scanned, and waits for a free thread.
     Caller,
-    /// It is in the log, so it was validated when it was published.
+    /// From the log, so it was validated when it was published.
     Log,
 }
 
-/// Text of a caller or of the log as policies, piece by piece; with each piece where it begins.
+/// Parses a text piece by piece; yields each piece's start byte and its policies.
 pub(crate) struct Pieces<'a> {
     text: &'a str,
     pieces: std::vec::IntoIter<Range<usize>>,
 }
 
 impl<'a> Pieces<'a> {
+    /// Splits a text into pieces.
+    ///
     /// # Errors
-    /// The text of a caller is beyond a limit.
+    /// The text of a caller exceeds a limit.
     pub fn of(text: &'a str, source: Source) -> Result<Self, scan::Beyond> {
         let pieces = match source {
             Source::Caller => scan::pieces(text)?,
@@ -57,38 +63,39 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Policies that are ours: a constant, or what a person's choices are compiled to, in which nothing nests.
-pub(crate) fn own(text: &str) -> Result<PolicySet, String> {
+/// Parses policies of Sayso's own: a constant, or the text generated from personal choices, which does not
+/// nest.
+pub(crate) fn trusted(text: &str) -> Result<PolicySet, String> {
     PolicySet::from_str(text).map_err(|error| error.to_string())
 }
 
-/// One policy that is ours.
-pub(crate) fn own_policy(id: &str, text: &str) -> Result<Policy, String> {
+/// Parses one policy of Sayso's own.
+pub(crate) fn trusted_policy(id: &str, text: &str) -> Result<Policy, String> {
     Policy::parse(Some(PolicyId::new(id)), text).map_err(|error| error.to_string())
 }
 
-/// A schema, which is always ours.
-pub(crate) fn own_schema(text: &str) -> Result<Schema, String> {
+/// Parses a schema, which is always Sayso's own.
+pub(crate) fn trusted_schema(text: &str) -> Result<Schema, String> {
     let (schema, _warnings) = Schema::from_cedarschema_str(text).map_err(|error| error.to_string())?;
     Ok(schema)
 }
 
-/// When what a caller offers now must be read.
+/// The time by which a text that a caller offers now must be parsed and validated.
 pub(crate) fn deadline() -> Instant {
     let now = Instant::now();
     now.checked_add(READING_MAX).unwrap_or(now)
 }
 
-/// Runs a job that reads policies on a thread with a stack that fits, and waits for it.
+/// Runs a job that parses policies on a thread with a large stack, and waits for it.
 ///
 /// # Errors
-/// There was no turn in time, or no thread.
+/// No slot was free in time, the thread could not be started, or the job panicked.
 pub(crate) fn on_deep_stack<T: Send>(
     source: Source,
     until: Instant,
     job: impl FnOnce() -> Result<T, BoundsError> + Send,
 ) -> Result<T, BoundsError> {
-    let _turn = (source == Source::Caller).then(|| ParseTurn::take(until)).transpose()?;
+    let _slot = (source == Source::Caller).then(|| ParserSlot::take(until)).transpose()?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK_BYTES);
         let started = thread.spawn_scoped(scope, job).map_err(|_| BoundsError::Busy)?;
@@ -96,17 +103,17 @@ pub(crate) fn on_deep_stack<T: Send>(
     })
 }
 
-/// Threads that read policies of callers now.
+/// The number of threads that are parsing text of callers, and the signal that one has finished.
 static READING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// One of the threads; ends when it is dropped.
-struct ParseTurn;
+/// A slot for one parser thread; dropping it frees the slot.
+struct ParserSlot;
 
-impl ParseTurn {
+impl ParserSlot {
     fn take(until: Instant) -> Result<Self, BoundsError> {
         let (reading, ended) = &READING;
         let mut now = reading.lock().unwrap_or_else(PoisonError::into_inner);
-        while *now >= AT_ONCE_MAX {
+        while *now >= PARSER_THREADS_MAX {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(BoundsError::Busy);
@@ -118,7 +125,7 @@ impl ParseTurn {
     }
 }
 
-impl Drop for ParseTurn {
+impl Drop for ParserSlot {
     fn drop(&mut self) {
         let (reading, ended) = &READING;
         let mut now = reading.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,17 @@
-//! Limits on the text of policies, checked in one pass over it before Cedar's parser sees it.
+//! Checks policy text against limits in one pass, before Cedar's parser reads it.
 //!
-//! Cedar's parser, validator and evaluator recurse, and their trees are as deep as the text says: brackets and `if` nest, and
-//! operators, members and calls make a level each. The scan reads tokens as Cedar's lexer does and counts what can make a tree
-//! deep or large. Of a text that Cedar parses without an error, the counts are upper bounds.
+//! Cedar's parser, validator and evaluator are recursive, and the text determines the depth of their trees:
+//! brackets and `if`
+//! nest, and each operator, member access and call adds a level. The scan reads the same tokens as Cedar's
+//! lexer and counts
+//! what can make a tree deep or large. For a text that Cedar parses without an error, the counts are upper
+//! bounds.
 //!
-//! Of a text with an error they are not: Cedar's parser recovers and goes on, and may nest where the brackets do not. Such a
-//! tree is only dropped, and is at most as deep as the policy has tokens; [`crate::bounds::policy_text::parse`] has the stack for that.
+//! For an invalid text they are not: Cedar's parser recovers from errors, and may nest where the brackets do
+//! not. Such a tree
+//! is only dropped, and is at most as deep as the policy has tokens; [`crate::bounds::policy_text::parse`]
+//! has the stack for
+//! that.
 
 mod lexer;
 
@@ -16,35 +22,38 @@ use std::ops::Range;
 pub const POLICIES_BYTES_MAX: usize = 256 << 10;
 /// Policies of a pack.
 const POLICIES_MAX: usize = 1_024;
-/// Tokens of a pack, counted as those of a policy.
+/// Tokens of a pack, counted like those of a policy.
 const PACK_TOKENS_MAX: usize = 65_536;
-/// Tokens of a policy; what stands left of `is … in` is evaluated twice and counts twice, a string counts once more for
-/// each 64 bytes.
+/// Tokens of a policy. The left operand of `is … in` is evaluated twice and counts twice; a string counts
+/// one more for each 64
+/// bytes.
 pub(crate) const TOKENS_MAX: usize = 4_096;
-/// Brackets and `if` around one token.
+/// Brackets and `if` that enclose one token.
 pub(crate) const NESTING_MAX: usize = 32;
 /// Levels of a policy's syntax tree.
 pub(crate) const DEPTH_MAX: usize = 128;
 /// Bytes of a string.
 const STRING_BYTES_MAX: usize = 4_096;
-/// Bytes of the pattern of `like`, which takes as many steps as pattern times text.
+/// Bytes of a `like` pattern; matching takes time proportional to pattern length times text length.
 const PATTERN_BYTES_MAX: usize = 256;
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 256;
 
-/// What is beyond a limit.
+/// A limit that the text exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Beyond {
-    /// The byte at which it is.
+    /// The byte offset at which it is exceeded.
     pub at: usize,
-    /// Names the limit.
+    /// A message that names the limit.
     pub problem: String,
 }
 
-/// The text in pieces of whole policies, each of at most [`TOKENS_MAX`] tokens, without what stands between them.
+/// Splits the text into pieces of whole policies, each of at most [`TOKENS_MAX`] tokens, without the space
+/// and comments
+/// between them.
 ///
 /// # Errors
-/// The text is beyond a limit.
+/// The text exceeds a limit.
 pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, Beyond> {
     if text.len() > POLICIES_BYTES_MAX {
         let problem = format!("the policies of a pack may have at most {} KiB", POLICIES_BYTES_MAX >> 10);
@@ -60,7 +69,7 @@ pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, Beyond> {
             (policy, start) = (Policy::default(), None);
         }
     }
-    // No policy, as it does not end: the parser says what is wrong with it.
+    // An unterminated policy: leave it to the parser to report the error.
     if let Some(from) = start {
         pieces.add(from..text.len(), policy.tokens())?;
     }
@@ -70,7 +79,7 @@ pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, Beyond> {
 #[derive(Default)]
 struct Pieces {
     found: Vec<Range<usize>>,
-    /// Tokens of the last piece, and of all.
+    /// Tokens of the last piece, and of all pieces.
     last: usize,
     all: usize,
     policies: usize,
@@ -103,13 +112,13 @@ fn beyond(at: usize, problem: String) -> Beyond {
     Beyond { at, problem }
 }
 
-/// A policy as far as it was read.
+/// The state of the scan within a policy.
 struct Policy {
-    /// The brackets that are open, outermost first; the first stands for the policy itself.
+    /// The levels outside the innermost bracket, outermost first; the first is the policy itself.
     open: Vec<Level>,
-    /// The innermost.
+    /// The level within the innermost open bracket.
     inner: Level,
-    /// What stood before this token.
+    /// What the preceding token was.
     before: Before,
 }
 
@@ -119,36 +128,37 @@ impl Default for Policy {
     }
 }
 
-/// What a bracket and a string mean depends on what they follow.
+/// The kind of the preceding token, which determines what a bracket or a string means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// A name, a literal or a closed bracket: a bracket calls it, or takes a member of it.
+    /// A name, a literal or a closed bracket: a following bracket calls it or accesses a member.
     Operand,
     Like,
     Dot,
 }
 
-/// What stands within one bracket, as far as it was read.
+/// The counts within one bracket.
 #[derive(Default)]
 struct Level {
-    /// Of the element that is being read, which ends at a comma or a colon: levels of the tree that `&&`, `||` and `if` make, ...
+    /// In the current element, which ends at a comma or a colon: the tree levels of `&&`, `||` and `if`.
     chain: usize,
-    /// ... the most that one comparison makes, ...
+    /// In the current element: the most tree levels of one comparison.
     comparison: usize,
-    /// ... levels of the deepest operand before the last, and how many `if` there are.
+    /// In the current element: levels of the deepest operand before the current one, and the number of `if`.
     operands: usize,
     ifs: usize,
-    /// Of the operand that is being read, since the last operator that binds less than `+`: levels that operators, members and
-    /// calls make, levels of the deepest bracket, tokens.
+    /// In the current operand, since the last operator that binds less tightly than `+`: levels of
+    /// operators, members and calls,
+    /// levels of the deepest bracket, and tokens.
     operators: usize,
     below: usize,
     operand: usize,
-    /// Levels of the deepest element before this one.
+    /// Levels of the deepest element before the current one.
     deepest: usize,
-    /// Tokens, but for those of the operand that is being read.
+    /// Tokens, without those of the current operand.
     tokens: usize,
-    /// Tokens of what stands left of `is`, while an `in` may follow.
+    /// Tokens of the left operand of `is`, while an `in` may follow.
     is_target: Option<usize>,
 }
 
@@ -165,7 +175,7 @@ impl Level {
         (self.chain, self.comparison, self.operands, self.ifs) = (0, 0, 0, 0);
     }
 
-    /// Of the element that is being read.
+    /// Tree levels of the current element.
     fn depth(&self) -> usize {
         let operands = self.operands.max(self.operators.saturating_add(self.below));
         self.chain.saturating_add(self.comparison).saturating_add(operands)
@@ -185,7 +195,7 @@ impl Level {
         self.end_operand();
     }
 
-    /// Within the operand.
+    /// Adds levels to the current operand.
     fn operator(&mut self, levels: usize) {
         self.operators = self.operators.saturating_add(levels);
     }
@@ -230,7 +240,7 @@ impl Policy {
         self.check(token)
     }
 
-    /// `a is T in b` is `a is T && a in b`.
+    /// `a is T in b` is evaluated as `a is T && a in b`.
     fn is_in(&mut self) {
         let again = self.inner.is_target;
         self.inner.compare(if again.is_some() { 2 } else { 1 });
@@ -239,9 +249,9 @@ impl Policy {
 
     fn open(&mut self, token: &Token<'_>, before: Before) {
         match token.text {
-            // A condition: `&&`, and of `unless` a `!`.
+            // A condition adds an `&&`, and `unless` also a `!`.
             "{" if self.open.is_empty() => self.inner.chain(2),
-            // A call, or a member by its name.
+            // A call, or access to a member by name.
             "(" | "[" if before == Before::Operand && !self.open.is_empty() => self.inner.operator(1),
             _ => {}
         }
@@ -250,7 +260,7 @@ impl Policy {
 
     fn close(&mut self) {
         self.before = Before::Operand;
-        // One too many is for the parser to find.
+        // Leave an unmatched bracket to the parser.
         let Some(outer) = self.open.pop() else { return };
         let mut closed = std::mem::replace(&mut self.inner, outer);
         closed.end_element();
@@ -290,7 +300,7 @@ fn check_size(token: &Token<'_>, before: Before) -> Result<(), Beyond> {
         Kind::Text => ("a string", STRING_BYTES_MAX),
         _ => ("a name or number", NAME_BYTES_MAX),
     };
-    // The quotes are no part of it.
+    // The quotes do not count.
     let bytes = token.text.len().saturating_sub(if token.kind == Kind::Text { 2 } else { 0 });
     if bytes > bytes_max {
         return Err(beyond(token.at, format!("{what} may have at most {bytes_max} bytes")));

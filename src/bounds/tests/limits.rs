@@ -183,7 +183,7 @@ fn the_deepest_policies_are_evaluated_on_half_a_stack() {
         let json = on_stack(HALF_BYTES, || Policy::parse(None, &text).unwrap().to_json().unwrap());
         levels = levels.max(depth(&json) / 2);
         let denial = on_stack(HALF_BYTES, || {
-            let denial = bounds.against(&consented());
+            let denial = bounds.denial_for(&consented());
             drop(bounds);
             denial
         });

@@ -35,7 +35,7 @@ fn what_is_compiled_validates_and_only_forbids() {
     assert_eq!(text.matches("forbid (").count(), 9, "{text}");
     assert!(!text.lines().any(|line| line.starts_with("permit")), "{text}");
     let personal = bounds.personal(&everything());
-    let denial = bounds.against_personal(&personal, &case).unwrap();
+    let denial = bounds.personal_denial_for(&personal, &case).unwrap();
     assert_eq!((denial.policy.as_str(), denial.tier), ("personal/pause", Tier::Individual));
     let title = personal_title(&everything(), "personal/forget-inferences").unwrap();
     assert!(title.contains("90 days"), "{title}");

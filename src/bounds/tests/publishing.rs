@@ -95,9 +95,9 @@ fn no_tier_can_widen_what_another_forbids() {
 #[test]
 fn without_a_provider_nothing_is_permitted() {
     let bounds = compile(vec![defaults().remove(0)]).unwrap();
-    let denial = bounds.against(&consented()).unwrap();
+    let denial = bounds.denial_for(&consented()).unwrap();
     assert_eq!((denial.tier, denial.reason), (Tier::Provider, Some(Reason::NotPermitted)));
-    assert!(compile(Vec::new()).unwrap().against(&consented()).is_some());
+    assert!(compile(Vec::new()).unwrap().denial_for(&consented()).is_some());
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn any_error_in_any_tier_denies() {
         (Tier::Individual, "permit"),
     ] {
         let bounds = compile(vec![anything(), pack(tier, "p", &overflow(effect))]).unwrap();
-        let denial = bounds.against(&consented()).unwrap();
+        let denial = bounds.denial_for(&consented()).unwrap();
         assert_eq!((denial.tier, denial.reason), (tier, Some(Reason::PolicyError)));
         assert_eq!(denial.policy, "p/errs");
     }
@@ -135,7 +135,7 @@ fn any_error_in_any_tier_denies() {
 #[test]
 fn a_category_that_nobody_defined_is_denied() {
     let unheard_of = CedarRequest { category: "unheard-of".into(), ..consented() };
-    let denial = default_bounds().against(&unheard_of).unwrap();
+    let denial = default_bounds().denial_for(&unheard_of).unwrap();
     assert_eq!(denial.reason, Some(Reason::PolicyError));
 }
 

@@ -1,11 +1,12 @@
-//! Tokens of Cedar's policies, as its grammar has them: whitespace and `//` comments are skipped, the longest token counts.
+//! Splits policy text into the tokens of Cedar's grammar: skips whitespace and `//` comments, and takes the
+//! longest token.
 
-/// What a token is to the limits.
+/// The kind of a token, as far as the limits distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A name, a number, a slot.
+    /// A name, a number or a slot.
     Word,
-    /// A string, with its quotes.
+    /// A string, including its quotes.
     Text,
     /// `(`, `[`, `{`.
     Open,
@@ -17,7 +18,7 @@ pub(crate) enum Kind {
     Arithmetic,
     /// `&&`, `||`
     Chain,
-    /// `has`, and what compares; with the levels that it makes: `a > b` is `!(a <= b)`.
+    /// `has` or a comparison, with the tree levels that it adds: `a > b` is parsed as `!(a <= b)`.
     Comparison { levels: usize },
     /// `in`
     In,
@@ -33,21 +34,21 @@ pub(crate) enum Kind {
     Separator,
     /// `;`
     Semicolon,
-    /// Anything else: `@`, `::`, and what is no token of Cedar's, at which its parser stops.
+    /// Anything else: `@`, `::`, and text that is not a Cedar token, at which its parser stops.
     Other,
 }
 
-/// A token where it stands.
+/// A token and its place in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token<'a> {
     pub kind: Kind,
-    /// Its first byte, and the one after its last.
+    /// The offset of its first byte, and of the byte after its last.
     pub at: usize,
     pub end: usize,
     pub text: &'a str,
 }
 
-/// Reads tokens one after another.
+/// Iterates over the tokens of a text.
 pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,
@@ -104,7 +105,7 @@ fn while_of(text: &str, is_part: impl Fn(u8) -> bool) -> usize {
     text.bytes().position(|byte| !is_part(byte)).unwrap_or(text.len())
 }
 
-/// Bytes of a string, to the quote that ends it or to the end of the text.
+/// Length of a string in bytes, up to its closing quote or the end of the text.
 fn string(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -118,7 +119,7 @@ fn string(text: &str) -> usize {
     text.len()
 }
 
-/// Bytes of a sign of two.
+/// Length of a two-character operator, if the text begins with one.
 fn sign(text: &str) -> Option<usize> {
     ["::", "==", "!=", "<=", ">=", "&&", "||"].iter().find(|sign| text.starts_with(**sign)).map(|_| 2)
 }
