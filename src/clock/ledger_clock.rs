@@ -136,8 +136,8 @@ impl LedgerClock {
         ClockReading { ledger_ms, clock_ms, state: comparison.state }
     }
 
-    /// From now on every time is later than `moment_ms`, even if the clock stands still. What was recorded up
-    /// to that moment can so be told from what is recorded later.
+    /// From now on every time is later than `moment_ms`, even if the clock does not move. This separates
+    /// events up to that moment from later ones.
     pub fn advance_past(&self, moment_ms: u64) {
         self.given_ms.fetch_max(moment_ms.saturating_add(1), Ordering::SeqCst);
     }

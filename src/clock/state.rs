@@ -10,8 +10,8 @@ pub struct ClockLimits {
     /// How far the clock may be behind the time given out, milliseconds. The 5 seconds by which a time is
     /// saved ahead are added to it.
     pub behind_ms_max: u64,
-    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A machine that was paused
-    /// looks like that.
+    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A pause of the machine
+    /// has the same effect.
     pub ahead_ms_max: u64,
 }
 
@@ -27,7 +27,7 @@ pub enum ClockState {
     /// It is trusted.
     #[default]
     Steady,
-    /// It went back or stands still: it is behind by this many milliseconds.
+    /// It went back or has stopped: it is behind by this many milliseconds.
     Behind(u64),
     /// It is ahead by this many milliseconds.
     Ahead(u64),

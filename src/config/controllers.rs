@@ -18,7 +18,7 @@ pub(super) const CONTROLLERS_MAX: usize = 64;
 pub struct ControllerConfig {
     /// As `controller`. Its data are in `<data>/controllers/<name>`, with the same layout as `data`.
     pub name: String,
-    /// Who it is, as people are told.
+    /// Its identity, as packages and receipts show it.
     #[serde(rename = "organisation", default)]
     pub organization: Organization,
     /// The keys that its bounds must be signed with.

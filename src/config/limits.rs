@@ -45,7 +45,7 @@ pub struct Limits {
     /// be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
     /// How far the machine's clock may run ahead of a clock that cannot be set before use is denied,
-    /// milliseconds. A machine that was paused looks like that. At least 1,000.
+    /// milliseconds. A pause of the machine has the same effect. At least 1,000.
     pub clock_ahead_ms_max: u64,
 }
 

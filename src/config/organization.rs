@@ -1,10 +1,10 @@
-//! Who the controller is, as people are told.
+//! The identity of a controller.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;
 
-/// Who the controller is, as access packages and consent receipts say it (GDPR Art. 13(1)(a), 15(1); ISO/IEC
-/// TS 27560:2023 party fields). An empty value is shown as "not stated".
+/// The identity of a controller, as access packages and consent receipts show it (GDPR Art. 13(1)(a), 15(1);
+/// ISO/IEC TS 27560:2023 party fields). An empty value is shown as "not stated".
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Organization {

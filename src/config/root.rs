@@ -41,7 +41,7 @@ pub struct Config {
     pub tokens: Option<Tokens>,
     /// Bearer tokens of the built-in issuer.
     pub built_in_tokens: BuiltInTokens,
-    /// Who the controller is, as people are told.
+    /// The controller's identity, as packages and receipts show it.
     #[serde(rename = "organisation")]
     pub organization: Organization,
     /// The keys that bounds must be signed with.

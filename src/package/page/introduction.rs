@@ -1,4 +1,4 @@
-//! What stands above and below the sections of a page: who, when and how much; and the person's rights.
+//! The head of a page, and its last section, which is about the person's rights.
 
 use super::html::{Html, code, count, escape, foreign, link, time};
 use crate::package::controller::Controller;
