@@ -1,6 +1,6 @@
 //! The command `sayso import`.
 
-mod line;
+mod jsonl;
 mod package;
 
 use super::connect::Connection;
@@ -14,7 +14,7 @@ use crate::proto::record_stream_response::Outcome;
 use crate::proto::{RecordStreamRequest, RecordStreamResponse};
 use clap::Args;
 use indicatif::ProgressBar;
-use line::NextLine;
+use jsonl::NextLine;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -247,11 +247,11 @@ fn read_lines(
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     for number in 1.. {
-        let request = match line::next_line(&mut *from, &mut buffer)? {
+        let request = match jsonl::next_line(&mut *from, &mut buffer)? {
             NextLine::End => return Ok(()),
-            NextLine::TooLong => Err(format!("longer than {} bytes", line::LINE_BYTES_MAX)),
+            NextLine::TooLong => Err(format!("longer than {} bytes", jsonl::LINE_BYTES_MAX)),
             NextLine::Line if buffer.trim_ascii().is_empty() => continue,
-            NextLine::Line => line::request(&buffer),
+            NextLine::Line => jsonl::request(&buffer),
         };
         bar.inc((buffer.len() as u64).saturating_add(1));
         match request {
@@ -370,7 +370,7 @@ impl Tally {
 
 /// Decodes one line, for the fuzzers.
 pub(super) fn decode_line(line: &[u8]) {
-    let _ignored = line::request(line);
+    let _ignored = jsonl::request(line);
 }
 
 #[cfg(test)]
