@@ -18,7 +18,7 @@ enum Kind {
     Summary,
 }
 
-/// Artifacts that services built from a profile. They are revoked together with their sources.
+/// Register and list artifacts that services built from a profile. They are revoked with their sources.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that was built under a grant.

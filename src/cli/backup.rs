@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// Largest number of key pages staged in one write.
 const PAGES_MAX: usize = 128;
 
-/// Back up the log and the sealed key tree into one file, while the daemon runs. The root key is never in it.
+/// Back up the log and the sealed key tree while the daemon runs. The root key is never in the backup.
 ///
 /// Example: `sayso backup -o sayso.backup`
 #[derive(Args)]
@@ -117,9 +117,12 @@ impl Restore {
     }
 }
 
-/// Confirm after a restore that people's lost decisions are recorded again, and allow use again.
+/// Allow use again after a restore.
 ///
-/// Until then no grant is valid and none allows anything. First ask recipients, channels and mailboxes for
+/// This confirms that people's lost decisions are recorded again. Until then no grant is valid and none
+/// allows anything.
+///
+/// First ask recipients, channels and mailboxes for
 /// withdrawals, objections and restrictions since the backup, and record them. The confirmation is recorded
 /// as an event.
 ///

@@ -25,10 +25,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use tonic::Streaming;
 
-/// Tour a daemon with sample people in a temporary folder: record, consent, use, explain, withdraw, erase,
-/// export, verify.
+/// Take a tour of a daemon with sample people.
 ///
-/// The daemon goes on after the tour until it is interrupted, so that you can try further commands.
+/// The daemon runs in a temporary folder. The tour shows how to record, consent, use, explain, withdraw,
+/// erase, export and verify.
+///
+/// The daemon keeps running after the tour until it is interrupted, so that you can try further commands.
 ///
 /// Example: `sayso demo --exit`
 #[derive(Args)]

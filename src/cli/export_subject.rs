@@ -21,8 +21,9 @@ enum Kind {
     Portability,
 }
 
-/// Write everything in the ledger about a person into a ZIP file: a page to read, JSON for programs, and
-/// receipts.
+/// Export everything in the ledger about a person as a ZIP file.
+///
+/// The package contains a page to read, JSON for programs, and receipts.
 ///
 /// The package is written to FILE.partial, with access for its owner only, and renamed once it is complete
 /// and durable. An interrupted export leaves no file. The export is recorded as an event. Another ledger

@@ -19,12 +19,11 @@ use sayso_proof::checkpoint::VerifierKey;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Check a data folder at rest: recompute everything from the entries, and name what is damaged and what is
-/// intact.
+/// Check a data folder at rest for damage.
 ///
-/// The check covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the
-/// chain of each person, the indexes, both copies of the key pages, and whether each person's key opens their
-/// entries.
+/// Everything is recomputed from the entries. The result names what is damaged and what is intact. The check
+/// covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the chain of
+/// each person, the indexes, both copies of the key pages, and whether each person's key opens their entries.
 ///
 /// Nothing is changed. The daemon must not run. The system's folder for temporary files needs room for a copy
 /// of the index. The copy has no name and disappears with the command, even if the command is killed. The

@@ -215,8 +215,9 @@ impl Evaluate {
     }
 }
 
-/// Show revocations of the caller's grants and artifacts as they happen, until interrupted.
+/// Show revocations of the caller's grants and artifacts as they happen.
 ///
+/// The command runs until it is interrupted.
 /// Each revocation has a cursor. Continue after the last one that was handled, and none is missed.
 ///
 /// Example: `sayso watch --after 1284`

@@ -30,6 +30,9 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Develop", &["demo", "bench", "completions", "man"]),
 ];
 
+/// Below the groups.
+const SEE_COMMAND_HELP: &str = "`sayso COMMAND --help` shows the flags of a command and an example.";
+
 /// The exit statuses, as the help shows them.
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -51,10 +54,13 @@ pub(super) fn for_help(command: Command) -> Command {
     for (name, members) in GROUPS {
         let _infallible = write!(groups, "{header}{name}:{header:#}\n{}\n", rows(&command, members));
     }
-    let template =
-        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}{{after-help}}");
-    // clap can't group subcommands: its own list keeps only `help`.
-    command.mut_subcommands(|inner| inner.hide(true)).subcommand_help_heading("Help").help_template(template)
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{SEE_COMMAND_HELP}\n\n{{all-args}}{{after-help}}"
+    );
+    // clap can't group subcommands, so they are hidden from its own list. That also hides them from the
+    // usage.
+    let command = command.mut_subcommands(|inner| inner.hide(true));
+    command.override_usage("sayso [OPTIONS] <COMMAND>").help_template(template)
 }
 
 /// The command line as the manual pages show it: as in the help, but with every command in one list.
@@ -111,10 +117,20 @@ fn rows(command: &Command, members: &[&str]) -> String {
     for inner in members.iter().filter_map(|name| command.find_subcommand(name)) {
         let name = inner.get_name();
         let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
-        let about = about.split(". ").next().unwrap_or_default().trim_end_matches('.');
-        let _infallible = writeln!(rows, "  {literal}{name:width$}{literal:#}  {about}");
+        let _infallible = writeln!(rows, "  {literal}{name:width$}{literal:#}  {}", first_sentence(&about));
     }
     rows
+}
+
+/// The first sentence of a text, without its full stop. An abbreviation like `Art. 30` does not end a
+/// sentence.
+fn first_sentence(text: &str) -> &str {
+    let starts_sentence =
+        |rest: &str| rest.starts_with(|letter: char| letter.is_uppercase() || letter == '`');
+    let end = text
+        .match_indices(". ")
+        .find(|(at, stop)| text.get(at.saturating_add(stop.len())..).is_some_and(starts_sentence));
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text).trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -132,6 +148,25 @@ mod tests {
         let all: BTreeSet<&str> = command.get_subcommands().map(Command::get_name).collect();
         assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), all);
         assert_eq!(grouped.len(), all.len(), "a command is in two groups");
+    }
+
+    #[test]
+    fn every_command_fits_on_its_line() {
+        for (name, members) in GROUPS {
+            let rows = rows(&Cli::command().styles(clap::builder::Styles::plain()), members);
+            for row in rows.lines() {
+                assert!(row.chars().count() <= 100, "{name}: {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_sentence_ends_before_the_next_one() {
+        assert_eq!(first_sentence("Erase a person. Returns when complete."), "Erase a person");
+        assert_eq!(
+            first_sentence("Show the record (GDPR Art. 30(1)) as of now."),
+            "Show the record (GDPR Art. 30(1)) as of now"
+        );
     }
 
     #[test]
@@ -153,6 +188,9 @@ mod tests {
     #[test]
     fn connection_flags_are_shown_once_and_where_an_offline_command_uses_them() {
         let root = help(&[]);
+        assert!(root.contains("sayso [OPTIONS] <COMMAND>"), "{root}");
+        let (options, connection) = root.split_once("Connection to the daemon:").unwrap();
+        assert!(options.contains("--json") && !connection.contains("--json"), "{root}");
         for flag in ["--addr", "--ca", "--cert", "--tls-key", "--token-file", "--data", "--insecure", "--as"]
         {
             assert!(root.contains(flag), "{flag}");

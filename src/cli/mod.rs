@@ -57,11 +57,12 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
-    #[command(flatten, next_help_heading = "Connection to the daemon")]
-    connection: Connection,
     /// Print JSON instead of text, in the style of proto JSON; errors, too.
     #[arg(long, global = true)]
     json: bool,
+    // Behind the other flags, since those that follow would be under its heading, too.
+    #[command(flatten, next_help_heading = "Connection to the daemon")]
+    connection: Connection,
     #[command(subcommand)]
     command: Command,
 }

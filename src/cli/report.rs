@@ -16,7 +16,9 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
     Ok(AuditServiceClient::new(at.link("auditor").await?))
 }
 
-/// Report the benefits and risks of personalization that can be measured over groups of people.
+/// Report measurable benefits and risks of personalization.
+///
+/// Every figure is about a group of people.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-11-01 -o october.html`
 #[derive(Args)]

@@ -12,8 +12,9 @@ use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{GrantIssued, GrantUsed};
 use serde::Serialize;
 
-/// List the grants of a person's data, oldest first, with the replies that they shaped. With --json, one
-/// object on each line.
+/// List the grants of a person's data and the replies that they shaped.
+///
+/// The oldest comes first. With --json, there is one object on each line.
 ///
 /// Example: `sayso uses ada`
 #[derive(Args)]

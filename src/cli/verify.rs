@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Largest size of a proof, a certificate or a receipt, in bytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
 
-/// Verify a bundle, a proof, an erasure certificate or a consent receipt offline.
+/// Verify a bundle, proof, erasure certificate or consent receipt offline.
 ///
 /// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
 /// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The

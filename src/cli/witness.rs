@@ -19,12 +19,13 @@ use std::sync::Arc;
 /// Largest number of open connections; further ones wait.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Run a witness, which cosigns a checkpoint only if it continues the last one that it cosigned.
+/// Run a witness that cosigns checkpoints of logs.
 ///
-/// Run a witness to keep a ledger's operator honest: a log that was forked or rolled back gets no further
-/// cosignatures, and its signed checkpoints are kept as evidence. The witness speaks C2SP tlog-witness at
-/// POST /add-checkpoint, and serves any log with C2SP checkpoints. Keep its folder: a witness that has lost
-/// it must not continue under the same name.
+/// It cosigns a checkpoint only if it continues the last one that it cosigned. Run a witness to keep a
+/// ledger's operator honest: a log that was forked or rolled back gets no further cosignatures, and its
+/// signed checkpoints are kept as evidence. The witness speaks C2SP tlog-witness at POST /add-checkpoint, and
+/// serves any log with C2SP checkpoints. Keep its folder: a witness that has lost it must not continue under
+/// the same name.
 ///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]
