@@ -178,12 +178,12 @@ impl Grants {
 pub(crate) fn check_case(asked: &UseCase, rules: &Rules) -> Result<(), AppError> {
     let mut found = Vec::new();
     if !rules.vocabulary.has_purpose(&asked.purpose) {
-        let near = rules.vocabulary.near_purposes(&asked.purpose);
-        found.push(Violation::new("purpose", vocabulary::unknown("purpose", &near)));
+        let similar = rules.vocabulary.near_purposes(&asked.purpose);
+        found.push(Violation::new("purpose", vocabulary::unknown("purpose", &similar)));
     }
     for category in asked.categories.iter().filter(|id| !rules.vocabulary.has_category(id)) {
-        let near = rules.vocabulary.near_categories(category);
-        found.push(Violation::new("categories", vocabulary::unknown("category", &near)));
+        let similar = rules.vocabulary.near_categories(category);
+        found.push(Violation::new("categories", vocabulary::unknown("category", &similar)));
     }
     if asked.categories.len() > NAMES_MAX || asked.keys.len() > NAMES_MAX {
         found.push(Violation::new("categories", "categories and keys must each have at most 128"));

@@ -139,8 +139,11 @@ fn current(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
 
 /// The attribute that a grant cites, if it is still current.
 pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Option<Allowed> {
-    let held = state.attributes.get(&cited.key).filter(|held| held.event_id.0 == cited.attribute[..])?;
-    Some(Allowed { held: Arc::clone(held), consent: EventId::from_slice(&cited.consent)? })
+    let current = state.attributes.get(&cited.key)?;
+    if current.event_id.0 != cited.attribute[..] {
+        return None;
+    }
+    Some(Allowed { held: Arc::clone(current), consent: EventId::from_slice(&cited.consent)? })
 }
 
 #[cfg(test)]

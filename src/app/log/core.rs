@@ -115,6 +115,7 @@ impl Core {
         }
     }
 
+    /// The stream with these keys: from the cache, or folded from the log.
     pub(crate) async fn stream_of(
         self: &Arc<Self>,
         keys: Arc<crate::vault::SubjectKeys>,

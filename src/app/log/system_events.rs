@@ -1,5 +1,5 @@
-//! The system stream: events that belong to no data subject, such as vocabulary, notices, bounds, and what
-//! the ledger says about itself.
+//! Appends to the system stream: events that belong to no data subject, such as vocabulary, notices, bounds,
+//! and what the ledger says about itself.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -20,6 +20,11 @@ use sayso_proof::event::EventBody;
 use std::sync::{Arc, PoisonError};
 
 impl Core {
+    /// Publishes a caller's events. A change of the rules first waits for the writes in progress, and no
+    /// other write is decided until it is durable.
+    ///
+    /// # Errors
+    /// The request is invalid or reuses a key, or nothing could be written.
     pub(crate) async fn publish(
         self: &Arc<Self>,
         caller: &Caller,
