@@ -1,11 +1,11 @@
-//! Which role may call which method: the table that access control reads at each call. Its policies are Cedar text
-//! (`src/bounds/roles.cedar`) and are evaluated once, at start, by `bounds`.
+//! Which role may call which method: the table that access control reads at each call. Its policies are Cedar
+//! text (`src/bounds/roles.cedar`) and are evaluated once, at start, by `bounds`.
 
 use sayso_proof::event::Role;
 use std::collections::BTreeMap;
 
-/// The roles that policies know, by name. [`Role::Unspecified`] is a caller without a credential; [`Role::Ledger`]
-/// has none to show.
+/// The roles that policies know, by name. [`Role::Unspecified`] is a caller without a credential;
+/// [`Role::Ledger`] has none to show.
 pub(crate) const ROLES: [(Role, &str); 8] = [
     (Role::Unspecified, "anyone"),
     (Role::Service, "service"),
@@ -54,7 +54,8 @@ pub struct RoleTable {
 }
 
 impl RoleTable {
-    /// A table of actions (`ProfileService/GetProfile`, `GET /checkpoint`) and the roles that may perform each.
+    /// A table of actions (`ProfileService/GetProfile`, `GET /checkpoint`) and the roles that may perform
+    /// each.
     #[must_use]
     pub fn new(permitted: BTreeMap<String, Permitted>) -> Self {
         Self { permitted }

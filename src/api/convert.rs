@@ -139,8 +139,8 @@ pub fn receipt(receipt: app::Receipt, caller: &Caller) -> proto::Receipt {
     }
 }
 
-/// A proof for the wire. For a service without the entry, whose header says how many events the person had; the entry's leaf
-/// hash stands in the receipt.
+/// A proof for the wire. For a service without the entry, whose header says how many events the person had;
+/// the entry's leaf hash stands in the receipt.
 fn proof(text: String, caller: &Caller) -> String {
     if caller.sees_others() {
         return text;

@@ -48,8 +48,8 @@ fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
     }
 }
 
-/// Tells a watch the next thing. One that has taken nothing for too long is cut off with where it can resume: `told`, the
-/// cursor of what it was told last. False where there is nobody to be told more.
+/// Tells a watch the next thing. One that has taken nothing for too long is cut off with where it can resume:
+/// `told`, the cursor of what it was told last. False where there is nobody to be told more.
 async fn tell<T>(
     sender: &mpsc::Sender<Result<T, Status>>,
     last_word: &mut Option<OwnedPermit<Result<T, Status>>>,

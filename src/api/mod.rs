@@ -1,5 +1,5 @@
-//! gRPC: the only room that knows tonic's services. A file a service; handlers convert, call the use case, convert
-//! back.
+//! gRPC: the only room that knows tonic's services. A file a service; handlers convert, call the use case,
+//! convert back.
 
 mod access;
 mod audit;
@@ -95,8 +95,8 @@ pub struct Access {
     pub table: Arc<RoleTable>,
 }
 
-/// Serves gRPC on `incoming` until `shutdown`; requests under way are finished. The controllers' applications are in the
-/// order of their numbers in `access`.
+/// Serves gRPC on `incoming` until `shutdown`; requests under way are finished. The controllers' applications
+/// are in the order of their numbers in `access`.
 ///
 /// # Errors
 /// The transport fails.
@@ -113,7 +113,8 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    // A controller's services know its application and no other: whom the door sends there can't get anywhere else.
+    // A controller's services know its application and no other: whom the door sends there can't get anywhere
+    // else.
     let behind = apps.into_iter().map(|app| services(Api { app }, options)).collect();
     let served = Server::builder()
         .accept_http1(true)
@@ -154,8 +155,8 @@ fn services(api: Api, options: ApiOptions) -> Routes {
         .prepare()
 }
 
-/// Tells `grpc.health.v1` what is true: serving while every controller's writes are taken; and, as a service of its own,
-/// whether enough witnesses cosign every log in time.
+/// Tells `grpc.health.v1` what is true: serving while every controller's writes are taken; and, as a service
+/// of its own, whether enough witnesses cosign every log in time.
 async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
     let (mut told, mut witnessed) = (None, None);
     loop {

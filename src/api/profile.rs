@@ -191,7 +191,8 @@ impl Api {
 /// A message that was taken, or why no more are.
 type Waiting = Result<(u64, JoinHandle<Result<proto::Receipt, Status>>), Status>;
 
-/// What is kept of a message until it is written: its bytes, and its part of what the stream may have under way.
+/// What is kept of a message until it is written: its bytes, and its part of what the stream may have under
+/// way.
 type Kept = (Option<Counted>, Option<OwnedSemaphorePermit>);
 
 /// Reads a stream of messages.

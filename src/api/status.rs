@@ -1,5 +1,5 @@
-//! The only place that knows which failure is which gRPC code. Two messages a failure: the safe one goes out, the
-//! detailed one is logged here, once.
+//! The only place that knows which failure is which gRPC code. Two messages a failure: the safe one goes out,
+//! the detailed one is logged here, once.
 
 use crate::api::access::credential::CredentialError;
 use crate::app::AppError;

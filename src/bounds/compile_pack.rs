@@ -180,7 +180,7 @@ fn validate(
     // an error. Personal
     // bounds are exempt: their text is generated, and the names in it may be in any script.
     let personal = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
-    let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !own);
+    let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !personal);
     problems.add(start, errors.chain(warnings));
 }
 

@@ -85,8 +85,6 @@ struct Deciding<'a> {
     verdicts: HashMap<EventId, Verdict>,
 }
 
-pub(super) const DAY_MS: u64 = 86_400_000;
-
 /// The purpose that, with all purposes below it, is evaluated as the action `train`.
 const TRAINING: &str = "model-training";
 
@@ -308,13 +306,13 @@ impl<'a> Deciding<'a> {
     }
 
     fn personal_denial(&self, class: &Class<'a>, mut cedar_request: CedarRequest) -> Option<Arc<Denial>> {
-        let (personal, personal) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
+        let (policies, personal) = self.personal.as_ref().zip(self.state.personal.as_ref())?;
         // Personal bounds may distinguish categories that are equivalent to the bounds in force.
         class.category.clone_into(&mut cedar_request.category);
         if !personal.choices.paused_interactions.is_empty() {
             self.case.interaction.clone_into(&mut cedar_request.conversation);
         }
-        self.bounds.personal_denial_for(personal, &cedar_request)
+        self.bounds.personal_denial_for(policies, &cedar_request)
     }
 
     fn forget_days(&self) -> Option<u64> {

@@ -178,7 +178,7 @@ impl Bounds {
         let mut policies = PolicySet::new();
         let Language { validator, baseline, .. } = language()?;
         add(&mut policies, baseline.clone()).map_err(BoundsError::Schema)?;
-        for policy in compile_pack::compile_own(pack, validator)? {
+        for policy in compile_pack::compile_personal(pack, validator)? {
             add(&mut policies, policy).map_err(BoundsError::Schema)?;
         }
         Ok(policies)

@@ -91,7 +91,8 @@ impl fmt::Debug for Attribute {
     }
 }
 
-/// How long inferences may be used after they were recorded, where they do not say so themselves (GDPR Art. 5(1)(e)).
+/// How long inferences may be used after they were recorded, where they do not say so themselves (GDPR Art.
+/// 5(1)(e)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferenceTerms {
     /// Milliseconds.

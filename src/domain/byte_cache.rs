@@ -1,5 +1,5 @@
-//! A cache that is bounded by what it holds, in bytes, and not by how much of it there is: what callers choose the size of
-//! can't make it larger.
+//! A cache that is bounded by what it holds, in bytes, and not by how much of it there is: what callers
+//! choose the size of can't make it larger.
 
 use lru::LruCache;
 use std::borrow::Borrow;
@@ -30,8 +30,8 @@ impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
         self.entries.get(key).map(|(value, _)| value.clone())
     }
 
-    /// Keeps a value that takes `bytes` with its key, about, in the place of those that were used longest ago. One that
-    /// would take half of the room by itself is not kept.
+    /// Keeps a value that takes `bytes` with its key, about, in the place of those that were used longest
+    /// ago. One that would take half of the room by itself is not kept.
     pub fn put(&mut self, key: K, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY_BYTES);
         if bytes > self.bytes_max / 2 {

@@ -160,7 +160,8 @@ impl ConsentLog {
         }
         let except_explicitness =
             |record: &&ConsentRecord| expanded.yes_covers_except_explicitness(&record.terms);
-        if self.newest(true).filter(in_force).filter(almost).any(|record| is_unblocked(&record)) {
+        if self.newest(true).filter(in_force).filter(except_explicitness).any(|record| is_unblocked(&record))
+        {
             return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
         }
         match no.first() {

@@ -182,7 +182,8 @@ fn histories() -> impl Strategy<Value = Vec<ConsentRecord>> {
     })
 }
 
-/// A scope spelt out: every word that it covers, and one that stands for all words which nobody has thought of.
+/// A scope spelt out: every word that it covers, and one that stands for all words which nobody has thought
+/// of.
 fn spelt_out(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
     if named.is_empty() && none_is_all {
         let all = parents.iter().map(|(word, _)| (*word).to_owned());
@@ -293,16 +294,16 @@ proptest! {
         let mut fresh = false;
         for (purpose, category, recipient) in cases() {
             let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 1_000 };
-            let view = View::new(&vocabulary, &case);
+            let view = ExpandedCase::new(&vocabulary, &case);
             let lifts = |yes: &ConsentRecord, no: &ConsentRecord| {
-                yes.decision.is_yes() && view.yes_covers(&yes.terms) && !stands_against(no, yes, &vocabulary)
+                yes.decision.is_yes() && view.yes_covers(&yes.terms) && !blocks(no, yes, &vocabulary)
             };
             let noes = log.iter().filter(|no| own(no) && !no.decision.is_yes() && view.no_covers(&no.terms));
             fresh |= noes.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
         }
         prop_assert!(!fresh || lifted.is_some(), "a yes lifts what only the person may");
         // And where nothing of theirs would be lifted at all, nothing is refused.
-        let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && !stands_against(no, &yes, &vocabulary));
+        let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && !blocks(no, &yes, &vocabulary));
         prop_assert!(any || lifted.is_none());
     }
 

@@ -3,7 +3,8 @@
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{CategoryDefined, PurposeDefined, Rung};
 
-/// Risks that purposes and categories can be tagged with: the taxonomy of Kirk, Vidgen, Röttger and Hale (2024).
+/// Risks that purposes and categories can be tagged with: the taxonomy of Kirk, Vidgen, Röttger and Hale
+/// (2024).
 pub const RISKS: [&str; 11] = [
     "effort",
     "addiction-over-reliance",
@@ -41,8 +42,8 @@ struct Purpose(
     &'static [&'static str],
 );
 
-/// A category: id, parent, term of DPV's personal data extension, title, special, risks, benefits. Where DPV has no
-/// word, the nearest above.
+/// A category: id, parent, term of DPV's personal data extension, title, special, risks, benefits. Where DPV
+/// has no word, the nearest above.
 struct Category(
     &'static str,
     &'static str,

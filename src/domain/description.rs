@@ -17,7 +17,8 @@ pub struct Description {
     pub age_years: Option<u32>,
     /// `DE`, `US-CA`, `EU`; empty: unknown.
     pub jurisdiction: String,
-    /// The fewest years that the person may be old by the newest word of the controller's staff; none: they said nothing.
+    /// The fewest years that the person may be old by the newest word of the controller's staff; none: they
+    /// said nothing.
     pub staff_years_min: Option<u32>,
     /// The ledger's time of the newest word on it, milliseconds since the Unix epoch; 0: nothing was said.
     pub recorded_at_ms: u64,
@@ -39,7 +40,8 @@ impl Description {
         self.recorded_at_ms = recorded_at_ms;
     }
 
-    /// Takes in what the controller's staff said of the age; what is said of other things is not theirs alone.
+    /// Takes in what the controller's staff said of the age; what is said of other things is not theirs
+    /// alone.
     pub fn note_staff(&mut self, said: &SubjectDescribed) {
         self.staff_years_min = match said.age_band() {
             AgeBand::Unspecified => self.staff_years_min,
@@ -48,7 +50,8 @@ impl Description {
         };
     }
 
-    /// Whether a description would make the person older than the controller's staff said, or take their word back.
+    /// Whether a description would make the person older than the controller's staff said, or take their word
+    /// back.
     #[must_use]
     pub fn overrides_staff(&self, said: &SubjectDescribed) -> bool {
         let Some(years_min) = self.staff_years_min else { return false };
@@ -72,8 +75,8 @@ impl Description {
         }
     }
 
-    /// The fewest years that the person may be old, by what was said: who is a teen and nobody said more is read as the
-    /// youngest of them.
+    /// The fewest years that the person may be old, by what was said: who is a teen and nobody said more is
+    /// read as the youngest of them.
     #[must_use]
     pub fn age_years_min(&self) -> u32 {
         match self.age_band {

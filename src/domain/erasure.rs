@@ -1,8 +1,9 @@
 //! Which events an erasure takes: pure, so that it can be held against every history.
 //!
-//! The rule for a part of a person's record: whatever holds, changes, cites or names what is erased goes with it, and
-//! what was derived from it, transitively. Nothing may come back to life: a fact that had been replaced does not stand
-//! again because what replaced it is gone. What the person decided stays, so that less data never means more use.
+//! The rule for a part of a person's record: whatever holds, changes, cites or names what is erased goes with
+//! it, and what was derived from it, transitively. Nothing may come back to life: a fact that had been
+//! replaced does not stand again because what replaced it is gone. What the person decided stays, so that
+//! less data never means more use.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
@@ -42,7 +43,8 @@ impl Scope {
         }
     }
 
-    /// The scope that a request for erasure names; none if its event was erased or has only the hash of a key.
+    /// The scope that a request for erasure names; none if its event was erased or has only the hash of a
+    /// key.
     #[must_use]
     pub fn of_request(record: &RequestRecord) -> Option<Self> {
         let submitted = record.submitted.as_ref()?;
@@ -141,9 +143,9 @@ pub struct Selection {
     pub kept: Vec<KeptOnGround>,
 }
 
-/// Selects from a person's whole history, oldest first. `holds` are those that stand; one that keeps everything leaves
-/// nothing to be erased. An event that cites what is erased goes, so the caller's own event about the erasure, which
-/// comes last, must name nothing.
+/// Selects from a person's whole history, oldest first. `holds` are those that stand; one that keeps
+/// everything leaves nothing to be erased. An event that cites what is erased goes, so the caller's own event
+/// about the erasure, which comes last, must name nothing.
 #[must_use]
 pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
     let mut closure = Closure::new(history, scope, holds, vocabulary);
@@ -326,7 +328,8 @@ impl<'a> Closure<'a> {
         request.keys.iter().any(|key| gone_keys.contains(key.as_str()))
     }
 
-    /// Facts that would be held only because what replaced, corrected or stood against them is gone go as well.
+    /// Facts that would be held only because what replaced, corrected or stood against them is gone go as
+    /// well.
     fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
         let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(left);

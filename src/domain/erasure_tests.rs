@@ -10,7 +10,8 @@ use sayso_proof::event::{GrantedAttribute, WithheldClass};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// The history with grants and uses of what it holds at its end, and the ledger's own event last, as the use case has it.
+/// The history with grants and uses of what it holds at its end, and the ledger's own event last, as the use
+/// case has it.
 fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
     let state = SubjectState::fold(&history);
     let held: Vec<_> = state.attributes.values().collect();
@@ -96,7 +97,8 @@ proptest! {
         let left = left(&history, &selection);
         let is_retention = matches!(scope, Scope::Versions(_));
         for event in &left {
-            // No id of what is gone stands anywhere, which covers sources, corrections, contests, grants and uses.
+            // No id of what is gone stands anywhere, which covers sources, corrections, contests, grants and
+            // uses.
             let uses = is_retention && matches!(class(&event.event), Class::Uses);
             let bytes = bytes_of(event);
             for gone in history.iter().filter(|event| selection.versions.contains(&event.version) && !uses) {

@@ -1,5 +1,5 @@
-//! Feedback loops: inferences that were drawn from replies which the same fact had already shaped (Kirk et al. 2024: bias
-//! reinforcement). Pure: over one person's events, oldest first.
+//! Feedback loops: inferences that were drawn from replies which the same fact had already shaped (Kirk et
+//! al. 2024: bias reinforcement). Pure: over one person's events, oldest first.
 
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
@@ -13,14 +13,15 @@ pub struct Loops {
     pub inferences: u64,
     /// Of them, those that name replies they were drawn from.
     pub from_replies: u64,
-    /// Of those, the ones that were drawn from a reply which a fact of the same key, or one that they derive from, had
-    /// shaped. In the order recorded.
+    /// Of those, the ones that were drawn from a reply which a fact of the same key, or one that they derive
+    /// from, had shaped. In the order recorded.
     pub reinforcing: Vec<EventId>,
 }
 
 /// Of the inferences in these events (one person's, oldest first), those that reinforce themselves.
 ///
-/// Replies are matched by the names that services reported them under, and only those reported before the inference.
+/// Replies are matched by the names that services reported them under, and only those reported before the
+/// inference.
 pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut found = Loops::default();
     let mut facts: BTreeMap<EventId, (&str, &[EventId])> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Random histories of one person, as the use cases could have written them, for property tests here and in `bounds`.
+//! Random histories of one person, as the use cases could have written them, for property tests here and in
+//! `bounds`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::attribute::{Attribute, Secret};

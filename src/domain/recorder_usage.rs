@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Of what a person's record may hold, the share that services leave free: one in so many. The person's own facts and
-/// corrections still go in when services have filled the rest.
+/// Of what a person's record may hold, the share that services leave free: one in so many. The person's own
+/// facts and corrections still go in when services have filled the rest.
 const RESERVE_DIVISOR: usize = 8;
 
 /// Facts, and the bytes that they take in an answer.

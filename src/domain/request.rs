@@ -58,9 +58,9 @@ impl RequestRecord {
     }
 }
 
-/// By when a request is to be answered: one month (GDPR Art. 12(3); Regulation 1182/71 Art. 3(2)(c): a month that lacks
-/// the day ends it with its last), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)). Milliseconds since the
-/// Unix epoch.
+/// By when a request is to be answered: one month (GDPR Art. 12(3); Regulation 1182/71 Art. 3(2)(c): a month
+/// that lacks the day ends it with its last), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
+/// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {
@@ -69,8 +69,8 @@ pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     }
 }
 
-/// As [`due_at_ms`], after the one extension there is: two further months, or 45 further days, both counted from when
-/// the request was made.
+/// As [`due_at_ms`], after the one extension there is: two further months, or 45 further days, both counted
+/// from when the request was made.
 #[must_use]
 pub fn extended_due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {
@@ -152,8 +152,8 @@ mod tests {
             let day = super::super::DAY_MS;
             for jurisdiction in [Jurisdiction::Gdpr, Jurisdiction::California] {
                 let (due, extended) = (due_at_ms(jurisdiction, at), extended_due_at_ms(jurisdiction, at));
-                // By the day alone: where a month lacks the day, several days share one due day, and there the time of
-                // the day decides, which knows no order between them.
+                // By the day alone: where a month lacks the day, several days share one due day, and there
+                // the time of the day decides, which knows no order between them.
                 prop_assert!(due / day <= due_at_ms(jurisdiction, at + later) / day);
                 prop_assert!(due < extended);
                 let (days, most) = if jurisdiction == Jurisdiction::Gdpr { (28..=31, 92) } else { (45..=45, 90) };

@@ -46,7 +46,8 @@ impl Retention {
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
     }
 
-    /// How long something of this class is kept: the rule of the nearest word up the line, then the rule of the class.
+    /// How long something of this class is kept: the rule of the nearest word up the line, then the rule of
+    /// the class.
     fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
         let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
         let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));
@@ -57,7 +58,8 @@ impl Retention {
 /// What has come to its end in a person's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Attributes that are held past their time: their events, and whether a rule ended them (and not their own end).
+    /// Attributes that are held past their time: their events, and whether a rule ended them (and not their
+    /// own end).
     pub attributes: Vec<(EventId, bool)>,
     /// Versions to be destroyed.
     pub versions: BTreeSet<u64>,
@@ -87,7 +89,8 @@ pub fn ended(
     ended
 }
 
-/// The ledger's own word that something ended, and what only protected what is gone: not worth keeping a person for.
+/// The ledger's own word that something ended, and what only protected what is gone: not worth keeping a
+/// person for.
 #[must_use]
 pub fn keeps_nobody(event: &Event) -> bool {
     matches!(
@@ -168,8 +171,8 @@ impl Ending<'_> {
         }
     }
 
-    /// Since when a decision no longer decides anything. A no always does; a yes does until it ended or a later no
-    /// covers all of it.
+    /// Since when a decision no longer decides anything. A no always does; a yes does until it ended or a
+    /// later no covers all of it.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
         // Once the profile is erased, decisions are evidence only.

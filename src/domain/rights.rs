@@ -1,4 +1,5 @@
-//! The part of the fold that the person's rights live in: requests, holds, what was erased in part, artefacts.
+//! The part of the fold that the person's rights live in: requests, holds, what was erased in part,
+//! artefacts.
 
 use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
@@ -77,7 +78,8 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Why it must not be used any more, whether that is recorded or implied by a later event; its own end aside.
+    /// Why it must not be used any more, whether that is recorded or implied by a later event; its own end
+    /// aside.
     #[must_use]
     pub fn ended(&self) -> Option<Reason> {
         self.invalidated.map(|(reason, _)| reason).or(self.implied)

@@ -4,7 +4,8 @@ pub use crate::domain::default_vocabulary::{BENEFITS, RISKS, default_vocabulary,
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Levels from a word up to its top. What is deeper is not published; the verifier cuts lines off at the same depth.
+/// Levels from a word up to its top. What is deeper is not published; the verifier cuts lines off at the same
+/// depth.
 pub const LINE_MAX: usize = 32;
 const NEAR_MAX: usize = 3;
 
@@ -69,8 +70,8 @@ impl Vocabulary {
         line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)), nearest first: marked so, or below
-    /// one that is.
+    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)), nearest first: marked so, or
+    /// below one that is.
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut line = self.category_ancestry(id);
@@ -86,8 +87,8 @@ impl Vocabulary {
         !self.special_ancestry(id).is_empty()
     }
 
-    /// Where a purpose stands on the ladder of rising risk, 0 (not on it) to 6: the highest of its own rung and its
-    /// ancestors', so that no purpose stands lower than what it is part of.
+    /// Where a purpose stands on the ladder of rising risk, 0 (not on it) to 6: the highest of its own rung
+    /// and its ancestors', so that no purpose stands lower than what it is part of.
     #[must_use]
     pub fn rung(&self, id: &str) -> i32 {
         let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));

@@ -1,4 +1,5 @@
-//! A backup brings everybody back but those who were erased, before it or since; and the log says that it went back.
+//! A backup brings everybody back but those who were erased, before it or since; and the log says that it
+//! went back.
 
 use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
@@ -108,7 +109,8 @@ fn after_an_older_backup_the_partly_erased_go_on_and_nothing_erased_comes_back()
         record_in(&served, subject, "health", "knee", &format!("{subject} has a knee"));
     }
     run(&served, &["backup", "-o", backup.to_str().unwrap()]);
-    // Ada loses a category, from before the backup and from after it; what came last stays. Cleo's all is from after it.
+    // Ada loses a category, from before the backup and from after it; what came last stays. Cleo's all is
+    // from after it.
     record_in(&served, "ada", "health", "sleep", "ada sleeps badly");
     record_in(&served, "cleo", "health", "sleep", "cleo sleeps badly");
     record_in(&served, "bob", "health", "sleep", "bob sleeps badly");
@@ -158,7 +160,8 @@ fn after_an_older_backup_the_partly_erased_go_on_and_nothing_erased_comes_back()
     for gone in ["ada has a knee", "ada sleeps badly", "cleo sleeps badly"] {
         assert!(!found.has(gone), "{gone}");
     }
-    // An erasure of a part reaches what the lost logs hold of that person, which nobody can look through any more.
+    // An erasure of a part reaches what the lost logs hold of that person, which nobody can look through any
+    // more.
     run(&served, &["erase", "bob", "--scope", "category=health"]);
     served.verify(dir.path());
     served.kill();
@@ -308,7 +311,8 @@ fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
     let ahead = cursor(&told[1]);
     lose_and_restore(dir.path(), served, &backup, "lost");
 
-    // It says that use waits; and what falls now, at a place that the watch had passed in the log that was lost, is told.
+    // It says that use waits; and what falls now, at a place that the watch had passed in the log that was
+    // lost, is told.
     let served = Served::start(&data);
     consent(&served, "withdraw", "ada");
     let told = watch(&served, ahead, 2);

@@ -1,4 +1,5 @@
-//! Bounds through the front door: who may publish them, what they stop, what falls with them, and what a person chooses.
+//! Bounds through the front door: who may publish them, what they stop, what falls with them, and what a
+//! person chooses.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use ed25519_dalek::SigningKey;
@@ -341,7 +342,8 @@ async fn each_choice_of_a_person_counts() {
     conversations(&mut world).await;
 }
 
-/// Asked each time, a yes that names the conversation is needed, and reaches no other; a pause may be for one.
+/// Asked each time, a yes that names the conversation is needed, and reaches no other; a pause may be for
+/// one.
 async fn conversations(world: &mut World) {
     let in_chat = |name: &str| proto::RequestGrantRequest { interaction: name.into(), ..ask("ada") };
     let of = PersonalBoundsSet { ask_each_time: true, ..PersonalBoundsSet::default() };

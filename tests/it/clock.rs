@@ -1,5 +1,5 @@
-//! The machine's clock jumps, stands still, comes back: use is denied, every no is taken, what has ended has ended, and the
-//! daemon starts.
+//! The machine's clock jumps, stands still, comes back: use is denied, every no is taken, what has ended has
+//! ended, and the daemon starts.
 
 use crate::crash::Served;
 use crate::erasure::{erasure, history, record, verify};

@@ -1,4 +1,5 @@
-//! Several controllers on one daemon: a log, keys, people and a folder each, told apart by the credential alone.
+//! Several controllers on one daemon: a log, keys, people and a folder each, told apart by the credential
+//! alone.
 
 use crate::gate::http;
 use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};

@@ -1,4 +1,5 @@
-//! Killed in the middle of an import, the power cut, the index gone: nothing that was acknowledged is missing.
+//! Killed in the middle of an import, the power cut, the index gone: nothing that was acknowledged is
+//! missing.
 
 use crate::harness::{Clients, Harness, facts, int64, json, sayso};
 use sayso::proto::{self, Role};
@@ -93,8 +94,8 @@ impl Served {
     }
 }
 
-/// Records facts one call after the other until the daemon is gone; counts those that were acknowledged, each under a
-/// number of its own.
+/// Records facts one call after the other until the daemon is gone; counts those that were acknowledged, each
+/// under a number of its own.
 pub async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
@@ -258,8 +259,8 @@ impl Drop for Image {
     }
 }
 
-/// Records somebody and erases them again, one after the other, until the daemon is gone; counts those who were told to be
-/// erased.
+/// Records somebody and erases them again, one after the other, until the daemon is gone; counts those who
+/// were told to be erased.
 async fn erase_until_the_end(grpc: String, tokens: [String; 2], erased: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let [service, steward] = tokens.map(|token| Clients::over(&channel, Some(&token)));
@@ -282,9 +283,10 @@ async fn erase_until_the_end(grpc: String, tokens: [String; 2], erased: Arc<Atom
     }
 }
 
-/// The backing file is copied in the midst of the load: what had only reached the page cache of the mounted file system is
-/// not in it, as after a power cut. The daemon stands still meanwhile: of a copy that takes its time, one part would be from
-/// before a flush and another from after what followed it, which no power cut leaves. Needs root and loop devices; where there are none, it says so.
+/// The backing file is copied in the midst of the load: what had only reached the page cache of the mounted
+/// file system is not in it, as after a power cut. The daemon stands still meanwhile: of a copy that takes
+/// its time, one part would be from before a flush and another from after what followed it, which no power
+/// cut leaves. Needs root and loop devices; where there are none, it says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_power_cut_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

@@ -302,7 +302,8 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
             assert_eq!(refused.code(), Code::Unauthenticated, "{change}");
         }
     }
-    // A good credential of a controller that is not here: no more is said than to a role that may not do something.
+    // A good credential of a controller that is not here: no more is said than to a role that may not do
+    // something.
     for key in &keys {
         let elsewhere = token(&key.private, key.algorithm, &kid(key), json!({"controller": "other"}));
         let refused = checkpoint(channel.clone(), Some(&elsewhere)).await.unwrap_err();
@@ -311,7 +312,8 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
             (Code::PermissionDenied, "this role may not do this")
         );
     }
-    // A token under another key's name; a symmetric one signed with the public key's text; none at all; the built-in one.
+    // A token under another key's name; a symmetric one signed with the public key's text; none at all; the
+    // built-in one.
     let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));
     let public = EncodingKey::from_secret(keys[2].public["n"].as_str().unwrap().as_bytes());
     let confused = token(&public, Algorithm::HS256, "rsa", json!({}));

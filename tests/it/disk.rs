@@ -167,8 +167,8 @@ fn fail(served: &Served, fifo: &str, call: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// After a flush that failed nobody knows what is on the disk: no answer says that it is, none after it either, readiness
-/// falls, reads go on; and the next start finds out what is there.
+/// After a flush that failed nobody knows what is on the disk: no answer says that it is, none after it
+/// either, readiness falls, reads go on; and the next start finds out what is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {
@@ -211,7 +211,8 @@ async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     println!("{rounds} failed flushes, {total} acknowledged at most in one round, none missing");
 }
 
-/// The same where it is the key store that can't be flushed: no new person, no erasure; those who are there go on.
+/// The same where it is the key store that can't be flushed: no new person, no erasure; those who are there
+/// go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_of_keys_nobody_new_is_taken_in() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {

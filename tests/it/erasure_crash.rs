@@ -1,5 +1,5 @@
-//! Killed for real, at random moments of erasures under way: each is afterwards either not begun or completed, nobody
-//! else is touched, and the log verifies.
+//! Killed for real, at random moments of erasures under way: each is afterwards either not begun or
+//! completed, nobody else is touched, and the log verifies.
 
 use crate::crash::{Served, token};
 use crate::forensic_tool::{Findings, Image};
@@ -74,8 +74,8 @@ async fn record(served: &Served, people: std::ops::Range<u64>) {
     }
 }
 
-/// Asks for the erasure of these people at once, and kills the daemon after a while, or once the first is told that it is
-/// done. Gives who was told.
+/// Asks for the erasure of these people at once, and kills the daemon after a while, or once the first is
+/// told that it is done. Gives who was told.
 async fn erase_and_kill(
     served: Served,
     people: &[u64],

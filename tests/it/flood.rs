@@ -1,5 +1,5 @@
-//! One service's flood of facts on one person: refused at its own limit, nobody else's way blocked, and every answer still
-//! small enough to be read by a client that takes no more than gRPC's usual 4 MiB.
+//! One service's flood of facts on one person: refused at its own limit, nobody else's way blocked, and every
+//! answer still small enough to be read by a client that takes no more than gRPC's usual 4 MiB.
 
 use crate::controllers::{channel, token};
 use crate::harness::{Clients, choice, config, consent, publish_notice};
@@ -28,7 +28,8 @@ impl World {
     }
 }
 
-/// Small, so that a test reaches them soon: 20 facts a service, 48 a person, of which 6 are left to the person.
+/// Small, so that a test reaches them soon: 20 facts a service, 48 a person, of which 6 are left to the
+/// person.
 fn few() -> Limits {
     Limits {
         facts_per_service_max: 20,
@@ -165,7 +166,8 @@ async fn services_that_fill_a_persons_record_leave_room_for_the_person() {
     record(&mut ada, declared(facts("mine", 6..7, 10))).await.unwrap();
 }
 
-/// As a data folder of before may hold it, or one whose operator allows it: more on one person than an answer has room for.
+/// As a data folder of before may hold it, or one whose operator allows it: more on one person than an answer
+/// has room for.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_held_is_read_page_by_page_and_granted_piece_by_piece() {
     let limits = Limits {
@@ -194,7 +196,8 @@ async fn whatever_is_held_is_read_page_by_page_and_granted_piece_by_piece() {
     assert!(pages >= 4, "{pages}");
     assert_eq!(events, (0..events.len() as u64).collect::<Vec<_>>());
 
-    // The quiet one's facts are in it whole, and of the flood as much as fits, the newest; the rest is withheld and said.
+    // The quiet one's facts are in it whole, and of the flood as much as fits, the newest; the rest is
+    // withheld and said.
     let granted = quiet.grant.request_grant(ask()).await.unwrap().into_inner();
     let keys: BTreeSet<&str> = granted.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     assert!(keys.contains("quiet-00000") && keys.contains("quiet-00004"));

@@ -1,9 +1,9 @@
 //! What an attacker would build who has copies of the data folder from every moment, and who has read
 //! `docs/erasure.md`: written from that page, not from the vault's code.
 //!
-//! It finds every key page, root page and entry at whatever offset of whatever file, opens what the keys it has been
-//! given open, takes the keys out of that, and goes on until nothing more opens. Then it tries every 32-byte window of
-//! and around the pages that stayed closed as a key of any kind.
+//! It finds every key page, root page and entry at whatever offset of whatever file, opens what the keys it
+//! has been given open, takes the keys out of that, and goes on until nothing more opens. Then it tries every
+//! 32-byte window of and around the pages that stayed closed as a key of any kind.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -127,7 +127,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Everything in an image that looks like ours, opened as far as the root keys and files of `keys` open it.
+    /// Everything in an image that looks like ours, opened as far as the root keys and files of `keys` open
+    /// it.
     pub fn of(image: &Image, keys: &Image) -> Self {
         let mut findings = Self::default();
         for (_, bytes) in &image.files {
@@ -255,8 +256,8 @@ impl Findings {
         found
     }
 
-    /// Tries every 32-byte window of and around every page that stayed closed as a root key, a page's key, an event's key, a version's key and a
-    /// subject's key, on everything that is still closed.
+    /// Tries every 32-byte window of and around every page that stayed closed as a root key, a page's key, an
+    /// event's key, a version's key and a subject's key, on everything that is still closed.
     pub fn try_windows(&mut self) {
         let near = self.near.iter().filter(|(page, _)| self.closed.contains(page));
         let windows: BTreeSet<Secret> =
@@ -340,8 +341,8 @@ fn entry_at(bytes: &[u8]) -> Option<&[u8]> {
     Entry::parse(entry).is_ok().then_some(entry)
 }
 
-/// Which of these stand in the memory of a process that runs: in all of it that can be written to, heap, stacks and
-/// anonymous maps. Number of the needle, and where.
+/// Which of these stand in the memory of a process that runs: in all of it that can be written to, heap,
+/// stacks and anonymous maps. Number of the needle, and where.
 pub fn memory_holds(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
     use std::os::unix::fs::FileExt;
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();

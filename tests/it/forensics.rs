@@ -1,5 +1,6 @@
-//! Whoever takes every copy of the data folder there ever was, and every key that exists after an erasure, reads
-//! everybody else and nothing of who was erased. The same tool, given the copy and the keys of before, reads it all.
+//! Whoever takes every copy of the data folder there ever was, and every key that exists after an erasure,
+//! reads everybody else and nothing of who was erased. The same tool, given the copy and the keys of before,
+//! reads it all.
 
 use crate::crash::{Served, token};
 use crate::forensic_tool::{Findings, Image, memory_holds};

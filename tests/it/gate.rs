@@ -1,4 +1,5 @@
-//! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health are true.
+//! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health
+//! are true.
 
 mod left;
 
@@ -100,7 +101,8 @@ fn table() -> RoleTable {
     sayso::bounds::compile_roles(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
 }
 
-/// Roles that the comment of a method names: `Roles: service (its own), subject.`, `Roles: all.`, `Roles: all but operator.`
+/// Roles that the comment of a method names: `Roles: service (its own), subject.`, `Roles: all.`, `Roles: all
+/// but operator.`
 fn roles_said(comment: &str) -> Option<BTreeSet<&'static str>> {
     let (_, rest) = comment.rsplit_once("Roles: ")?;
     // What stands in brackets says more of a role, and may hold a full stop.

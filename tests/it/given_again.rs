@@ -1,5 +1,5 @@
-//! The grant of a conversation given again: when it is, and everything that stops it at once. What is given again is never
-//! anything that a decision of now would not give.
+//! The grant of a conversation given again: when it is, and everything that stops it at once. What is given
+//! again is never anything that a decision of now would not give.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
 use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice, speaking};
@@ -129,7 +129,8 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
     let explained = proto::ExplainGrantRequest { grant_id: first.grant_id.clone() };
     let text = world.service.grant.explain_grant(explained).await.unwrap().into_inner().text;
     assert!(text.contains("reused 4 times"), "{text}");
-    // What a stop leaves uncounted is written down by it; a new start knows no conversation, and answers anew.
+    // What a stop leaves uncounted is written down by it; a new start knows no conversation, and answers
+    // anew.
     assert_eq!(granted(&mut world, talk("ada")).await.grant_id, first.grant_id);
     let World { harness, service, steward, authority } = world;
     drop((service, steward, authority));
@@ -144,7 +145,8 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
     assert_eq!(granted(&mut world, talk("ada")).await.grant_id, anew.grant_id);
 }
 
-/// Whoever is kept in memory only because of what is counted of them would keep everybody else out of it for a minute.
+/// Whoever is kept in memory only because of what is counted of them would keep everybody else out of it for
+/// a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_that_take_the_room_of_others_are_written_down_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -323,7 +325,8 @@ async fn erase(world: &mut World, subject: &str, whole: bool) {
     let _perhaps_gone = world.steward.rights.submit_request(request).await;
 }
 
-/// Whether the same conversation is given its grant again, and that whatever it is given is what a decision of now gives.
+/// Whether the same conversation is given its grant again, and that whatever it is given is what a decision
+/// of now gives.
 async fn asked_again(
     world: &mut World,
     subject: &str,
@@ -350,7 +353,8 @@ async fn whatever_changes_the_answer_stops_it_at_once() {
         assert_eq!(keys(&first).contains(&"sister".to_owned()), !matches!(what, Happens::Word), "{what:?}");
         assert!(asked_again(&mut world, &subject, &first.grant_id, &"nothing").await);
         happen(&mut world, &subject, what, 1).await;
-        // A new yes is another consent to rest on; everything else takes something away, or adds or replaces a fact.
+        // A new yes is another consent to rest on; everything else takes something away, or adds or replaces
+        // a fact.
         assert!(!asked_again(&mut world, &subject, &first.grant_id, &what).await, "{what:?}");
     }
 }
@@ -390,7 +394,8 @@ async fn time_stops_it() {
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
     assert!(!asked_again(&mut world, "ada", &first.grant_id, &"thirteen hours of twenty-four").await);
     assert!(standing(&mut world, &first.grant_id).await.0, "its own time is not over");
-    // A rule about the age of facts forbids from one moment to the next what it allowed: the decision of now counts.
+    // A rule about the age of facts forbids from one moment to the next what it allowed: the decision of now
+    // counts.
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "sister", "family").await;
     publish(&mut world, version(Tier::Provider, "fresh", "1", FRESH_ONLY)).await.unwrap();

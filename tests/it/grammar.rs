@@ -1,5 +1,5 @@
-//! Policies that are built to exhaust the stack, the processor or the memory of what reads them: each is refused with the limit
-//! that it is beyond, and the daemon answers others meanwhile.
+//! Policies that are built to exhaust the stack, the processor or the memory of what reads them: each is
+//! refused with the limit that it is beyond, and the daemon answers others meanwhile.
 
 use crate::bounds::{World, consented, granted, keys, publish, record, version, world};
 use sayso::proto::{self, BoundsPublished, Tier};

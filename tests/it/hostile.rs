@@ -1,6 +1,6 @@
-//! Every decoder meets its corpus and mutations of it, on the stable toolchain; `fuzz/` runs the same functions with
-//! coverage. `SAYSO_FUZZ_EXECUTIONS` (or `SAYSO_FUZZ_SECONDS`) sets how many mutations
-//! each gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
+//! Every decoder meets its corpus and mutations of it, on the stable toolchain; `fuzz/` runs the same
+//! functions with coverage. `SAYSO_FUZZ_EXECUTIONS` (or `SAYSO_FUZZ_SECONDS`) sets how many mutations each
+//! gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
 
 use crate::harness::{Harness, fact};
 use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_holds};

@@ -1,5 +1,5 @@
-//! `sayso import --package` with files that somebody else wrote: whose record they go into is said, and what they unpack
-//! to costs little.
+//! `sayso import --package` with files that somebody else wrote: whose record they go into is said, and what
+//! they unpack to costs little.
 
 use crate::harness::{Harness, json, sayso};
 use sayso::package::Zip;

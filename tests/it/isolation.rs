@@ -1,5 +1,5 @@
-//! Nobody finds what is not theirs: every method that there is, by every role of another controller and by another
-//! person, about somebody who is there and about somebody who is not. The answers must be the same.
+//! Nobody finds what is not theirs: every method that there is, by every role of another controller and by
+//! another person, about somebody who is there and about somebody who is not. The answers must be the same.
 
 use crate::controllers::{channel, config, token, token_of};
 use crate::gate::Raw;
@@ -173,7 +173,8 @@ struct World {
     nowhere: Words,
 }
 
-/// What texts say where there is nobody: the ids of what is there, or ids at the same places that were never given out.
+/// What texts say where there is nobody: the ids of what is there, or ids at the same places that were never
+/// given out.
 pub fn of_nobody(there: &Words, with_ids: bool) -> Words {
     let kept = |name: &str| ["purpose", "purposes", "id"].contains(&name) || (with_ids && is_id(name));
     let other = |(name, word): (&&'static str, &String)| {
@@ -368,8 +369,8 @@ fn moments(times: &[f64]) -> (f64, f64) {
     (mean, times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0))
 }
 
-/// Whether somebody is there could be heard in how long an answer takes. Printed, not asserted: machines are noisy.
-/// `SAYSO_TIMING_ROUNDS` for more.
+/// Whether somebody is there could be heard in how long an answer takes. Printed, not asserted: machines are
+/// noisy. `SAYSO_TIMING_ROUNDS` for more.
 #[tokio::test(flavor = "multi_thread")]
 async fn how_long_it_takes_is_told() {
     let rounds =

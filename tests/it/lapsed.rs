@@ -169,7 +169,8 @@ async fn a_connection_is_refused_once_its_certificate_has_ended() {
     daemon.stop().await.unwrap();
 }
 
-/// Certificates are judged by the ledger's time alone: where the machine's clock is wrong, a no that comes with one must not fail.
+/// Certificates are judged by the ledger's time alone: where the machine's clock is wrong, a no that comes
+/// with one must not fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_judged_by_the_ledgers_time_and_not_by_the_handshake() {
     let (dir, clock, authority) =
@@ -238,7 +239,8 @@ async fn a_certificate_that_was_taken_back_lets_nobody_in_and_open_connections_e
     let open = connect(&daemon, with(8)).await.unwrap();
     checkpoint(open.clone(), None).await.unwrap();
     let stream = watch(&open, None).await;
-    // What can't be used, or is another's, changes nothing or is no list of this authority's: nobody is let in on doubt.
+    // What can't be used, or is another's, changes nothing or is no list of this authority's: nobody is let
+    // in on doubt.
     std::fs::write(&file, "nothing").unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     checkpoint(open.clone(), None).await.unwrap();
@@ -253,7 +255,8 @@ async fn a_certificate_that_was_taken_back_lets_nobody_in_and_open_connections_e
     // A token over the same connection counts for itself.
     let bearer = daemon.issuer.mint(Role::Auditor, "a", 7_200).unwrap();
     checkpoint(open, Some(&bearer)).await.unwrap();
-    // Another authority's list says nothing about these, and one that is past its next update says nothing any more.
+    // Another authority's list says nothing about these, and one that is past its next update says nothing
+    // any more.
     std::fs::write(&file, list(&strangers, &[], 3_600)).unwrap();
     assert_eq!(refused(&other).await.code(), Code::Unauthenticated);
     std::fs::write(&file, list(&authority, &[7, 8], 3_600)).unwrap();

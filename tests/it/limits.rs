@@ -1,5 +1,5 @@
-//! What the door bears: calls of one credential, connections of one address, deadlines, and peers that abuse HTTP/2.
-//! Frames are written by hand (RFC 9113), since no client library sends such things.
+//! What the door bears: calls of one credential, connections of one address, deadlines, and peers that abuse
+//! HTTP/2. Frames are written by hand (RFC 9113), since no client library sends such things.
 
 use crate::controllers::{channel, token};
 use crate::credentials;
@@ -360,7 +360,8 @@ async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
         let refused = checkpoint(&mut with(&forged(number))).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated, "{number}");
     }
-    // Nothing new is looked at, be it good or bad; what was looked at before goes on, over the same connection.
+    // Nothing new is looked at, be it good or bad; what was looked at before goes on, over the same
+    // connection.
     for token in [forged(5), good("new")] {
         let refused = checkpoint(&mut with(&token)).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
@@ -478,7 +479,8 @@ impl Drop for Served {
     }
 }
 
-/// Sends `pieces` of a flood for some seconds at most, reading nothing; true where the daemon closed the connection.
+/// Sends `pieces` of a flood for some seconds at most, reading nothing; true where the daemon closed the
+/// connection.
 fn flood(at: SocketAddr, mut piece: impl FnMut(u32) -> Vec<u8>, pieces: u32) -> bool {
     let mut stream = connect(at);
     stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -533,7 +535,8 @@ fn floods_cost_one_connection_and_little_memory() {
         streams.flat_map(both).collect()
     };
     tried("rapid reset", flood(served.grpc, reset, 1_000));
-    // Made the daemon reset them, over and over (CVE-2025-8671): a window that grows by nothing is an error of the stream.
+    // Made the daemon reset them, over and over (CVE-2025-8671): a window that grows by nothing is an error
+    // of the stream.
     let provoked = |number: u32| {
         let streams = (0..100).map(|each| (number * 100 + each) * 2 + 1);
         let both =
@@ -602,7 +605,8 @@ fn the_process_leaves_no_core_and_says_whether_its_memory_is_locked() {
     ] {
         assert!(!widened(path, mode), "{path}");
     }
-    // Nor what belongs to another user, who can change its mode at any time. Only root can give something away.
+    // Nor what belongs to another user, who can change its mode at any time. Only root can give something
+    // away.
     let given_away = |path: &str| {
         let path = dir.path().join("data").join(path);
         std::os::unix::fs::chown(&path, Some(NOBODY), None).ok()?;

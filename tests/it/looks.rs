@@ -1,5 +1,5 @@
-//! What a service learns of a person: with a grant, what it was granted, now; otherwise what concerns it, and each look is
-//! an event with that person.
+//! What a service learns of a person: with a grant, what it was granted, now; otherwise what concerns it, and
+//! each look is an event with that person.
 
 use crate::bounds::{World, consented, events, granted, record, world};
 use crate::harness::{ask, choice, consent, fact};

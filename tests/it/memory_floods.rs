@@ -1,5 +1,5 @@
-//! Floods that want memory, with and without a credential: the real binary as a process of its own, whose resident memory
-//! stays near what it was.
+//! Floods that want memory, with and without a credential: the real binary as a process of its own, whose
+//! resident memory stays near what it was.
 
 use crate::gate::Raw;
 use crate::harness::{Clients, ask, choice, consent, fact, publish_notice};
@@ -79,7 +79,8 @@ fn framed(flag: u8, message: &[u8]) -> Body {
     Body::new(http_body_util::Full::new(Bytes::from([&[flag], &length[..], message].concat())))
 }
 
-/// Sends all of these at once over one connection and waits until they are answered, or until the flood ends; the codes.
+/// Sends all of these at once over one connection and waits until they are answered, or until the flood ends;
+/// the codes.
 async fn flood(channel: &Channel, requests: impl Iterator<Item = http::Request<Body>>) -> Vec<Option<Code>> {
     let mut calls = JoinSet::new();
     for request in requests {
@@ -143,7 +144,8 @@ async fn unfinished_messages_without_a_credential_take_no_memory() {
         assert_eq!(codes.len(), 1_000, "{path}: each is answered, none is held");
         before.is_kept(path);
     }
-    // Streams that bring nothing are few, and end by themselves: `limits::streams_without_a_credential_are_few_and_end`.
+    // Streams that bring nothing are few, and end by themselves:
+    // `limits::streams_without_a_credential_are_few_and_end`.
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +176,8 @@ async fn a_compressed_message_counts_as_what_it_becomes() {
     let before = Before::of(&served);
     let channel = connect(&served).await;
     let token = served.token("service");
-    // A field that nobody knows; empty attributes, of two bytes each and hundreds in memory; and what is within limits.
+    // A field that nobody knows; empty attributes, of two bytes each and hundreds in memory; and what is
+    // within limits.
     let unknown = [&[0xfa, 0x3f][..], &varint(MESSAGE_BYTES - 10), &vec![0; MESSAGE_BYTES - 10]].concat();
     let empty = [0x12, 0x00].repeat(MESSAGE_BYTES / 2);
     let mut many = fact("ada", "k", "work", &"x".repeat(16_000));

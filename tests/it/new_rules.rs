@@ -1,4 +1,5 @@
-//! What falls when bounds or words change: open grants, and what services built, whether a grant is open or not.
+//! What falls when bounds or words change: open grants, and what services built, whether a grant is open or
+//! not.
 
 use crate::bounds::{
     World, conclusion, consented, events, granted, publish, record, standing, version, world,

@@ -1,5 +1,5 @@
-//! A no is taken whatever else stands, and takes effect in the moment that it is acknowledged: beside more open grants and
-//! artifacts than fit into one frame, beside others' load, and through a restart.
+//! A no is taken whatever else stands, and takes effect in the moment that it is acknowledged: beside more
+//! open grants and artifacts than fit into one frame, beside others' load, and through a restart.
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::Ahead;

@@ -1,4 +1,5 @@
-//! The package that a person takes away, and their receipts: through the front door, and read back by code of its own.
+//! The package that a person takes away, and their receipts: through the front door, and read back by code of
+//! its own.
 
 use crate::harness::{self, Clients, Harness, choice, consent, contains, fact, json};
 use sayso::proto::{self, ConsentDecision, PackageKind, Provenance, Role};
@@ -80,7 +81,8 @@ fn input(key: &str, category: &str, value: &str, provenance: Provenance) -> prot
     }
 }
 
-/// A person with a past: facts of every kind, corrected, contested and derived; asked, decided, used, withdrawn.
+/// A person with a past: facts of every kind, corrected, contested and derived; asked, decided, used,
+/// withdrawn.
 async fn live(harness: &Harness) -> String {
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;

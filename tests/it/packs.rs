@@ -1,4 +1,5 @@
-//! The packs through the front door: who is described, who consents for whom, one conversation's pause, words, tables.
+//! The packs through the front door: who is described, who consents for whom, one conversation's pause,
+//! words, tables.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role};
@@ -45,7 +46,8 @@ async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
     assert_eq!(keys, ["tone"]);
 
-    // It turns out that they are fifteen, in Germany: the grant falls, and nothing is granted on their own word.
+    // It turns out that they are fifteen, in Germany: the grant falls, and nothing is granted on their own
+    // word.
     let told = service.profile.describe_subject(described(AgeBand::Teen, Some(15), "DE")).await.unwrap();
     assert_eq!(told.into_inner().revoked_grants, [grant]);
     let (_, keys, withheld) = granted(&mut service, ask("ada")).await;
@@ -121,7 +123,8 @@ async fn a_pause_holds_in_its_conversation_and_no_other() {
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     service.consent.record_signal(pause(true)).await.unwrap();
     assert_eq!(granted(&mut service, within("chat-1")).await.1, ["tone"]);
-    // Other signals hold everywhere: one that names a conversation is not refused, and its lifting can't be for one alone.
+    // Other signals hold everywhere: one that names a conversation is not refused, and its lifting can't be
+    // for one alone.
     let objection =
         |lift| proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(lift) };
     service.consent.record_signal(objection(false)).await.unwrap();

@@ -31,8 +31,8 @@ async fn imported() -> (Harness, Clients, Clients) {
     let service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
-    // One of the ten explicitly lets the service remember special categories; of the others, what was concluded about
-    // them stays outside, and nothing else does.
+    // One of the ten explicitly lets the service remember special categories; of the others, what was
+    // concluded about them stays outside, and nothing else does.
     let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
     steward.consent.record_consent(consent(PERSON, vec![yes])).await.unwrap();
     let done = import(&harness);
@@ -219,8 +219,8 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
     tamper(&bundle, &key, dir.path());
 }
 
-/// The erased person's lines are refused as erased, but for what bounds would refuse anyhow; everybody else's are there
-/// already.
+/// The erased person's lines are refused as erased, but for what bounds would refuse anyhow; everybody else's
+/// are there already.
 fn import_late(harness: &Harness) -> Value {
     let file = facts().display().to_string();
     let output = harness.cli(Role::Service, "tutor", &["--json", "import", &file]);

@@ -1,4 +1,5 @@
-//! A refused write leaves nothing: no handle, no key, no entry, and no answer that says when somebody was erased.
+//! A refused write leaves nothing: no handle, no key, no entry, and no answer that says when somebody was
+//! erased.
 
 use crate::bounds::{World, record, world};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};
@@ -34,7 +35,8 @@ async fn held(harness: &Harness) -> Held {
     Held { subjects: stats.subjects, entries: stats.tree_size, files }
 }
 
-/// Every method that writes about a person by their id, about `subject` and with these options; what it failed with.
+/// Every method that writes about a person by their id, about `subject` and with these options; what it
+/// failed with.
 async fn every_write(
     clients: &mut Clients,
     subject: &str,

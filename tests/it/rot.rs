@@ -1,8 +1,8 @@
-//! Bits flip in a data folder at rest, one byte at a time: it is found at open, by `sayso fsck`, mended or rebuilt, or it is
-//! harmless by a rule that is written here. Nothing is lost in silence.
+//! Bits flip in a data folder at rest, one byte at a time: it is found at open, by `sayso fsck`, mended or
+//! rebuilt, or it is harmless by a rule that is written here. Nothing is lost in silence.
 //!
-//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1/1` tries every one, and `SAYSO_EVERY_BYTE=i/n` the i-th of n
-//! shares of them, which n processes can try at once.
+//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1/1` tries every one, and
+//! `SAYSO_EVERY_BYTE=i/n` the i-th of n shares of them, which n processes can try at once.
 
 use crate::harness::{self, Harness, NOTICE, choice, consent, fact, files_below, int64, json, sayso};
 use sayso::app::Examined;
@@ -52,7 +52,8 @@ struct Held {
     note: String,
 }
 
-/// How a start goes: what it finds, or why it refuses. Whoever finds less than `whole` without a word has lost it.
+/// How a start goes: what it finds, or why it refuses. Whoever finds less than `whole` without a word has
+/// lost it.
 fn start(dir: &Path, whole: Option<&Held>) -> Result<Held, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let config = harness::config_at(dir);
@@ -353,7 +354,8 @@ async fn fsck_names_what_is_damaged_and_what_is_intact() {
     assert_eq!((int64(&whole["provenTo"]), int64(&whole["damagedCount"])), (size, 0));
     assert!(int64(&whole["discarded"]) > 5 && int64(&whole["opened"]) > 5);
 
-    // One byte of one entry in the middle: that one is named, all others are intact, and the tree still proves them.
+    // One byte of one entry in the middle: that one is named, all others are intact, and the tree still
+    // proves them.
     let segment = dir.path().join("log/segments/00000000.seg");
     let bytes = std::fs::read(&segment).unwrap();
     let starts: Vec<usize> =

@@ -1,5 +1,5 @@
-//! The log changes its key under load: what was made before still verifies, an old key follows to the newest, and a crash
-//! at any moment leaves a log whose key is held.
+//! The log changes its key under load: what was made before still verifies, an old key follows to the newest,
+//! and a crash at any moment leaves a log whose key is held.
 
 use crate::crash::{Served, rounds};
 use crate::harness::{Harness, fact, int64, json, sayso};

@@ -1,5 +1,5 @@
-//! What a call costs tells nothing either: for those who may not know, the store does the same work whether somebody is
-//! there or nobody. Counted, since times on a shared machine prove little.
+//! What a call costs tells nothing either: for those who may not know, the store does the same work whether
+//! somebody is there or nobody. Counted, since times on a shared machine prove little.
 
 use crate::controllers::channel_to;
 use crate::harness::speaking;
@@ -270,8 +270,8 @@ impl Served {
     }
 }
 
-/// Where whoever holds the id of something of another person's, which can't be guessed, makes the store look whether it is
-/// still there: one look more.
+/// Where whoever holds the id of something of another person's, which can't be guessed, makes the store look
+/// whether it is still there: one look more.
 const BY_ID: [&str; 3] =
     ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
 

@@ -1,5 +1,5 @@
-//! The real daemon asked to end while everybody writes: what was acknowledged is there, whoever was under way has an answer,
-//! and it does end, also where somebody watches.
+//! The real daemon asked to end while everybody writes: what was acknowledged is there, whoever was under way
+//! has an answer, and it does end, also where somebody watches.
 
 use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use sayso::proto;

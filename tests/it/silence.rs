@@ -1,4 +1,5 @@
-//! Nothing that callers send comes out anywhere else: canaries in every field of every method, logs at their loudest.
+//! Nothing that callers send comes out anywhere else: canaries in every field of every method, logs at their
+//! loudest.
 
 use crate::gate::{call, http};
 use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};
@@ -100,7 +101,8 @@ fn filled(of: &MessageDescriptor, depth: usize) -> DynamicMessage {
     message
 }
 
-/// What would be accepted, with canaries wherever callers choose the words; so that they are stored, folded, read back.
+/// What would be accepted, with canaries wherever callers choose the words; so that they are stored, folded,
+/// read back.
 async fn live_through(loud: &Loud) {
     let clients = async |role: &str| {
         let channel = Channel::from_shared(format!("http://{}", loud.grpc)).unwrap().connect().await.unwrap();

@@ -1,7 +1,8 @@
-//! More work than can be done: the daemon turns away what it can't take, says when to come again, does not grow, and loses
-//! nothing of what it acknowledged.
+//! More work than can be done: the daemon turns away what it can't take, says when to come again, does not
+//! grow, and loses nothing of what it acknowledged.
 //!
-//! By default a few seconds. `SAYSO_SOAK_SECONDS=600 SAYSO_SOAK_BINARY=target/release/sayso` is the long one; it prints figures.
+//! By default a few seconds. `SAYSO_SOAK_SECONDS=600 SAYSO_SOAK_BINARY=target/release/sayso` is the long one;
+//! it prints figures.
 
 use crate::crash::token;
 use crate::harness::{Clients, fact, sayso, stdout};
@@ -141,7 +142,8 @@ async fn more_than_can_be_done_is_turned_away_and_nothing_acknowledged_is_lost()
     all_are_there(&daemon, dir.path(), &receipts);
 }
 
-/// Every receipt against the leaf hashes of a bundle that verifies; after a kill, so that nothing is flushed for the occasion.
+/// Every receipt against the leaf hashes of a bundle that verifies; after a kill, so that nothing is flushed
+/// for the occasion.
 fn all_are_there(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
     assert!(Command::new("kill").args(["-KILL", &daemon.child.id().to_string()]).status().unwrap().success());
     let daemon = Daemon::start(dir);

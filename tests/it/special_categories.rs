@@ -1,5 +1,5 @@
-//! The real facts at the door: what may not be concluded about ten people, by which rule, and what their own yes changes.
-//! Every number is counted a second time from the file alone.
+//! The real facts at the door: what may not be concluded about ten people, by which rule, and what their own
+//! yes changes. Every number is counted a second time from the file alone.
 
 use crate::harness::{self, Harness, choice, consent, facts};
 use crate::transparency::{Rows, assert_shows, history, house, ratio, report, request, words};

@@ -1,5 +1,6 @@
-//! Who may say what: a service records what it observes and infers, and every no; people's words come through a channel, a steward
-//! or the person; and what the person refused with their own credential, only they or a steward take back.
+//! Who may say what: a service records what it observes and infers, and every no; people's words come through
+//! a channel, a steward or the person; and what the person refused with their own credential, only they or a
+//! steward take back.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::api::Claim;
@@ -324,7 +325,8 @@ async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
     mixed.choices.push(choice(ConsentDecision::Refused, "safety", &[], false));
     is_refused(world.channel.consent.record_consent(mixed).await, "PERSONS_NO", "is recorded");
     assert!(matches!(world.events().await.last().unwrap().event, Some(Event::ConsentRefused(_))));
-    // The person takes it back, for one purpose: for that one the channel speaks again, for another it does not.
+    // The person takes it back, for one purpose: for that one the channel speaks again, for another it does
+    // not.
     world.ada.consent.record_consent(says(ConsentDecision::Given)).await.unwrap();
     assert!(world.stands().await);
     world.channel.consent.record_consent(says(ConsentDecision::Withdrawn)).await.unwrap();

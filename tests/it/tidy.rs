@@ -79,9 +79,9 @@ fn every_room_is_in_the_table() {
     }
 }
 
-/// Rooms whose answers others recompute: nothing in them may depend on the order in which a hash map is walked, which is
-/// another in each process. Ordered maps are the rule; where one is hashed because it is looked up often, or because a
-/// library asks for it, the line or the one above says so.
+/// Rooms whose answers others recompute: nothing in them may depend on the order in which a hash map is
+/// walked, which is another in each process. Ordered maps are the rule; where one is hashed because it is
+/// looked up often, or because a library asks for it, the line or the one above says so.
 const ORDERED: &[&str] = &["src/bounds", "src/domain", "crates/proof/src/replay"];
 const UNORDERED_MARK: &str = "// Unordered: ";
 

@@ -1,4 +1,5 @@
-//! The transparency report over the real facts, its numbers counted a second time from what the RPCs answered.
+//! The transparency report over the real facts, its numbers counted a second time from what the RPCs
+//! answered.
 
 use crate::harness::{self, Clients, Harness, choice, consent, facts};
 use sayso::proto::event_body::Event;

@@ -1,5 +1,5 @@
-//! Witnesses: the daemon has its checkpoints cosigned by one that runs in a process of its own; a log that is forked is
-//! found out; and nobody waits for a witness that is down.
+//! Witnesses: the daemon has its checkpoints cosigned by one that runs in a process of its own; a log that is
+//! forked is found out; and nobody waits for a witness that is down.
 
 use crate::harness::{self, Clients, Harness, fact, json, sayso, stdout};
 use sayso::config::{Config, WitnessConfig};
@@ -286,7 +286,8 @@ async fn a_log_that_is_forked_is_found_out() {
     assert_eq!(verify(&forked, "forked.tar.zst"), Some(4));
 }
 
-/// What a witness answers that does not keep to the truth: status and body to a request, and the checkpoint that it shows.
+/// What a witness answers that does not keep to the truth: status and body to a request, and the checkpoint
+/// that it shows.
 type Lie = Arc<Mutex<(u16, String, Option<String>)>>;
 
 async fn lying(lie: Lie) -> std::net::SocketAddr {

@@ -1,4 +1,5 @@
-//! Bytes of requests and answers under way: those of one caller and those of the whole daemon, each with a limit.
+//! Bytes of requests and answers under way: those of one caller and those of the whole daemon, each with a
+//! limit.
 
 use crate::api::status;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use tonic::Status;
 
 /// When to try again where too much is under way.
 pub const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// A call with no more bytes than this may use the last quarter of the daemon's budget: what people decide is small, and
-/// goes on while somebody fills the rest with large requests.
+/// A call with no more bytes than this may use the last quarter of the daemon's budget: what people decide is
+/// small, and goes on while somebody fills the rest with large requests.
 const SMALL_BYTES: usize = 16 << 10;
 
 /// How many bytes may be under way at once, and are.
@@ -74,8 +75,8 @@ impl Counted {
         Ok(())
     }
 
-    /// As [`Counted::add`], for something that is whole already and can't be had in pieces: the last one may be larger than
-    /// what is left.
+    /// As [`Counted::add`], for something that is whole already and can't be had in pieces: the last one may
+    /// be larger than what is left.
     ///
     /// # Errors
     /// As [`Counted::add`].

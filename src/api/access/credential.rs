@@ -68,7 +68,8 @@ pub enum CredentialError {
         "the clock of the ledger's machine is in doubt, and the credential may have expired; only a no is taken with it"
     )]
     InDoubt,
-    /// A good one, for a controller that is not here. Callers are told no more than whoever may not do something is.
+    /// A good one, for a controller that is not here. Callers are told no more than whoever may not do
+    /// something is.
     #[error("the credential is for another controller")]
     Elsewhere,
     /// The issuer's key file can't be used.
@@ -159,8 +160,8 @@ impl Issuer {
     /// The caller behind a token.
     ///
     /// # Errors
-    /// The token is malformed, expired, not valid yet, of a longer life than is allowed, from another issuer, for another
-    /// controller, or its signature does not hold.
+    /// The token is malformed, expired, not valid yet, of a longer life than is allowed, from another issuer,
+    /// for another controller, or its signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
         let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
@@ -224,7 +225,8 @@ impl Issuer {
 /// The header of a token of any issuer.
 ///
 /// # Errors
-/// It is malformed, or demands that extensions be understood (`crit`, RFC 7515, 4.1.11): none is understood here.
+/// It is malformed, or demands that extensions be understood (`crit`, RFC 7515, 4.1.11): none is understood
+/// here.
 pub(crate) fn header_of(token: &str) -> Result<Header, CredentialError> {
     let malformed = CredentialError::Invalid("malformed");
     let header = jsonwebtoken::decode_header(token).map_err(|_| malformed)?;
@@ -345,8 +347,8 @@ struct Named {
 }
 
 impl Credentials {
-    /// For the controllers of one ledger, in the order of their numbers. From one address so many bad tokens are verified in a
-    /// minute.
+    /// For the controllers of one ledger, in the order of their numbers. From one address so many bad tokens
+    /// are verified in a minute.
     #[must_use]
     pub fn new(
         ledger: String,
@@ -358,8 +360,8 @@ impl Credentials {
         Self { ledger, throttle, trusted, numbers: TokenCache::default() }
     }
 
-    /// Who calls, the number of their controller, and for how long that counts: as the token says, or where there is none,
-    /// as the connection's certificate.
+    /// Who calls, the number of their controller, and for how long that counts: as the token says, or where
+    /// there is none, as the connection's certificate.
     ///
     /// # Errors
     /// There is neither, it is not valid or no longer, or its controller is not here.
@@ -380,7 +382,8 @@ impl Credentials {
         };
         let digest = digest_of(token);
         let number = self.numbers.get(&digest);
-        // Checked as if it were for the first where its controller is not here: forging a token tells nobody who is.
+        // Checked as if it were for the first where its controller is not here: forging a token tells nobody
+        // who is.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
         let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.address) };
@@ -401,8 +404,8 @@ impl Credentials {
         self.trusted.iter().position(|trusted| trusted.controller == controller)
     }
 
-    /// `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the certificate (SPIFFE X.509-SVID, 2): of
-    /// several, nothing says which one is meant.
+    /// `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the certificate (SPIFFE
+    /// X.509-SVID, 2): of several, nothing says which one is meant.
     fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
         let name = match names {
             [] => return Err(CredentialError::Missing),
@@ -445,8 +448,8 @@ impl From<Role> for Claim {
     }
 }
 
-/// Roles that a credential can have, as they are written in tokens and certificates. Only letters and dashes: a SPIFFE id has no
-/// others.
+/// Roles that a credential can have, as they are written in tokens and certificates. Only letters and dashes:
+/// a SPIFFE id has no others.
 pub const ROLES: [(Claim, &str); 8] = [
     (Claim::of(Role::Service), "service"),
     (Claim::of(Role::Channel), "channel"),

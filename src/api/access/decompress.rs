@@ -1,4 +1,5 @@
-//! Compressed messages, decompressed here and not by tonic, so that every byte is counted before there is memory for it.
+//! Compressed messages, decompressed here and not by tonic, so that every byte is counted before there is
+//! memory for it.
 
 use std::io::{self, Read};
 use tonic::Status;
@@ -29,7 +30,8 @@ impl Encoding {
         }
     }
 
-    /// Appends a decompressed message to `to`. `add` is asked before each further piece is kept, with its size in bytes.
+    /// Appends a decompressed message to `to`. `add` is asked before each further piece is kept, with its
+    /// size in bytes.
     ///
     /// # Errors
     /// What `add` says; `INTERNAL` where the bytes are not what the header says, as gRPC demands.

@@ -1,4 +1,5 @@
-//! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon runs.
+//! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon
+//! runs.
 
 use crate::api::access::credential::{
     CredentialError, Guard, LEEWAY_S, caller_named, header_of, role_from_name,
@@ -89,9 +90,10 @@ impl Tokens {
         Self { rules, clock, keys: RwLock::default(), fetched, cached_tokens: TokenCache::default() }
     }
 
-    /// Takes a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix epoch, not in the future) as the issuer's
-    /// keys; what it no longer has is trusted no longer. True where it differs from the one before. A set without a key that
-    /// can be used trusts nobody. Keys for anything but EdDSA, ES256 and RS256 signatures are left out.
+    /// Takes a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix epoch, not in the future)
+    /// as the issuer's keys; what it no longer has is trusted no longer. True where it differs from the one
+    /// before. A set without a key that can be used trusts nobody. Keys for anything but EdDSA, ES256 and
+    /// RS256 signatures are left out.
     ///
     /// # Errors
     /// It is no JWKS, or beyond a limit: the keys before stay, as old as they are.
@@ -144,15 +146,16 @@ impl Tokens {
     /// The caller behind a token.
     ///
     /// # Errors
-    /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another algorithm than
-    /// its key is for, or the signature does not hold.
+    /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another
+    /// algorithm than its key is for, or the signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
         let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
         known.map(|verified| verified.caller)
     }
 
-    /// What is known of a token that was verified before, with a key that is trusted still, and has not expired.
+    /// What is known of a token that was verified before, with a key that is trusted still, and has not
+    /// expired.
     pub(crate) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
         let now_ms = self.clock.now_ms();
         self.cached_tokens.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))

@@ -37,9 +37,9 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// The keys of a set that can verify a token: with an id of their own, for EdDSA, ES256 or RS256 signatures, and for nothing
-/// else by their `use`, `key_ops` and `alg`. The others are left out (RFC 7517, 5); so is an id that several keys have.
-/// There may be none.
+/// The keys of a set that can verify a token: with an id of their own, for EdDSA, ES256 or RS256 signatures,
+/// and for nothing else by their `use`, `key_ops` and `alg`. The others are left out (RFC 7517, 5); so is an
+/// id that several keys have. There may be none.
 ///
 /// # Errors
 /// It is no JWKS, or larger than 256 KiB, deeper than 8 or of more than 128 keys.
@@ -71,7 +71,8 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
     Ok(keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect())
 }
 
-/// Whether JSON is nested deeper than so many arrays and objects; of what is no JSON, anything. One pass, no recursion.
+/// Whether JSON is nested deeper than so many arrays and objects; of what is no JSON, anything. One pass, no
+/// recursion.
 fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     for byte in json {
@@ -92,8 +93,8 @@ fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
     false
 }
 
-/// The algorithm comes from the key's own kind, never from a token's header (RFC 8725, 3.1); where the key names one, it has
-/// to be the same.
+/// The algorithm comes from the key's own kind, never from a token's header (RFC 8725, 3.1); where the key
+/// names one, it has to be the same.
 fn usable(jwk: &Jwk) -> Option<TrustedKey> {
     let common = &jwk.common;
     let id = common.key_id.clone()?;

@@ -1,5 +1,5 @@
-//! At the door of every call: who is it, and may this role call this method. Every answer carries a request id, which
-//! joins the log lines of the call.
+//! At the door of every call: who is it, and may this role call this method. Every answer carries a request
+//! id, which joins the log lines of the call.
 
 use crate::api::access::credential::{CredentialError, Credentials};
 use crate::api::access::decompress::Encoding;
@@ -75,7 +75,8 @@ impl Admitted {
 }
 
 impl AccessLayer {
-    /// A door that lets in whom the table says, each to their controller's services, and as often as is allowed.
+    /// A door that lets in whom the table says, each to their controller's services, and as often as is
+    /// allowed.
     pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
         let Access { credentials, table } = access;
         let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
@@ -117,7 +118,8 @@ impl AccessLayer {
         Ok(Admitted::new(admission, Some(Identified { caller, behind, watched })))
     }
 
-    /// The request as the services see it: nothing of its body comes through that is not counted and within limits.
+    /// The request as the services see it: nothing of its body comes through that is not counted and within
+    /// limits.
     fn guard(
         &self,
         request: Request<Body>,
@@ -143,8 +145,8 @@ impl AccessLayer {
     }
 }
 
-/// Makes request ids: 64 bits in hexadecimal, that nobody can tell from random ones. Never the caller's: what callers send
-/// may be about somebody.
+/// Makes request ids: 64 bits in hexadecimal, that nobody can tell from random ones. Never the caller's: what
+/// callers send may be about somebody.
 #[derive(Default)]
 struct RequestIds {
     /// With a key that the process drew at random: no call has to ask the system for randomness.
@@ -197,13 +199,15 @@ where
         let watch = Stopwatch::start();
         let method = Arc::clone(self.access.methods.of_path(request.uri().path()));
         let id = self.access.ids.next();
-        // For traces alone, so below every level that lines are written at: nothing is made where nobody collects them.
+        // For traces alone, so below every level that lines are written at: nothing is made where nobody
+        // collects them.
         let span = tracing::trace_span!("call", request = %id, method = %method.name);
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
         let admitted = self.access.admit(&request, &method);
-        // What is kept of one request counts until all work for it is done; of a stream, each message does by itself.
+        // What is kept of one request counts until all work for it is done; of a stream, each message does by
+        // itself.
         let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
         let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
         let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
@@ -216,8 +220,8 @@ where
             let call = request.extensions().get::<Peer>().map(|peer| peer.activity.begin_call());
             let asked = deadline_of(request.headers());
             let last = asked.map_or(access.answer_max, |asked| asked.min(access.answer_max));
-            // Until when a stream may go on: until its caller's deadline, if there is one; without a credential, also
-            // until ours.
+            // Until when a stream may go on: until its caller's deadline, if there is one; without a
+            // credential, also until ours.
             let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
             let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
             // The answer says so first.
@@ -288,8 +292,8 @@ where
     tokio::time::timeout(last, answer).await.unwrap_or_else(late)
 }
 
-/// What `grpc-timeout` says (gRPC over HTTP2, Requests): up to eight digits and a unit. Nothing where it says nothing that
-/// can be understood.
+/// What `grpc-timeout` says (gRPC over HTTP2, Requests): up to eight digits and a unit. Nothing where it says
+/// nothing that can be understood.
 fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

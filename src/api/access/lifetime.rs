@@ -1,5 +1,5 @@
-//! How long a credential counts: until its own end, and as long as what vouches for it is trusted. A call that goes on
-//! looks every so often.
+//! How long a credential counts: until its own end, and as long as what vouches for it is trusted. A call
+//! that goes on looks every so often.
 
 use crate::api::access::credential::CredentialError;
 use crate::api::access::issuer::Tokens;
@@ -72,7 +72,8 @@ impl Watched {
         watched
     }
 
-    /// Whether it may have ended, though it counts: while the machine's clock is not believed, by the ledger's time.
+    /// Whether it may have ended, though it counts: while the machine's clock is not believed, by the
+    /// ledger's time.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.clock.is_in_doubt() && self.validity.check(self.clock.strict_ms()).is_err()

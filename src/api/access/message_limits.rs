@@ -1,6 +1,7 @@
-//! What a request may hold: how many bytes each text has, how many elements each list. Checked on the wire, before a
-//! message is decoded, since decoding makes objects that are many times larger than their bytes. Linear in the message; no
-//! allocation, no reflection. The table is generated from the options of the fields (`proto/sayso/v1/limits.proto`).
+//! What a request may hold: how many bytes each text has, how many elements each list. Checked on the wire,
+//! before a message is decoded, since decoding makes objects that are many times larger than their bytes.
+//! Linear in the message; no allocation, no reflection. The table is generated from the options of the fields
+//! (`proto/sayso/v1/limits.proto`).
 
 use crate::api::status;
 use crate::domain::Violation;
@@ -16,7 +17,8 @@ const OPEN_BYTES_MAX: u32 = 1 << 10;
 /// What a message may hold.
 #[derive(Debug)]
 pub struct Shape {
-    /// Bytes that one has at most if it keeps to its limits, with some room for fields that are not known here.
+    /// Bytes that one has at most if it keeps to its limits, with some room for fields that are not known
+    /// here.
     pub bytes_max: u32,
     fields: &'static [Field],
 }
@@ -77,7 +79,8 @@ static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &REFLECTION),
 ];
 
-/// What a request of a method may hold, by the method's name in the role table. Nothing of one that is not known.
+/// What a request of a method may hold, by the method's name in the role table. Nothing of one that is not
+/// known.
 #[must_use]
 pub fn of(method: &str) -> &'static Shape {
     let found = METHODS.iter().chain(OTHERS).find(|(name, _)| *name == method);
@@ -185,7 +188,8 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// What is left of a message without its texts and messages: its numbers, as for a stream whose caller numbers messages.
+/// What is left of a message without its texts and messages: its numbers, as for a stream whose caller
+/// numbers messages.
 #[must_use]
 pub fn numbers_of(message: &[u8]) -> Vec<u8> {
     let (mut rest, mut numbers) = (message, Vec::new());

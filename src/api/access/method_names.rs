@@ -6,8 +6,8 @@ use prost_reflect::DescriptorPool;
 /// Our own package is left out of names.
 const PACKAGE: &str = "sayso.v1.";
 
-/// Every gRPC method that this daemon serves, from the descriptors that reflection shows: `ProfileService/GetProfile`,
-/// `grpc.health.v1.Health/Check`.
+/// Every gRPC method that this daemon serves, from the descriptors that reflection shows:
+/// `ProfileService/GetProfile`, `grpc.health.v1.Health/Check`.
 #[must_use]
 pub fn methods() -> Vec<String> {
     let sets = [
@@ -17,7 +17,8 @@ pub fn methods() -> Vec<String> {
     ];
     let mut names = Vec::new();
     for set in sets {
-        // They were compiled in: one that does not decode would leave its methods without a name, callable by nobody.
+        // They were compiled in: one that does not decode would leave its methods without a name, callable by
+        // nobody.
         let pool = DescriptorPool::decode(set).unwrap_or_default();
         for service in pool.services() {
             let service_name = service.full_name();

@@ -24,8 +24,8 @@ pub struct Method {
     pub takes_a_stream: bool,
     /// Counts its calls.
     pub meter: CallMeter,
-    /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time, while the
-    /// machine's clock is not believed, is good for this alone.
+    /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time,
+    /// while the machine's clock is not believed, is good for this alone.
     pub is_open_in_doubt: bool,
     /// Which allowance of the credential its calls count against.
     pub purpose: CallPurpose,

@@ -1,4 +1,5 @@
-//! Who may call: credentials, roles, quotas and limits on the bytes of each request, checked before a handler runs.
+//! Who may call: credentials, roles, quotas and limits on the bytes of each request, checked before a handler
+//! runs.
 
 pub(crate) mod byte_budget;
 pub(crate) mod credential;

@@ -1,5 +1,5 @@
-//! How many calls one credential may make: in a span of time, at once, and with how many bytes under way. What is counted
-//! is a number made of controller, role and name; the names themselves are not kept.
+//! How many calls one credential may make: in a span of time, at once, and with how many bytes under way.
+//! What is counted is a number made of controller, role and name; the names themselves are not kept.
 
 use crate::api::access::byte_budget::{Budget, Counted, RETRY_AFTER};
 use crate::api::status;
@@ -91,8 +91,8 @@ impl Quotas {
         Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known, all }
     }
 
-    /// One more call of a caller of the controller with this number. Calls with which a person may say no are counted by
-    /// themselves, within the same limits.
+    /// One more call of a caller of the controller with this number. Calls with which a person may say no are
+    /// counted by themselves, within the same limits.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED`, with when to try again: it makes too many.

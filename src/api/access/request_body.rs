@@ -1,5 +1,5 @@
-//! Bodies of requests: messages come out whole, decompressed, counted, and within the limits of their method, or the call
-//! ends here. Nothing is decoded, and no handler sees a byte, before that.
+//! Bodies of requests: messages come out whole, decompressed, counted, and within the limits of their method,
+//! or the call ends here. Nothing is decoded, and no handler sees a byte, before that.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::decompress::Encoding;
@@ -18,7 +18,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes};
 
-/// Of a message on the wire: whether it is compressed, and its length (gRPC over HTTP2, Length-Prefixed-Message).
+/// Of a message on the wire: whether it is compressed, and its length (gRPC over HTTP2,
+/// Length-Prefixed-Message).
 const HEADER_BYTES: usize = 5;
 
 /// Bytes of a message that are kept together while it comes.
@@ -26,7 +27,8 @@ const PIECE_BYTES: usize = 16 << 10;
 /// How often a stream that waits for room looks for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is kept of a request: its bytes count until this is dropped. Shared by the body and whoever works on the request.
+/// What is kept of a request: its bytes count until this is dropped. Shared by the body and whoever works on
+/// the request.
 #[derive(Debug)]
 pub struct Intake {
     counted: Mutex<Counted>,
@@ -171,8 +173,8 @@ impl RequestBody {
         }
     }
 
-    /// Whether there was room for what came. A stream waits between two messages until there is, since what is under way
-    /// becomes less; in the midst of one it would wait for others who wait for it.
+    /// Whether there was room for what came. A stream waits between two messages until there is, since what
+    /// is under way becomes less; in the midst of one it would wait for others who wait for it.
     fn take(&mut self, data: Bytes) -> Result<(), Status> {
         match self.intake.counted().add(data.len()) {
             Ok(()) => self.chunk = data,
@@ -211,7 +213,8 @@ impl RequestBody {
         Ok(plain.into())
     }
 
-    /// The message if it keeps to its limits. Of a stream's one that does not only the numbers, with the reason beside.
+    /// The message if it keeps to its limits. Of a stream's one that does not only the numbers, with the
+    /// reason beside.
     fn checked(&self, framed: Bytes) -> Result<Bytes, Status> {
         let message = framed.get(HEADER_BYTES..).unwrap_or_default();
         let checked = self.terms.shape.check(message);
@@ -279,7 +282,8 @@ impl RequestBody {
     }
 }
 
-/// The beginning of a message, in pieces that never move: what it takes of memory is what came of it, and a little.
+/// The beginning of a message, in pieces that never move: what it takes of memory is what came of it, and a
+/// little.
 #[derive(Default)]
 struct Partial {
     pieces: Vec<Vec<u8>>,

@@ -14,17 +14,18 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, http::HeaderMap};
 
-/// Pieces of an answer that are larger than this count as bytes under way while they are being sent. Smaller ones are
-/// bounded by how many calls there may be; refusing them would hide that a write was done.
+/// Pieces of an answer that are larger than this count as bytes under way while they are being sent. Smaller
+/// ones are bounded by how many calls there may be; refusing them would hide that a write was done.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// Answers that are larger than this are handed over in pieces, of which the last is a byte: HTTP/2 takes a piece as a whole
-/// as soon as the reader has room for one byte, and nobody here would know then when it has gone out.
+/// Answers that are larger than this are handed over in pieces, of which the last is a byte: HTTP/2 takes a
+/// piece as a whole as soon as the reader has room for one byte, and nobody here would know then when it has
+/// gone out.
 const WHOLE_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// An answer on its way: its call counts until it has gone out, and it ends at the caller's deadline, or with the caller's
-/// credential if it is one of many messages.
+/// An answer on its way: its call counts until it has gone out, and it ends at the caller's deadline, or with
+/// the caller's credential if it is one of many messages.
 pub struct ResponseBody {
     body: Body,
     /// None where nobody was let in.

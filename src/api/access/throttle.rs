@@ -1,4 +1,5 @@
-//! How many bad tokens one address may bring: beyond them, what was not verified before is not even looked at.
+//! How many bad tokens one address may bring: beyond them, what was not verified before is not even looked
+//! at.
 
 use crate::api::access::credential::CredentialError;
 use crate::clock::SharedClock;

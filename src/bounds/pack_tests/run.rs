@@ -1,4 +1,5 @@
-//! Runs a pack's test table: each case against the pack in force as the case says, by the decision that serves.
+//! Runs a pack's test table: each case against the pack in force as the case says, by the decision that
+//! serves.
 
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decide::Case;
@@ -136,7 +137,8 @@ fn problem(case: &TableCase, problem: &str) -> TableError {
     TableError::Case { case: case.name.clone(), problem: problem.to_owned() }
 }
 
-/// The pack, what the case puts beside it, and where nothing else permits, a provider that permits everything.
+/// The pack, what the case puts beside it, and where nothing else permits, a provider that permits
+/// everything.
 fn packs_of(tried: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, BoundsPublished)>, TableError> {
     let mut packs = vec![tried.clone()];
     for name in &case.with {

@@ -1,5 +1,5 @@
-//! Test tables of packs: what is asked, what is to come of it, and which policy is to decide. The format stands in
-//! `docs/bounds.md`.
+//! Test tables of packs: what is asked, what is to come of it, and which policy is to decide. The format
+//! stands in `docs/bounds.md`.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -22,13 +22,14 @@ pub struct TableCase {
     pub name: String,
     /// Where it comes from.
     pub article: String,
-    /// `allow`, `none` (the provider permits nothing of the kind), or the deciding policy: its id, or `pack/id` of
-    /// another pack.
+    /// `allow`, `none` (the provider permits nothing of the kind), or the deciding policy: its id, or
+    /// `pack/id` of another pack.
     pub expect: String,
     /// The reason that the answer gives, without `REASON_`; empty: not looked at.
     #[serde(default)]
     pub reason: String,
-    /// Further packs of Sayso's in force; a public pack stands otherwise beside a provider that permits everything.
+    /// Further packs of Sayso's in force; a public pack stands otherwise beside a provider that permits
+    /// everything.
     #[serde(default)]
     pub with: Vec<String>,
     /// Cedar text of individual bounds in force beside them.

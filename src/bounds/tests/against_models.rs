@@ -135,8 +135,8 @@ pub(super) fn faults(
     replayed.findings.into_iter().map(|finding| finding.fault).collect()
 }
 
-/// A model comes to a contested conclusion again, and then the person says that it is right after all: what is granted
-/// is the newest record of it, which is the only one that nothing has replaced.
+/// A model comes to a contested conclusion again, and then the person says that it is right after all: what
+/// is granted is the newest record of it, which is the only one that nothing has replaced.
 #[test]
 fn the_verifier_agrees_on_a_conclusion_that_came_again() {
     let inferred = || {

@@ -1,4 +1,5 @@
-//! What policies of callers may be: the scan lets nothing through that is deep, and what it lets through is read and evaluated.
+//! What policies of callers may be: the scan lets nothing through that is deep, and what it lets through is
+//! read and evaluated.
 
 use super::*;
 use crate::bounds::engine::UNRECORDED;
@@ -195,8 +196,8 @@ fn the_deepest_policies_are_evaluated_on_half_a_stack() {
     assert!(levels > DEPTH_MAX - 16, "the limit is not the one that counts: {levels}");
 }
 
-/// A text with an error may leave a tree that is deeper than what is scanned, though never deeper than a piece has tokens: it is
-/// dropped where there is room for it.
+/// A text with an error may leave a tree that is deeper than what is scanned, though never deeper than a
+/// piece has tokens: it is dropped where there is room for it.
 #[test]
 fn a_tree_as_deep_as_a_piece_has_tokens_is_dropped() {
     let count = TOKENS_MAX / 2;

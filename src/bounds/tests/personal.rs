@@ -87,8 +87,8 @@ proptest! {
         prop_assert_eq!(keys(&back), before);
     }
 
-    /// The verifier, which has no policy engine, finds nothing wrong with what is decided, and something with the rest of
-    /// what would be allowed without them.
+    /// The verifier, which has no policy engine, finds nothing wrong with what is decided, and something with
+    /// the rest of what would be allowed without them.
     #[test]
     fn the_verifier_reads_them_alike(events in histories(), case in some_case(), choices in choices()) {
         let events = &with(&events, choices);

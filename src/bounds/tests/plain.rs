@@ -1,5 +1,5 @@
-//! The decision once more, from the events themselves: no fold, no vocabulary's lines, no Cedar. Scopes are spelt out as
-//! sets of words, rules are plain structs. Written from the design, not from the code.
+//! The decision once more, from the events themselves: no fold, no vocabulary's lines, no Cedar. Scopes are
+//! spelt out as sets of words, rules are plain structs. Written from the design, not from the code.
 
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Decision as Said;
@@ -233,8 +233,8 @@ fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, St
     standing
 }
 
-/// Each yes that stands for a category, newest first: event, explicit, a guardian's. And whether a yes would stand if only
-/// it were explicit and named the special category.
+/// Each yes that stands for a category, newest first: event, explicit, a guardian's. And whether a yes would
+/// stand if only it were explicit and named the special category.
 fn grounds(events: &[Recorded], asked: &Asked, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
     let special = above(category, &CATEGORIES).contains("health");
     let said: Vec<(&Recorded, Said, &crate::domain::consent::Terms)> = events
@@ -322,8 +322,8 @@ fn signal_flags(events: &[Recorded], asked: &Asked) -> BTreeSet<&'static str> {
     flags.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
 }
 
-/// The consent that allows an attribute, or the policy that does not (`built-in/consent`: none did, and nothing was
-/// consented to).
+/// The consent that allows an attribute, or the policy that does not (`built-in/consent`: none did, and
+/// nothing was consented to).
 pub fn decide(
     events: &[Recorded],
     rules: &[Rule],

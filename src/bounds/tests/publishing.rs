@@ -109,7 +109,8 @@ fn rules_reach_what_is_below_what_they_name() {
     assert_eq!(outcome(&bounds, &CedarRequest { purpose: "safety".into(), ..language }), "allow");
 }
 
-/// An overflow is what the validator cannot see. Cedar would skip the policy, and a `forbid` would let it pass.
+/// An overflow is what the validator cannot see. Cedar would skip the policy, and a `forbid` would let it
+/// pass.
 #[test]
 fn any_error_in_any_tier_denies() {
     let overflow = |effect| {

@@ -162,8 +162,8 @@ proptest! {
     }
 }
 
-/// Whether a rule forbids where the person said yes, or permits where they said no. Sayso can't keep a provider from
-/// writing one; its promise that a no never gives is about all others.
+/// Whether a rule forbids where the person said yes, or permits where they said no. Sayso can't keep a
+/// provider from writing one; its promise that a no never gives is about all others.
 fn rewards_a_no(rule: &Rule) -> bool {
     rule.flag.is_some_and(|(name, holds)| {
         let gives = ["consented", "explicit", "guardian"].contains(&name);

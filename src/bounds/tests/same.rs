@@ -1,5 +1,5 @@
-//! A decision depends on nothing but its inputs: not on the process, on what it decided before, or on the order in which
-//! hash maps are walked.
+//! A decision depends on nothing but its inputs: not on the process, on what it decided before, or on the
+//! order in which hash maps are walked.
 
 use super::against_models::{BOUNDS, WORDS, some_case};
 use super::deciding::{fact, said};
@@ -33,8 +33,8 @@ fn bytes(decision: Decision) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Two facts of one class are withheld for two sources: the answer has room for one of them, and it is always the first
-/// fact's.
+/// Two facts of one class are withheld for two sources: the answer has room for one of them, and it is always
+/// the first fact's.
 #[test]
 fn of_two_sources_the_first_facts_is_named_each_time() {
     let inferred = |key: &str, category: &str| Attribute {

@@ -14,7 +14,8 @@ use tonic::transport::Channel;
 enum Left {
     /// An event of the person, by the caller.
     WithPerson(&'static str),
-    /// An event about nobody, by the caller: what was looked at is of everybody, or of somebody who is not there any more.
+    /// An event about nobody, by the caller: what was looked at is of everybody, or of somebody who is not
+    /// there any more.
     WithNobody(&'static str),
     /// Nothing new: it tells how something of the caller's own stands, whose event is with the person.
     WithTheGrant(&'static str),

@@ -76,7 +76,8 @@ impl Act {
         acts
     }
 
-    /// What two people say and are asked first, so that there is something to grant, to take back and to erase.
+    /// What two people say and are asked first, so that there is something to grant, to take back and to
+    /// erase.
     pub fn beginnings() -> [Vec<Self>; 3] {
         let fact = |at: usize| (format!("key-{at}"), CATEGORIES[at % 3], format!("\"{at}\""));
         let facts = || (0..4).map(fact).collect();

@@ -1,5 +1,6 @@
-//! The embedded engine on a disk that loses sectors: what was written and not synced is there in any part after a power
-//! cut, in no order. What else fails stops the store, and the next process finds the files as they are.
+//! The embedded engine on a disk that loses sectors: what was written and not synced is there in any part
+//! after a power cut, in no order. What else fails stops the store, and the next process finds the files as
+//! they are.
 
 use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use sayso::store::faulty::{Fault, Power, sectors};
@@ -112,7 +113,8 @@ impl Disk {
         *self.left.lock().unwrap() = Some(copy);
     }
 
-    /// A durable step. Whether it is done, whether of its own writes anything is durable, and whether anybody hears.
+    /// A durable step. Whether it is done, whether of its own writes anything is durable, and whether anybody
+    /// hears.
     fn step<T, E>(
         &self,
         is_torn: bool,

@@ -1,5 +1,5 @@
-//! One history: what is done, one thing after the other or several at once, with whatever fault is planned, and done again
-//! until it is done.
+//! One history: what is done, one thing after the other or several at once, with whatever fault is planned,
+//! and done again until it is done.
 
 use super::act::{Act, Fact};
 use super::machine::Stores;
@@ -47,7 +47,8 @@ struct Pending {
     number: usize,
     /// The model knows its effect already.
     is_known: bool,
-    /// Of the erasure of a part that failed: what it would have taken then. Others may have gone on before anybody knows.
+    /// Of the erasure of a part that failed: what it would have taken then. Others may have gone on before
+    /// anybody knows.
     then: Option<Taken>,
 }
 
@@ -117,8 +118,8 @@ impl History {
         }
     }
 
-    /// Somebody looks after a clock that is not believed, or nobody does: it is set right, or the operator accepts it; or the
-    /// daemon starts anew under it.
+    /// Somebody looks after a clock that is not believed, or nobody does: it is set right, or the operator
+    /// accepts it; or the daemon starts anew under it.
     pub async fn mend_clock(&mut self, dice: &Power, recovery_faults: u64) {
         if !self.world.app().clock_state().is_skewed() {
             return;
@@ -218,8 +219,8 @@ impl History {
         failed.insert(0, (pending, error));
     }
 
-    /// Begins one after the other, each to where it waits, and has what waits written in an order that the seed says.
-    /// What was acknowledged is known to the model when this returns; what failed is given back.
+    /// Begins one after the other, each to where it waits, and has what waits written in an order that the
+    /// seed says. What was acknowledged is known to the model when this returns; what failed is given back.
     async fn together(&mut self, acts: Vec<Pending>) -> Vec<(Pending, AppError)> {
         let mut all: Vec<UnderWay> = Vec::new();
         // Who waits for the sequencer, as it does.
@@ -265,8 +266,9 @@ impl History {
         failed.collect()
     }
 
-    /// Which of those that wait go next, in which order. Of those that somebody of the same person waits behind, one at
-    /// most, so that it is known who comes to wait next; and none beside an erasure, which goes on in threads of its own.
+    /// Which of those that wait go next, in which order. Of those that somebody of the same person waits
+    /// behind, one at most, so that it is known who comes to wait next; and none beside an erasure, which
+    /// goes on in threads of its own.
     fn choose(&self, all: &[UnderWay], queue: &[usize]) -> Vec<usize> {
         let power = &self.world.power;
         let mut places: Vec<usize> = (0..queue.len()).collect();

@@ -101,7 +101,8 @@ impl Stores {
         }
     }
 
-    /// As the next process finds them, and nothing but the entries of the log: a restore gives nothing else back.
+    /// As the next process finds them, and nothing but the entries of the log: a restore gives nothing else
+    /// back.
     pub fn without_index(self) -> Self {
         match self {
             Self::Memory(log, keys) => {

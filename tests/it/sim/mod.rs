@@ -1,6 +1,7 @@
-//! The simulation: the real application and sequencer on injected time, randomness, stores and turns. Seeded histories of
-//! recording, consent, signals, grants, erasure of all or a part, export, backup and restore, one after the other and several
-//! at once, each run again with a fault at every durable step; after each fault an exact model says what must be there.
+//! The simulation: the real application and sequencer on injected time, randomness, stores and turns. Seeded
+//! histories of recording, consent, signals, grants, erasure of all or a part, export, backup and restore,
+//! one after the other and several at once, each run again with a fault at every durable step; after each
+//! fault an exact model says what must be there.
 //!
 //! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` tries so many.
 
@@ -122,8 +123,8 @@ fn told(seed: u64, stores: MakeStores, wrong: impl Into<Wrong>) -> Came {
     })
 }
 
-/// Durable steps of one seed's history, `every` so many: a crash there, and another fault that the seed names. Gives how
-/// many histories that were.
+/// Durable steps of one seed's history, `every` so many: a crash there, and another fault that the seed
+/// names. Gives how many histories that were.
 fn run_seed(seed: u64, stores: MakeStores, every: impl Fn(u64) -> u64) -> u64 {
     let steps = told(seed, stores, None).steps;
     let every = every(steps).max(1);
@@ -162,9 +163,9 @@ fn whatever_fails_nothing_acknowledged_is_lost_from_a_folder() {
     run_seeds(1, "in a folder", in_folder, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
 }
 
-/// The machine's clock goes an hour back, ten years ahead or stands still at each durable step of a seed's history, and with
-/// each a crash some steps later. Nobody is refused a no, an erasure or a yes; nothing is granted in doubt; what has
-/// expired never stands again; every start succeeds.
+/// The machine's clock goes an hour back, ten years ahead or stands still at each durable step of a seed's
+/// history, and with each a crash some steps later. Nobody is refused a no, an erasure or a yes; nothing is
+/// granted in doubt; what has expired never stands again; every start succeeds.
 #[test]
 fn whatever_the_clock_does_nothing_fails_open_and_nothing_locks() {
     let seeds = match number("SAYSO_SEED") {
@@ -185,15 +186,15 @@ fn whatever_the_clock_does_nothing_fails_open_and_nothing_locks() {
     println!("{histories} histories with a clock that jumps, of {count} seeds, no failure");
 }
 
-/// The request for one key does not name it; after a second fault nobody knew any more what had begun, and the same request,
-/// made again, was answered as done.
+/// The request for one key does not name it; after a second fault nobody knew any more what had begun, and
+/// the same request, made again, was answered as done.
 #[test]
 fn an_erasure_of_one_key_that_was_cut_off_is_carried_out() {
     told(14, Stores::memory, Some((16, Fault::Crash)));
 }
 
-/// The keys of a part were gone, the answer was an error, and the same key was recorded again before the next start, which has
-/// to finish that erasure and leave what came after it.
+/// The keys of a part were gone, the answer was an error, and the same key was recorded again before the next
+/// start, which has to finish that erasure and leave what came after it.
 #[test]
 fn what_is_recorded_after_an_erasure_that_failed_stays() {
     told(48, Stores::memory, Some((17, Fault::Persisted)));

@@ -43,7 +43,8 @@ impl History {
         self.backup = Some(Backup { bytes, model: self.model.clone(), erasures: Vec::new() });
     }
 
-    /// The log is lost. What was acknowledged since the backup is gone with it, and nothing else; what was erased stays so.
+    /// The log is lost. What was acknowledged since the backup is gone with it, and nothing else; what was
+    /// erased stays so.
     pub async fn restore(&mut self, recovery_faults: u64) {
         let Some(backup) = &self.backup else { return };
         self.world.clock.advance(1_000);

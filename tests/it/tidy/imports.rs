@@ -199,7 +199,8 @@ fn expand(tree: &str) -> Vec<String> {
     parts.flat_map(|part| expand(part)).map(|part| format!("{head}{part}")).collect()
 }
 
-/// A path from the crate's root; none of another crate's. What a folder's own file exports may begin with a child's name.
+/// A path from the crate's root; none of another crate's. What a folder's own file exports may begin with a
+/// child's name.
 fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
     let mut segments: Vec<&str> =
         path.split("::").map(str::trim).filter(|segment| *segment != "self").collect();
