@@ -1,4 +1,4 @@
-//! `AuditService`.
+//! The handlers of `AuditService`.
 
 use crate::api::access::layer;
 use crate::api::{Api, report, status};

@@ -1,8 +1,9 @@
-//! `BoundsService`.
+//! The handlers of `BoundsService`.
 
 use crate::api::access::layer;
-use crate::api::{Api, convert, status};
+use crate::api::{Api, convert, paging, status};
 use crate::app::{AppError, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
+use crate::domain::event::{CategoryDefined, PurposeDefined};
 use crate::proto;
 use crate::proto::Role;
 use crate::proto::bounds_service_server::BoundsService;
@@ -12,7 +13,8 @@ use tonic::{Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// A step for the wire. An authority is shown no handles: it publishes rules and sees no people.
+/// A message of a preview. An authority gets no handles, because it publishes rules and sees no data
+/// subjects.
 fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     let handles = |handles: &[crate::domain::ids::Handle]| match role {
         Role::Authority => Vec::new(),
@@ -20,8 +22,8 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     };
     let result = step.result.map(|found| proto::BoundsPreview {
         grants_open: found.grants_open,
-        grants_falling: found.grants_revoked,
-        people_falling: found.subjects_revoked,
+        grants_to_revoke: found.grants_revoked,
+        people_with_revocations: found.subjects_revoked,
         people_changed: found.subjects_changed,
         examples: handles(&found.examples),
         left_out: found.omitted,
@@ -33,10 +35,10 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
                 recipient: of.recipient,
                 category: of.category,
                 policy: of.policy,
-                people_refused: line.refused.subjects,
-                facts_refused: line.refused.attributes,
+                people_denied: line.refused.subjects,
+                attributes_denied: line.refused.attributes,
                 people_allowed: line.allowed.subjects,
-                facts_allowed: line.allowed.attributes,
+                attributes_allowed: line.allowed.attributes,
                 examples: handles(&line.examples),
             })
             .collect(),
@@ -48,6 +50,26 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     }
 }
 
+/// An answer of `ListPurposes` with a single purpose or category: what its pages are made of.
+type Term = proto::ListPurposesResponse;
+
+impl Term {
+    fn purpose(purpose: PurposeDefined) -> Self {
+        Self { purposes: vec![purpose.into()], ..Self::default() }
+    }
+
+    fn category(category: CategoryDefined) -> Self {
+        Self { categories: vec![category.into()], ..Self::default() }
+    }
+
+    /// Purposes sort before categories.
+    fn key(&self) -> String {
+        let purpose = self.purposes.first().map(|purpose| format!("1:{}", purpose.id));
+        let category = self.categories.first().map(|category| format!("2:{}", category.id));
+        purpose.or(category).unwrap_or_default()
+    }
+}
+
 #[tonic::async_trait]
 impl BoundsService for Api {
     async fn get_bounds(
@@ -55,12 +77,12 @@ impl BoundsService for Api {
         request: Request<proto::GetBoundsRequest>,
     ) -> Answer<proto::GetBoundsResponse> {
         let request = request.into_inner();
-        let as_of_ms = convert::maybe_millis(request.as_of.as_ref(), "as_of")?;
+        let as_of_ms = convert::times::maybe_millis(request.as_of.as_ref(), "as_of")?;
         let versions = self.app.rules.get_bounds(as_of_ms, request.history).map_err(status::of)?;
         let version = |shown: crate::app::ShownVersion| proto::BoundsVersion {
             tier: shown.version.pack.tier,
-            recorded_at: Some(convert::time(shown.version.recorded_at_ms)),
-            effective_from: Some(convert::time(shown.version.starts_ms())),
+            recorded_at: Some(convert::times::time(shown.version.recorded_at_ms)),
+            effective_from: Some(convert::times::time(shown.version.starts_ms())),
             position: shown.version.position,
             in_force: shown.in_force,
             published_by: Some(shown.version.actor),
@@ -71,7 +93,10 @@ impl BoundsService for Api {
         };
         let schema = self.app.rules.bounds_schema().to_owned();
         let bounds = versions.into_iter().map(version).collect();
-        Ok(Response::new(proto::GetBoundsResponse { bounds, schema }))
+        let position = |of: &proto::BoundsVersion| format!("{:020}", of.position);
+        let (bounds, next_page_token) =
+            paging::page(bounds, request.page_size, &request.page_token, position)?;
+        Ok(Response::new(proto::GetBoundsResponse { bounds, schema, next_page_token }))
     }
 
     async fn define_purpose(
@@ -80,21 +105,30 @@ impl BoundsService for Api {
     ) -> Answer<proto::DefinePurposeResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
-        let purpose = request.purpose.unwrap_or_default();
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let purpose = request.purpose.unwrap_or_default().into();
         let receipt = self.app.rules.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::DefinePurposeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::DefinePurposeResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 
     async fn list_purposes(
         &self,
-        _request: Request<proto::ListPurposesRequest>,
+        request: Request<proto::ListPurposesRequest>,
     ) -> Answer<proto::ListPurposesResponse> {
-        let rules = self.app.rules.rules_in_force();
-        Ok(Response::new(proto::ListPurposesResponse {
-            purposes: rules.vocabulary.purposes().cloned().collect(),
-            categories: rules.vocabulary.categories().cloned().collect(),
-        }))
+        let (request, rules) = (request.into_inner(), self.app.rules.rules_in_force());
+        let purposes = rules.vocabulary.purposes().cloned().map(Term::purpose);
+        let categories = rules.vocabulary.categories().cloned().map(Term::category);
+        let terms = purposes.chain(categories).collect();
+        let (terms, next_page_token) =
+            paging::page(terms, request.page_size, &request.page_token, Term::key)?;
+        let mut answer = proto::ListPurposesResponse { next_page_token, ..Default::default() };
+        for term in terms {
+            answer.purposes.extend(term.purposes);
+            answer.categories.extend(term.categories);
+        }
+        Ok(Response::new(answer))
     }
 
     async fn publish_notice(
@@ -103,7 +137,7 @@ impl BoundsService for Api {
     ) -> Answer<proto::PublishNoticeResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let notice = Notice {
             id: request.id,
             version: request.version,
@@ -112,7 +146,7 @@ impl BoundsService for Api {
         };
         let published = self.app.rules.publish_notice(&caller, notice, &options).await;
         let (receipt, notice) = published.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt, &caller));
+        let receipt = Some(convert::writes::receipt(receipt, &caller));
         Ok(Response::new(proto::PublishNoticeResponse { receipt, notice: Some(notice) }))
     }
 
@@ -122,12 +156,13 @@ impl BoundsService for Api {
     ) -> Answer<proto::PublishBoundsResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
-        let bounds = request.bounds.unwrap_or_default();
-        let published = self.app.rules.publish_bounds(&caller, bounds, request.signature, &options).await;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let bounds = convert::bounds::pack(request.bounds.unwrap_or_default(), "bounds")?;
+        let signature = request.signature.map(Into::into);
+        let published = self.app.rules.publish_bounds(&caller, bounds, signature, &options).await;
         let published = published.map_err(status::of)?;
         Ok(Response::new(proto::PublishBoundsResponse {
-            receipt: Some(convert::receipt(published.receipt, &caller)),
+            receipt: Some(convert::writes::receipt(published.receipt, &caller)),
             grants_revoked: published.grants_revoked,
         }))
     }
@@ -140,8 +175,10 @@ impl BoundsService for Api {
     ) -> Answer<Self::PreviewBoundsStream> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
+        let packs = request.bounds.into_iter().enumerate();
+        let packs = packs.map(|(number, pack)| convert::bounds::pack(pack, &format!("bounds[{number}]")));
         let asked = PreviewRequest {
-            bounds: request.bounds,
+            bounds: packs.collect::<Result<_, Status>>()?,
             recipients: request.recipients,
             purposes: request.purposes,
         };
@@ -164,12 +201,12 @@ impl BoundsService for Api {
     ) -> Answer<proto::SetPersonalBoundsResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let choices = request.bounds.unwrap_or_default();
+        let choices = request.bounds.unwrap_or_default().into();
         let set = self.app.rules.set_personal_bounds(&caller, &subject, choices, &options).await;
         let PersonalBoundsChanged { receipt, revoked_grants, policies } = set.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt, &caller));
+        let receipt = Some(convert::writes::receipt(receipt, &caller));
         Ok(Response::new(proto::SetPersonalBoundsResponse { receipt, revoked_grants, policies }))
     }
 
@@ -182,9 +219,9 @@ impl BoundsService for Api {
         self.app.record_view(&caller, &subject, "GetPersonalBounds").await.map_err(status::of)?;
         let shown = self.app.rules.get_personal_bounds(&subject).await.map_err(status::of)?;
         Ok(Response::new(proto::GetPersonalBoundsResponse {
-            recorded_at: shown.set.as_ref().map(|set| convert::time(set.recorded_at_ms)),
+            recorded_at: shown.set.as_ref().map(|set| convert::times::time(set.recorded_at_ms)),
             set_by: shown.set.as_ref().map(|set| set.actor.clone()),
-            bounds: Some(shown.set.map(|set| set.choices).unwrap_or_default()),
+            bounds: Some(shown.set.map(|set| set.choices).unwrap_or_default().into()),
             policies: shown.policies,
             version: shown.version,
         }))
@@ -201,7 +238,7 @@ impl BoundsService for Api {
         Ok(Response::new(proto::GetNoticeResponse {
             notice: notice.notice.clone(),
             text: notice.text.clone(),
-            published_at: Some(convert::time(*published_ms)),
+            published_at: Some(convert::times::time(*published_ms)),
         }))
     }
 
@@ -211,10 +248,12 @@ impl BoundsService for Api {
     ) -> Answer<proto::DefineCategoryResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
-        let category = request.category.unwrap_or_default();
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let category = request.category.unwrap_or_default().into();
         let receipt =
             self.app.rules.define_category(&caller, category, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::DefineCategoryResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::DefineCategoryResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 }

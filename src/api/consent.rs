@@ -1,7 +1,7 @@
-//! `ConsentService`.
+//! The handlers of `ConsentService`.
 
 use crate::api::access::layer;
-use crate::api::{Api, convert, status};
+use crate::api::{Api, convert, paging, status};
 use crate::app::{Choice, DecidedBy, NewSignal, Presentation};
 use crate::domain::consent::Decision;
 use crate::domain::event::SignalKind;
@@ -13,8 +13,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn choice(choice: proto::ConsentChoice) -> Result<Choice, Status> {
     Ok(Choice {
-        decision: convert::decision(choice.decision)?,
-        until_ms: convert::maybe_millis(choice.until.as_ref(), "choices.until")?,
+        decision: convert::consent::decision(choice.decision)?,
+        until_ms: convert::times::maybe_millis(choice.until.as_ref(), "choices.until")?,
         interactions: choice.interactions,
         purposes: choice.purposes,
         categories: choice.categories,
@@ -31,7 +31,7 @@ impl ConsentService for Api {
     ) -> Answer<proto::RequestConsentResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let asked = Choice {
             decision: Decision::Given,
@@ -42,11 +42,11 @@ impl ConsentService for Api {
             until_ms: None,
             interactions: Vec::new(),
         };
-        let notice = convert::notice_served(request.notice);
+        let notice = convert::consent::notice_served(request.notice);
         let presentation = Presentation { notice, channel: request.channel };
         let receipt =
             self.app.consent.request_consent(&caller, &subject, asked, &presentation, &options).await;
-        let receipt = Some(convert::receipt(receipt.map_err(status::of)?, &caller));
+        let receipt = Some(convert::writes::receipt(receipt.map_err(status::of)?, &caller));
         Ok(Response::new(proto::RequestConsentResponse { receipt }))
     }
 
@@ -56,10 +56,10 @@ impl ConsentService for Api {
     ) -> Answer<proto::RecordConsentResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let choices = request.choices.into_iter().map(choice).collect::<Result<_, Status>>()?;
-        let notice = convert::notice_served(request.notice);
+        let notice = convert::consent::notice_served(request.notice);
         let presentation = Presentation { notice, channel: request.channel };
         let decided_by = if request.guardian { DecidedBy::Guardian } else { DecidedBy::Subject };
         let changed = self
@@ -68,7 +68,7 @@ impl ConsentService for Api {
             .record_consent(&caller, &subject, choices, &presentation, decided_by, &options)
             .await;
         let changed = changed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt, &caller));
+        let receipt = Some(convert::writes::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 
@@ -78,7 +78,7 @@ impl ConsentService for Api {
     ) -> Answer<proto::RecordSignalResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let kind = SignalKind::try_from(request.kind).unwrap_or_default();
         let signal = NewSignal {
@@ -89,7 +89,7 @@ impl ConsentService for Api {
         };
         let changed = self.app.consent.record_signal(&caller, &subject, signal, &options).await;
         let changed = changed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(changed.receipt, &caller));
+        let receipt = Some(convert::writes::receipt(changed.receipt, &caller));
         Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants: changed.revoked_grants }))
     }
 
@@ -100,22 +100,24 @@ impl ConsentService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let moment = convert::moment(request.as_of.as_ref())?;
+        let moment = convert::times::moment(request.as_of.as_ref())?;
         caller.check_moment(moment).map_err(status::of)?;
-        let start = match request.page_token.as_str() {
-            "" => 0,
-            token => token.parse().map_err(|_| status::page_token())?,
-        };
+        let start = paging::start(&request.page_token)?.unwrap_or_default();
+        let count = paging::size(request.page_size)?;
         self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
-        let found =
-            self.app.consent.get_consents(&caller, &subject, moment, start).await.map_err(status::of)?;
+        let found = self
+            .app
+            .consent
+            .get_consents(&caller, &subject, moment, start, count)
+            .await
+            .map_err(status::of)?;
         let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
-            let decision = convert::decision_out(record.decision);
+            let decision = convert::consent::decision_name(record.decision);
             proto::ConsentRecord {
                 event_id: record.event_id.to_string(),
                 position: record.position,
-                recorded_at: Some(convert::time(record.recorded_at_ms)),
-                about: Some(convert::time(record.about_ms)),
+                recorded_at: Some(convert::times::time(record.recorded_at_ms)),
+                about: Some(convert::times::time(record.about_ms)),
                 decision: decision.into(),
                 purposes: record.terms.purposes,
                 categories: record.terms.categories,
@@ -123,14 +125,14 @@ impl ConsentService for Api {
                 explicit: record.terms.explicit,
                 notice: record.terms.notice,
                 channel: record.terms.channel,
-                until: record.terms.until_ms.map(convert::time),
+                until: record.terms.until_ms.map(convert::times::time),
                 guardian: record.terms.guardian,
                 actor: Some(record.actor),
                 in_force,
             }
         };
         let consents = found.records.into_iter().map(record).collect();
-        let next_page_token = found.next.map(|next| next.to_string()).unwrap_or_default();
+        let next_page_token = paging::token(found.next);
         Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version, next_page_token }))
     }
 

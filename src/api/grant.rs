@@ -1,7 +1,8 @@
-//! `GrantService`.
+//! The handlers of `GrantService`.
 
 use crate::api::access::layer;
-use crate::api::{Api, convert, status};
+use crate::api::convert::reasons::revocation;
+use crate::api::{Api, convert, paging, status};
 use crate::app::{GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
@@ -15,10 +16,10 @@ use tonic::{Request, Response, Status};
 type Answer<T> = Result<Response<T>, Status>;
 type WatchAnswer = Result<proto::WatchRevocationsResponse, Status>;
 
-/// Revocations that wait for a slow watcher.
+/// The largest number of revocations that wait for a slow watcher.
 const WAITING_MAX: usize = 16;
-/// How long a watch may take nothing while something waits for it.
-const BEHIND_MAX: Duration = Duration::from_secs(30);
+/// How long a watcher may read nothing while a revocation waits for it.
+const STALLED_MAX: Duration = Duration::from_secs(30);
 
 fn grant_id(text: &str) -> Result<GrantId, Status> {
     text.parse().map_err(|bad: crate::domain::Violation| status::invalid(&bad.field, &bad.problem))
@@ -33,35 +34,35 @@ fn ttl_ms(ttl: Option<&prost_types::Duration>) -> Result<Option<u64>, Status> {
 }
 
 fn reason(reason: Option<Reason>) -> i32 {
-    reason.unwrap_or_default().into()
+    revocation(reason.unwrap_or_default()).into()
 }
 
-fn fallen(revocation: Revocation) -> proto::WatchRevocationsResponse {
+fn revoked(revocation: Revocation) -> proto::WatchRevocationsResponse {
     proto::WatchRevocationsResponse {
         cursor: revocation.cursor,
         grant_ids: revocation.grant_ids,
         artifact_ids: revocation.artifact_ids,
-        reason: revocation.reason.into(),
-        recorded_at: (revocation.recorded_at_ms > 0).then(|| convert::time(revocation.recorded_at_ms)),
+        reason: convert::reasons::revocation(revocation.reason).into(),
+        recorded_at: (revocation.recorded_at_ms > 0).then(|| convert::times::time(revocation.recorded_at_ms)),
         cause_event_id: revocation.cause,
         source_event_id: revocation.source,
     }
 }
 
-/// Tells a watch the next thing. One that has taken nothing for too long is cut off with where it can resume:
-/// `told`, the cursor of what it was told last. False where there is nobody to be told more.
-async fn tell<T>(
+/// Sends the next message to a watcher. A watcher that has read nothing for too long is disconnected with an
+/// error that has `sent`, the cursor of the last message, so it can resume. False if the watch has ended.
+async fn send<T>(
     sender: &mpsc::Sender<Result<T, Status>>,
-    last_word: &mut Option<OwnedPermit<Result<T, Status>>>,
+    last_place: &mut Option<OwnedPermit<Result<T, Status>>>,
     next: Result<T, Status>,
-    told: u64,
-    behind_max: Duration,
+    sent: u64,
+    stalled_max: Duration,
 ) -> bool {
-    match tokio::time::timeout(behind_max, sender.send(next)).await {
-        Ok(sent) => sent.is_ok(),
+    match tokio::time::timeout(stalled_max, sender.send(next)).await {
+        Ok(outcome) => outcome.is_ok(),
         Err(_) => {
-            if let Some(place) = last_word.take() {
-                place.send(Err(status::fell_behind(told)));
+            if let Some(place) = last_place.take() {
+                place.send(Err(status::watcher_too_slow(sent)));
             }
             false
         }
@@ -76,7 +77,7 @@ impl GrantService for Api {
     ) -> Answer<proto::RequestGrantResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let asked = GrantRequest {
             ttl_ms: ttl_ms(request.ttl.as_ref())?,
@@ -95,11 +96,11 @@ impl GrantService for Api {
             },
             Issued::Grant(grant) => proto::RequestGrantResponse {
                 grant_id: grant.id.to_string(),
-                allowed: grant.allowed.iter().map(convert::allowed).collect(),
-                withheld: grant.withheld.iter().map(convert::withheld).collect(),
-                expires_at: Some(convert::time(grant.expires_at_ms)),
+                allowed: grant.allowed.iter().map(convert::grants::allowed).collect(),
+                withheld: grant.withheld.iter().map(convert::grants::withheld).collect(),
+                expires_at: Some(convert::times::time(grant.expires_at_ms)),
                 profile_version: 0,
-                receipt: Some(convert::receipt(grant.receipt, &caller)),
+                receipt: Some(convert::writes::receipt(grant.receipt, &caller)),
                 gaps: grant.has_ended.then_some(proto::Gap::GrantEnded.into()).into_iter().collect(),
             },
         }))
@@ -115,7 +116,7 @@ impl GrantService for Api {
         let known = standing.expires_at_ms > 0;
         Ok(Response::new(proto::CheckGrantResponse {
             stands: standing.stands,
-            expires_at: known.then(|| convert::time(standing.expires_at_ms)),
+            expires_at: known.then(|| convert::times::time(standing.expires_at_ms)),
             reason: reason(standing.reason),
         }))
     }
@@ -126,7 +127,7 @@ impl GrantService for Api {
     ) -> Answer<proto::ReportUseResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let grant = grant_id(&request.grant_id)?;
         let used = Use {
             reply: request.reply,
@@ -136,7 +137,9 @@ impl GrantService for Api {
         };
         let receipt =
             self.app.grants.report_use(&caller, &grant, used, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::ReportUseResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::ReportUseResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 
     async fn acknowledge(
@@ -145,10 +148,12 @@ impl GrantService for Api {
     ) -> Answer<proto::AcknowledgeResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let receipt =
             self.app.grants.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::AcknowledgeResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::AcknowledgeResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 
     type WatchRevocationsStream = ReceiverStream<WatchAnswer>;
@@ -159,22 +164,21 @@ impl GrantService for Api {
     ) -> Answer<Self::WatchRevocationsStream> {
         let caller = layer::caller(&request)?;
         let mut watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
-        // One place more, for the last word to a watch that takes no other.
+        // One more place, for the final error to a watcher that reads nothing.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
-        let reason = self.app.suspension_reason().unwrap_or_default();
-        let (cursor, reason) = (watch.cursor(), reason.into());
-        let standing = proto::WatchRevocationsResponse { cursor, reason, ..Default::default() };
+        let (cursor, reason) = (watch.cursor(), reason(self.app.suspension_reason()));
+        let first = proto::WatchRevocationsResponse { cursor, reason, ..Default::default() };
         tokio::spawn(async move {
-            let Ok(mut last_word) = sender.clone().reserve_owned().await.map(Some) else { return };
-            let (mut next, mut told) = (Ok(standing), watch.cursor());
+            let Ok(mut last_place) = sender.clone().reserve_owned().await.map(Some) else { return };
+            let (mut next, mut sent) = (Ok(first), watch.cursor());
             loop {
                 let is_last = next.is_err();
-                if !tell(&sender, &mut last_word, next, told, BEHIND_MAX).await || is_last {
+                if !send(&sender, &mut last_place, next, sent, STALLED_MAX).await || is_last {
                     return;
                 }
-                told = watch.cursor();
+                sent = watch.cursor();
                 next = tokio::select! {
-                    fell = watch.next() => fell.map(fallen).map_err(status::of),
+                    revocation = watch.next() => revocation.map(revoked).map_err(status::of),
                     () = sender.closed() => return,
                 };
             }
@@ -189,7 +193,7 @@ impl GrantService for Api {
         let caller = layer::caller(&request)?;
         let grant = grant_id(&request.into_inner().grant_id)?;
         let explanation = self.app.grants.explain_grant(&caller, &grant).await.map_err(status::of)?;
-        Ok(Response::new(convert::explanation(explanation, &caller)))
+        Ok(Response::new(convert::grants::explanation(explanation, &caller)))
     }
 
     async fn evaluate_use(
@@ -199,14 +203,14 @@ impl GrantService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let moment = convert::moment(request.as_of.as_ref())?;
+        let moment = convert::times::moment(request.as_of.as_ref())?;
         let asked = UseCase {
             purpose: request.purpose,
             categories: request.categories,
             keys: request.keys,
             interaction: request.interaction,
         };
-        let bounds_as_of = convert::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
+        let bounds_as_of = convert::times::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
         let is_of_now = moment == Moment::Now && bounds_as_of.is_none() && request.as_of_grant.is_empty();
         crate::app::Grants::may_evaluate(&caller, &request.recipient, &asked, is_of_now)
             .map_err(status::of)?;
@@ -215,13 +219,13 @@ impl GrantService for Api {
             let at = (moment, bounds_as_of);
             self.app.grants.evaluate_use(&caller, &subject, &request.recipient, &asked, at).await
         } else if request.as_of.is_some() {
-            return Err(status::invalid("as_of_grant", "excludes as_of"));
+            return Err(status::invalid("as_of_grant", "must not be set together with as_of"));
         } else {
             let grant = grant_id(&request.as_of_grant)?;
             self.app.grants.evaluate_grant(&caller, &subject, &grant, bounds_as_of).await
         };
         let found = found.map_err(status::of)?;
-        Ok(Response::new(convert::evaluation(&found, &caller)))
+        Ok(Response::new(convert::grants::evaluation(&found, &caller)))
     }
 
     async fn register_artifact(
@@ -230,16 +234,16 @@ impl GrantService for Api {
     ) -> Answer<proto::RegisterArtifactResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let (kind, grant) = (request.kind(), grant_id(&request.grant_id)?);
-        let ttl_ms = convert::duration_ms(request.ttl.as_ref(), "ttl")?;
+        let ttl_ms = convert::times::duration_ms(request.ttl.as_ref(), "ttl")?;
         let new = NewArtifact { grant, kind, name: request.name, sources: request.sources, ttl_ms };
         let registered =
             self.app.grants.register_artifact(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RegisterArtifactResponse {
             artifact_id: registered.id.to_string(),
-            receipt: Some(convert::receipt(registered.receipt, &caller)),
-            expires_at: Some(registered.expires_at_ms).filter(|end| *end > 0).map(convert::time),
+            receipt: Some(convert::writes::receipt(registered.receipt, &caller)),
+            expires_at: Some(registered.expires_at_ms).filter(|end| *end > 0).map(convert::times::time),
         }))
     }
 
@@ -250,14 +254,12 @@ impl GrantService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(token.parse().map_err(|_| status::page_token())?),
-        };
+        let (after, count) = (paging::start(&request.page_token)?, paging::size(request.page_size)?);
         self.app.record_view(&caller, &subject, "ListArtifacts").await.map_err(status::of)?;
-        let found = self.app.grants.list_artifacts(&caller, &subject, after).await.map_err(status::of)?;
-        let artifacts = found.artifacts.into_iter().map(convert::artifact).collect();
-        let next_page_token = found.next.map(|last| last.to_string()).unwrap_or_default();
+        let found =
+            self.app.grants.list_artifacts(&caller, &subject, after, count).await.map_err(status::of)?;
+        let artifacts = found.artifacts.into_iter().map(convert::grants::artifact).collect();
+        let next_page_token = paging::token(found.next);
         Ok(Response::new(proto::ListArtifactsResponse { artifacts, next_page_token }))
     }
 }
@@ -268,25 +270,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_watch_that_takes_nothing_is_cut_off_and_told_where_to_resume() {
+    async fn a_watcher_that_reads_nothing_is_disconnected_with_the_cursor_to_resume_after() {
         let (sender, mut receiver) = mpsc::channel(WAITING_MAX + 1);
-        let mut last_word = Some(sender.clone().reserve_owned().await.unwrap());
-        let mut told = 0;
+        let mut last_place = Some(sender.clone().reserve_owned().await.unwrap());
+        let mut sent = 0;
         for cursor in 1.. {
-            if !tell(&sender, &mut last_word, Ok(cursor), told, Duration::from_millis(50)).await {
+            if !send(&sender, &mut last_place, Ok(cursor), sent, Duration::from_millis(50)).await {
                 break;
             }
-            told = cursor;
+            sent = cursor;
         }
-        assert_eq!(told, WAITING_MAX as u64, "so many wait, and not one more");
+        assert_eq!(sent, WAITING_MAX as u64, "no more revocations wait");
         drop(sender);
-        for cursor in 1..=told {
-            assert_eq!(receiver.recv().await.unwrap().unwrap(), cursor, "what was told is delivered");
+        for cursor in 1..=sent {
+            assert_eq!(receiver.recv().await.unwrap().unwrap(), cursor, "what was sent is delivered");
         }
-        let cut_off = receiver.recv().await.unwrap().unwrap_err();
-        assert_eq!(cut_off.code(), tonic::Code::ResourceExhausted);
-        let details = tonic_types::StatusExt::get_error_details(&cut_off);
-        assert_eq!(details.error_info().unwrap().metadata.get("cursor"), Some(&told.to_string()));
+        let disconnected = receiver.recv().await.unwrap().unwrap_err();
+        assert_eq!(disconnected.code(), tonic::Code::ResourceExhausted);
+        let details = tonic_types::StatusExt::get_error_details(&disconnected);
+        assert_eq!(details.error_info().unwrap().metadata.get("cursor"), Some(&sent.to_string()));
         assert!(details.retry_info().is_some());
         assert!(receiver.recv().await.is_none());
     }

@@ -1,5 +1,5 @@
-//! gRPC: the only room that knows tonic's services. A file a service; handlers convert, call the use case,
-//! convert back.
+//! The gRPC API: one file for each service. A handler converts the request, calls a use case, and converts
+//! its result. No other room knows tonic's services.
 
 mod access;
 mod audit;
@@ -8,23 +8,24 @@ mod consent;
 mod convert;
 mod grant;
 mod operator;
+mod paging;
 mod profile;
 mod report;
 mod rights;
 mod status;
 
-pub use access::credential::{
-    Claim, CredentialError, Credentials, Issuer, ROLES, Trusted, role_from_name, role_name,
-};
+pub use access::credential::{Credentials, Issuer, Trusted};
+pub use access::error::CredentialError;
 pub use access::issuer::{TokenRules, Tokens};
 pub use access::jwks::JWKS_BYTES_MAX;
 pub use access::layer::REQUEST_ID;
 pub use access::method_names::methods;
+pub use access::options::{Access, ApiOptions};
 pub use access::quota::{QuotaLimits, QuotaOptions};
+pub use access::role_names::{Claim, ROLES, role_from_name, role_name};
 
 use crate::app::App;
 use crate::proto;
-use crate::roles::RoleTable;
 use crate::tls::Incoming;
 use access::layer::AccessLayer;
 use std::collections::HashMap;
@@ -36,41 +37,28 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// How often health looks at the store.
+/// How often the health service checks the store.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
-/// What witnesses are called in `grpc.health.v1`; not known there where none are asked.
+/// The name of the witnesses in `grpc.health.v1`. Unknown there if no witness is configured.
 const WITNESSES: &str = "sayso.witnesses";
-/// Streams that a peer may open and reset before it is cut off (CVE-2023-44487).
+/// The number of streams that a peer may open and reset before its connection is closed (CVE-2023-44487).
 const RESETS_MAX: usize = 64;
-/// Bytes of one call's headers.
+/// The largest size of a call's headers, in bytes.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
-/// How often a quiet connection is asked whether it still stands, and how long it may take to say so.
+/// How often an idle connection is pinged, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
-/// A request's attributes to the domain's, for the fuzzers; what comes of it is nobody's.
+/// Decodes a request's attributes and drops the result. For fuzzers.
 #[doc(hidden)]
 pub fn decode_attributes(request: proto::RecordAttributesRequest) {
     let subject = crate::domain::ids::SubjectId::new(&request.subject);
-    let options = convert::options(request.options.as_ref(), &request);
+    let options = convert::writes::options(request.options.as_ref(), &request);
     if let (Ok(subject), Ok(_)) = (subject, options) {
-        let _read = convert::new_attributes(subject, request.attributes, 0);
+        let _read = convert::profile::new_attributes(subject, request.attributes, 0);
     }
 }
 
-/// Settings of the gRPC side.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiOptions {
-    /// Largest message taken, bytes.
-    pub message_bytes_max: usize,
-    /// Calls of one connection at once.
-    pub streams_max: u32,
-    /// How long a call may take until its answer begins.
-    pub answer_max: Duration,
-    /// Bounds on the calls of one credential.
-    pub calls: QuotaOptions,
-}
-
-/// Every service over one [`App`].
+/// The services of one controller.
 #[derive(Clone)]
 struct Api {
     app: Arc<App>,
@@ -79,27 +67,19 @@ struct Api {
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The transport.
+    /// The transport failed.
     #[error("grpc: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// Reflection can't be set up.
+    /// Reflection could not be set up.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// What stands at the door.
-pub struct Access {
-    /// Who may come in.
-    pub credentials: Arc<Credentials>,
-    /// Who may call what.
-    pub table: Arc<RoleTable>,
-}
-
-/// Serves gRPC on `incoming` until `shutdown`; requests under way are finished. The controllers' applications
-/// are in the order of their numbers in `access`.
+/// Serves gRPC on `incoming` until `shutdown`, then completes the calls in progress. `apps` are in the order
+/// of their controllers' numbers in `access`.
 ///
 /// # Errors
-/// The transport fails.
+/// The transport fails, or reflection cannot be set up.
 pub async fn serve(
     incoming: Incoming,
     shutdown: impl Future<Output = ()> + Send,
@@ -113,8 +93,7 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    // A controller's services know its application and no other: whom the door sends there can't get anywhere
-    // else.
+    // Each controller has its own services, so a caller cannot reach the application of another controller.
     let behind = apps.into_iter().map(|app| services(Api { app }, options)).collect();
     let served = Server::builder()
         .accept_http1(true)
@@ -133,9 +112,10 @@ pub async fn serve(
     Ok(served?)
 }
 
-/// Every service of one controller, each with message bounds, and compression for those that ask for it.
+/// The services of one controller, with a limit for messages and with compression for clients that ask for
+/// it.
 fn services(api: Api, options: ApiOptions) -> Routes {
-    macro_rules! bounded {
+    macro_rules! limited {
         ($server:path) => {
             <$server>::new(api.clone())
                 .max_decoding_message_size(options.message_bytes_max)
@@ -145,26 +125,26 @@ fn services(api: Api, options: ApiOptions) -> Routes {
                 .send_compressed(tonic::codec::CompressionEncoding::Zstd)
         };
     }
-    Routes::new(bounded!(proto::profile_service_server::ProfileServiceServer<Api>))
-        .add_service(bounded!(proto::consent_service_server::ConsentServiceServer<Api>))
-        .add_service(bounded!(proto::grant_service_server::GrantServiceServer<Api>))
-        .add_service(bounded!(proto::rights_service_server::RightsServiceServer<Api>))
-        .add_service(bounded!(proto::bounds_service_server::BoundsServiceServer<Api>))
-        .add_service(bounded!(proto::audit_service_server::AuditServiceServer<Api>))
-        .add_service(bounded!(proto::operator_service_server::OperatorServiceServer<Api>))
+    Routes::new(limited!(proto::profile_service_server::ProfileServiceServer<Api>))
+        .add_service(limited!(proto::consent_service_server::ConsentServiceServer<Api>))
+        .add_service(limited!(proto::grant_service_server::GrantServiceServer<Api>))
+        .add_service(limited!(proto::rights_service_server::RightsServiceServer<Api>))
+        .add_service(limited!(proto::bounds_service_server::BoundsServiceServer<Api>))
+        .add_service(limited!(proto::audit_service_server::AuditServiceServer<Api>))
+        .add_service(limited!(proto::operator_service_server::OperatorServiceServer<Api>))
         .prepare()
 }
 
-/// Tells `grpc.health.v1` what is true: serving while every controller's writes are taken; and, as a service
-/// of its own, whether enough witnesses cosign every log in time.
+/// Updates `grpc.health.v1`: serving while every controller accepts writes. A service of its own says whether
+/// enough witnesses cosign every log in time.
 async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
-    let (mut told, mut witnessed) = (None, None);
+    let (mut shown, mut witnessed) = (None, None);
     loop {
         let ready = apps.iter().all(|app| app.is_ready());
-        if told != Some(ready) {
+        if shown != Some(ready) {
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             health.set_service_status("", status).await;
-            told = Some(ready);
+            shown = Some(ready);
         }
         let asked = apps.iter().filter_map(|app| app.is_witnessed());
         let now = asked.reduce(|all, each| all && each);
@@ -177,7 +157,7 @@ async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
     }
 }
 
-/// Kinds of events as metrics call them, by their number.
+/// The names of kinds of events in metrics, by field number.
 #[must_use]
 pub fn event_names() -> HashMap<u32, String> {
     let pool = prost_reflect::DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `OperatorService`.
+//! The handlers of `OperatorService`.
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, status};
@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-/// How long checkpoints carry both keys where nothing else is said: a week.
+/// The default for how long checkpoints carry both signatures: 7 days.
 const TRANSITION_MS: u64 = 7 * DAY_MS;
 
 #[tonic::async_trait]
@@ -35,13 +35,13 @@ impl OperatorService for Api {
     ) -> Result<Response<proto::RotateLogKeyResponse>, Status> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let transition_ms = convert::duration_ms(request.transition.as_ref(), "transition")?;
+        let transition_ms = convert::times::duration_ms(request.transition.as_ref(), "transition")?;
         let transition_ms = transition_ms.unwrap_or(TRANSITION_MS);
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let rotated =
             self.app.operations.rotate_log_key(&caller, transition_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RotateLogKeyResponse {
-            receipt: Some(convert::receipt(rotated.receipt, &caller)),
+            receipt: Some(convert::writes::receipt(rotated.receipt, &caller)),
             vkey: rotated.vkey,
             from_position: rotated.from_position,
         }))
@@ -53,9 +53,11 @@ impl OperatorService for Api {
     ) -> Result<Response<proto::ConfirmRestoreResponse>, Status> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let receipt = self.app.operations.confirm_restore(&caller, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::ConfirmRestoreResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::ConfirmRestoreResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 
     async fn accept_clock(
@@ -64,14 +66,14 @@ impl OperatorService for Api {
     ) -> Result<Response<proto::AcceptClockResponse>, Status> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let clock_ms = convert::maybe_millis(request.clock.as_ref(), "clock")?;
-        let clock_ms = clock_ms.ok_or_else(|| status::invalid("clock", "must say what time it is"))?;
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let clock_ms = convert::times::maybe_millis(request.clock.as_ref(), "clock")?;
+        let clock_ms = clock_ms.ok_or_else(|| status::invalid("clock", "must be the current time"))?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let (receipt, ledger_ms) =
             self.app.operations.accept_clock(&caller, clock_ms, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::AcceptClockResponse {
-            receipt: Some(convert::receipt(receipt, &caller)),
-            ledger_time: Some(convert::time(ledger_ms)),
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+            ledger_time: Some(convert::times::time(ledger_ms)),
         }))
     }
 
@@ -89,8 +91,8 @@ impl OperatorService for Api {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             restore_unconfirmed: self.app.is_restore_unconfirmed(),
             clock_skew: skew.unwrap_or_default(),
-            clock: Some(convert::time(clock.clock_ms)),
-            ledger_time: Some(convert::time(clock.ledger_ms)),
+            clock: Some(convert::times::time(clock.clock_ms)),
+            ledger_time: Some(convert::times::time(clock.ledger_ms)),
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! Reports as the wire has them.
+//! Conversions of transparency reports and records of processing.
 
 use super::{convert, status};
 use crate::app::{ReportFrame, ReportRequest};
@@ -6,13 +6,13 @@ use crate::audit::transparency::{Figure, FigureTable, Processing, Ratio, Report,
 use crate::proto;
 use tonic::Status;
 
-/// What is asked for.
+/// The request for a transparency report.
 ///
 /// # Errors
 /// A time is missing or malformed.
 pub fn request(request: proto::GetTransparencyReportRequest) -> Result<ReportRequest, Status> {
     let time = |time: Option<&prost_types::Timestamp>, field| {
-        convert::maybe_millis(time, field)?.ok_or_else(|| status::invalid(field, "must be a time"))
+        convert::times::maybe_millis(time, field)?.ok_or_else(|| status::invalid(field, "must be set"))
     };
     Ok(ReportRequest {
         from_ms: time(request.from.as_ref(), "from")?,
@@ -24,7 +24,7 @@ pub fn request(request: proto::GetTransparencyReportRequest) -> Result<ReportReq
     })
 }
 
-/// One frame.
+/// A message of the stream.
 pub fn frame(frame: ReportFrame) -> proto::GetTransparencyReportResponse {
     use proto::get_transparency_report_response::Frame;
     let frame = match frame {
@@ -39,9 +39,9 @@ pub fn frame(frame: ReportFrame) -> proto::GetTransparencyReportResponse {
 fn of(report: Report, html: String) -> proto::TransparencyReport {
     proto::TransparencyReport {
         origin: report.origin,
-        from: Some(convert::time(report.from_ms)),
-        to: Some(convert::time(report.to_ms)),
-        generated_at: Some(convert::time(report.generated_at_ms)),
+        from: Some(convert::times::time(report.from_ms)),
+        to: Some(convert::times::time(report.to_ms)),
+        generated_at: Some(convert::times::time(report.generated_at_ms)),
         k: u32::try_from(report.k).unwrap_or(u32::MAX),
         epsilon: report.epsilon,
         epsilon_spent: report.epsilon_spent,
@@ -117,7 +117,7 @@ pub fn record(record: Processing) -> proto::RecordOfProcessing {
     let recipients = record.recipients.into_iter().map(|recipient| proto::ProcessingRecipient {
         name: recipient.name,
         purposes: recipient.purposes,
-        last_grant_at: recipient.last_grant_at_ms.map(convert::time),
+        last_grant_at: recipient.last_grant_at_ms.map(convert::times::time),
         description: recipient.description,
     });
     let retention = record
@@ -137,7 +137,7 @@ pub fn record(record: Processing) -> proto::RecordOfProcessing {
         retention: retention.collect(),
         security_measures: declared.security_measures,
         gaps: record.gaps,
-        generated_at: Some(convert::time(record.generated_at_ms)),
+        generated_at: Some(convert::times::time(record.generated_at_ms)),
         tree_size: record.tree_size,
     }
 }

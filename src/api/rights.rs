@@ -1,7 +1,7 @@
-//! `RightsService`.
+//! The handlers of `RightsService`.
 
 use crate::api::access::layer;
-use crate::api::{Api, convert, status};
+use crate::api::{Api, convert, paging, status};
 use crate::app::{HoldToLift, NewHold, NewRequest, PlacedHold, Verdict};
 use crate::domain::erasure::Scope;
 use crate::domain::event::RetentionDefined;
@@ -22,12 +22,12 @@ fn uuid(text: &str, field: &str) -> Result<EventId, Status> {
     text.parse().map_err(|_| status::invalid(field, "must be a UUID"))
 }
 
-/// What is to be erased. One that is missing must not become everything.
+/// The scope of an erasure. A missing scope must never mean everything.
 fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status> {
     if request.kind() != RequestKind::Erasure {
         return match request.scope() {
             ErasureScope::Unspecified => Ok(None),
-            _ => Err(status::invalid("scope", "is for erasures only")),
+            _ => Err(status::invalid("scope", "must be set only for an erasure")),
         };
     }
     let one_key = match request.keys.as_slice() {
@@ -37,10 +37,12 @@ fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status>
     match request.scope() {
         ErasureScope::Key => one_key
             .map(|key| Some(Scope::Key(key)))
-            .ok_or_else(|| status::invalid("keys", "must name one key")),
-        _ if !request.keys.is_empty() => Err(status::invalid("keys", "are for scope key only")),
+            .ok_or_else(|| status::invalid("keys", "must have exactly one key")),
+        _ if !request.keys.is_empty() => Err(status::invalid("keys", "must be set only for the scope key")),
         ErasureScope::Category => Ok(Some(Scope::Category(request.category.clone()))),
-        _ if !request.category.is_empty() => Err(status::invalid("category", "is for scope category only")),
+        _ if !request.category.is_empty() => {
+            Err(status::invalid("category", "must be set only for the scope category"))
+        }
         ErasureScope::All => Ok(Some(Scope::All)),
         ErasureScope::Profile => Ok(Some(Scope::Profile)),
         ErasureScope::Unspecified | ErasureScope::Retention => {
@@ -69,7 +71,7 @@ impl RightsService for Api {
     ) -> Answer<proto::SubmitRequestResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let scope = scope(&request)?;
         let jurisdiction = Some(request.jurisdiction()).filter(|of| *of != Jurisdiction::Unspecified);
@@ -85,8 +87,8 @@ impl RightsService for Api {
             self.app.rights.submit_request(&caller, &subject, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::SubmitRequestResponse {
             request_id: made.request.id.to_string(),
-            certificate: made.certificate.map(convert::certificate),
-            request: Some(convert::rights_request(made.request)),
+            certificate: made.certificate.map(convert::rights::certificate),
+            request: Some(convert::rights::rights_request(made.request)),
             revoked_grants: made.revoked_grants,
         }))
     }
@@ -98,7 +100,7 @@ impl RightsService for Api {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
         let certificate = self.app.erasure.get_certificate(&caller, &id).await.map_err(status::of)?;
-        let certificate = Some(convert::certificate(certificate));
+        let certificate = Some(convert::rights::certificate(certificate));
         Ok(Response::new(proto::GetErasureCertificateResponse { certificate }))
     }
 
@@ -139,7 +141,7 @@ impl RightsService for Api {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
         let found = self.app.rights.get_request(&caller, &id).await.map_err(status::of)?;
-        Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights_request(found)) }))
+        Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights::rights_request(found)) }))
     }
 
     async fn list_requests(
@@ -151,14 +153,17 @@ impl RightsService for Api {
         let everybody = caller.subject.is_none() && request.subject.is_empty();
         let subject =
             if everybody { None } else { Some(caller.subject_of(&request.subject).map_err(status::of)?) };
-        let due_by = convert::maybe_millis(request.due_by.as_ref(), "due_by")?;
-        let count = usize::try_from(request.page_size).unwrap_or(usize::MAX);
-        let page =
-            self.app.rights.list_requests(&caller, subject.as_ref(), due_by, &request.cursor, count).await;
+        let due_by = convert::times::maybe_millis(request.due_by.as_ref(), "due_by")?;
+        let count = paging::size(request.page_size)?;
+        let page = self
+            .app
+            .rights
+            .list_requests(&caller, subject.as_ref(), due_by, &request.page_token, count)
+            .await;
         let page = page.map_err(status::of)?;
         Ok(Response::new(proto::ListRequestsResponse {
-            requests: page.requests.into_iter().map(convert::rights_request).collect(),
-            next_cursor: page.next.unwrap_or_default(),
+            requests: page.requests.into_iter().map(convert::rights::rights_request).collect(),
+            next_page_token: paging::token(page.next),
         }))
     }
 
@@ -168,14 +173,14 @@ impl RightsService for Api {
     ) -> Answer<proto::DecideRequestResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let id = uuid(&request.request_id, "request_id")?;
         let verdict = verdict(request.decision)?;
         let made =
             self.app.rights.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DecideRequestResponse {
-            request: Some(convert::rights_request(made.request)),
-            certificate: made.certificate.map(convert::certificate),
+            request: Some(convert::rights::rights_request(made.request)),
+            certificate: made.certificate.map(convert::rights::certificate),
         }))
     }
 
@@ -185,24 +190,24 @@ impl RightsService for Api {
     ) -> Answer<proto::PlaceHoldResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let ground = request.ground();
         let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
         let placed = self.app.rights.place_hold(&caller, &subject, hold, &options).await;
         let PlacedHold { id, receipt } = placed.map_err(status::of)?;
-        let receipt = Some(convert::receipt(receipt, &caller));
+        let receipt = Some(convert::writes::receipt(receipt, &caller));
         Ok(Response::new(proto::PlaceHoldResponse { hold_id: id.to_string(), receipt }))
     }
 
     async fn lift_hold(&self, request: Request<proto::LiftHoldRequest>) -> Answer<proto::LiftHoldResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let hold = HoldToLift { id: uuid(&request.hold_id, "hold_id")?, reason: request.reason };
         let lifted = self.app.rights.lift_hold(&caller, &subject, &hold, &options).await;
-        let receipt = Some(convert::receipt(lifted.map_err(status::of)?, &caller));
+        let receipt = Some(convert::writes::receipt(lifted.map_err(status::of)?, &caller));
         Ok(Response::new(proto::LiftHoldResponse { receipt }))
     }
 
@@ -211,11 +216,18 @@ impl RightsService for Api {
         request: Request<proto::ListHoldsRequest>,
     ) -> Answer<proto::ListHoldsResponse> {
         let caller = layer::caller(&request)?;
-        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         self.app.record_view(&caller, &subject, "ListHolds").await.map_err(status::of)?;
         let holds = self.app.rights.list_holds(&subject).await.map_err(status::of)?;
-        let holds = holds.into_iter().map(convert::hold).collect();
-        Ok(Response::new(proto::ListHoldsResponse { holds }))
+        let age = |hold: &proto::Hold| {
+            let placed_at = hold.placed_at.as_ref();
+            let (seconds, nanos) = placed_at.map_or((0, 0), |at| (at.seconds, at.nanos));
+            format!("{seconds:012}.{nanos:09}-{}", hold.hold_id)
+        };
+        let holds = holds.into_iter().map(convert::rights::hold).collect();
+        let (holds, next_page_token) = paging::page(holds, request.page_size, &request.page_token, age)?;
+        Ok(Response::new(proto::ListHoldsResponse { holds, next_page_token }))
     }
 
     async fn set_retention(
@@ -224,26 +236,32 @@ impl RightsService for Api {
     ) -> Answer<proto::SetRetentionResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
-        let options = convert::options(request.options.as_ref(), &request)?;
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
         let class = request.class;
-        let keep_ms = convert::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
+        let keep_ms = convert::times::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
         let rule = RetentionDefined { class, category: request.category, purpose: request.purpose, keep_ms };
         let receipt = self.app.rights.set_retention(&caller, rule, &options).await.map_err(status::of)?;
-        Ok(Response::new(proto::SetRetentionResponse { receipt: Some(convert::receipt(receipt, &caller)) }))
+        Ok(Response::new(proto::SetRetentionResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
     }
 
     async fn list_retention(
         &self,
-        _request: Request<proto::ListRetentionRequest>,
+        request: Request<proto::ListRetentionRequest>,
     ) -> Answer<proto::ListRetentionResponse> {
         let rules = self.app.rights.list_retention().into_iter();
         let retention = rules.map(|(rule, at_ms)| proto::Retention {
             class: rule.class,
             category: rule.category,
             purpose: rule.purpose,
-            keep: Some(convert::duration(rule.keep_ms)),
-            defined_at: Some(convert::time(at_ms)),
+            keep: Some(convert::times::duration(rule.keep_ms)),
+            defined_at: Some(convert::times::time(at_ms)),
         });
-        Ok(Response::new(proto::ListRetentionResponse { retention: retention.collect() }))
+        let name = |rule: &proto::Retention| format!("{}:{}:{}", rule.class, rule.category, rule.purpose);
+        let (request, retention) = (request.into_inner(), retention.collect());
+        let (retention, next_page_token) =
+            paging::page(retention, request.page_size, &request.page_token, name)?;
+        Ok(Response::new(proto::ListRetentionResponse { retention, next_page_token }))
     }
 }

@@ -1,102 +1,128 @@
-//! The only place that knows which failure is which gRPC code. Two messages a failure: the safe one goes out,
-//! the detailed one is logged here, once.
+//! Errors of the API: the only place that maps a failure to a gRPC code and to a reason for programs
+//! (`ErrorInfo.reason`). docs/errors.md lists the reasons. The answer has the safe message; the cause of an
+//! internal error is logged here, once.
 
-use crate::api::access::credential::CredentialError;
+use crate::api::access::error::CredentialError;
 use crate::app::AppError;
 use crate::domain::recorder_usage::{Load, NoRoom};
 use crate::domain::wording;
 use std::collections::HashMap;
 use std::time::Duration;
+use tonic::body::Body;
+use tonic::codegen::http::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 const DOMAIN: &str = "sayso";
-/// Recorders that are named where there is no room.
+/// The largest number of recorders that an error names.
 const RECORDERS_MAX: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Metadata of a denial: the roles that are allowed, separated by commas. The only key of its map: with
+/// several, the order of the encoded entries would differ between answers.
+const ALLOWED_ROLES: &str = "allowed_roles";
 
 fn reason(name: &str) -> ErrorDetails {
     ErrorDetails::with_error_info(name, DOMAIN, HashMap::<String, String>::new())
 }
 
-/// What a caller gets for a failed use case.
+fn reason_with<const N: usize>(name: &str, metadata: [(&str, String); N]) -> ErrorDetails {
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+    ErrorDetails::with_error_info(name, DOMAIN, HashMap::from(metadata))
+}
+
+fn retry(name: &str, after: Duration) -> ErrorDetails {
+    let mut details = reason(name);
+    details.set_retry_info(Some(after));
+    details
+}
+
+/// The status of a failed use case.
 #[must_use]
 pub fn of(error: AppError) -> Status {
     let message = error.to_string();
     let with = |code, details| Status::with_error_details(code, message.clone(), details);
     match error {
         AppError::Invalid(violations) => {
-            let mut details = reason("INVALID");
+            let mut details = reason("INVALID_REQUEST");
             let violations = violations.0.into_iter();
             let violation = |found: crate::domain::Violation| FieldViolation::new(found.field, found.problem);
             details.set_bad_request(violations.map(violation).collect::<Vec<_>>());
             with(Code::InvalidArgument, details)
         }
-        AppError::Denied(_) => with(Code::PermissionDenied, reason("DENIED")),
-        AppError::Reserved { reason: rule, .. } => with(Code::PermissionDenied, reason(rule)),
+        AppError::Denied(_) => with(Code::PermissionDenied, reason("REQUEST_NOT_ALLOWED")),
+        AppError::Reserved { reason: rule, .. } => {
+            let details = reason_with(rule, [(ALLOWED_ROLES, allowed_by(rule).to_owned())]);
+            with(Code::PermissionDenied, details)
+        }
         AppError::NotFound(_) | AppError::UnknownSubject => with(Code::NotFound, reason("NOT_FOUND")),
         AppError::StaleVersion { actual, .. } => {
-            let current = HashMap::from([("current_version".to_owned(), actual.to_string())]);
-            with(Code::Aborted, ErrorDetails::with_error_info("STALE_VERSION", DOMAIN, current))
+            let details = reason_with("STALE_VERSION", [("current_version", actual.to_string())]);
+            with(Code::Aborted, details)
         }
         AppError::StaleDecisions => with(Code::Aborted, reason("STALE_VERSION")),
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
         AppError::Erased => precondition(&message, "ERASED"),
-        AppError::Precondition(_) => precondition(&message, "PRECONDITION"),
+        AppError::Precondition(_) => precondition(&message, "INVALID_STATE"),
         AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
-        AppError::RecordingRefused(refused) => {
-            let mut details = reason("RECORDING_REFUSED");
-            let said: Vec<String> = refused.iter().map(wording::recording_refused).collect();
-            for (kind, said) in refused.iter().zip(&said) {
-                let source = wording::provenance(kind.provenance());
-                let of = format!("{source} {}", kind.category);
-                details.add_precondition_failure_violation("RECORDING_REFUSED", of, said);
-            }
-            Status::with_error_details(Code::FailedPrecondition, said.join(" "), details)
-        }
-        AppError::NoRoom(full) => with(Code::ResourceExhausted, no_room(&full)),
-        AppError::Overtaken => with(Code::Aborted, reason("OVERTAKEN_BY_ERASURE")),
+        AppError::RecordingRefused(refused) => recording_refused(&refused),
+        AppError::NoRoom(full) => with(Code::ResourceExhausted, attribute_limit(&full)),
+        AppError::Overtaken => with(Code::Aborted, reason("ERASED_DURING_EXPORT")),
         AppError::LimitReached { what, open } => {
-            let found =
-                HashMap::from([("limit".to_owned(), what.to_owned()), ("open".to_owned(), open.to_string())]);
-            let details = ErrorDetails::with_error_info("LIMIT_REACHED", DOMAIN, found);
-            with(Code::ResourceExhausted, details)
+            let metadata = [("limit", what.to_owned()), ("open", open.to_string())];
+            with(Code::ResourceExhausted, reason_with("OPEN_LIMIT_REACHED", metadata))
         }
-        AppError::TooLong(_) => with(Code::DeadlineExceeded, reason("TOO_LONG")),
-        AppError::Overloaded => {
-            let mut details = reason("OVERLOADED");
-            details.set_retry_info(Some(RETRY_AFTER));
-            with(Code::ResourceExhausted, details)
-        }
+        AppError::TooLong(_) => with(Code::DeadlineExceeded, reason("PREVIEW_TIMED_OUT")),
+        AppError::Overloaded => with(Code::ResourceExhausted, retry("OVERLOADED", RETRY_AFTER)),
         AppError::Unavailable => with(Code::Unavailable, reason("STORE_UNAVAILABLE")),
         AppError::ShuttingDown => with(Code::Unavailable, reason("SHUTTING_DOWN")),
-        AppError::Stopped => with(Code::Unavailable, reason("STOPPED")),
+        AppError::Stopped => with(Code::Unavailable, reason("STORE_FAILED")),
         AppError::Internal(cause) => {
-            tracing::error!(%cause, "a request failed inside");
+            tracing::error!(%cause, "a call failed with an internal error");
             with(Code::Internal, reason("INTERNAL"))
         }
     }
 }
 
-/// What used the room up, as far as its reader may know.
-fn no_room(full: &NoRoom) -> ErrorDetails {
-    let mut numbers = HashMap::new();
-    let mut tell = |name: &str, load: Load| {
-        numbers.insert(format!("{name}_facts"), load.facts.to_string());
-        numbers.insert(format!("{name}_bytes"), load.bytes.to_string());
+/// The roles that may do what a rule of `src/app/statement_rules.rs` reserves.
+fn allowed_by(rule: &str) -> &'static str {
+    match rule {
+        "SERVICE_ROLE_REQUIRED" => "service, service-channel, subject, steward",
+        "REFUSED_BY_SUBJECT" => "subject, steward",
+        "STATED_BY_STEWARD" => "steward",
+        _ => "channel, service-channel, subject, steward",
+    }
+}
+
+fn recording_refused(refused: &[sayso_proof::event::RecordingRefused]) -> Status {
+    let mut details = reason("RECORDING_REFUSED");
+    let explanations: Vec<String> = refused.iter().map(wording::recording_refused).collect();
+    for (kind, explanation) in refused.iter().zip(&explanations) {
+        let provenance = wording::provenance(kind.provenance());
+        let subject = format!("{provenance} {}", kind.category);
+        details.add_precondition_failure_violation("RECORDING_REFUSED", subject, explanation);
+    }
+    Status::with_error_details(Code::FailedPrecondition, explanations.join(" "), details)
+}
+
+/// Which limit on attributes is reached, as far as the caller may know.
+fn attribute_limit(full: &NoRoom) -> ErrorDetails {
+    let mut metadata = HashMap::new();
+    let mut add = |name: &str, load: Load| {
+        metadata.insert(format!("{name}_attributes"), load.facts.to_string());
+        metadata.insert(format!("{name}_bytes"), load.bytes.to_string());
     };
     match full {
         NoRoom::OfService { held, max } => {
-            tell("own", *held);
-            tell("max", *max);
+            add("own", *held);
+            add("max", *max);
         }
-        NoRoom::OfPerson { held } => tell("own", *held),
+        NoRoom::OfPerson { held } => add("own", *held),
         NoRoom::OfPersonBy { held, max, .. } => {
-            tell("held", *held);
-            tell("max", *max);
+            add("all", *held);
+            add("max", *max);
         }
     }
-    let mut details = ErrorDetails::with_error_info("NO_ROOM_FOR_FACTS", DOMAIN, numbers);
+    let mut details = ErrorDetails::with_error_info("ATTRIBUTE_LIMIT_REACHED", DOMAIN, metadata);
     if let NoRoom::OfPersonBy { by, .. } = full {
         for (recorder, load) in by.iter().take(RECORDERS_MAX) {
             details.add_quota_failure_violation(recorder.to_string(), load.to_string());
@@ -111,68 +137,115 @@ fn precondition(message: &str, kind: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
-/// What a watch gets that does not take what it is told.
+/// A watcher did not read its stream of revocations in time.
 #[must_use]
-pub fn fell_behind(cursor: u64) -> Status {
-    let mut details = ErrorDetails::with_error_info(
-        "WATCH_FELL_BEHIND",
-        DOMAIN,
-        HashMap::from([("cursor".to_owned(), cursor.to_string())]),
-    );
+pub fn watcher_too_slow(cursor: u64) -> Status {
+    let mut details = reason_with("WATCHER_TOO_SLOW", [("cursor", cursor.to_string())]);
     details.set_retry_info(Some(RETRY_AFTER));
-    let message = format!("the watch did not take what it was told; resume after cursor {cursor}");
+    let message = format!("the stream of revocations was not read in time; resume after cursor {cursor}");
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-/// What a caller without a good credential gets.
+/// The credential is missing or not valid.
 #[must_use]
 pub fn of_credential(error: &CredentialError) -> Status {
     if matches!(error, CredentialError::Elsewhere) {
-        return forbidden();
+        return not_allowed();
     }
     if let CredentialError::TooMany(wait) = error {
-        let mut details = reason("TOO_MANY_REFUSED");
-        details.set_retry_info(Some(*wait));
+        let details = retry("TOO_MANY_INVALID_CREDENTIALS", *wait);
         return Status::with_error_details(Code::ResourceExhausted, error.to_string(), details);
     }
-    Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("UNAUTHENTICATED"))
+    Status::with_error_details(Code::Unauthenticated, error.to_string(), reason("INVALID_CREDENTIAL"))
 }
 
-/// What a caller gets whose role may not do this, or whose controller is not here.
+const NOT_ALLOWED: &str = "this role may not call this method";
+
+/// A denial that says nothing more: the credential is for a controller that this daemon does not serve, or a
+/// service was reached without access control.
 #[must_use]
-pub fn forbidden() -> Status {
-    Status::with_error_details(Code::PermissionDenied, "this role may not do this", reason("ROLE"))
+pub fn not_allowed() -> Status {
+    Status::with_error_details(Code::PermissionDenied, NOT_ALLOWED, reason("ROLE_NOT_ALLOWED"))
 }
 
-/// What a caller gets who makes too many calls, or too large ones.
+/// The caller's role may not call a method.
 #[must_use]
-pub fn too_many(retry_after: Duration) -> Status {
-    let mut details = reason("TOO_MANY_CALLS");
-    details.set_retry_info(Some(retry_after));
+pub fn role_not_allowed(caller: &str, allowed: &str) -> Status {
+    let advice = if allowed.is_empty() {
+        "no role may call it, or it does not exist".to_owned()
+    } else {
+        format!("use a credential with one of the roles {allowed}")
+    };
+    let message = format!("{NOT_ALLOWED}: the caller's role is {caller}; {advice}");
+    let details = reason_with("ROLE_NOT_ALLOWED", [(ALLOWED_ROLES, allowed.to_owned())]);
+    Status::with_error_details(Code::PermissionDenied, message, details)
+}
+
+/// Names the caller's role in the message of an answer that is a denial, and the roles that are allowed if
+/// the denial knows them. Other answers stay as they are.
+#[must_use]
+pub fn name_caller(answer: Response<Body>, caller: &str) -> Response<Body> {
+    let status = Status::from_header_map(answer.headers());
+    let Some(denial) = status.filter(|status| status.code() == Code::PermissionDenied) else { return answer };
+    let details = denial.get_error_details();
+    let allowed = details.error_info().and_then(|info| info.metadata.get(ALLOWED_ROLES));
+    let allowed = allowed.map(|roles| format!("; roles allowed: {roles}")).unwrap_or_default();
+    let message = format!("{} (caller's role: {caller}{allowed})", denial.message());
+    let metadata = denial.metadata().clone();
+    Status::with_error_details_and_metadata(Code::PermissionDenied, message, details, metadata).into_http()
+}
+
+/// A credential, or an address, makes too many calls or sends too many bytes.
+#[must_use]
+pub fn too_many_calls(retry_after: Duration) -> Status {
     let message = "too many calls with this credential; try again later";
+    let details = retry("TOO_MANY_CALLS", retry_after);
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-/// A page token that no answer gave.
+/// All callers together have too many bytes in progress.
 #[must_use]
-pub fn page_token() -> Status {
-    invalid("page_token", "must be the `next_page_token` of the answer before")
+pub fn too_many_bytes(retry_after: Duration) -> Status {
+    let message = "too many bytes are in progress; try again later";
+    let details = retry("TOO_MANY_BYTES_IN_PROGRESS", retry_after);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-/// What a caller gets while the requests of everybody together have too many bytes.
-#[must_use]
-pub fn busy(retry_after: Duration) -> Status {
-    let mut details = reason("BUSY");
-    details.set_retry_info(Some(retry_after));
-    Status::with_error_details(
-        Code::ResourceExhausted,
-        "too many bytes are under way; try again later",
-        details,
-    )
-}
-
-/// One field that is wrong on the wire already.
+/// One field of a request is malformed.
 #[must_use]
 pub fn invalid(field: &str, problem: &str) -> Status {
     of(AppError::Invalid(crate::domain::Violations::one(field, problem)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_denial_names_the_role_of_the_caller_and_those_allowed() {
+        let denied = role_not_allowed("auditor", "service, channel");
+        assert!(denied.message().contains("auditor") && denied.message().contains("service, channel"));
+        let reserved =
+            AppError::Reserved { reason: "REFUSED_BY_SUBJECT", why: "the person refused this".into() };
+        let named =
+            Status::from_header_map(name_caller(of(reserved).into_http(), "channel").headers()).unwrap();
+        let details = named.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (&*info.reason, &*info.metadata["allowed_roles"]),
+            ("REFUSED_BY_SUBJECT", "subject, steward")
+        );
+        assert_eq!(
+            named.message(),
+            "the person refused this (caller's role: channel; roles allowed: subject, steward)"
+        );
+    }
+
+    #[test]
+    fn answers_that_are_no_denials_stay_as_they_are() {
+        let before = invalid("key", "must not be empty").into_http();
+        let headers = before.headers().clone();
+        assert_eq!(name_caller(before, "service").headers(), &headers);
+    }
 }

@@ -45,7 +45,7 @@ pub use profile::Profiles;
 pub use profile::change::Change;
 pub use profile::get_profile::Profile;
 pub use profile::list_events::Page;
-pub use profile::paging::ProfilePage;
+pub use profile::paging::{ProfilePage, Room};
 pub use profile::record_attributes::{NewAttributes, Recording};
 pub use reports::Reports;
 pub use reports::export_audit::ExportChunk;

@@ -81,7 +81,7 @@ impl Artifact {
             }
             Self::List(list) => {
                 let mut request =
-                    proto::ListArtifactsRequest { subject: list.subject, page_token: String::new() };
+                    proto::ListArtifactsRequest { subject: list.subject, ..Default::default() };
                 let mut client = client!(GrantServiceClient, at.link("steward").await?);
                 let mut answer = client.list_artifacts(request.clone()).await?.into_inner();
                 while !answer.next_page_token.is_empty() {
@@ -93,9 +93,9 @@ impl Artifact {
                 out.print("ListArtifactsResponse", &answer, |answer| {
                     let row = |artifact: &proto::Artifact| {
                         let state = match (artifact.reason(), artifact.acknowledged) {
-                            (proto::Reason::Unspecified, _) => "valid".to_owned(),
+                            (proto::RevocationReason::Unspecified, _) => "valid".to_owned(),
                             (reason, acknowledged) => {
-                                let reason = plain_name(reason.as_str_name(), "REASON_");
+                                let reason = plain_name(reason.as_str_name(), "REVOCATION_REASON_");
                                 format!(
                                     "revoked ({reason}){}",
                                     if acknowledged { ", acknowledged" } else { "" }

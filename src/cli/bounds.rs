@@ -9,7 +9,7 @@ use super::vocabulary::client;
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
 use crate::daemon::data_dir::Layout;
-use crate::proto::{self, BoundsPublished, NeverUse, PersonalBoundsSet, Role, Tier};
+use crate::proto::{self, BoundsPublished, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
@@ -150,8 +150,8 @@ impl Publish {
         let dev = || Layout::new(&at.data).dev().join(format!("{role}.key"));
         let key = signing_key(&self.key.clone().unwrap_or_else(dev))?;
         let bounds = self.pack.bounds(&self.version, self.retire)?;
-        let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), &key));
-        let request = proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None };
+        let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), &key).into());
+        let request = proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None };
         let answer = client(at, role).await?.publish_bounds(request).await?.into_inner();
         out.print("PublishBoundsResponse", &answer, |answer| {
             let receipt = output::receipt(answer.receipt.as_ref());
@@ -190,7 +190,7 @@ pub(super) struct Preview {
 impl Preview {
     async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let request = proto::PreviewBoundsRequest {
-            bounds: vec![self.pack.bounds("preview", self.retire)?],
+            bounds: vec![self.pack.bounds("preview", self.retire)?.into()],
             recipients: self.recipient,
             purposes: self.purpose,
         };
@@ -216,9 +216,9 @@ fn preview(step: &proto::PreviewBoundsResponse) -> String {
         "{} examined; decisions would change for {}\n{} of {} would be revoked, of {}{}",
         people(step.people_done),
         people(found.people_changed),
-        found.grants_falling,
+        found.grants_to_revoke,
         count(found.grants_open, "open grant"),
-        people(found.people_falling),
+        people(found.people_with_revocations),
         examples(&found.examples),
     );
     if found.lines.is_empty() {
@@ -236,8 +236,8 @@ fn preview(step: &proto::PreviewBoundsResponse) -> String {
             line.purpose.clone(),
             recipient.to_owned(),
             line.category.clone(),
-            affected(line.people_refused, line.facts_refused),
-            affected(line.people_allowed, line.facts_allowed),
+            affected(line.people_denied, line.attributes_denied),
+            affected(line.people_allowed, line.attributes_allowed),
             line.policy.clone(),
             line.examples.first().map(|handle| handle.chars().take(8).collect()).unwrap_or_default(),
         ]
@@ -277,8 +277,15 @@ impl Show {
             let answer = client.get_personal_bounds(request).await?.into_inner();
             return out.print("GetPersonalBoundsResponse", &answer, personal);
         }
-        let request = proto::GetBoundsRequest { as_of: self.as_of, history: self.history };
-        let answer = client.get_bounds(request).await?.into_inner();
+        let mut request =
+            proto::GetBoundsRequest { as_of: self.as_of, history: self.history, ..Default::default() };
+        let mut answer = client.get_bounds(request.clone()).await?.into_inner();
+        while !answer.next_page_token.is_empty() {
+            request.page_token = std::mem::take(&mut answer.next_page_token);
+            let page = client.get_bounds(request.clone()).await?.into_inner();
+            answer.bounds.extend(page.bounds);
+            answer.next_page_token = page.next_page_token;
+        }
         let history = self.history;
         out.print("GetBoundsResponse", &answer, |answer| match history {
             true => versions(answer),
@@ -406,11 +413,11 @@ impl Personal {
     }
 
     /// Adds the flags to what was chosen before.
-    fn added_to(self, mut chosen: PersonalBoundsSet) -> PersonalBoundsSet {
+    fn added_to(self, mut chosen: PersonalBounds) -> PersonalBounds {
         for never in self.never {
             let (category, purpose) = never.split_once(':').unwrap_or((&never, ""));
             let purposes = if purpose.is_empty() { Vec::new() } else { vec![purpose.to_owned()] };
-            let never = NeverUse { category: category.to_owned(), purposes };
+            let never = ForbiddenUse { category: category.to_owned(), purposes };
             if !chosen.never.contains(&never) {
                 chosen.never.push(never);
             }

@@ -129,6 +129,7 @@ impl Consents {
         let mut request = proto::GetConsentsRequest {
             subject: self.subject,
             as_of: as_of(self.as_of),
+            page_size: 0,
             page_token: String::new(),
         };
         let mut client = client(at).await?;

@@ -237,7 +237,7 @@ impl Tour<'_> {
     ) -> Result<(), CliError> {
         println!("\n# The watch reports at once:");
         while let Some(revoked) = revocations.message().await? {
-            println!("{}: {}", revoked.grant_ids.join(", "), wording::reason(revoked.reason()));
+            println!("{}: {}", revoked.grant_ids.join(", "), wording::reason(revoked.reason().into()));
             if revoked.grant_ids.iter().any(|id| id == grant) {
                 return Ok(());
             }

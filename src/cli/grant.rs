@@ -101,7 +101,7 @@ impl Check {
             if answer.stands {
                 format!("valid until {}", output::time(answer.expires_at.as_ref()))
             } else {
-                format!("not valid: {}", wording::reason(answer.reason()))
+                format!("not valid: {}", wording::reason(answer.reason().into()))
             }
         })?;
         if answer.stands { Ok(()) } else { Err(CliError::grant_invalid()) }
@@ -236,9 +236,9 @@ impl Watch {
         while let Some(revoked) = revocations.message().await? {
             let is_first = !std::mem::replace(&mut is_open, true);
             out.print("WatchRevocationsResponse", &revoked, |revoked| {
-                let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason()));
+                let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason().into()));
                 match revoked.reason() {
-                    proto::Reason::Unspecified if is_first => format!("watching from cursor {cursor}"),
+                    proto::RevocationReason::Unspecified if is_first => format!("watching from cursor {cursor}"),
                     _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),
                     _ => {
                         let at = output::time(revoked.recorded_at.as_ref());

@@ -132,8 +132,14 @@ impl Hold {
                 out.print("LiftHoldResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
             }
             Self::List(list) => {
-                let request = proto::ListHoldsRequest { subject: list.subject };
-                let answer = client.list_holds(request).await?.into_inner();
+                let mut request = proto::ListHoldsRequest { subject: list.subject, ..Default::default() };
+                let mut answer = client.list_holds(request.clone()).await?.into_inner();
+                while !answer.next_page_token.is_empty() {
+                    request.page_token = std::mem::take(&mut answer.next_page_token);
+                    let page = client.list_holds(request.clone()).await?.into_inner();
+                    answer.holds.extend(page.holds);
+                    answer.next_page_token = page.next_page_token;
+                }
                 out.print("ListHoldsResponse", &answer, |answer| {
                     let row = |hold: &proto::Hold| {
                         let categories = match hold.categories.as_slice() {

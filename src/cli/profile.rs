@@ -232,6 +232,7 @@ impl Profile {
             subject: self.subject,
             as_of: as_of(self.as_of),
             rebuild: self.rebuild,
+            page_size: 0,
             page_token: String::new(),
         };
         let answer = whole_profile(client(at, "steward").await?, request).await?;

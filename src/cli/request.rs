@@ -200,13 +200,13 @@ impl List {
             subject: self.subject.unwrap_or_default(),
             due_by: self.due_by,
             page_size: 1_000,
-            cursor: String::new(),
+            page_token: String::new(),
         };
         loop {
             let page = client.list_requests(request.clone()).await?.into_inner();
             all.requests.extend(page.requests);
-            request.cursor = page.next_cursor;
-            if request.cursor.is_empty() {
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
                 break;
             }
         }

@@ -73,7 +73,14 @@ impl Retention {
                 out.print("SetRetentionResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
             }
             Self::List => {
-                let answer = client.list_retention(proto::ListRetentionRequest {}).await?.into_inner();
+                let mut request = proto::ListRetentionRequest::default();
+                let mut answer = client.list_retention(request.clone()).await?.into_inner();
+                while !answer.next_page_token.is_empty() {
+                    request.page_token = std::mem::take(&mut answer.next_page_token);
+                    let page = client.list_retention(request.clone()).await?.into_inner();
+                    answer.retention.extend(page.retention);
+                    answer.next_page_token = page.next_page_token;
+                }
                 out.print("ListRetentionResponse", &answer, |answer| {
                     let row = |rule: &proto::Retention| {
                         let seconds = rule.keep.as_ref().map_or(0, |keep| keep.seconds);

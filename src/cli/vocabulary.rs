@@ -76,7 +76,7 @@ impl Purpose {
         let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
-                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
+                let answer = whole_vocabulary(&mut client).await?;
                 out.print("ListPurposesResponse", &answer, vocabulary)
             }
             Self::Define { id, parent, title, iri, rung, tags } => {
@@ -90,13 +90,29 @@ impl Purpose {
                     Some(Rung::Persuasion) => proto::Rung::Persuasion,
                 };
                 let (risks, benefits, rung) = (tags.risk, tags.benefit, rung.into());
-                let purpose = Some(proto::PurposeDefined { id, parent, iri, title, risks, benefits, rung });
+                let purpose = Some(proto::Purpose { id, parent, iri, title, risks, benefits, rung });
                 let request = proto::DefinePurposeRequest { purpose, options: None };
                 let answer = client.define_purpose(request).await?.into_inner();
                 out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
             }
         }
     }
+}
+
+/// Every page of the vocabulary.
+async fn whole_vocabulary(
+    client: &mut BoundsServiceClient<Link>,
+) -> Result<proto::ListPurposesResponse, CliError> {
+    let mut request = proto::ListPurposesRequest::default();
+    let mut whole = client.list_purposes(request.clone()).await?.into_inner();
+    while !whole.next_page_token.is_empty() {
+        request.page_token = std::mem::take(&mut whole.next_page_token);
+        let page = client.list_purposes(request.clone()).await?.into_inner();
+        whole.purposes.extend(page.purposes);
+        whole.categories.extend(page.categories);
+        whole.next_page_token = page.next_page_token;
+    }
+    Ok(whole)
 }
 
 fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
@@ -147,12 +163,12 @@ impl Category {
         let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
-                let answer = client.list_purposes(proto::ListPurposesRequest {}).await?.into_inner();
+                let answer = whole_vocabulary(&mut client).await?;
                 out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
             }
             Self::Define { id, parent, title, iri, special, tags } => {
                 let (risks, benefits) = (tags.risk, tags.benefit);
-                let category = proto::CategoryDefined { id, parent, iri, title, special, risks, benefits };
+                let category = proto::Category { id, parent, iri, title, special, risks, benefits };
                 let request = proto::DefineCategoryRequest { category: Some(category), options: None };
                 let answer = client.define_category(request).await?.into_inner();
                 out.print("DefineCategoryResponse", &answer, |answer| {

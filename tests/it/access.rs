@@ -111,7 +111,7 @@ async fn who_had_an_erased_grant_is_told_so_and_nobody_else() {
         ..Default::default()
     };
     let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
-    assert_eq!((told.stands, told.reason()), (false, proto::Reason::Erased));
+    assert_eq!((told.stands, told.reason()), (false, proto::RevocationReason::Erased));
     let erased = [
         tutor.grant.explain_grant(explain(&grant)).await.unwrap_err(),
         tutor.grant.report_use(used(&grant)).await.unwrap_err(),
@@ -140,7 +140,7 @@ async fn who_had_an_erased_grant_is_told_so_and_nobody_else() {
     let harness = harness.restart().await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
     let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
-    assert_eq!(told.reason(), proto::Reason::Erased);
+    assert_eq!(told.reason(), proto::RevocationReason::Erased);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -306,7 +306,7 @@ fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
     }
     consent(&served, "withdraw", "ada");
     let told = watch(&served, 0, 2);
-    assert_eq!(told[0]["reason"], "REASON_UNSPECIFIED", "nothing waits");
+    assert_eq!(told[0]["reason"], "REVOCATION_REASON_UNSPECIFIED", "nothing waits");
     assert_eq!(told[1]["grantIds"][0], grant.as_str());
     let ahead = cursor(&told[1]);
     lose_and_restore(dir.path(), served, &backup, "lost");
@@ -316,11 +316,11 @@ fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
     let served = Served::start(&data);
     consent(&served, "withdraw", "ada");
     let told = watch(&served, ahead, 2);
-    assert_eq!(told[0]["reason"], "REASON_RESTORE_UNCONFIRMED");
+    assert_eq!(told[0]["reason"], "REVOCATION_REASON_RESTORE_UNCONFIRMED");
     assert_eq!(told[1]["grantIds"][0], grant.as_str());
     assert!(cursor(&told[0]) < cursor(&told[1]) && cursor(&told[1]) < ahead, "{told:?}, {ahead}");
     run(&served, &["confirm-restore"]);
-    assert_eq!(watch(&served, ahead, 1)[0]["reason"], "REASON_UNSPECIFIED");
+    assert_eq!(watch(&served, ahead, 1)[0]["reason"], "REVOCATION_REASON_UNSPECIFIED");
     served.kill();
 }
 
@@ -339,7 +339,7 @@ fn after_a_restore_use_waits_until_the_operator_confirms_it() {
     run(&served, &["backup", "-o", backup.to_str().unwrap()]);
     // After the backup ada takes her word back, and the backup does not know.
     consent(&served, "withdraw", "ada");
-    assert_eq!(ask(&served, "ada").2, ["REASON_CONSENT_WITHDRAWN"]);
+    assert_eq!(ask(&served, "ada").2, ["DENIAL_REASON_CONSENT_WITHDRAWN"]);
     lose_and_restore(dir.path(), served, &backup, "lost");
 
     let served = Served::start(&data);
@@ -347,7 +347,11 @@ fn after_a_restore_use_waits_until_the_operator_confirms_it() {
     assert_eq!(number(&served, "sayso_restore_unconfirmed"), "1");
     for subject in ["ada", "bob"] {
         let (id, allowed, reasons) = ask(&served, subject);
-        assert_eq!((allowed, reasons), (0, vec!["REASON_RESTORE_UNCONFIRMED".to_owned()]), "{subject}");
+        assert_eq!(
+            (allowed, reasons),
+            (0, vec!["DENIAL_REASON_RESTORE_UNCONFIRMED".to_owned()]),
+            "{subject}"
+        );
         assert!(run(&served, &["why", &id]).contains("confirm-restore"), "what would change it");
     }
     // Whoever knows of it says it again, and that is recorded.
@@ -358,7 +362,7 @@ fn after_a_restore_use_waits_until_the_operator_confirms_it() {
     assert!(first.contains("position"), "{first}");
     run(&served, &["confirm-restore", "--idempotency-key", "k"]);
     assert_eq!(number(&served, "sayso_restore_unconfirmed"), "0");
-    assert_eq!(ask(&served, "ada").2, ["REASON_CONSENT_WITHDRAWN"]);
+    assert_eq!(ask(&served, "ada").2, ["DENIAL_REASON_CONSENT_WITHDRAWN"]);
     let (granted, allowed, _) = ask(&served, "bob");
     assert_eq!(allowed, 1);
     run(&served, &["backup", "--force", "-o", backup.to_str().unwrap()]);

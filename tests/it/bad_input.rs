@@ -86,7 +86,7 @@ async fn a_bad_message_of_a_stream_is_answered_like_the_others() {
         match answer.outcome.unwrap() {
             Outcome::Receipt(_) => assert_ne!(sequence, 8),
             Outcome::Error(error) => {
-                assert_eq!((sequence, error.reason.as_str()), (8, "INVALID"));
+                assert_eq!((sequence, error.reason.as_str()), (8, "INVALID_REQUEST"));
                 assert!(error.message.contains("`record.attributes[0].key`"), "{}", error.message);
             }
         }
@@ -203,5 +203,5 @@ async fn signals_and_contests_take_away_at_once() {
     steward.profile.contest_attribute(contest).await.unwrap();
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
     let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!(standing.reason(), proto::Reason::Contested);
+    assert_eq!(standing.reason(), proto::RevocationReason::Contested);
 }

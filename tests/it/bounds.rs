@@ -4,7 +4,8 @@
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use ed25519_dalek::SigningKey;
 use sayso::proto::{
-    self, BoundsPublished, ConsentDecision, PersonalBoundsSet, Provenance, Reason, Role, Tier,
+    self, BoundsPublished, ConsentDecision, DenialReason, PersonalBounds, Provenance, RevocationReason, Role,
+    Tier,
 };
 use sayso_proof::event::event_body::Event;
 use sayso_proof::writer;
@@ -50,8 +51,8 @@ pub fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsP
 }
 
 fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequest {
-    let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), key));
-    proto::PublishBoundsRequest { bounds: Some(bounds), signature, options: None }
+    let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), key).into());
+    proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None }
 }
 
 pub async fn publish(
@@ -83,7 +84,7 @@ pub fn keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
     grant.allowed.iter().map(|allowed| allowed.key.clone()).collect()
 }
 
-pub async fn standing(world: &mut World, grant: &str) -> (bool, Reason) {
+pub async fn standing(world: &mut World, grant: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant.into() };
     let answer = world.service.grant.check_grant(request).await.unwrap().into_inner();
     (answer.stands, answer.reason())
@@ -115,7 +116,8 @@ async fn each_tier_takes_only_what_its_own_key_signed() {
     }
     // What was signed is what is published.
     let changed = BoundsPublished { version: "2".into(), ..bounds.clone() };
-    let request = proto::PublishBoundsRequest { bounds: Some(changed), ..signed(bounds.clone(), &authority) };
+    let request =
+        proto::PublishBoundsRequest { bounds: Some(changed.into()), ..signed(bounds.clone(), &authority) };
     assert_eq!(
         world.authority.bounds.publish_bounds(request).await.unwrap_err().code(),
         Code::PermissionDenied
@@ -137,7 +139,7 @@ async fn each_tier_takes_only_what_its_own_key_signed() {
     publish(&mut world, bounds.clone()).await.unwrap();
     let again = publish(&mut world, bounds.clone()).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition, "{again:?}");
-    let request = proto::GetBoundsRequest { as_of: None, history: true };
+    let request = proto::GetBoundsRequest { history: true, ..Default::default() };
     let shown = world.steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
     let family = shown.iter().find(|pack| pack.pack == "family").unwrap();
     assert_eq!(family.signed_by, authority.verifying_key().to_bytes());
@@ -157,7 +159,7 @@ async fn what_does_not_validate_is_refused_with_line_and_column() {
     assert!(violations(&refused)[0].contains("must only forbid"), "{refused:?}");
     let past = BoundsPublished { effective_from_ms: 1, ..version(Tier::Public, "p", "1", NO_FAMILY) };
     let refused = publish(&mut world, past).await.unwrap_err();
-    assert!(violations(&refused)[0].starts_with("bounds.effective_from_ms"), "{refused:?}");
+    assert!(violations(&refused)[0].starts_with("bounds.effective_from"), "{refused:?}");
     let odd = BoundsPublished { schema_digest: vec![0; 32], ..version(Tier::Public, "P", "", NO_FAMILY) };
     let refused = publish(&mut world, odd).await.unwrap_err();
     assert_eq!(violations(&refused).len(), 3, "{refused:?}");
@@ -180,7 +182,7 @@ async fn narrower_bounds_revoke_at_once_what_they_contradict() {
     let done = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
     assert_eq!(done.grants_revoked, 1);
     let event = done.receipt.unwrap().events[0].event_id.clone();
-    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, Reason::Forbidden));
+    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, RevocationReason::Forbidden));
     assert!(standing(&mut world, &his.grant_id).await.0);
     let fell = fallen.message().await.unwrap().unwrap();
     assert_eq!((fell.grant_ids, fell.cause_event_id), (vec![hers.grant_id.clone()], event));
@@ -197,7 +199,7 @@ async fn narrower_bounds_revoke_at_once_what_they_contradict() {
     drop((fallen, service, steward, authority));
     let harness = harness.restart().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    let request = proto::GetBoundsRequest { as_of: None, history: true };
+    let request = proto::GetBoundsRequest { history: true, ..Default::default() };
     let shown = steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
     let family: Vec<_> = shown
         .iter()
@@ -228,24 +230,24 @@ async fn a_version_comes_into_force_by_itself() {
     let at = fell.recorded_at.unwrap();
     let at_ms = at.seconds as u64 * 1_000 + at.nanos as u64 / 1_000_000;
     assert!(at_ms >= later.effective_from_ms, "{at_ms} {}", later.effective_from_ms);
-    assert_eq!(fell.reason(), Reason::Forbidden);
-    assert_eq!(standing(&mut world, &grant.grant_id).await, (false, Reason::Forbidden));
+    assert_eq!(fell.reason(), RevocationReason::Forbidden);
+    assert_eq!(standing(&mut world, &grant.grant_id).await, (false, RevocationReason::Forbidden));
     assert_eq!(keys(&granted(&mut world, "ada").await), ["tone"]);
 }
 
 async fn choose(
     world: &mut World,
     subject: &str,
-    bounds: PersonalBoundsSet,
+    bounds: PersonalBounds,
 ) -> proto::SetPersonalBoundsResponse {
     let request =
         proto::SetPersonalBoundsRequest { subject: subject.into(), bounds: Some(bounds), options: None };
     world.steward.bounds.set_personal_bounds(request).await.unwrap().into_inner()
 }
 
-fn never(category: &str) -> PersonalBoundsSet {
-    let never = proto::NeverUse { category: category.into(), purposes: Vec::new() };
-    PersonalBoundsSet { never: vec![never], ..PersonalBoundsSet::default() }
+fn never(category: &str) -> PersonalBounds {
+    let never = proto::ForbiddenUse { category: category.into(), purposes: Vec::new() };
+    PersonalBounds { never: vec![never], ..PersonalBounds::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +299,7 @@ async fn a_person_narrows_what_everybody_else_allows() {
     let refused = own.bounds.set_personal_bounds(request).await.unwrap_err();
     assert!(violations(&refused)[0].contains("family"), "{refused:?}");
     // Taken back, by a steward on her behalf.
-    choose(&mut world, "ada", PersonalBoundsSet::default()).await;
+    choose(&mut world, "ada", PersonalBounds::default()).await;
     assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
 }
 
@@ -312,20 +314,24 @@ async fn each_choice_of_a_person_counts() {
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400 * 91);
     inferred.attributes[0].observed_at = Some(long_ago.into());
     world.service.profile.record_attributes(inferred).await.unwrap();
-    let of = PersonalBoundsSet::default;
+    let of = PersonalBounds::default;
     let all = ["hobby", "old", "sister", "tone"];
-    let cases: [(PersonalBoundsSet, &[&str], Option<Reason>); 7] = [
+    let cases: [(PersonalBounds, &[&str], Option<DenialReason>); 7] = [
         (of(), &all, None),
-        (PersonalBoundsSet { declared_only: true, ..of() }, &["sister", "tone"], Some(Reason::Forbidden)),
+        (PersonalBounds { declared_only: true, ..of() }, &["sister", "tone"], Some(DenialReason::Forbidden)),
         (
-            PersonalBoundsSet { forget_inferences_days: 90, ..of() },
+            PersonalBounds { forget_inferences_days: 90, ..of() },
             &["hobby", "sister", "tone"],
-            Some(Reason::AttributeExpired),
+            Some(DenialReason::AttributeExpired),
         ),
-        (PersonalBoundsSet { only_recipients: vec!["coach".into()], ..of() }, &[], Some(Reason::Forbidden)),
-        (PersonalBoundsSet { only_recipients: vec!["tutor".into()], ..of() }, &all, None),
-        (PersonalBoundsSet { paused: true, ..of() }, &[], Some(Reason::Paused)),
-        (PersonalBoundsSet { ask_each_time: true, ..of() }, &[], Some(Reason::NotAsked)),
+        (
+            PersonalBounds { only_recipients: vec!["coach".into()], ..of() },
+            &[],
+            Some(DenialReason::Forbidden),
+        ),
+        (PersonalBounds { only_recipients: vec!["tutor".into()], ..of() }, &all, None),
+        (PersonalBounds { paused: true, ..of() }, &[], Some(DenialReason::Paused)),
+        (PersonalBounds { ask_each_time: true, ..of() }, &[], Some(DenialReason::NotAsked)),
     ];
     for (choices, allowed, reason) in cases {
         choose(&mut world, "ada", choices.clone()).await;
@@ -334,7 +340,7 @@ async fn each_choice_of_a_person_counts() {
         assert_eq!(grant.withheld.first().map(proto::Withheld::reason), reason, "{choices:?}");
     }
     // A confirmed conclusion is her own word.
-    choose(&mut world, "ada", PersonalBoundsSet { declared_only: true, ..of() }).await;
+    choose(&mut world, "ada", PersonalBounds { declared_only: true, ..of() }).await;
     let confirm =
         proto::ConfirmAttributeRequest { subject: "ada".into(), key: "hobby".into(), options: None };
     world.steward.profile.confirm_attribute(confirm).await.unwrap();
@@ -346,7 +352,7 @@ async fn each_choice_of_a_person_counts() {
 /// one.
 async fn conversations(world: &mut World) {
     let in_chat = |name: &str| proto::RequestGrantRequest { interaction: name.into(), ..ask("ada") };
-    let of = PersonalBoundsSet { ask_each_time: true, ..PersonalBoundsSet::default() };
+    let of = PersonalBounds { ask_each_time: true, ..PersonalBounds::default() };
     choose(world, "ada", of).await;
     let yes = proto::ConsentChoice {
         interactions: vec!["chat-1".into()],
@@ -356,11 +362,11 @@ async fn conversations(world: &mut World) {
     let here = world.service.grant.request_grant(in_chat("chat-1")).await.unwrap().into_inner();
     assert_eq!(here.allowed.len(), 4);
     let there = world.service.grant.request_grant(in_chat("chat-2")).await.unwrap().into_inner();
-    assert!(there.allowed.is_empty() && there.withheld[0].reason() == Reason::NotAsked);
-    let paused = PersonalBoundsSet { paused_interactions: vec!["chat-1".into()], ..Default::default() };
+    assert!(there.allowed.is_empty() && there.withheld[0].reason() == DenialReason::NotAsked);
+    let paused = PersonalBounds { paused_interactions: vec!["chat-1".into()], ..Default::default() };
     assert_eq!(choose(world, "ada", paused).await.revoked_grants, [here.grant_id]);
     let here = world.service.grant.request_grant(in_chat("chat-1")).await.unwrap().into_inner();
-    assert!(here.allowed.is_empty() && here.withheld[0].reason() == Reason::Paused);
+    assert!(here.allowed.is_empty() && here.withheld[0].reason() == DenialReason::Paused);
     let there = world.service.grant.request_grant(in_chat("chat-2")).await.unwrap().into_inner();
     assert_eq!(there.allowed.len(), 4);
 }
@@ -451,7 +457,10 @@ async fn what_was_derived_falls_with_its_source() {
     let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &["work"], false);
     world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
     let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((fell.reason(), fell.source_event_id.as_str()), (Reason::SourceWithheld, source.as_str()));
+    assert_eq!(
+        (fell.reason(), fell.source_event_id.as_str()),
+        (RevocationReason::SourceWithheld, source.as_str())
+    );
     let next = world.service.grant.request_grant(only).await.unwrap().into_inner();
     assert_eq!(next.withheld[0].source_event_id, source);
     let why = proto::ExplainGrantRequest { grant_id: next.grant_id };
@@ -460,7 +469,7 @@ async fn what_was_derived_falls_with_its_source() {
 }
 
 async fn preview(world: &mut World, bounds: BoundsPublished) -> proto::BoundsPreview {
-    let request = proto::PreviewBoundsRequest { bounds: vec![bounds], ..Default::default() };
+    let request = proto::PreviewBoundsRequest { bounds: vec![bounds.into()], ..Default::default() };
     let mut steps = world.steward.bounds.preview_bounds(request).await.unwrap().into_inner();
     loop {
         let step = steps.message().await.unwrap().unwrap();
@@ -484,13 +493,13 @@ async fn a_preview_says_what_publishing_then_does() {
     let grant = granted(&mut world, "ada").await;
     let bounds = version(Tier::Provider, "family", "1", NO_FAMILY);
     let found = preview(&mut world, bounds.clone()).await;
-    assert_eq!((found.grants_open, found.grants_falling, found.people_falling), (1, 1, 1));
+    assert_eq!((found.grants_open, found.grants_to_revoke, found.people_with_revocations), (1, 1, 1));
     assert_eq!(found.people_changed, 2);
     let refused: Vec<_> = found
         .lines
         .iter()
         .map(|line| {
-            (line.recipient.as_str(), line.category.as_str(), line.people_refused, line.policy.as_str())
+            (line.recipient.as_str(), line.category.as_str(), line.people_denied, line.policy.as_str())
         })
         .collect();
     let policy = "family/no-family";
@@ -511,9 +520,9 @@ async fn every_grant_can_be_decided_again_as_of_its_moment() {
     let mut grants = vec![granted(&mut world, "ada").await];
     publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
     grants.push(granted(&mut world, "ada").await);
-    choose(&mut world, "ada", PersonalBoundsSet { paused: true, ..Default::default() }).await;
+    choose(&mut world, "ada", PersonalBounds { paused: true, ..Default::default() }).await;
     grants.push(granted(&mut world, "ada").await);
-    choose(&mut world, "ada", PersonalBoundsSet::default()).await;
+    choose(&mut world, "ada", PersonalBounds::default()).await;
     publish(&mut world, version(Tier::Provider, "family", "2", "")).await.unwrap();
     record(&mut world, "ada", "tone", "work").await;
     let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &["family"], false);

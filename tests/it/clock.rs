@@ -7,7 +7,7 @@ use crate::gate::http;
 use crate::harness::{self, Clients, Harness, ask, choice, config, consent, fact};
 use sayso::clock::{Clock, SystemClock};
 use sayso::daemon::Daemon;
-use sayso::proto::{self, ConsentDecision, ErasureScope, Reason, Role, SignalKind};
+use sayso::proto::{self, ConsentDecision, DenialReason, ErasureScope, RevocationReason, Role, SignalKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -110,7 +110,7 @@ async fn granted(service: &mut Clients, request: proto::RequestGrantRequest) -> 
     service.grant.request_grant(request).await.unwrap().into_inner()
 }
 
-async fn standing(service: &mut Clients, grant: &proto::RequestGrantResponse) -> (bool, Reason) {
+async fn standing(service: &mut Clients, grant: &proto::RequestGrantResponse) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     let answer = service.grant.check_grant(request).await.unwrap().into_inner();
     (answer.stands, answer.reason())
@@ -136,7 +136,7 @@ async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
             proto::RecordSignalRequest { subject: subject.into(), kind: kind.into(), ..Default::default() };
         service.consent.record_signal(signal).await.unwrap();
     }
-    let own = proto::PersonalBoundsSet { declared_only: true, ..Default::default() };
+    let own = proto::PersonalBounds { declared_only: true, ..Default::default() };
     let bounds =
         proto::SetPersonalBoundsRequest { subject: subject.into(), bounds: Some(own), options: None };
     steward.bounds.set_personal_bounds(bounds).await.unwrap();
@@ -177,10 +177,10 @@ async fn nothing_is_used(
     grant: &proto::RequestGrantResponse,
     subject: &str,
 ) {
-    assert_eq!(standing(service, grant).await, (false, Reason::ClockSkewed));
+    assert_eq!(standing(service, grant).await, (false, RevocationReason::ClockSkewed));
     let asked = granted(service, ask(subject)).await;
-    let reasons: Vec<Reason> = asked.withheld.iter().map(proto::Withheld::reason).collect();
-    assert!(asked.allowed.is_empty() && reasons.contains(&Reason::ClockSkewed), "{asked:?}");
+    let reasons: Vec<DenialReason> = asked.withheld.iter().map(proto::Withheld::reason).collect();
+    assert!(asked.allowed.is_empty() && reasons.contains(&DenialReason::ClockSkewed), "{asked:?}");
     assert!(!standing(service, &asked).await.0);
     let evaluate = proto::EvaluateUseRequest {
         subject: subject.into(),
@@ -227,12 +227,12 @@ async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
     }
     let short = granted(&mut service, of_seconds("ben", 60)).await;
     let long = granted(&mut service, of_seconds("ben", 86_400)).await;
-    assert_eq!(standing(&mut service, &long).await, (true, Reason::Unspecified));
+    assert_eq!(standing(&mut service, &long).await, (true, RevocationReason::Unspecified));
     machine.pass(10 * MINUTE);
-    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
 
     machine.off_by(-HOUR);
-    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     nothing_is_used(&mut service, &mut steward, &long, "ben").await;
     let state = ready(&harness).await;
     assert!(state.starts_with("HTTP/1.1 503") && state.contains("behind"), "{state}");
@@ -253,13 +253,13 @@ async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
     drop((service, steward));
     let harness = start(&machine, harness.stop().await).await;
     let (mut service, mut steward) = clients(&harness).await;
-    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     nothing_is_used(&mut service, &mut steward, &long, "ben").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
 
     // Set right, all goes on by itself.
     machine.off_by(0);
-    assert_eq!(standing(&mut service, &long).await, (true, Reason::Unspecified));
+    assert_eq!(standing(&mut service, &long).await, (true, RevocationReason::Unspecified));
     assert!(!granted(&mut service, ask("ben")).await.allowed.is_empty());
     assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
     assert_eq!(verify(&harness)["subjects"], 1);
@@ -282,7 +282,7 @@ async fn ten_years_ahead_leave_nothing_in_the_log() {
     let drift = now.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
     assert!(drift.abs() < 10 && now.clock_skew.contains("ahead"), "{drift} {}", now.clock_skew);
     machine.off_by(0);
-    assert_eq!(standing(&mut service, &grant).await, (true, Reason::Unspecified));
+    assert_eq!(standing(&mut service, &grant).await, (true, RevocationReason::Unspecified));
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
     record(&mut service, fact("ada", "job", "work", "anew")).await;
     drop((service, steward));
@@ -301,7 +301,7 @@ async fn a_clock_that_stands_still_keeps_no_grant_alive() {
     );
     machine.freeze();
     machine.pass(2 * MINUTE);
-    assert_eq!(standing(&mut service, &short).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     nothing_is_used(&mut service, &mut steward, &long, "ada").await;
     assert!(ready(&harness).await.starts_with("HTTP/1.1 503"));
     every_no(&mut service, &mut steward, "ada").await;
@@ -354,12 +354,12 @@ async fn after_a_wild_time_in_the_log_the_operator_has_a_way_out() {
     let fresh = granted(&mut service, of_seconds("ben", 60)).await;
     assert!(!fresh.allowed.is_empty() && standing(&mut service, &fresh).await.0);
     machine.pass(2 * MINUTE);
-    assert_eq!(standing(&mut service, &fresh).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
     drop((service, steward));
     let harness = start(&machine, harness.stop().await).await;
     assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
     let (mut service, _) = clients(&harness).await;
-    assert_eq!(standing(&mut service, &fresh).await, (false, Reason::GrantExpired));
+    assert_eq!(standing(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
     assert!(!granted(&mut service, of_seconds("ben", 60)).await.allowed.is_empty());
     verify(&harness);
 }

@@ -309,7 +309,7 @@ async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate()
         let refused = checkpoint(channel.clone(), Some(&elsewhere)).await.unwrap_err();
         assert_eq!(
             (refused.code(), refused.message()),
-            (Code::PermissionDenied, "this role may not do this")
+            (Code::PermissionDenied, "this role may not call this method")
         );
     }
     // A token under another key's name; a symmetric one signed with the public key's text; none at all; the

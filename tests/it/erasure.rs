@@ -2,7 +2,9 @@
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, contains, fact, files_below};
 use sayso::daemon::Daemon;
-use sayso::proto::{self, ConsentDecision, ErasureScope, Ground, Reason, RequestKind, RequestState, Role};
+use sayso::proto::{
+    self, ConsentDecision, ErasureScope, Ground, RequestKind, RequestState, RevocationReason, Role,
+};
 use sayso_proof::checkpoint::VerifierKey;
 use std::path::Path;
 use tonic::Code;
@@ -106,7 +108,10 @@ async fn a_key_goes_with_all_that_names_it_and_all_derived_from_it() {
     assert_eq!(certificate.erased_by_category.get("preference"), Some(&1), "derived");
     assert_eq!(erased.request.unwrap().state(), RequestState::Completed);
     let told = fallen.message().await.unwrap().unwrap();
-    assert_eq!((told.grant_ids.clone(), told.reason()), (vec![full.grant_id.clone()], Reason::Erased));
+    assert_eq!(
+        (told.grant_ids.clone(), told.reason()),
+        (vec![full.grant_id.clone()], RevocationReason::Erased)
+    );
 
     assert_eq!(keys(&mut steward, "ada").await, ["boss", "job"]);
     let seen = history(&mut steward, "ada").await;
@@ -116,7 +121,7 @@ async fn a_key_goes_with_all_that_names_it_and_all_derived_from_it() {
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
         let standing = service.grant.check_grant(check).await.unwrap().into_inner();
         assert_eq!(standing.stands, stands);
-        assert!(stands || standing.reason() == Reason::Erased);
+        assert!(stands || standing.reason() == RevocationReason::Erased);
     }
     // The same request again is the same erasure; another one finds nothing.
     let again = steward.rights.submit_request(keyed(request.clone(), "once")).await.unwrap().into_inner();
@@ -415,7 +420,7 @@ async fn a_certificate_verifies_by_itself_and_shows_who_has_confirmed() {
     let mut fallen = service.grant.watch_revocations(after).await.unwrap().into_inner();
     fallen.message().await.unwrap();
     let told = fallen.message().await.unwrap().unwrap();
-    assert_eq!(told.reason(), Reason::Erased);
+    assert_eq!(told.reason(), RevocationReason::Erased);
     let acknowledge = proto::AcknowledgeRequest { cursor: told.cursor, options: None };
     service.grant.acknowledge(acknowledge).await.unwrap();
 

@@ -5,7 +5,7 @@ use crate::controllers::{channel, token};
 use crate::harness::{Clients, choice, config, consent, publish_notice};
 use sayso::config::Limits;
 use sayso::daemon::Daemon;
-use sayso::proto::{self, ConsentDecision, Provenance, Reason, Role};
+use sayso::proto::{self, ConsentDecision, DenialReason, Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -84,7 +84,7 @@ fn told(refused: &Status) -> (BTreeMap<String, String>, Vec<(String, String)>) {
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     let details = refused.get_error_details();
     let info = details.error_info().unwrap();
-    assert_eq!(info.reason, "NO_ROOM_FOR_FACTS");
+    assert_eq!(info.reason, "ATTRIBUTE_LIMIT_REACHED");
     let numbers = info.metadata.clone().into_iter().collect();
     let quota = details.quota_failure().map(|quota| quota.violations.clone()).unwrap_or_default();
     (numbers, quota.into_iter().map(|of| (of.subject, of.description)).collect())
@@ -97,7 +97,7 @@ async fn a_service_has_a_limit_of_its_own_on_each_person() {
     record(&mut tutor, facts("tutor", 0..20, 10)).await.unwrap();
     let refused = record(&mut tutor, facts("more", 0..1, 10)).await.unwrap_err();
     let (numbers, by) = told(&refused);
-    assert_eq!((numbers["own_facts"].as_str(), numbers["max_facts"].as_str()), ("20", "20"));
+    assert_eq!((numbers["own_attributes"].as_str(), numbers["max_attributes"].as_str()), ("20", "20"));
     assert!(by.is_empty(), "{by:?}");
     // All of a request or none of it; what replaces its own goes in; what it stops holding makes room.
     assert!(record(&mut tutor, facts("tutor", 19..21, 10)).await.is_err());
@@ -110,7 +110,7 @@ async fn a_service_has_a_limit_of_its_own_on_each_person() {
     let mut coach = world.of(Role::Service, "coach").await;
     record(&mut coach, facts("coach", 0..3, 16_000)).await.unwrap();
     let (numbers, _) = told(&record(&mut coach, facts("coach", 3..5, 16_000)).await.unwrap_err());
-    assert_eq!((numbers["own_facts"].as_str(), numbers["max_bytes"].as_str()), ("3", "65536"));
+    assert_eq!((numbers["own_attributes"].as_str(), numbers["max_bytes"].as_str()), ("3", "65536"));
     let other = proto::RecordAttributesRequest { subject: "ben".into(), ..facts("coach", 0..3, 16_000) };
     record(&mut coach, other).await.unwrap();
 }
@@ -126,7 +126,7 @@ async fn services_that_fill_a_persons_record_leave_room_for_the_person() {
     let mut late = world.of(Role::Service, "late").await;
     let refused = record(&mut late, facts("late", 2..3, 10)).await.unwrap_err();
     let (numbers, by) = told(&refused);
-    assert_eq!((numbers["own_facts"].as_str(), numbers.len()), ("2", 2));
+    assert_eq!((numbers["own_attributes"].as_str(), numbers.len()), ("2", 2));
     assert!(by.is_empty() && !refused.message().contains("tutor"), "{refused:?}");
     // Grants go on, for whoever has little too.
     for name in ["late", "coach", "new-here"] {
@@ -149,7 +149,7 @@ async fn services_that_fill_a_persons_record_leave_room_for_the_person() {
         record(&mut world.of(Role::Steward, "maria").await, facts("steward", 0..1, 10)).await.unwrap_err(),
     ] {
         let (numbers, by) = told(&refused);
-        assert_eq!((numbers["held_facts"].as_str(), numbers["max_facts"].as_str()), ("48", "48"));
+        assert_eq!((numbers["all_attributes"].as_str(), numbers["max_attributes"].as_str()), ("48", "48"));
         let facts_by: BTreeMap<&str, &str> =
             by.iter().map(|(who, what)| (who.as_str(), what.split(' ').next().unwrap())).collect();
         let expected = [
@@ -203,7 +203,7 @@ async fn whatever_is_held_is_read_page_by_page_and_granted_piece_by_piece() {
     assert!(keys.contains("quiet-00000") && keys.contains("quiet-00004"));
     assert!(keys.contains("flood-00599") && !keys.contains("flood-00000"), "{}", keys.len());
     let withheld = &granted.withheld[0];
-    assert_eq!((granted.withheld.len(), withheld.reason()), (1, Reason::AnswerFull));
+    assert_eq!((granted.withheld.len(), withheld.reason()), (1, DenialReason::AnswerFull));
     // With the one that the person recorded between the pages.
     assert_eq!(withheld.count as usize + keys.len(), all.len() + 1);
     // A dry run says the same, and the grant decided again as of its moment too.

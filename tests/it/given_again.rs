@@ -7,8 +7,7 @@ use crate::rights::Ahead;
 use proptest::prelude::*;
 use sayso::daemon::Daemon;
 use sayso::proto::{
-    self, CategoryDefined, ConsentDecision, PersonalBoundsSet, Provenance, Role, SignalKind, Tier,
-    WriteOptions,
+    self, Category, ConsentDecision, PersonalBounds, Provenance, Role, SignalKind, Tier, WriteOptions,
 };
 use sayso_proof::event::event_body::Event;
 use std::sync::Arc;
@@ -57,7 +56,7 @@ async fn introduce(world: &mut World, subject: &str) {
 
 async fn diet(world: &mut World, parent: &str, special: bool) {
     let (id, title) = ("diet".into(), "diet".into());
-    let diet = CategoryDefined { id, title, parent: parent.into(), special, ..Default::default() };
+    let diet = Category { id, title, parent: parent.into(), special, ..Default::default() };
     let request = proto::DefineCategoryRequest { category: Some(diet), options: None };
     world.steward.bounds.define_category(request).await.unwrap();
 }
@@ -68,7 +67,7 @@ async fn size(world: &mut World) -> u64 {
     checkpoint.into_inner().tree_size
 }
 
-async fn personal(world: &mut World, subject: &str, bounds: PersonalBoundsSet) {
+async fn personal(world: &mut World, subject: &str, bounds: PersonalBounds) {
     let mut own = world.harness.as_role(Role::Subject, subject).await;
     let request = proto::SetPersonalBoundsRequest { bounds: Some(bounds), ..Default::default() };
     own.bounds.set_personal_bounds(request).await.unwrap();
@@ -266,17 +265,17 @@ const ALL: [Happens; 21] = [
 
 async fn happen(world: &mut World, subject: &str, what: Happens, number: usize) {
     let own = match what {
-        Happens::NeverTone => PersonalBoundsSet {
-            never: vec![proto::NeverUse { category: "communication-style".into(), ..Default::default() }],
+        Happens::NeverTone => PersonalBounds {
+            never: vec![proto::ForbiddenUse { category: "communication-style".into(), ..Default::default() }],
             ..Default::default()
         },
         Happens::OnlyAnother => {
-            PersonalBoundsSet { only_recipients: vec!["coach".into()], ..Default::default() }
+            PersonalBounds { only_recipients: vec!["coach".into()], ..Default::default() }
         }
-        Happens::AskEachTime => PersonalBoundsSet { ask_each_time: true, ..Default::default() },
-        Happens::PausedByThemself => PersonalBoundsSet { paused: true, ..Default::default() },
+        Happens::AskEachTime => PersonalBounds { ask_each_time: true, ..Default::default() },
+        Happens::PausedByThemself => PersonalBounds { paused: true, ..Default::default() },
         Happens::PausedInTheirBounds => {
-            PersonalBoundsSet { paused_interactions: vec!["talk-1".into()], ..Default::default() }
+            PersonalBounds { paused_interactions: vec!["talk-1".into()], ..Default::default() }
         }
         _ => return happen_to(world, subject, what, number).await,
     };
@@ -363,7 +362,7 @@ async fn whatever_changes_the_answer_stops_it_at_once() {
 async fn who_wants_to_be_asked_each_time_is_given_nothing_again() {
     let mut world = world().await;
     introduce(&mut world, "ada").await;
-    personal(&mut world, "ada", PersonalBoundsSet { ask_each_time: true, ..Default::default() }).await;
+    personal(&mut world, "ada", PersonalBounds { ask_each_time: true, ..Default::default() }).await;
     let here = proto::ConsentChoice {
         interactions: vec!["talk-1".into()],
         ..choice(ConsentDecision::Given, "tone-adaptation", &[], false)

@@ -2,7 +2,7 @@
 //! refused with the limit that it is beyond, and the daemon answers others meanwhile.
 
 use crate::bounds::{World, consented, granted, keys, publish, record, version, world};
-use sayso::proto::{self, BoundsPublished, Tier};
+use sayso::proto::{self, Tier};
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -54,7 +54,7 @@ fn policy(condition: &str) -> String {
 }
 
 async fn preview(world: &mut World, policies: &str) -> Result<(), Status> {
-    let bounds = vec![version(Tier::Provider, "p", "1", policies)];
+    let bounds = vec![version(Tier::Provider, "p", "1", policies).into()];
     let request = proto::PreviewBoundsRequest { bounds, ..Default::default() };
     let mut steps = world.steward.bounds.preview_bounds(request).await?.into_inner();
     while steps.message().await?.is_some() {}
@@ -135,13 +135,13 @@ async fn packs_have_the_size_that_is_written_down() {
     preview(&mut world, &whole).await.unwrap();
     publish(&mut world, version(Tier::Provider, "p", "1", &whole)).await.unwrap();
     // Sixteen packs of a preview have a size together, too.
-    let bounds: Vec<BoundsPublished> =
-        (0..5).map(|number| version(Tier::Provider, &format!("p{number}"), "1", &whole)).collect();
+    let bounds: Vec<proto::BoundsPack> =
+        (0..5).map(|number| version(Tier::Provider, &format!("p{number}"), "1", &whole).into()).collect();
     let request = proto::PreviewBoundsRequest { bounds, ..Default::default() };
     let refused = world.steward.bounds.preview_bounds(request).await.unwrap_err();
     let together = &violations(&refused)[0];
     assert!(together.contains("at most 1 MiB") || together.contains("at most 1054432 bytes"), "{together}");
-    let individual = vec![version(Tier::Individual, "p", "1", "")];
+    let individual = vec![version(Tier::Individual, "p", "1", "").into()];
     let request = proto::PreviewBoundsRequest { bounds: individual, ..Default::default() };
     let refused = world.steward.bounds.preview_bounds(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
@@ -180,7 +180,7 @@ async fn readers_of_policies_are_few_and_hold_up_nobody() {
     let mut previews = tokio::task::JoinSet::new();
     for number in 0..12 {
         let mut steward = world.steward.clone();
-        let bounds = vec![version(Tier::Provider, "p", "1", &text(number))];
+        let bounds = vec![version(Tier::Provider, "p", "1", &text(number)).into()];
         previews.spawn(async move {
             let request = proto::PreviewBoundsRequest { bounds, ..Default::default() };
             let mut steps = steward.bounds.preview_bounds(request).await?.into_inner();

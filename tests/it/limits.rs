@@ -366,7 +366,7 @@ async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
         let refused = checkpoint(&mut with(&token)).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let details = refused.get_error_details();
-        assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_REFUSED");
+        assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_INVALID_CREDENTIALS");
         let wait = details.retry_info().unwrap().retry_delay.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
     }

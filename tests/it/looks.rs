@@ -3,7 +3,7 @@
 
 use crate::bounds::{World, consented, events, granted, record, world};
 use crate::harness::{ask, choice, consent, fact};
-use sayso::proto::{self, ConsentDecision, EvaluateUseRequest, Gap, Reason, Role, WriteOptions};
+use sayso::proto::{self, ConsentDecision, DenialReason, EvaluateUseRequest, Gap, Role, WriteOptions};
 use sayso_proof::event::event_body::Event;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -35,7 +35,7 @@ async fn a_service_evaluates_without_values_without_a_past_and_not_unseen() {
     let told = world.service.grant.evaluate_use(evaluate("ada")).await.unwrap().into_inner();
     assert!(told.any_allowed && told.allowed.is_empty() && told.profile_version == 0, "{told:?}");
     let [withheld] = told.withheld.as_slice() else { panic!("{told:?}") };
-    assert_eq!(withheld.reason(), Reason::NotExplicit);
+    assert_eq!(withheld.reason(), DenialReason::NotExplicit);
     let bare = proto::Withheld {
         reason: withheld.reason,
         decided_by: withheld.decided_by,

@@ -300,7 +300,7 @@ async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
     let until = std::time::Instant::now() + 3 * FLOOD;
     let mut set = 0;
     while set < 200 && std::time::Instant::now() < until {
-        let never = (0..64).map(|_| proto::NeverUse {
+        let never = (0..64).map(|_| proto::ForbiddenUse {
             category: "emotion".into(),
             purposes: ["persuasion", "companionship", "memory", "recommendation"]
                 .repeat(4)
@@ -308,7 +308,7 @@ async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
                 .map(Into::into)
                 .collect(),
         });
-        let bounds = proto::PersonalBoundsSet {
+        let bounds = proto::PersonalBounds {
             never: never.collect(),
             only_recipients: (0..64).map(|number| format!("{set}-{number}-{}", "r".repeat(110))).collect(),
             ..Default::default()

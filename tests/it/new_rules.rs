@@ -7,7 +7,7 @@ use crate::bounds::{
 use crate::harness::{self, Clients, Harness, ask};
 use crate::rights::Ahead;
 use sayso::daemon::Daemon;
-use sayso::proto::{self, CategoryDefined, Reason, Role, Tier};
+use sayso::proto::{self, Category, RevocationReason, Role, Tier};
 use sayso_proof::event::event_body::Event;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,13 +38,8 @@ async fn register(service: &mut Clients, grant_id: &str, source: &str) -> String
 }
 
 fn category(id: &str, parent: &str, special: bool) -> proto::DefineCategoryRequest {
-    let category = CategoryDefined {
-        id: id.into(),
-        parent: parent.into(),
-        title: id.into(),
-        special,
-        ..Default::default()
-    };
+    let category =
+        Category { id: id.into(), parent: parent.into(), title: id.into(), special, ..Default::default() };
     proto::DefineCategoryRequest { category: Some(category), options: None }
 }
 
@@ -68,14 +63,14 @@ async fn what_was_built_falls_with_new_bounds_though_no_grant_is_open() {
     let done = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
     assert_eq!(done.grants_revoked, 0);
     let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((&fell.artifact_ids, fell.reason()), (&vec![of_sister], Reason::Forbidden));
+    assert_eq!((&fell.artifact_ids, fell.reason()), (&vec![of_sister], RevocationReason::Forbidden));
     assert_eq!(fell.cause_event_id, done.receipt.unwrap().events[0].event_id);
     // Published again, nothing falls twice, and what rests on another fact still stands.
     let listed = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = world.steward.grant.list_artifacts(listed).await.unwrap().into_inner().artifacts;
     let standing: Vec<_> = listed
         .iter()
-        .filter(|each| each.reason() == Reason::Unspecified)
+        .filter(|each| each.reason() == RevocationReason::Unspecified)
         .map(|each| &each.artifact_id)
         .collect();
     assert_eq!(standing, [&of_tone]);
@@ -102,10 +97,13 @@ async fn a_category_that_becomes_special_takes_open_grants_along() {
     let mut fallen = watch(&mut world.service).await;
     let defined = world.steward.bounds.define_category(category("diet", "health", true)).await.unwrap();
     let cause = defined.into_inner().receipt.unwrap().events[0].event_id.clone();
-    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, Reason::NotExplicit));
+    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, RevocationReason::NotExplicit));
     assert!(standing(&mut world, &his.grant_id).await.0);
     let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((&fell.grant_ids, fell.reason()), (&vec![hers.grant_id.clone()], Reason::NotExplicit));
+    assert_eq!(
+        (&fell.grant_ids, fell.reason()),
+        (&vec![hers.grant_id.clone()], RevocationReason::NotExplicit)
+    );
     assert_eq!(fell.cause_event_id, cause);
     let fell = fallen.message().await.unwrap().unwrap();
     assert_eq!((&fell.artifact_ids, &fell.cause_event_id), (&vec![built], &cause));

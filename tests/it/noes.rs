@@ -5,7 +5,7 @@ use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_no
 use crate::rights::Ahead;
 use sayso::config::Config;
 use sayso::daemon::Daemon;
-use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role, SignalKind};
+use sayso::proto::{self, AgeBand, ConsentDecision, RevocationReason, Role, SignalKind};
 use sayso_proof::event::event_body::Event;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -117,13 +117,13 @@ async fn register(service: &Clients, grant_id: &str, count: usize) -> Vec<String
     registering.join_all().await.into_iter().flatten().collect()
 }
 
-async fn stands(service: &mut Clients, grant_id: &str) -> (bool, Reason) {
+async fn stands(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant_id.into() };
     let standing = service.grant.check_grant(request).await.unwrap().into_inner();
     (standing.stands, standing.reason())
 }
 
-async fn none_stands(service: &mut Clients, grants: &[String], reason: Reason) {
+async fn none_stands(service: &mut Clients, grants: &[String], reason: RevocationReason) {
     for grant in grants {
         assert_eq!(stands(service, grant).await, (false, reason), "{grant}");
     }
@@ -187,14 +187,14 @@ async fn a_withdrawal_is_taken_beside_as_many_grants_and_artifacts_as_there_may_
     let no = consent("ada", vec![choice(ConsentDecision::Withdrawn, PURPOSE, &[], false)]);
     let changed = steward.consent.record_consent(no).await.unwrap().into_inner();
     assert_eq!(changed.revoked_grants.len(), grants.len());
-    none_stands(&mut service, &grants, Reason::ConsentWithdrawn).await;
+    none_stands(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
     let all: BTreeSet<String> = grants.iter().chain(&built).cloned().collect();
     assert_eq!(told(watch, all.len()).await, all);
     all_recorded(&mut steward, "ada", grants.len(), built.len()).await;
     // A later yes lets nothing of it stand again.
     let yes = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &[], false)]);
     steward.consent.record_consent(yes).await.unwrap();
-    none_stands(&mut service, &grants, Reason::ConsentWithdrawn).await;
+    none_stands(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
     grant(&mut service, "ada", 5_000).await.unwrap();
     drop((service, steward));
     harness.stop().await;
@@ -204,14 +204,14 @@ async fn a_withdrawal_is_taken_beside_as_many_grants_and_artifacts_as_there_may_
 async fn every_kind_of_no_is_taken_beside_more_grants_than_fit_into_its_frame() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
     let kinds = [
-        ("refused", Reason::ConsentRefused),
-        ("restricted", Reason::Restricted),
-        ("objected", Reason::Objected),
-        ("paused", Reason::Paused),
-        ("own-bounds", Reason::Paused),
-        ("contested", Reason::Contested),
-        ("removed", Reason::AttributeRemoved),
-        ("child", Reason::GuardianNeeded),
+        ("refused", RevocationReason::ConsentRefused),
+        ("restricted", RevocationReason::Restricted),
+        ("objected", RevocationReason::Objected),
+        ("paused", RevocationReason::Paused),
+        ("own-bounds", RevocationReason::Paused),
+        ("contested", RevocationReason::Contested),
+        ("removed", RevocationReason::AttributeRemoved),
+        ("child", RevocationReason::GuardianNeeded),
     ];
     for (subject, reason) in kinds {
         person(&mut steward, subject).await;
@@ -247,7 +247,7 @@ async fn say_no(steward: &mut Clients, subject: &str) {
             steward.consent.record_signal(signal(subject, SignalKind::Pause, false)).await.unwrap();
         }
         "own-bounds" => {
-            let bounds = proto::PersonalBoundsSet { paused: true, ..Default::default() };
+            let bounds = proto::PersonalBounds { paused: true, ..Default::default() };
             let request = proto::SetPersonalBoundsRequest {
                 subject: subject.into(),
                 bounds: Some(bounds),
@@ -292,16 +292,12 @@ async fn new_rules_reach_everybody_though_one_person_has_more_grants_than_fit_in
     }
     let grants = crowd(&service, "ada", 1_024).await;
     let his = grant(&mut service, "ben", 1).await.unwrap();
-    let special = proto::CategoryDefined {
-        id: CATEGORY.into(),
-        title: CATEGORY.into(),
-        special: true,
-        ..Default::default()
-    };
+    let special =
+        proto::Category { id: CATEGORY.into(), title: CATEGORY.into(), special: true, ..Default::default() };
     let define = proto::DefineCategoryRequest { category: Some(special), options: None };
     steward.bounds.define_category(define).await.unwrap();
-    none_stands(&mut service, &grants, Reason::NotExplicit).await;
-    none_stands(&mut service, &[his], Reason::NotExplicit).await;
+    none_stands(&mut service, &grants, RevocationReason::NotExplicit).await;
+    none_stands(&mut service, &[his], RevocationReason::NotExplicit).await;
     all_recorded(&mut steward, "ada", grants.len(), 0).await;
     all_recorded(&mut steward, "ben", 1, 0).await;
     drop((service, steward));
@@ -318,7 +314,7 @@ async fn one_recipient_has_so_many_open_grants_and_artifacts_about_one_person_an
     let grants = crowd(&service, "ada", 5).await;
     let refused = grant(&mut service, "ada", 6).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "LIMIT_REACHED");
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "OPEN_LIMIT_REACHED");
     grant(&mut service, "ben", 1).await.unwrap();
     let mut coach = harness.as_role(Role::Service, "coach").await;
     grant(&mut coach, "ada", 1).await.unwrap();
@@ -354,8 +350,8 @@ async fn an_artifact_ends_by_itself_and_its_recipient_hears_of_it() {
     let list = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = steward.grant.list_artifacts(list).await.unwrap().into_inner().artifacts;
     let reason = |id: &str| listed.iter().find(|each| each.artifact_id == id).unwrap().reason();
-    assert_eq!(reason(&short.artifact_id), Reason::ArtifactExpired);
-    assert_eq!(reason(&long.artifact_id), Reason::Unspecified);
+    assert_eq!(reason(&short.artifact_id), RevocationReason::ArtifactExpired);
+    assert_eq!(reason(&long.artifact_id), RevocationReason::Unspecified);
     all_recorded(&mut steward, "ada", 0, 1).await;
     drop((service, steward, watch));
     harness.stop().await;

@@ -2,7 +2,7 @@
 //! words, tables.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
-use sayso::proto::{self, AgeBand, ConsentDecision, Reason, Role};
+use sayso::proto::{self, AgeBand, ConsentDecision, DenialReason, Role};
 
 async fn begun() -> (Harness, Clients, Clients) {
     let harness = Harness::start().await;
@@ -27,7 +27,7 @@ fn described(band: AgeBand, years: Option<u32>, place: &str) -> proto::DescribeS
 async fn granted(
     service: &mut Clients,
     request: proto::RequestGrantRequest,
-) -> (String, Vec<String>, Option<(Reason, String)>) {
+) -> (String, Vec<String>, Option<(DenialReason, String)>) {
     let grant = service.grant.request_grant(request).await.unwrap().into_inner();
     let withheld = grant.withheld.first().map(|class| (class.reason(), class.policy.clone()));
     (grant.grant_id, grant.allowed.into_iter().map(|allowed| allowed.key).collect(), withheld)
@@ -52,7 +52,7 @@ async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
     assert_eq!(told.into_inner().revoked_grants, [grant]);
     let (_, keys, withheld) = granted(&mut service, ask("ada")).await;
     assert!(keys.is_empty());
-    assert_eq!(withheld, Some((Reason::GuardianNeeded, "gdpr/art-8-below-16".into())));
+    assert_eq!(withheld, Some((DenialReason::GuardianNeeded, "gdpr/art-8-below-16".into())));
 
     // In France they would decide themselves; in Germany their guardian does.
     steward.profile.describe_subject(described(AgeBand::Unspecified, None, "FR")).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_pause_holds_in_its_conversation_and_no_other() {
     assert_eq!(paused.revoked_grants, [here]);
     assert!(!paused.revoked_grants.contains(&there));
     let (_, keys, withheld) = granted(&mut service, within("chat-1")).await;
-    assert_eq!((keys.len(), withheld), (0, Some((Reason::Paused, "gdpr/pause".into()))));
+    assert_eq!((keys.len(), withheld), (0, Some((DenialReason::Paused, "gdpr/pause".into()))));
     assert_eq!(granted(&mut service, within("chat-2")).await.1, ["tone"]);
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     service.consent.record_signal(pause(true)).await.unwrap();
@@ -186,7 +186,7 @@ async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
     let yes = |explicit| consent("ada", vec![choice(ConsentDecision::Given, "nudging", &[], explicit)]);
     steward.consent.record_consent(yes(false)).await.unwrap();
     let withheld = granted(&mut service, nudge.clone()).await.2;
-    assert_eq!(withheld, Some((Reason::Forbidden, "default/close-needs-explicit".into())));
+    assert_eq!(withheld, Some((DenialReason::Forbidden, "default/close-needs-explicit".into())));
     steward.consent.record_consent(yes(true)).await.unwrap();
     assert_eq!(granted(&mut service, nudge).await.1, ["tone"]);
     let shown = harness::stdout(&define(&["purpose", "list"]));

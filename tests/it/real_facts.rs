@@ -1,7 +1,7 @@
 //! The main job on real input: 1,283 facts about ten people, from import to a bundle that verifies.
 
 use crate::harness::{self, Clients, Harness, NOTICE, ask, choice, consent, contains, facts, files_below};
-use sayso::proto::{self, ConsentDecision, Reason, Role};
+use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role};
 use sayso_proof::bundle::{self, Options, Source, VerifyFailure};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::entry::{self, EventKey};
@@ -99,7 +99,7 @@ async fn the_whole_story() {
     let plain = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
     assert_eq!(allowed_keys(&plain), keys_of(PERSON, false));
     let health = plain.withheld.iter().find(|class| class.category == "health").unwrap();
-    assert_eq!(health.reason(), Reason::NotExplicit);
+    assert_eq!(health.reason(), DenialReason::NotExplicit);
     assert_eq!((health.decided_by(), health.article.as_str()), (proto::Tier::Public, "GDPR Art. 9(2)(a)"));
 
     // An explicit yes to health brings health in, and nothing else.
@@ -130,7 +130,7 @@ async fn withdraw_and_explain(
     let mut told = Vec::new();
     while !told.contains(&full.grant_id) {
         let fell = fallen.message().await.unwrap().unwrap();
-        assert_eq!(fell.reason(), Reason::ConsentWithdrawn);
+        assert_eq!(fell.reason(), RevocationReason::ConsentWithdrawn);
         told.extend(fell.grant_ids);
     }
     println!("withdrawal to watcher, withdrawal included: {:?}", before.elapsed());
@@ -149,7 +149,7 @@ async fn withdraw_and_explain(
     assert!(next.allowed.is_empty());
     let check = proto::CheckGrantRequest { grant_id: full.grant_id.clone() };
     let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((standing.stands, standing.reason()), (false, Reason::ConsentWithdrawn));
+    assert_eq!((standing.stands, standing.reason()), (false, RevocationReason::ConsentWithdrawn));
 
     // The truth about the past stays.
     let why = proto::ExplainGrantRequest { grant_id: full.grant_id.clone() };
@@ -179,7 +179,7 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
 
     let check = proto::CheckGrantRequest { grant_id: grant.into() };
     let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((standing.stands, standing.reason()), (false, Reason::Erased));
+    assert_eq!((standing.stands, standing.reason()), (false, RevocationReason::Erased));
     let unknown = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
     assert_eq!(unknown.gaps, [i32::from(proto::Gap::UnknownSubject)]);
     // What is from before the erasure does not come back.

@@ -73,7 +73,7 @@ async fn every_write(
             subject: subject(), kind: proto::SignalKind::Pause.into(), options: options.clone(), ..Default::default()
         });
         bounds.set_personal_bounds(proto::SetPersonalBoundsRequest {
-            subject: subject(), bounds: Some(proto::PersonalBoundsSet { paused: true, ..Default::default() }),
+            subject: subject(), bounds: Some(proto::PersonalBounds { paused: true, ..Default::default() }),
             options: options.clone()
         });
         profile.remove_attributes(proto::RemoveAttributesRequest {

@@ -6,7 +6,8 @@ use sayso::clock::{Clock, SystemClock};
 use sayso::daemon::Daemon;
 use sayso::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
 use sayso::proto::{
-    self, ConsentDecision, ErasureScope, Ground, Reason, RequestKind, RequestState, RetentionClass, Role,
+    self, ConsentDecision, ErasureScope, Ground, RequestKind, RequestState, RetentionClass, RevocationReason,
+    Role,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,14 +46,14 @@ fn decide(request_id: &str, decision: Decision) -> proto::DecideRequestRequest {
 }
 
 async fn due(steward: &mut Clients) -> Vec<String> {
-    let (mut found, mut cursor) = (Vec::new(), String::new());
+    let (mut found, mut page_token) = (Vec::new(), String::new());
     loop {
-        // One a page, so that the cursor is what carries it.
-        let request = proto::ListRequestsRequest { page_size: 1, cursor, ..Default::default() };
+        // One a page, so that the token is what carries it.
+        let request = proto::ListRequestsRequest { page_size: 1, page_token, ..Default::default() };
         let page = steward.rights.list_requests(request).await.unwrap().into_inner();
         found.extend(page.requests.into_iter().map(|request| request.request_id));
-        cursor = page.next_cursor;
-        if cursor.is_empty() {
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
             return found;
         }
     }
@@ -135,9 +136,10 @@ async fn a_restriction_takes_effect_at_once_and_ends_with_its_refusal() {
     record(&mut service, fact("ada", "job", "work", "baker")).await;
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
-    for (kind, reason) in
-        [(RequestKind::Restriction, Reason::Restricted), (RequestKind::Objection, Reason::Objected)]
-    {
+    for (kind, reason) in [
+        (RequestKind::Restriction, RevocationReason::Restricted),
+        (RequestKind::Objection, RevocationReason::Objected),
+    ] {
         let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
         assert_eq!(grant.allowed.len(), 1);
         let mut ada = harness.as_role(Role::Subject, "ada").await;
@@ -273,7 +275,10 @@ async fn what_services_built_falls_with_what_it_was_built_from() {
     };
     steward.profile.remove_attributes(remove).await.unwrap();
     let fell = told().await;
-    assert_eq!((&fell.artifact_ids, fell.reason()), (&vec![built[0].clone()], Reason::AttributeRemoved));
+    assert_eq!(
+        (&fell.artifact_ids, fell.reason()),
+        (&vec![built[0].clone()], RevocationReason::AttributeRemoved)
+    );
     let acknowledge = proto::AcknowledgeRequest { cursor: fell.cursor, options: None };
     service.grant.acknowledge(acknowledge).await.unwrap();
     // Replaced.
@@ -284,7 +289,11 @@ async fn what_services_built_falls_with_what_it_was_built_from() {
     let states: Vec<_> = listed.iter().map(|each| (each.reason(), each.acknowledged)).collect();
     assert_eq!(
         states,
-        [(Reason::AttributeRemoved, true), (Reason::AttributeRemoved, false), (Reason::Unspecified, false)]
+        [
+            (RevocationReason::AttributeRemoved, true),
+            (RevocationReason::AttributeRemoved, false),
+            (RevocationReason::Unspecified, false)
+        ]
     );
     assert_eq!(listed[2].purpose, "tone-adaptation");
     let mut other = harness.as_role(Role::Service, "other").await;

@@ -110,12 +110,12 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
     // What nobody may leaves nothing, not even the person.
     is_refused(
         world.service.consent.record_consent(says(ConsentDecision::Given)).await,
-        "CHANNEL_NEEDED",
+        "CHANNEL_ROLE_REQUIRED",
         "`channel`",
     );
     is_refused(
         world.service.profile.record_attributes(fact("ada", "tone", "work", "dry")).await,
-        "CHANNEL_NEEDED",
+        "CHANNEL_ROLE_REQUIRED",
         "`channel`",
     );
     let unknown = world.ada.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap_err();
@@ -131,7 +131,7 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
         for guardian in [false, true] {
             explicit.guardian = guardian;
             let answer = world.service.consent.record_consent(explicit.clone()).await;
-            is_refused(answer, "CHANNEL_NEEDED", "`service-channel`");
+            is_refused(answer, "CHANNEL_ROLE_REQUIRED", "`service-channel`");
         }
     }
     let kinds = [
@@ -143,7 +143,7 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
     ];
     for kind in kinds {
         let lifted = world.service.consent.record_signal(signal(kind, true)).await;
-        is_refused(lifted, "CHANNEL_NEEDED", "lifting a signal");
+        is_refused(lifted, "CHANNEL_ROLE_REQUIRED", "lifting a signal");
     }
     assert_eq!(world.events().await.len(), before, "what is refused leaves nothing");
     world.service.consent.record_consent(says(ConsentDecision::Withdrawn)).await.unwrap();
@@ -179,12 +179,12 @@ async fn a_no_is_not_refused_for_what_comes_with_it() {
     mixed.options = Some(proto::WriteOptions { idempotency_key: "once".into(), ..Default::default() });
     is_refused(
         world.service.consent.record_consent(mixed.clone()).await,
-        "CHANNEL_NEEDED",
+        "CHANNEL_ROLE_REQUIRED",
         "withdrawn in the same request is recorded",
     );
     assert!(!world.stands().await);
     let before = world.events().await.len();
-    is_refused(world.service.consent.record_consent(mixed).await, "CHANNEL_NEEDED", "is recorded");
+    is_refused(world.service.consent.record_consent(mixed).await, "CHANNEL_ROLE_REQUIRED", "is recorded");
     assert_eq!(world.events().await.len(), before);
     // Fields that mean nothing in a no.
     for odd in 0..6 {
@@ -232,7 +232,11 @@ async fn no_observation_or_inference_takes_the_place_of_what_was_said() {
         let mut clients = clients;
         for provenance in [Provenance::Inferred, Provenance::Observed] {
             let mut refused = async |request| {
-                is_refused(clients.profile.record_attributes(request).await, "PERSONS_WORD", "own words");
+                is_refused(
+                    clients.profile.record_attributes(request).await,
+                    "STATED_BY_SUBJECT",
+                    "own words",
+                );
             };
             // Under its own key, and from any other.
             for event in [&said, &mine, &guess] {
@@ -251,7 +255,7 @@ async fn no_observation_or_inference_takes_the_place_of_what_was_said() {
         let mut two = of(Provenance::Observed, "new", "x");
         two.attributes.extend(of(Provenance::Observed, "said", "x").attributes);
         let answer = clients.profile.record_attributes(two).await;
-        is_refused(answer, "PERSONS_WORD", "attributes[1]");
+        is_refused(answer, "STATED_BY_SUBJECT", "attributes[1]");
     }
     assert_eq!(world.held().await, before);
     // An inference beside a declaration is recorded and not held; the contested conclusion stays contested.
@@ -265,7 +269,7 @@ async fn no_observation_or_inference_takes_the_place_of_what_was_said() {
     // Declared by a service that no person speaks through: not even where nothing stands against it.
     let declared =
         world.service.profile.record_attributes(of(Provenance::Declared, "guess", "likes jazz")).await;
-    is_refused(declared, "CHANNEL_NEEDED", "declared");
+    is_refused(declared, "CHANNEL_ROLE_REQUIRED", "declared");
 }
 
 async fn harness_both(world: &World) -> Clients {
@@ -281,21 +285,37 @@ async fn a_service_removes_and_corrects_only_its_own() {
     let guess = world.event_of("guess").await;
     let before = world.held().await;
     for key in ["guess", "said"] {
-        is_refused(world.service.profile.remove_attributes(remove(key)).await, "NOT_YOURS", "keys[0]");
+        is_refused(
+            world.service.profile.remove_attributes(remove(key)).await,
+            "RECORDED_BY_ANOTHER",
+            "keys[0]",
+        );
     }
     let mut several = remove("seen");
     several.keys.push("guess".into());
-    is_refused(world.service.profile.remove_attributes(several).await, "NOT_YOURS", "keys[1]");
+    is_refused(world.service.profile.remove_attributes(several).await, "RECORDED_BY_ANOTHER", "keys[1]");
     let correction = corrects(of(Provenance::Observed, "seen", "likes rock"), &guess);
-    is_refused(world.service.profile.record_attributes(correction).await, "NOT_YOURS", "attributes[0]");
+    is_refused(
+        world.service.profile.record_attributes(correction).await,
+        "RECORDED_BY_ANOTHER",
+        "attributes[0]",
+    );
     assert_eq!(world.held().await, before);
     // Its own, until the person says something about it.
     let own = corrects(of(Provenance::Inferred, "guess", "likes salsa"), &guess);
     world.other.profile.record_attributes(own).await.unwrap();
     world.ada.profile.confirm_attribute(confirm("guess")).await.unwrap();
-    is_refused(world.other.profile.remove_attributes(remove("guess")).await, "CHANNEL_NEEDED", "confirmed");
+    is_refused(
+        world.other.profile.remove_attributes(remove("guess")).await,
+        "CHANNEL_ROLE_REQUIRED",
+        "confirmed",
+    );
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
-    is_refused(world.other.profile.remove_attributes(remove("guess")).await, "CHANNEL_NEEDED", "contested");
+    is_refused(
+        world.other.profile.remove_attributes(remove("guess")).await,
+        "CHANNEL_ROLE_REQUIRED",
+        "contested",
+    );
     world.service.profile.remove_attributes(remove("seen")).await.unwrap();
     // What a person asks a channel to forget is forgotten.
     world.channel.profile.remove_attributes(remove("said")).await.unwrap();
@@ -316,14 +336,14 @@ async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
     for yes in [says(ConsentDecision::Given), narrow.clone()] {
         for clients in [&mut world.channel, &mut both] {
             let answer = clients.consent.record_consent(yes.clone()).await;
-            is_refused(answer, "PERSONS_NO", "`personalization` with their own credential on ");
+            is_refused(answer, "REFUSED_BY_SUBJECT", "`personalization` with their own credential on ");
         }
         assert!(!world.stands().await);
     }
     // What else the person says through the channel counts, also beside it.
     let mut mixed = says(ConsentDecision::Given);
     mixed.choices.push(choice(ConsentDecision::Refused, "safety", &[], false));
-    is_refused(world.channel.consent.record_consent(mixed).await, "PERSONS_NO", "is recorded");
+    is_refused(world.channel.consent.record_consent(mixed).await, "REFUSED_BY_SUBJECT", "is recorded");
     assert!(matches!(world.events().await.last().unwrap().event, Some(Event::ConsentRefused(_))));
     // The person takes it back, for one purpose: for that one the channel speaks again, for another it does
     // not.
@@ -335,17 +355,21 @@ async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
     let memory = consent("ada", vec![choice(ConsentDecision::Given, "memory", &[], false)]);
     is_refused(
         world.channel.consent.record_consent(memory.clone()).await,
-        "PERSONS_NO",
+        "REFUSED_BY_SUBJECT",
         "only the person or a steward",
     );
     let mut two = says(ConsentDecision::Given);
     two.choices[0].purposes.push("memory".into());
-    is_refused(world.channel.consent.record_consent(two).await, "PERSONS_NO", "only the person or a steward");
+    is_refused(
+        world.channel.consent.record_consent(two).await,
+        "REFUSED_BY_SUBJECT",
+        "only the person or a steward",
+    );
     // Health had not been taken back: it takes its name, explicitly.
     let health = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["health"], true)]);
     is_refused(
         world.channel.consent.record_consent(health).await,
-        "PERSONS_NO",
+        "REFUSED_BY_SUBJECT",
         "only the person or a steward",
     );
     world.steward.consent.record_consent(memory.clone()).await.unwrap();
@@ -354,7 +378,7 @@ async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
     assert_eq!((last.role(), last.name.as_str()), (Role::Channel, "app"));
     // A new no of the person's own ends all of it.
     world.ada.consent.record_consent(wide).await.unwrap();
-    is_refused(world.channel.consent.record_consent(narrow).await, "PERSONS_NO", "own credential");
+    is_refused(world.channel.consent.record_consent(narrow).await, "REFUSED_BY_SUBJECT", "own credential");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,7 +410,7 @@ async fn signals_and_contests_of_the_persons_own_are_lifted_by_them_or_a_steward
             (SignalKind::Pause, &[][..], "chat-1", "pause"),
         ] {
             let answer = clients.consent.record_signal(lift(kind, purposes, interaction)).await;
-            is_refused(answer, "PERSONS_NO", &format!("the person recorded this {name}"));
+            is_refused(answer, "REFUSED_BY_SUBJECT", &format!("the person recorded this {name}"));
         }
         // What takes nothing of it back is no lifting of it.
         clients.consent.record_signal(lift(SignalKind::Objection, &["safety"], "")).await.unwrap();
@@ -401,10 +425,10 @@ async fn signals_and_contests_of_the_persons_own_are_lifted_by_them_or_a_steward
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
     for clients in [&mut world.channel, &mut both] {
         let own = "contested this attribute with their own credential";
-        is_refused(clients.profile.confirm_attribute(confirm("guess")).await, "PERSONS_NO", own);
-        is_refused(clients.profile.remove_attributes(remove("guess")).await, "PERSONS_NO", own);
+        is_refused(clients.profile.confirm_attribute(confirm("guess")).await, "REFUSED_BY_SUBJECT", own);
+        is_refused(clients.profile.remove_attributes(remove("guess")).await, "REFUSED_BY_SUBJECT", own);
         let declared = of(Provenance::Declared, "guess", "likes jazz");
-        is_refused(clients.profile.record_attributes(declared).await, "PERSONS_NO", own);
+        is_refused(clients.profile.record_attributes(declared).await, "REFUSED_BY_SUBJECT", own);
     }
     // It stays hers when the same conclusion comes again.
     world.service.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
@@ -427,7 +451,7 @@ async fn a_service_says_that_somebody_is_a_child_and_nothing_else_of_them() {
         (AgeBand::Child, "US"),
     ] {
         let answer = world.service.profile.describe_subject(described(band, place)).await;
-        is_refused(answer, "CHANNEL_NEEDED", "anything but a child");
+        is_refused(answer, "CHANNEL_ROLE_REQUIRED", "anything but a child");
     }
     world.channel.profile.describe_subject(described(AgeBand::Adult, "DE")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
@@ -437,7 +461,7 @@ async fn a_service_says_that_somebody_is_a_child_and_nothing_else_of_them() {
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     for band in [AgeBand::Adult, AgeBand::Unknown] {
         let answer = world.channel.profile.describe_subject(described(band, "")).await;
-        is_refused(answer, "STAFF_WORD", "only a steward");
+        is_refused(answer, "STATED_BY_STEWARD", "only a steward");
     }
     world.channel.profile.describe_subject(described(AgeBand::Teen, "FR")).await.unwrap();
     world.steward.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
@@ -458,7 +482,7 @@ async fn a_channel_uses_nothing_and_who_is_both_acts_as_what_they_do() {
     assert_eq!(refused.code(), Code::PermissionDenied);
     for provenance in [Provenance::Observed, Provenance::Inferred] {
         let answer = world.channel.profile.record_attributes(of(provenance, "tone", "x")).await;
-        is_refused(answer, "SERVICE_NEEDED", "`service`");
+        is_refused(answer, "SERVICE_ROLE_REQUIRED", "`service`");
     }
     // One connection, one credential: it speaks for people and asks for itself.
     let mut both = harness_both(&world).await;

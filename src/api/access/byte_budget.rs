@@ -1,5 +1,5 @@
-//! Bytes of requests and answers under way: those of one caller and those of the whole daemon, each with a
-//! limit.
+//! Counts the bytes of requests and answers in progress, for each caller and for the whole daemon, with a
+//! limit for each.
 
 use crate::api::status;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tonic::Status;
 
-/// When to try again where too much is under way.
+/// How long a caller waits before it retries when too many bytes are in progress.
 pub const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// A call with no more bytes than this may use the last quarter of the daemon's budget: what people decide is
-/// small, and goes on while somebody fills the rest with large requests.
+/// A call of at most this many bytes may use the last quarter of the daemon's budget. Decisions of data
+/// subjects are small, so they are still recorded while large requests fill the rest.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// How many bytes may be under way at once, and are.
+/// A number of bytes in progress, and its limit.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -21,13 +21,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nothing is under way.
+    /// A budget of `max` bytes, of which none are used.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self { used: AtomicUsize::new(0), max }
     }
 
-    /// Adds bytes, unless there are more than `max` then.
+    /// Adds bytes, unless the sum would exceed `max`.
     fn add(&self, bytes: usize, max: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.saturating_add(bytes) <= max;
@@ -42,7 +42,7 @@ impl Budget {
     }
 }
 
-/// Bytes that are counted, with their caller and with the daemon, until this is dropped.
+/// Bytes that count against the budgets of their caller and of the daemon until this is dropped.
 #[derive(Debug)]
 pub struct Counted {
     own: Arc<Budget>,
@@ -51,42 +51,43 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Nothing yet.
+    /// Counts no bytes yet.
     #[must_use]
     pub fn new(own: Arc<Budget>, all: Arc<Budget>) -> Self {
         Self { own, all, bytes: 0 }
     }
 
-    /// More bytes are here.
+    /// Adds bytes that have arrived.
     ///
     /// # Errors
-    /// `RESOURCE_EXHAUSTED`: the caller has too many under way, or the daemon has. Nothing was added.
+    /// `RESOURCE_EXHAUSTED` if the caller or the daemon has too many bytes in progress. Nothing is added
+    /// then.
     pub fn add(&mut self, bytes: usize) -> Result<(), Status> {
         let is_small = self.bytes.saturating_add(bytes) <= SMALL_BYTES;
         let all_max = if is_small { self.all.max } else { self.all.max / 4 * 3 };
         if !self.own.add(bytes, self.own.max) {
-            return Err(status::too_many(RETRY_AFTER));
+            return Err(status::too_many_calls(RETRY_AFTER));
         }
         if !self.all.add(bytes, all_max) {
             self.own.subtract(bytes);
-            return Err(status::busy(RETRY_AFTER));
+            return Err(status::too_many_bytes(RETRY_AFTER));
         }
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
 
-    /// As [`Counted::add`], for something that is whole already and can't be had in pieces: the last one may
-    /// be larger than what is left.
+    /// As [`Counted::add`], for bytes that exist already and cannot be split. They may exceed what is left of
+    /// a budget.
     ///
     /// # Errors
     /// As [`Counted::add`].
     pub fn add_whole(&mut self, bytes: usize) -> Result<(), Status> {
         let has_room = |budget: &Budget| budget.used.load(Ordering::Relaxed) <= budget.max;
         if !has_room(&self.own) {
-            return Err(status::too_many(RETRY_AFTER));
+            return Err(status::too_many_calls(RETRY_AFTER));
         }
         if !has_room(&self.all) {
-            return Err(status::busy(RETRY_AFTER));
+            return Err(status::too_many_bytes(RETRY_AFTER));
         }
         self.own.add(bytes, usize::MAX);
         self.all.add(bytes, usize::MAX);
@@ -94,12 +95,12 @@ impl Counted {
         Ok(())
     }
 
-    /// So many are gone.
+    /// Subtracts bytes that are no longer in progress.
     pub fn subtract(&mut self, bytes: usize) {
         drop(self.split(bytes));
     }
 
-    /// So many belong to something of its own from now on.
+    /// Moves this many bytes into a count of their own.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
@@ -107,7 +108,7 @@ impl Counted {
         Self { own: Arc::clone(&self.own), all: Arc::clone(&self.all), bytes }
     }
 
-    /// How many.
+    /// The number of bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -127,19 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_counted_with_the_caller_and_with_all_until_they_are_gone() {
+    fn bytes_count_for_their_caller_and_for_the_daemon_until_they_are_dropped() {
         let (one, other) = (Arc::new(Budget::new(100 << 10)), Arc::new(Budget::new(100 << 10)));
         let all = Arc::new(Budget::new(160 << 10));
         let count = |own: &Arc<Budget>| Counted::new(Arc::clone(own), Arc::clone(&all));
         let mut first = count(&one);
         first.add(100 << 10).unwrap();
-        assert!(count(&one).add(1).is_err(), "its own is used up");
+        assert!(count(&one).add(1).is_err(), "the caller's own budget is used up");
         let mut second = count(&other);
         second.add(20 << 10).unwrap();
-        assert!(second.add(1 << 10).is_err(), "a large one has three quarters of all");
+        assert!(second.add(1 << 10).is_err(), "a large call may use three quarters of the daemon's budget");
         let mut small = count(&other);
         small.add(16 << 10).unwrap();
-        assert!(small.add(1).is_err(), "it is small no longer");
+        assert!(small.add(1).is_err(), "the call is no longer small");
         let half = first.split(50 << 10);
         drop(first);
         second.add(30 << 10).unwrap();
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_is_never_too_large_but_the_next_one_waits() {
+    fn one_answer_may_exceed_the_budget_but_the_next_one_is_refused() {
         let (own, all) = (Arc::new(Budget::new(10)), Arc::new(Budget::new(100)));
         let mut answers = Counted::new(own, all);
         answers.add_whole(50).unwrap();

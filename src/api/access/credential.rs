@@ -1,38 +1,34 @@
-//! Who calls: bearer tokens (JWT, EdDSA) of the built-in issuer, those of another one, or a certificate.
+//! Identifies the caller: by a bearer token of the built-in issuer (JWT, EdDSA) or of an external one, or by
+//! a client certificate.
 
+use crate::api::access::error::CredentialError;
 use crate::api::access::issuer::Tokens;
 use crate::api::access::lifetime::{Lifetime, Watched};
-use crate::api::access::throttle::Throttle;
+use crate::api::access::role_names::{Claim, NAME_BYTES_MAX, caller_named, role_from_name, role_name};
+use crate::api::access::throttle::{Guard, Throttle};
 use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::{Clock, CredentialClock, SharedClock};
-use crate::domain::ids::SubjectId;
 use crate::secret;
 use crate::tls::Peer;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use sayso_proof::event::Role;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tonic::codegen::http::Extensions;
 
-/// Who the tokens are from and for.
+/// The issuer and the audience of tokens.
 const ISSUER: &str = "sayso";
 
-/// Longest name of a caller.
-const NAME_BYTES_MAX: usize = 256;
-
-/// How far the clock of whoever made a token may be ahead of ours, seconds.
+/// How far the clock of an issuer may be ahead, in seconds.
 pub(crate) const LEEWAY_S: u64 = 60;
 
-/// How long a token of the built-in issuer may live unless configured, seconds: 90 days.
+/// The default for the longest life of a token of the built-in issuer, in seconds: 90 days.
 const LIFE_S_MAX: u64 = 90 * 86_400;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -41,69 +37,29 @@ struct Claims {
     role: String,
     sub: String,
     exp: u64,
-    /// When it was made. Tokens of earlier versions don't say it.
+    /// When it was issued. Absent in tokens of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     iat: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<u64>,
 }
 
-/// Why there is no caller. Carries nothing of the token.
-#[derive(Debug, thiserror::Error)]
-pub enum CredentialError {
-    /// No `authorization: Bearer` header.
-    #[error("no credential; send `authorization: Bearer TOKEN`")]
-    Missing,
-    /// Not one of ours, expired, or malformed.
-    #[error("the credential is not valid: {0}")]
-    Invalid(&'static str),
-    /// Not looked at: too many bad ones came from the same address. For so long still.
-    #[error("too many bad credentials came from this address; try again later")]
-    TooMany(Duration),
-    /// It was good, and is no longer.
-    #[error("the credential counts no longer: {0}")]
-    Lapsed(&'static str),
-    /// The machine's clock is not believed, and by the ledger's time it has ended.
-    #[error(
-        "the clock of the ledger's machine is in doubt, and the credential may have expired; only a no is taken with it"
-    )]
-    InDoubt,
-    /// A good one, for a controller that is not here. Callers are told no more than whoever may not do
-    /// something is.
-    #[error("the credential is for another controller")]
-    Elsewhere,
-    /// The issuer's key file can't be used.
-    #[error("issuer key `{path}`: {source}")]
-    KeyFile {
-        /// Which file.
-        path: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The issuer's keys can't be used.
-    #[error("the JWKS {0}")]
-    Keys(&'static str),
-    /// A token can't be made from this.
-    #[error("can't mint a token: {0}")]
-    Mint(&'static str),
-}
-
-/// Mints and checks tokens for one controller.
+/// The built-in issuer: issues and verifies tokens for one controller.
 pub struct Issuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
     controller: String,
     clock: SharedClock,
     life_s_max: u64,
-    /// Owned by `authenticate`.
+    /// Owned by `verified`.
     cached_tokens: TokenCache<Verified>,
 }
 
 impl Issuer {
-    /// Reads the issuer's key from `path` (32 bytes, mode 0600), or makes one.
+    /// Reads the issuer's key from `path` (32 bytes, mode 0600), or creates it.
     ///
     /// # Errors
-    /// The file can't be read or made, is not 32 bytes, or may be read by others.
+    /// The file cannot be read or created, does not have 32 bytes, or is readable by other users.
     pub fn load_or_create(
         path: &Path,
         controller: &str,
@@ -112,7 +68,7 @@ impl Issuer {
         let seed = secret::read_or_make(path, clock.as_ref())
             .map_err(|source| CredentialError::KeyFile { path: path.display().to_string(), source })?;
         let key = SigningKey::from_bytes(&seed);
-        let der = key.to_pkcs8_der().map_err(|_| CredentialError::Mint("the key can't be encoded"))?;
+        let der = key.to_pkcs8_der().map_err(|_| CredentialError::Mint("the key cannot be encoded"))?;
         Ok(Self {
             encoding: EncodingKey::from_ed_der(der.as_bytes()),
             decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
@@ -123,16 +79,17 @@ impl Issuer {
         })
     }
 
-    /// The same issuer, whose tokens live `seconds` at most instead of 90 days.
+    /// The same issuer with another longest life of its tokens.
     #[must_use]
     pub fn with_longest_life(self, seconds: u64) -> Self {
         Self { life_s_max: seconds, ..self }
     }
 
-    /// A token for a role, named `name` (for a subject: the controller's id of the person), for `seconds`.
+    /// Issues a token with a role and a name (for a data subject: the controller's id of the subject), valid
+    /// for `seconds`.
     ///
     /// # Errors
-    /// The name is empty, the role can't be had by a credential, or the token would live longer than it may.
+    /// The name is empty or too long, credentials cannot have the role, or the token would live too long.
     pub fn mint(&self, claim: impl Into<Claim>, name: &str, seconds: u64) -> Result<String, CredentialError> {
         if seconds > self.life_s_max {
             return Err(CredentialError::Mint(
@@ -157,19 +114,19 @@ impl Issuer {
             .map_err(|_| CredentialError::Mint("signing failed"))
     }
 
-    /// The caller behind a token.
+    /// The caller that a token identifies.
     ///
     /// # Errors
-    /// The token is malformed, expired, not valid yet, of a longer life than is allowed, from another issuer,
-    /// for another controller, or its signature does not hold.
+    /// The token is malformed, expired, not valid yet, lives longer than allowed, is from another issuer or
+    /// for another controller, or its signature is not valid.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
-        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        let known = self.cached(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
         known.map(|verified| verified.caller)
     }
 
-    /// What is known of a token that was verified before and has not expired.
-    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+    /// A token that was verified before and has not expired.
+    fn cached(&self, digest: &TokenDigest) -> Option<Verified> {
         self.cached_tokens.usable(digest, self.now_s())
     }
 
@@ -204,7 +161,7 @@ impl Issuer {
         if claims.nbf.is_some_and(|nbf| nbf > now_s.saturating_add(LEEWAY_S)) {
             return Err(CredentialError::Invalid("not valid yet"));
         }
-        // Of a token that does not say when it was made, or says a time to come, the rest of its life counts.
+        // If the token does not say when it was issued, or names a future time, count the rest of its life.
         let since_s = claims.iat.unwrap_or(now_s).min(now_s);
         if claims.exp.saturating_sub(since_s) > self.life_s_max {
             let message = "it lives longer than `built_in_tokens.days_max` allows; get a new token";
@@ -225,89 +182,50 @@ impl Issuer {
 /// The header of a token of any issuer.
 ///
 /// # Errors
-/// It is malformed, or demands that extensions be understood (`crit`, RFC 7515, 4.1.11): none is understood
-/// here.
+/// It is malformed, or it requires extensions (`crit`, RFC 7515, 4.1.11), which are not supported.
 pub(crate) fn header_of(token: &str) -> Result<Header, CredentialError> {
     let malformed = CredentialError::Invalid("malformed");
     let header = jsonwebtoken::decode_header(token).map_err(|_| malformed)?;
     if header.crit.is_some() {
-        return Err(CredentialError::Invalid("its header has `crit`, and no extension is understood here"));
+        return Err(CredentialError::Invalid("its header has `crit`, and no extension is supported"));
     }
     Ok(header)
 }
 
-/// The caller of a role and a name; a subject's name is the controller's id of the person.
-///
-/// # Errors
-/// The name is empty or out of bounds.
-pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, CredentialError> {
-    let Claim { role, channel } = claim;
-    if role == Role::Subject {
-        let subject = SubjectId::new(&name).map_err(|_| CredentialError::Invalid("bad subject"))?;
-        return Ok(Caller { role, channel, name: String::new(), subject: Some(subject) });
-    }
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(CredentialError::Invalid("bad name"));
-    }
-    Ok(Caller { role, channel, name, subject: None })
-}
-
-/// Stands before the work of verifying a token: of those who bring too many bad ones, no more are verified.
-#[derive(Clone, Copy)]
-pub struct Guard<'a> {
-    throttle: Option<&'a Throttle>,
-    from: Option<IpAddr>,
-}
-
-impl Guard<'_> {
-    /// Lets everything be verified.
-    pub const NONE: Self = Self { throttle: None, from: None };
-
-    pub(crate) fn verify<T>(
-        self,
-        verify: impl FnOnce() -> Result<T, CredentialError>,
-    ) -> Result<T, CredentialError> {
-        match self.throttle {
-            Some(throttle) => throttle.verify(self.from, verify),
-            None => verify(),
-        }
-    }
-}
-
-/// Whose word counts about the callers of one controller.
+/// The issuers that are trusted for one controller.
 pub struct Trusted {
-    /// Which controller.
+    /// The controller.
     pub controller: String,
     /// The built-in issuer, with the controller's own key.
     pub issuer: Option<Arc<Issuer>>,
-    /// Another one.
+    /// An external issuer.
     pub tokens: Option<Arc<Tokens>>,
-    /// What its credentials are judged by.
+    /// The clock that decides when credentials expire.
     pub clock: Arc<CredentialClock>,
 }
 
 impl Trusted {
-    /// The caller behind a token, and for how long that counts.
+    /// The caller that a token identifies, and how long the token is valid.
     fn caller(
         &self,
         token: &str,
         digest: TokenDigest,
         guard: Guard<'_>,
     ) -> Result<(Arc<Caller>, Lifetime), CredentialError> {
-        let verified = match self.remembers(&digest) {
+        let verified = match self.cached(&digest) {
             Some(verified) => verified,
             None => self.verified(token, digest, guard)?,
         };
-        let validity = match (verified.key, &self.tokens) {
+        let lifetime = match (verified.key, &self.tokens) {
             (Some(key), Some(tokens)) => Lifetime::Key(verified.expires_s, Arc::clone(tokens), key),
             _ => Lifetime::Token(verified.expires_s),
         };
-        Ok((verified.caller, validity))
+        Ok((verified.caller, lifetime))
     }
 
-    fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
-        let cached_tokens = self.issuer.as_ref().and_then(|issuer| issuer.remembers(digest));
-        cached_tokens.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.remembers(digest)))
+    fn cached(&self, digest: &TokenDigest) -> Option<Verified> {
+        let cached_tokens = self.issuer.as_ref().and_then(|issuer| issuer.cached(digest));
+        cached_tokens.or_else(|| self.tokens.as_ref().and_then(|tokens| tokens.cached(digest)))
     }
 
     fn verified(
@@ -329,26 +247,26 @@ impl Trusted {
     }
 }
 
-/// Every way to say who calls, and of which controller.
+/// All trusted credentials of the controllers of one ledger.
 pub struct Credentials {
-    /// The first part of every origin: what certificates must be for.
+    /// The ledger's name, which certificates must contain.
     ledger: String,
     throttle: Throttle,
-    /// By number, as callers are told apart from here on.
+    /// By the number of the controller.
     trusted: Vec<Trusted>,
-    /// Numbers of the controllers that verified tokens are for.
+    /// The number of the controller of each verified token.
     numbers: TokenCache<usize>,
 }
 
-/// The claim that says whose keys a token has to be checked with. Nothing else is believed before that.
+/// The claim that selects the keys to verify a token with. Nothing else is read before that.
 #[derive(Deserialize)]
 struct Named {
     controller: String,
 }
 
 impl Credentials {
-    /// For the controllers of one ledger, in the order of their numbers. From one address so many bad tokens
-    /// are verified in a minute.
+    /// For the controllers of one ledger, in the order of their numbers. `refused_per_minute_max` is the
+    /// number of invalid tokens that are checked from one address in a minute.
     #[must_use]
     pub fn new(
         ledger: String,
@@ -360,11 +278,11 @@ impl Credentials {
         Self { ledger, throttle, trusted, numbers: TokenCache::default() }
     }
 
-    /// Who calls, the number of their controller, and for how long that counts: as the token says, or where
-    /// there is none, as the connection's certificate.
+    /// The caller, the number of its controller, and a check that its credential stays valid. The credential
+    /// is the bearer token or, without one, the client certificate of the connection.
     ///
     /// # Errors
-    /// There is neither, it is not valid or no longer, or its controller is not here.
+    /// There is no credential, it is not valid, or its controller is not served.
     pub(crate) fn caller(
         &self,
         bearer: Option<&str>,
@@ -374,27 +292,27 @@ impl Credentials {
         let Some(token) = bearer.map(str::trim) else {
             let certificate = peer.and_then(|peer| peer.certificate.as_ref());
             let certificate = certificate.ok_or(CredentialError::Missing)?;
-            let validity = Lifetime::Certificate(Arc::clone(certificate));
+            let lifetime = Lifetime::Certificate(Arc::clone(certificate));
             let (number, caller) = self.of_certificate(certificate.uri_names())?;
             let trusted = self.trusted.get(number).ok_or(CredentialError::Missing)?;
-            validity.check(trusted.clock.now_ms())?;
-            return Ok((number, Arc::new(caller), Watched::new(validity, Arc::clone(&trusted.clock))));
+            lifetime.check(trusted.clock.now_ms())?;
+            return Ok((number, Arc::new(caller), Watched::new(lifetime, Arc::clone(&trusted.clock))));
         };
         let digest = digest_of(token);
         let number = self.numbers.get(&digest);
-        // Checked as if it were for the first where its controller is not here: forging a token tells nobody
-        // who is.
+        // A token for an unknown controller is verified with the first one's keys, so forged tokens do not
+        // reveal which controllers exist.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
         let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.address) };
-        let (caller, validity) = trusted.caller(token, digest, guard)?;
+        let (caller, lifetime) = trusted.caller(token, digest, guard)?;
         if number.is_none() {
             self.numbers.put(digest, claimed);
         }
-        Ok((claimed, caller, Watched::new(validity, Arc::clone(&trusted.clock))))
+        Ok((claimed, caller, Watched::new(lifetime, Arc::clone(&trusted.clock))))
     }
 
-    /// Whose a token says that it is; that is not believed before it is checked with their keys.
+    /// The controller that a token names. Unverified: it only selects the keys to verify the token with.
     fn claimed(&self, token: &str) -> Option<usize> {
         let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token).ok()?;
         self.number_of(&named.controller)
@@ -404,19 +322,25 @@ impl Credentials {
         self.trusted.iter().position(|trusted| trusted.controller == controller)
     }
 
-    /// `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the certificate (SPIFFE
-    /// X.509-SVID, 2): of several, nothing says which one is meant.
+    /// The caller in `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the
+    /// certificate (SPIFFE X.509-SVID, 2), because several would be ambiguous.
     fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
         let name = match names {
             [] => return Err(CredentialError::Missing),
             [name] => name.strip_prefix("spiffe://").ok_or(CredentialError::Missing)?,
-            _ => return Err(CredentialError::Invalid("the certificate has several URI names")),
+            _ => {
+                return Err(CredentialError::Invalid(
+                    "the certificate has several URI names, and must have one",
+                ));
+            }
         };
         let rest = name.strip_prefix(self.ledger.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let rest = rest.ok_or(CredentialError::Invalid("the certificate is for another ledger"))?;
         let parts: Vec<&str> = rest.split('/').collect();
         let [controller, role, name] = parts.as_slice() else {
-            return Err(CredentialError::Invalid("the certificate names no controller, role and name"));
+            return Err(CredentialError::Invalid(
+                "the URI name of the certificate must end in controller, role and name",
+            ));
         };
         let claim = role_from_name(role).ok_or(CredentialError::Invalid("unknown role"))?;
         let caller = caller_named(claim, (*name).to_owned())?;
@@ -424,60 +348,13 @@ impl Credentials {
     }
 }
 
-/// What a credential may do: a role, and for a service whether it is a channel, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The role.
-    pub role: Role,
-    /// Of a service: people speak through it, too.
-    pub channel: bool,
-}
-
-impl Claim {
-    /// An application that people speak through and that asks for use.
-    pub const SERVICE_CHANNEL: Self = Self { role: Role::Service, channel: true };
-
-    const fn of(role: Role) -> Self {
-        Self { role, channel: false }
-    }
-}
-
-impl From<Role> for Claim {
-    fn from(role: Role) -> Self {
-        Self::of(role)
-    }
-}
-
-/// Roles that a credential can have, as they are written in tokens and certificates. Only letters and dashes:
-/// a SPIFFE id has no others.
-pub const ROLES: [(Claim, &str); 8] = [
-    (Claim::of(Role::Service), "service"),
-    (Claim::of(Role::Channel), "channel"),
-    (Claim::SERVICE_CHANNEL, "service-channel"),
-    (Claim::of(Role::Subject), "subject"),
-    (Claim::of(Role::Steward), "steward"),
-    (Claim::of(Role::Authority), "authority"),
-    (Claim::of(Role::Auditor), "auditor"),
-    (Claim::of(Role::Operator), "operator"),
-];
-
-/// A role as it is written in tokens.
-#[must_use]
-pub fn role_name(claim: Claim) -> Option<&'static str> {
-    ROLES.iter().find(|(each, _)| *each == claim).map(|(_, name)| *name)
-}
-
-/// The role that a token names.
-#[must_use]
-pub fn role_from_name(name: &str) -> Option<Claim> {
-    ROLES.iter().find(|(_, each)| *each == name).map(|(claim, _)| *claim)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::api::access::role_names::ROLES;
     use crate::clock::SystemClock;
+    use sayso_proof::event::Role;
     use std::os::unix::fs::PermissionsExt;
 
     fn issuer(dir: &Path, controller: &str) -> Issuer {
@@ -485,20 +362,20 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_its_caller() {
+    fn a_token_identifies_its_caller() {
         let dir = tempfile::tempdir().unwrap();
         let token = issuer(dir.path(), "acme").mint(Role::Service, "tutor", 60).unwrap();
-        // A second issuer over the same key file accepts it; twice, the second time from memory.
+        // A second issuer with the same key file accepts it twice, the second time from its cache.
         let again = issuer(dir.path(), "acme");
         for _ in 0..2 {
             let caller = again.authenticate(&token).unwrap();
             assert_eq!((caller.role, caller.name.as_str()), (Role::Service, "tutor"));
-            assert!(!caller.channel, "a service's token is no channel's");
+            assert!(!caller.channel, "a service is not a channel");
         }
     }
 
     #[test]
-    fn a_token_says_whether_people_speak_through_a_service() {
+    fn a_token_names_each_role() {
         let dir = tempfile::tempdir().unwrap();
         let issuer = issuer(dir.path(), "acme");
         for (claim, _) in ROLES {
@@ -515,23 +392,23 @@ mod tests {
         let ours = issuer(dir.path(), "acme");
         let expired = ours.mint(Role::Service, "tutor", 0).unwrap();
         let foreign = issuer(other.path(), "acme").mint(Role::Service, "tutor", 60).unwrap();
-        let elsewhere = issuer(dir.path(), "other").mint(Role::Service, "tutor", 60).unwrap();
+        let other_controller = issuer(dir.path(), "other").mint(Role::Service, "tutor", 60).unwrap();
         let mut tampered = ours.mint(Role::Service, "tutor", 60).unwrap();
         tampered.truncate(tampered.len() - 4);
-        for token in [expired, foreign, elsewhere, tampered, String::new(), "a.b.c".into()] {
+        for token in [expired, foreign, other_controller, tampered, String::new(), "a.b.c".into()] {
             assert!(ours.authenticate(&token).is_err());
         }
     }
 
     #[test]
-    fn a_token_lives_no_longer_than_it_may() {
+    fn a_token_lives_no_longer_than_allowed() {
         let dir = tempfile::tempdir().unwrap();
         let ours = issuer(dir.path(), "acme");
         let long = ours.mint(Role::Service, "tutor", LIFE_S_MAX).unwrap();
         assert!(ours.authenticate(&long).is_ok());
         assert!(ours.mint(Role::Service, "tutor", LIFE_S_MAX + 1).is_err());
         let short = issuer(dir.path(), "acme").with_longest_life(86_400);
-        assert!(short.authenticate(&long).is_err(), "it was made when more was allowed");
+        assert!(short.authenticate(&long).is_err(), "it was issued when a longer life was allowed");
         let longer = issuer(dir.path(), "acme").with_longest_life(2 * LIFE_S_MAX);
         let very_long = longer.mint(Role::Service, "tutor", 2 * LIFE_S_MAX).unwrap();
         assert!(longer.authenticate(&very_long).is_ok());
@@ -539,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_read_is_refused() {
+    fn a_key_file_that_other_users_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         drop(issuer(dir.path(), "acme"));
         let path = dir.path().join("issuer.key");

@@ -1,16 +1,16 @@
-//! Compressed messages, decompressed here and not by tonic, so that every byte is counted before there is
-//! memory for it.
+//! Decompresses messages. Done here and not by tonic, so that every byte is counted before memory is
+//! allocated for it.
 
 use std::io::{self, Read};
 use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 
-/// How far back a zstd frame may refer, as a power of two: 8 MiB, what its strongest ordinary level uses.
+/// The largest window of a zstd frame, as a power of two: 8 MiB, which its highest standard level uses.
 const WINDOW_LOG_MAX: u32 = 23;
-/// Bytes that are decompressed between two looks at the limits.
+/// The number of bytes that are decompressed between two checks of the limits.
 const STEP_BYTES: usize = 16 << 10;
 
-/// How the messages of a request are compressed.
+/// The compression of a request's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// RFC 1952.
@@ -20,7 +20,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// As the headers say; none where they say nothing, or something that no service takes.
+    /// The compression that the headers name. `None` if they name none, or one that no service accepts.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         match headers.get("grpc-encoding")?.as_bytes() {
@@ -30,11 +30,11 @@ impl Encoding {
         }
     }
 
-    /// Appends a decompressed message to `to`. `add` is asked before each further piece is kept, with its
-    /// size in bytes.
+    /// Appends a decompressed message to `to`. `add` is called before each piece is appended, with its size
+    /// in bytes.
     ///
     /// # Errors
-    /// What `add` says; `INTERNAL` where the bytes are not what the header says, as gRPC demands.
+    /// The errors of `add`; `INTERNAL` if the bytes cannot be decompressed, as gRPC requires.
     pub fn decompress(
         self,
         message: &[u8],
@@ -64,7 +64,7 @@ impl Encoding {
 }
 
 fn unreadable() -> Status {
-    Status::internal("the message can't be decompressed")
+    Status::internal("the message cannot be decompressed; check `grpc-encoding`")
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_comes_back_and_no_more_is_kept_than_is_allowed() {
+    fn messages_are_decompressed_only_up_to_the_limit() {
         let plain: Vec<u8> = (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
         let packed =
             [(Encoding::Gzip, gzip(&plain)), (Encoding::Zstd, zstd::encode_all(&plain[..], 3).unwrap())];
@@ -88,21 +88,21 @@ mod tests {
             let mut whole = Vec::new();
             encoding.decompress(&packed, &mut whole, |_| Ok(())).unwrap();
             assert_eq!(whole, plain, "{encoding:?}");
-            let (mut left, mut kept) = (50_000_usize, Vec::new());
-            let refused = encoding.decompress(&packed, &mut kept, |bytes| {
+            let (mut left, mut output) = (50_000_usize, Vec::new());
+            let refused = encoding.decompress(&packed, &mut output, |bytes| {
                 left = left.checked_sub(bytes).ok_or_else(|| Status::resource_exhausted("too many"))?;
                 Ok(())
             });
             assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
-            assert!(kept.len() <= 50_000);
+            assert!(output.len() <= 50_000);
             let torn = encoding.decompress(packed.get(..20).unwrap(), &mut Vec::new(), |_| Ok(()));
             assert!(torn.is_err(), "{encoding:?}");
-            assert!(encoding.decompress(b"nothing of the kind", &mut Vec::new(), |_| Ok(())).is_err());
+            assert!(encoding.decompress(b"not compressed at all", &mut Vec::new(), |_| Ok(())).is_err());
         }
     }
 
     #[test]
-    fn a_frame_that_wants_a_huge_window_gets_none() {
+    fn a_frame_with_a_huge_window_is_refused() {
         let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
         encoder.window_log(27).unwrap();
         io::Write::write_all(&mut encoder, &[0; 100]).unwrap();

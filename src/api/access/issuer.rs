@@ -1,11 +1,12 @@
-//! Bearer tokens of somebody else's issuer: keys from a JWKS (RFC 7517) that may change while the daemon
-//! runs.
+//! Verifies bearer tokens of an external issuer. Its keys come from a JWKS (RFC 7517) and may change at
+//! runtime.
 
-use crate::api::access::credential::{
-    CredentialError, Guard, LEEWAY_S, caller_named, header_of, role_from_name,
-};
+use crate::api::access::credential::{LEEWAY_S, header_of};
+use crate::api::access::error::CredentialError;
 use crate::api::access::jwks;
 use crate::api::access::jwks::{Keys, TrustedKey};
+use crate::api::access::role_names::{caller_named, role_from_name};
+use crate::api::access::throttle::Guard;
 use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
 use crate::app::Caller;
 use crate::clock::{SharedClock, Stopwatch};
@@ -15,20 +16,20 @@ use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-/// What callers are told when the issuer has not been heard of for too long.
+/// The error if the issuer's keys could not be fetched for too long.
 const TOO_OLD: &str =
-    "the keys of the token's issuer are too old to be trusted; call again once the daemon has new ones";
+    "the keys of the token's issuer are too old to be trusted; retry after the daemon has fetched new ones";
 
-/// What a token must say.
+/// What a token must contain.
 #[derive(Clone, Debug)]
 pub struct TokenRules {
-    /// Its `iss`.
+    /// The required `iss`.
     pub issuer: String,
-    /// One of its `aud`.
+    /// An audience that `aud` must contain.
     pub audience: String,
-    /// Its `controller`.
+    /// The required `controller`.
     pub controller: String,
-    /// How long the issuer's keys are trusted after they were fetched, milliseconds.
+    /// How long the issuer's keys are trusted after they were fetched, in milliseconds.
     pub stale_ms_max: u64,
 }
 
@@ -42,22 +43,22 @@ struct Claims {
     nbf: u64,
 }
 
-/// Checks tokens of one issuer.
+/// Verifies tokens of one issuer.
 pub struct Tokens {
     rules: TokenRules,
     clock: SharedClock,
-    /// Owned by [`Tokens::replace_keys`]: digest of the JWKS, and its keys by id.
+    /// Owned by [`Tokens::replace_keys`]: the digest of the JWKS, and its keys by id.
     keys: RwLock<([u8; 32], Keys)>,
     /// Owned by [`Tokens::replace_keys`].
     fetched: Fetched,
-    /// Emptied when keys change.
+    /// Cleared when the keys change.
     cached_tokens: TokenCache<Verified>,
 }
 
-/// When the keys were fetched, by the clock and by what no change of the clock can move.
+/// When the keys were fetched, by the clock and by a monotonic stopwatch that no change of the clock affects.
 struct Fetched {
     at_ms: AtomicU64,
-    /// Milliseconds after `since`; before it where keys are older than this process.
+    /// Milliseconds after `since`. Negative if the keys are older than this process.
     steady_ms: AtomicI64,
     since: Stopwatch,
 }
@@ -73,7 +74,7 @@ impl Fetched {
         self.steady_ms.store(self.steady_now_ms().saturating_sub(age_ms), Ordering::Relaxed);
     }
 
-    /// The longer one: a clock that is set back makes no key younger.
+    /// The longer of both ages, so a clock that is set back makes no key younger.
     fn age_ms(&self, now_ms: u64) -> u64 {
         let by_clock = now_ms.saturating_sub(self.at_ms.load(Ordering::Relaxed));
         let steady = self.steady_now_ms().saturating_sub(self.steady_ms.load(Ordering::Relaxed));
@@ -82,7 +83,7 @@ impl Fetched {
 }
 
 impl Tokens {
-    /// An issuer without keys: nobody gets in until [`Tokens::replace_keys`].
+    /// An issuer without keys. It accepts no token before [`Tokens::replace_keys`].
     #[must_use]
     pub fn new(rules: TokenRules, clock: SharedClock) -> Self {
         let fetched =
@@ -90,13 +91,13 @@ impl Tokens {
         Self { rules, clock, keys: RwLock::default(), fetched, cached_tokens: TokenCache::default() }
     }
 
-    /// Takes a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix epoch, not in the future)
-    /// as the issuer's keys; what it no longer has is trusted no longer. True where it differs from the one
-    /// before. A set without a key that can be used trusts nobody. Keys for anything but EdDSA, ES256 and
-    /// RS256 signatures are left out.
+    /// Replaces the issuer's keys with a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix
+    /// epoch, not in the future). Keys that are not in it are no longer trusted. Returns whether it differs
+    /// from the previous one. A set without usable keys trusts no token. Only keys for EdDSA, ES256 and RS256
+    /// signatures are used.
     ///
     /// # Errors
-    /// It is no JWKS, or beyond a limit: the keys before stay, as old as they are.
+    /// It is not a JWKS, or it exceeds a limit. The previous keys stay, with their age.
     pub fn replace_keys(&self, jwks: &[u8], fetched_ms: u64) -> Result<bool, CredentialError> {
         let digest: [u8; 32] = Sha256::digest(jwks).into();
         let age_ms = self.clock.now_ms().saturating_sub(fetched_ms);
@@ -112,7 +113,7 @@ impl Tokens {
         Ok(true)
     }
 
-    /// How many keys are trusted now, and how long ago they were fetched, milliseconds.
+    /// The number of keys that are trusted now, and how long ago they were fetched, in milliseconds.
     #[must_use]
     pub fn standing(&self) -> (usize, u64) {
         let now_ms = self.clock.now_ms();
@@ -120,10 +121,10 @@ impl Tokens {
         (count, self.fetched.age_ms(now_ms))
     }
 
-    /// Whether the issuer still stands by a key.
+    /// Checks that the issuer still publishes a key.
     ///
     /// # Errors
-    /// It does not, or has not been heard of for too long.
+    /// It does not, or its keys could not be fetched for too long.
     pub(crate) fn trusts(&self, key: &TrustedKey) -> Result<(), CredentialError> {
         if !self.are_fresh(self.clock.now_ms()) {
             return Err(CredentialError::Lapsed(TOO_OLD));
@@ -131,7 +132,7 @@ impl Tokens {
         if self.current().1.get(&key.id).is_some_and(|now| now.thumbprint == key.thumbprint) {
             return Ok(());
         }
-        let message = "the key of the token is trusted no longer; get a new token and call again";
+        let message = "the key of the token is no longer trusted; get a new token and retry";
         Err(CredentialError::Lapsed(message))
     }
 
@@ -143,20 +144,19 @@ impl Tokens {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The caller behind a token.
+    /// The caller that a token identifies.
     ///
     /// # Errors
     /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another
     /// algorithm than its key is for, or the signature does not hold.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
-        let known = self.remembers(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
+        let known = self.cached(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);
         known.map(|verified| verified.caller)
     }
 
-    /// What is known of a token that was verified before, with a key that is trusted still, and has not
-    /// expired.
-    pub(crate) fn remembers(&self, digest: &TokenDigest) -> Option<Verified> {
+    /// A token that was verified before, with a key that is still trusted, and has not expired.
+    pub(crate) fn cached(&self, digest: &TokenDigest) -> Option<Verified> {
         let now_ms = self.clock.now_ms();
         self.cached_tokens.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))
     }
@@ -167,10 +167,11 @@ impl Tokens {
         digest: TokenDigest,
         guard: Guard<'_>,
     ) -> Result<Verified, CredentialError> {
-        // Held until the caller is remembered: keys that change meanwhile must empty the memory after that.
+        // Locked until the token is cached: if the keys change meanwhile, the cache must be cleared after
+        // that.
         let keys = self.current();
         let (now_ms, latest_ms) = (self.clock.now_ms(), self.clock.latest_ms());
-        // No fault of the token's, so not counted as one.
+        // The token is not at fault, so this does not count as an invalid token.
         if !self.are_fresh(now_ms) {
             return Err(CredentialError::Lapsed(TOO_OLD));
         }
@@ -188,7 +189,7 @@ impl Tokens {
         let invalid = CredentialError::Invalid;
         let header = header_of(token)?;
         let key = header.kid.and_then(|kid| keys.get(&kid));
-        let key = key.ok_or(invalid("its key is not known; get a new token"))?;
+        let key = key.ok_or(invalid("its key is unknown; get a new token"))?;
         let mut validation = Validation::new(key.algorithm);
         validation.set_issuer(&[&self.rules.issuer]);
         validation.set_audience(&[&self.rules.audience]);

@@ -1,6 +1,6 @@
-//! Reads the keys that an issuer of tokens publishes (JWKS, RFC 7517), within limits.
+//! Reads the keys that a token issuer publishes (JWKS, RFC 7517), within limits.
 
-use crate::api::access::credential::CredentialError;
+use crate::api::access::error::CredentialError;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse, ThumbprintHash,
 };
@@ -11,19 +11,19 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-/// Largest set of keys that is read, bytes.
+/// The largest size of a JWKS, in bytes.
 pub const JWKS_BYTES_MAX: usize = 256 << 10;
-/// Keys in a set at most, those that can't be used included.
+/// The largest number of keys in a set, including unusable ones.
 const KEYS_MAX: usize = 128;
-/// How deep a set may be nested. A key's certificates are at 4.
+/// The deepest nesting of a set. A key's certificates are at depth 4.
 const DEPTH_MAX: usize = 8;
-/// RSA moduli that are taken, bytes: 2048 to 8192 bits.
+/// The accepted sizes of RSA moduli, in bytes: 2048 to 8192 bits.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
 /// One of the issuer's keys.
 pub struct TrustedKey {
     pub(crate) id: String,
-    /// RFC 7638: the same key, whatever else is said about it.
+    /// Identifies the key independently of its metadata (RFC 7638).
     pub(crate) thumbprint: String,
     pub(crate) algorithm: Algorithm,
     pub(crate) decoding: DecodingKey,
@@ -37,21 +37,21 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// The keys of a set that can verify a token: with an id of their own, for EdDSA, ES256 or RS256 signatures,
-/// and for nothing else by their `use`, `key_ops` and `alg`. The others are left out (RFC 7517, 5); so is an
-/// id that several keys have. There may be none.
+/// The keys of a set that can verify a token: they have an id and are for EdDSA, ES256 or RS256 signatures
+/// according to their `use`, `key_ops` and `alg`. Other keys are ignored (RFC 7517, 5), and so are keys that
+/// share an id. The result may be empty.
 ///
 /// # Errors
-/// It is no JWKS, or larger than 256 KiB, deeper than 8 or of more than 128 keys.
+/// It is not a JWKS, or it is larger than 256 KiB, nested deeper than 8 levels, or has more than 128 keys.
 pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
     let wrong = CredentialError::Keys;
     if jwks.len() > JWKS_BYTES_MAX {
         return Err(wrong("is larger than 256 KiB"));
     }
     if is_deeper_than(jwks, DEPTH_MAX) {
-        return Err(wrong("is nested more than 8 deep"));
+        return Err(wrong("is nested deeper than 8 levels"));
     }
-    let set: Set = serde_json::from_slice(jwks).map_err(|_| wrong("is no JWKS"))?;
+    let set: Set = serde_json::from_slice(jwks).map_err(|_| wrong("is not a JWKS"))?;
     if set.keys.len() > KEYS_MAX {
         return Err(wrong("has more than 128 keys"));
     }
@@ -62,7 +62,7 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
             Entry::Vacant(free) => {
                 free.insert(Some(Arc::new(key)));
             }
-            // Nothing says which one a token means.
+            // A token could mean either of them.
             Entry::Occupied(mut taken) => {
                 taken.insert(None);
             }
@@ -71,8 +71,8 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
     Ok(keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect())
 }
 
-/// Whether JSON is nested deeper than so many arrays and objects; of what is no JSON, anything. One pass, no
-/// recursion.
+/// Whether JSON is nested deeper than `depth_max` arrays and objects. Unspecified for text that is not JSON.
+/// One pass, without recursion.
 fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     for byte in json {
@@ -93,8 +93,8 @@ fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
     false
 }
 
-/// The algorithm comes from the key's own kind, never from a token's header (RFC 8725, 3.1); where the key
-/// names one, it has to be the same.
+/// A key that can verify a token. Its algorithm follows from its type, never from a token's header (RFC 8725,
+/// 3.1). If the key names an algorithm, it must be the same.
 fn usable(jwk: &Jwk) -> Option<TrustedKey> {
     let common = &jwk.common;
     let id = common.key_id.clone()?;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_for_what_it_says_that_it_is_for() {
+    fn a_key_is_used_only_as_it_declares() {
         for good in [
             json!({}),
             json!({"use": "sig", "alg": "EdDSA", "key_ops": ["verify"]}),
@@ -166,12 +166,16 @@ mod tests {
             json!({"kty": "unheard-of"}),
         ] {
             assert!(ids(&[key(&bad)]).is_empty(), "{bad}");
-            assert_eq!(ids(&[key(&bad), key(&json!({"kid": "b"}))]), ["b"], "the others count: {bad}");
+            assert_eq!(
+                ids(&[key(&bad), key(&json!({"kid": "b"}))]),
+                ["b"],
+                "other keys are still used: {bad}"
+            );
         }
     }
 
     #[test]
-    fn an_id_of_several_keys_is_nobodys_and_a_set_may_be_empty() {
+    fn keys_that_share_an_id_are_ignored_and_a_set_may_be_empty() {
         let named = |name: &str| key(&json!({ "kid": name }));
         assert_eq!(ids(&[named("a"), named("b"), named("a"), named("a")]), ["b"]);
         assert!(ids(&[]).is_empty());
@@ -193,7 +197,7 @@ mod tests {
         for depth in [DEPTH_MAX + 1, 100_000] {
             assert!(read(nested(depth).as_bytes()).is_err());
         }
-        assert!(!is_deeper_than(br#""[[[\"[[[""#, 1), "brackets in a text are none");
+        assert!(!is_deeper_than(br#""[[[\"[[[""#, 1), "brackets in a string do not nest");
         for bad in ["", "[]", "{}", "{\"keys\": {}}", "{\"keys\": [}", "\"keys\""] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -1,16 +1,20 @@
-//! At the door of every call: who is it, and may this role call this method. Every answer carries a request
-//! id, which joins the log lines of the call.
+//! Access control of every call: identifies the caller, and checks that its role may call the method. Every
+//! answer has a request id, which is also in the log lines of the call.
 
-use crate::api::access::credential::{CredentialError, Credentials};
+use crate::api::access::credential::Credentials;
 use crate::api::access::decompress::Encoding;
+use crate::api::access::error::CredentialError;
 use crate::api::access::lifetime::Watched;
 use crate::api::access::methods::{Method, Methods};
+use crate::api::access::options::{Access, ApiOptions};
 use crate::api::access::quota::{Admission, Quotas};
 use crate::api::access::request_body::{Intake, RequestBody, Terms};
 use crate::api::access::response_body::ResponseBody;
-use crate::api::{Access, ApiOptions, status};
+use crate::api::access::role_names::{Claim, ROLES, role_name};
+use crate::api::status;
 use crate::app::Caller;
 use crate::clock::Stopwatch;
+use crate::roles::Permitted;
 use crate::telemetry::{CallName, InCall, end_call, join_trace, metrics};
 use crate::tls::Peer;
 use sayso_proof::event::Role;
@@ -31,13 +35,13 @@ use tonic::{Code, Status};
 use tower::Layer;
 use tracing::{Instrument, Span};
 
-/// How long a stream of requests may outlive its answer.
+/// How long a stream of requests may last after its answer has ended.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// The header that brings the request id back.
+/// The header of an answer that has the request id.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// Stands in front of every service.
+/// The layer in front of every service.
 #[derive(Clone)]
 pub struct AccessLayer {
     credentials: Arc<Credentials>,
@@ -50,20 +54,20 @@ pub struct AccessLayer {
     message_bytes_max: usize,
 }
 
-/// A call that was let in.
+/// An admitted call.
 struct Admitted {
     admission: Admission,
-    /// What is kept of its request.
+    /// The bytes of its request that are in memory.
     intake: Arc<Intake>,
-    /// None where nobody needs to say who they are.
+    /// `None` if the method needs no credential.
     known: Option<Identified>,
 }
 
-/// Who was let in, to which services.
+/// The caller, and the services of its controller.
 struct Identified {
     caller: Arc<Caller>,
     behind: Routes,
-    /// Whether the credential still counts, where the call goes on.
+    /// Checks during a long call that the credential is still valid.
     watched: Watched,
 }
 
@@ -75,8 +79,8 @@ impl Admitted {
 }
 
 impl AccessLayer {
-    /// A door that lets in whom the table says, each to their controller's services, and as often as is
-    /// allowed.
+    /// Admits callers by the role table and their quotas, each to the services of its controller (`behind`,
+    /// by number).
     pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
         let Access { credentials, table } = access;
         let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);
@@ -85,7 +89,8 @@ impl AccessLayer {
         Self { credentials, methods, ids, calls, behind, answer_max, message_bytes_max }
     }
 
-    /// Who calls, and what is behind the door for them; nobody where nobody needs to say.
+    /// Admits a call: identifies the caller and checks role and quota. Methods that need no credential have
+    /// no caller.
     fn admit(&self, request: &Request<Body>, method: &Method) -> Result<Admitted, Status> {
         if method.permitted.to(Role::Unspecified) {
             let from = request.extensions().get::<Peer>().and_then(|peer| peer.address);
@@ -113,13 +118,13 @@ impl AccessLayer {
         let permitted =
             method.permitted.to(caller.role) || caller.channel && method.permitted.to(Role::Channel);
         let behind = self.behind.get(number).filter(|_| permitted);
-        let behind = behind.ok_or_else(status::forbidden)?.clone();
+        let denied = || status::role_not_allowed(caller_role(&caller), &allowed_roles(method.permitted));
+        let behind = behind.ok_or_else(denied)?.clone();
         let admission = self.calls.enter(number, &caller, method.purpose)?;
         Ok(Admitted::new(admission, Some(Identified { caller, behind, watched })))
     }
 
-    /// The request as the services see it: nothing of its body comes through that is not counted and within
-    /// limits.
+    /// The request as the services get it: its body is counted and checked against the limits.
     fn guard(
         &self,
         request: Request<Body>,
@@ -145,11 +150,11 @@ impl AccessLayer {
     }
 }
 
-/// Makes request ids: 64 bits in hexadecimal, that nobody can tell from random ones. Never the caller's: what
-/// callers send may be about somebody.
+/// Makes request ids: 64 bits in hexadecimal that look random. The caller's own ids are not used, because
+/// they may contain personal data.
 #[derive(Default)]
 struct RequestIds {
-    /// With a key that the process drew at random: no call has to ask the system for randomness.
+    /// Has a random key for each process, so a call needs no randomness from the system.
     hasher: RandomState,
     made: AtomicU64,
 }
@@ -164,6 +169,18 @@ impl RequestIds {
     }
 }
 
+/// The caller's role, as written in tokens.
+fn caller_role(caller: &Caller) -> &'static str {
+    role_name(Claim { role: caller.role, channel: caller.channel }).unwrap_or("unknown")
+}
+
+/// The roles that may call a method, as written in tokens.
+fn allowed_roles(permitted: Permitted) -> String {
+    let may = |claim: &Claim| permitted.to(claim.role) || claim.channel && permitted.to(Role::Channel);
+    let allowed = ROLES.into_iter().filter(|(claim, _)| may(claim));
+    allowed.map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+}
+
 fn refused(error: CredentialError) -> Status {
     status::of_credential(&error)
 }
@@ -175,7 +192,7 @@ impl<S> Layer<S> for AccessLayer {
     }
 }
 
-/// What stands behind the door.
+/// A service behind access control.
 #[derive(Clone)]
 pub struct AccessService<S> {
     inner: S,
@@ -199,32 +216,33 @@ where
         let watch = Stopwatch::start();
         let method = Arc::clone(self.access.methods.of_path(request.uri().path()));
         let id = self.access.ids.next();
-        // For traces alone, so below every level that lines are written at: nothing is made where nobody
-        // collects them.
+        // Only for traces, so at a level below all log lines: disabled unless traces are collected.
         let span = tracing::trace_span!("call", request = %id, method = %method.name);
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
         let admitted = self.access.admit(&request, &method);
-        // What is kept of one request counts until all work for it is done; of a stream, each message does by
-        // itself.
+        // The bytes of a request count until all its work is done. In a stream, each message counts
+        // separately.
         let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
         let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
         let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
         let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name), kept };
         let access = self.access.clone();
-        // The one that said it was ready is the one to be called.
+        let known = admitted.as_ref().ok().and_then(|admitted| admitted.known.as_ref());
+        let role = known.map(|known| caller_role(&known.caller));
+        // Call the instance that was polled ready.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let answering = async move {
             let call = request.extensions().get::<Peer>().map(|peer| peer.activity.begin_call());
             let asked = deadline_of(request.headers());
             let last = asked.map_or(access.answer_max, |asked| asked.min(access.answer_max));
-            // Until when a stream may go on: until its caller's deadline, if there is one; without a
-            // credential, also until ours.
+            // A stream ends at its caller's deadline. A stream without a credential also ends at the daemon's
+            // limit.
             let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
             let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
-            // The answer says so first.
+            // The request ends after the answer has ended with the error.
             let ends = until.filter(|_| method.takes_a_stream).map(|until| until.saturating_add(AFTERWARDS));
             let (answer, admission, watched) = match admitted {
                 Err(status) => (Ok(status.into_http()), None, None),
@@ -238,7 +256,8 @@ where
                     intake,
                     known: Some(Identified { caller, mut behind, watched }),
                 }) => {
-                    // Whoever reads a stream of requests answers what was taken before it ends.
+                    // A handler of a stream of requests answers all messages that it read before the stream
+                    // ends.
                     let (asking, answering) =
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request = access.guard(request, &method, &intake, asking, ends);
@@ -251,10 +270,13 @@ where
                 metrics().panicked();
                 Status::internal("internal error").into_http()
             });
+            if let Some(role) = role {
+                answer = status::name_caller(answer, role);
+            }
             identify(&mut answer, &id);
             let took = watch.elapsed();
-            note(&method, code_of(&answer), took);
-            // Its call counts until then.
+            record_answer(&method, code_of(&answer), took);
+            // The call counts until its answer ends.
             let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
             Ok(answer.map(|body| Body::new(ResponseBody::new(body, admission, intake, watched, call, rest))))
         };
@@ -265,35 +287,35 @@ where
 /// Puts the request id into an answer.
 fn identify(answer: &mut Response<Body>, id: &str) {
     if let Ok(mut id) = HeaderValue::from_str(id) {
-        // Never the same twice: to be kept out of the connection's table of headers (RFC 7541, 7.1.3).
+        // Never repeated, so it must not fill the connection's header table (RFC 7541, 7.1.3).
         id.set_sensitive(true);
         answer.headers_mut().insert(REQUEST_ID, id);
     }
 }
 
-/// Tells traces, metrics and the log how a call was answered.
-fn note(method: &Method, code: Code, took: Duration) {
+/// Records in traces, metrics and the log how a call was answered.
+fn record_answer(method: &Method, code: Code, took: Duration) {
     let span = Span::current();
     if !span.is_disabled() {
-        end_call(&span, code.into(), is_our_fault(code));
+        end_call(&span, code.into(), is_server_error(code));
     }
     let code = name_of(code);
     method.meter.answered(code, took);
     tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
 }
 
-/// Ends a call that has no answer in time. What it wrote, or is writing, is not undone.
+/// Ends a call without an answer in time. Its writes are not undone.
 async fn within<F>(last: Duration, answer: F) -> Result<Response<Body>, Infallible>
 where
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
     let late =
-        |_| Ok(Status::deadline_exceeded("no answer in time; what was begun may still be done").into_http());
+        |_| Ok(Status::deadline_exceeded("deadline exceeded; the operation may still complete").into_http());
     tokio::time::timeout(last, answer).await.unwrap_or_else(late)
 }
 
-/// What `grpc-timeout` says (gRPC over HTTP2, Requests): up to eight digits and a unit. Nothing where it says
-/// nothing that can be understood.
+/// The deadline in `grpc-timeout` (gRPC over HTTP2, Requests): up to eight digits and a unit. `None` if it is
+/// absent or malformed.
 fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -310,10 +332,10 @@ fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// A call panicked; the hook has logged where.
+/// A call panicked. The panic hook has logged the location.
 struct Panicked;
 
-/// Ends in [`Panicked`] where what it wraps panics, so that the connection and its other calls live on.
+/// Turns a panic of a call into [`Panicked`], so that the connection and its other calls continue.
 struct Caught<'a, F>(Pin<&'a mut F>);
 
 impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<'_, F> {
@@ -328,13 +350,13 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<'_, F> {
     }
 }
 
-/// The gRPC code of an answer, as far as its head says. A stream that fails later began with `OK`.
+/// The gRPC code in the headers of an answer. A stream that fails later has `OK`.
 fn code_of(answer: &Response<Body>) -> Code {
     answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
 /// Codes that make a server's span an error (OpenTelemetry semantic conventions for gRPC).
-fn is_our_fault(code: Code) -> bool {
+fn is_server_error(code: Code) -> bool {
     use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
     matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
 }
@@ -361,12 +383,12 @@ fn name_of(code: Code) -> &'static str {
     }
 }
 
-/// The caller that the door let in.
+/// The caller of an admitted call.
 ///
 /// # Errors
-/// The service does not stand behind the door.
+/// The service was reached without access control.
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Status> {
-    request.extensions().get::<Arc<Caller>>().cloned().ok_or_else(status::forbidden)
+    request.extensions().get::<Arc<Caller>>().cloned().ok_or_else(status::not_allowed)
 }
 
 #[cfg(test)]

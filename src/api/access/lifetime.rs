@@ -1,7 +1,7 @@
-//! How long a credential counts: until its own end, and as long as what vouches for it is trusted. A call
-//! that goes on looks every so often.
+//! How long a credential is valid: until it expires, and as long as its issuer or certificate authority is
+//! trusted. Long calls check it repeatedly.
 
-use crate::api::access::credential::CredentialError;
+use crate::api::access::error::CredentialError;
 use crate::api::access::issuer::Tokens;
 use crate::api::access::jwks::TrustedKey;
 use crate::api::status;
@@ -14,34 +14,35 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use tonic::Status;
 
-/// Longest time between two looks, milliseconds.
-const LOOK_MS: u64 = 1_000;
+/// The longest time between two checks, in milliseconds.
+const CHECK_MS: u64 = 1_000;
 
-/// How long a credential counts.
+/// How long a credential is valid.
 #[derive(Clone)]
 pub enum Lifetime {
-    /// A token of the built-in issuer: until this second.
+    /// A token of the built-in issuer: until this time, in seconds since the Unix epoch.
     Token(u64),
-    /// A token of another one: until this second, and as long as its issuer stands by the key.
+    /// A token of an external issuer: until this time, in seconds since the Unix epoch, and as long as the
+    /// issuer publishes the key.
     Key(u64, Arc<Tokens>, Arc<TrustedKey>),
-    /// A certificate: as long as it is good.
+    /// A certificate: as long as it is valid.
     Certificate(Arc<ClientCertificate>),
 }
 
 impl Lifetime {
-    /// Whether it counts now.
+    /// Checks that the credential is valid now.
     ///
     /// # Errors
-    /// It does not: what to renew.
+    /// It is not. The error says what to renew.
     pub fn check(&self, now_ms: u64) -> Result<(), CredentialError> {
         let lapsed = CredentialError::Lapsed;
         if self.ends_ms().is_some_and(|ends_ms| ends_ms <= now_ms) {
-            return Err(lapsed("the token has expired; get a new one and call again"));
+            return Err(lapsed("the token has expired; get a new one and retry"));
         }
         match self {
             Self::Key(_, tokens, key) => tokens.trusts(key),
             Self::Certificate(certificate) if !certificate.is_valid(now_ms) => Err(lapsed(
-                "the certificate has expired or was taken back; get a new one, connect and call again",
+                "the certificate has expired or was revoked; get a new one, connect again and retry",
             )),
             _ => Ok(()),
         }
@@ -55,52 +56,52 @@ impl Lifetime {
     }
 }
 
-/// Looks whether a credential still counts, while what it let in goes on.
+/// Checks during a call that its credential is still valid.
 pub struct Watched {
-    validity: Lifetime,
+    lifetime: Lifetime,
     clock: Arc<CredentialClock>,
     next_ms: u64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
-    /// Of a credential that counted a moment ago.
+    /// For a credential that was just verified.
     #[must_use]
-    pub fn new(validity: Lifetime, clock: Arc<CredentialClock>) -> Self {
-        let mut watched = Self { validity, clock, next_ms: 0, timer: None };
+    pub fn new(lifetime: Lifetime, clock: Arc<CredentialClock>) -> Self {
+        let mut watched = Self { lifetime, clock, next_ms: 0, timer: None };
         watched.set_next(watched.clock.now_ms());
         watched
     }
 
-    /// Whether it may have ended, though it counts: while the machine's clock is not believed, by the
-    /// ledger's time.
+    /// Whether the credential may have expired by the ledger's time while the machine's clock is in doubt.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
-        self.clock.is_in_doubt() && self.validity.check(self.clock.strict_ms()).is_err()
+        self.clock.is_in_doubt() && self.lifetime.check(self.clock.strict_ms()).is_err()
     }
 
-    /// Whether it still counts: exact about its own end, and within a second about what vouches for it.
+    /// Checks that the credential is still valid: exactly for its expiry, within a second for its issuer or
+    /// authority.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, with what to renew.
     pub fn check(&mut self) -> Result<(), Status> {
         let now_ms = self.clock.now_ms();
-        // A clock that was set back must not put off the next look.
-        if now_ms >= self.next_ms || self.next_ms - now_ms > LOOK_MS {
-            self.validity.check(now_ms).map_err(|error| status::of_credential(&error))?;
+        // A clock that was set back must not delay the next check.
+        if now_ms >= self.next_ms || self.next_ms - now_ms > CHECK_MS {
+            self.lifetime.check(now_ms).map_err(|error| status::of_credential(&error))?;
             self.set_next(now_ms);
         }
         Ok(())
     }
 
-    /// As [`Watched::check`], and wakes whoever waits when it is time for the next look.
+    /// As [`Watched::check`], and wakes the task when the next check is due.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Watched::check`].
     pub fn poll(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
         loop {
             self.check()?;
-            let wait_ms = self.next_ms.saturating_sub(self.clock.now_ms()).clamp(1, LOOK_MS);
+            let wait_ms = self.next_ms.saturating_sub(self.clock.now_ms()).clamp(1, CHECK_MS);
             let timer = self
                 .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms))));
@@ -112,7 +113,7 @@ impl Watched {
     }
 
     fn set_next(&mut self, now_ms: u64) {
-        let next_ms = now_ms.saturating_add(LOOK_MS);
-        self.next_ms = self.validity.ends_ms().map_or(next_ms, |ends_ms| ends_ms.min(next_ms));
+        let next_ms = now_ms.saturating_add(CHECK_MS);
+        self.next_ms = self.lifetime.ends_ms().map_or(next_ms, |ends_ms| ends_ms.min(next_ms));
     }
 }

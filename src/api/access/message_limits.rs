@@ -1,24 +1,23 @@
-//! What a request may hold: how many bytes each text has, how many elements each list. Checked on the wire,
-//! before a message is decoded, since decoding makes objects that are many times larger than their bytes.
-//! Linear in the message; no allocation, no reflection. The table is generated from the options of the fields
-//! (`proto/sayso/v1/limits.proto`).
+//! Checks the limits of request messages: bytes of each text, elements of each list. The check reads the
+//! encoded message before it is decoded, because decoded objects are many times larger than their bytes. It
+//! is linear in the message, and neither allocates nor uses reflection. The table is generated from options
+//! of the fields (`proto/sayso/v1/limits.proto`).
 
 use crate::api::status;
 use crate::domain::Violation;
 use tonic::Status;
 
-/// Fields with limits in one message, at most; `build/limits.rs` keeps to it.
+/// The largest number of fields with limits in one message. `build/limits.rs` enforces it.
 const FIELDS_MAX: usize = 16;
-/// Bytes of each text of a request that needs no credential.
+/// The largest size of a text in a request that needs no credential, in bytes.
 const OPEN_TEXT_BYTES_MAX: u32 = 256;
-/// Bytes of such a request.
+/// The largest size of a request that needs no credential, in bytes.
 const OPEN_BYTES_MAX: u32 = 1 << 10;
 
-/// What a message may hold.
+/// The limits of a message.
 #[derive(Debug)]
 pub struct Shape {
-    /// Bytes that one has at most if it keeps to its limits, with some room for fields that are not known
-    /// here.
+    /// The largest size in bytes of a message within its limits, with some room for unknown fields.
     pub bytes_max: u32,
     fields: &'static [Field],
 }
@@ -29,27 +28,27 @@ struct Field {
     name: &'static str,
     kind: Kind,
     count_max: u32,
-    /// Bytes of all elements together.
+    /// The largest size of all elements together, in bytes.
     total_max: u32,
     repeats: bool,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// Text or bytes, at most so many.
+    /// A string or bytes, with its largest size in bytes.
     Text(u32),
     Message(&'static Shape),
 }
 
 include!(concat!(env!("OUT_DIR"), "/limits.rs"));
 
-/// A text of a message that needs no credential.
+/// A text field of a request that needs no credential.
 const fn open(number: u32, name: &'static str) -> Field {
     let kind = Kind::Text(OPEN_TEXT_BYTES_MAX);
     Field { number, name, kind, count_max: 1, total_max: OPEN_TEXT_BYTES_MAX, repeats: false }
 }
 
-/// Of a method that has none: nothing.
+/// The limits of a method without limits: nothing is allowed.
 static NOTHING: Shape = Shape { bytes_max: 0, fields: &[] };
 static HEALTH: Shape = Shape { bytes_max: OPEN_BYTES_MAX, fields: &[open(1, "service")] };
 static EXTENSION: Shape = Shape { bytes_max: OPEN_BYTES_MAX, fields: &[open(1, "containing_type")] };
@@ -71,7 +70,7 @@ static REFLECTION: Shape = Shape {
         open(7, "list_services"),
     ],
 };
-/// Services of others, whose messages have no options of ours.
+/// Standard services, whose messages do not have the options.
 static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.health.v1.Health/Check", &HEALTH),
     ("grpc.health.v1.Health/List", &HEALTH),
@@ -79,8 +78,8 @@ static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &REFLECTION),
 ];
 
-/// What a request of a method may hold, by the method's name in the role table. Nothing of one that is not
-/// known.
+/// The limits of a method's requests, by the method's name in the role table. An unknown method allows
+/// nothing.
 #[must_use]
 pub fn of(method: &str) -> &'static Shape {
     let found = METHODS.iter().chain(OTHERS).find(|(name, _)| *name == method);
@@ -88,10 +87,10 @@ pub fn of(method: &str) -> &'static Shape {
 }
 
 impl Shape {
-    /// Whether an encoded message keeps to its limits.
+    /// Checks that an encoded message is within its limits.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: the first field that does not, by its path, or bytes that are no message.
+    /// `INVALID_ARGUMENT` with the path of the first field that is not, or if the bytes are not a message.
     pub fn check(&self, message: &[u8]) -> Result<(), Status> {
         self.walk(message).map_err(|Violation { field, problem }| match field.as_str() {
             "" => status::invalid("request", &problem),
@@ -119,12 +118,12 @@ impl Shape {
 }
 
 impl Field {
-    /// Checks the element at `place`; `count` and `total` with it.
+    /// Checks the element at `place`. `count` and `total` include it.
     fn check(&self, place: u32, count: u32, total: u32, value: &[u8]) -> Result<(), Violation> {
         if count > self.count_max {
             let most = match self.repeats {
                 true => format!("must have at most {}", self.count_max),
-                false => "must be there once".to_owned(),
+                false => "must be set only once".to_owned(),
             };
             return Err(Violation::new(self.name, most));
         }
@@ -140,7 +139,7 @@ impl Field {
         if total > self.total_max {
             return Err(Violation::new(
                 self.name,
-                format!("must have at most {} bytes in all", self.total_max),
+                format!("must have at most {} bytes in total", self.total_max),
             ));
         }
         Ok(())
@@ -148,10 +147,10 @@ impl Field {
 }
 
 fn unreadable() -> Violation {
-    Violation::new("", "must be a message of its method")
+    Violation::new("", "must be a valid message of the method")
 }
 
-/// The next field: its number, and its bytes where it has a length. None where the bytes are no message.
+/// The next field: its number, and its bytes if it has a length. `None` if the bytes are not a message.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
     let tag = varint(rest)?;
     let number = u32::try_from(tag >> 3).ok()?;
@@ -163,7 +162,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
             Some(split(rest, bytes)?)
         }
         5 => split(rest, 4).map(|_| None)?,
-        // Groups: no message of ours has one, and they nest.
+        // Groups. No message has one, and they nest.
         _ => return None,
     };
     Some((number, value))
@@ -188,8 +187,8 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// What is left of a message without its texts and messages: its numbers, as for a stream whose caller
-/// numbers messages.
+/// A message without its texts and messages. What remains are its numbers, such as the number that a caller
+/// gave it.
 #[must_use]
 pub fn numbers_of(message: &[u8]) -> Vec<u8> {
     let (mut rest, mut numbers) = (message, Vec::new());
@@ -223,7 +222,7 @@ mod tests {
         sets.iter().map(|set| DescriptorPool::decode(*set).unwrap()).collect()
     }
 
-    /// A message whose field at the end of `path` has this value; lists on the way have one element.
+    /// A message whose field at the end of `path` has this value. Lists on the path have one element.
     fn message(of: &MessageDescriptor, path: &[FieldDescriptor], value: &Value) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         let (field, inside) = path.split_first().unwrap();
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_and_every_list_of_every_request_has_a_limit_and_it_is_kept() {
+    fn every_text_and_list_of_every_request_has_a_limit_that_is_enforced() {
         let (mut checked, known) = (0, methods());
         for method in pools().iter().flat_map(|pool| {
             pool.services().flat_map(|each| each.methods().collect::<Vec<_>>()).collect::<Vec<_>>()
@@ -282,22 +281,21 @@ mod tests {
             for path in found {
                 let field = path.last().unwrap();
                 let name = path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".");
-                let told = |value: Value| {
+                let problem = |value: Value| {
                     let bytes = message(&input, &path, &value).encode_to_vec();
                     shape.check(&bytes).err().map(|status| field_of(&status).replace("[0]", ""))
                 };
                 let one = |value: Value| if field.is_list() { Value::List(vec![value]) } else { value };
-                // The largest that is taken, by halving.
-                let is_taken = |bytes: usize| told(one(text(field, bytes))).is_none();
+                let is_accepted = |bytes: usize| problem(one(text(field, bytes))).is_none();
                 if !matches!(field.kind(), prost_reflect::Kind::Message(_)) {
-                    assert!(is_taken(16), "{action} {name}");
-                    let too_long = told(one(text(field, (256 << 10) + 1)));
+                    assert!(is_accepted(16), "{action} {name}");
+                    let too_long = problem(one(text(field, (256 << 10) + 1)));
                     assert_eq!(too_long.as_deref(), Some(name.as_str()), "{action}");
                     checked += 1;
                 }
                 if field.is_list() {
                     let many = Value::List(vec![text(field, 0); 1_025]);
-                    assert_eq!(told(many).as_deref(), Some(name.as_str()), "{action}");
+                    assert_eq!(problem(many).as_deref(), Some(name.as_str()), "{action}");
                     checked += 1;
                 }
             }
@@ -306,36 +304,36 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_what_the_fields_say() {
+    fn limits_are_those_of_the_options() {
         let ask =
             |keys: Vec<String>| proto::RequestGrantRequest { keys, ..Default::default() }.encode_to_vec();
         let shape = of("GrantService/RequestGrant");
-        let told = |bytes: &[u8]| shape.check(bytes).err().map(|status| status.message().to_owned());
-        assert_eq!(told(&ask(vec!["k".repeat(256); 64])), None);
-        assert_eq!(told(&ask(vec!["k".repeat(257)])).unwrap(), "`keys[0]` must have at most 256 bytes");
+        let problem = |bytes: &[u8]| shape.check(bytes).err().map(|status| status.message().to_owned());
+        assert_eq!(problem(&ask(vec!["k".repeat(256); 64])), None);
+        assert_eq!(problem(&ask(vec!["k".repeat(257)])).unwrap(), "`keys[0]` must have at most 256 bytes");
         assert_eq!(
-            told(&ask(vec!["k".repeat(256); 65])).unwrap(),
-            "`keys` must have at most 16384 bytes in all"
+            problem(&ask(vec!["k".repeat(256); 65])).unwrap(),
+            "`keys` must have at most 16384 bytes in total"
         );
-        assert_eq!(told(&ask(vec![String::new(); 129])).unwrap(), "`keys` must have at most 128");
-        // In the midst of another message, and one that is there twice and would be merged.
+        assert_eq!(problem(&ask(vec![String::new(); 129])).unwrap(), "`keys` must have at most 128");
+        // Inside another message; and a message that is set twice, which decoding would merge.
         let options = proto::WriteOptions { idempotency_key: "k".repeat(129), ..Default::default() };
         let long = proto::RequestGrantRequest { options: Some(options), ..Default::default() };
-        let told_inside = told(&long.encode_to_vec()).unwrap();
-        assert_eq!(told_inside, "`options.idempotency_key` must have at most 128 bytes");
+        let problem_inside = problem(&long.encode_to_vec()).unwrap();
+        assert_eq!(problem_inside, "`options.idempotency_key` must have at most 128 bytes");
         let one = proto::RequestGrantRequest { options: Some(Default::default()), ..Default::default() };
-        assert_eq!(told(&one.encode_to_vec().repeat(2)).unwrap(), "`options` must be there once");
-        // What is not known is left alone; what is no message is refused.
-        assert_eq!(told(&[0xfa, 0x3f, 1, b'x', 8, 1]), None);
+        assert_eq!(problem(&one.encode_to_vec().repeat(2)).unwrap(), "`options` must be there once");
+        // Unknown fields are ignored. Bytes that are not a message are refused.
+        assert_eq!(problem(&[0xfa, 0x3f, 1, b'x', 8, 1]), None);
         for bad in [&[0xff_u8; 11][..], &[10, 5, b'x'], &[11], &[12], &[9, 1], &[13, 1]] {
-            assert!(told(bad).is_some(), "{bad:?}");
+            assert!(problem(bad).is_some(), "{bad:?}");
         }
         assert!(of("ProfileService/Nothing").check(b"").is_ok());
         assert_eq!(of("ProfileService/Nothing").bytes_max, 0);
     }
 
     #[test]
-    fn numbers_are_what_is_left() {
+    fn numbers_remain_of_a_message_without_texts() {
         let record = proto::RecordAttributesRequest { subject: "ada".into(), ..Default::default() };
         let full = proto::RecordStreamRequest { sequence: 300, record: Some(record) };
         let left = proto::RecordStreamRequest::decode(numbers_of(&full.encode_to_vec()).as_slice()).unwrap();

@@ -1,13 +1,13 @@
-//! What can be called, by its name in the role table (`src/bounds/roles.cedar`).
+//! The names of methods, as the role table (`src/bounds/roles.cedar`) has them.
 
 use crate::proto;
 use prost_reflect::DescriptorPool;
 
-/// Our own package is left out of names.
+/// The API's own package, which names leave out.
 const PACKAGE: &str = "sayso.v1.";
 
-/// Every gRPC method that this daemon serves, from the descriptors that reflection shows:
-/// `ProfileService/GetProfile`, `grpc.health.v1.Health/Check`.
+/// Every gRPC method that this daemon serves, from the descriptors that reflection returns. For example
+/// `ProfileService/GetProfile` and `grpc.health.v1.Health/Check`.
 #[must_use]
 pub fn methods() -> Vec<String> {
     let sets = [
@@ -17,8 +17,7 @@ pub fn methods() -> Vec<String> {
     ];
     let mut names = Vec::new();
     for set in sets {
-        // They were compiled in: one that does not decode would leave its methods without a name, callable by
-        // nobody.
+        // The sets are compiled in. If one did not decode, no role could call its methods.
         let pool = DescriptorPool::decode(set).unwrap_or_default();
         for service in pool.services() {
             let service_name = service.full_name();
@@ -29,7 +28,7 @@ pub fn methods() -> Vec<String> {
     names
 }
 
-/// Whether a method's caller sends a stream, so that its request may go on for as long as its answer.
+/// Whether a method takes a stream of requests, which may last as long as its answer.
 #[must_use]
 pub fn takes_a_stream(action: &str) -> bool {
     matches!(
@@ -38,7 +37,8 @@ pub fn takes_a_stream(action: &str) -> bool {
     )
 }
 
-/// The name of what an HTTP path calls: `/sayso.v1.ProfileService/GetProfile` → `ProfileService/GetProfile`.
+/// The name of the method that an HTTP path calls: `/sayso.v1.ProfileService/GetProfile` →
+/// `ProfileService/GetProfile`.
 #[must_use]
 pub fn action_of(path: &str) -> &str {
     let path = path.strip_prefix('/').unwrap_or(path);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_a_stream_is_what_the_descriptors_say() {
+    fn methods_with_a_stream_of_requests_match_the_descriptors() {
         let sets = [
             proto::DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -1,4 +1,5 @@
-//! What the door knows of each method, found once a call: its name, who may call it, what counts its calls.
+//! What access control needs of each method: its name, its roles, its limits and its metrics. Looked up once
+//! for each call.
 
 use crate::api::access::message_limits;
 use crate::api::access::message_limits::Shape;
@@ -9,29 +10,30 @@ use crate::telemetry::{CallMeter, metrics};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Names in logs and metrics what is not in the role table: a path is the caller's own text.
+/// The name in logs and metrics of methods that are not in the role table, because a path is the caller's own
+/// text.
 const UNKNOWN: &str = "unknown";
 
 /// One method.
 pub struct Method {
-    /// As the role table calls it.
+    /// Its name in the role table.
     pub name: Arc<str>,
-    /// Who may call it.
+    /// The roles that may call it.
     pub permitted: Permitted,
-    /// What its requests may hold.
+    /// The limits of its requests.
     pub shape: &'static Shape,
-    /// Whether a request is a stream.
+    /// Whether it takes a stream of requests.
     pub takes_a_stream: bool,
-    /// Counts its calls.
+    /// The metrics of its calls.
     pub meter: CallMeter,
-    /// Somebody says no with it, or ends the doubt: a credential that may have ended by the ledger's time,
-    /// while the machine's clock is not believed, is good for this alone.
+    /// Whether it may be called with a credential that may have expired while the machine's clock is in
+    /// doubt: it records a refusal, or it resolves the doubt.
     pub is_open_in_doubt: bool,
-    /// Which allowance of the credential its calls count against.
+    /// The allowance of the credential that its calls count against.
     pub purpose: CallPurpose,
 }
 
-/// With which somebody says no.
+/// Methods with which a data subject can refuse.
 const REFUSALS: [&str; 6] = [
     "ConsentService/RecordConsent",
     "ConsentService/RecordSignal",
@@ -40,7 +42,7 @@ const REFUSALS: [&str; 6] = [
     "ProfileService/ContestAttribute",
     "RightsService/SubmitRequest",
 ];
-/// With which an operator sees and ends the doubt about the clock.
+/// Methods with which an operator sees and resolves the doubt about the clock.
 const ENDS_DOUBT: [&str; 2] = ["OperatorService/GetStats", "OperatorService/AcceptClock"];
 
 impl Method {
@@ -69,14 +71,14 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// Of this table.
+    /// The methods of a role table.
     pub fn new(table: &RoleTable) -> Self {
         let method = |(name, permitted): (&str, Permitted)| (name.to_owned(), Method::new(name, permitted));
         let by_name = table.actions().map(method).collect();
         Self { by_name, unknown: Method::new(UNKNOWN, Permitted::default()) }
     }
 
-    /// The method that an HTTP path calls; one that nobody may call where there is none.
+    /// The method that an HTTP path calls. If there is none, a method that no role may call.
     pub fn of_path(&self, path: &str) -> &Arc<Method> {
         self.by_name.get(action_of(path)).unwrap_or(&self.unknown)
     }

@@ -4,6 +4,7 @@
 pub(crate) mod byte_budget;
 pub(crate) mod credential;
 pub(crate) mod decompress;
+pub(crate) mod error;
 pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod layer;
@@ -11,8 +12,10 @@ pub(crate) mod lifetime;
 pub(crate) mod message_limits;
 pub(crate) mod method_names;
 pub(crate) mod methods;
+pub(crate) mod options;
 pub(crate) mod quota;
 pub(crate) mod request_body;
 pub(crate) mod response_body;
+pub(crate) mod role_names;
 pub(crate) mod throttle;
 pub(crate) mod token_cache;

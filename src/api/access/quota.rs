@@ -1,5 +1,6 @@
-//! How many calls one credential may make: in a span of time, at once, and with how many bytes under way.
-//! What is counted is a number made of controller, role and name; the names themselves are not kept.
+//! Quotas: how many calls one credential may make in a span of time, at once, and with how many bytes in
+//! progress. A credential is identified by a hash of controller, role and name. The names themselves are not
+//! stored.
 
 use crate::api::access::byte_budget::{Budget, Counted, RETRY_AFTER};
 use crate::api::status;
@@ -15,67 +16,68 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-/// Credentials remembered. Whoever has more of them than this begins anew, with each as it comes back.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-/// Bytes under way of calls of one address that need no credential.
+/// The largest number of credentials with counts. A credential that is dropped starts again at zero.
+const CREDENTIALS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// The largest number of bytes in progress from one address in calls that need no credential.
 const OPEN_BYTES_MAX: usize = 1 << 20;
 
-/// Bounds on the calls of one credential.
+/// Limits of the calls of one credential.
 #[derive(Clone, Copy, Debug)]
 pub struct QuotaLimits {
-    /// In the long run, a second.
+    /// Calls per second on average.
     pub per_second_max: NonZeroU32,
-    /// In one go, after a pause.
+    /// Calls in a burst after a pause.
     pub burst_max: NonZeroU32,
-    /// At once.
+    /// Calls at the same time.
     pub at_once_max: usize,
 }
 
-/// Bounds by role.
+/// Limits by role.
 #[derive(Clone, Copy, Debug)]
 pub struct QuotaOptions {
-    /// Of a model service or a channel.
+    /// For a model service or a channel.
     pub service: QuotaLimits,
-    /// Of a person.
+    /// For a data subject.
     pub subject: QuotaLimits,
-    /// Of everybody else.
+    /// For other roles.
     pub staff: QuotaLimits,
-    /// Of one address, without a credential.
+    /// For one address without a credential.
     pub open: QuotaLimits,
-    /// Bytes of requests and large answers under way, of one credential.
+    /// Bytes of requests and large answers in progress, for one credential.
     pub request_bytes_max: usize,
-    /// The same of everybody together.
+    /// The same for all callers together.
     pub all_request_bytes_max: usize,
 }
 
-/// What a call is for: each purpose has an allowance of its own.
+/// The purpose of a call. Each purpose has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallPurpose {
-    /// A person may say no with it: other calls of the same credential must not use up its allowance.
+    /// A data subject can refuse with it, so other calls of the same credential must not use up its
+    /// allowance.
     Refusal,
-    /// Everything else.
+    /// Any other call.
     Other,
 }
 
-/// What each credential has made use of.
+/// The quotas of all credentials.
 pub struct Quotas {
     options: QuotaOptions,
     clock: DefaultClock,
     hasher: RandomState,
     known: Mutex<LruCache<u64, Arc<Allowance>>>,
-    /// Bytes under way of everybody.
+    /// Bytes in progress of all callers.
     all: Arc<Budget>,
 }
 
-/// What one credential has made use of.
+/// The quota of one credential, and how much of it is used.
 struct Allowance {
     rate: DefaultDirectRateLimiter,
     at_once: Arc<Semaphore>,
-    /// Bytes under way.
+    /// Bytes in progress.
     bytes: Arc<Budget>,
 }
 
-/// A call that was let in; it counts until this is dropped.
+/// An admitted call. It counts until this is dropped.
 pub struct Admission {
     bytes: Arc<Budget>,
     all: Arc<Budget>,
@@ -83,19 +85,19 @@ pub struct Admission {
 }
 
 impl Quotas {
-    /// Nothing was made use of yet.
+    /// Quotas of which nothing is used yet.
     #[must_use]
     pub fn new(options: QuotaOptions) -> Self {
-        let known = Mutex::new(LruCache::new(REMEMBERED_MAX));
+        let known = Mutex::new(LruCache::new(CREDENTIALS_MAX));
         let all = Arc::new(Budget::new(options.all_request_bytes_max));
         Self { options, clock: DefaultClock::default(), hasher: RandomState::new(), known, all }
     }
 
-    /// One more call of a caller of the controller with this number. Calls with which a person may say no are
-    /// counted by themselves, within the same limits.
+    /// Admits a call by a caller of the controller with this number. Calls with which a data subject can
+    /// refuse count separately, with the same limits.
     ///
     /// # Errors
-    /// `RESOURCE_EXHAUSTED`, with when to try again: it makes too many.
+    /// `RESOURCE_EXHAUSTED`, with the time to wait, if the caller makes too many calls.
     pub fn enter(
         &self,
         controller: usize,
@@ -105,15 +107,15 @@ impl Quotas {
         let subject = caller.subject.as_ref().map(|subject| subject.as_str());
         let number =
             self.hasher.hash_one((controller, i32::from(caller.role), &caller.name, subject, purpose));
-        let bounds = match caller.role {
+        let limits = match caller.role {
             Role::Service | Role::Channel => self.options.service,
             Role::Subject => self.options.subject,
             _ => self.options.staff,
         };
-        self.enter_as(number, bounds, self.options.request_bytes_max)
+        self.enter_as(number, limits, self.options.request_bytes_max)
     }
 
-    /// One more call from an address that needs no credential.
+    /// Admits a call that needs no credential, by address.
     ///
     /// # Errors
     /// As [`Quotas::enter`].
@@ -122,24 +124,24 @@ impl Quotas {
         self.enter_as(number, self.options.open, OPEN_BYTES_MAX)
     }
 
-    fn enter_as(&self, number: u64, bounds: QuotaLimits, bytes_max: usize) -> Result<Admission, Status> {
-        let allowance = self.of(number, bounds, bytes_max);
+    fn enter_as(&self, number: u64, limits: QuotaLimits, bytes_max: usize) -> Result<Admission, Status> {
+        let allowance = self.of(number, limits, bytes_max);
         if let Err(early) = allowance.rate.check() {
-            return Err(status::too_many(early.wait_time_from(self.clock.now())));
+            return Err(status::too_many_calls(early.wait_time_from(self.clock.now())));
         }
         let at_once = Arc::clone(&allowance.at_once).try_acquire_owned();
-        let at_once = at_once.map_err(|_| status::too_many(RETRY_AFTER))?;
+        let at_once = at_once.map_err(|_| status::too_many_calls(RETRY_AFTER))?;
         let (bytes, all) = (Arc::clone(&allowance.bytes), Arc::clone(&self.all));
         Ok(Admission { bytes, all, _at_once: at_once })
     }
 
-    fn of(&self, number: u64, bounds: QuotaLimits, bytes_max: usize) -> Arc<Allowance> {
+    fn of(&self, number: u64, limits: QuotaLimits, bytes_max: usize) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let allowance = known.get_or_insert(number, || {
-            let quota = Quota::per_second(bounds.per_second_max).allow_burst(bounds.burst_max);
+            let quota = Quota::per_second(limits.per_second_max).allow_burst(limits.burst_max);
             Arc::new(Allowance {
                 rate: DefaultDirectRateLimiter::direct_with_clock(quota, self.clock.clone()),
-                at_once: Arc::new(Semaphore::new(bounds.at_once_max)),
+                at_once: Arc::new(Semaphore::new(limits.at_once_max)),
                 bytes: Arc::new(Budget::new(bytes_max)),
             })
         });
@@ -148,7 +150,7 @@ impl Quotas {
 }
 
 impl Admission {
-    /// For the bytes of this call's request, or of its answer.
+    /// A count for the bytes of this call's request or answer.
     #[must_use]
     pub fn counted(&self) -> Counted {
         Counted::new(Arc::clone(&self.bytes), Arc::clone(&self.all))
@@ -169,13 +171,13 @@ mod tests {
 
     fn calls(burst: u32, at_once_max: usize) -> Quotas {
         let one = NonZeroU32::new(1).unwrap();
-        let bounds =
+        let limits =
             QuotaLimits { per_second_max: one, burst_max: NonZeroU32::new(burst).unwrap(), at_once_max };
         Quotas::new(QuotaOptions {
-            service: bounds,
-            subject: bounds,
-            staff: bounds,
-            open: bounds,
+            service: limits,
+            subject: limits,
+            staff: limits,
+            open: limits,
             request_bytes_max: 100,
             all_request_bytes_max: 1_000,
         })
@@ -188,20 +190,20 @@ mod tests {
         for _ in 0..2 {
             drop(calls.enter(0, &tutor, CallPurpose::Other).unwrap());
         }
-        let Err(refused) = calls.enter(0, &tutor, CallPurpose::Other) else { unreachable!("let in") };
+        let Err(refused) = calls.enter(0, &tutor, CallPurpose::Other) else { unreachable!("admitted") };
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        // What a person refuses does not wait for what else was called.
+        // Refusals have an allowance of their own.
         assert!(calls.enter(0, &tutor, CallPurpose::Refusal).is_ok());
-        // Of another name, role or controller.
+        // So has another name, role or controller.
         assert!(calls.enter(0, &caller(Role::Service, "other"), CallPurpose::Other).is_ok());
         assert!(calls.enter(0, &caller(Role::Steward, "tutor"), CallPurpose::Other).is_ok());
         assert!(calls.enter(1, &tutor, CallPurpose::Other).is_ok());
     }
 
     #[test]
-    fn calls_at_once_and_bytes_at_once_are_bounded_and_freed() {
+    fn calls_at_once_and_bytes_in_progress_are_limited_and_released() {
         let calls = calls(1_000, 2);
         let tutor = caller(Role::Service, "tutor");
         let (first, second) = (
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_few_calls_without_a_credential() {
+    fn an_address_may_make_a_few_calls_without_a_credential() {
         let calls = calls(1_000, 2);
         let from = |text: &str| Some(text.parse().unwrap());
         let (first, _second) =

@@ -1,5 +1,5 @@
-//! Bodies of requests: messages come out whole, decompressed, counted, and within the limits of their method,
-//! or the call ends here. Nothing is decoded, and no handler sees a byte, before that.
+//! Request bodies: yields messages that are complete, decompressed, counted, and within the limits of their
+//! method. Otherwise the call ends here, before anything is decoded or a handler sees a byte.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::decompress::Encoding;
@@ -18,41 +18,41 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes};
 
-/// Of a message on the wire: whether it is compressed, and its length (gRPC over HTTP2,
+/// The prefix of a message: whether it is compressed, and its length (gRPC over HTTP2,
 /// Length-Prefixed-Message).
 const HEADER_BYTES: usize = 5;
 
-/// Bytes of a message that are kept together while it comes.
+/// The size of the buffers that collect a message, in bytes.
 const PIECE_BYTES: usize = 16 << 10;
-/// How often a stream that waits for room looks for it.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often a stream that waits for room checks again.
+const CHECK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is kept of a request: its bytes count until this is dropped. Shared by the body and whoever works on
-/// the request.
+/// The bytes of a request that are in memory. They count until this is dropped. Shared by the body and the
+/// handler.
 #[derive(Debug)]
 pub struct Intake {
     counted: Mutex<Counted>,
-    /// Of a stream: what each message is, in order, for whoever takes it.
+    /// For a stream: the count and the check of each message, in order, for the handler.
     messages: Mutex<VecDeque<Taken>>,
 }
 
 /// One message of a stream: its bytes count until this is dropped.
 #[derive(Debug)]
 pub struct Taken {
-    /// Its bytes.
+    /// The count of its bytes.
     pub counted: Counted,
-    /// Why it was left out; only its numbers were handed on then.
+    /// Why it was refused. The handler then got only its numbers.
     pub refused: Option<Status>,
 }
 
 impl Intake {
-    /// For a request of which nothing is here yet.
+    /// For a request of which nothing has arrived yet.
     #[must_use]
     pub fn new(counted: Counted) -> Arc<Self> {
         Arc::new(Self { counted: Mutex::new(counted), messages: Mutex::default() })
     }
 
-    /// What goes with the next message of a stream.
+    /// The count and the check of the next message of a stream.
     pub fn take(&self) -> Option<Taken> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -62,21 +62,21 @@ impl Intake {
     }
 }
 
-/// What a request has to keep to.
+/// The rules that a request must keep.
 pub struct Terms {
-    /// What its messages may hold.
+    /// The limits of its messages.
     pub shape: &'static Shape,
-    /// Bytes of one message, decompressed.
+    /// The largest size of a decompressed message, in bytes.
     pub message_bytes_max: usize,
-    /// How its messages are compressed, where they are.
+    /// The compression of its messages, if there is one.
     pub encoding: Option<Encoding>,
-    /// There are many, and a bad one among them is answered like the others.
+    /// The request is a stream. A refused message is answered, and the stream continues.
     pub is_stream: bool,
-    /// How long one message of a stream may take to come.
+    /// How long one message of a stream may take to arrive.
     pub whole_within: Duration,
-    /// Of a stream: it ends with the caller's credential.
+    /// For a stream: it ends when the caller's credential does.
     pub watched: Option<Watched>,
-    /// Of a stream: it ends then.
+    /// For a stream: it ends at this time.
     pub ends: Option<Pin<Box<Sleep>>>,
 }
 
@@ -85,12 +85,12 @@ pub struct RequestBody {
     body: Body,
     intake: Arc<Intake>,
     terms: Terms,
-    /// The beginning of a message whose end is not here yet, and until when it has to be.
+    /// The beginning of an incomplete message, and the time by which it must be complete.
     partial: Partial,
     due: Option<Pin<Box<Sleep>>>,
-    /// What comes after it.
+    /// The bytes after it.
     chunk: Bytes,
-    /// More than there is room for, and when to look again: nothing else is read meanwhile.
+    /// Bytes that there is no room for, and when to check again. Nothing else is read meanwhile.
     waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
     has_begun: bool,
     is_over: bool,
@@ -104,8 +104,8 @@ impl RequestBody {
         Self { body, intake, terms, partial, due, chunk, waiting, has_begun: false, is_over: false }
     }
 
-    /// Whether the stream may go on.
-    fn may_go_on(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
+    /// Checks that the stream may continue.
+    fn check_time(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
         if let Some(watched) = &mut self.terms.watched {
             watched.poll(context)?;
         }
@@ -117,9 +117,9 @@ impl RequestBody {
         Ok(())
     }
 
-    /// The next message with its header, as the service is to see it; none where its end is not here yet.
+    /// The next message with its prefix, as the service gets it. `None` if it is incomplete.
     fn message(&mut self) -> Result<Option<Bytes>, Status> {
-        self.gather(HEADER_BYTES);
+        self.extend_partial(HEADER_BYTES);
         let first = if self.partial.is_empty() { &self.chunk[..] } else { self.partial.first() };
         let Some((header, _)) = first.split_first_chunk::<HEADER_BYTES>() else {
             self.begin_partial(HEADER_BYTES);
@@ -136,7 +136,7 @@ impl RequestBody {
             return Err(status::invalid("request", &format!("must have at most {most} bytes")));
         }
         let whole = HEADER_BYTES.saturating_add(length);
-        self.gather(whole);
+        self.extend_partial(whole);
         let framed = if self.partial.is_empty() {
             if self.chunk.len() < whole {
                 self.begin_partial(whole);
@@ -153,19 +153,19 @@ impl RequestBody {
         let framed = match flag {
             0 => framed,
             1 => self.decompress(&framed)?,
-            _ => return Err(Status::internal("a message's first byte must be 0 or 1")),
+            _ => return Err(Status::internal("the first byte of a message must be 0 or 1")),
         };
         self.checked(framed).map(Some)
     }
 
-    /// Adds to what is there of a message that came in pieces, up to so many bytes.
-    fn gather(&mut self, whole: usize) {
+    /// Adds bytes to an incomplete message, up to `whole` bytes.
+    fn extend_partial(&mut self, whole: usize) {
         if !self.partial.is_empty() {
             self.partial.take(&mut self.chunk, whole);
         }
     }
 
-    /// Keeps the beginning of a message whose end is to come.
+    /// Keeps the beginning of an incomplete message.
     fn begin_partial(&mut self, whole: usize) {
         self.partial.take(&mut self.chunk, whole);
         if self.terms.is_stream && self.due.is_none() && !self.partial.is_empty() {
@@ -173,13 +173,14 @@ impl RequestBody {
         }
     }
 
-    /// Whether there was room for what came. A stream waits between two messages until there is, since what
-    /// is under way becomes less; in the midst of one it would wait for others who wait for it.
+    /// Counts the bytes that arrived. Between two messages, a stream waits until there is room, because bytes
+    /// in progress are released. Inside a message it does not wait, because calls could then wait for each
+    /// other.
     fn take(&mut self, data: Bytes) -> Result<(), Status> {
         match self.intake.counted().add(data.len()) {
             Ok(()) => self.chunk = data,
             Err(_) if self.terms.is_stream && self.partial.is_empty() => {
-                self.waiting = Some((data, Box::pin(tokio::time::sleep(LOOK_AGAIN))));
+                self.waiting = Some((data, Box::pin(tokio::time::sleep(CHECK_AGAIN))));
             }
             Err(refused) => return Err(refused),
         }
@@ -193,7 +194,7 @@ impl RequestBody {
 
     fn decompress(&mut self, framed: &Bytes) -> Result<Bytes, Status> {
         let Some(encoding) = self.terms.encoding else {
-            return Err(Status::internal("a compressed message without `grpc-encoding`"));
+            return Err(Status::internal("a compressed message needs the header `grpc-encoding`"));
         };
         let most = self.bytes_max();
         let mut plain = vec![0; HEADER_BYTES];
@@ -213,8 +214,8 @@ impl RequestBody {
         Ok(plain.into())
     }
 
-    /// The message if it keeps to its limits. Of a stream's one that does not only the numbers, with the
-    /// reason beside.
+    /// A message within its limits. A message of a stream that is not within them is reduced to its numbers,
+    /// and the error goes to the handler.
     fn checked(&self, framed: Bytes) -> Result<Bytes, Status> {
         let message = framed.get(HEADER_BYTES..).unwrap_or_default();
         let checked = self.terms.shape.check(message);
@@ -222,7 +223,7 @@ impl RequestBody {
             return checked.map(|()| framed);
         }
         let mut counted = self.intake.counted().split(framed.len());
-        let handed_on = match &checked {
+        let passed_on = match &checked {
             Ok(()) => framed,
             Err(_) => {
                 let numbers = message_limits::numbers_of(message);
@@ -233,11 +234,11 @@ impl RequestBody {
         };
         let taken = Taken { counted, refused: checked.err() };
         self.intake.messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(taken);
-        Ok(handed_on)
+        Ok(passed_on)
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Err(lapsed) = self.may_go_on(context) {
+        if let Err(lapsed) = self.check_time(context) {
             return Poll::Ready(Some(Err(lapsed)));
         }
         loop {
@@ -249,7 +250,7 @@ impl RequestBody {
             let data = match ready!(self.data(context)) {
                 Some(Ok(data)) => data,
                 None if !self.partial.is_empty() => {
-                    let torn = Status::internal("the request ended in the midst of a message");
+                    let torn = Status::internal("the request ended inside a message");
                     return Poll::Ready(Some(Err(torn)));
                 }
                 ended => return Poll::Ready(ended.map(|failed| failed.map(Frame::data))),
@@ -260,10 +261,10 @@ impl RequestBody {
         }
     }
 
-    /// The next bytes: those that wait for room, or what comes. Trailers say nothing to any service.
+    /// The next bytes: those that wait for room, or newly arrived ones. Trailers are ignored.
     fn data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
-        if let Some((_, look)) = &mut self.waiting {
-            ready!(look.as_mut().poll(context));
+        if let Some((_, timer)) = &mut self.waiting {
+            ready!(timer.as_mut().poll(context));
         }
         if let Some((data, _)) = self.waiting.take() {
             return Poll::Ready(Some(Ok(data)));
@@ -282,8 +283,8 @@ impl RequestBody {
     }
 }
 
-/// The beginning of a message, in pieces that never move: what it takes of memory is what came of it, and a
-/// little.
+/// The beginning of a message, in buffers that are never copied: it needs little more memory than bytes have
+/// arrived.
 #[derive(Default)]
 struct Partial {
     pieces: Vec<Vec<u8>>,
@@ -295,18 +296,18 @@ impl Partial {
         self.bytes == 0
     }
 
-    /// The first piece, which has the header.
+    /// The first buffer, which has the prefix.
     fn first(&self) -> &[u8] {
         self.pieces.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Moves bytes from `chunk` until there are `whole`.
+    /// Moves bytes from `chunk` until there are `whole` bytes.
     fn take(&mut self, chunk: &mut Bytes, whole: usize) {
         while self.bytes < whole && !chunk.is_empty() {
             let missing = whole - self.bytes;
             let room = |piece: &Vec<u8>| piece.capacity() - piece.len();
             if self.pieces.last().is_none_or(|last| room(last) == 0) {
-                // The header may come in pieces, too, and has to be in the first.
+                // The prefix may arrive in parts, but must be in the first buffer.
                 let bytes = missing.clamp(HEADER_BYTES, PIECE_BYTES);
                 self.pieces.push(Vec::with_capacity(bytes));
             }
@@ -337,7 +338,7 @@ impl HttpBody for RequestBody {
         }
         let next = self.next(context);
         if let Poll::Ready(None | Some(Err(_))) = &next {
-            // What is kept of it goes at once, also where somebody keeps the body.
+            // Release the memory now, even if the body is kept.
             self.is_over = true;
             (self.partial, self.chunk, self.body) = (Partial::default(), Bytes::new(), Body::empty());
             self.waiting = None;
@@ -351,7 +352,7 @@ impl HttpBody for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Of what comes out, which may be decompressed, nothing is known.
+        // The size after decompression is unknown.
         SizeHint::default()
     }
 }

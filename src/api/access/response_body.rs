@@ -1,4 +1,4 @@
-//! Answers that count until they have gone out. What goes on ends with its caller's credential.
+//! Response bodies: they count until they are sent, and a stream ends when its caller's credential does.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::lifetime::Watched;
@@ -14,31 +14,31 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, http::HeaderMap};
 
-/// Pieces of an answer that are larger than this count as bytes under way while they are being sent. Smaller
-/// ones are bounded by how many calls there may be; refusing them would hide that a write was done.
+/// Messages larger than this count as bytes in progress while they are sent. Smaller ones are limited by the
+/// number of calls. Refusing them would hide that a write was done.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// Answers that are larger than this are handed over in pieces, of which the last is a byte: HTTP/2 takes a
-/// piece as a whole as soon as the reader has room for one byte, and nobody here would know then when it has
-/// gone out.
+/// Messages larger than this are passed to HTTP/2 in pieces, the last of which is one byte. HTTP/2 accepts a
+/// whole piece as soon as the reader has room for one byte, so otherwise it would be unknown when a message
+/// was sent.
 const WHOLE_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// An answer on its way: its call counts until it has gone out, and it ends at the caller's deadline, or with
-/// the caller's credential if it is one of many messages.
+/// An answer that is being sent. Its call counts until then. It ends at the caller's deadline; a stream also
+/// ends when the caller's credential does.
 pub struct ResponseBody {
     body: Body,
-    /// None where nobody was let in.
+    /// `None` if the call was refused.
     _admission: Option<Admission>,
-    /// What is kept of the request, for an answer that goes on.
+    /// The bytes of the request, which a streaming handler may still need.
     _intake: Option<Arc<Intake>>,
-    /// Bytes of the message that is being sent.
+    /// The count of the message that is being sent.
     counted: Option<Counted>,
-    /// What of it was not handed over yet.
+    /// The part of it that was not passed to HTTP/2 yet.
     rest: Bytes,
     watched: Option<Watched>,
-    /// It waits for more, or has had more than one message: what a single answer never does.
-    goes_on: bool,
+    /// It is a stream: it has waited for a message, or has had more than one.
+    is_stream: bool,
     has_begun: bool,
     call: Option<tls::Call>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -46,7 +46,7 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// Holds all of this until the answer has gone out.
+    /// Keeps all of this until the answer is sent.
     pub fn new(
         body: Body,
         admission: Option<Admission>,
@@ -55,7 +55,7 @@ impl ResponseBody {
         call: Option<tls::Call>,
         deadline: Option<Pin<Box<Sleep>>>,
     ) -> Self {
-        let (goes_on, has_begun, is_over) = (false, false, false);
+        let (is_stream, has_begun, is_over) = (false, false, false);
         let counted = admission.as_ref().map(Admission::counted);
         let (_admission, _intake, rest) = (admission, intake, Bytes::new());
         Self {
@@ -65,7 +65,7 @@ impl ResponseBody {
             counted,
             rest,
             watched,
-            goes_on,
+            is_stream,
             has_begun,
             call,
             deadline,
@@ -73,7 +73,7 @@ impl ResponseBody {
         }
     }
 
-    /// The message before has gone out, and this one is to be sent.
+    /// Counts the next message in place of the previous one, which is sent.
     fn count(&mut self, bytes: usize) -> Result<(), Status> {
         let Some(counted) = &mut self.counted else { return Ok(()) };
         if counted.bytes() > 0 {
@@ -82,7 +82,7 @@ impl ResponseBody {
         if bytes > LARGE_BYTES { counted.add_whole(bytes) } else { Ok(()) }
     }
 
-    /// The next piece of a message that has more.
+    /// The next piece of the current message.
     fn piece(&mut self) -> Option<Bytes> {
         match self.rest.len() {
             0 => None,
@@ -92,32 +92,32 @@ impl ResponseBody {
         }
     }
 
-    /// While nothing comes: the call's deadline has passed, or its credential counts no longer.
-    fn ends_waiting(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
-        self.goes_on = true;
+    /// Checks the deadline and the credential while the stream waits for a message.
+    fn check_waiting(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
+        self.is_stream = true;
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready()) {
             return Err(Status::deadline_exceeded("the call's deadline has passed"));
         }
         self.watched.as_mut().map_or(Ok(()), |watched| watched.poll(context))
     }
 
-    /// Once there is a message: whether it may still go out.
-    fn may_go_out(&mut self, bytes: usize) -> Result<(), Status> {
+    /// Counts a message and checks that it may still be sent.
+    fn check_message(&mut self, bytes: usize) -> Result<(), Status> {
         self.count(bytes)?;
-        self.goes_on |= self.has_begun;
+        self.is_stream |= self.has_begun;
         self.has_begun = true;
         match &mut self.watched {
-            Some(watched) if self.goes_on => watched.check(),
+            Some(watched) if self.is_stream => watched.check(),
             _ => Ok(()),
         }
     }
 
-    /// Nothing more comes after this.
-    fn end(&mut self, why: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    /// Ends the answer with an error.
+    fn end(&mut self, error: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.is_over = true;
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        Poll::Ready(why.add_header(&mut trailers).is_ok().then(|| Ok(Frame::trailers(trailers))))
+        Poll::Ready(error.add_header(&mut trailers).is_ok().then(|| Ok(Frame::trailers(trailers))))
     }
 }
 
@@ -142,16 +142,16 @@ impl HttpBody for ResponseBody {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        let may_go_on = match &polled {
-            Poll::Pending => self.ends_waiting(context),
+        let checked = match &polled {
+            Poll::Pending => self.check_waiting(context),
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref().map(Bytes::len) {
-                Some(bytes) => self.may_go_out(bytes),
+                Some(bytes) => self.check_message(bytes),
                 None => return polled,
             },
             Poll::Ready(_) => return polled,
         };
-        if let Err(why) = may_go_on {
-            return self.end(&why);
+        if let Err(error) = checked {
+            return self.end(&error);
         }
         if let (true, Some(call)) = (polled.is_ready(), &mut self.call) {
             call.piece_handed_over();

@@ -1,7 +1,7 @@
-//! How many bad tokens one address may bring: beyond them, what was not verified before is not even looked
-//! at.
+//! Limits the number of invalid tokens from one address. Beyond the limit, tokens that were not verified
+//! before are refused unchecked.
 
-use crate::api::access::credential::CredentialError;
+use crate::api::access::error::CredentialError;
 use crate::clock::SharedClock;
 use lru::LruCache;
 use std::net::IpAddr;
@@ -9,30 +9,30 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Addresses remembered; whoever has more of them begins anew with each.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-/// What is counted together, milliseconds.
+/// The largest number of addresses with a count. An address that is dropped starts again at zero.
+const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// The span of time that is counted together, in milliseconds.
 const SPAN_MS: u64 = 60_000;
 
-/// Bad tokens by address.
+/// Counts invalid tokens by address.
 pub struct Throttle {
     per_minute_max: u32,
     clock: SharedClock,
-    /// Since when (milliseconds since the Unix epoch), and how many.
-    known: Mutex<LruCache<IpAddr, (u64, u32)>>,
+    /// The start of the span (milliseconds since the Unix epoch), and the number of invalid tokens in it.
+    counts: Mutex<LruCache<IpAddr, (u64, u32)>>,
 }
 
 impl Throttle {
-    /// At most so many from each address in a minute.
+    /// Allows `per_minute_max` invalid tokens from each address in a minute.
     #[must_use]
     pub fn new(per_minute_max: u32, clock: SharedClock) -> Self {
-        Self { per_minute_max, clock, known: Mutex::new(LruCache::new(REMEMBERED_MAX)) }
+        Self { per_minute_max, clock, counts: Mutex::new(LruCache::new(ADDRESSES_MAX)) }
     }
 
-    /// Verifies a token from an address, unless it has had too many bad ones.
+    /// Verifies a token from an address, unless too many invalid ones came from it.
     ///
     /// # Errors
-    /// That; or what verifying it says, which is counted.
+    /// Too many invalid tokens came from the address; or the token is invalid, which is counted.
     pub fn verify<T>(
         &self,
         from: Option<IpAddr>,
@@ -40,17 +40,17 @@ impl Throttle {
     ) -> Result<T, CredentialError> {
         let Some(from) = from else { return verify() };
         let now_ms = self.clock.now_ms();
-        if let Some((since_ms, count)) = self.known().get(&from) {
+        if let Some((since_ms, count)) = self.counts().get(&from) {
             let passed_ms = now_ms.saturating_sub(*since_ms);
             if *count >= self.per_minute_max && passed_ms < SPAN_MS {
                 return Err(CredentialError::TooMany(Duration::from_millis(SPAN_MS - passed_ms)));
             }
         }
         let verified = verify();
-        // A good credential of a controller that is not here is no guess.
+        // A valid credential for another controller is not a guess.
         if matches!(verified, Err(CredentialError::Invalid(_))) {
-            let mut known = self.known();
-            let counted = known.get_or_insert_mut(from, || (now_ms, 0));
+            let mut counts = self.counts();
+            let counted = counts.get_or_insert_mut(from, || (now_ms, 0));
             if now_ms.saturating_sub(counted.0) >= SPAN_MS {
                 *counted = (now_ms, 0);
             }
@@ -59,7 +59,31 @@ impl Throttle {
         verified
     }
 
-    fn known(&self) -> MutexGuard<'_, LruCache<IpAddr, (u64, u32)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, LruCache<IpAddr, (u64, u32)>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Applies the throttle to the verification of a token.
+#[derive(Clone, Copy)]
+pub struct Guard<'a> {
+    /// The throttle. `None` verifies every token.
+    pub throttle: Option<&'a Throttle>,
+    /// The address that the token came from.
+    pub from: Option<IpAddr>,
+}
+
+impl Guard<'_> {
+    /// Verifies every token.
+    pub const NONE: Self = Self { throttle: None, from: None };
+
+    pub(crate) fn verify<T>(
+        self,
+        verify: impl FnOnce() -> Result<T, CredentialError>,
+    ) -> Result<T, CredentialError> {
+        match self.throttle {
+            Some(throttle) => throttle.verify(self.from, verify),
+            None => verify(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Verified tokens remembered, so that a signature is checked once and not at every call.
+//! Caches verified tokens, so that a signature is verified once and not for every call.
 
 use crate::api::access::jwks::TrustedKey;
 use crate::app::Caller;
@@ -7,49 +7,49 @@ use sha2::{Digest, Sha256};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tokens remembered, of one issuer.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// The largest number of cached tokens of one issuer.
+const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// The SHA-256 of a token: what it is remembered under, since the token itself is a secret.
+/// The SHA-256 of a token. It is the key of the cache, because the token itself is a secret.
 pub type TokenDigest = [u8; 32];
 
-/// What a token is remembered under.
+/// The digest of a token.
 pub fn digest_of(token: &str) -> TokenDigest {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Something that is known of each token.
+/// A value for each cached token.
 pub struct TokenCache<T>(Mutex<LruCache<TokenDigest, T>>);
 
-/// What a verified token says.
+/// The content of a verified token.
 #[derive(Clone)]
 pub struct Verified {
-    /// Who is behind it.
+    /// The caller that it identifies.
     pub caller: Arc<Caller>,
-    /// Until when it can be used, seconds since the Unix epoch.
+    /// When it expires, in seconds since the Unix epoch.
     pub expires_s: u64,
-    /// The key that says so; none of the built-in issuer, which has one.
+    /// The key that verified it. `None` for the built-in issuer, which has only one.
     pub key: Option<Arc<TrustedKey>>,
 }
 
 impl<T: Clone> Default for TokenCache<T> {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
+        Self(Mutex::new(LruCache::new(TOKENS_MAX)))
     }
 }
 
 impl<T: Clone> TokenCache<T> {
-    /// What is known of a token.
+    /// The value of a token.
     pub fn get(&self, digest: &TokenDigest) -> Option<T> {
         self.lock().get(digest).cloned()
     }
 
-    /// From now on this is known of a token.
-    pub fn put(&self, digest: TokenDigest, known: T) {
-        self.lock().put(digest, known);
+    /// Caches the value of a token.
+    pub fn put(&self, digest: TokenDigest, value: T) {
+        self.lock().put(digest, value);
     }
 
-    /// From now on nothing is known of any.
+    /// Removes every token.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -60,7 +60,7 @@ impl<T: Clone> TokenCache<T> {
 }
 
 impl TokenCache<Verified> {
-    /// What a token says that was verified and can be used still.
+    /// A verified token that has not expired.
     pub fn usable(&self, digest: &TokenDigest, now_s: u64) -> Option<Verified> {
         self.get(digest).filter(|verified| now_s < verified.expires_s)
     }

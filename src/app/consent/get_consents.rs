@@ -32,6 +32,7 @@ impl Consent {
         subject: &SubjectId,
         moment: Moment,
         start: u64,
+        count: usize,
     ) -> Result<Consents, AppError> {
         caller.check_moment(moment)?;
         let state = self.core.state_at(subject, moment, false).await?;
@@ -44,7 +45,7 @@ impl Consent {
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);
         let name = &caller.name;
         let version = caller.version_of(&state);
-        let (mut page, mut room) = (Consents { version, ..Consents::default() }, Room::new());
+        let (mut page, mut room) = (Consents { version, ..Consents::default() }, Room::new(count));
         let concerns = |record: &&ConsentRecord| caller.sees_others() || record.concerns(name);
         let from_start = state.consents.records().iter().filter(|record| record.position >= start);
         for record in from_start.filter(concerns) {

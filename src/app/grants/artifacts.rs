@@ -153,12 +153,13 @@ impl Grants {
         caller: &Caller,
         subject: &SubjectId,
         after: Option<EventId>,
+        count: usize,
     ) -> Result<ArtifactPage, AppError> {
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         let own = |artifact: &Artifact| {
             caller.role != Role::Service || artifact.registered.recipient == caller.name
         };
-        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(), self.core.now_ms());
+        let (mut page, mut room, now_ms) = (ArtifactPage::default(), Room::new(count), self.core.now_ms());
         let mut selected = Vec::new();
         {
             let now = stream.read();

@@ -8,9 +8,6 @@ use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
-const PAGE_MAX: usize = 1_000;
-const PAGE_DEFAULT: usize = 100;
-
 /// A page of events, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -21,25 +18,21 @@ pub struct Page {
 }
 
 impl Profiles {
-    /// Events from version `start` on: at most `count` (0 means 100), and no more than fit one answer.
+    /// Events from version `start` on: at most `count`, and no more than fit one answer.
     ///
     /// # Errors
-    /// Nothing is recorded about the data subject, the count is above 1,000, or the store failed.
+    /// Nothing is recorded about the data subject, or the store failed.
     pub async fn list_events(
         self: &Arc<Self>,
         subject: &SubjectId,
         start: u64,
         count: usize,
     ) -> Result<Page, AppError> {
-        if count > PAGE_MAX {
-            return Err(AppError::invalid("page_size", "must be at most 1,000"));
-        }
-        let count = if count == 0 { PAGE_DEFAULT } else { count };
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         self.core.record_reuse_before_read(&stream).await;
         let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);
-        let (mut events, mut room) = (Vec::new(), Room::new());
+        let (mut events, mut room) = (Vec::new(), Room::new(count));
         for (version, position) in places.iter().take(count) {
             let stored = self.core.store().read_entry(*position)?;
             if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {

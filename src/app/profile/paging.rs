@@ -18,20 +18,26 @@ pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Size of a signal beside its texts, bytes.
 const SIGNAL_BYTES: usize = 64;
 
-/// The room left on one page.
-pub(crate) struct Room(Option<usize>);
+/// The room on one page, in items and in bytes.
+pub struct Room {
+    items: usize,
+    items_max: usize,
+    bytes: usize,
+}
 
 impl Room {
-    pub fn new() -> Self {
-        Self(None)
+    /// An empty page of at most `items_max` items.
+    #[must_use]
+    pub fn new(items_max: usize) -> Self {
+        Self { items: 0, items_max, bytes: 0 }
     }
 
     /// Takes room for an item if it fits; the first item always does.
     pub fn take(&mut self, bytes: usize) -> bool {
-        let used = self.0.unwrap_or(0).saturating_add(bytes);
-        let fits = self.0.is_none() || used <= PAGE_BYTES_MAX;
+        let bytes = self.bytes.saturating_add(bytes);
+        let fits = self.items == 0 || self.items < self.items_max && bytes <= PAGE_BYTES_MAX;
         if fits {
-            self.0 = Some(used);
+            (self.items, self.bytes) = (self.items.saturating_add(1), bytes);
         }
         fits
     }
@@ -72,6 +78,7 @@ impl Profiles {
         moment: Moment,
         rebuild: bool,
         page_token: &str,
+        items_max: usize,
     ) -> Result<ProfilePage, AppError> {
         let start = parse(page_token)?;
         let moment = start.as_ref().map_or(moment, |(version, _)| Moment::Version(*version));
@@ -81,14 +88,14 @@ impl Profiles {
             description: state.description.clone(),
             ..Default::default()
         };
-        page.fill(&state, start.map(|(_, start)| start));
+        page.fill(&state, start.map(|(_, start)| start), items_max);
         Ok(page)
     }
 }
 
 impl ProfilePage {
-    fn fill(&mut self, state: &SubjectState, start: Option<Start>) {
-        let mut room = Room::new();
+    fn fill(&mut self, state: &SubjectState, start: Option<Start>, items_max: usize) {
+        let mut room = Room::new(items_max);
         let (after, first_signal) = match start {
             None => (Some(Bound::Unbounded), 0),
             Some(Start::Attributes(key)) => (Some(Bound::Excluded(key)), 0),
@@ -148,10 +155,12 @@ mod tests {
 
     #[test]
     fn a_page_has_limited_room_but_always_fits_its_first_item() {
-        let mut room = Room::new();
+        let mut room = Room::new(9);
         assert!(room.take(PAGE_BYTES_MAX * 2) && !room.take(1));
-        let mut room = Room::new();
+        let mut room = Room::new(9);
         assert!(room.take(PAGE_BYTES_MAX - 1) && room.take(1) && !room.take(1));
+        let mut room = Room::new(2);
+        assert!(room.take(1) && room.take(1) && !room.take(1));
     }
 
     #[test]

@@ -4,14 +4,15 @@
 use crate::app::caller::Caller;
 use crate::app::erasure::certificate::Certificate;
 use crate::app::error::{AppError, Cause};
+use crate::app::profile::paging::Room;
 use crate::app::rights::Rights;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
 use std::sync::Arc;
 
-const PAGE_MAX: usize = 1_000;
-const PAGE_DEFAULT: usize = 100;
+/// The size of a request in an answer without its texts, in bytes.
+const REQUEST_BYTES: usize = 512;
 
 /// The state of a request after it was submitted or decided, and what that changed.
 #[derive(Clone, Debug)]
@@ -100,21 +101,16 @@ impl Rights {
     /// on the page.
     ///
     /// # Errors
-    /// Nothing is recorded about the data subject, the cursor is malformed, the count is above 1,000, or the
-    /// store fails.
+    /// Nothing is recorded about the data subject, the page token is malformed, or the store fails.
     pub async fn list_requests(
         self: &Arc<Self>,
         caller: &Caller,
         subject: Option<&SubjectId>,
         due_by_ms: Option<u64>,
-        cursor: &str,
+        page_token: &str,
         count: usize,
     ) -> Result<RequestPage, AppError> {
-        if count > PAGE_MAX {
-            return Err(AppError::invalid("page_size", "must be 1 to 1,000"));
-        }
-        let count = if count == 0 { PAGE_DEFAULT } else { count };
-        let after = parse_cursor(cursor)?;
+        let after = parse_page_token(page_token)?;
         let mut found: Vec<RequestRecord> = match subject {
             Some(subject) => {
                 self.core.record_view(caller, subject, "ListRequests").await?;
@@ -124,8 +120,9 @@ impl Rights {
         };
         let due_by_ms = due_by_ms.unwrap_or(u64::MAX);
         found.retain(|request| request.due_at_ms <= due_by_ms);
-        let has_more = found.len() > count;
-        found.truncate(count);
+        let (mut room, read) = (Room::new(count), found.len());
+        found.truncate(found.iter().take_while(|request| room.take(bytes(request))).count());
+        let has_more = found.len() < read;
         if subject.is_none() {
             self.record_views_of(caller, &found).await?;
         }
@@ -184,10 +181,19 @@ impl Rights {
     }
 }
 
-fn parse_cursor(cursor: &str) -> Result<Option<(u64, EventId)>, AppError> {
-    if cursor.is_empty() {
+/// The size of a request in an answer, approximately.
+fn bytes(request: &RequestRecord) -> usize {
+    let Some(of) = &request.submitted else { return REQUEST_BYTES };
+    let texts = of.keys.iter().chain(&of.purposes).map(String::len);
+    texts.fold(REQUEST_BYTES.saturating_add(of.details.len()), usize::saturating_add)
+}
+
+fn parse_page_token(page_token: &str) -> Result<Option<(u64, EventId)>, AppError> {
+    if page_token.is_empty() {
         return Ok(None);
     }
-    let parsed = cursor.split_once('-').and_then(|(due, id)| Some((due.parse().ok()?, id.parse().ok()?)));
-    parsed.map(Some).ok_or_else(|| AppError::invalid("cursor", "must be the cursor of the previous answer"))
+    let parsed = page_token.split_once('-').and_then(|(due, id)| Some((due.parse().ok()?, id.parse().ok()?)));
+    parsed.map(Some).ok_or_else(|| {
+        AppError::invalid("page_token", "must be the `next_page_token` of the previous answer")
+    })
 }

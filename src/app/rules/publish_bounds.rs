@@ -180,8 +180,8 @@ impl RuleChanges {
         }
         let from = bounds.effective_from_ms;
         if from != 0 && !(now_ms..=now_ms.saturating_add(EFFECTIVE_AHEAD_MS_MAX)).contains(&from) {
-            let problem = "must be 0, or from now to ten years ahead";
-            return Err(AppError::invalid("bounds.effective_from_ms", problem));
+            let problem = "must be unset, or from now to ten years ahead";
+            return Err(AppError::invalid("bounds.effective_from", problem));
         }
         let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
         history

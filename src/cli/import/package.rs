@@ -204,7 +204,7 @@ impl Importer {
 
 /// Whether an attribute was refused because the person declared otherwise in this ledger.
 fn contradicts_the_person(status: &Status) -> bool {
-    status.get_details_error_info().is_some_and(|info| info.reason == "PERSONS_WORD")
+    status.get_details_error_info().is_some_and(|info| info.reason == "STATED_BY_SUBJECT")
 }
 
 fn is_past(time: &str) -> bool {

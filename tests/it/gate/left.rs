@@ -252,7 +252,7 @@ impl Requests<'_> {
             "ListRequests" => proto::ListRequestsRequest { subject, ..Default::default() }.encode_to_vec(),
             "PreviewBounds" => {
                 let bounds = crate::bounds::version(proto::Tier::Public, "none", "1", "");
-                let bounds = vec![bounds];
+                let bounds = vec![bounds.into()];
                 proto::PreviewBoundsRequest { bounds, ..Default::default() }.encode_to_vec()
             }
             "GetTransparencyReport" => {

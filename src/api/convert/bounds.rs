@@ -1,0 +1,130 @@
+//! Vocabulary and bounds: messages of requests and the events that they are recorded as. The fields are the
+//! same; only times differ.
+
+use crate::api::convert::times::{maybe_millis, time};
+use crate::proto;
+use sayso_proof::event::{
+    BoundsPublished, CategoryDefined, NeverUse, PersonalBoundsSet, PurposeDefined, WriterSignature,
+};
+use tonic::Status;
+
+impl From<proto::Purpose> for PurposeDefined {
+    fn from(of: proto::Purpose) -> Self {
+        let proto::Purpose { id, parent, iri, title, risks, benefits, rung } = of;
+        Self { id, parent, iri, title, risks, benefits, rung }
+    }
+}
+
+impl From<PurposeDefined> for proto::Purpose {
+    fn from(of: PurposeDefined) -> Self {
+        let PurposeDefined { id, parent, iri, title, risks, benefits, rung } = of;
+        Self { id, parent, iri, title, risks, benefits, rung }
+    }
+}
+
+impl From<proto::Category> for CategoryDefined {
+    fn from(of: proto::Category) -> Self {
+        let proto::Category { id, parent, iri, title, special, risks, benefits } = of;
+        Self { id, parent, iri, title, special, risks, benefits }
+    }
+}
+
+impl From<CategoryDefined> for proto::Category {
+    fn from(of: CategoryDefined) -> Self {
+        let CategoryDefined { id, parent, iri, title, special, risks, benefits } = of;
+        Self { id, parent, iri, title, special, risks, benefits }
+    }
+}
+
+impl From<BoundsPublished> for proto::BoundsPack {
+    fn from(of: BoundsPublished) -> Self {
+        let BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms } = of;
+        let effective_from = (effective_from_ms > 0).then(|| time(effective_from_ms));
+        Self { tier, pack, version, policies, schema_digest, effective_from }
+    }
+}
+
+/// A pack as it is recorded. `at` is the path of its field in the request.
+///
+/// # Errors
+/// Its time is malformed.
+pub fn pack(of: proto::BoundsPack, at: &str) -> Result<BoundsPublished, Status> {
+    let proto::BoundsPack { tier, pack, version, policies, schema_digest, effective_from } = of;
+    let from = maybe_millis(effective_from.as_ref(), &format!("{at}.effective_from"))?;
+    let effective_from_ms = from.unwrap_or_default();
+    Ok(BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms })
+}
+
+impl From<proto::PackSignature> for WriterSignature {
+    fn from(of: proto::PackSignature) -> Self {
+        let proto::PackSignature { algorithm, public_key, signature } = of;
+        Self { algorithm, public_key, signature }
+    }
+}
+
+impl From<WriterSignature> for proto::PackSignature {
+    fn from(of: WriterSignature) -> Self {
+        let WriterSignature { algorithm, public_key, signature } = of;
+        Self { algorithm, public_key, signature }
+    }
+}
+
+impl From<proto::ForbiddenUse> for NeverUse {
+    fn from(of: proto::ForbiddenUse) -> Self {
+        let proto::ForbiddenUse { category, purposes } = of;
+        Self { category, purposes }
+    }
+}
+
+impl From<NeverUse> for proto::ForbiddenUse {
+    fn from(of: NeverUse) -> Self {
+        let NeverUse { category, purposes } = of;
+        Self { category, purposes }
+    }
+}
+
+impl From<proto::PersonalBounds> for PersonalBoundsSet {
+    fn from(of: proto::PersonalBounds) -> Self {
+        let proto::PersonalBounds {
+            never,
+            only_recipients,
+            declared_only,
+            forget_inferences_days,
+            ask_each_time,
+            paused,
+            paused_interactions,
+        } = of;
+        Self {
+            never: never.into_iter().map(Into::into).collect(),
+            only_recipients,
+            declared_only,
+            forget_inferences_days,
+            ask_each_time,
+            paused,
+            paused_interactions,
+        }
+    }
+}
+
+impl From<PersonalBoundsSet> for proto::PersonalBounds {
+    fn from(of: PersonalBoundsSet) -> Self {
+        let PersonalBoundsSet {
+            never,
+            only_recipients,
+            declared_only,
+            forget_inferences_days,
+            ask_each_time,
+            paused,
+            paused_interactions,
+        } = of;
+        Self {
+            never: never.into_iter().map(Into::into).collect(),
+            only_recipients,
+            declared_only,
+            forget_inferences_days,
+            ask_each_time,
+            paused,
+            paused_interactions,
+        }
+    }
+}

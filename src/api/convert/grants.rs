@@ -1,0 +1,153 @@
+//! Decisions about use, grants and artifacts.
+
+use crate::api::convert::reasons::{denial, revocation};
+use crate::api::convert::times::time;
+use crate::api::convert::writes::proof;
+use crate::app::{self, Caller};
+use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::ids::EventId;
+use crate::domain::wording;
+use crate::proto;
+use sayso_proof::event::{Reason, Tier, WithheldClass};
+use std::collections::BTreeSet;
+
+/// An allowed attribute.
+#[must_use]
+pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
+    let attribute = &allowed.held.attribute;
+    proto::AllowedAttribute {
+        event_id: allowed.held.event_id.to_string(),
+        key: attribute.key.clone(),
+        value_json: attribute.value.expose().to_owned(),
+        category: attribute.category.clone(),
+        provenance: attribute.provenance.into(),
+        confidence: attribute.confidence,
+        observed_at: Some(time(attribute.observed_at_ms)),
+        consent_event_id: allowed.consent.to_string(),
+    }
+}
+
+/// A class of withheld attributes, with an explanation for people.
+#[must_use]
+pub fn withheld(class: &WithheldClass) -> proto::Withheld {
+    proto::Withheld {
+        category: class.category.clone(),
+        provenance: class.provenance,
+        count: class.count,
+        reason: denial(Reason::try_from(class.reason).unwrap_or_default()).into(),
+        decided_by: Tier::try_from(class.decided_by).unwrap_or_default().into(),
+        policy: class.policy.clone(),
+        article: class.article.clone(),
+        decided_by_event: EventId::from_slice(&class.decided_by_event)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        explanation: wording::withheld(class),
+        source_event_id: EventId::from_slice(&class.source).map(|id| id.to_string()).unwrap_or_default(),
+    }
+}
+
+/// What a use would get. A service learns only whether anything is allowed, and the reasons for which
+/// something is withheld.
+#[must_use]
+pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseResponse {
+    let gaps = of.unknown_subject.then_some(proto::Gap::UnknownSubject.into()).into_iter().collect();
+    let any_allowed = !of.allowed.is_empty();
+    if caller.sees_others() {
+        return proto::EvaluateUseResponse {
+            allowed: of.allowed.iter().map(allowed).collect(),
+            withheld: of.withheld.iter().map(withheld).collect(),
+            profile_version: of.profile_version,
+            gaps,
+            any_allowed,
+        };
+    }
+    // A set, because the number of classes reveals something about the subject.
+    let reasons: BTreeSet<(i32, i32)> =
+        of.withheld.iter().map(|class| (class.reason, class.decided_by)).collect();
+    let reason = |(reason, tier): (i32, i32)| {
+        let reason = Reason::try_from(reason).unwrap_or_default();
+        proto::Withheld {
+            reason: denial(reason).into(),
+            decided_by: Tier::try_from(tier).unwrap_or_default().into(),
+            explanation: wording::reason(reason).into(),
+            ..Default::default()
+        }
+    };
+    let withheld = reasons.into_iter().map(reason).collect();
+    proto::EvaluateUseResponse { withheld, gaps, any_allowed, ..Default::default() }
+}
+
+/// The explanation of a grant. A service got the values with the grant and does not get them again.
+#[must_use]
+pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrantResponse {
+    let value = |current: &CurrentAttribute| match caller.sees_others() {
+        true => current.attribute.value.expose().to_owned(),
+        false => String::new(),
+    };
+    let allowed = of.allowed.iter().map(|allowed| proto::ExplainedAttribute {
+        event_id: allowed.held.event_id.to_string(),
+        key: allowed.held.attribute.key.clone(),
+        category: allowed.held.attribute.category.clone(),
+        value_json: value(&allowed.held),
+        provenance: allowed.held.attribute.provenance.into(),
+        evidence: allowed.held.attribute.evidence.clone(),
+        recorded_at: Some(time(allowed.held.recorded_at_ms)),
+        recorded_by: Some(allowed.held.actor.clone()),
+        consent_event_id: allowed.consent.to_string(),
+        since: allowed.since.clone(),
+    });
+    let consents = of.consents.into_iter().map(|consent| proto::ExplainedConsent {
+        event_id: consent.event_id.to_string(),
+        recorded_at: Some(time(consent.recorded_at_ms)),
+        purposes: consent.terms.purposes,
+        categories: consent.terms.categories,
+        recipients: consent.terms.recipients,
+        explicit: consent.terms.explicit,
+        notice: consent.terms.notice,
+        channel: consent.terms.channel,
+        actor: Some(consent.actor),
+        since: consent.since,
+    });
+    let uses = of.uses.into_iter().map(|used| proto::ExplainedUse {
+        reply: used.reply,
+        recorded_at: Some(time(used.recorded_at_ms)),
+        count: used.count,
+        shaped_by: used.shaped_by,
+    });
+    proto::ExplainGrantResponse {
+        grant_id: of.id.to_string(),
+        allowed: allowed.collect(),
+        withheld: of.withheld.iter().map(withheld).collect(),
+        consents: consents.collect(),
+        uses: uses.collect(),
+        issued_at: Some(time(of.issued_at_ms)),
+        expires_at: Some(time(of.issued.expires_at_ms)),
+        stands: of.standing.stands,
+        reason: revocation(of.standing.reason.unwrap_or_default()).into(),
+        revoked_at: of.revoked_at_ms.map(time),
+        recipient: of.issued.recipient,
+        purpose: of.issued.purpose,
+        interaction: of.issued.interaction,
+        text: of.text,
+        proof: proof(of.proof, caller),
+    }
+}
+
+/// An artifact and its state.
+#[must_use]
+pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
+    let app::ArtifactStanding { artifact, acknowledged, ended } = of;
+    let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+    proto::Artifact {
+        artifact_id: artifact.id.to_string(),
+        sources: sources.map(|id| id.to_string()).collect(),
+        recipient: artifact.registered.recipient,
+        kind: artifact.registered.kind,
+        name: artifact.registered.name,
+        purpose: artifact.registered.purpose,
+        registered_at: Some(time(artifact.registered_at_ms)),
+        reason: revocation(ended.unwrap_or_default()).into(),
+        expires_at: Some(artifact.registered.expires_at_ms).filter(|end| *end > 0).map(time),
+        acknowledged,
+    }
+}

@@ -1,0 +1,10 @@
+//! Conversions between the API's messages and the application's types, a file for each kind of message.
+
+pub mod bounds;
+pub mod consent;
+pub mod grants;
+pub mod profile;
+pub mod reasons;
+pub mod rights;
+pub mod times;
+pub mod writes;

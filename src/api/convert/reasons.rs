@@ -1,0 +1,136 @@
+//! Reasons. Events have one [`Reason`] for denials and revocations; the API has one enum for each.
+
+use crate::proto::{DenialReason, RevocationReason};
+use sayso_proof::event::Reason;
+
+/// Why a use is denied.
+///
+/// Only a policy can deny for a reason that is not a denial's own, because it may name any reason; it
+/// forbids.
+#[must_use]
+pub fn denial(reason: Reason) -> DenialReason {
+    match reason {
+        Reason::Unspecified => DenialReason::Unspecified,
+        Reason::NoConsent => DenialReason::NoConsent,
+        Reason::ConsentRefused => DenialReason::ConsentRefused,
+        Reason::ConsentWithdrawn => DenialReason::ConsentWithdrawn,
+        Reason::ConsentExpired => DenialReason::ConsentExpired,
+        Reason::NotExplicit => DenialReason::NotExplicit,
+        Reason::Restricted => DenialReason::Restricted,
+        Reason::Objected => DenialReason::Objected,
+        Reason::Paused => DenialReason::Paused,
+        Reason::AttributeExpired => DenialReason::AttributeExpired,
+        Reason::Contested => DenialReason::Contested,
+        Reason::SourceWithheld => DenialReason::SourceWithheld,
+        Reason::Forbidden => DenialReason::Forbidden,
+        Reason::NotPermitted => DenialReason::NotPermitted,
+        Reason::PolicyError => DenialReason::PolicyError,
+        Reason::OptedOut => DenialReason::OptedOut,
+        Reason::SensitiveLimited => DenialReason::SensitiveLimited,
+        Reason::GuardianNeeded => DenialReason::GuardianNeeded,
+        Reason::NotAsked => DenialReason::NotAsked,
+        Reason::RestoreUnconfirmed => DenialReason::RestoreUnconfirmed,
+        Reason::ClockSkewed => DenialReason::ClockSkewed,
+        Reason::AnswerFull => DenialReason::AnswerFull,
+        Reason::Erased
+        | Reason::AttributeRemoved
+        | Reason::AttributeCorrected
+        | Reason::GrantExpired
+        | Reason::ArtifactExpired => DenialReason::Forbidden,
+    }
+}
+
+/// Why a grant or an artifact was revoked, or is not valid.
+///
+/// A full answer revokes nothing, so only a policy can name it; it forbids.
+#[must_use]
+pub fn revocation(reason: Reason) -> RevocationReason {
+    match reason {
+        Reason::Unspecified => RevocationReason::Unspecified,
+        Reason::NoConsent => RevocationReason::NoConsent,
+        Reason::ConsentRefused => RevocationReason::ConsentRefused,
+        Reason::ConsentWithdrawn => RevocationReason::ConsentWithdrawn,
+        Reason::ConsentExpired => RevocationReason::ConsentExpired,
+        Reason::NotExplicit => RevocationReason::NotExplicit,
+        Reason::Restricted => RevocationReason::Restricted,
+        Reason::Objected => RevocationReason::Objected,
+        Reason::Paused => RevocationReason::Paused,
+        Reason::AttributeExpired => RevocationReason::AttributeExpired,
+        Reason::Contested => RevocationReason::Contested,
+        Reason::SourceWithheld => RevocationReason::SourceWithheld,
+        Reason::Forbidden => RevocationReason::Forbidden,
+        Reason::NotPermitted => RevocationReason::NotPermitted,
+        Reason::PolicyError => RevocationReason::PolicyError,
+        Reason::Erased => RevocationReason::Erased,
+        Reason::AttributeRemoved => RevocationReason::AttributeRemoved,
+        Reason::AttributeCorrected => RevocationReason::AttributeCorrected,
+        Reason::GrantExpired => RevocationReason::GrantExpired,
+        Reason::OptedOut => RevocationReason::OptedOut,
+        Reason::SensitiveLimited => RevocationReason::SensitiveLimited,
+        Reason::GuardianNeeded => RevocationReason::GuardianNeeded,
+        Reason::NotAsked => RevocationReason::NotAsked,
+        Reason::RestoreUnconfirmed => RevocationReason::RestoreUnconfirmed,
+        Reason::ArtifactExpired => RevocationReason::ArtifactExpired,
+        Reason::ClockSkewed => RevocationReason::ClockSkewed,
+        Reason::AnswerFull => RevocationReason::Forbidden,
+    }
+}
+
+/// The reason of a revocation in the words of events, for clients that explain it.
+impl From<RevocationReason> for Reason {
+    fn from(reason: RevocationReason) -> Self {
+        match reason {
+            RevocationReason::Unspecified => Self::Unspecified,
+            RevocationReason::NoConsent => Self::NoConsent,
+            RevocationReason::ConsentRefused => Self::ConsentRefused,
+            RevocationReason::ConsentWithdrawn => Self::ConsentWithdrawn,
+            RevocationReason::ConsentExpired => Self::ConsentExpired,
+            RevocationReason::NotExplicit => Self::NotExplicit,
+            RevocationReason::Restricted => Self::Restricted,
+            RevocationReason::Objected => Self::Objected,
+            RevocationReason::Paused => Self::Paused,
+            RevocationReason::AttributeExpired => Self::AttributeExpired,
+            RevocationReason::Contested => Self::Contested,
+            RevocationReason::SourceWithheld => Self::SourceWithheld,
+            RevocationReason::Forbidden => Self::Forbidden,
+            RevocationReason::NotPermitted => Self::NotPermitted,
+            RevocationReason::PolicyError => Self::PolicyError,
+            RevocationReason::Erased => Self::Erased,
+            RevocationReason::AttributeRemoved => Self::AttributeRemoved,
+            RevocationReason::AttributeCorrected => Self::AttributeCorrected,
+            RevocationReason::GrantExpired => Self::GrantExpired,
+            RevocationReason::OptedOut => Self::OptedOut,
+            RevocationReason::SensitiveLimited => Self::SensitiveLimited,
+            RevocationReason::GuardianNeeded => Self::GuardianNeeded,
+            RevocationReason::NotAsked => Self::NotAsked,
+            RevocationReason::RestoreUnconfirmed => Self::RestoreUnconfirmed,
+            RevocationReason::ArtifactExpired => Self::ArtifactExpired,
+            RevocationReason::ClockSkewed => Self::ClockSkewed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_the_api_have_the_names_and_numbers_of_events() {
+        for number in 0..64 {
+            let Ok(reason) = Reason::try_from(number) else { continue };
+            let name = reason.as_str_name();
+            let (denied, revoked) = (denial(reason), revocation(reason));
+            let forbidden = (DenialReason::Forbidden, RevocationReason::Forbidden);
+            if denied != forbidden.0 {
+                assert_eq!((format!("DENIAL_{name}"), number), (denied.as_str_name().into(), denied.into()));
+            }
+            if revoked != forbidden.1 {
+                assert_eq!(
+                    (format!("REVOCATION_{name}"), number),
+                    (revoked.as_str_name().into(), revoked.into())
+                );
+                assert_eq!(Reason::from(revoked), reason);
+            }
+        }
+    }
+}

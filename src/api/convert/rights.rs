@@ -1,0 +1,81 @@
+//! Requests of data subjects, holds and erasure certificates.
+
+use crate::api::convert::times::time;
+use crate::app;
+use crate::domain::request::{RequestOutcome, RequestRecord};
+use crate::domain::rights::Hold;
+use crate::proto;
+
+/// The certificate of an erasure.
+#[must_use]
+pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let recipients = of.completed.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
+        name: recipient.name.clone(),
+        grants: number(recipient.grant_ids.len()),
+        acknowledged: of.acknowledged.contains(&recipient.name),
+        artifacts: number(recipient.artifact_ids.len()),
+    });
+    proto::ErasureCertificate {
+        request_id: of.request.to_string(),
+        scope: of.completed.scope,
+        requested_at: Some(time(of.completed.requested_at_ms)),
+        completed_at: Some(time(of.completed_at_ms)),
+        position: of.position,
+        entries_discarded: sayso_proof::certificate::entries(&of.completed),
+        recipients: recipients.collect(),
+        erased_by_category: of.erased_by_category.into_iter().collect(),
+        proof: of.proof,
+        kept: of.completed.kept,
+        document: of.document,
+    }
+}
+
+/// A request and its state.
+#[must_use]
+pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
+    let state = match of.decided.as_ref().map(|decided| decided.event.outcome()) {
+        None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
+        Some(RequestOutcome::Accepted) => proto::RequestState::Accepted,
+        Some(RequestOutcome::Completed) => proto::RequestState::Completed,
+        Some(RequestOutcome::Partly) => proto::RequestState::Partly,
+        Some(RequestOutcome::Refused) => proto::RequestState::Refused,
+    };
+    let submitted = of.submitted.unwrap_or_default();
+    let decided = of.decided.as_ref();
+    let erasure = decided.and_then(|decided| decided.event.erasure.as_ref());
+    let scope = erasure.map_or(submitted.scope, |erasure| erasure.scope);
+    proto::RightsRequest {
+        request_id: of.id.to_string(),
+        kind: of.kind.into(),
+        state: state.into(),
+        subject: submitted.subject,
+        scope,
+        category: submitted.category,
+        keys: submitted.keys,
+        purposes: submitted.purposes,
+        details: submitted.details,
+        jurisdiction: submitted.jurisdiction,
+        submitted_at: Some(time(of.submitted_at_ms)),
+        due_at: (of.due_at_ms > 0).then(|| time(of.due_at_ms)),
+        extended_because: of.extended_because.unwrap_or_default(),
+        decided_at: decided.map(|decided| time(decided.at_ms)),
+        decided_by: decided.map(|decided| decided.by.clone()),
+        ground: decided.map(|decided| decided.event.ground).unwrap_or_default(),
+        reason: decided.map(|decided| decided.event.reason.clone()).unwrap_or_default(),
+    }
+}
+
+/// A hold.
+#[must_use]
+pub fn hold(of: Hold) -> proto::Hold {
+    proto::Hold {
+        hold_id: of.id.to_string(),
+        ground: of.placed.ground,
+        code: of.placed.code,
+        text: of.placed.text,
+        categories: of.placed.categories,
+        placed_at: Some(time(of.placed_at_ms)),
+        placed_by: Some(of.by),
+    }
+}
