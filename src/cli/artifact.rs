@@ -80,8 +80,7 @@ impl Artifact {
                 })
             }
             Self::List(list) => {
-                let mut request =
-                    proto::ListArtifactsRequest { subject: list.subject, ..Default::default() };
+                let mut request = proto::ListArtifactsRequest { subject: list.subject, ..Default::default() };
                 let mut client = client!(GrantServiceClient, at.link("steward").await?);
                 let mut answer = client.list_artifacts(request.clone()).await?.into_inner();
                 while !answer.next_page_token.is_empty() {

@@ -238,7 +238,9 @@ impl Watch {
             out.print("WatchRevocationsResponse", &revoked, |revoked| {
                 let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason().into()));
                 match revoked.reason() {
-                    proto::RevocationReason::Unspecified if is_first => format!("watching from cursor {cursor}"),
+                    proto::RevocationReason::Unspecified if is_first => {
+                        format!("watching from cursor {cursor}")
+                    }
                     _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),
                     _ => {
                         let at = output::time(revoked.recorded_at.as_ref());

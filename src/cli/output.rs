@@ -221,7 +221,7 @@ mod tests {
         let message = proto::CheckGrantResponse { stands: false, expires_at: None, reason: 4 };
         let json = to_json("CheckGrantResponse", &message).unwrap();
         assert_eq!(json["stands"], false);
-        assert_eq!(json["reason"], "REASON_CONSENT_EXPIRED");
+        assert_eq!(json["reason"], "REVOCATION_REASON_CONSENT_EXPIRED");
         assert!(to_json("NoSuchMessage", &message).is_err());
     }
 

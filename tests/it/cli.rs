@@ -70,7 +70,10 @@ async fn check_exits_with_5_where_the_grant_is_not_valid() {
     let revoked = check(&["check", &grant, "--json"]);
     assert_eq!(revoked.status.code(), Some(5));
     let json: Value = serde_json::from_slice(&revoked.stdout).unwrap();
-    assert_eq!((&json["stands"], &json["reason"]), (&false.into(), &"REVOCATION_REASON_CONSENT_WITHDRAWN".into()));
+    assert_eq!(
+        (&json["stands"], &json["reason"]),
+        (&false.into(), &"REVOCATION_REASON_CONSENT_WITHDRAWN".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
