@@ -1,4 +1,4 @@
-//! One thing held about a subject.
+//! An attribute of a data subject: its fields, limits and validation.
 
 use super::Violation;
 use super::checks::Checks;
@@ -15,31 +15,31 @@ pub const KEY_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 16 << 10;
 /// Nesting of a value.
 pub const VALUE_DEPTH_MAX: usize = 16;
-/// Pieces of evidence, and sources of a derivation.
+/// Number of pieces of evidence, of sources of a derivation, or of replies.
 pub const LINKS_MAX: usize = 64;
 /// Bytes of one piece of evidence.
 pub const EVIDENCE_BYTES_MAX: usize = 256;
 /// Bytes of a model's name.
 pub const MODEL_BYTES_MAX: usize = 128;
-/// Bytes of a reply's name.
+/// Bytes of a reply's id.
 pub const REPLY_BYTES_MAX: usize = 128;
-/// How far ahead of the ledger's clock a writer's may be, milliseconds.
+/// How far a writer's clock may be ahead of the ledger's, milliseconds.
 pub const AHEAD_MS_MAX: u64 = 300_000;
 
-/// What an attribute takes in the answer that grants it beside its texts, bytes: ids, times and marks.
+/// Bytes that an attribute takes in a grant besides its texts: ids, times and flags.
 const GRANTED_BYTES: usize = 128;
-/// What it takes beside that where all of it is shown: further times, and who recorded it.
+/// Additional bytes where the whole attribute is shown: further times, and who recorded it.
 const SHOWN_BYTES: usize = 128;
-/// What a text in a list takes beside itself, and what an id in one takes.
+/// Overhead of a text in a list, and below, the bytes of an id in a list.
 const LINK_BYTES: usize = 3;
 const ID_BYTES: usize = 38;
 
-/// Personal text: zeroized when dropped, never shown by `Debug`.
+/// Personal text: zeroized when dropped, and never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
@@ -61,27 +61,27 @@ impl fmt::Debug for Secret {
 /// An attribute.
 #[derive(Clone, PartialEq)]
 pub struct Attribute {
-    /// Names the fact within the subject.
+    /// The key, unique within the data subject's profile.
     pub key: String,
-    /// JSON text.
+    /// The value, as JSON text.
     pub value: Secret,
     /// A category of the vocabulary.
     pub category: String,
-    /// How it came to be held.
+    /// Whether it was declared, observed or inferred.
     pub provenance: Provenance,
-    /// What it rests on; the writer's own names.
+    /// References to the evidence for it, by the writer's own names.
     pub evidence: Vec<String>,
-    /// What it was derived from.
+    /// The events of the attributes that it was derived from.
     pub derived_from: Vec<EventId>,
-    /// 0 to 1; for inferences.
+    /// Confidence from 0 to 1; for inferences only.
     pub confidence: Option<f64>,
-    /// The inferring model; for inferences.
+    /// The model that inferred it; for inferences only.
     pub model: String,
-    /// Milliseconds since the Unix epoch.
+    /// When it was observed, milliseconds since the Unix epoch.
     pub observed_at_ms: u64,
-    /// From then on it may not be used.
+    /// From when on it may not be used, milliseconds since the Unix epoch.
     pub expires_at_ms: Option<u64>,
-    /// Replies that it was drawn from, as they were reported; for inferences.
+    /// Ids of the reported replies that it was inferred from; for inferences only.
     pub from_replies: Vec<String>,
 }
 
@@ -91,18 +91,17 @@ impl fmt::Debug for Attribute {
     }
 }
 
-/// How long inferences may be used after they were recorded, where they do not say so themselves (GDPR Art.
-/// 5(1)(e)).
+/// How long an inference without an expiry of its own may be used after it was recorded (GDPR Art. 5(1)(e)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferenceTerms {
-    /// Milliseconds.
+    /// The default, milliseconds.
     pub lasts_ms: u64,
-    /// For a category and those below it, unless a nearer one is named; milliseconds.
+    /// By category, milliseconds; applies to the categories below it unless a nearer one is listed.
     pub lasts_ms_by_category: BTreeMap<String, u64>,
 }
 
 impl InferenceTerms {
-    /// For a category, by the nearest that is named in its line.
+    /// The duration for a category, taken from its nearest listed ancestor.
     #[must_use]
     pub fn lasts_ms_in(&self, category: &str, vocabulary: &Vocabulary) -> u64 {
         let line = vocabulary.category_ancestry(category);
@@ -112,7 +111,7 @@ impl InferenceTerms {
 }
 
 impl Attribute {
-    /// Bytes that it takes in an answer, at most.
+    /// The most bytes that it takes in an answer.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let lists = self.evidence.iter().chain(&self.from_replies);
@@ -123,14 +122,14 @@ impl Attribute {
             .fold(self.granted_bytes().saturating_add(SHOWN_BYTES), usize::saturating_add)
     }
 
-    /// Bytes that it takes in the answer that grants it, at most: without what it rests on.
+    /// The most bytes that it takes in a grant, which leaves out its evidence and sources.
     #[must_use]
     pub fn granted_bytes(&self) -> usize {
         let texts = [self.key.len(), self.value.expose().len(), self.category.len()];
         texts.into_iter().fold(GRANTED_BYTES, usize::saturating_add)
     }
 
-    /// Fills in what an inference does not say: the model is whoever records it, and when it ends.
+    /// Fills in missing fields of an inference: the recorder as its model, and its expiry.
     pub fn complete(&mut self, recorder: &str, terms: &InferenceTerms, vocabulary: &Vocabulary, now_ms: u64) {
         if self.provenance != Provenance::Inferred {
             return;
@@ -142,7 +141,7 @@ impl Attribute {
         self.expires_at_ms.get_or_insert(now_ms.saturating_add(lasts_ms));
     }
 
-    /// Everything that is out of bounds, with fields named below `at`.
+    /// Every invalid field, with its path below `at`.
     #[must_use]
     pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {
         let mut checks = Checks::below(at);
@@ -185,14 +184,14 @@ impl Attribute {
     }
 }
 
-/// Whether a text is within bounds and can be printed.
+/// Whether a text is within these lengths and has no control characters.
 #[must_use]
 pub fn is_text(text: &str, bytes_min: usize, bytes_max: usize) -> bool {
     (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn is_json(text: &str) -> bool {
-    // Depth first: parsing what is nested too deeply is what must not happen.
+    // Check the depth first, because text that is nested too deeply must not be parsed.
     let mut depth = 0_usize;
     let (mut deepest, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {

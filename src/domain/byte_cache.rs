@@ -1,14 +1,15 @@
-//! A cache that is bounded by what it holds, in bytes, and not by how much of it there is: what callers
-//! choose the size of can't make it larger.
+//! An LRU cache that is limited by bytes, not by the number of entries, so that large entries from callers
+//! cannot make it
+//! grow.
 
 use lru::LruCache;
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-/// What an entry takes beside itself, about, bytes: its place in the table and in the order.
+/// Approximate overhead of an entry, bytes: its place in the table and in the order of use.
 const ENTRY_BYTES: usize = 96;
 
-/// Values by key, the ones used last, as many as have room.
+/// The most recently used values by key, as many as fit.
 pub struct ByteCache<K: Hash + Eq, V> {
     entries: LruCache<K, (V, usize)>,
     bytes: usize,
@@ -16,13 +17,13 @@ pub struct ByteCache<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
-    /// Room for so many bytes.
+    /// Creates a cache that holds at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self { entries: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
-    /// The value of a key.
+    /// The value of a key; marks it as used.
     pub fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -30,8 +31,9 @@ impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
         self.entries.get(key).map(|(value, _)| value.clone())
     }
 
-    /// Keeps a value that takes `bytes` with its key, about, in the place of those that were used longest
-    /// ago. One that would take half of the room by itself is not kept.
+    /// Inserts a value that takes about `bytes` together with its key, and evicts the least recently used
+    /// ones if necessary. A
+    /// value that would take more than half of the limit by itself is not kept.
     pub fn put(&mut self, key: K, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY_BYTES);
         if bytes > self.bytes_max / 2 {

@@ -1,31 +1,31 @@
-//! What the bounds need to know of a person: how old they are, as coarsely as the rules allow, and where.
+//! What bounds need to know about a data subject: their age, as coarsely as the rules allow, and their
+//! jurisdiction.
 
 use crate::domain::Violations;
 use sayso_proof::event::{AgeBand, SubjectDescribed};
 
-/// Takes a jurisdiction back.
+/// The value that withdraws a jurisdiction.
 pub const UNKNOWN: &str = "unknown";
-/// Years that a teen may be said to be old.
+/// The ages in years that a teen may have.
 pub const TEEN_YEARS: std::ops::RangeInclusive<u32> = 13..=17;
 
-/// What was said of a person so far.
+/// The description of a data subject so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// Unspecified: unknown.
+    /// The age band; unspecified means unknown.
     pub age_band: AgeBand,
-    /// Of a teen, where somebody said it.
+    /// The age in years; only for a teen, if known.
     pub age_years: Option<u32>,
-    /// `DE`, `US-CA`, `EU`; empty: unknown.
+    /// A code such as `DE`, `US-CA` or `EU`; empty means unknown.
     pub jurisdiction: String,
-    /// The fewest years that the person may be old by the newest word of the controller's staff; none: they
-    /// said nothing.
+    /// The minimum age in years according to the controller's staff; `None` if they did not state one.
     pub staff_years_min: Option<u32>,
-    /// The ledger's time of the newest word on it, milliseconds since the Unix epoch; 0: nothing was said.
+    /// The ledger's time of the newest description, milliseconds since the Unix epoch; 0 if there is none.
     pub recorded_at_ms: u64,
 }
 
 impl Description {
-    /// Takes a further description in: what it does not say stays as it was.
+    /// Applies a further description; fields that it leaves out do not change.
     pub fn apply(&mut self, said: &SubjectDescribed, recorded_at_ms: u64) {
         match said.age_band() {
             AgeBand::Unspecified => {}
@@ -40,8 +40,7 @@ impl Description {
         self.recorded_at_ms = recorded_at_ms;
     }
 
-    /// Takes in what the controller's staff said of the age; what is said of other things is not theirs
-    /// alone.
+    /// Notes the age that the controller's staff stated. Others may change the other fields.
     pub fn note_staff(&mut self, said: &SubjectDescribed) {
         self.staff_years_min = match said.age_band() {
             AgeBand::Unspecified => self.staff_years_min,
@@ -50,8 +49,8 @@ impl Description {
         };
     }
 
-    /// Whether a description would make the person older than the controller's staff said, or take their word
-    /// back.
+    /// Whether a description would raise the age above what the controller's staff stated, or withdraw their
+    /// statement.
     #[must_use]
     pub fn overrides_staff(&self, said: &SubjectDescribed) -> bool {
         let Some(years_min) = self.staff_years_min else { return false };
@@ -75,8 +74,7 @@ impl Description {
         }
     }
 
-    /// The fewest years that the person may be old, by what was said: who is a teen and nobody said more is
-    /// read as the youngest of them.
+    /// The minimum age in years. A teen without a stated age counts as the youngest teen.
     #[must_use]
     pub fn age_years_min(&self) -> u32 {
         match self.age_band {
@@ -87,10 +85,10 @@ impl Description {
     }
 }
 
-/// Everything that is out of bounds in a description.
+/// Validates a description.
 ///
 /// # Errors
-/// It says nothing, years that do not fit the band, or a jurisdiction that is no code.
+/// The description is empty, its years do not fit the age band, or its jurisdiction is not a code.
 pub fn check(said: &SubjectDescribed) -> Result<(), Violations> {
     let Ok(band) = AgeBand::try_from(said.age_band) else {
         return Err(Violations::one("age_band", "must be child, teen, adult or unknown"));
@@ -109,7 +107,8 @@ pub fn check(said: &SubjectDescribed) -> Result<(), Violations> {
     Ok(())
 }
 
-/// The form of an ISO 3166-1 alpha-2 or ISO 3166-2 code; `EU` is one that ISO set aside for it.
+/// Whether a code has the form of ISO 3166-1 alpha-2 or ISO 3166-2; ISO reserves `EU` for the European
+/// Union.
 fn is_place(code: &str) -> bool {
     let (country, part) = code.split_once('-').map_or((code, None), |(country, part)| (country, Some(part)));
     let country_fits = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -133,7 +132,7 @@ mod tests {
         assert_eq!((person.age_band_name(), person.age_years_min()), ("teen", 15));
         person.apply(&said(AgeBand::Unspecified, None, "US-CA"), 2);
         assert_eq!((person.age_years_min(), person.jurisdiction.as_str()), (15, "US-CA"));
-        // Years belong to the band that they were said with.
+        // A new age band without years clears the years.
         person.apply(&said(AgeBand::Teen, None, ""), 3);
         assert_eq!(person.age_years_min(), 13);
         person.apply(&said(AgeBand::Adult, None, "unknown"), 4);

@@ -1,9 +1,10 @@
-//! Which events an erasure takes: pure, so that it can be held against every history.
+//! Selects the events that an erasure destroys. Pure, so that it can be tested over any history.
 //!
-//! The rule for a part of a person's record: whatever holds, changes, cites or names what is erased goes with
-//! it, and what was derived from it, transitively. Nothing may come back to life: a fact that had been
-//! replaced does not stand again because what replaced it is gone. What the person decided stays, so that
-//! less data never means more use.
+//! A partial erasure destroys every event that records, changes, cites or names the erased data, and
+//! transitively everything
+//! derived from it. Erasure never revives data: an attribute that had been replaced does not become current
+//! again because its
+//! replacement is erased. The data subject's decisions are kept, so that less data never means more use.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
@@ -15,23 +16,23 @@ use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is to be erased.
+/// The scope of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.
     All,
-    /// Everything but consents, signals, requests, holds.
+    /// Everything except consents, signals, requests and holds.
     Profile,
     /// One attribute key.
     Key(String),
-    /// One category with what is below it.
+    /// One category and the categories below it.
     Category(String),
-    /// Exactly these versions, and what depends on them: what retention ends.
+    /// Exactly these versions and what depends on them; used by retention.
     Versions(BTreeSet<u64>),
 }
 
 impl Scope {
-    /// As the log names it.
+    /// The scope as the log records it.
     #[must_use]
     pub fn kind(&self) -> ErasureScope {
         match self {
@@ -58,22 +59,23 @@ impl Scope {
     }
 }
 
-/// Classes of events: each is kept for its own time and on its own ground.
+/// Classes of events. Each class has its own retention period and legal ground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Attributes and what was said about them.
+    /// Attributes and events about them.
     Profile,
-    /// Decisions and signals: the evidence of what the person wanted.
+    /// Consent decisions and signals: the evidence of the data subject's wishes.
     Consent,
-    /// Grants, reports of use, artefacts.
+    /// Grants, reports of use and artifacts.
     Uses,
-    /// Requests, holds, and what became of them.
+    /// Requests, holds and their outcomes.
     Requests,
-    /// About nobody.
+    /// System events, which have no data subject.
     Nobody,
 }
 
-/// The class of an event. Every kind is named: a new one has to decide what erasing means for it.
+/// The class of an event. The match is exhaustive, so that the author of a new kind must decide what erasure
+/// means for it.
 #[must_use]
 pub fn class(event: &Event) -> Class {
     match event {
@@ -83,13 +85,13 @@ pub fn class(event: &Event) -> Class {
         | Event::AttributeConfirmed { .. }
         | Event::AttributeRemoved { .. }
         | Event::AttributeExpired { .. }
-        // What somebody tried to conclude says something of the person, too.
+        // An attempted inference also reveals something about the data subject.
         | Event::RecordingRefused(_) => Class::Profile,
         Event::ConsentRequested(_)
         | Event::Consent { .. }
         | Event::ConsentExpired { .. }
         | Event::Signal { .. }
-        // Age and place: what the bounds protect the person by. Less data must not mean more use.
+        // Bounds protect the data subject by age and place; erasing these must not allow more use.
         | Event::SubjectDescribed(_)
         | Event::PersonalBoundsSet(_) => Class::Consent,
         Event::GrantIssued(_)
@@ -107,7 +109,7 @@ pub fn class(event: &Event) -> Class {
         | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_)
-        // Who looked is, like a request, about how the person was dealt with.
+        // A view of a record, like a request, shows how the data subject was treated.
         | Event::RecordViewed(_) => Class::Requests,
         Event::RecipientAcknowledged(_)
         | Event::ErasureCompleted(_)
@@ -128,24 +130,26 @@ pub fn class(event: &Event) -> Class {
     }
 }
 
-/// What an erasure takes and what it leaves.
+/// The events that an erasure destroys, and what it keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
-    /// Versions within the subject, ascending.
+    /// Versions within the subject's stream, ascending.
     pub versions: Vec<u64>,
     /// Their positions in the log, ascending.
     pub positions: Vec<u64>,
-    /// Attributes by category.
+    /// The number of erased attributes by category.
     pub categories: BTreeMap<String, u32>,
-    /// Who had been granted what goes, and had built something from it.
+    /// Recipients with erased grants or erased artifacts.
     pub recipients: Vec<PriorRecipient>,
-    /// What was in the scope and is kept, by ground.
+    /// Events in the scope that are kept, counted by ground.
     pub kept: Vec<KeptOnGround>,
 }
 
-/// Selects from a person's whole history, oldest first. `holds` are those that stand; one that keeps
-/// everything leaves nothing to be erased. An event that cites what is erased goes, so the caller's own event
-/// about the erasure, which comes last, must name nothing.
+/// Selects from a data subject's whole history, oldest first. `holds` are the legal holds in force; one that
+/// covers all data
+/// leaves nothing to erase. Events that cite erased data are erased, so the caller's own event about the
+/// erasure, which comes
+/// last, must not name any.
 #[must_use]
 pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
     let mut closure = Closure::new(history, scope, holds, vocabulary);
@@ -157,7 +161,7 @@ pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &
     closure.selection()
 }
 
-/// Ascending positions as runs.
+/// Groups ascending positions into ranges.
 #[must_use]
 pub fn ranges(positions: &[u64]) -> Vec<PositionRange> {
     let mut ranges: Vec<PositionRange> = Vec::new();
@@ -170,17 +174,17 @@ pub fn ranges(positions: &[u64]) -> Vec<PositionRange> {
     ranges
 }
 
-/// The smallest set of events that nothing left behind depends on.
+/// Computes the smallest set of events to erase on which no remaining event depends.
 struct Closure<'a> {
     history: &'a [Recorded],
     scope: &'a Scope,
     vocabulary: &'a Vocabulary,
-    /// Versions that a hold keeps, and its ground.
+    /// Versions that a hold keeps, with its ground.
     kept: BTreeMap<u64, Ground>,
     gone: BTreeSet<u64>,
-    /// Event ids of what is gone.
+    /// Ids of the selected events.
     ids: BTreeSet<EventId>,
-    /// Events that correct another: by the one that they correct.
+    /// The correcting event by the event that it corrects.
     corrected_by: BTreeMap<EventId, EventId>,
 }
 
@@ -220,7 +224,7 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Takes what goes now; whether that was anything.
+    /// Selects the events that are in scope or depend on selected ones; returns whether there were any.
     fn pass(&mut self) -> bool {
         let count = self.gone.len();
         for event in self.history {
@@ -237,7 +241,7 @@ impl<'a> Closure<'a> {
         self.ids.insert(event.event_id);
     }
 
-    /// Whether the scope itself names the event.
+    /// Whether the scope itself includes the event.
     fn is_in_scope(&self, event: &Recorded) -> bool {
         let class = class(&event.event);
         match self.scope {
@@ -255,19 +259,19 @@ impl<'a> Closure<'a> {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
                 within(&attribute.category)
             }
-            // Also what was withheld says that something was held.
+            // A withheld class also reveals that data existed.
             Event::GrantIssued(grant) => {
                 grant.allowed.iter().any(|cited| within(&cited.category))
                     || grant.withheld.iter().any(|class| within(&class.category))
             }
             Event::RecordingRefused(refused) => within(&refused.category),
-            // The person's own words may be about anything that they don't name.
+            // The details of a request may be about any data if it names no keys.
             Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
             _ => false,
         }
     }
 
-    /// Whether the event rests on, speaks of or belongs to something that is gone.
+    /// Whether the event depends on, mentions or belongs to a selected event.
     fn depends(&self, event: &Recorded) -> bool {
         let gone = |id: &[u8]| EventId::from_slice(id).is_some_and(|id| self.ids.contains(&id));
         match &event.event {
@@ -279,10 +283,10 @@ impl<'a> Closure<'a> {
                     || self.is_half_of_a_correction(event)
                     || self.is_derived(&attribute.derived_from)
             }
-            // The record that something ended stays: it names nothing.
+            // The record that an attribute expired is kept: it names no data.
             Event::AttributeExpired { .. } if self.is_retention() => false,
             Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
-            // Uses are kept for their own time.
+            // Uses have their own retention period.
             Event::GrantIssued(_) | Event::ArtifactRegistered(_) | Event::RequestSubmitted(_)
                 if self.is_retention() =>
             {
@@ -290,7 +294,7 @@ impl<'a> Closure<'a> {
             }
             Event::GrantIssued(grant) => self.cites(grant),
             Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(|id| gone(id)),
-            // The grant it was built under may have cited more than went in.
+            // Only the sources count: the grant may have cited more than the artifact was built from.
             Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
             Event::RequestSubmitted(request) => self.asks_about_what_is_gone(request),
             other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
@@ -301,7 +305,8 @@ impl<'a> Closure<'a> {
         matches!(self.scope, Scope::Versions(_))
     }
 
-    /// A wrong fact and its correction are one fact.
+    /// Whether the correction of this event is selected: a wrong attribute and its correction are erased
+    /// together.
     fn is_half_of_a_correction(&self, event: &Recorded) -> bool {
         self.corrected_by.get(&event.event_id).is_some_and(|by| self.ids.contains(by))
     }
@@ -315,7 +320,7 @@ impl<'a> Closure<'a> {
         grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
     }
 
-    /// A request that names a key of which nothing is left, or that may speak of it.
+    /// Whether a request names a key of which an event is selected.
     fn asks_about_what_is_gone(&self, request: &RequestSubmitted) -> bool {
         let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
@@ -328,8 +333,9 @@ impl<'a> Closure<'a> {
         request.keys.iter().any(|key| gone_keys.contains(key.as_str()))
     }
 
-    /// Facts that would be held only because what replaced, corrected or stood against them is gone go as
-    /// well.
+    /// Also selects attributes that would become current, or lose their contest, only because later events
+    /// are erased. Returns
+    /// whether there were any.
     fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
         let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(left);
@@ -374,7 +380,7 @@ impl<'a> Closure<'a> {
                 _ => {}
             }
         }
-        // What ends by its time takes nothing from anybody: its grants ended before.
+        // Retention affects no recipients: the grants ended before.
         if !self.is_retention() {
             selection.recipients = recipients.into_values().collect();
         }
@@ -395,7 +401,7 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// The one event that this one is about and is nothing without.
+/// The event that this one is about, without which it has no meaning.
 fn subject_of(event: &Event) -> Option<EventId> {
     match event {
         Event::AttributeContested { attribute, .. }
@@ -410,7 +416,7 @@ fn subject_of(event: &Event) -> Option<EventId> {
     }
 }
 
-/// A request with something in it that the person wrote or named.
+/// Whether the event is a request that contains details or keys.
 fn names_something(event: &Event) -> bool {
     matches!(event, Event::RequestSubmitted(request) if !request.keys.is_empty() || !request.details.is_empty())
 }

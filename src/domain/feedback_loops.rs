@@ -1,26 +1,28 @@
-//! Feedback loops: inferences that were drawn from replies which the same fact had already shaped (Kirk et
-//! al. 2024: bias reinforcement). Pure: over one person's events, oldest first.
+//! Finds feedback loops: inferences from replies that the same attribute had already shaped (Kirk et al.
+//! 2024: bias
+//! reinforcement). Pure: works on one data subject's events, oldest first.
 
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
 use sayso_proof::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one person's events say about self-reinforcement.
+/// The counts of inferences and feedback loops in one data subject's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loops {
-    /// Inferences recorded.
+    /// The number of inferences recorded.
     pub inferences: u64,
-    /// Of them, those that name replies they were drawn from.
+    /// How many of them name the replies that they were inferred from.
     pub from_replies: u64,
-    /// Of those, the ones that were drawn from a reply which a fact of the same key, or one that they derive
-    /// from, had shaped. In the order recorded.
+    /// Those inferred from a reply that an attribute of the same key, or one of their own sources, had
+    /// shaped, in the order
+    /// recorded.
     pub reinforcing: Vec<EventId>,
 }
 
-/// Of the inferences in these events (one person's, oldest first), those that reinforce themselves.
+/// Finds the inferences in one data subject's events (oldest first) that reinforce themselves.
 ///
-/// Replies are matched by the names that services reported them under, and only those reported before the
+/// Replies are matched by the ids that services reported, and only if they were reported before the
 /// inference.
 pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut found = Loops::default();
@@ -58,7 +60,7 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     found
 }
 
-/// Everything that something derives from, through any number of steps.
+/// All direct and indirect sources.
 fn ground(sources: &[EventId], facts: &BTreeMap<EventId, (&str, &[EventId])>) -> BTreeSet<EventId> {
     let mut ground = BTreeSet::new();
     let mut open: Vec<EventId> = sources.to_vec();

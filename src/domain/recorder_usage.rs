@@ -1,4 +1,4 @@
-//! Who recorded what is held about a person, counted: one recorder's flood is seen, and refused, as its own.
+//! Counts attributes by who recorded them, and enforces the limits per recorder and per data subject.
 
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Actor, Role};
@@ -6,21 +6,22 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Of what a person's record may hold, the share that services leave free: one in so many. The person's own
-/// facts and corrections still go in when services have filled the rest.
+/// Services must leave one part in this many of a data subject's limit free, so that the data subject can
+/// still record and
+/// correct attributes when services have filled the rest.
 const RESERVE_DIVISOR: usize = 8;
 
-/// Facts, and the bytes that they take in an answer.
+/// A number of attributes and the bytes that they take in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// How many.
+    /// The number of attributes.
     pub facts: usize,
-    /// [`crate::domain::attribute::Attribute::bytes`] of all of them.
+    /// The sum of their [`crate::domain::attribute::Attribute::bytes`].
     pub bytes: usize,
 }
 
 impl Load {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, more: Self) -> Self {
         Self { facts: self.facts.saturating_add(more.facts), bytes: self.bytes.saturating_add(more.bytes) }
@@ -30,12 +31,13 @@ impl Load {
         Self { facts: self.facts.saturating_sub(less.facts), bytes: self.bytes.saturating_sub(less.bytes) }
     }
 
-    /// What services leave free of it.
+    /// The part of a limit that services may use.
     fn less_reserve(self) -> Self {
         self.without(Self { facts: self.facts / RESERVE_DIVISOR, bytes: self.bytes / RESERVE_DIVISOR })
     }
 
-    /// Whether it is beyond a limit and more than it was: what only shrinks goes in whatever stands.
+    /// Whether it exceeds a limit and is more than before. A write that does not grow the load is always
+    /// accepted.
     fn outgrows(self, max: Self, was: Self) -> bool {
         (self.facts > max.facts && self.facts > was.facts)
             || (self.bytes > max.bytes && self.bytes > was.bytes)
@@ -49,19 +51,19 @@ impl fmt::Display for Load {
     }
 }
 
-/// Who recorded a fact, as far as the person may know.
+/// Who recorded an attribute, as far as the data subject may know.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recorder {
-    /// The person.
+    /// The data subject.
     Person,
-    /// The controller's own people, whom nobody is told apart.
+    /// The controller's staff, who are not distinguished.
     Staff,
     /// An application, by its credential's name.
     Service(String),
 }
 
 impl Recorder {
-    /// Of an event.
+    /// The recorder for the actor of an event.
     #[must_use]
     pub fn of(actor: &Actor) -> Self {
         match actor.role() {
@@ -82,7 +84,7 @@ impl fmt::Display for Recorder {
     }
 }
 
-/// What is held about a person, by recorder.
+/// How much of a profile each recorder recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecorderUsage {
     all: Load,
@@ -90,19 +92,19 @@ pub struct RecorderUsage {
 }
 
 impl RecorderUsage {
-    /// Everything.
+    /// The load of all recorders together.
     #[must_use]
     pub fn all(&self) -> Load {
         self.all
     }
 
-    /// Of one recorder.
+    /// The load of one recorder.
     #[must_use]
     pub fn of(&self, recorder: &Recorder) -> Load {
         self.by_recorder.get(recorder).copied().unwrap_or_default()
     }
 
-    /// Recorders, those with the most bytes first.
+    /// The recorders with their loads, the most bytes first.
     #[must_use]
     pub fn largest_first(&self) -> Vec<(Recorder, Load)> {
         let mut all: Vec<_> = self.by_recorder.iter().map(|(of, load)| (of.clone(), *load)).collect();
@@ -134,12 +136,12 @@ fn load_of(held: &CurrentAttribute) -> Load {
     Load { facts: 1, bytes: held.attribute.bytes() }
 }
 
-/// How much may be held about one person.
+/// Limits on the attributes of one data subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributeLimits {
-    /// Of what one service recorded.
+    /// The limit for what one service recorded.
     pub service: Load,
-    /// Of everything. Services leave an eighth of it to the person and to stewards.
+    /// The limit for all attributes. Services leave an eighth of it to the data subject and to stewards.
     pub person: Load,
 }
 
@@ -152,28 +154,28 @@ impl Default for AttributeLimits {
     }
 }
 
-/// Why nothing more may be recorded, with what its reader may know.
+/// Why no more may be recorded. Each variant contains only what its reader may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// A service has as much on the person as one service may have.
+    /// The service has reached the limit of one service.
     OfService {
-        /// Its own.
+        /// What the service itself recorded.
         held: Load,
-        /// What it may have.
+        /// The limit of one service.
         max: Load,
     },
-    /// Everybody together has as much as may be held; told to a service, which learns of its own share alone.
+    /// The limit of the data subject is reached; for a service, which learns only its own share.
     OfPerson {
-        /// Its own.
+        /// What the service itself recorded.
         held: Load,
     },
-    /// The same, told to the person and to stewards.
+    /// The limit of the data subject is reached; for the data subject and for stewards.
     OfPersonBy {
         /// Everything.
         held: Load,
-        /// What may be held.
+        /// The limit of the data subject.
         max: Load,
-        /// By recorder, the largest first.
+        /// The load of each recorder, the largest first.
         by: Vec<(Recorder, Load)>,
     },
 }
@@ -201,7 +203,7 @@ impl fmt::Display for NoRoom {
 }
 
 impl AttributeLimits {
-    /// Whether so much more fits whatever it replaces.
+    /// Whether so much more fits even if it replaces nothing.
     #[must_use]
     pub fn has_room(&self, recorder: &Recorder, before: &RecorderUsage, more: Load) -> bool {
         let fits = |is: Load, max: Load| is.facts <= max.facts && is.bytes <= max.bytes;
@@ -209,10 +211,11 @@ impl AttributeLimits {
         person && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
     }
 
-    /// Whether what stands after a recording may stand. What does not grow always may.
+    /// Checks the usage after a write against the limits. A write that does not grow the usage always
+    /// passes.
     ///
     /// # Errors
-    /// It is more than a service may have on a person, or than may be held about a person.
+    /// The usage exceeds the limit of one service or that of the data subject.
     pub fn check(
         &self,
         recorder: &Recorder,
@@ -270,7 +273,7 @@ mod tests {
         let (before, after) = (holdings(before), holdings(after));
         let more = load(after.all.facts - before.all.facts, after.all.bytes - before.all.bytes);
         let checked = LIMITS.check(by, &before, &after);
-        // The quick answer is never wrong when it says yes.
+        // If `has_room` says yes, the full check agrees.
         assert!(checked.is_ok() || !LIMITS.has_room(by, &before, more));
         checked
     }
@@ -283,7 +286,7 @@ mod tests {
         let no = NoRoom::OfService { held: load(10, 50), max: load(10, 100) };
         assert_eq!(check(&tutor, &full, &[("tutor", load(11, 51))]), Err(no));
         assert!(check(&tutor, &[("tutor", load(1, 99))], &[("tutor", load(2, 101))]).is_err());
-        // Another's flood is not its own.
+        // The load of another service does not count.
         let coach = Recorder::Service("coach".into());
         assert_eq!(check(&coach, &full, &[("tutor", load(10, 50)), ("coach", load(1, 5))]), Ok(()));
     }

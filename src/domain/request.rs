@@ -1,4 +1,4 @@
-//! Requests of a person: by when they are to be answered, and where they stand.
+//! Data subject requests: their status and the deadlines for answering them.
 
 use super::event::{Actor, RequestDecided, RequestSubmitted};
 use super::ids::EventId;
@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 pub use sayso_proof::event::{Ground, Jurisdiction, RequestKind, RequestOutcome};
 
-/// Bytes of the person's own words.
+/// Bytes of the details that the data subject writes.
 pub const DETAILS_BYTES_MAX: usize = 2_048;
 /// Bytes of a reason.
 pub const REASON_BYTES_MAX: usize = 512;
@@ -15,40 +15,40 @@ pub const KEYS_MAX: usize = 128;
 /// Purposes that a request may name.
 pub const PURPOSES_MAX: usize = 32;
 
-/// A request and what became of it.
+/// A request and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRecord {
     /// Its id.
     pub id: EventId,
-    /// What was asked for.
+    /// What the request asks for.
     pub kind: RequestKind,
-    /// As it was made; none where what it named was erased.
+    /// The request as submitted; `None` if that event was erased.
     pub submitted: Option<RequestSubmitted>,
-    /// Version of the event that made it, within the subject.
+    /// Version of the event that submitted it, within the subject's stream.
     pub version: u64,
     /// Milliseconds since the Unix epoch.
     pub submitted_at_ms: u64,
-    /// To be answered by then, milliseconds since the Unix epoch.
+    /// The deadline for the answer, milliseconds since the Unix epoch.
     pub due_at_ms: u64,
-    /// Why the time was extended, if it was.
+    /// Why the deadline was extended, if it was.
     pub extended_because: Option<String>,
-    /// What was decided, by whom, when.
+    /// The newest decision about it, if there is one.
     pub decided: Option<Decided>,
 }
 
 /// The newest decision about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
-    /// As it was recorded.
+    /// The decision as recorded.
     pub event: RequestDecided,
-    /// Who decided; where the ledger only carried out what somebody had accepted, that somebody.
+    /// Who decided. If the ledger only completed an accepted request, this is who accepted it.
     pub by: Actor,
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
 impl RequestRecord {
-    /// Whether something is still to be done.
+    /// Whether the request is undecided, or accepted but not yet completed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match &self.decided {
@@ -58,9 +58,11 @@ impl RequestRecord {
     }
 }
 
-/// By when a request is to be answered: one month (GDPR Art. 12(3); Regulation 1182/71 Art. 3(2)(c): a month
-/// that lacks the day ends it with its last), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
-/// Milliseconds since the Unix epoch.
+/// The deadline for a request: one month (GDPR Art. 12(3); if the month lacks the day, the period ends on
+/// its last day,
+/// Regulation 1182/71 Art. 3(2)(c)), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
+/// Milliseconds since the Unix
+/// epoch.
 #[must_use]
 pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {
@@ -69,8 +71,9 @@ pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     }
 }
 
-/// As [`due_at_ms`], after the one extension there is: two further months, or 45 further days, both counted
-/// from when the request was made.
+/// Like [`due_at_ms`], but after the one possible extension: two further months, or 45 further days. The
+/// whole period counts
+/// from when the request was submitted.
 #[must_use]
 pub fn extended_due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {
@@ -79,7 +82,7 @@ pub fn extended_due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u
     }
 }
 
-/// On the UTC calendar, at the same time of the day. Where the calendar ends, at its end.
+/// Adds a span on the UTC calendar, at the same time of day; clamped to the end of the calendar.
 fn later(from_ms: u64, span: Span) -> u64 {
     let later = i64::try_from(from_ms)
         .ok()
@@ -89,7 +92,7 @@ fn later(from_ms: u64, span: Span) -> u64 {
     u64::try_from(later.as_millisecond()).unwrap_or(from_ms)
 }
 
-/// Whether a ground is one of GDPR Art. 17(3): data may be kept on it although its erasure is asked for.
+/// Whether a ground is one of GDPR Art. 17(3), on which data may be kept although its erasure was requested.
 #[must_use]
 pub fn keeps_data(ground: Ground) -> bool {
     matches!(

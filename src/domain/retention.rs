@@ -1,4 +1,4 @@
-//! How long what is kept, and what has come to its end.
+//! Retention rules: how long each class of events is kept, and which events have passed that time.
 
 use super::DAY_MS;
 use super::event::{ArtifactInvalidated, Event, HoldLifted, HoldPlaced, Reason, Recorded, RetentionDefined};
@@ -10,17 +10,17 @@ use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, RetentionClass};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest that can be set: a hundred years, milliseconds.
+/// The longest retention period that can be set: a hundred years, milliseconds.
 pub const KEEP_MS_MAX: u64 = 100 * 365 * DAY_MS;
 
-/// Rules in force, each with when it was defined (milliseconds since the Unix epoch).
+/// The retention rules in force, each with the time it was defined (milliseconds since the Unix epoch).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retention {
     rules: BTreeMap<(i32, String, String), (RetentionDefined, u64)>,
 }
 
 impl Retention {
-    /// Takes a definition in; one of 0 ends the rule.
+    /// Applies a definition; a period of 0 removes the rule.
     pub fn define(&mut self, rule: RetentionDefined, at_ms: u64) {
         let name = (rule.class, rule.category.clone(), rule.purpose.clone());
         if rule.keep_ms == 0 {
@@ -30,12 +30,12 @@ impl Retention {
         }
     }
 
-    /// Every rule, by class, category, purpose.
+    /// Every rule, sorted by class, category and purpose.
     pub fn rules(&self) -> impl Iterator<Item = &(RetentionDefined, u64)> {
         self.rules.values()
     }
 
-    /// Whether nothing ever ends by itself.
+    /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -46,8 +46,9 @@ impl Retention {
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
     }
 
-    /// How long something of this class is kept: the rule of the nearest word up the line, then the rule of
-    /// the class.
+    /// How long an event of this class is kept: by the rule of its category or purpose or of the nearest
+    /// ancestor with a rule, or
+    /// else by the rule of the class. If both category and purpose have a rule, the shorter period applies.
     fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
         let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
         let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));
@@ -55,17 +56,17 @@ impl Retention {
     }
 }
 
-/// What has come to its end in a person's record.
+/// What has passed its retention time in a data subject's stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Attributes that are held past their time: their events, and whether a rule ended them (and not their
-    /// own end).
+    /// The events of current attributes that have ended, with whether a retention rule ended them rather
+    /// than their own expiry.
     pub attributes: Vec<(EventId, bool)>,
-    /// Versions to be destroyed.
+    /// The versions to destroy.
     pub versions: BTreeSet<u64>,
 }
 
-/// What of a history has come to its end by `now_ms` (milliseconds since the Unix epoch).
+/// What has passed its retention time in a history at `now_ms` (milliseconds since the Unix epoch).
 #[must_use]
 pub fn ended(
     history: &[Recorded],
@@ -89,8 +90,9 @@ pub fn ended(
     ended
 }
 
-/// The ledger's own word that something ended, and what only protected what is gone: not worth keeping a
-/// person for.
+/// Whether an event alone is no reason to keep a data subject's stream: it records that something ended, or
+/// only protected
+/// data that is gone.
 #[must_use]
 pub fn keeps_nobody(event: &Event) -> bool {
     matches!(
@@ -112,7 +114,8 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// When the event's time is over, and whether by a rule; none: never.
+    /// When the event's retention ends (milliseconds since the Unix epoch) and whether by a rule; `None` if
+    /// never.
     fn ends_at_ms(&self, event: &Recorded) -> Option<(u64, bool)> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
         match &event.event {
@@ -130,7 +133,7 @@ impl Ending<'_> {
             Event::Consent { terms, .. } => {
                 let lines = terms.purposes.iter().map(|purpose| self.vocabulary.purpose_ancestry(purpose));
                 let keep = lines.map(|line| self.retention.keep_ms(RetentionClass::Consent, &[], &line));
-                // Of several purposes the longest counts; one without an end has none.
+                // Of several purposes, the longest period applies; if one has no rule, there is no end.
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
             }
@@ -156,7 +159,7 @@ impl Ending<'_> {
             Event::ConsentRequested(_) | Event::ConsentExpired { .. } => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
             }
-            // What stands counts.
+            // A signal that is still active is kept.
             Event::Signal { .. } => {
                 let stands = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
@@ -171,18 +174,19 @@ impl Ending<'_> {
         }
     }
 
-    /// Since when a decision no longer decides anything. A no always does; a yes does until it ended or a
-    /// later no covers all of it.
+    /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. A no always has
+    /// an effect; a yes has
+    /// one until it expires or a later no covers all of it.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
-        // Once the profile is erased, decisions are evidence only.
+        // Once the profile is erased, decisions are only evidence.
         let erased = self.state.rights.fences.iter().filter(|fence| fence.scope == ErasureScope::Profile);
         if self.state.attributes.is_empty()
             && let Some(at_ms) = erased.map(|fence| fence.at_ms).filter(|at| *at >= event.sealed_at_ms).max()
         {
             return Some(at_ms);
         }
-        // Until then a no stands, however old it is.
+        // Until then a no has an effect, however old it is.
         if !record.decision.is_yes() {
             return None;
         }
@@ -195,7 +199,7 @@ impl Ending<'_> {
     }
 }
 
-/// Artifacts whose end has passed and was not recorded yet, as it is recorded.
+/// The events to record for artifacts that have expired and are not recorded as invalidated.
 #[must_use]
 pub fn ended_artifacts(state: &SubjectState, now_ms: u64) -> Vec<Event> {
     let ended = state.rights.artifacts.iter();
@@ -212,7 +216,7 @@ pub fn ended_artifacts(state: &SubjectState, now_ms: u64) -> Vec<Event> {
     ended.map(event).collect()
 }
 
-/// Decisions whose end has passed and was not recorded yet.
+/// The events of consents that have expired and whose expiry is not recorded yet.
 #[must_use]
 pub fn ended_consents(state: &SubjectState, now_ms: u64) -> Vec<EventId> {
     let ended = state.consents.records().iter().filter(|record| {

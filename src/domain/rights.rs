@@ -1,5 +1,5 @@
-//! The part of the fold that the person's rights live in: requests, holds, what was erased in part,
-//! artefacts.
+//! The part of a data subject's state about their rights: requests, legal holds, partial erasures and
+//! artifacts.
 
 use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
@@ -8,12 +8,12 @@ use super::vocabulary::Vocabulary;
 use sayso_proof::event::{ErasureScope, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A hold that stands.
+/// A legal hold that has not been lifted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
     /// Its id.
     pub id: EventId,
-    /// As it was placed.
+    /// The hold as placed.
     pub placed: HoldPlaced,
     /// Who placed it.
     pub by: Actor,
@@ -22,13 +22,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Whether it keeps everything.
+    /// Whether it covers all data.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.placed.categories.is_empty()
     }
 
-    /// Whether it keeps data of this category: it names it or one above it.
+    /// Whether it covers data of this category, because it names the category or one of its ancestors.
     #[must_use]
     pub fn keeps(&self, category: &str, vocabulary: &Vocabulary) -> bool {
         let line = vocabulary.category_ancestry(category);
@@ -36,21 +36,21 @@ impl Hold {
     }
 }
 
-/// What was erased in part: writes about it from before then are refused.
+/// A partial erasure. Writes about the erased part that predate the erasure are refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fence {
-    /// Which part.
+    /// The kind of part.
     pub scope: ErasureScope,
-    /// Of a category.
+    /// The category, if the part is one.
     pub category: String,
-    /// Of a key: its keyed hash.
+    /// The keyed hash of the attribute key, if the part is one.
     pub key_hash: Vec<u8>,
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
 impl Fence {
-    /// Whether an attribute belongs to the part. `key_hash` is its key's keyed hash.
+    /// Whether an attribute belongs to the erased part. `key_hash` is the keyed hash of its key.
     #[must_use]
     pub fn covers(&self, category_ancestry: &[&str], key_hash: &[u8]) -> bool {
         match self.scope {
@@ -62,65 +62,65 @@ impl Fence {
     }
 }
 
-/// What a service built.
+/// An artifact that a service built from attributes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
     /// Its id.
     pub id: GrantId,
-    /// As it was registered.
+    /// The artifact as registered.
     pub registered: ArtifactRegistered,
     /// Milliseconds since the Unix epoch.
     pub registered_at_ms: u64,
-    /// Why it must not be used any more, and the position of the event that says so.
+    /// Why it must no longer be used, and the position of the event that invalidated it.
     pub invalidated: Option<(Reason, u64)>,
-    /// Why it must not be used any more although no event says so yet: a later event implies it.
+    /// Why it must no longer be used when a later event implies that and no invalidation is recorded yet.
     pub implied: Option<Reason>,
 }
 
 impl Artifact {
-    /// Why it must not be used any more, whether that is recorded or implied by a later event; its own end
-    /// aside.
+    /// Why it must no longer be used, whether that is recorded or implied by a later event. Does not
+    /// consider its own expiry.
     #[must_use]
     pub fn ended(&self) -> Option<Reason> {
         self.invalidated.map(|(reason, _)| reason).or(self.implied)
     }
 
-    /// Whether its own end has passed at `now_ms`, milliseconds since the Unix epoch.
+    /// Whether it has expired at `now_ms`, milliseconds since the Unix epoch.
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         (1..=now_ms).contains(&self.registered.expires_at_ms)
     }
 
-    /// Why it must not be used at `now_ms`; nothing where it may be used.
+    /// Why it must not be used at `now_ms`; `None` if it may be used.
     #[must_use]
     pub fn ended_at(&self, now_ms: u64) -> Option<Reason> {
         self.ended().or(self.is_expired(now_ms).then_some(Reason::ArtifactExpired))
     }
 
-    /// Whether an attribute went into it.
+    /// Whether it was built from an attribute.
     #[must_use]
     pub fn rests_on(&self, attribute: &EventId) -> bool {
         self.registered.sources.iter().any(|source| *source == attribute.0)
     }
 }
 
-/// Requests, holds, fences, artefacts.
+/// Requests, holds, partial erasures and artifacts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rights {
-    /// By id.
+    /// Requests by id.
     pub requests: BTreeMap<EventId, RequestRecord>,
-    /// In the order placed.
+    /// Holds in the order placed.
     pub holds: Vec<Hold>,
-    /// In the order set.
+    /// Partial erasures in the order they were decided.
     pub fences: Vec<Fence>,
-    /// By event of the registration.
+    /// Artifacts by the event that registered them.
     pub artifacts: BTreeMap<EventId, Artifact>,
-    /// Events of decisions whose end was recorded.
+    /// Events of consents whose expiry is recorded.
     pub expired_consents: BTreeSet<EventId>,
 }
 
 impl Rights {
-    /// Takes the next event in.
+    /// Applies the next event.
     pub fn apply(&mut self, event: &Recorded) {
         match &event.event {
             Event::RequestSubmitted(submitted) => {
@@ -195,7 +195,7 @@ impl Rights {
             extended_because: None,
             decided: None,
         });
-        // The ledger carries out; who had accepted it is who decided.
+        // The ledger only completes a request; keep who accepted it as who decided.
         let carried_out = event.actor.role() == Role::Ledger;
         let accepted = record
             .decided
@@ -212,13 +212,13 @@ impl Rights {
         record.decided = Some(Decided { event: newest, by, at_ms });
     }
 
-    /// The holds that stand against erasing anything at all.
+    /// The holds that cover all data and so block any erasure.
     #[must_use]
     pub fn whole_holds(&self) -> Vec<&Hold> {
         self.holds.iter().filter(|hold| hold.is_whole()).collect()
     }
 
-    /// Requests of the person that something is still to be done for.
+    /// Requests that are undecided or not yet completed.
     pub fn due(&self) -> impl Iterator<Item = &RequestRecord> {
         self.requests.values().filter(|request| request.is_open())
     }

@@ -4,19 +4,19 @@ pub use crate::domain::default_vocabulary::{BENEFITS, RISKS, default_vocabulary,
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Levels from a word up to its top. What is deeper is not published; the verifier cuts lines off at the same
-/// depth.
+/// Maximum depth of the hierarchy. Deeper entries cannot be published; the verifier cuts ancestries off at
+/// the same depth.
 pub const LINE_MAX: usize = 32;
 const NEAR_MAX: usize = 3;
 
-/// The words in force.
+/// The purposes and categories in force.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     purposes: BTreeMap<String, PurposeDefined>,
     categories: BTreeMap<String, CategoryDefined>,
 }
 
-/// What is said of a word that is not defined.
+/// The error message for an undefined purpose or category; `near` are similar ones.
 #[must_use]
 pub fn unknown(what: &str, near: &[String]) -> String {
     match near {
@@ -58,19 +58,20 @@ impl Vocabulary {
         self.categories.contains_key(id)
     }
 
-    /// A purpose and its ancestors, nearest first. A word that is not defined stands alone.
+    /// A purpose and its ancestors, nearest first. An undefined purpose has no ancestors.
     #[must_use]
     pub fn purpose_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         line(id, |id| self.purposes.get(id).map(|purpose| purpose.parent.as_str()))
     }
 
-    /// A category and its ancestors, nearest first. A word that is not defined stands alone.
+    /// A category and its ancestors, nearest first. An undefined category has no ancestors.
     #[must_use]
     pub fn category_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Of a category and its ancestors, those that are special (GDPR Art. 9(1)), nearest first: marked so, or
+    /// The special ones (GDPR Art. 9(1)) among a category and its ancestors, nearest first: those that are
+    /// marked special or are
     /// below one that is.
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
@@ -87,15 +88,16 @@ impl Vocabulary {
         !self.special_ancestry(id).is_empty()
     }
 
-    /// Where a purpose stands on the ladder of rising risk, 0 (not on it) to 6: the highest of its own rung
-    /// and its ancestors', so that no purpose stands lower than what it is part of.
+    /// The rung of a purpose on the ladder of rising risk, from 0 (not on it) to 6. It is the highest of its
+    /// own rung and its
+    /// ancestors', so that no purpose is lower than its parent.
     #[must_use]
     pub fn rung(&self, id: &str) -> i32 {
         let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
         line.map(|purpose| purpose.rung).max().unwrap_or_default()
     }
 
-    /// Tags of a purpose and its ancestors: risks, benefits.
+    /// The tags of a purpose and its ancestors: risks and benefits.
     #[must_use]
     pub fn purpose_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
         let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
@@ -104,7 +106,7 @@ impl Vocabulary {
         (risks, all.iter().flat_map(|purpose| &purpose.benefits).map(String::as_str).collect())
     }
 
-    /// Tags of a category and its ancestors: risks, benefits.
+    /// The tags of a category and its ancestors: risks and benefits.
     #[must_use]
     pub fn category_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
         let line = self.category_ancestry(id).into_iter().filter_map(|id| self.categories.get(id));
@@ -113,7 +115,7 @@ impl Vocabulary {
         (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
     }
 
-    /// Whether with this category every line would still end, and within [`LINE_MAX`].
+    /// Whether the categories with this one would have no cycle and at most [`LINE_MAX`] levels.
     #[must_use]
     pub fn can_take_category(&self, category: &CategoryDefined) -> bool {
         let parent = |id: &str| {
@@ -123,7 +125,7 @@ impl Vocabulary {
         all_end(&category.id, self.categories.keys(), parent)
     }
 
-    /// Whether with this purpose every line would still end, and within [`LINE_MAX`].
+    /// Whether the purposes with this one would have no cycle and at most [`LINE_MAX`] levels.
     #[must_use]
     pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
         let parent = |id: &str| {
@@ -133,13 +135,13 @@ impl Vocabulary {
         all_end(&purpose.id, self.purposes.keys(), parent)
     }
 
-    /// Purposes that a misspelt one may have meant.
+    /// Defined purposes that are similar to a misspelled one.
     #[must_use]
     pub fn near_purposes(&self, id: &str) -> Vec<String> {
         near(id, self.purposes.keys())
     }
 
-    /// Categories that a misspelt one may have meant.
+    /// Defined categories that are similar to a misspelled one.
     #[must_use]
     pub fn near_categories(&self, id: &str) -> Vec<String> {
         near(id, self.categories.keys())
@@ -159,7 +161,7 @@ fn line<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a st
     line
 }
 
-/// Whether every line from these words and the new one ends within [`LINE_MAX`].
+/// Whether every ancestry, of the defined ids and of the new one, ends within [`LINE_MAX`] levels.
 fn all_end<'a>(
     new: &str,
     mut words: impl Iterator<Item = &'a String>,
@@ -176,7 +178,7 @@ fn all_end<'a>(
     ends(new) && words.all(|id| ends(id))
 }
 
-/// Of a closed list, what a misspelt word may have meant.
+/// Known tags that are similar to a misspelled one.
 #[must_use]
 pub fn near_tags(tag: &str, known: &[&str]) -> Vec<String> {
     let known: Vec<String> = known.iter().map(|tag| (*tag).to_owned()).collect();
@@ -193,7 +195,7 @@ fn near<'a>(id: &str, words: impl Iterator<Item = &'a String>) -> Vec<String> {
     found.into_iter().take(NEAR_MAX).map(|(_, word)| word.clone()).collect()
 }
 
-/// Levenshtein distance of short words; far for long ones.
+/// Levenshtein distance of short words; `usize::MAX` for long ones.
 fn distance(left: &str, right: &str) -> usize {
     if left.len() > 64 || right.len() > 64 {
         return usize::MAX;
