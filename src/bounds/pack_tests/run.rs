@@ -1,5 +1,5 @@
-//! Runs a pack's test table: each case against the pack in force as the case says, by the decision that
-//! serves.
+//! Runs the test table of a pack: decides each case with the production code, under the packs that the case
+//! names.
 
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decide::Case;
@@ -14,62 +14,62 @@ use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
 use sayso_proof::event::{BoundsPublished, Provenance, Reason, SubjectDescribed, Tier};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why a table can't be run.
+/// Why a table cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// It is not a table.
+    /// The table is malformed.
     #[error("cases.json: {0}")]
     Json(#[from] serde_json::Error),
-    /// The pack, or what stands beside it, does not compile.
+    /// The pack, or another pack that a case adds, does not compile.
     #[error(transparent)]
     Bounds(#[from] BoundsError),
-    /// A case says what can't be.
+    /// A case is invalid.
     #[error("case `{case}`: {problem}")]
     Case {
-        /// Its name.
+        /// The name of the case.
         case: String,
         /// What is wrong.
         problem: String,
     },
-    /// No such tier.
+    /// The table names an unknown tier.
     #[error("cases.json: `tier` must be public, provider or individual")]
     Tier,
 }
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The case.
+    /// The name of the case.
     pub name: String,
-    /// Where it comes from.
+    /// The article of law that the case is based on.
     pub article: String,
-    /// What was to come, in full: `allow`, `none` or `pack/id`, with the reason where the case names one.
+    /// The expected decision: `allow`, `none` or `pack/id`, with the reason if the case names one.
     pub expected: String,
-    /// What came.
+    /// The actual decision, in the same form.
     pub found: String,
 }
 
 impl Outcome {
-    /// Whether it came as it was to.
+    /// Whether the actual decision is the expected one.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.expected == self.found
     }
 }
 
-/// What became of a table.
+/// The result of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackTestRun {
-    /// The pack.
+    /// The name of the pack.
     pub pack: String,
-    /// Case by case.
+    /// The result of each case.
     pub outcomes: Vec<Outcome>,
-    /// Policies of the pack that forbid and decide no case: nothing shows that they do what they say.
+    /// Forbidding policies of the pack that decide no case, so no case shows that they work.
     pub untried: Vec<String>,
 }
 
 impl PackTestRun {
-    /// Whether every case passed and every rule was tried.
+    /// Whether every case passed and every forbidding policy decided a case.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.untried.is_empty() && self.outcomes.iter().all(Outcome::passed)
@@ -92,7 +92,7 @@ pub fn tier(name: &str) -> Result<Tier, TableError> {
 /// Runs the table of a pack over the default vocabulary.
 ///
 /// # Errors
-/// The pack does not compile, or a case says what can't be.
+/// The pack does not compile, or a case is invalid.
 pub fn run_pack_tests(tried: &BoundsPublished, table: &Table) -> Result<PackTestRun, TableError> {
     let words = default_vocabulary();
     let mut compiled: BTreeMap<(Vec<String>, String), Bounds> = BTreeMap::new();
@@ -137,7 +137,7 @@ fn problem(case: &TableCase, problem: &str) -> TableError {
     TableError::Case { case: case.name.clone(), problem: problem.to_owned() }
 }
 
-/// The pack, what the case puts beside it, and where nothing else permits, a provider that permits
+/// The pack and the packs that the case adds. If none of them is a provider pack, also one that permits
 /// everything.
 fn packs_of(tried: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, BoundsPublished)>, TableError> {
     let mut packs = vec![tried.clone()];
@@ -169,7 +169,7 @@ fn check_words(case: &TableCase, words: &Vocabulary) -> Result<(), TableError> {
     Ok(())
 }
 
-/// The case's circumstances as it states them.
+/// Decides a case that states its request directly.
 fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>), TableError> {
     let known = [
         "consented",
@@ -246,7 +246,7 @@ fn action(case: &TableCase, provenance: Provenance) -> Result<Action, TableError
     }
 }
 
-/// The person's history up to then, and the decision over it. The last step of a recording is the attempt.
+/// Decides a case over the history that its steps describe. For a recording, the last step is the attempt.
 fn after_steps(
     bounds: &Bounds,
     case: &TableCase,

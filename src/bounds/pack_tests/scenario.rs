@@ -1,4 +1,4 @@
-//! What happened to a person, step by step, as a test table tells it.
+//! Builds a data subject's state from the steps of a test case.
 
 use crate::bounds::pack_tests::table::{FactStep, How, PersonStep, SignalStep, Step, TermsStep};
 use crate::domain::DAY_MS;
@@ -13,20 +13,20 @@ use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 /// Day 0: 2026-01-01, UTC.
 const START_MS: u64 = 1_767_225_600_000;
 
-/// A person after so many steps.
+/// The state of a data subject after the steps.
 pub(crate) struct Story {
     pub state: SubjectState,
     /// Just after the last step.
     pub now_ms: u64,
-    /// The fact that the last step would record, where the story is about an attempt.
+    /// The attribute that the last step would record, if the case is about a recording.
     pub attempt: Option<Attribute>,
 }
 
 impl Story {
-    /// Tells steps, each at a moment of its own, in order.
+    /// Applies the steps in order, each at a time of its own.
     ///
     /// # Errors
-    /// A step says nothing or too much, goes back in time, or names what is not there.
+    /// A step is empty or has more than one field, goes back in time, or names a missing attribute.
     pub fn tell(steps: &[Step], attempts: bool) -> Result<Self, String> {
         let mut story = Self { state: SubjectState::default(), now_ms: START_MS, attempt: None };
         let mut day = 0;
@@ -49,12 +49,12 @@ impl Story {
         Ok(story)
     }
 
-    /// The beginning of a day.
+    /// The start of a day, milliseconds since the Unix epoch.
     pub fn moment_ms(day: u64) -> u64 {
         START_MS.saturating_add(day.saturating_mul(DAY_MS))
     }
 
-    /// Who acts.
+    /// The actor for a role; only services have a name.
     pub fn actor(role: Role, name: &str) -> Actor {
         let name = if role == Role::Service { name.to_owned() } else { String::new() };
         Actor { role: role.into(), name }
@@ -161,7 +161,7 @@ fn signal_of(signal: &SignalStep, lifted: bool) -> Result<Event, String> {
     Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
 
-/// An age band by its name; unspecified where none is given.
+/// An age band by its name; unspecified if the name is empty.
 pub(crate) fn band(name: &str) -> Option<AgeBand> {
     match name {
         "" => Some(AgeBand::Unspecified),

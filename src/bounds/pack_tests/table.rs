@@ -1,5 +1,6 @@
-//! Test tables of packs: what is asked, what is to come of it, and which policy is to decide. The format
-//! stands in `docs/bounds.md`.
+//! The format of a pack's test table: each case is a request, the expected decision and the policy that must
+//! decide it.
+//! `docs/bounds.md` describes it.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -14,70 +15,71 @@ pub struct Table {
     pub cases: Vec<TableCase>,
 }
 
-/// One case: circumstances as they are (`set` and the like), or what happened before (`steps`).
+/// One case. It either states the request directly (`set` and similar fields) or gives the history before it
+/// (`steps`).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableCase {
-    /// What it shows.
+    /// What the case shows.
     pub name: String,
-    /// Where it comes from.
+    /// The article of law that it is based on.
     pub article: String,
-    /// `allow`, `none` (the provider permits nothing of the kind), or the deciding policy: its id, or
-    /// `pack/id` of another pack.
+    /// `allow`, `none` (no provider policy permits it), or the deciding policy: its id, or `pack/id` for
+    /// another pack.
     pub expect: String,
-    /// The reason that the answer gives, without `REASON_`; empty: not looked at.
+    /// The expected reason, without `REASON_`; empty means that it is not checked.
     #[serde(default)]
     pub reason: String,
-    /// Further packs of Sayso's in force; a public pack stands otherwise beside a provider that permits
-    /// everything.
+    /// Other shipped packs in force. Without a provider pack, a provider that permits everything is added.
     #[serde(default)]
     pub with: Vec<String>,
-    /// Cedar text of individual bounds in force beside them.
+    /// Cedar text of individual bounds that are also in force.
     #[serde(default)]
     pub own: String,
 
-    /// What for.
+    /// The purpose of the use.
     #[serde(default = "memory")]
     pub purpose: String,
-    /// Who uses it, or records it.
+    /// The application that uses or records the attribute.
     #[serde(default = "tutor")]
     pub recipient: String,
     /// `use` or `record`.
     #[serde(default = "using")]
     pub action: String,
-    /// What kind of data.
+    /// The category of the attribute.
     #[serde(default)]
     pub category: String,
-    /// How it came to be held.
+    /// The provenance of the attribute.
     #[serde(default)]
     pub provenance: Option<How>,
-    /// Of a recording: who records it.
+    /// For a recording, who records it.
     #[serde(default)]
     pub recorder: Option<Recorder>,
 
-    /// Flags of the schema that hold; all others don't.
+    /// The flags of the schema that are true; all others are false.
     #[serde(default)]
     pub set: BTreeSet<String>,
-    /// Whole days since it was observed.
+    /// Whole days since the attribute was observed.
     #[serde(default)]
     pub age_days: u64,
-    /// Per cent; default: 100.
+    /// Confidence in percent; default: 100.
     #[serde(default)]
     pub confidence: Option<u8>,
-    /// Categories that it was derived from.
+    /// The categories of its sources.
     #[serde(default)]
     pub sources: BTreeSet<String>,
-    /// What is known of the person.
+    /// The description of the data subject.
     #[serde(default)]
     pub person: PersonStep,
 
-    /// What happened, oldest first. Where there are any, the four fields above stay empty.
+    /// The history, oldest first. If there are steps, leave the previous fields from `set` to `person`
+    /// empty.
     #[serde(default)]
     pub steps: Vec<Step>,
-    /// The fact that is asked about, by its key; default: `fact`.
+    /// The key of the requested attribute; default: `fact`.
     #[serde(default)]
     pub key: String,
-    /// When it is asked, in days; default: after the last step.
+    /// The day of the request; default: just after the last step.
     #[serde(default)]
     pub day: Option<u64>,
     /// The conversation that the use is for.
@@ -97,94 +99,95 @@ fn using() -> String {
     "use".into()
 }
 
-/// How a fact came to be held.
+/// The provenance of an attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
-    /// The person said so.
+    /// The data subject stated it.
     #[default]
     Declared,
-    /// From behaviour.
+    /// Observed from behavior.
     Observed,
-    /// A model's conclusion.
+    /// Inferred by a model.
     Inferred,
 }
 
-/// Who records.
+/// Who records an attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recorder {
     /// A model service.
     #[default]
     Service,
-    /// The person.
+    /// The data subject.
     Subject,
     /// The controller's staff.
     Steward,
 }
 
-/// One thing that happened, on a day; exactly one of its fields is there.
+/// One event of the history; apart from `day`, exactly one field is set.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Days after the first; default: as the step before.
+    /// Day of the step, 0-based; default: the day of the previous step.
     #[serde(default)]
     pub day: Option<u64>,
-    /// Yes.
+    /// Consent was given.
     #[serde(default)]
     pub give: Option<TermsStep>,
-    /// Yes again.
+    /// Consent was renewed.
     #[serde(default)]
     pub renew: Option<TermsStep>,
-    /// No.
+    /// Consent was refused.
     #[serde(default)]
     pub refuse: Option<TermsStep>,
-    /// No longer.
+    /// Consent was withdrawn.
     #[serde(default)]
     pub withdraw: Option<TermsStep>,
-    /// The person said something else.
+    /// The data subject sent a signal.
     #[serde(default)]
     pub signal: Option<SignalStep>,
-    /// The person took it back.
+    /// The data subject lifted a signal.
     #[serde(default)]
     pub lift: Option<SignalStep>,
-    /// Somebody said how old the person is, and where.
+    /// The age or jurisdiction of the data subject was recorded.
     #[serde(default)]
     pub describe: Option<PersonStep>,
-    /// A fact was recorded.
+    /// An attribute was recorded.
     #[serde(default)]
     pub fact: Option<FactStep>,
-    /// The person says that a fact is wrong, by its key.
+    /// The data subject contested an attribute, given by its key.
     #[serde(default)]
     pub contest: Option<String>,
-    /// The person says that a fact is right, by its key.
+    /// The data subject confirmed an attribute, given by its key.
     #[serde(default)]
     pub confirm: Option<String>,
-    /// A fact is no longer held, by its key.
+    /// An attribute was removed, given by its key.
     #[serde(default)]
     pub remove: Option<String>,
-    /// A service, by name, reported a reply with which it said that it is an AI system.
+    /// A service, given by name, reported a reply in which it disclosed that it is an AI system.
     #[serde(default)]
     pub disclosed: Option<String>,
 }
 
-/// What a decision covers.
+/// The scope and conditions of a consent decision.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TermsStep {
-    /// Purposes; of a no, none: all.
+    /// Purposes; in a refusal or withdrawal, empty means all.
     #[serde(default)]
     pub purposes: Vec<String>,
-    /// Categories; none: all, special ones never in a yes.
+    /// Categories; empty means all, except that consent never covers special categories that it does not
+    /// name.
     #[serde(default)]
     pub categories: Vec<String>,
-    /// Recipients; none: all.
+    /// Recipients; empty means all.
     #[serde(default)]
     pub recipients: Vec<String>,
-    /// Explicit.
+    /// Whether the consent is explicit.
     #[serde(default)]
     pub explicit: bool,
-    /// The holder of parental responsibility spoke.
+    /// Whether the holder of parental responsibility decided.
     #[serde(default)]
     pub guardian: bool,
     /// In force until this day.
@@ -198,51 +201,51 @@ pub struct TermsStep {
 pub struct SignalStep {
     /// `objection`, `restriction`, `opt_out`, `limit_sensitive` or `pause`.
     pub kind: String,
-    /// None: all.
+    /// Purposes that the signal applies to; empty means all.
     #[serde(default)]
     pub purposes: Vec<String>,
-    /// Of a pause: the one conversation.
+    /// For a pause, the one conversation that it applies to.
     #[serde(default)]
     pub interaction: String,
 }
 
-/// What is known of a person.
+/// A description of the data subject.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersonStep {
-    /// `child`, `teen`, `adult` or `unknown`; empty: not said.
+    /// `child`, `teen`, `adult` or `unknown`; empty means not stated.
     #[serde(default)]
     pub age_band: String,
-    /// Of a teen.
+    /// The age in years; for a teen only.
     #[serde(default)]
     pub age_years: Option<u32>,
-    /// `DE`, `US-CA`, `EU`; empty: not said.
+    /// A code such as `DE`, `US-CA` or `EU`; empty means not stated.
     #[serde(default)]
     pub jurisdiction: String,
 }
 
-/// A fact.
+/// An attribute to record.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FactStep {
     /// Its key.
     #[serde(default = "fact")]
     pub key: String,
-    /// What kind.
+    /// Its category.
     pub category: String,
-    /// How it came to be held.
+    /// The provenance of the attribute.
     #[serde(default)]
     pub provenance: How,
-    /// Keys of facts that it was derived from.
+    /// Keys of the attributes that it was derived from.
     #[serde(default)]
     pub derived_from: Vec<String>,
-    /// Per cent; only of an inference.
+    /// Confidence in percent; for an inference only.
     #[serde(default)]
     pub confidence: Option<u8>,
-    /// Not to be used from this day on.
+    /// The day from which it must not be used.
     #[serde(default)]
     pub expires_day: Option<u64>,
-    /// The value, so that a model can come to the same or to another conclusion.
+    /// The value; lets a case infer the same or a different value again.
     #[serde(default)]
     pub value: u32,
 }
