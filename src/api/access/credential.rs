@@ -7,6 +7,7 @@ use crate::api::access::lifetime::{Lifetime, Watched};
 use crate::api::access::role_names::{Claim, NAME_BYTES_MAX, caller_named, role_from_name, role_name};
 use crate::api::access::throttle::{Guard, Throttle};
 use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
+use crate::api::access::token_header::{LEEWAY_S, header_of};
 use crate::app::Caller;
 use crate::clock::{Clock, CredentialClock, SharedClock};
 use crate::secret;
@@ -21,9 +22,6 @@ use tonic::codegen::http::Extensions;
 
 /// The issuer and the audience of tokens.
 const ISSUER: &str = "sayso";
-
-/// How far the clock of an issuer may be ahead, in seconds.
-pub(crate) const LEEWAY_S: u64 = 60;
 
 /// The default for the longest life of a token of the built-in issuer, in seconds: 90 days.
 const LIFE_S_MAX: u64 = 90 * 86_400;
@@ -177,19 +175,6 @@ impl Issuer {
     fn now_s(&self) -> u64 {
         self.clock.now_ms() / 1000
     }
-}
-
-/// The header of a token of any issuer.
-///
-/// # Errors
-/// It is malformed, or it requires extensions (`crit`, RFC 7515, 4.1.11), which are not supported.
-pub(crate) fn header_of(token: &str) -> Result<Header, CredentialError> {
-    let malformed = CredentialError::Invalid("malformed");
-    let header = jsonwebtoken::decode_header(token).map_err(|_| malformed)?;
-    if header.crit.is_some() {
-        return Err(CredentialError::Invalid("its header has `crit`, and no extension is supported"));
-    }
-    Ok(header)
 }
 
 /// The issuers that are trusted for one controller.

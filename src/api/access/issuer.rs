@@ -1,13 +1,13 @@
 //! Verifies bearer tokens of an external issuer. Its keys come from a JWKS (RFC 7517) and may change at
 //! runtime.
 
-use crate::api::access::credential::{LEEWAY_S, header_of};
 use crate::api::access::error::CredentialError;
 use crate::api::access::jwks;
 use crate::api::access::jwks::{Keys, TrustedKey};
 use crate::api::access::role_names::{caller_named, role_from_name};
 use crate::api::access::throttle::Guard;
 use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_of};
+use crate::api::access::token_header::{LEEWAY_S, header_of};
 use crate::app::Caller;
 use crate::clock::{SharedClock, Stopwatch};
 use jsonwebtoken::Validation;

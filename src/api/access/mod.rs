@@ -19,3 +19,4 @@ pub(crate) mod response_body;
 pub(crate) mod role_names;
 pub(crate) mod throttle;
 pub(crate) mod token_cache;
+pub(crate) mod token_header;
