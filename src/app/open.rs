@@ -187,14 +187,19 @@ impl App {
                 .map_err(failed("recording the restore"))?;
         }
         app.finish_interrupted_work().await?;
-        app.warn_of_unknown_categories();
-        app.warn_of_unconfirmed_restore();
         if !witnesses.is_empty() {
             app.core.publish_for_ledger(witnesses).await.map_err(failed("naming the witnesses"))?;
         }
-        app.operations.end_key_transition();
-        app.rules.watch_bounds();
+        app.begin_background_work();
         Ok(app)
+    }
+
+    /// Warns of what an operator should look at, and starts what runs by itself.
+    fn begin_background_work(&self) {
+        self.warn_of_unknown_categories();
+        self.warn_of_unconfirmed_restore();
+        self.operations.end_key_transition();
+        self.rules.watch_bounds();
     }
 
     /// Builds the use cases over one core.

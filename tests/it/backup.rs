@@ -96,7 +96,7 @@ fn refuses_late(served: &Served, subject: &str, before: &str) {
     let late = ["record", subject, "late", "spooled", "--category", "health", "--observed-at", before];
     let output = served.run(&late).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && told.contains("erased"), "{told}");
+    assert!(!output.status.success() && told.contains("erasure"), "{told}");
 }
 
 #[test]

@@ -155,7 +155,7 @@ async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
     assert!(!plain.status.success());
     assert!(String::from_utf8_lossy(&plain.stderr).contains("the category is a special one"));
     let tag = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
-    assert!(String::from_utf8_lossy(&tag.stderr).contains("near: privacy"));
+    assert!(String::from_utf8_lossy(&tag.stderr).contains("did you mean: privacy"));
     let lower = define(&[
         "purpose",
         "define",

@@ -232,7 +232,7 @@ fn import_late(harness: &Harness) -> Value {
     };
     let expected = lines().iter().filter(|line| line["subject"] == PERSON && !is_stopped(line)).count();
     assert_eq!(refused.len(), expected);
-    assert!(refused.iter().all(|line| line["message"].as_str().unwrap().contains("erased")));
+    assert!(refused.iter().all(|line| line["message"].as_str().unwrap().contains("erasure")));
     done
 }
 

@@ -709,7 +709,7 @@ fn the_command_writes_pages(harness: &Harness) {
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<svg") && !html.contains("<script") && !html.contains(ERASED));
     let text = harness::stdout(&harness.cli(Role::Steward, "privacy-team", &command[1..8]));
-    assert!(text.contains("WHO GETS PERSONALISED AT ALL") && text.contains("not observable"), "{text}");
+    assert!(text.contains("WHO GETS PERSONALIZATION AT ALL") && text.contains("not observable"), "{text}");
     if let Ok(folder) = std::env::var("SAYSO_KEEP_PAGES") {
         std::fs::copy(&page, format!("{folder}/report.html")).unwrap();
     }

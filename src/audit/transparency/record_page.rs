@@ -40,13 +40,8 @@ pub fn page(origin: &str, record: &Processing) -> String {
         let (definition, is_used) = (&purpose.definition, yes(purpose.is_used));
         vec![escape(&definition.id), escape(&definition.title), escape(&definition.parent), is_used]
     });
-    table(
-        &mut page,
-        "b",
-        "Purposes",
-        &["purpose", "meaning", "part of", "granted so far"],
-        purposes.collect(),
-    );
+    let headings = ["purpose", "meaning", "part of", "granted so far"];
+    table(&mut page, "b", "Purposes", &headings, purposes.collect());
     list(&mut page, "c", "Categories of data subjects", &declared.data_subjects);
     let categories = record.categories.iter().map(|category| {
         let definition = &category.definition;
@@ -64,13 +59,8 @@ pub fn page(origin: &str, record: &Processing) -> String {
         let purposes = escape(&recipient.purposes.join(", "));
         vec![escape(&recipient.name), purposes, last, escape(&recipient.description)]
     });
-    table(
-        &mut page,
-        "d",
-        "Recipients",
-        &["recipient", "purposes", "last grant", "description"],
-        recipients.collect(),
-    );
+    let headings = ["recipient", "purposes", "last grant", "description"];
+    table(&mut page, "d", "Recipients", &headings, recipients.collect());
     list(&mut page, "e", "Transfers to third countries, with safeguards", &declared.transfers);
     let retention = record.retention.iter().map(|limit| vec![escape(&limit.what), escape(&limit.limit)]);
     table(&mut page, "f", "Time limits for erasure", &["applies to", "limit"], retention.collect());

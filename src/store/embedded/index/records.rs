@@ -3,7 +3,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `s` handle chunk | positions of the subject's entries of these versions; all ones if there is none |
-//! | `i` idempotency hash | position of the request's first remaining entry, number of positions up to its last |
+//! | `i` idempotency hash | first remaining position of the request, and how many up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
 //! | `q` | number of indexed entries, which were durable; not in the sum |
