@@ -322,7 +322,7 @@ mod tests {
         let problem_inside = problem(&long.encode_to_vec()).unwrap();
         assert_eq!(problem_inside, "`options.idempotency_key` must have at most 128 bytes");
         let one = proto::RequestGrantRequest { options: Some(Default::default()), ..Default::default() };
-        assert_eq!(problem(&one.encode_to_vec().repeat(2)).unwrap(), "`options` must be there once");
+        assert_eq!(problem(&one.encode_to_vec().repeat(2)).unwrap(), "`options` must be set only once");
         // Unknown fields are ignored. Bytes that are not a message are refused.
         assert_eq!(problem(&[0xfa, 0x3f, 1, b'x', 8, 1]), None);
         for bad in [&[0xff_u8; 11][..], &[10, 5, b'x'], &[11], &[12], &[9, 1], &[13, 1]] {
