@@ -293,7 +293,11 @@ async fn happen_to(world: &mut World, subject: &str, what: Happens, number: usiz
         Happens::Paused => say(world, subject, SignalKind::Pause, "").await,
         Happens::ConversationPaused => say(world, subject, SignalKind::Pause, "talk-1").await,
         Happens::FactAdded => drop(record(world, subject, &format!("new-{number}"), "work").await),
-        Happens::FactReplaced => drop(record(world, subject, "tone", "communication-style").await),
+        Happens::FactReplaced => {
+            // A channel may not replace what the person has contested with their own credential; a steward may.
+            let request = fact(subject, "tone", "communication-style", "x");
+            world.steward.profile.record_attributes(request).await.unwrap();
+        }
         Happens::FactRemoved => {
             let (subject, keys) = (subject.into(), vec!["tone".into()]);
             let request = proto::RemoveAttributesRequest { subject, keys, ..Default::default() };
