@@ -294,7 +294,7 @@ async fn happen_to(world: &mut World, subject: &str, what: Happens, number: usiz
         Happens::ConversationPaused => say(world, subject, SignalKind::Pause, "talk-1").await,
         Happens::FactAdded => drop(record(world, subject, &format!("new-{number}"), "work").await),
         Happens::FactReplaced => {
-            // A channel may not replace what the person has contested with their own credential; a steward may.
+            // After the person contested it themselves, a steward may replace it and a channel may not.
             let request = fact(subject, "tone", "communication-style", "x");
             world.steward.profile.record_attributes(request).await.unwrap();
         }
