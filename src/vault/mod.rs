@@ -30,7 +30,6 @@ mod vault;
 mod working_copy;
 mod writer;
 
-pub use crate::secret::{STACK_WORD_BYTES, clear_stack};
 pub use batch::PendingErasure;
 pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;

@@ -24,7 +24,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
     ("package", &["domain"]),
-    ("app", &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "telemetry", "store"]),
+    (
+        "app",
+        &["domain", "bounds", "ledger", "vault", "audit", "package", "clock", "secret", "telemetry", "store"],
+    ),
     ("api", &["app", "audit", "roles", "package", "domain", "telemetry", "clock", "secret", "proto", "tls"]),
     ("web", &["app", "domain", "roles", "telemetry", "tls", "witness"]),
 ];

@@ -4,8 +4,9 @@ use crate::app::error::AppError;
 use crate::domain::codec;
 use crate::domain::event::Recorded;
 use crate::domain::ids::EventId;
+use crate::secret::{STACK_WORD_BYTES, clear_stack};
 use crate::store::{LogStore, StoreError, StoredEntry};
-use crate::vault::{STACK_WORD_BYTES, SubjectKeys, VaultError, clear_stack};
+use crate::vault::{SubjectKeys, VaultError};
 use sayso_proof::entry::{Entry, EntryError};
 use sayso_proof::merkle::Hash;
 
