@@ -10,10 +10,11 @@ use sayso::bounds::{Bounds, Case, Decision, defaults};
 use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::consent::Decision as ConsentDecision;
 use sayso::domain::consent::Terms;
+use sayso::domain::default_vocabulary::default_vocabulary;
 use sayso::domain::event::{Actor, Event, Recorded, Role};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
-use sayso::domain::vocabulary::{Vocabulary, default_vocabulary};
+use sayso::domain::vocabulary::Vocabulary;
 use sayso::proto::Provenance;
 
 const CATEGORIES: [&str; 10] = [

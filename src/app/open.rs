@@ -32,10 +32,10 @@ use crate::bounds;
 use crate::bounds::rulebook::RulesHistory;
 use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
+use crate::domain::default_vocabulary;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::recorder_usage::AttributeLimits;
-use crate::domain::vocabulary;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
 use crate::store::{KeyStore, LogStore, StoreError};
@@ -323,7 +323,7 @@ impl App {
         }
         let public_key = self.core.ledger.verifier_key().key.to_bytes().to_vec();
         let origin = self.core.ledger.origin().to_owned();
-        let (purposes, categories) = vocabulary::defaults();
+        let (purposes, categories) = default_vocabulary::defaults();
         let mut events = vec![Event::LogOpened(LogOpened { origin, public_key })];
         events.extend(purposes.into_iter().map(Event::PurposeDefined));
         events.extend(categories.into_iter().map(Event::CategoryDefined));

@@ -112,7 +112,7 @@ impl EquivalentCategories {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::domain::vocabulary::default_vocabulary;
+    use crate::domain::default_vocabulary::default_vocabulary;
 
     fn equivalent(policies: &[&str]) -> EquivalentCategories {
         let policies: Vec<Policy> = policies.iter().map(|text| Policy::parse(None, *text).unwrap()).collect();

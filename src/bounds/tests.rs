@@ -19,10 +19,11 @@ use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::pack;
 use crate::bounds::shipped_packs::defaults;
+use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
 use crate::domain::histories::NOW_MS;
 use crate::domain::profile::SubjectState;
-use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
+use crate::domain::vocabulary::Vocabulary;
 use proptest::prelude::ProptestConfig;
 use sayso_proof::event::{BoundsPublished, Provenance, Tier};
 

@@ -241,7 +241,7 @@ mod tests {
     const NOW_MS: u64 = 1_000_000;
 
     fn fields(attribute: &Attribute) -> Vec<String> {
-        let vocabulary = crate::domain::vocabulary::default_vocabulary();
+        let vocabulary = crate::domain::default_vocabulary::default_vocabulary();
         let found = attribute.violations("attributes[0]", NOW_MS, &vocabulary);
         assert!(found.iter().all(|violation| !violation.to_string().contains("canary")));
         found.into_iter().map(|violation| violation.field.replace("attributes[0].", "")).collect()
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn an_unknown_category_names_its_neighbours() {
         let attribute = Attribute { category: "helth".into(), ..good() };
-        let vocabulary = crate::domain::vocabulary::default_vocabulary();
+        let vocabulary = crate::domain::default_vocabulary::default_vocabulary();
         let found = attribute.violations("at", NOW_MS, &vocabulary);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, ["`at.category` must be a defined category; near: health"]);

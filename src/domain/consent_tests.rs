@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::*;
-use crate::domain::vocabulary::default_vocabulary;
+use crate::domain::default_vocabulary::default_vocabulary;
 use proptest::prelude::*;
 use sayso_proof::event::Role;
 use std::collections::BTreeSet;
@@ -182,9 +182,8 @@ fn histories() -> impl Strategy<Value = Vec<ConsentRecord>> {
     })
 }
 
-/// A scope spelt out: every word that it covers, and one that stands for all words which nobody has thought
-/// of.
-fn spelt_out(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
+/// A scope spelled out: every id that it covers, and one that stands for all ids that are not defined.
+fn spelled_out(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
     if named.is_empty() && none_is_all {
         let all = parents.iter().map(|(word, _)| (*word).to_owned());
         return all.chain(["anything else".to_owned()]).collect();
@@ -209,9 +208,9 @@ fn plainly(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     let scope = |record: &ConsentRecord| {
         let no = !record.decision.is_yes();
         [
-            spelt_out(&record.terms.purposes, no, &purposes),
-            spelt_out(&record.terms.categories, true, &categories),
-            spelt_out(&record.terms.recipients, true, &recipients),
+            spelled_out(&record.terms.purposes, no, &purposes),
+            spelled_out(&record.terms.categories, true, &categories),
+            spelled_out(&record.terms.recipients, true, &recipients),
         ]
     };
     let covers = |record: &ConsentRecord| {

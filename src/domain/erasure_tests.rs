@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::domain::codec;
+use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::{Actor, Draft, GrantUsed, HoldPlaced, Reason};
 use crate::domain::histories::{CATEGORIES, event_id, histories, recorded};
-use crate::domain::vocabulary::default_vocabulary;
 use proptest::prelude::*;
 use prost::Message;
 use sayso_proof::event::{GrantedAttribute, WithheldClass};

@@ -7,7 +7,7 @@ pub mod checks;
 pub mod codec;
 pub mod consent;
 pub mod current_attribute;
-mod default_vocabulary;
+pub mod default_vocabulary;
 pub mod description;
 pub mod erasure;
 pub mod event;

@@ -1,6 +1,5 @@
 //! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
 
-pub use crate::domain::default_vocabulary::{BENEFITS, RISKS, default_vocabulary, defaults};
 use sayso_proof::event::{CategoryDefined, PurposeDefined};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,6 +216,7 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::default_vocabulary::default_vocabulary;
 
     #[test]
     fn lines_go_up_and_end() {

@@ -31,7 +31,7 @@ pub fn provenance(provenance: Provenance) -> &'static str {
     }
 }
 
-/// A reason, as the end of a sentence that begins with what is withheld or fell.
+/// A reason, as the end of a sentence that begins with what is withheld or revoked.
 #[must_use]
 pub fn reason(reason: Reason) -> &'static str {
     match reason {
@@ -42,13 +42,13 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::NotExplicit => "it is a special category, and no explicit consent names it",
         Reason::Restricted => "the person restricted processing",
         Reason::Objected => "the person objected to this purpose",
-        Reason::Paused => "the person paused personalisation",
+        Reason::Paused => "the person paused personalization",
         Reason::AttributeExpired => "it was to be used only until a time that has passed",
         Reason::Contested => "the person says that it is wrong",
         Reason::SourceWithheld => "it was derived from something that may not be used",
         Reason::Forbidden => "a rule forbids it",
         Reason::NotPermitted => "no rule of the provider permits it",
-        Reason::PolicyError => "a rule could not be evaluated, and on doubt the answer is no",
+        Reason::PolicyError => "a rule could not be evaluated, and when in doubt, the answer is no",
         Reason::Erased => "the person was erased",
         Reason::AttributeRemoved => "it is no longer held",
         Reason::AttributeCorrected => "it was corrected",

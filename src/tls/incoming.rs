@@ -5,6 +5,7 @@ use super::certificates::Certificates;
 use super::client_certificate::ClientCertificate;
 use super::connection::{Connection, ConnectionLimits, Peer, Wire};
 use super::per_address::{Admission, ConnectionSlots, Slot, limited_address};
+use crate::clock::{Clock, SystemClock};
 use crate::telemetry::metrics;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -146,7 +147,9 @@ async fn shake_hands(
     };
     let chain = tls.get_ref().1.peer_certificates();
     peer.certificate = chain.and_then(|chain| ClientCertificate::new(chain, certificates)).map(Arc::new);
-    if peer.certificate.is_some() {
+    // The handshake accepts a certificate whatever its dates. One that is not valid protects nothing before a call.
+    let now_ms = SystemClock.now_ms();
+    if peer.certificate.as_ref().is_some_and(|certificate| certificate.is_valid(now_ms)) {
         peer.activity.protect_slot();
     }
     Some(Connection::new(Wire::Tls(Box::new(tls)), peer, limits, slot, evicted))

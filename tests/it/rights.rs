@@ -1,4 +1,4 @@
-//! Requests, retention and artefacts through the front door, on a clock that can be moved.
+//! Requests, retention and artifacts through the front door, on a clock that can be moved.
 
 use crate::erasure::{erasure, history, record, verify};
 use crate::harness::{self, Clients, Harness, ask, choice, config, consent, contains, fact, files_below};

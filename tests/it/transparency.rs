@@ -562,7 +562,7 @@ fn request_ages(histories: &Histories) -> Rows {
     })
 }
 
-/// People by how many of the artefacts that were built of them stand.
+/// People by how many of the artifacts that were built from their data stand.
 fn artifacts(histories: &Histories) -> Rows {
     let mut rows = Rows::new();
     for (person, history) in histories {

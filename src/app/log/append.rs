@@ -183,7 +183,7 @@ impl Core {
         if stream.has_pending() {
             write_lock = self.record_pending_first(&stream, write_lock).await?;
         }
-        let rules_guard = Arc::clone(&self.rules_lock).read_owned().await;
+        let _rules_guard = Arc::clone(&self.rules_lock).read_owned().await;
         let (stale, last_ms) = {
             let now = stream.read();
             if now.erased {
@@ -200,7 +200,6 @@ impl Core {
         let earliest_ms = last_ms.saturating_add(u64::from(timestamping == Timestamping::Distinct));
         let now_ms = self.now_ms().max(earliest_ms);
         let (caller, proofs, rules) = (caller.clone(), options.proofs, self.rules_at(now_ms));
-        let _rules_guard = rules_guard;
         let predates_erasure = false;
         Ok(Begun::Append(Append {
             stream,

@@ -17,6 +17,7 @@ pub(crate) struct PendingStreams {
 }
 
 impl PendingStreams {
+    /// Adds a stream for another attempt, unless it is there or there are too many.
     pub fn push(&self, stream: &Arc<SubjectStream>) {
         let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, stream)) {
@@ -30,7 +31,6 @@ impl PendingStreams {
 
     pub(crate) fn push_late(&self, stream: &Arc<SubjectStream>) {
         let mut late = self.late();
-        late.retain(|other| other.upgrade().is_some_and(|other| other.has_pending()));
         if late.len() < STREAMS_MAX
             && !late.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(stream)))
         {
@@ -51,7 +51,10 @@ impl PendingStreams {
         found
     }
 
-    pub(crate) fn late(&self) -> MutexGuard<'_, Vec<Weak<SubjectStream>>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The streams that are still late; the others are forgotten here, so that a watch never searches them.
+    fn late(&self) -> MutexGuard<'_, Vec<Weak<SubjectStream>>> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.retain(|stream| stream.upgrade().is_some_and(|stream| stream.has_pending()));
+        late
     }
 }

@@ -5,8 +5,9 @@ use crate::app::error::AppError;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rules::RuleChanges;
 use crate::domain::attribute::is_text;
+use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
-use crate::domain::vocabulary::{BENEFITS, RISKS, near_tags, unknown};
+use crate::domain::vocabulary::{near_tags, unknown};
 use sayso_proof::event::Rung;
 use std::sync::Arc;
 

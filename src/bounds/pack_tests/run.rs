@@ -8,9 +8,10 @@ use crate::bounds::error::BoundsError;
 use crate::bounds::pack_tests::scenario::{Story, band, provenance};
 use crate::bounds::pack_tests::table::{Recorder, Table, TableCase};
 use crate::bounds::shipped_packs::{pack, shipped};
+use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
 use crate::domain::event::Role;
-use crate::domain::vocabulary::{Vocabulary, default_vocabulary};
+use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::event::{BoundsPublished, Provenance, Reason, SubjectDescribed, Tier};
 use std::collections::{BTreeMap, BTreeSet};
 

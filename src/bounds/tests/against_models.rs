@@ -6,10 +6,10 @@ use crate::domain::codec;
 use crate::domain::consent::Decision as Said;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::default_vocabulary;
 use crate::domain::event::{Draft, Event, Recorded, SignalKind};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
-use crate::domain::vocabulary;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::event::{EventBody, GrantIssued, GrantedAttribute, Reason};
@@ -82,7 +82,7 @@ pub(super) fn some_case() -> impl Strategy<Value = Case<'static>> {
 /// The log's own definitions, then the person's events.
 fn replay(events: &[Recorded]) -> Replay {
     let mut replay = Replay::default();
-    let (purposes, categories) = vocabulary::defaults();
+    let (purposes, categories) = default_vocabulary::defaults();
     let words = purposes.into_iter().map(Event::PurposeDefined);
     let words = words.chain(categories.into_iter().map(Event::CategoryDefined));
     let rules = defaults().into_iter().map(Event::BoundsPublished).chain(words);

@@ -111,7 +111,7 @@ fn a_signal_that_decides_is_named() {
         by_person(Reason::Objected)
     );
     assert_eq!(allowed(&with(signal(SignalKind::Objection, &["safety"]))), ["a"]);
-    // Not a switch for personalisation.
+    // Not a switch for personalization.
     assert_eq!(allowed(&with(signal(SignalKind::OptOut, &[]))), ["a"]);
 }
 

@@ -82,7 +82,7 @@ fn ids(policies: &PolicySet) -> Vec<String> {
 /// Policies; none where the text is wrong.
 type Parsed = Option<Vec<String>>;
 
-/// As the door parses a caller's text, and as Cedar parses it whole.
+/// As `policy_text` parses a caller's text, and as Cedar parses it whole.
 fn both(text: &str) -> Option<(Parsed, Parsed)> {
     let parsed: Vec<_> = Pieces::of(text, Source::Caller).ok()?.map(|(_, parsed)| parsed.ok()).collect();
     let pieces: Option<Vec<PolicySet>> = parsed.into_iter().collect();

@@ -24,7 +24,7 @@ impl Graph {
             .filter(|(name, _)| !is_test(name))
             .map(|(name, path)| {
                 let text = std::fs::read_to_string(path).unwrap();
-                let code = without_comments(text.split("#[cfg(test)]\nmod ").next().unwrap());
+                let code = without_comments(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
                 (module_of(&name), (name, code))
             })
             .collect();
@@ -38,7 +38,9 @@ impl Graph {
                     graph.reexports.push((name.clone(), path.join("::")));
                 }
             }
-            let files = imports.iter().filter_map(|path| file_of(path, &sources, &faces));
+            // A folder's own file hands on what its files define; any other file that exports an item imports it.
+            let own = exports.iter().filter(|_| !name.ends_with("mod.rs"));
+            let files = imports.iter().chain(own).filter_map(|path| file_of(path, &sources, &faces));
             let files = files.filter(|file| file != name).collect();
             graph.edges.insert(name.clone(), files);
         }
@@ -237,4 +239,17 @@ fn circles_and_reexports_are_found() {
     assert_eq!(graph.circles(), ["circle of 2 files:\n  a/one.rs -> a/two.rs\n  a/two.rs -> a/one.rs"]);
     assert_eq!(graph.reexports, [("a/mod.rs".to_owned(), "b::Face".to_owned())]);
     assert_eq!(graph.drawn(), "flowchart TD\n    a --> b\n");
+    file(
+        "b.rs",
+        "use std::io;\npub use crate::c::Made;\n#[cfg(test)]\nmod tests;\npub use crate::d::Deep;\n",
+    );
+    file("d.rs", "pub struct Deep;\n");
+    file("c.rs", "use crate::b::Base;\npub struct Made;\n");
+    let graph = Graph::read(dir.path());
+    assert!(
+        graph.circles().contains(&"circle of 2 files:\n  b.rs -> c.rs\n  c.rs -> b.rs".to_owned()),
+        "{:?}",
+        graph.circles()
+    );
+    assert!(graph.reexports.contains(&("b.rs".to_owned(), "d::Deep".to_owned())), "read to its end");
 }
