@@ -15,8 +15,7 @@ use std::time::Instant;
 /// Memory limit of the cache of recorded packs, for all logs of this process, bytes.
 const RECORDED_CACHE_BYTES_MAX: usize = 32 << 20;
 /// Memory limit of the cache of packs that callers offer, bytes. It is separate so that they evict no
-/// recorded pack. It has
-/// room for one pack of the largest size.
+/// recorded pack. It has room for one pack of the largest size.
 const OFFERED_CACHE_BYTES_MAX: usize = 32 << 20;
 /// Estimated bytes of memory for each byte of text once compiled: about 17 for large personal bounds, more
 /// for other text.
@@ -62,8 +61,7 @@ impl Compiled {
 }
 
 /// Like [`compile`], but on a thread with a large stack and cached by text: there are few packs, and every
-/// preview and every
-/// log compiles them. Blocks; a pack that a caller offers waits for a free thread.
+/// preview and every log compiles them. Blocks; a pack that a caller offers waits for a free thread.
 ///
 /// # Errors
 /// As [`compile`], or no thread was free in time.
@@ -99,9 +97,8 @@ pub(super) fn compiled(
 /// The policies of a pack, named `pack/id`, each validated strictly against the schema.
 ///
 /// # Errors
-/// The pack exceeds a limit, does not parse or validate, has a template, a policy without an `@id` or with
-/// an invalid
-/// annotation, permits in the public tier, or takes too long.
+/// The pack exceeds a limit, does not parse or validate, has a template, a policy without an `@id` or with an
+/// invalid annotation, permits in the public tier, or takes too long.
 pub(super) fn compile(
     pack: &BoundsPublished,
     tier: Tier,
@@ -177,8 +174,8 @@ fn validate(
     let result = validator.validate(named, ValidationMode::Strict);
     let errors = result.validation_errors().map(DetailedError::from);
     // A rule that can never apply, or not as its author intended, protects no data subject, so a warning is
-    // an error. Personal
-    // bounds are exempt: their text is generated, and the names in it may be in any script.
+    // an error. Personal bounds are exempt: their text is generated, and the names in it may be in any
+    // script.
     let personal = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
     let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !personal);
     problems.add(start, errors.chain(warnings));
@@ -210,8 +207,7 @@ impl Problems {
     }
 
     /// The first problems in the order of the text, each with its line and column; `None` if there are none.
-    /// They are sorted
-    /// because the validator visits policies and actions in no fixed order.
+    /// They are sorted because the validator visits policies and actions in no fixed order.
     fn located(mut self, text: &str) -> Option<String> {
         self.found.sort();
         self.found.dedup();

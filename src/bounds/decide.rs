@@ -132,8 +132,7 @@ impl<'a> Deciding<'a> {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
         // There are many attributes and few classes, so each class of the answer is built once, from its
-        // first attribute. Attributes
-        // are visited in order, so that the answer depends on nothing else.
+        // first attribute. Attributes are visited in order, so that the answer depends on nothing else.
         let mut no: Vec<Withheld<'a>> = Vec::new();
         // Unordered: looked up by key, never iterated.
         let mut indices: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
@@ -172,8 +171,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged
-    /// and name the first
-    /// one's source.
+    /// and name the first one's source.
     fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
         let mut classes: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
         for Withheld { first, denial, cover, count } in withheld {
@@ -202,8 +200,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// Judges an attribute after its sources, which are judged after their own sources. Uses an explicit
-    /// stack, because a chain
-    /// of derivations may be as long as the profile.
+    /// stack, because a chain of derivations may be as long as the profile.
     fn verdict(&mut self, current: &'a CurrentAttribute) -> Verdict {
         if self.by_event.is_empty() {
             return self.judge(current, false, None);
@@ -232,8 +229,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// Whether a source is missing or withheld, and the earliest time at which one ends. A source without a
-    /// verdict is derived
-    /// from this attribute itself: a cycle of derivations is withheld.
+    /// verdict is derived from this attribute itself: a cycle of derivations is withheld.
     fn sources(&self, current: &CurrentAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
         for source in &current.attribute.derived_from {
@@ -385,8 +381,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The newest valid consent of each kind for a category. Bounds may require explicit consent or a
-    /// guardian's; one kind that
-    /// they accept is enough.
+    /// guardian's; one kind that they accept is enough.
     fn grounds(&mut self, category: &'a str) -> Arc<[Ground]> {
         if let Some(cached) = self.grounds.get(category) {
             return Arc::clone(cached);

@@ -58,8 +58,7 @@ pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
 }
 
 /// Parses and validates packs that a caller offers, so that a later compilation finds them in the cache.
-/// Blocks for seconds if
-/// they are large.
+/// Blocks for seconds if they are large.
 ///
 /// # Errors
 /// A pack exceeds a limit, or does not parse or validate strictly, or other packs are being compiled.
@@ -85,8 +84,7 @@ pub(super) struct PersonalPolicies {
 
 impl Bounds {
     /// Compiles packs (with their positions in the log, or [`UNRECORDED`]) over a vocabulary. The last pack
-    /// of each tier and name
-    /// is used. Blocks if a pack is not in the cache; see [`check_offered`].
+    /// of each tier and name is used. Blocks if a pack is not in the cache; see [`check_offered`].
     ///
     /// # Errors
     /// A pack does not parse or validate strictly, a public pack permits, or a pack that is not in the log

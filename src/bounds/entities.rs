@@ -53,8 +53,7 @@ pub(super) fn provenance_name(provenance: Provenance) -> &'static str {
 }
 
 /// The jurisdiction as policies name it. A subdivision maps to its country, except in the United States,
-/// whose states have
-/// their own laws.
+/// whose states have their own laws.
 pub(super) fn place(jurisdiction: &str) -> &str {
     match jurisdiction.split_once('-') {
         _ if jurisdiction.is_empty() => UNKNOWN,

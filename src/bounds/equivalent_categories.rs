@@ -1,10 +1,9 @@
 //! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
 //! A policy can ask three things about a class of attributes: its provenance, which is not merged; what it
-//! equals or is `in`,
-//! for which the policy must contain a name; and the three attributes of the schema: whether it is special,
-//! its risks and its
-//! benefits. Two categories that agree in all of these are equivalent.
+//! equals or is `in`, for which the policy must contain a name; and the three attributes of the schema:
+//! whether it is special, its risks and its benefits. Two categories that agree in all of these are
+//! equivalent.
 
 use crate::bounds::entities::class;
 use crate::domain::vocabulary::Vocabulary;
@@ -101,8 +100,7 @@ impl EquivalentCategories {
     }
 
     /// The category to decide in place of this one. It is the category itself if it is unknown, or if the
-    /// attribute was derived
-    /// from others: policies may compare the category with those of its sources.
+    /// attribute was derived from others: policies may compare the category with those of its sources.
     pub fn representative<'a>(&'a self, category: &'a str, sources: &BTreeSet<String>) -> &'a str {
         self.0.get(category).filter(|_| sources.is_empty()).map_or(category, String::as_str)
     }

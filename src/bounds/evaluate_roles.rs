@@ -14,13 +14,11 @@ const POLICIES: &str = include_str!("roles.cedar");
 const SCHEMA: &str = include_str!("roles.cedarschema");
 
 /// Evaluates the role policies for every role and every action in `actions` (for example
-/// `ProfileService/GetProfile` or
-/// `GET /checkpoint`).
+/// `ProfileService/GetProfile` or `GET /checkpoint`).
 ///
 /// # Errors
 /// The policies do not validate strictly, for example because a rule names an action that is not in
-/// `actions`, or the
-/// evaluation of a policy fails.
+/// `actions`, or the evaluation of a policy fails.
 pub fn compile_roles<'a>(actions: impl IntoIterator<Item = &'a str>) -> Result<RoleTable, BoundsError> {
     let actions: Vec<&str> = actions.into_iter().collect();
     let schema = schema(&actions)?;

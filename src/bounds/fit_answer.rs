@@ -45,10 +45,8 @@ pub(super) fn withhold_excess<'a>(
 }
 
 /// The attributes that do not fit. Every recorder has an equal share of the answer, and an unused part of a
-/// share goes to
-/// recorders that need more, so that a recorder with many attributes does not displace one with few. The
-/// newest attributes of
-/// each recorder are kept.
+/// share goes to recorders that need more, so that a recorder with many attributes does not displace one with
+/// few. The newest attributes of each recorder are kept.
 fn excess(attributes: &[&CurrentAttribute], bytes_max: usize) -> BTreeSet<EventId> {
     let mut by_recorder: BTreeMap<Recorder, Vec<&CurrentAttribute>> = BTreeMap::new();
     for current in attributes {

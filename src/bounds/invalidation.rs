@@ -162,8 +162,7 @@ pub(crate) fn contradiction(
 }
 
 /// Artifacts that this state or these rules contradict, with the reason. An artifact ends when the first of
-/// its sources may
-/// no longer be used. `is_pending` names those whose event is already about to be recorded.
+/// its sources may no longer be used. `is_pending` names those whose event is already about to be recorded.
 pub(crate) fn invalidated_artifacts(
     state: &SubjectState,
     rules: &Rules,

@@ -1,6 +1,5 @@
 //! Bounds: compiles policies of three tiers and decides uses under them and the data subject's consent. The
-//! only module that
-//! depends on Cedar.
+//! only module that depends on Cedar.
 //!
 //! Cedar skips a policy whose evaluation fails, even a `forbid`. Here any evaluation error denies.
 

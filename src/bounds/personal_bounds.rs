@@ -1,8 +1,8 @@
 //! Personal bounds: compiles a data subject's choices, which are a closed set, to policies that only forbid.
 //!
 //! Free text never reaches the engine: names are those of the vocabulary, of recipients or of conversations,
-//! and are written
-//! into the policies as quoted strings. The data subject is shown the same text that is compiled.
+//! and are written into the policies as quoted strings. The data subject is shown the same text that is
+//! compiled.
 
 use crate::bounds::policy_text::parse;
 use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Tier};

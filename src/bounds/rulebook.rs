@@ -27,8 +27,7 @@ pub struct Rules {
     /// The time that these rules were built for, milliseconds since the Unix epoch.
     now_ms: u64,
     /// The latest `effective_from_ms` of the versions in force, and the next one in the future, if there is
-    /// one; milliseconds
-    /// since the Unix epoch.
+    /// one; milliseconds since the Unix epoch.
     span_ms: (u64, Option<u64>),
     /// Notices with their recorded times.
     notices: Vec<(u64, NoticePublished)>,
@@ -100,8 +99,7 @@ impl Version {
 }
 
 /// The versions in force at a time, among those published before it: of each pack the one that became
-/// effective last. Sorted
-/// by position.
+/// effective last. Sorted by position.
 pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
     let mut in_force: Vec<&Version> = Vec::new();
     for version in versions.iter().filter(|version| version.pack.effective_from_ms <= now_ms) {
@@ -177,8 +175,7 @@ impl Rules {
     }
 
     /// Maps a cursor in a lost part of the log to where that part began, because the entries now there are
-    /// different ones. A
-    /// reader may receive an entry twice, but never misses one.
+    /// different ones. A reader may receive an entry twice, but never misses one.
     pub(crate) fn cursor_after_restores(&self, cursor: u64) -> u64 {
         let back = |cursor: u64, lost: &Lost| {
             let is_lost = cursor > lost.from && lost.to.is_none_or(|to| cursor <= to);

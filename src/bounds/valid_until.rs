@@ -1,18 +1,16 @@
 //! How long a decision stays valid while only time passes.
 //!
 //! Attributes and terms are destructured field by field here, so that a new field does not compile until its
-//! author states
-//! whether time affects it. Property tests compare the result with decisions.
+//! author states whether time affects it. Property tests compare the result with decisions.
 
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::profile::SubjectState;
 
-/// The first time after `now_ms` at which a decision about this data subject may change although no event
-/// was recorded and no
-/// rule changed: when a consent or an attribute ends, or an attribute becomes a day older. Milliseconds
-/// since the Unix epoch.
+/// The first time after `now_ms` at which a decision about this data subject may change although no event was
+/// recorded and no rule changed: when a consent or an attribute ends, or an attribute becomes a day older.
+/// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     let attributes =

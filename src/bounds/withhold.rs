@@ -13,8 +13,7 @@ pub(crate) fn withhold_until_confirmed(decision: Decision, state: &SubjectState)
 }
 
 /// Withholds everything that would be allowed, for a reason that is not the data subject's own: the reason,
-/// the policy's name
-/// and the article.
+/// the policy's name and the article.
 pub(crate) fn withhold(
     mut decision: Decision,
     state: &SubjectState,

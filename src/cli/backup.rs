@@ -122,9 +122,8 @@ impl Restore {
 /// This confirms that people's lost decisions are recorded again. Until then no grant is valid and none
 /// allows anything.
 ///
-/// First ask recipients, channels and mailboxes for
-/// withdrawals, objections and restrictions since the backup, and record them. The confirmation is recorded
-/// as an event.
+/// First ask recipients, channels and mailboxes for withdrawals, objections and restrictions since the
+/// backup, and record them. The confirmation is recorded as an event.
 ///
 /// Example: `sayso confirm-restore`
 #[derive(Args)]

@@ -1,6 +1,5 @@
 //! An LRU cache that is limited by bytes, not by the number of entries, so that large entries from callers
-//! cannot make it
-//! grow.
+//! cannot make it grow.
 
 use lru::LruCache;
 use std::borrow::Borrow;
@@ -32,8 +31,7 @@ impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
     }
 
     /// Inserts a value that takes about `bytes` together with its key, and evicts the least recently used
-    /// ones if necessary. A
-    /// value that would take more than half of the limit by itself is not kept.
+    /// ones if necessary. A value that would take more than half of the limit by itself is not kept.
     pub fn put(&mut self, key: K, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY_BYTES);
         if bytes > self.bytes_max / 2 {

@@ -41,8 +41,7 @@ impl ConsentRecord {
     }
 
     /// The record as a service may see it. If the service did not record it, other recipients and the
-    /// recorder's name are
-    /// removed.
+    /// recorder's name are removed.
     #[must_use]
     pub fn shown_to(mut self, service: &str) -> Self {
         if !self.was_recorded_by(service) {
@@ -139,9 +138,8 @@ impl ConsentLog {
     /// Whether the decisions allow a case.
     ///
     /// A yes allows what it covers unless a no blocks it. A no blocks the yes if it was sealed later or at
-    /// the same time. An
-    /// earlier no also blocks it, unless the yes has equal or narrower scope: a wide yes never lifts a
-    /// narrow no.
+    /// the same time. An earlier no also blocks it, unless the yes has equal or narrower scope: a wide yes
+    /// never lifts a narrow no.
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let expanded = ExpandedCase::new(vocabulary, case);
@@ -174,8 +172,7 @@ impl ConsentLog {
     }
 
     /// Every yes that allows a case by itself, newest first. They differ in whether they are explicit and
-    /// whether a guardian
-    /// gave them.
+    /// whether a guardian gave them.
     pub fn allowing<'a>(
         &'a self,
         vocabulary: &'a Vocabulary,
@@ -212,8 +209,8 @@ impl ConsentLog {
     }
 
     /// The newest no accepted by `is_relevant` that a yes with these terms would lift. A yes lifts a no of
-    /// equal or wider
-    /// scope. It lifts nothing if, for each of its purposes, a later yes has already lifted that no.
+    /// equal or wider scope. It lifts nothing if, for each of its purposes, a later yes has already lifted
+    /// that no.
     #[must_use]
     pub fn no_lifted_by(
         &self,
@@ -343,8 +340,7 @@ fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
 }
 
 /// Whether a yes with the `wide` terms allows everything that one with the `narrow` terms would. Special
-/// categories must be
-/// named explicitly.
+/// categories must be named explicitly.
 fn includes(wide: &Terms, narrow: &Terms, vocabulary: &Vocabulary) -> bool {
     let says = |category: &String| {
         let special = vocabulary.special_ancestry(category);

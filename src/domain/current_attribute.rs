@@ -47,8 +47,7 @@ impl CurrentAttribute {
     }
 
     /// Whether a new attribute is the same conclusion that the data subject contested. It stays contested,
-    /// however often a
-    /// model infers it again.
+    /// however often a model infers it again.
     #[must_use]
     pub fn is_contested_conclusion(&self, new: &Attribute) -> bool {
         self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value

@@ -1,10 +1,9 @@
 //! Selects the events that an erasure destroys. Pure, so that it can be tested over any history.
 //!
 //! A partial erasure destroys every event that records, changes, cites or names the erased data, and
-//! transitively everything
-//! derived from it. Erasure never revives data: an attribute that had been replaced does not become current
-//! again because its
-//! replacement is erased. The data subject's decisions are kept, so that less data never means more use.
+//! transitively everything derived from it. Erasure never revives data: an attribute that had been replaced
+//! does not become current again because its replacement is erased. The data subject's decisions are kept, so
+//! that less data never means more use.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
@@ -146,10 +145,8 @@ pub struct Selection {
 }
 
 /// Selects from a data subject's whole history, oldest first. `holds` are the legal holds in force; one that
-/// covers all data
-/// leaves nothing to erase. Events that cite erased data are erased, so the caller's own event about the
-/// erasure, which comes
-/// last, must not name any.
+/// covers all data leaves nothing to erase. Events that cite erased data are erased, so the caller's own
+/// event about the erasure, which comes last, must not name any.
 #[must_use]
 pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
     let mut closure = Closure::new(history, scope, holds, vocabulary);
@@ -334,8 +331,7 @@ impl<'a> Closure<'a> {
     }
 
     /// Also selects attributes that would become current, or lose their contest, only because later events
-    /// are erased. Returns
-    /// whether there were any.
+    /// are erased. Returns whether there were any.
     fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
         let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(left);

@@ -1,6 +1,5 @@
 //! Finds feedback loops: inferences from replies that the same attribute had already shaped (Kirk et al.
-//! 2024: bias
-//! reinforcement). Pure: works on one data subject's events, oldest first.
+//! 2024: bias reinforcement). Pure: works on one data subject's events, oldest first.
 
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
@@ -15,8 +14,7 @@ pub struct Loops {
     /// How many of them name the replies that they were inferred from.
     pub from_replies: u64,
     /// Those inferred from a reply that an attribute of the same key, or one of their own sources, had
-    /// shaped, in the order
-    /// recorded.
+    /// shaped, in the order recorded.
     pub reinforcing: Vec<EventId>,
 }
 

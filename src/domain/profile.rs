@@ -46,8 +46,7 @@ impl ActiveSignal {
     }
 
     /// Whether lifting this kind for these purposes (empty: all) in this conversation (empty: all) lifts any
-    /// part of this
-    /// signal.
+    /// part of this signal.
     #[must_use]
     pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
         let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
@@ -172,9 +171,8 @@ impl GrantState {
 pub struct SubjectState {
     /// The number of events applied.
     pub version: u64,
-    /// The version after the newest event that a decision may depend on. Issuing, using, reusing and
-    /// revoking grants and viewing
-    /// records do not count.
+    /// The version after the newest event that a decision may depend on. Issuing, using, reusing and revoking
+    /// grants and viewing records do not count.
     pub decisive_version: u64,
     /// Current attributes by key. Each is shared with readers that are being sent it.
     pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
@@ -357,9 +355,8 @@ impl SubjectState {
     }
 
     /// Sets or lifts a signal. Lifting applies to the named purposes, or to all if none is named; a signal
-    /// for all purposes is
-    /// lifted as a whole or not at all. Naming a conversation lifts the signals for it; naming none lifts
-    /// all.
+    /// for all purposes is lifted as a whole or not at all. Naming a conversation lifts the signals for it;
+    /// naming none lifts all.
     fn signal(
         &mut self,
         event: &Recorded,

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Services must leave one part in this many of a data subject's limit free, so that the data subject can
-/// still record and
-/// correct attributes when services have filled the rest.
+/// still record and correct attributes when services have filled the rest.
 const RESERVE_DIVISOR: usize = 8;
 
 /// A number of attributes and the bytes that they take in an answer.

@@ -58,11 +58,9 @@ impl RequestRecord {
     }
 }
 
-/// The deadline for a request: one month (GDPR Art. 12(3); if the month lacks the day, the period ends on
-/// its last day,
-/// Regulation 1182/71 Art. 3(2)(c)), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
-/// Milliseconds since the Unix
-/// epoch.
+/// The deadline for a request: one month (GDPR Art. 12(3); if the month lacks the day, the period ends on its
+/// last day, Regulation 1182/71 Art. 3(2)(c)), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
+/// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {
@@ -72,8 +70,7 @@ pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
 }
 
 /// Like [`due_at_ms`], but after the one possible extension: two further months, or 45 further days. The
-/// whole period counts
-/// from when the request was submitted.
+/// whole period counts from when the request was submitted.
 #[must_use]
 pub fn extended_due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {

@@ -47,8 +47,8 @@ impl Retention {
     }
 
     /// How long an event of this class is kept: by the rule of its category or purpose or of the nearest
-    /// ancestor with a rule, or
-    /// else by the rule of the class. If both category and purpose have a rule, the shorter period applies.
+    /// ancestor with a rule, or else by the rule of the class. If both category and purpose have a rule, the
+    /// shorter period applies.
     fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
         let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
         let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));
@@ -91,8 +91,7 @@ pub fn ended(
 }
 
 /// Whether an event alone is no reason to keep a data subject's stream: it records that something ended, or
-/// only protected
-/// data that is gone.
+/// only protected data that is gone.
 #[must_use]
 pub fn keeps_nobody(event: &Event) -> bool {
     matches!(
@@ -175,8 +174,7 @@ impl Ending<'_> {
     }
 
     /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. A no always has
-    /// an effect; a yes has
-    /// one until it expires or a later no covers all of it.
+    /// an effect; a yes has one until it expires or a later no covers all of it.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
         // Once the profile is erased, decisions are only evidence.

@@ -70,8 +70,7 @@ impl Vocabulary {
     }
 
     /// The special ones (GDPR Art. 9(1)) among a category and its ancestors, nearest first: those that are
-    /// marked special or are
-    /// below one that is.
+    /// marked special or are below one that is.
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut line = self.category_ancestry(id);
@@ -88,8 +87,7 @@ impl Vocabulary {
     }
 
     /// The rung of a purpose on the ladder of rising risk, from 0 (not on it) to 6. It is the highest of its
-    /// own rung and its
-    /// ancestors', so that no purpose is lower than its parent.
+    /// own rung and its ancestors', so that no purpose is lower than its parent.
     #[must_use]
     pub fn rung(&self, id: &str) -> i32 {
         let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));

@@ -2,12 +2,9 @@
 //! its own.
 //!
 //! [`crate::bounds::policy_text::scan`] limits the stack that a valid text needs: parsing 32 nested brackets
-//! takes half a MiB
-//! in an unoptimized build. For an invalid text the parser leaves a tree that may be as deep as a piece has
-//! tokens; dropping
-//! it takes 1 MiB. Texts of recorded packs are not scanned, because older versions published without limits;
-//! those versions
-//! parsed them on a stack of 2 MiB.
+//! takes half a MiB in an unoptimized build. For an invalid text the parser leaves a tree that may be as deep
+//! as a piece has tokens; dropping it takes 1 MiB. Texts of recorded packs are not scanned, because older
+//! versions published without limits; those versions parsed them on a stack of 2 MiB.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;

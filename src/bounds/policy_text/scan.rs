@@ -1,17 +1,13 @@
 //! Checks policy text against limits in one pass, before Cedar's parser reads it.
 //!
 //! Cedar's parser, validator and evaluator are recursive, and the text determines the depth of their trees:
-//! brackets and `if`
-//! nest, and each operator, member access and call adds a level. The scan reads the same tokens as Cedar's
-//! lexer and counts
-//! what can make a tree deep or large. For a text that Cedar parses without an error, the counts are upper
-//! bounds.
+//! brackets and `if` nest, and each operator, member access and call adds a level. The scan reads the same
+//! tokens as Cedar's lexer and counts what can make a tree deep or large. For a text that Cedar parses
+//! without an error, the counts are upper bounds.
 //!
 //! For an invalid text they are not: Cedar's parser recovers from errors, and may nest where the brackets do
-//! not. Such a tree
-//! is only dropped, and is at most as deep as the policy has tokens; [`crate::bounds::policy_text::parse`]
-//! has the stack for
-//! that.
+//! not. Such a tree is only dropped, and is at most as deep as the policy has tokens;
+//! [`crate::bounds::policy_text::parse`] has the stack for that.
 
 mod lexer;
 
@@ -24,9 +20,8 @@ pub const POLICIES_BYTES_MAX: usize = 256 << 10;
 const POLICIES_MAX: usize = 1_024;
 /// Tokens of a pack, counted like those of a policy.
 const PACK_TOKENS_MAX: usize = 65_536;
-/// Tokens of a policy. The left operand of `is … in` is evaluated twice and counts twice; a string counts
-/// one more for each 64
-/// bytes.
+/// Tokens of a policy. The left operand of `is … in` is evaluated twice and counts twice; a string counts one
+/// more for each 64 bytes.
 pub(crate) const TOKENS_MAX: usize = 4_096;
 /// Brackets and `if` that enclose one token.
 pub(crate) const NESTING_MAX: usize = 32;
@@ -49,8 +44,7 @@ pub(crate) struct Beyond {
 }
 
 /// Splits the text into pieces of whole policies, each of at most [`TOKENS_MAX`] tokens, without the space
-/// and comments
-/// between them.
+/// and comments between them.
 ///
 /// # Errors
 /// The text exceeds a limit.
