@@ -50,8 +50,8 @@ pub fn of(error: AppError) -> Status {
             with(Code::InvalidArgument, details)
         }
         AppError::Denied(_) => with(Code::PermissionDenied, reason("REQUEST_NOT_ALLOWED")),
-        AppError::Reserved { reason: rule, .. } => {
-            let details = reason_with(rule, [(ALLOWED_ROLES, allowed_by(rule).to_owned())]);
+        AppError::Reserved { rule, .. } => {
+            let details = reason_with(rule.reason(), [(ALLOWED_ROLES, rule.allowed_roles().to_owned())]);
             with(Code::PermissionDenied, details)
         }
         AppError::NotFound(_) | AppError::UnknownSubject => with(Code::NotFound, reason("NOT_FOUND")),
@@ -80,16 +80,6 @@ pub fn of(error: AppError) -> Status {
             tracing::error!(%cause, "a call failed with an internal error");
             with(Code::Internal, reason("INTERNAL"))
         }
-    }
-}
-
-/// The roles that may do what a rule of `src/app/statement_rules.rs` reserves.
-fn allowed_by(rule: &str) -> &'static str {
-    match rule {
-        "SERVICE_ROLE_REQUIRED" => "service, service-channel, subject, steward",
-        "REFUSED_BY_SUBJECT" => "subject, steward",
-        "STATED_BY_STEWARD" => "steward",
-        _ => "channel, service-channel, subject, steward",
     }
 }
 
@@ -221,13 +211,14 @@ pub fn invalid(field: &str, problem: &str) -> Status {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
+    use crate::app::Reserved;
 
     #[test]
     fn a_denial_names_the_role_of_the_caller_and_those_allowed() {
         let denied = role_not_allowed("auditor", "service, channel");
         assert!(denied.message().contains("auditor") && denied.message().contains("service, channel"));
         let reserved =
-            AppError::Reserved { reason: "REFUSED_BY_SUBJECT", why: "the person refused this".into() };
+            AppError::Reserved { rule: Reserved::RefusedBySubject, why: "the person refused this".into() };
         let named =
             Status::from_header_map(name_caller(of(reserved).into_http(), "channel").headers()).unwrap();
         let details = named.get_error_details();

@@ -1,5 +1,6 @@
 //! Errors of use cases, summed over the rooms. Only `api::status` turns them into gRPC codes.
 
+use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
 use crate::domain::codec::CodecError;
@@ -24,8 +25,8 @@ pub enum AppError {
     /// request.
     #[error("{why}")]
     Reserved {
-        /// The rule, for programs: an `ErrorInfo` reason.
-        reason: &'static str,
+        /// Which rule says so.
+        rule: Reserved,
         /// What the request conflicts with, and who may record or lift it.
         why: String,
     },

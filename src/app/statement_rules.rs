@@ -8,6 +8,7 @@ use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
 use crate::app::profile::change::Change;
+use crate::app::reserved::Reserved;
 use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
@@ -20,29 +21,15 @@ use sayso_proof::event::{Actor, AgeBand, Provenance, Role};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// `ErrorInfo` reason: only a role that carries people's words may record this, such as `channel`.
-const CHANNEL_ROLE_REQUIRED: &str = "CHANNEL_ROLE_REQUIRED";
-/// `ErrorInfo` reason: observations and inferences need the role `service`.
-const SERVICE_ROLE_REQUIRED: &str = "SERVICE_ROLE_REQUIRED";
-/// `ErrorInfo` reason: the data subject refused it with their own credential.
-const REFUSED_BY_SUBJECT: &str = "REFUSED_BY_SUBJECT";
-/// `ErrorInfo` reason: the data subject, a channel or a steward recorded it, and an observation or inference
-/// does not replace it.
-const STATED_BY_SUBJECT: &str = "STATED_BY_SUBJECT";
-/// `ErrorInfo` reason: another caller recorded it.
-const RECORDED_BY_ANOTHER: &str = "RECORDED_BY_ANOTHER";
-/// `ErrorInfo` reason: the controller's staff recorded it.
-const STATED_BY_STEWARD: &str = "STATED_BY_STEWARD";
-
 const WHO_LIFTS: &str = "only the person or a steward can lift it";
 
-fn reserved(reason: &'static str, why: impl Into<String>) -> AppError {
-    AppError::Reserved { reason, why: why.into() }
+fn reserved(rule: Reserved, why: impl Into<String>) -> AppError {
+    AppError::Reserved { rule, why: why.into() }
 }
 
 fn channel_needed(what: &str) -> AppError {
     let who = "needs a credential with the role `channel` or `service-channel`, a steward's or the person's";
-    reserved(CHANNEL_ROLE_REQUIRED, format!("{what} {who}"))
+    reserved(Reserved::ChannelRoleRequired, format!("{what} {who}"))
 }
 
 impl Caller {
@@ -129,7 +116,7 @@ fn check_lifted_refusals(
         purposes => format!("`{}`", purposes.join("`, `")),
     };
     let why = format!("the person said no to {what} with their own credential on {at} (event {event})");
-    Err(reserved(REFUSED_BY_SUBJECT, format!("{why}; {WHO_LIFTS}")))
+    Err(reserved(Reserved::RefusedBySubject, format!("{why}; {WHO_LIFTS}")))
 }
 
 /// The terms of a choice, as far as they decide which refusals it lifts.
@@ -175,7 +162,7 @@ pub(crate) fn check_signal_lift(
     let name = kind.as_str_name().trim_start_matches("SIGNAL_KIND_").to_lowercase();
     let (at, event) = (wording::time(own.recorded_at_ms), own.event_id);
     let why = format!("the person recorded this {name} with their own credential on {at} (event {event})");
-    Err(reserved(REFUSED_BY_SUBJECT, format!("{why}; {WHO_LIFTS}")))
+    Err(reserved(Reserved::RefusedBySubject, format!("{why}; {WHO_LIFTS}")))
 }
 
 /// Checks that a caller may record attributes of these provenances at all.
@@ -195,7 +182,7 @@ pub(crate) fn check_provenance<'a>(
         if !declared && caller.role == Role::Channel {
             let who = "a channel records what people declare; recording what was observed or inferred";
             return Err(reserved(
-                SERVICE_ROLE_REQUIRED,
+                Reserved::ServiceRoleRequired,
                 format!("{who} needs the role `service` or `service-channel`"),
             ));
         }
@@ -257,11 +244,11 @@ fn check_replacement(
     let same = before.is_contested_conclusion(new) && before.attribute.key == new.key;
     if before.contested && !before.is_declared() && !same {
         let why = "the person contested this attribute: only the person's own words may replace it";
-        return Err(reserved(STATED_BY_SUBJECT, format!("`{at}`: {why}")));
+        return Err(reserved(Reserved::StatedBySubject, format!("`{at}`: {why}")));
     }
     if is_correction && caller.role == Role::Service && !caller.recorded(before) {
         return Err(reserved(
-            RECORDED_BY_ANOTHER,
+            Reserved::RecordedByAnother,
             format!("`{at}`: a service corrects only what it recorded itself"),
         ));
     }
@@ -270,7 +257,7 @@ fn check_replacement(
 
 fn declared_error(at: &str) -> AppError {
     let why = "this attribute was declared: only the person's own words may replace it";
-    reserved(STATED_BY_SUBJECT, format!("`{at}`: {why}"))
+    reserved(Reserved::StatedBySubject, format!("`{at}`: {why}"))
 }
 
 fn check_contest(caller: &Caller, current: &CurrentAttribute, at: &str) -> Result<(), AppError> {
@@ -278,7 +265,7 @@ fn check_contest(caller: &Caller, current: &CurrentAttribute, at: &str) -> Resul
         return Ok(());
     }
     let why = format!("`{at}`: the person contested this attribute with their own credential; {WHO_LIFTS}");
-    Err(reserved(REFUSED_BY_SUBJECT, why))
+    Err(reserved(Reserved::RefusedBySubject, why))
 }
 
 /// Checks that a caller may remove, contest or confirm these attributes.
@@ -299,7 +286,7 @@ pub(crate) fn check_change(
             check_contest(caller, current, &at)?;
         } else if !caller.recorded(current) {
             return Err(reserved(
-                RECORDED_BY_ANOTHER,
+                Reserved::RecordedByAnother,
                 format!("`{at}`: a service removes only what it recorded itself"),
             ));
         } else if current.is_declared() || current.contested {
@@ -337,5 +324,5 @@ pub(crate) fn check_staff_override(
         return Ok(());
     }
     let why = "a steward described the person as younger; only a steward can take that back";
-    Err(reserved(STATED_BY_STEWARD, why))
+    Err(reserved(Reserved::StatedBySteward, why))
 }

@@ -412,8 +412,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The class of a withheld attribute, with a count of zero. If the data subject's own decision or signal
-    /// is what denies it,
-    /// the class is decided by the individual and names that event.
+    /// is what denies it, the class is decided by the individual and names that event.
     fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
             (Some(reason), _) => (reason, self.signal_for(reason)),

@@ -93,9 +93,8 @@ struct Judge<'a> {
     named: BTreeSet<&'a str>,
 }
 
-/// What a decision about a grant depends on: recipient, purpose, the allowed attributes, and the
-/// conversation if a signal,
-/// consent or personal bounds name it.
+/// What a decision about a grant depends on: recipient, purpose, the allowed attributes, and the conversation
+/// if a signal, consent or personal bounds name it.
 type SameCase<'a> = (&'a str, &'a str, *const (), Option<&'a str>);
 
 impl<'a> Judge<'a> {

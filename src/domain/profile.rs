@@ -121,8 +121,7 @@ fn shared<'a, T: Clone + PartialEq + 'a>(
 }
 
 /// Whether a decision may change after this event. `GrantUsed` counts if the recipient disclosed that it is
-/// an AI system,
-/// because bounds may require that.
+/// an AI system, because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
     match event {
         Event::GrantIssued(_)

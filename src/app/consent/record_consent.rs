@@ -119,8 +119,8 @@ impl Consent {
             self.core.commit(append, frame).await?;
         }
         Ok(match error {
-            AppError::Reserved { reason, why } => AppError::Reserved {
-                reason,
+            AppError::Reserved { rule, why } => AppError::Reserved {
+                rule,
                 why: format!("{why}. What was refused or withdrawn in the same request is recorded"),
             },
             other => other,

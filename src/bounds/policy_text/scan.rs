@@ -142,9 +142,8 @@ struct Level {
     /// In the current element: levels of the deepest operand before the current one, and the number of `if`.
     operands: usize,
     ifs: usize,
-    /// In the current operand, since the last operator that binds less tightly than `+`: levels of
-    /// operators, members and calls,
-    /// levels of the deepest bracket, and tokens.
+    /// In the current operand, since the last operator that binds less tightly than `+`: levels of operators,
+    /// members and calls, levels of the deepest bracket, and tokens.
     operators: usize,
     below: usize,
     operand: usize,

@@ -1,0 +1,47 @@
+//! Statements that only certain roles may record or take back: the reason for programs, and those roles.
+
+/// Why a caller may not record a statement or take one back. `statement_rules` decides which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// Only a role that carries people's words may record this, such as `channel`.
+    ChannelRoleRequired,
+    /// Observations and inferences need the role `service`.
+    ServiceRoleRequired,
+    /// The data subject refused it with their own credential.
+    RefusedBySubject,
+    /// The data subject, a channel or a steward recorded it, and an observation or inference does not replace
+    /// it.
+    StatedBySubject,
+    /// Another caller recorded it.
+    RecordedByAnother,
+    /// The controller's staff recorded it.
+    StatedBySteward,
+}
+
+impl Reserved {
+    /// The `ErrorInfo` reason. `docs/errors.md` lists them.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::ChannelRoleRequired => "CHANNEL_ROLE_REQUIRED",
+            Self::ServiceRoleRequired => "SERVICE_ROLE_REQUIRED",
+            Self::RefusedBySubject => "REFUSED_BY_SUBJECT",
+            Self::StatedBySubject => "STATED_BY_SUBJECT",
+            Self::RecordedByAnother => "RECORDED_BY_ANOTHER",
+            Self::StatedBySteward => "STATED_BY_STEWARD",
+        }
+    }
+
+    /// The roles that may record the statement or take it back, separated by commas.
+    #[must_use]
+    pub fn allowed_roles(self) -> &'static str {
+        match self {
+            Self::ServiceRoleRequired => "service, service-channel, subject, steward",
+            Self::RefusedBySubject => "subject, steward",
+            Self::StatedBySteward => "steward",
+            Self::ChannelRoleRequired | Self::StatedBySubject | Self::RecordedByAnother => {
+                "channel, service-channel, subject, steward"
+            }
+        }
+    }
+}
