@@ -28,10 +28,10 @@ MARKS = ("<!-- peers: written by bench/peers/run.py -->", "<!-- /peers -->")
 
 VALUE_BYTES = 450
 SUBJECTS = 1000
-EVENTS_A_MESSAGE = 64
+EVENTS_PER_MESSAGE = 64
 
-# Kinds of work, each with the calls in flight. The rate of `ingest` counts events, that of the others calls.
-WORKS = [("append", 1), ("append", 16), ("append", 64), ("ingest", 4), ("read", 64)]
+# The kinds of work, each with its number of calls in flight. Rates count events for `ingest`, otherwise calls.
+WORKLOADS = [("append", 1), ("append", 16), ("append", 64), ("ingest", 4), ("read", 64)]
 SYSTEMS = ["sayso", "postgresql", "umadb"]
 
 
@@ -54,7 +54,7 @@ def wait_for(port, child, seconds=30):
 
 
 class Server:
-    """A server of this round, with its own folder."""
+    """A server that runs for one round, with its own data folder."""
 
     def __init__(self, folder):
         self.folder, self.port, self.child = folder, free_port(), None
@@ -82,7 +82,7 @@ class Sayso(Server):
         command = [self.binary, "--addr", f"http://127.0.0.1:{self.port}", "--data", self.folder / "data", "--json"]
         command += ["bench", mode, "--duration", f"{seconds}s", "--warm-up", "1s", "--concurrency", str(in_flight)]
         command += ["--subjects", str(SUBJECTS), "--value-bytes", str(VALUE_BYTES)]
-        command += ["--events-per-call", str(EVENTS_A_MESSAGE)]
+        command += ["--events-per-call", str(EVENTS_PER_MESSAGE)]
         measured = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         return {
             "calls_per_s": measured["callsPerS"],
@@ -99,7 +99,7 @@ class Sayso(Server):
 
 
 class UmaDB(Server):
-    """UmaDB with its default settings, as in its own documentation."""
+    """UmaDB with its default settings."""
 
     binary = TARGET / "bin" / "umadb"
     load = TARGET / "build" / "release" / "umadb-load"
@@ -112,7 +112,7 @@ class UmaDB(Server):
     def measure(self, work, in_flight, seconds):
         command = [self.load, work, "--addr", f"http://127.0.0.1:{self.port}", "--concurrency", str(in_flight)]
         command += ["--duration-s", str(seconds), "--warm-up-s", "1", "--subjects", str(SUBJECTS)]
-        command += ["--value-bytes", str(VALUE_BYTES), "--events-per-call", str(EVENTS_A_MESSAGE)]
+        command += ["--value-bytes", str(VALUE_BYTES), "--events-per-call", str(EVENTS_PER_MESSAGE)]
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
     def version(self):
@@ -121,10 +121,10 @@ class UmaDB(Server):
 
 
 class PostgreSQL(Server):
-    """An audit table, with pgbench's prepared statements and the payload as a parameter.
+    """An audit table in PostgreSQL. pgbench uses prepared statements and sends the payload as a parameter.
 
-    Memory and checkpoints follow PostgreSQL's manual (19.4: a quarter of memory for shared_buffers; 30.5: longer
-    checkpoints). fsync, synchronous_commit and full_page_writes are on, as by default.
+    The settings of memory and checkpoints follow PostgreSQL's manual (19.4: a quarter of memory for shared_buffers; 30.5: longer
+    checkpoints). fsync, synchronous_commit and full_page_writes have their default: on.
     """
 
     def __init__(self, folder):
@@ -199,7 +199,7 @@ class PostgreSQL(Server):
                 latencies += [int(line.split()[2]) for line in path.read_text().splitlines()]
         latencies.sort()
         quantile = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))]
-        events = calls_per_s * (EVENTS_A_MESSAGE if work == "ingest" else 1)
+        events = calls_per_s * (EVENTS_PER_MESSAGE if work == "ingest" else 1)
         return {
             "calls_per_s": round(calls_per_s),
             "events_per_s": round(events),
@@ -267,10 +267,10 @@ def table():
     ]
     names = {
         "append": "append, one event per call",
-        "ingest": f"ingest, {EVENTS_A_MESSAGE} events per message",
+        "ingest": f"ingest, {EVENTS_PER_MESSAGE} events per message",
         "read": "read ten events of a subject",
     }
-    for work, in_flight in WORKS:
+    for work, in_flight in WORKLOADS:
         keys = [(system, work, in_flight) for system in SYSTEMS]
         if not all(key in measurements for key in keys):
             continue
@@ -300,9 +300,9 @@ def main():
     TARGET.mkdir(parents=True, exist_ok=True)
     if arguments.fresh:
         ROUNDS.unlink(missing_ok=True)
-    done = len(ROUNDS.read_text().splitlines()) // (len(WORKS) * len(SYSTEMS)) if ROUNDS.exists() else 0
+    done = len(ROUNDS.read_text().splitlines()) // (len(WORKLOADS) * len(SYSTEMS)) if ROUNDS.exists() else 0
     for number in range(arguments.rounds):
-        run_round(done + number, arguments.seconds, WORKS)
+        run_round(done + number, arguments.seconds, WORKLOADS)
     print(table())
     if not arguments.no_page:
         write_page()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Measures what one call of each kind costs the daemon: processor time, bytes of entries, disk. Writes docs/capacity.md.
+"""Measures the cost of one call of each kind for the daemon: processor time, bytes of entries, disk.
 
-Processor time is that of the daemon's process, from the kernel's accounting, so it excludes the load generator.
+Writes the table in docs/capacity.md.
+
+The processor time comes from the kernel's accounting of the daemon's process. It does not include the load generator.
 Uses the standard library only.
 """
 
@@ -17,11 +19,11 @@ PAGE = ROOT / "docs" / "capacity.md"
 MARKS = ("<!-- costs: written by bench/scale/costs.py -->", "<!-- /costs -->")
 
 PEOPLE = 100_000_000
-GRANTS_A_DAY = 20
+GRANTS_PER_DAY = 20
 PEAK = 3
 BUSY = 0.6
 
-# The mode of `sayso bench`, and how the table names it.
+# The modes of `sayso bench`, each with its name in the table.
 KINDS = [
     ("append", "attribute recorded, one per call"),
     ("ingest", "attribute recorded, 64 per message"),
@@ -46,7 +48,7 @@ def measure(daemon, mode, seconds):
     # Prepares the people and grants that the mode needs, before the measurement.
     daemon.bench(mode, *people, "--calls", 1_000)
     before = usage(daemon)
-    # No warm-up: the calls and the processor time have to cover the same span.
+    # No warm-up, because the calls and the processor time must cover the same period.
     measured = daemon.bench(mode, *people, "--prepared", "--duration", f"{seconds}s", "--warm-up", "0s")
     after = usage(daemon)
     written = after["events"] - before["events"]
@@ -54,7 +56,7 @@ def measure(daemon, mode, seconds):
         "mode": mode,
         "per_s": measured["eventsPerS"] if mode == "ingest" else measured["callsPerS"],
         "cpu_us": (after["cpu"] - before["cpu"]) * 1e6 / (written if mode == "ingest" else int(measured["calls"])),
-        "events_a_call": written / int(measured["calls"]),
+        "events_per_call": written / int(measured["calls"]),
         "entry_bytes": (after["entry_bytes"] - before["entry_bytes"]) / written if written else 0,
     }
 
@@ -64,13 +66,13 @@ def table(costs, disk_factor):
     lines = [MARKS[0], "", "| call | processor time of the daemon | events | bytes of an entry |", "| --- | --- | --- | --- |"]
     for mode, name in KINDS:
         cost = by_mode[mode]
-        # For ingest, the processor time is per attribute, and so is the count of events.
-        events = 1 if mode == "ingest" else cost["events_a_call"]
+        # For ingest, the processor time and the number of events are per attribute.
+        events = 1 if mode == "ingest" else cost["events_per_call"]
         size = f"{cost['entry_bytes']:,.0f}" if events >= 0.5 else "-"
         lines.append(f"| {name} | {cost['cpu_us']:,.0f} us | {events:.2f} | {size} |")
-    a_day = PEOPLE * GRANTS_A_DAY
+    per_day = PEOPLE * GRANTS_PER_DAY
     grant = by_mode["grant"]
-    mean, cpu, size = a_day / 86_400, grant["cpu_us"] / 1e6, grant["entry_bytes"]
+    mean, cpu, size = per_day / 86_400, grant["cpu_us"] / 1e6, grant["entry_bytes"]
     cores = mean * PEAK * cpu / BUSY
     lines += [
         "",
@@ -80,8 +82,8 @@ def table(costs, disk_factor):
         "| --- | --- |",
         f"| grants per second, mean; at the peak ({PEAK} times) | {mean:,.0f}; {mean * PEAK:,.0f} |",
         f"| cores at the peak, {BUSY:.0%} busy | {cores:,.0f} |",
-        f"| entries per day | {a_day / 1e9:.1f} billion, {a_day * size / 1e12:.2f} TB |",
-        f"| disk per day; per year | {a_day * size * disk_factor / 1e12:.2f} TB; {a_day * size * disk_factor * 365 / 1e12:,.0f} TB |",
+        f"| entries per day | {per_day / 1e9:.1f} billion, {per_day * size / 1e12:.2f} TB |",
+        f"| disk per day; per year | {per_day * size * disk_factor / 1e12:.2f} TB; {per_day * size * disk_factor * 365 / 1e12:,.0f} TB |",
         "", MARKS[1],
     ]
     return "\n".join(lines)

@@ -1,11 +1,12 @@
-"""Draws the cost curves as one SVG: small charts over the number of events, on a logarithmic axis."""
+"""Draws the cost curves as one SVG. Each chart has the number of events on a logarithmic axis."""
 
 import math
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 320, 210, 58, 34, 12, 30
 INK, QUIET, LINES = "#1f2933", "#7b8794", ("#1f6feb", "#c2410c")
 
-# Title, unit, and the lines: each with its name and the value that it shows of a stage.
+# The title, the unit and the lines of each chart. A line has a name, and a function that returns its value at a
+# stage.
 CHARTS = [
     ("Append, 64 in flight", "events/s", [("", lambda stage: stage["append_per_s"])]),
     ("Cold profile rebuilt, 10 events or more", "profiles/s", [("", lambda stage: stage["cold_rebuild_per_s"])]),
@@ -26,7 +27,7 @@ CHARTS = [
 
 
 def nice(top):
-    """The next round number that is not less than `top`."""
+    """Returns the smallest round number that is at least `top`."""
     step = 10 ** math.floor(math.log10(top)) if top > 0 else 1
     return next(step * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * factor >= top)
 
@@ -57,7 +58,7 @@ def chart(title, unit, lines, stages, x0, y0):
 
 
 def curves(stages):
-    """Returns the whole picture."""
+    """Returns the SVG of all charts."""
     columns = 3
     rows = -(-len(CHARTS) // columns)
     size = (columns * WIDTH + 20, rows * (HEIGHT + 16) + 10)

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""Grows one ledger and measures what it costs at each size. Writes figures and curves to docs/.
+"""Grows one ledger and measures its cost at each size. Writes figures and curves to docs/.
 
-Each person has ten events, in two visits of five that are far apart in the log. At each size the script measures appends
-to people drawn from all of them, rebuilding profiles of cold people after a restart, grant checks, memory, disk, and
-start-up after a clean stop and after kill -9. It keeps its results beside the ledger and does not repeat finished steps.
-Uses the standard library only.
+Each person has ten events, in two visits of five that are far apart in the log. At each size the script measures:
+
+- appends about people drawn from all people in the ledger
+- rebuilds of profiles that are not cached, after a restart
+- grant checks
+- memory and disk
+- start-up after a clean stop and after kill -9
+
+The results are stored beside the ledger, and finished steps are not repeated. Uses the standard library only.
 """
 
 import argparse
@@ -25,19 +30,19 @@ CURVES = ROOT / "docs" / "curves.svg"
 MARKS = ("<!-- scale: written by bench/scale/run.py -->", "<!-- /scale -->")
 ADDR = ("127.0.0.1:17117", "127.0.0.1:17118")
 
-EVENTS_A_PERSON = 10
-EVENTS_A_VISIT = 5
+EVENTS_PER_PERSON = 10
+EVENTS_PER_VISIT = 5
 PEOPLE = "scale"
 
 
 class Daemon:
-    """`sayso serve` over the ledger, with its memory and the commands that call it."""
+    """The daemon (`sayso serve`) of the ledger: starts and stops it, calls it, and reads its memory."""
 
     def __init__(self, folder):
         self.data, self.child = folder / "data", None
 
     def start(self):
-        """Starts it and returns the seconds until it is ready."""
+        """Starts the daemon. Returns the seconds until it is ready."""
         begun = time.monotonic()
         command = [BINARY, "--data", self.data, "--json", "serve", "--dev", "--listen", ADDR[0], "--http", ADDR[1]]
         with (self.data.parent / "daemon.log").open("a") as log:
@@ -86,13 +91,13 @@ class State:
 
 def grow(daemon, state, events):
     """Adds people until the ledger has `events` events from this script."""
-    first, people = state.now["people"], events // EVENTS_A_PERSON
+    first, people = state.now["people"], events // EVENTS_PER_PERSON
     if people <= first:
         return
     measured = daemon.bench(
         "ingest", "--people", PEOPLE, "--first", first, "--subjects", people - first, "--connections", 4,
-        "--concurrency", 512, "--events-per-call", EVENTS_A_VISIT,
-        "--calls", (people - first) * EVENTS_A_PERSON // EVENTS_A_VISIT,
+        "--concurrency", 512, "--events-per-call", EVENTS_PER_VISIT,
+        "--calls", (people - first) * EVENTS_PER_PERSON // EVENTS_PER_VISIT,
     )
     stats = daemon.run("stats")
     state.now["people"] = people
@@ -106,7 +111,7 @@ def grow(daemon, state, events):
 
 
 def bytes_below(path):
-    """Bytes on disk as the file system counts them: holes are free, preallocated space is not."""
+    """Returns the bytes on disk below `path`. Holes in files do not count; preallocated space does."""
     return sum(each.stat().st_blocks * 512 for each in path.rglob("*") if each.is_file()) if path.exists() else 0
 
 
@@ -121,7 +126,7 @@ def drop_page_cache():
 
 
 def measure(daemon, state):
-    """Measures everything at this size. The daemon has to run, and runs afterwards."""
+    """Measures everything at this size. The daemon must run before the call, and it runs after it."""
     people = state.now["people"]
     people_arguments = ["--people", PEOPLE, "--subjects", people, "--prepared"]
     sample = min(20_000, people)
@@ -161,7 +166,7 @@ def measure(daemon, state):
 
 
 def sample_while(child, daemon):
-    """Waits for a child. Returns the peak memory of the child and of the daemon, and the time that it took."""
+    """Waits until a child ends. Returns its duration, and the peak memory of the child and of the daemon."""
     begun, peak = time.monotonic(), 0
     while True:
         peak = max(peak, daemon.memory("VmRSS")) if daemon else 0
@@ -229,9 +234,9 @@ def write_page(state):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000, help="size to grow to, through the powers of ten")
+    parser.add_argument("--events", type=int, default=1_000_000, help="number of events to grow to; measures at each power of ten on the way")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "scale", help="folder of the ledger")
-    parser.add_argument("--only", choices=["grow", "measure", "audit", "page"], help="run one step; default: all")
+    parser.add_argument("--only", choices=["grow", "measure", "audit", "page"], help="run only this step; default: all steps")
     arguments = parser.parse_args()
     (arguments.folder / "data").mkdir(parents=True, exist_ok=True)
     state, daemon = State(arguments.folder), Daemon(arguments.folder)

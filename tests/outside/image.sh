@@ -16,7 +16,7 @@ trap stop EXIT
 "$here/deploy/image.sh" "$program" "oci:$work/image:latest" >/dev/null
 umoci unpack --image "$work/image:latest" "$work/bundle" >/dev/null
 mkdir -m 0755 "$work/etc"
-# Two free ports, so that no other daemon answers in place of this one.
+# Free ports, so that no other daemon receives the calls of this script.
 read -r grpc http < <(python3 -c 'import socket
 both = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*[one.getsockname()[1] for one in both])')
@@ -35,7 +35,7 @@ process.update(terminal=False, noNewPrivileges=True)
 process["capabilities"] = {kind: [] for kind in process["capabilities"]}
 config["root"]["readonly"] = True
 linux = config["linux"]
-# The loopback interface of the host, so that this script can reach the daemon.
+# Keep the network of the host, so that this script can reach the daemon on the loopback interface.
 linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] not in ("network", "cgroup")]
 linux.pop("resources", None)
 config["mounts"] = [each for each in config["mounts"] if each["destination"] not in ("/sys", "/sys/fs/cgroup", "/etc/resolv.conf")]

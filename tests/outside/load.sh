@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts gRPC load on the daemon with an independent tool (h2load from nghttp2). Every call has to be answered,
-# and the daemon's metrics have to count every answer.
+# Puts gRPC load on the daemon with an independent tool (h2load from nghttp2). Every call must get
+# an OK response, and the daemon's metrics must count every response.
 #   tests/outside/load.sh target/release/sayso [CALLS]
 set -euo pipefail
 program=$(realpath "${1:?name the program, e.g. target/release/sayso}")
@@ -35,6 +35,6 @@ h2load --requests="$calls" --clients=8 --max-concurrent-streams=32 --data=frame 
     --header="authorization: Bearer $(cat "$work/data/dev/service.token")" \
     "http://$grpc/sayso.v1.GrantService/CheckGrant" > load.txt
 grep -q "requests: $calls total, $calls started, $calls done, $calls succeeded, 0 failed" load.txt || { cat load.txt >&2; exit 1; }
-answered=$(curl -fs "http://$http/metrics" | grep '^sayso_calls_total{' | grep 'code="OK"' | grep 'method="GrantService/CheckGrant"' | grep -o '[0-9]*$')
-[ "$answered" = "$calls" ] || { echo "h2load sent $calls calls, but the daemon counted $answered OK answers" >&2; exit 1; }
-echo "load: $(sed -n 's/^finished in \([^,]*\), \([^,]*\),.*/\2 in \1/p' load.txt) for $calls CheckGrant calls, all answered OK"
+responses=$(curl -fs "http://$http/metrics" | grep '^sayso_calls_total{' | grep 'code="OK"' | grep 'method="GrantService/CheckGrant"' | grep -o '[0-9]*$')
+[ "$responses" = "$calls" ] || { echo "h2load sent $calls calls, but the daemon counted $responses OK responses" >&2; exit 1; }
+echo "load: $(sed -n 's/^finished in \([^,]*\), \([^,]*\),.*/\2 in \1/p' load.txt) for $calls CheckGrant calls, all with OK responses"

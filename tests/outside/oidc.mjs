@@ -1,6 +1,7 @@
-// Tokens of a real OpenID provider (npm `oidc-provider`, certified by the OpenID Foundation), on loopback: each algorithm that
-// is taken, another audience and an unknown controller refused, keys that rotate while the daemon runs.
-// node tests/outside/oidc.mjs SAYSO NODE_MODULES
+// Checks that the daemon works with tokens of an independent OpenID provider on the loopback interface: npm
+// `oidc-provider`, certified by the OpenID Foundation. The daemon must accept each supported algorithm, refuse
+// tokens for another audience or an unknown controller, and accept rotated keys of the provider while it runs.
+//   node tests/outside/oidc.mjs SAYSO NODE_MODULES
 import { spawn, execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -14,8 +15,8 @@ const [sayso, modules] = process.argv.slice(2).map((path) => resolve(path));
 const { default: Provider } = await import(pathToFileURL(join(modules, "oidc-provider/lib/index.js")));
 const { generateKeyPair, exportJWK } = createRequire(join(modules, "oidc-provider/package.json"))("jose");
 const audience = "sayso";
-// Clients are callers: the id says controller, role and name.
-const clients = ["dev.auditor.mina", "acme.auditor.mina", "nobody.auditor.mina"];
+// Each client is a caller. Its id has the form controller.role.name.
+const clients = ["dev.auditor.mina", "acme.auditor.mina", "unknown.auditor.mina"];
 
 const keys = async (generation) =>
   Promise.all(
@@ -45,8 +46,8 @@ const provider = async (issuer, generation) =>
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_context, resource) => {
-          const [alg, who] = new URL(resource).pathname.slice(1).split("/");
-          return { scope: "", audience: who, accessTokenFormat: "jwt", jwt: { sign: { alg } } };
+          const [alg, audience] = new URL(resource).pathname.slice(1).split("/");
+          return { scope: "", audience, accessTokenFormat: "jwt", jwt: { sign: { alg } } };
         },
       },
     },
@@ -61,14 +62,14 @@ const rotate = async (generation) => {
 };
 await rotate(1);
 
-const mint = async (client, alg, who = audience) => {
-  const answer = await fetch(`${issuer}/token`, {
+const mint = async (client, alg, forAudience = audience) => {
+  const response = await fetch(`${issuer}/token`, {
     method: "POST",
     headers: { authorization: `Basic ${btoa(`${client}:secret`)}` },
-    body: new URLSearchParams({ grant_type: "client_credentials", resource: `https://x/${alg}/${who}` }),
+    body: new URLSearchParams({ grant_type: "client_credentials", resource: `https://x/${alg}/${forAudience}` }),
   });
-  const token = (await answer.json()).access_token;
-  assert.ok(token, `${client} gets a token`);
+  const token = (await response.json()).access_token;
+  assert.ok(token, `the provider gave no token to ${client}`);
   return token;
 };
 
@@ -96,9 +97,9 @@ try {
       text += piece;
       if (text.includes("\n")) done(JSON.parse(text.split("\n")[0]));
     });
-    daemon.on("exit", () => failed(new Error("the daemon does not start")));
+    daemon.on("exit", () => failed(new Error("the daemon did not start")));
   });
-  // The checkpoint that a caller gets; none where it is refused.
+  // Returns the checkpoint that the caller with this token gets, or null if the call is refused.
   const checkpoint = (token) => {
     const file = join(folder, "token");
     writeFileSync(file, token);
@@ -112,18 +113,18 @@ try {
   for (const alg of ["RS256", "ES256", "EdDSA"]) {
     assert.match(checkpoint(await mint("dev.auditor.mina", alg)), /sayso\.localhost\/dev\n/, alg);
     assert.match(checkpoint(await mint("acme.auditor.mina", alg)), /sayso\.localhost\/acme\n/, alg);
-    assert.equal(checkpoint(await mint("dev.auditor.mina", alg, "other")), null, "another audience");
-    assert.equal(checkpoint(await mint("nobody.auditor.mina", alg)), null, "no such controller");
+    assert.equal(checkpoint(await mint("dev.auditor.mina", alg, "other")), null, "a token for another audience must be refused");
+    assert.equal(checkpoint(await mint("unknown.auditor.mina", alg)), null, "a token for an unknown controller must be refused");
   }
   const old = await mint("dev.auditor.mina", "ES256");
   await rotate(2);
   const renewed = await mint("dev.auditor.mina", "ES256");
   for (let tries = 0; checkpoint(renewed) === null; tries += 1) {
-    assert.ok(tries < 100, "new keys are taken");
+    assert.ok(tries < 100, "the daemon did not accept the rotated keys");
     await new Promise((done) => setTimeout(done, 200));
   }
-  assert.equal(checkpoint(old), null, "a key that was taken back");
-  console.log("tokens of oidc-provider: RS256, ES256, EdDSA taken; audience, controller and old keys refused");
+  assert.equal(checkpoint(old), null, "a token that a removed key signed must be refused");
+  console.log("oidc-provider: tokens with RS256, ES256 and EdDSA accepted; other audience, unknown controller and removed keys refused");
 } finally {
   daemon.kill();
   server.close();

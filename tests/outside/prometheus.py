@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The daemon's numbers in a real Prometheus: names by convention, rules loaded and tested, every query of the dashboard.
+"""Checks the daemon's metrics with Prometheus: their names, the alert rules, and every query of the dashboard.
 
     prometheus.py SAYSO [FOLDER]
 
-SAYSO is the built program; `prometheus` and `promtool` are looked for in FOLDER, then in PATH. Listens on loopback only.
+SAYSO is the built program. The script searches `prometheus` and `promtool` in FOLDER, then in PATH. All servers listen
+on the loopback interface only.
 """
 
 import json
@@ -21,8 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-# What the trust boundary promises to show, as families.
-PROMISED = [
+# The metric families that must exist.
+REQUIRED = [
     "sayso_calls_total",
     "sayso_call_duration_seconds",
     "sayso_batch_events",
@@ -46,15 +47,15 @@ PROMISED = [
 
 def get(url, accept=None):
     request = urllib.request.Request(url, headers={"Accept": accept} if accept else {})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.headers["Content-Type"], answer.read().decode()
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.headers["Content-Type"], response.read().decode()
 
 
-def until(what, seconds, found):
-    """Asks again until there is something to return."""
+def until(what, seconds, check):
+    """Repeats `check` until it returns a result, and returns that. Ends the script after `seconds`."""
     for _ in range(seconds * 5):
         try:
-            if result := found():
+            if result := check():
                 return result
         except (urllib.error.URLError, ConnectionError):
             pass
@@ -62,8 +63,8 @@ def until(what, seconds, found):
     sys.exit(f"no {what} within {seconds} s")
 
 
-def story(sayso, grpc, data):
-    """A yes, a grant, a withdrawal and an erasure, so that every number has something to count."""
+def run_scenario(sayso, grpc, data):
+    """Records a consent, a grant, a withdrawal and an erasure, so that the metrics have something to count."""
 
     def run(role, *arguments):
         environment = {
@@ -92,11 +93,11 @@ def check_text(promtool, http):
     assert checked.returncode == 0 and not checked.stderr, checked.stderr + checked.stdout
     kind, _ = get(f"http://{http}/metrics", "application/openmetrics-text")
     assert kind.startswith("application/openmetrics-text; version=1.0.0"), kind
-    there = set(re.findall(r"^# TYPE (\S+)", text, re.M))
-    assert not set(PROMISED) - there, f"missing: {set(PROMISED) - there}"
+    families = set(re.findall(r"^# TYPE (\S+)", text, re.M))
+    assert not set(REQUIRED) - families, f"missing: {set(REQUIRED) - families}"
     kinds = re.findall(r'^sayso_events_total{kind="([^"]*)"', text, re.M)
     assert kinds and not any(kind.isdigit() for kind in kinds), kinds
-    return there
+    return families
 
 
 def query(at, expression):
@@ -111,7 +112,7 @@ def expressions():
     panels = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
     for panel in panels:
         for target in panel["targets"]:
-            # What Grafana puts in.
+            # Grafana replaces this variable.
             yield panel["title"], target["expr"].replace("$__rate_interval", "1m")
 
 
@@ -119,7 +120,7 @@ def main(sayso, folder):
     path = os.pathsep.join([folder, os.environ["PATH"]])
     prometheus, promtool = shutil.which("prometheus", path=path), shutil.which("promtool", path=path)
     if not (prometheus and promtool):
-        sys.exit("please install `prometheus`")
+        sys.exit("`prometheus` or `promtool` is missing; install the package `prometheus`")
     for rules in (["check", "rules", DEPLOY / "alerts.yaml"], ["test", "rules", DEPLOY / "alerts_test.yaml"]):
         subprocess.run([promtool, *rules], check=True, stdout=subprocess.DEVNULL)
     alerts = set(re.findall(r"alert: (\w+)", (DEPLOY / "alerts.yaml").read_text()))
@@ -139,8 +140,8 @@ def main(sayso, folder):
             )
             started.append(daemon)
             ready = json.loads(daemon.stdout.readline())
-            story(sayso, ready["grpc"], data)
-            there = check_text(promtool, ready["http"])
+            run_scenario(sayso, ready["grpc"], data)
+            families = check_text(promtool, ready["http"])
             settings = Path(temporary) / "prometheus.yml"
             settings.write_text(
                 "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
@@ -161,7 +162,7 @@ def main(sayso, folder):
                 stderr=log,
             )
             started.append(server)
-            check_server(at, there, alerts)
+            check_server(at, families, alerts)
         finally:
             for process in started:
                 process.terminate()
@@ -176,10 +177,10 @@ def free_address():
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def check_server(at, there, alerts):
+def check_server(at, families, alerts):
     until("Prometheus", 30, lambda: get(f"http://{at}/-/ready"))
     until("scrape", 30, lambda: any(one["value"][1] == "1" for one in query(at, "up{job='sayso'}")))
-    # Rates take two scrapes.
+    # A rate needs two scrapes.
     until("second scrape", 30, lambda: query(at, "rate(sayso_batch_events_count[1m])"))
 
     def evaluated():
@@ -189,8 +190,8 @@ def check_server(at, there, alerts):
 
     rules = until("evaluation", 30, evaluated)
     assert {rule["name"] for rule in rules} == alerts
-    sick = [rule["name"] for rule in rules if rule["health"] != "ok"]
-    assert not sick, sick
+    unhealthy = [rule["name"] for rule in rules if rule["health"] != "ok"]
+    assert not unhealthy, unhealthy
     firing = [rule["name"] for rule in rules if rule["state"] == "firing"]
     assert not firing, firing
     count = 0
@@ -198,14 +199,14 @@ def check_server(at, there, alerts):
         count += 1
         found = query(at, expression)
         named = re.findall(r"\bsayso_\w+", expression)
-        known = [re.sub(r"_(bucket|sum|count)$", "", name) for name in named]
-        # This daemon asks no witnesses.
-        pairs = [pair for pair in zip(named, known) if not pair[0].startswith("sayso_witness_")]
-        assert all(name in there or plain in there for name, plain in pairs), f"{title}: {named}"
-        # What has nothing to show yet must at least be about something that never happened here.
-        quiet = 'code!="OK"' in expression or "histogram_quantile" in expression or "viewed" in expression or "witness" in expression
-        assert found or quiet or "grant_" in expression, f"{title}: {expression} finds nothing"
-    print(f"prometheus: {len(rules)} rules healthy and silent, {count} queries of the dashboard answered")
+        bases = [re.sub(r"_(bucket|sum|count)$", "", name) for name in named]
+        # This daemon has no witnesses configured.
+        pairs = [pair for pair in zip(named, bases) if not pair[0].startswith("sayso_witness_")]
+        assert all(name in families or base in families for name, base in pairs), f"{title}: {named}"
+        # A query may return nothing only if the scenario has no such events.
+        may_be_empty = 'code!="OK"' in expression or "histogram_quantile" in expression or "viewed" in expression or "witness" in expression
+        assert found or may_be_empty or "grant_" in expression, f"{title}: {expression} returns nothing"
+    print(f"prometheus: {len(rules)} rules healthy and silent, {count} dashboard queries checked")
 
 
 if __name__ == "__main__":

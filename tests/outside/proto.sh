@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints the API's files with `buf`: its standard rules, and a comment on everything. Compares them with every
+# Lints the proto files with `buf`: the standard rules, and a comment on everything. Compares them with every
 # released version in proto/released. Without buf (npm: @bufbuild/buf) the script checks nothing and says so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -8,14 +8,14 @@ buf=$(PATH=$PWD/target/tools/node_modules/.bin:$PATH command -v buf) || {
     exit 0
 }
 "$buf" lint
-# Nothing is released yet that callers depend on. A release adds its image:
+# There is no release yet. Each release must add its image:
 # `buf build --exclude-source-info -o proto/released/VERSION.binpb.gz`.
 shopt -s nullglob
 for released in proto/released/*.binpb.gz; do
     "$buf" breaking --against "$released"
 done
-# A check that never finds anything would pass too. So change a field's type and drop a comment, and expect
-# `buf breaking` and `buf lint` to fail.
+# Makes sure that both checks can fail: `buf breaking` must report a changed type, and `buf lint` a missing
+# comment.
 changed=$(mktemp -d)
 trap 'rm -rf "$changed"' EXIT
 "$buf" build --exclude-source-info -o "$changed/today.binpb.gz"

@@ -5,19 +5,19 @@ set -euo pipefail
 python=target/outside-venv/bin/python
 script=tests/outside/verify_cose.py
 vectors=tests/vectors
-# Entries as COSE_Sign1, with a Python library: the vectors in the repository, and what the daemon exported in
-# the tests.
+# Entries as COSE_Sign1, with a Python library: the test vectors in the repository, and the entries that the
+# daemon exported in the Rust tests.
 key=$("$python" -c 'import json,sys; print(json.load(open(sys.argv[1]))["public_key"])' "$vectors/sayso-v1.json")
 "$python" "$script" "$key" "$vectors/entries-v1.jsonl"
 outside=target/tmp/outside
 "$python" "$script" "$(cat "$outside/public-key.hex")" "$outside/entries.jsonl" --leaf-hashes "$outside/leaf-hashes.bin"
-# Access packages against their schema, and consent receipts as JSON-LD.
+# Access packages, with a JSON Schema library; and consent receipts, with a JSON-LD library.
 "$python" tests/outside/check_package.py docs/schemas/access-package-v1.schema.json "$outside/access" "$outside/portability"
 # Witnesses in both directions: an independent witness cosigns a Sayso log, and Sayso's witness cosigns
 # another log.
 "$python" tests/outside/witness.py target/debug/sayso
-# The API's files, and the daemon's metrics in a real Prometheus.
+# The proto files, with buf; and the daemon's metrics, with Prometheus.
 tests/outside/proto.sh
 python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin
-# Tokens of an independent OpenID provider.
+# Bearer tokens, with an independent OpenID provider.
 node tests/outside/oidc.mjs target/debug/sayso target/outside-node/node_modules

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the shipped unit under a real systemd, which is PID 1 of its own namespaces. The daemon has to start,
-# be confined as the unit says, stop cleanly, and come back after a SIGKILL with the same log. Needs root,
+# Runs the shipped unit under a real systemd, which is PID 1 of its own namespaces. The daemon must start,
+# be confined as the unit says, stop cleanly, and restart after a SIGKILL with the same log. Needs root,
 # systemd, unshare, overlayfs and curl.
 #   tests/outside/systemd.sh target/release/sayso
 set -euo pipefail
@@ -18,7 +18,7 @@ cp "$program" /mnt/bin/sayso
 mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/mnt/bin,workdir=/mnt/bin-work /usr/bin
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/etc-work /etc
 mount -t tmpfs -o mode=0755 tmpfs /var/lib
-# Hide the units of this machine, so that systemd starts only Sayso's.
+# Hides the units of this machine, so that systemd starts only Sayso's.
 mount -t tmpfs -o mode=0755 tmpfs /lib/systemd/system
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
 for target in basic sysinit shutdown network-online multi-user; do
@@ -26,7 +26,7 @@ for target in basic sysinit shutdown network-online multi-user; do
 done
 cp "$here/deploy/sayso.service" /etc/systemd/system/
 mkdir -p /etc/systemd/system/sayso.service.d /etc/sayso
-# There is no journal in these namespaces, so log to files.
+# There is no journal in these namespaces, so the daemon logs to files.
 printf '[Service]\nStandardOutput=file:/run/sayso.out\nStandardError=append:/run/sayso.log\n' \
     > /etc/systemd/system/sayso.service.d/log.conf
 cat > /etc/sayso/sayso.toml <<'TOML'
@@ -34,25 +34,25 @@ data = "/var/lib/sayso"
 ledger = "sayso.example"
 controller = "acme"
 TOML
-cat > /etc/systemd/system/trial.service <<UNIT
+cat > /etc/systemd/system/check.service <<UNIT
 [Unit]
 DefaultDependencies=no
 Wants=sayso.service
 After=sayso.service
 [Service]
 Type=oneshot
-ExecStart=/bin/bash $work/trial.sh
+ExecStart=/bin/bash $work/check.sh
 StandardOutput=append:$work/output
 StandardError=inherit
 ExecStopPost=/usr/bin/systemctl --force --force poweroff
 UNIT
-printf '[Unit]\nDefaultDependencies=no\nWants=trial.service\n' > /etc/systemd/system/trial.target
+printf '[Unit]\nDefaultDependencies=no\nWants=check.service\n' > /etc/systemd/system/check.target
 ip link set lo up
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit=trial.target --show-status=no --log-target=console
+    /lib/systemd/systemd --system --unit=check.target --show-status=no --log-target=console
 SCRIPT
 
-cat > "$work/trial.sh" <<'SCRIPT'
+cat > "$work/check.sh" <<'SCRIPT'
 set -euo pipefail
 is_ready() {
     for _ in $(seq 100); do
@@ -80,7 +80,7 @@ is_ready
 kill -KILL "$(pid)"
 while [ "$(systemctl show -p NRestarts --value sayso)" = 0 ]; do sleep 0.2; done
 is_ready
-[ "$(curl -fs http://127.0.0.1:7118/keys)" = "$log" ] || { echo "the log is another one after the restart"; exit 1; }
+[ "$(curl -fs http://127.0.0.1:7118/keys)" = "$log" ] || { echo "the daemon has another log after the restart"; exit 1; }
 grep '"ERROR"' /run/sayso.log && exit 1
 echo "the unit works"
 SCRIPT

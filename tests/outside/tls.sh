@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Scans the daemon with a TLS scanner (testssl.sh): only TLS 1.3, no serious finding. Takes some minutes.
+# Scans the daemon with a TLS scanner (testssl.sh). The daemon must offer only TLS 1.3, and the scan must have
+# no finding of medium severity or above. Takes several minutes.
 #   tests/outside/tls.sh target/release/sayso
 set -euo pipefail
 program=$(realpath "${1:?name the program, e.g. target/release/sayso}")

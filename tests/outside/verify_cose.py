@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Checks entries of a Sayso log with a COSE library that nobody here wrote (`cwt`, from PyPI).
+"""Checks entries of a Sayso log with an independent COSE library (`cwt`, from PyPI).
 
     pip install cwt==3.3.0
     verify_cose.py PUBLIC_KEY_HEX FILE.jsonl... [--leaf-hashes leaf-hashes.bin]
 
-Each line of a file is a JSON string (an entry in hex) or an object: a line of a bundle's `entries/*.jsonl`
-(`entry` in base64) or one with `entry` and, if known, `leaf_hash` in hex. Every entry has to be a COSE_Sign1 that
-the key signed (RFC 9052 s. 4.4). Its leaf hash (RFC 9162 s. 2.1.1) is recomputed and compared where one is known:
-in the line, or by position in `leaf-hashes.bin`. Prints one line a file; exit status 1 at the first failure.
+Each line of a file has one of these forms:
+
+- a JSON string: an entry in hex
+- a line of a bundle's `entries/*.jsonl`: an object with `entry` in base64
+- another object with `entry` in hex, and `leaf_hash` in hex if it is known
+
+Every entry must be a COSE_Sign1 that the key signed (RFC 9052 s. 4.4). The script recomputes its leaf hash (RFC 9162
+s. 2.1.1) and compares it with the known one, which is in the line or, by position, in `leaf-hashes.bin`. Prints one
+line for each file. The first failure ends the script with exit status 1.
 """
 
 import argparse
@@ -18,7 +23,7 @@ import sys
 
 from cwt import COSE, COSEKey
 
-# Labels of RFC 9052 and 9053: header parameters, and parameters of a key.
+# Labels of RFC 9052 and 9053: header parameters, then key parameters.
 ALG, KID, EDDSA = 1, 4, -8
 KTY, KEY_ID, KEY_ALG, KEY_OPS, CURVE, X = 1, 2, 3, 4, -1, -2
 OKP, ED25519, VERIFY = 1, 6, 2
@@ -26,7 +31,7 @@ SIGN1_TAG = 0xD2
 
 
 def key_of(public_key: bytes) -> COSEKey:
-    """The log's key, under the key id that entries name it by."""
+    """Returns the log's public key with the key id that entries have."""
     key_id = hashlib.sha256(public_key).digest()[:8]
     return COSEKey.new({KTY: OKP, KEY_ID: key_id, KEY_ALG: EDDSA, KEY_OPS: [VERIFY], CURVE: ED25519, X: public_key})
 
@@ -41,14 +46,14 @@ def check(entry: bytes, key: COSEKey) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
-def require(holds: bool, reason: str) -> None:
-    """Raises `reason` unless it holds; unlike `assert`, under `python -O` too."""
-    if not holds:
+def require(condition: bool, reason: str) -> None:
+    """Raises an error with `reason` if the condition is false. Unlike `assert`, it also works under `python -O`."""
+    if not condition:
         raise ValueError(reason)
 
 
 def read(line: str, number: int) -> tuple[int, bytes | None, bytes | None]:
-    """Position, entry and leaf hash of a line, as far as it has them."""
+    """Returns the position, the entry and the leaf hash of a line. Entry and leaf hash are None if it has none."""
     record = json.loads(line)
     if isinstance(record, str):
         return number, bytes.fromhex(record), None
@@ -79,8 +84,8 @@ def main() -> None:
             try:
                 computed = check(entry, key)
                 leaf_hash = leaf_hash or known[32 * position : 32 * position + 32]
-                require(not leaf_hash or leaf_hash == computed, "another leaf hash")
-            except Exception as error:  # whatever a foreign library raises is a failure of this entry
+                require(not leaf_hash or leaf_hash == computed, "the leaf hash differs from the known one")
+            except Exception as error:  # the library raises errors of many types
                 sys.exit(f"{name}: position {position}: {error or type(error).__name__}")
             verified += 1
             compared += bool(leaf_hash)

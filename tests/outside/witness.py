@@ -1,6 +1,8 @@
-"""Witnesses both ways with an implementation from PyPI: theirs cosigns what our daemon says, and ours what their log says.
+"""Checks witnessing in both directions with an independent implementation (`aics-witness`, from PyPI).
 
-Usage: witness.py PATH/TO/sayso
+Its witness must cosign the checkpoints of a Sayso log, and Sayso's witness must cosign those of its log, but no fork.
+
+    witness.py PATH/TO/sayso
 """
 
 import json
@@ -29,7 +31,7 @@ def free_port():
 
 
 def started(arguments):
-    """A process of ours, and what it says when it is ready."""
+    """Starts Sayso. Returns the process, and the JSON that it prints when it is ready."""
     process = subprocess.Popen([SAYSO, "--json", *arguments], stdout=subprocess.PIPE, text=True)
     return process, json.loads(process.stdout.readline())
 
@@ -46,13 +48,13 @@ def run(daemon, data, arguments, ok=True):
     return result.stdout
 
 
-def until(holds):
+def until(check):
     for _ in range(600):
-        found = holds()
-        if found:
-            return found
+        result = check()
+        if result:
+            return result
         time.sleep(0.1)
-    raise AssertionError("never came true")
+    raise AssertionError("the condition was not true within 60 s")
 
 
 def answers(port):
@@ -60,18 +62,17 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def theirs_cosigns_ours(folder):
+def their_witness_cosigns_our_log(folder):
     data, port = folder / "data", free_port()
     serve = ["--data", str(data), "serve", "--dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     process, daemon = started(serve)
     end(process)
     log, config = daemon["key"], str(folder / "witness.json")
-    # Newer than its package says it needs; it runs on 3.11 as well.
-    made = subprocess.run(
+    init = subprocess.run(
         [WITNESS, "init", "-c", config, "--name", "witness.example/theirs", "--listen", f"127.0.0.1:{port}"],
         check=True, capture_output=True, text=True,
     )
-    vkey = next(word for line in made.stdout.splitlines() for word in line.split() if word.startswith("witness.example/theirs+"))
+    vkey = next(word for line in init.stdout.splitlines() for word in line.split() if word.startswith("witness.example/theirs+"))
     subprocess.run([WITNESS, "add-log", "-c", config, "--origin", log.split("+")[0], "--vkey", log], check=True)
     witness = subprocess.Popen([WITNESS, "serve", "-c", config, "--log-level", "ERROR"])
     until(lambda: answers(port))
@@ -87,8 +88,8 @@ def theirs_cosigns_ours(folder):
     text = parse_note(cosigned).text
     lines = [line for line in parse_note(cosigned).signatures if line.name == "witness.example/theirs"]
     tree = parse_checkpoint(text)
-    holds = verify_cosignature(lines[0].signature, lines[0].name, parse_vkey(vkey).public_key, tree.origin, tree.size, tree.root)
-    assert len(lines) == 1 and holds, "their own check of their line"
+    is_valid = verify_cosignature(lines[0].signature, lines[0].name, parse_vkey(vkey).public_key, tree.origin, tree.size, tree.root)
+    assert len(lines) == 1 and is_valid, "the witness's own library must verify its cosignature"
     bundle = str(folder / "log.tar.zst")
     run(daemon, data, ["audit", "export", "-o", bundle])
     run(daemon, data, ["verify", bundle, "--key", log, "--witness", vkey])
@@ -103,7 +104,7 @@ def cosigned_from(daemon, data, size):
     return found.get("cosigned") if int(found.get("cosignedSize", 0)) >= size else None
 
 
-def ours_cosigns_theirs(folder):
+def our_witness_cosigns_their_log(folder):
     key, origin = Ed25519PrivateKey.generate(), "log.example/theirs"
     log = format_vkey(vkey_from_ed25519(origin, key.public_key()))
     store = str(folder / "ours")
@@ -134,6 +135,6 @@ def ours_cosigns_theirs(folder):
 
 with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    size = theirs_cosigns_ours(folder)
-    count = ours_cosigns_theirs(folder)
+    size = their_witness_cosigns_our_log(folder)
+    count = our_witness_cosigns_their_log(folder)
 print(f"their witness cosigned our log of {size} entries; ours cosigned {count} checkpoints of theirs and no fork")

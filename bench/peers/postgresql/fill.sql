@@ -1,4 +1,4 @@
--- Ten events a subject, as the other systems have them, in a table of their own.
+-- Fills a separate table with ten events for each subject, as in the other systems.
 CREATE TABLE IF NOT EXISTS history (LIKE event INCLUDING ALL);
 TRUNCATE history;
 INSERT INTO history (subject, body)

@@ -1,4 +1,4 @@
--- What a service without Sayso would keep: an append-only audit table, found by subject.
+-- The table that a service without Sayso would use: an append-only audit table with an index by subject.
 CREATE TABLE event (
     position bigserial PRIMARY KEY,
     event_id uuid NOT NULL DEFAULT gen_random_uuid(),

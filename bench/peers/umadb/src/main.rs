@@ -1,4 +1,4 @@
-//! Load on a running UmaDB, over its own client, reported as `sayso bench --json` does.
+//! Puts load on a running UmaDB with UmaDB's own client, and reports the results as `sayso bench --json` does.
 
 use clap::{Parser, ValueEnum};
 use futures::StreamExt;
@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
-    /// One event a call.
+    /// One event in each call.
     Append,
-    /// Several events a call.
+    /// Several events in each call.
     Ingest,
-    /// The ten events of a subject, by its tag.
+    /// Reads the ten events of a subject by its tag.
     Read,
 }
 
@@ -40,10 +40,10 @@ struct Load {
     events_per_call: u64,
 }
 
-const EVENTS_OF_A_SUBJECT: u64 = 10;
+const EVENTS_PER_SUBJECT: u64 = 10;
 
 impl Load {
-    /// Event `number` about a subject, as `sayso bench` records it: a text of the same length.
+    /// Returns event `number` about a subject. Its payload is as long as that of an event of `sayso bench`.
     fn event(&self, subject: &str, number: u64) -> DcbEvent {
         let width = self.value_bytes;
         DcbEvent::default()
@@ -72,13 +72,14 @@ impl Load {
                     event?;
                     count += 1;
                 }
-                assert_eq!(count, EVENTS_OF_A_SUBJECT, "of {subject}");
+                assert_eq!(count, EVENTS_PER_SUBJECT, "events of {subject}");
                 Ok(())
             }
         }
     }
 }
 
+/// When the measurement begins and ends.
 #[derive(Clone, Copy)]
 struct Times {
     from: Instant,
@@ -94,9 +95,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         clients.push(Arc::new(UmaDbClient::new(load.addr.clone()).connect_async().await?));
     }
     if load.mode == Mode::Read {
-        for person in 0..load.subjects {
-            let subject = format!("bench-{run}-{person}");
-            clients[0].append(load.events(&subject, 0, EVENTS_OF_A_SUBJECT), None, None).await?;
+        for number in 0..load.subjects {
+            let subject = format!("bench-{run}-{number}");
+            clients[0].append(load.events(&subject, 0, EVENTS_PER_SUBJECT), None, None).await?;
         }
     }
     let from = Instant::now() + Duration::from_secs_f64(load.warm_up_s);
@@ -107,18 +108,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         workers.push(tokio::spawn(work(load.clone(), client, run.clone(), worker, times)));
     }
     let mut all = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3)?;
-    let mut answered = 0;
+    let mut responses = 0;
     for worker in workers {
         let (latencies, count) = worker.await??;
         all.add(latencies)?;
-        answered += count;
+        responses += count;
     }
     let per_call = if load.mode == Mode::Ingest { load.events_per_call } else { 1 };
-    let calls_per_s = answered as f64 / load.duration_s;
+    let calls_per_s = responses as f64 / load.duration_s;
     let object = serde_json::json!({
         "mode": format!("{:?}", load.mode).to_lowercase(),
         "concurrency": load.concurrency,
-        "calls": answered,
+        "calls": responses,
         "calls_per_s": calls_per_s.round(),
         "events_per_s": (calls_per_s * per_call as f64).round(),
         "p50_us": all.value_at_quantile(0.5),
@@ -131,7 +132,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Calls as soon as it is answered, about people that no other worker has.
+/// Makes one call after the other, about subjects that no other worker uses. Returns the latencies and the
+/// number of responses within the measurement.
 async fn work(
     load: Load,
     client: Arc<AsyncUmaDbClient>,
@@ -140,22 +142,22 @@ async fn work(
     times: Times,
 ) -> Result<(Histogram<u64>, u64), DcbError> {
     let mut latencies = Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order");
-    let mut answered = 0;
+    let mut responses = 0;
     let own = load.subjects.saturating_sub(worker).div_ceil(load.concurrency).max(1);
-    for turn in 0.. {
+    for call in 0.. {
         let begun = Instant::now();
         if begun >= times.until {
             break;
         }
-        let person = (turn * 2_654_435_761 % own) * load.concurrency + worker;
-        load.call(&client, &format!("bench-{run}-{person}"), turn).await?;
+        let subject = (call * 2_654_435_761 % own) * load.concurrency + worker;
+        load.call(&client, &format!("bench-{run}-{subject}"), call).await?;
         let ended = Instant::now();
         if begun >= times.from {
             latencies.saturating_record(u64::try_from((ended - begun).as_micros()).unwrap_or(u64::MAX));
         }
         if ended >= times.from && ended < times.until {
-            answered += 1;
+            responses += 1;
         }
     }
-    Ok((latencies, answered))
+    Ok((latencies, responses))
 }
