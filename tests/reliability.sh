@@ -39,10 +39,10 @@ row "The root key's file" "$ROUNDS" --lib vault::custody
 row "Key tree: a power cut at every step" "$ROUNDS" --lib vault::tests::crashes
 row "Store engine killed" "$ROUNDS" --lib store::embedded::tests::kill
 row "Sequencer: failed commits, kept checkpoint, forks" "$ROUNDS" --lib ledger::tests
-row "Daemon killed under load" "$KILLS" --test it killed_in_the_middle
+row "Daemon killed under load" "$KILLS" --test it crash::a_kill
 row "Daemon killed during erasures" "$KILLS" --test it erasure_crash::
-row "Power cuts on ext4 under load" "$CUTS" --test it crash::the_power_cut
-row "Lost indexes" "$CUTS" --test it crash::an_import
+row "Power cuts on ext4 under load" "$CUTS" --test it crash::a_power_cut
+row "Lost indexes" "$CUTS" --test it crash::an_interrupted_import
 row "Full disk" "$CUTS" --test it disk::a_full
 row "Failed flushes" "$CUTS" --test it disk::after
 row "Refusals with the maximum of open grants and artifacts" 1 --test it noes::

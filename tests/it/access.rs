@@ -5,7 +5,7 @@ use sayso::proto::{self, ConsentDecision, Role};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_a_good_credential() {
+async fn a_call_without_a_valid_credential_is_rejected() {
     let harness = Harness::start().await;
     for token in [None, Some(""), Some("nonsense"), Some("a.b.c")] {
         let mut clients = harness.with_token(token).await;
@@ -19,7 +19,7 @@ async fn nobody_gets_in_without_a_good_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_may_do_what_its_line_says() {
+async fn each_role_may_call_only_its_own_methods() {
     let harness = Harness::start().await;
     let denied = |status: tonic::Status| assert_eq!(status.code(), Code::PermissionDenied);
     let profile = || proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
@@ -37,7 +37,7 @@ async fn a_role_may_do_what_its_line_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_reaches_themself_only_and_learns_nothing_of_others() {
+async fn a_subject_reads_only_their_own_profile_and_cannot_tell_who_else_is_recorded() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     service.profile.record_attributes(fact("ben", "tone", "work", "x")).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_person_reaches_themself_only_and_learns_nothing_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grants_are_their_recipients_alone() {
+async fn a_grant_is_visible_only_to_its_recipient() {
     let harness = Harness::start().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
@@ -84,7 +84,7 @@ fn altered(grant: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_had_an_erased_grant_is_told_so_and_nobody_else() {
+async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
     let harness = Harness::start().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
@@ -144,7 +144,7 @@ async fn who_had_an_erased_grant_is_told_so_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_reflection_answer() {
+async fn the_health_service_reports_serving() {
     let harness = Harness::start().await;
     let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap();
     let mut health = tonic_health::pb::health_client::HealthClient::new(endpoint.connect().await.unwrap());

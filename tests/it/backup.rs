@@ -32,7 +32,7 @@ fn restore(backup: &Path, data: &Path) -> std::process::Output {
 }
 
 #[test]
-fn an_old_backup_gives_back_everybody_but_the_erased() {
+fn an_old_backup_restores_everyone_except_erased_people() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let backup = dir.path().join("old.backup");
@@ -100,7 +100,7 @@ fn refuses_late(served: &Served, subject: &str, before: &str) {
 }
 
 #[test]
-fn after_an_older_backup_the_partly_erased_go_on_and_nothing_erased_comes_back() {
+fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_erased() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
     let served = Served::start(&data);
@@ -177,7 +177,7 @@ fn after_an_older_backup_the_partly_erased_go_on_and_nothing_erased_comes_back()
 }
 
 #[test]
-fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
+fn a_backup_restores_a_lost_folder_only_with_the_matching_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup) = (dir.path().join("data"), dir.path().join("file.backup"));
     let served = Served::start(&data);
@@ -216,7 +216,7 @@ fn a_backup_brings_back_a_lost_folder_with_its_secrets_and_no_other() {
 
 /// The drill: everybody writes while the backup is taken; then the log is lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn taken_while_everybody_writes_it_brings_back_all_that_was_there_when_it_began() {
+async fn a_backup_taken_during_writes_restores_everything_acknowledged_before_it_began() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup) = (dir.path().join("data"), dir.path().join("drill.backup"));
     let served = Served::start(&data);
@@ -291,7 +291,7 @@ fn cursor(told: &serde_json::Value) -> u64 {
 }
 
 #[test]
-fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
+fn a_watch_whose_cursor_is_past_a_restored_log_misses_no_revocation() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
     let served = Served::start(&data);
@@ -325,7 +325,7 @@ fn a_watch_that_was_ahead_of_a_restored_log_misses_nothing_that_falls_in_it() {
 }
 
 #[test]
-fn after_a_restore_use_waits_until_the_operator_confirms_it() {
+fn after_a_restore_all_use_is_denied_until_the_operator_confirms_it() {
     let dir = tempfile::tempdir().unwrap();
     let (data, backup) = (dir.path().join("data"), dir.path().join("old.backup"));
     let served = Served::start(&data);

@@ -26,7 +26,7 @@ async fn size(steward: &mut Clients) -> u64 {
 type Change = Box<dyn Fn(&mut proto::AttributeInput)>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_attributes_name_their_field() {
+async fn an_error_about_a_malformed_attribute_names_the_field() {
     let (_harness, mut service, mut steward) = started().await;
     let before = size(&mut steward).await;
     let cases: Vec<(&str, Change)> = vec![
@@ -71,7 +71,7 @@ async fn malformed_attributes_name_their_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_message_of_a_stream_is_answered_like_the_others() {
+async fn an_invalid_message_in_a_stream_gets_an_error_and_the_stream_continues() {
     use proto::record_stream_response::Outcome;
     let (_harness, mut service, _steward) = started().await;
     let message = |sequence, key: &str| {
@@ -95,7 +95,7 @@ async fn a_bad_message_of_a_stream_is_answered_like_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn consent_needs_a_notice_and_known_words() {
+async fn a_consent_must_name_a_published_notice_and_known_purposes() {
     let (_harness, mut service, mut steward) = started().await;
     let yes = || choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     let mut without = consent("ada", vec![yes()]);
@@ -117,7 +117,7 @@ async fn consent_needs_a_notice_and_known_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idempotency_and_expected_versions_hold() {
+async fn idempotency_keys_and_expected_versions_are_enforced() {
     let (harness, mut service, mut steward) = started().await;
     let with = |value: &str, key: &str, version: Option<u64>| {
         let mut request = fact("ada", "tone", "work", value);
@@ -157,7 +157,7 @@ async fn idempotency_and_expected_versions_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_needs_its_scope_said() {
+async fn an_erasure_must_state_its_scope() {
     let (_harness, mut service, mut steward) = started().await;
     service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let request = proto::SubmitRequestRequest {
@@ -178,7 +178,7 @@ async fn an_erasure_needs_its_scope_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_and_contests_take_away_at_once() {
+async fn signals_and_contests_revoke_grants_at_once() {
     let (_harness, mut service, mut steward) = started().await;
     service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let yes = choice(ConsentDecision::Given, "personalization", &[], false);

@@ -36,7 +36,7 @@ async fn entries(harness: &Harness) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_calls_are_so_many_events() {
+async fn each_benchmark_call_appends_the_expected_number_of_events() {
     let harness = daemon().await;
     let before = entries(&harness).await;
     let append = bench(&harness, "append --calls 50 --subjects 10 --concurrency 5");
@@ -62,7 +62,7 @@ async fn so_many_calls_are_so_many_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mode_tells_throughput_and_how_long_calls_took() {
+async fn every_mode_reports_calls_and_latency_percentiles() {
     let harness = daemon().await;
     for mode in ["append", "ingest", "grant", "again", "check", "rebuild", "echo"] {
         let load = "--subjects 8 --concurrency 4 --connections 2 --duration 300ms --warm-up 50ms";
@@ -76,7 +76,7 @@ async fn every_mode_tells_throughput_and_how_long_calls_took() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_at_a_rate_are_made_at_it_and_the_ceiling_stands_beside() {
+async fn an_open_loop_never_exceeds_its_rate_and_reports_the_echo_ceiling() {
     let harness = daemon().await;
     let load = "--subjects 8 --concurrency 4 --rate 40 --duration 1s --warm-up 0s --with-echo";
     let measured = bench(&harness, &format!("check {load}"));
@@ -87,7 +87,7 @@ async fn calls_at_a_rate_are_made_at_it_and_the_ceiling_stands_beside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_watch_is_told_of_each_withdrawal() {
+async fn revoke_mode_measures_how_withdrawals_reach_watchers() {
     let harness = daemon().await;
     let told = bench(&harness, "revoke --watchers 30 --subjects 3 --duration 500ms --warm-up 0s");
     assert_eq!(told["watchers"], 30);
@@ -95,7 +95,7 @@ async fn each_watch_is_told_of_each_withdrawal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_log_is_exported_and_verified() {
+async fn verify_mode_exports_and_verifies_the_whole_log() {
     let harness = daemon().await;
     bench(&harness, "append --calls 30 --subjects 10 --concurrency 5");
     let before = entries(&harness).await;
@@ -105,7 +105,7 @@ async fn the_whole_log_is_exported_and_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_measured_is_refused() {
+async fn arguments_that_cannot_be_measured_are_rejected() {
     let harness = daemon().await;
     for wrong in ["check --people group --prepared", "append --duration 0s", "append --prepared"] {
         let mut command = sayso(&["bench"]);

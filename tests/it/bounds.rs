@@ -102,7 +102,7 @@ async fn ada(world: &mut World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_tier_takes_only_what_its_own_key_signed() {
+async fn each_tier_accepts_only_bounds_signed_with_its_own_key() {
     let mut world = world().await;
     let bounds = version(Tier::Public, "family", "1", NO_FAMILY);
     let (authority, steward) = (key(&world, "authority"), key(&world, "steward"));
@@ -147,7 +147,7 @@ async fn each_tier_takes_only_what_its_own_key_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_validate_is_refused_with_line_and_column() {
+async fn invalid_policies_are_rejected_with_line_and_column() {
     let mut world = world().await;
     let unknown =
         "@id(\"a\")\nforbid (principal, action in Action::\"use\", resource)\nwhen { context.nope };\n";
@@ -168,7 +168,7 @@ async fn what_does_not_validate_is_refused_with_line_and_column() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn narrower_bounds_revoke_at_once_what_they_contradict() {
+async fn narrower_bounds_revoke_contradicted_grants_at_once() {
     let mut world = world().await;
     ada(&mut world).await;
     record(&mut world, "ben", "tone", "communication-style").await;
@@ -210,7 +210,7 @@ async fn narrower_bounds_revoke_at_once_what_they_contradict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_comes_into_force_by_itself() {
+async fn a_version_takes_effect_at_its_effective_time() {
     let mut world = world().await;
     ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
@@ -251,7 +251,7 @@ fn never(category: &str) -> PersonalBounds {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_narrows_what_everybody_else_allows() {
+async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
     let mut world = world().await;
     ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
@@ -304,7 +304,7 @@ async fn a_person_narrows_what_everybody_else_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_choice_of_a_person_counts() {
+async fn each_personal_bound_is_enforced() {
     let mut world = world().await;
     ada(&mut world).await;
     let mut inferred = fact("ada", "hobby", "activity", "clocks");
@@ -385,7 +385,7 @@ pub async fn events(world: &mut World, subject: &str) -> Vec<proto::RecordedEven
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_recorded_stays_outside_and_the_attempt_is_known() {
+async fn a_forbidden_recording_is_refused_and_the_attempt_is_logged() {
     let mut world = world().await;
     record(&mut world, "ada", "hobby", "activity").await;
     let mut request = conclusion("ada", "sleep", "mental-health");
@@ -421,7 +421,7 @@ async fn what_may_not_be_recorded_stays_outside_and_the_attempt_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inference_does_not_override_what_was_said() {
+async fn an_inferred_attribute_does_not_override_a_declared_one() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;
     let answer = world.service.profile.record_attributes(conclusion("ada", "tone", "communication-style"));
@@ -440,7 +440,7 @@ async fn an_inference_does_not_override_what_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_derived_falls_with_its_source() {
+async fn a_grant_of_a_derived_attribute_is_revoked_when_its_source_is_withheld() {
     let mut world = world().await;
     let source = record(&mut world, "ada", "shifts", "work").await;
     let mut derived = fact("ada", "sleepy", "activity", "x");
@@ -481,7 +481,7 @@ async fn preview(world: &mut World, bounds: BoundsPublished) -> proto::BoundsPre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preview_says_what_publishing_then_does() {
+async fn a_preview_predicts_the_effect_of_publishing() {
     let mut world = world().await;
     for subject in ["ada", "ben", "cleo"] {
         record(&mut world, subject, "tone", "communication-style").await;
@@ -514,7 +514,7 @@ async fn a_preview_says_what_publishing_then_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_grant_can_be_decided_again_as_of_its_moment() {
+async fn every_grant_decision_can_be_reproduced_as_of_its_time() {
     let mut world = world().await;
     ada(&mut world).await;
     let mut grants = vec![granted(&mut world, "ada").await];

@@ -220,7 +220,7 @@ async fn accept(harness: &Harness, ms: i64) -> Result<proto::AcceptClockResponse
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
+async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_recorded() {
     let (machine, harness, mut service, mut steward) = begin().await;
     for subject in ["ada", "ben"] {
         willing(&mut service, &mut steward, subject).await;
@@ -266,7 +266,7 @@ async fn an_hour_back_nothing_stands_again_and_every_no_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_years_ahead_leave_nothing_in_the_log() {
+async fn a_clock_ten_years_ahead_does_not_move_the_ledger_time() {
     let (machine, harness, mut service, mut steward) = begin().await;
     for subject in ["ada", "ben"] {
         willing(&mut service, &mut steward, subject).await;
@@ -292,7 +292,7 @@ async fn ten_years_ahead_leave_nothing_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_stands_still_keeps_no_grant_alive() {
+async fn a_frozen_clock_does_not_extend_grants() {
     let (machine, harness, mut service, mut steward) = begin().await;
     willing(&mut service, &mut steward, "ada").await;
     let (short, long) = (
@@ -309,7 +309,7 @@ async fn a_clock_that_stands_still_keeps_no_grant_alive() {
 
 /// A folder in which a wild time is already: events were written while the clock was ten years ahead.
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_wild_time_in_the_log_the_operator_has_a_way_out() {
+async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
     let machine = Arc::new(Machine::default());
     machine.off_by(10 * YEAR);
     let harness = start(&machine, tempfile::tempdir().unwrap()).await;
@@ -365,7 +365,7 @@ async fn after_a_wild_time_in_the_log_the_operator_has_a_way_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_credential_is_good_for_a_no_alone_while_the_clock_is_in_doubt() {
+async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals() {
     let (machine, harness, mut service, mut steward) = begin().await;
     willing(&mut service, &mut steward, "ada").await;
     let token = harness.daemon.issuer.mint(Role::Subject, "ada", 60).unwrap();
@@ -456,7 +456,7 @@ async fn until_ready(served: &Served, code: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_real_daemon_lives_with_a_clock_that_jumps() {
+async fn the_daemon_process_survives_clock_jumps() {
     let (faked, dir) = (Faked::new(), tempfile::tempdir().unwrap());
     let data = dir.path().join("data");
     let served = faked.start(&data);

@@ -58,7 +58,7 @@ async fn held(daemon: &Daemon, controller: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_has_a_log_people_and_a_folder_of_its_own_across_restarts() {
+async fn each_controller_keeps_its_own_log_people_and_folder_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
     // A folder of one controller, as it always was, opens with others beside it.
     let alone = Daemon::start(&harness::config(dir.path())).await.unwrap();
@@ -94,7 +94,7 @@ async fn each_has_a_log_people_and_a_folder_of_its_own_across_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_opens_its_own_controllers_door_alone() {
+async fn a_credential_is_valid_only_for_its_own_controller() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&config(dir.path(), &["acme"])).await.unwrap();
     let mut steward = as_role(&daemon, "dev", Role::Steward, "mina").await;
@@ -136,7 +136,7 @@ async fn a_credential_opens_its_own_controllers_door_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_public_log_of_each_is_where_its_origin_says() {
+async fn each_controllers_public_log_is_served_under_its_origin() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&config(dir.path(), &["acme"])).await.unwrap();
     for served in &daemon.controllers {
@@ -167,7 +167,7 @@ async fn the_public_log_of_each_is_where_its_origin_says() {
 }
 
 #[test]
-fn commands_work_for_each_over_its_own_folder() {
+fn commands_work_for_each_controller_with_its_own_folder() {
     use std::io::{BufRead, BufReader};
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -148,7 +148,7 @@ pub fn assert_held(served: &Served, acknowledged: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_the_middle_nothing_acknowledged_is_lost() {
+async fn a_kill_during_writes_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut total = 0;
@@ -180,7 +180,7 @@ pub fn rounds(few: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_was_killed_adds_nothing_twice() {
+async fn an_interrupted_import_can_be_repeated_without_duplicates() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let served = Served::start(&data);
@@ -288,7 +288,7 @@ async fn erase_until_the_end(grpc: String, tokens: [String; 2], erased: Arc<Atom
 /// its time, one part would be from before a flush and another from after what followed it, which no power
 /// cut leaves. Needs root and loop devices; where there are none, it says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_power_cut_loses_nothing_acknowledged() {
+async fn a_power_cut_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let (file, mount) = (dir.path().join("disk.img"), dir.path().join("disk"));
     let Some(image) = Image::make(&file, &mount) else {
@@ -344,7 +344,7 @@ fn check_after_power_cut(dir: &Path, copy: &Path, count: u64, gone: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_daemon_is_refused_and_a_restart_goes_on() {
+async fn a_second_daemon_is_refused_and_a_restart_keeps_the_checkpoint() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     service.profile.record_attributes(crate::harness::fact("ada", "tone", "work", "x")).await.unwrap();

@@ -96,7 +96,7 @@ fn contest() -> ContestAttributeRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone() {
+async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
     let dir = tempfile::tempdir().unwrap();
     let (servers, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
     let config =
@@ -184,7 +184,7 @@ async fn a_certificate_is_a_credential_for_its_ledger_controller_and_role_alone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_change_without_a_restart_and_a_bad_one_changes_nothing() {
+async fn certificates_are_reloaded_without_a_restart_and_an_unreadable_one_is_ignored() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (Authority::new(), Authority::new());
     let config = Config { tls: Some(tls(dir.path(), &first, &first)), ..config(&dir.path().join("data")) };
@@ -273,7 +273,7 @@ pub async fn plain(daemon: &Daemon) -> Channel {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_tokens_are_taken_for_what_their_keys_are_for_and_keys_rotate() {
+async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
     let dir = tempfile::tempdir().unwrap();
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[&Key]| {
@@ -362,7 +362,7 @@ fn tomorrow() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_that_is_silent_is_trusted_for_so_long_and_one_without_keys_not_at_all() {
+async fn keys_of_an_unreachable_issuer_expire_and_an_empty_key_set_rejects_all_tokens() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[&Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
@@ -421,7 +421,7 @@ async fn serve_keys(at: &str, body: String) -> (std::net::SocketAddr, tokio::tas
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_come_from_a_url_too() {
+async fn keys_can_be_fetched_from_a_url() {
     let dir = tempfile::tempdir().unwrap();
     let keys = keys();
     let (at, serving) = serve_keys("127.0.0.1:0", json!({ "keys": [keys[1].public] }).to_string()).await;
@@ -442,7 +442,7 @@ async fn keys_come_from_a_url_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_starts_from_the_keys_that_it_kept_and_says_how_old_they_are() {
+async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let keys = keys();
     let published = |key: &Key| json!({ "keys": [key.public] }).to_string();
@@ -502,7 +502,7 @@ async fn a_daemon_starts_from_the_keys_that_it_kept_and_says_how_old_they_are() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_tokens_are_taken_for_what_they_say_that_they_are_for() {
+async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
     let dir = tempfile::tempdir().unwrap();
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();

@@ -107,7 +107,7 @@ async fn newest(served: &Served, subject: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_loses_nothing_and_once_there_is_room_it_goes_on() {
+async fn a_full_disk_loses_nothing_and_writes_resume_once_space_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&dir.path().join("disk")) else {
         assert!(std::env::var_os("CI").is_none(), "CI may mount");
@@ -214,7 +214,7 @@ async fn after_a_failed_flush_nothing_more_is_acknowledged() {
 /// The same where it is the key store that can't be flushed: no new person, no erasure; those who are there
 /// go on.
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_failed_flush_of_keys_nobody_new_is_taken_in() {
+async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {
         assert!(std::env::var_os("CI").is_none(), "CI has libfiu");
         return;

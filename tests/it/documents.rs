@@ -64,7 +64,7 @@ fn the_threat_model_names_tests_that_exist() {
 }
 
 #[test]
-fn every_alert_says_what_to_do() {
+fn every_alert_has_a_row_in_the_operations_page() {
     let page = read("docs/operations.md");
     let rules = read("deploy/alerts.yaml");
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();

@@ -86,7 +86,7 @@ fn assert_gone(dir: &Path, texts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_goes_with_all_that_names_it_and_all_derived_from_it() {
+async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     let full = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
@@ -146,7 +146,7 @@ async fn a_key_goes_with_all_that_names_it_and_all_derived_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_category_and_the_profile_go_and_consents_stay() {
+async fn erasing_a_category_or_the_profile_keeps_consents() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Category, "work")).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_category_and_the_profile_go_and_consents_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_erasure_and_one_of_nobody_find_nobody() {
+async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     let all = || erasure("ada", ErasureScope::All, "");
@@ -312,7 +312,7 @@ async fn a_hold_blocks_an_erasure_visibly_until_it_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_on_a_category_keeps_that_and_nothing_else_and_not_for_use() {
+async fn a_hold_on_a_category_keeps_only_that_category_and_not_for_use() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     steward.rights.place_hold(hold("ada", &["work"])).await.unwrap();
@@ -336,7 +336,7 @@ async fn a_hold_on_a_category_keeps_that_and_nothing_else_and_not_for_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_during_an_export_makes_it_fail_and_not_lie() {
+async fn an_export_overtaken_by_an_erasure_is_complete_or_aborted() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     for number in 0..40 {
@@ -362,7 +362,7 @@ async fn an_erasure_during_an_export_makes_it_fail_and_not_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_during_a_burst_of_writes_takes_all_from_before_it() {
+async fn an_erasure_during_a_burst_of_writes_keeps_every_later_write() {
     let harness = Harness::start().await;
     let (service, mut steward) = ada(&harness).await;
     let mut writers = Vec::new();
@@ -410,7 +410,7 @@ async fn an_erasure_during_a_burst_of_writes_takes_all_from_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_verifies_by_itself_and_shows_who_has_confirmed() {
+async fn a_certificate_verifies_offline_and_shows_which_recipients_acknowledged() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = ada(&harness).await;
     service.grant.request_grant(ask("ada")).await.unwrap();
@@ -461,7 +461,7 @@ pub async fn start_with(change: impl FnOnce(&mut sayso::config::Config)) -> Harn
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_can_have_a_steward_decide() {
+async fn a_controller_can_require_a_steward_to_decide_erasures() {
     let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;
     let (_, mut steward) = ada(&harness).await;
     let mut person = harness.as_role(Role::Subject, "ada").await;

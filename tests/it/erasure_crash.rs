@@ -125,7 +125,7 @@ fn shown(served: &Served, person: u64) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_during_erasures_each_is_not_begun_or_completed() {
+async fn a_kill_during_erasures_leaves_each_either_not_begun_or_complete() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut held: BTreeMap<u64, usize> = BTreeMap::new();

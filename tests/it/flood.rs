@@ -91,7 +91,7 @@ fn told(refused: &Status) -> (BTreeMap<String, String>, Vec<(String, String)>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_has_a_limit_of_its_own_on_each_person() {
+async fn each_service_has_its_own_limit_per_person() {
     let world = World::start(few()).await;
     let mut tutor = world.of(Role::Service, "tutor").await;
     record(&mut tutor, facts("tutor", 0..20, 10)).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_service_has_a_limit_of_its_own_on_each_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn services_that_fill_a_persons_record_leave_room_for_the_person() {
+async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
     let world = World::start(few()).await;
     consent_to_memory(&world).await;
     for (name, count) in [("tutor", 20), ("coach", 20), ("late", 2)] {
@@ -169,7 +169,7 @@ async fn services_that_fill_a_persons_record_leave_room_for_the_person() {
 /// As a data folder of before may hold it, or one whose operator allows it: more on one person than an answer
 /// has room for.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_held_is_read_page_by_page_and_granted_piece_by_piece() {
+async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts() {
     let limits = Limits {
         facts_per_service_max: 5_000,
         facts_per_service_bytes_max: 16 << 20,
@@ -261,7 +261,7 @@ async fn all_events(clients: &mut Clients) -> (Vec<u64>, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn decisions_and_signals_and_artifacts_are_read_page_by_page_too() {
+async fn consents_and_artifacts_are_read_in_pages() {
     let world = World::start(Limits::default()).await;
     consent_to_memory(&world).await;
     // Noes are taken without a limit; here they name many recipients each.

@@ -38,7 +38,7 @@ async fn record_everybody(harness: &Harness) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_copy_of_the_folder_gives_an_erased_person_back() {
+async fn no_copy_of_the_data_folder_reveals_an_erased_person() {
     let harness = Harness::start().await;
     record_everybody(&harness).await;
     let before = Image::of(harness.dir.path());
@@ -106,7 +106,7 @@ async fn record(served: &Served, subject: &str, key: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_memory_of_the_daemon_holds_nothing_of_an_erased_person() {
+async fn the_daemons_memory_contains_nothing_of_an_erased_person() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(&dir.path().join("data"));
     for version in 0..3 {
