@@ -85,5 +85,5 @@ fuzz:
 				-print_final_stats=1 || exit 1; \
 		done; \
 	else \
-		SAYSO_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --test it hostile:: -- --nocapture; \
+		SAYSO_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --test it fuzzing:: -- --nocapture; \
 	fi

@@ -45,7 +45,7 @@ row "Power cuts on ext4 under load" "$CUTS" --test it crash::a_power_cut
 row "Lost indexes" "$CUTS" --test it crash::an_interrupted_import
 row "Full disk" "$CUTS" --test it disk::a_full
 row "Failed flushes" "$CUTS" --test it disk::after
-row "Refusals with the maximum of open grants and artifacts" 1 --test it noes::
+row "Refusals with the maximum of open grants and artifacts" 1 --test it revocations::
 row "Clock jumps: back, ten years ahead, stopped, at every durable step" "$SEEDS" --test it sim::whatever_the_clock
 row "Clock jumps, through the API and with the real binary" 1 --test it clock::
 row "The ledger's time: any jumps, restarts, a damaged file" 1 --lib clock::

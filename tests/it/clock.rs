@@ -1,9 +1,9 @@
 //! The machine's clock jumps, stands still, comes back: use is denied, every no is taken, what has ended has
 //! ended, and the daemon starts.
 
+use crate::authorization::http;
 use crate::crash::Served;
 use crate::erasure::{erasure, history, record, verify};
-use crate::gate::http;
 use crate::harness::{self, Clients, Harness, ask, choice, config, consent, fact};
 use sayso::clock::{Clock, SystemClock};
 use sayso::daemon::Daemon;
@@ -88,7 +88,7 @@ async fn begin() -> (Arc<Machine>, Harness, Clients, Clients) {
 async fn clients(harness: &Harness) -> (Clients, Clients) {
     // Good by every time that is tried here.
     let of =
-        |role, name| harness.daemon.issuer.mint(harness::speaking(role), name, 20 * 365 * 86_400).unwrap();
+        |role, name| harness.daemon.issuer.mint(harness::claim_for(role), name, 20 * 365 * 86_400).unwrap();
     let (service, steward) = (of(Role::Service, "tutor"), of(Role::Steward, "privacy-team"));
     (harness.with_token(Some(&service)).await, harness.with_token(Some(&steward)).await)
 }

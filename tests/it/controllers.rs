@@ -1,7 +1,7 @@
 //! Several controllers on one daemon: a log, keys, people and a folder each, told apart by the credential
 //! alone.
 
-use crate::gate::http;
+use crate::authorization::http;
 use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};
 use sayso::api::Claim;
 use sayso::config::Config;
@@ -23,7 +23,7 @@ pub fn config(data: &Path, others: &[&str]) -> Config {
 
 /// A credential of one of the daemon's controllers.
 pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> String {
-    token_of(daemon, controller, harness::speaking(role), name)
+    token_of(daemon, controller, harness::claim_for(role), name)
 }
 
 pub fn token_of(daemon: &Daemon, controller: &str, claim: Claim, name: &str) -> String {

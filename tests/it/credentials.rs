@@ -460,7 +460,7 @@ async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     let daemon = start(&config).await.unwrap();
     let channel = plain(&daemon).await;
     checkpoint(channel.clone(), Some(&good)).await.unwrap();
-    let metrics = crate::gate::http(daemon.http, "/metrics").await;
+    let metrics = crate::authorization::http(daemon.http, "/metrics").await;
     let age =
         metrics.lines().find(|line| line.starts_with("sayso_issuer_keys_age_seconds{controller=\"kept\"}"));
     let age: u64 = age.unwrap().rsplit(' ').next().unwrap().parse().unwrap();

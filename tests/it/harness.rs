@@ -104,7 +104,7 @@ impl Harness {
     }
 
     pub async fn as_role(&self, role: Role, name: &str) -> Clients {
-        self.as_claim(speaking(role), name).await
+        self.as_claim(claim_for(role), name).await
     }
 
     /// As a credential that says no more than it is given: a service that is no channel.
@@ -120,7 +120,7 @@ impl Harness {
 
     /// Runs the real binary as `role` against this daemon.
     pub fn cli(&self, role: Role, name: &str, arguments: &[&str]) -> Output {
-        let token = self.daemon.issuer.mint(speaking(role), name, 3_600).unwrap();
+        let token = self.daemon.issuer.mint(claim_for(role), name, 3_600).unwrap();
         let file = self.dir.path().join(format!("{name}.token"));
         std::fs::write(&file, token).unwrap();
         sayso(arguments)
@@ -132,7 +132,7 @@ impl Harness {
 }
 
 /// Services of most tests are applications that people speak through, too.
-pub fn speaking(role: Role) -> Claim {
+pub fn claim_for(role: Role) -> Claim {
     if role == Role::Service { Claim::SERVICE_CHANNEL } else { role.into() }
 }
 

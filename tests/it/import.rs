@@ -59,7 +59,7 @@ fn high_water_kib(status: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_record_a_package_goes_into_has_to_be_said() {
+async fn importing_a_package_requires_an_explicit_subject() {
     let harness = Harness::start().await;
     let of = json!({"format": "sayso-package", "version": 1, "kind": "access", "subject": {"id": "ben"}, "attributes": []});
     let path = package(harness.dir.path(), "package.zip", &[(&of.to_string(), 1)]);
@@ -69,7 +69,7 @@ async fn whose_record_a_package_goes_into_has_to_be_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hostile_package_is_refused_in_little_memory() {
+async fn a_hostile_package_is_rejected_without_using_much_memory() {
     let harness = Harness::start().await;
     let head = "{\"format\":\"sayso-package\",\"version\":1,\"attributes\":[";
     let spaces = " ".repeat(1 << 20);
@@ -107,7 +107,7 @@ async fn a_hostile_package_is_refused_in_little_memory() {
 
 /// A long chain in the worst order, and a circle beside it.
 #[tokio::test(flavor = "multi_thread")]
-async fn sources_go_before_what_rests_on_them_and_circles_are_left_out() {
+async fn sources_are_imported_before_derived_attributes_and_cycles_are_skipped() {
     let harness = Harness::start().await;
     let fact = |number: u32, source: u32| {
         json!({

@@ -1,8 +1,8 @@
 //! Nobody finds what is not theirs: every method that there is, by every role of another controller and by
 //! another person, about somebody who is there and about somebody who is not. The answers must be the same.
 
+use crate::authorization::Raw;
 use crate::controllers::{channel, config, token, token_of};
-use crate::gate::Raw;
 use crate::harness::{self, Clients, choice, consent, fact};
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -61,7 +61,7 @@ fn value(field: &FieldDescriptor, words: &Words, depth: usize) -> Option<Value> 
         }),
         Kind::Message(message) if message.full_name().starts_with("google.") => return None,
         Kind::Message(message) if message.name() == "WriteOptions" || depth == 0 => return None,
-        Kind::Message(message) => Value::Message(filled(&message, words, depth - 1)),
+        Kind::Message(message) => Value::Message(filled_message(&message, words, depth - 1)),
         Kind::Enum(_) => Value::EnumNumber(1),
         Kind::Bytes => return None,
         Kind::Bool => Value::Bool(false),
@@ -71,7 +71,7 @@ fn value(field: &FieldDescriptor, words: &Words, depth: usize) -> Option<Value> 
     })
 }
 
-pub fn filled(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage {
+pub fn filled_message(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     for field in of.fields().filter(|field| !field.is_map()) {
         let Some(value) = value(&field, words, depth) else { continue };
@@ -114,7 +114,7 @@ fn told(answer: &Result<Vec<u8>, Status>, words: &Words) -> String {
 }
 
 /// Somebody about whom there is one of everything with a controller, and what texts say about them.
-pub async fn somebody(channel: &Channel, token: impl Fn(Role, &str) -> String) -> Words {
+pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> String) -> Words {
     let as_role = |role, name| Clients::over(channel, Some(&token(role, name)));
     let (mut tutor, mut steward) = (as_role(Role::Service, "tutor"), as_role(Role::Steward, "mina"));
     harness::publish_notice(&mut steward).await;
@@ -175,7 +175,7 @@ struct World {
 
 /// What texts say where there is nobody: the ids of what is there, or ids at the same places that were never
 /// given out.
-pub fn of_nobody(there: &Words, with_ids: bool) -> Words {
+pub fn unknown_subject_words(there: &Words, with_ids: bool) -> Words {
     let kept = |name: &str| ["purpose", "purposes", "id"].contains(&name) || (with_ids && is_id(name));
     let other = |(name, word): (&&'static str, &String)| {
         (*name, if kept(name) { word.clone() } else { altered(word) })
@@ -206,8 +206,8 @@ impl World {
         config.client_limits.subject.burst_max = 100_000;
         let daemon = Daemon::start(&config).await.unwrap();
         let channel = channel(&daemon).await;
-        let there = somebody(&channel, |role, name| token(&daemon, "dev", role, name)).await;
-        let nowhere = of_nobody(&there, false);
+        let there = populated_subject(&channel, |role, name| token(&daemon, "dev", role, name)).await;
+        let nowhere = unknown_subject_words(&there, false);
         Self { daemon, _dir: dir, there, nowhere }
     }
 
@@ -221,7 +221,7 @@ impl World {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let mut answers = Vec::new();
             for words in [&self.there, &self.nowhere] {
-                let body = filled(&method.input(), words, 3).encode_to_vec();
+                let body = filled_message(&method.input(), words, 3).encode_to_vec();
                 let answer = exchange(&channel, token, &path, body).await;
                 if let Ok(bytes) = &answer {
                     for secret in [SECRET, "canary-artifact"] {
@@ -251,7 +251,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_role_of_another_controller_finds_anything_by_any_method() {
+async fn no_method_reveals_data_to_a_role_of_another_controller() {
     let mut world = World::start().await;
     // What is published with the first controller is not here either.
     let unknown = altered(&world.there["id"]);
@@ -275,7 +275,7 @@ async fn no_role_of_another_controller_finds_anything_by_any_method() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_other_person_finds_anything_by_any_method() {
+async fn no_method_reveals_data_to_another_data_subject() {
     let world = World::start().await;
     let before = world.entries().await;
     let eve = token(&world.daemon, "dev", Role::Subject, "eve");
@@ -324,7 +324,7 @@ const OTHERS: [&str; 15] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_look_of_staff_at_a_person_is_an_event_of_that_person() {
+async fn every_staff_view_of_a_record_is_an_event_of_the_data_subject() {
     let world = World::start().await;
     let methods = sayso::api::methods();
     let table =
@@ -347,7 +347,7 @@ async fn every_look_of_staff_at_a_person_is_an_event_of_that_person() {
         if !LOOKS.contains(&name.as_str()) {
             continue;
         }
-        let body = filled(&method.input(), &world.there, 3).encode_to_vec();
+        let body = filled_message(&method.input(), &world.there, 3).encode_to_vec();
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         // Also where nothing comes of it.
         let _answer = exchange(&channel, &noor, &path, body).await;
@@ -372,7 +372,7 @@ fn moments(times: &[f64]) -> (f64, f64) {
 /// Whether somebody is there could be heard in how long an answer takes. Printed, not asserted: machines are
 /// noisy. `SAYSO_TIMING_ROUNDS` for more.
 #[tokio::test(flavor = "multi_thread")]
-async fn how_long_it_takes_is_told() {
+async fn response_times_for_known_and_unknown_subjects_are_printed() {
     let rounds =
         std::env::var("SAYSO_TIMING_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     let world = World::start().await;
@@ -412,7 +412,7 @@ async fn how_long_it_takes_is_told() {
             // Either first, by turns.
             for which in [round % 2, 1 - round % 2] {
                 let words = if which == 0 { &world.there } else { &world.nowhere };
-                let body = filled(&input, words, 3).encode_to_vec();
+                let body = filled_message(&input, words, 3).encode_to_vec();
                 let start = Instant::now();
                 let answer = exchange(&channel, &token, &path, body).await;
                 times[which].push(start.elapsed().as_secs_f64() * 1e6);

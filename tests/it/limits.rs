@@ -1,9 +1,9 @@
 //! What the door bears: calls of one credential, connections of one address, deadlines, and peers that abuse
 //! HTTP/2. Frames are written by hand (RFC 9113), since no client library sends such things.
 
+use crate::authorization::{Raw, http};
 use crate::controllers::{channel, token};
 use crate::credentials;
-use crate::gate::{Raw, http};
 use crate::harness::{Clients, config, sayso};
 use crate::rights::Ahead;
 use sayso::config::{CallsConfig, Config};
@@ -46,7 +46,7 @@ async fn start(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Daemon) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_makes_so_many_calls_and_others_go_on() {
+async fn a_credential_over_its_call_limit_does_not_affect_others() {
     let few = CallsConfig { per_second_max: 1, burst_max: 3, at_once_max: 2 };
     let (_dir, daemon) = start(|config| config.client_limits.subject = few).await;
     let channel = channel(&daemon).await;
@@ -69,7 +69,7 @@ async fn a_credential_makes_so_many_calls_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_counts_until_it_ends() {
+async fn a_stream_counts_as_a_concurrent_call_until_it_ends() {
     let two = CallsConfig { per_second_max: 1_000, burst_max: 1_000, at_once_max: 2 };
     let (_dir, daemon) = start(|config| config.client_limits.service = two).await;
     let mut tutor =
@@ -91,7 +91,7 @@ async fn a_stream_counts_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_without_a_credential_are_few_and_end() {
+async fn unauthenticated_streams_are_limited_in_number_and_duration() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -123,7 +123,7 @@ async fn streams_without_a_credential_are_few_and_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlines_are_kept_also_by_streams_and_the_daemon_has_its_own() {
+async fn streams_honor_client_deadlines_and_the_daemon_sets_its_own() {
     let (_dir, daemon) = start(|config| config.client_limits.answer_s_max = 1).await;
     let channel = channel(&daemon).await;
     let token = token(&daemon, "dev", Role::Service, "tutor");
@@ -168,7 +168,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_has_so_many_connections_and_idle_ones_end() {
+async fn connections_per_address_are_limited_and_idle_ones_are_closed() {
     let (_dir, daemon) = start(|config| {
         config.client_limits.connections_per_address_max = 3;
         config.client_limits.idle_s_max = 1;
@@ -273,7 +273,7 @@ fn crowded(config: &mut Config) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_addresses_make_room_for_who_comes_with_a_credential() {
+async fn silent_connections_make_room_for_authenticated_clients() {
     let (_dir, daemon) = start(crowded).await;
     let silent = Silent::start(daemon.grpc, 64).await;
     answered_meanwhile(&daemon, || channel(&daemon)).await;
@@ -286,7 +286,7 @@ async fn silent_addresses_make_room_for_who_comes_with_a_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_addresses_make_room_before_their_handshakes_too() {
+async fn silent_connections_make_room_even_before_a_tls_handshake() {
     let authority = credentials::Authority::new();
     let certificates = tempfile::tempdir().unwrap();
     let (_dir, daemon) = start(|config| {
@@ -344,7 +344,7 @@ fn headers_of(path: &str, token: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
+async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let mut settings = config(dir.path());
     settings.client_limits.refused_per_minute_max = 5;
@@ -390,7 +390,7 @@ async fn an_address_has_so_many_bad_tokens_and_what_was_good_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_an_answer_loses_the_connection() {
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let (_dir, daemon) = start(|config| config.client_limits.stall_s_max = 1).await;
     let (at, token) = (daemon.grpc, token(&daemon, "dev", Role::Steward, "mina"));
     let closed = tokio::task::spawn_blocking(move || {
@@ -497,7 +497,7 @@ fn flood(at: SocketAddr, mut piece: impl FnMut(u32) -> Vec<u8>, pieces: u32) -> 
 }
 
 #[test]
-fn floods_cost_one_connection_and_little_memory() {
+fn http2_floods_cost_one_connection_and_little_memory() {
     let served = Served::start();
     let token = served.token("auditor");
     assert!(served.answers());
@@ -555,7 +555,7 @@ fn floods_cost_one_connection_and_little_memory() {
 }
 
 #[test]
-fn the_process_leaves_no_core_and_says_whether_its_memory_is_locked() {
+fn the_process_dumps_no_core_and_locks_memory_as_configured() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sayso.toml");
     let start = |lock: &str| {

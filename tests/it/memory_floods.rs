@@ -1,7 +1,7 @@
 //! Floods that want memory, with and without a credential: the real binary as a process of its own, whose
 //! resident memory stays near what it was.
 
-use crate::gate::Raw;
+use crate::authorization::Raw;
 use crate::harness::{Clients, ask, choice, consent, fact, publish_notice};
 use crate::limits::Served;
 use http_body::Frame;
@@ -134,7 +134,7 @@ impl<'a> Before<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_messages_without_a_credential_take_no_memory() {
+async fn unauthenticated_unfinished_messages_use_no_memory() {
     let served = Served::start();
     let before = Before::of(&served);
     let channel = connect(&served).await;
@@ -145,11 +145,11 @@ async fn unfinished_messages_without_a_credential_take_no_memory() {
         before.is_kept(path);
     }
     // Streams that bring nothing are few, and end by themselves:
-    // `limits::streams_without_a_credential_are_few_and_end`.
+    // `limits::unauthenticated_streams_are_limited_in_number_and_duration`.
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_messages_of_one_credential_have_a_budget() {
+async fn unfinished_messages_of_one_credential_share_a_memory_limit() {
     let served = Served::start();
     let before = Before::of(&served);
     let channel = connect(&served).await;
@@ -171,7 +171,7 @@ fn packed(message: &[u8]) -> [(&'static str, Vec<u8>); 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compressed_message_counts_as_what_it_becomes() {
+async fn a_compressed_message_counts_by_its_decompressed_size() {
     let served = Served::start();
     let before = Before::of(&served);
     let channel = connect(&served).await;
@@ -217,7 +217,7 @@ fn varint(mut number: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_of_large_messages_are_read_as_they_are_written() {
+async fn streams_of_large_messages_are_read_only_as_fast_as_they_are_recorded() {
     let served = Served::start();
     let before = Before::of(&served);
     let token = served.token("service");
@@ -257,7 +257,7 @@ async fn streams_of_large_messages_are_read_as_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_asked_for_are_few_and_short() {
+async fn requested_keys_are_limited_in_number_and_length() {
     let served = Served::start();
     let channel = connect(&served).await;
     let mut steward = Clients::over(&channel, Some(&served.token("steward")));
@@ -288,7 +288,7 @@ async fn keys_that_are_asked_for_are_few_and_short() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
+async fn personal_bounds_that_are_set_repeatedly_do_not_accumulate_in_memory() {
     let served = Served::start();
     let channel = connect(&served).await;
     let mut steward = Clients::over(&channel, Some(&served.token("steward")));
@@ -330,7 +330,7 @@ async fn bounds_that_a_person_sets_again_and_again_are_not_all_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_reads_have_a_budget() {
+async fn unread_responses_share_a_memory_limit() {
     let served = Served::start();
     let token = served.token("steward");
     let mut steward = Clients::over(&connect(&served).await, Some(&token));

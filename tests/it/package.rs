@@ -167,7 +167,7 @@ fn names<'a>(of: &'a Value, field: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_package_holds_what_was_put_in_and_nobody_elses() {
+async fn an_access_package_contains_everything_about_its_subject_and_nothing_about_others() {
     let harness = Harness::start().await;
     let grant = live(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
@@ -244,7 +244,7 @@ async fn the_package_holds_what_was_put_in_and_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_text_and_runs_nothing() {
+async fn the_package_page_escapes_text_and_runs_no_script() {
     let harness = Harness::start().await;
     live(&harness).await;
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
@@ -259,7 +259,7 @@ async fn the_page_shows_text_and_runs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_ledger_takes_what_was_declared_and_observed() {
+async fn another_ledger_imports_declared_and_observed_attributes() {
     let (here, there) = (Harness::start().await, Harness::start().await);
     live(&here).await;
     for (kind, left_out) in [("portability", "0"), ("access", "2")] {
@@ -302,7 +302,7 @@ async fn declared_and_observed(clients: &mut Clients) -> Vec<(String, Value, Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_portability_package_has_no_inference_anywhere() {
+async fn a_portability_package_contains_no_inferences() {
     let harness = Harness::start().await;
     live(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
@@ -315,7 +315,7 @@ async fn a_portability_package_has_no_inference_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_person_and_the_steward_get_it_and_it_is_recorded() {
+async fn only_the_data_subject_and_stewards_may_export_and_each_export_is_recorded() {
     let harness = Harness::start().await;
     live(&harness).await;
     for (role, name) in [(Role::Auditor, "auditor"), (Role::Operator, "ops"), (Role::Service, "tutor")] {
@@ -343,7 +343,7 @@ async fn only_the_person_and_the_steward_get_it_and_it_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_package_completes_the_request_that_it_answers_once_it_was_taken() {
+async fn a_package_completes_its_request_once_it_is_fully_delivered() {
     let harness = Harness::start().await;
     live(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
@@ -393,7 +393,7 @@ async fn a_package_completes_the_request_that_it_answers_once_it_was_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_was_erased_is_as_if_never_there() {
+async fn an_erased_subject_is_indistinguishable_from_an_unknown_one() {
     let harness = Harness::start().await;
     live(&harness).await;
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
@@ -485,7 +485,7 @@ async fn an_erasure_ends_a_running_export() {
 
 /// Leaves package and receipts where `tests/outside/run.sh` finds them.
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_verify_offline_and_only_as_they_are() {
+async fn receipts_verify_offline_and_fail_after_any_change() {
     let harness = Harness::start().await;
     live(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;

@@ -40,7 +40,7 @@ async fn say(steward: &mut Clients, guardian: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
+async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     let (harness, mut service, mut steward) = begun().await;
     say(&mut steward, false).await;
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
@@ -100,7 +100,7 @@ async fn a_child_needs_a_guardian_from_the_moment_that_it_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_holds_in_its_conversation_and_no_other() {
+async fn a_pause_applies_only_to_its_conversation() {
     let (_harness, mut service, mut steward) = begun().await;
     say(&mut steward, false).await;
     let within =
@@ -134,7 +134,7 @@ async fn a_pause_holds_in_its_conversation_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
+async fn definitions_are_validated_and_special_categories_stay_special() {
     let (harness, mut service, mut steward) = begun().await;
     let define = |arguments: &[&str]| harness.cli(Role::Steward, "privacy-team", arguments);
     harness::stdout(&define(&[
@@ -194,7 +194,7 @@ async fn words_are_defined_with_tags_and_what_is_special_stays_so() {
 }
 
 #[test]
-fn tables_run_without_a_daemon() {
+fn policy_test_cases_run_without_a_daemon() {
     let all = harness::json(&harness::sayso(&["--json", "bounds", "test"]).output().unwrap());
     assert_eq!((all["passed"].as_bool(), all["packs"].as_array().unwrap().len()), (Some(true), 9));
     let one = harness::stdout(&harness::sayso(&["bounds", "test", "gdpr"]).output().unwrap());
@@ -225,7 +225,7 @@ fn tables_run_without_a_daemon() {
 
 /// What the page on bounds shows is what there is.
 #[test]
-fn the_page_on_bounds_is_true() {
+fn the_bounds_documentation_matches_the_policies() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/bounds.md")).unwrap();
     let block = |language: &str| {

@@ -19,7 +19,7 @@ fn get(harness: &Harness, path: &str) -> (u16, Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tiles_lead_to_the_checkpoint() {
+async fn the_public_tiles_recompute_to_the_checkpoint_root() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     for number in 0..300 {

@@ -2,8 +2,8 @@
 //! somebody is there or nobody. Counted, since times on a shared machine prove little.
 
 use crate::controllers::channel_to;
-use crate::harness::speaking;
-use crate::isolation::{Words, exchange, filled, of_nobody, somebody};
+use crate::harness::claim_for;
+use crate::isolation::{Words, exchange, filled_message, populated_subject, unknown_subject_words};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use sayso::api::{
@@ -257,7 +257,7 @@ impl Served {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let mut work = Vec::new();
             for words in [there, nowhere] {
-                let body = filled(&method.input(), words, 3).encode_to_vec();
+                let body = filled_message(&method.input(), words, 3).encode_to_vec();
                 work.push(self.work_of(token, &path, body).await);
             }
             if work[0] != work[1] {
@@ -279,10 +279,10 @@ const BY_ID: [&str; 3] =
 async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(dir.path()).await;
-    let there = somebody(&served.channel, |role, name| served.token(0, speaking(role), name)).await;
+    let there = populated_subject(&served.channel, |role, name| served.token(0, claim_for(role), name)).await;
     let work = served.work.load(Ordering::SeqCst);
     assert!(work > 20, "what is done is counted: {work}");
-    let (guessed, nothing) = (of_nobody(&there, true), of_nobody(&there, false));
+    let (guessed, nothing) = (unknown_subject_words(&there, true), unknown_subject_words(&there, false));
     for (claim, name) in ROLES {
         // Of the same names as those who know the person, where they are.
         let role = claim.role;

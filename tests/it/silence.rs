@@ -1,7 +1,7 @@
 //! Nothing that callers send comes out anywhere else: canaries in every field of every method, logs at their
 //! loudest.
 
-use crate::gate::{call, http};
+use crate::authorization::{call, http};
 use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};
 use crate::traces::Collector;
 use prost_reflect::prost::Message;

@@ -27,7 +27,7 @@ fn same(one: &Status, other: &Status) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_evaluates_without_values_without_a_past_and_not_unseen() {
+async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "canary-illness", "health").await;
@@ -69,7 +69,7 @@ async fn a_service_evaluates_without_values_without_a_past_and_not_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_shown_the_decisions_that_concern_it_and_nothing_that_others_move() {
+async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_change() {
     let mut world = world().await;
     let mut therapist = world.harness.as_role(Role::Service, "therapist").await;
     record(&mut world, "ada", "tone", "communication-style").await;
@@ -118,7 +118,7 @@ async fn a_service_is_shown_the_decisions_that_concern_it_and_nothing_that_other
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_not_told_what_fell_of_others() {
+async fn a_service_is_not_told_of_grants_revoked_from_others() {
     let mut world = world().await;
     let mut other = world.harness.as_role(Role::Service, "other").await;
     record(&mut world, "ada", "tone", "communication-style").await;
@@ -169,7 +169,7 @@ async fn a_service_is_not_told_what_fell_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_request_gives_nothing_of_a_grant_that_has_ended() {
+async fn a_replayed_request_returns_no_values_of_an_ended_grant() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;
     consented(&mut world, "ada").await;
@@ -193,7 +193,7 @@ async fn a_repeated_request_gives_nothing_of_a_grant_that_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_explains_its_grant_without_others_and_not_unseen() {
+async fn a_service_explanation_of_its_grant_omits_others_and_is_recorded() {
     let mut world = world().await;
     let mut spy = world.harness.as_role(Role::Service, "canary-other").await;
     let mut request = fact("ada", "tone", "communication-style", "canary-value");

@@ -140,7 +140,7 @@ fn nested(count: usize) -> Vec<Vec<u8>> {
 
 /// Every decoder that recurses has a depth, whatever nests.
 #[test]
-fn nothing_that_nests_exhausts_the_stack() {
+fn deeply_nested_input_never_exhausts_the_stack() {
     let only = std::env::var("SAYSO_FUZZ_TARGET").ok();
     for (_, target) in TARGETS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
         for count in [100, 127, 128, 200, 256, 1_000, 100_000] {
@@ -170,7 +170,7 @@ fn every_decoder_is_fuzzed() {
 
 /// Small archives that grow, and names that climb out, end in a refusal and in bounded memory.
 #[test]
-fn bombs_and_climbing_names_are_refused() {
+fn decompression_bombs_and_path_traversal_names_are_rejected() {
     assert!(seeds("bundle").iter().any(|bundle| bundle_holds(bundle)), "one that is whole");
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     assert!(bomb.len() < 64 << 10);

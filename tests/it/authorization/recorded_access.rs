@@ -1,8 +1,8 @@
 //! What each method leaves behind: nobody reaches a person's data without an event.
 
 use super::{path_of, reflected, table};
-use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, speaking};
-use crate::isolation::{Words, exchange, filled, somebody};
+use crate::harness::{self, Clients, Harness, ask, choice, claim_for, consent, fact};
+use crate::isolation::{Words, exchange, filled_message, populated_subject};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use sayso::proto::{self, ConsentDecision, Role};
@@ -107,15 +107,16 @@ impl World {
         let harness = Harness::start().await;
         let at = format!("http://{}", harness.daemon.grpc);
         let channel = Channel::from_shared(at).unwrap().connect().await.unwrap();
-        let words =
-            somebody(&channel, |role, name| harness.daemon.issuer.mint(speaking(role), name, 3_600).unwrap())
-                .await;
+        let words = populated_subject(&channel, |role, name| {
+            harness.daemon.issuer.mint(claim_for(role), name, 3_600).unwrap()
+        })
+        .await;
         let ada = harness.as_role(Role::Subject, &words["subject"]).await;
         Self { harness, channel, words, ada }
     }
 
     async fn call(&self, role: Role, method: &str, body: Vec<u8>) -> Vec<u8> {
-        let token = self.harness.daemon.issuer.mint(speaking(role), &name_of(role), 600).unwrap();
+        let token = self.harness.daemon.issuer.mint(claim_for(role), &name_of(role), 600).unwrap();
         let answer = exchange(&self.channel, &token, &path_of(method), body).await;
         answer.unwrap_or_else(|status| panic!("{method} as {role:?}: {status:?}"))
     }
@@ -280,11 +281,11 @@ fn any_request(method: &str, words: &Words) -> Vec<u8> {
     let (service, method) = method.split_once('/').unwrap();
     let service = pool.get_service_by_name(&format!("sayso.v1.{service}")).unwrap();
     let input = service.methods().find(|each| each.name() == method).unwrap().input();
-    filled(&input, words, 3).encode_to_vec()
+    filled_message(&input, words, 3).encode_to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_method_says_what_it_leaves_and_leaves_it() {
+async fn every_method_records_its_access_as_declared() {
     let mut world = World::start().await;
     let shown: BTreeSet<String> = reflected(&world.channel).await.into_iter().collect();
     let ours = shown.iter().filter(|method| !method.starts_with("grpc."));
@@ -330,7 +331,7 @@ async fn every_method_says_what_it_leaves_and_leaves_it() {
                 }
                 NothingTold => {
                     let token =
-                        world.harness.daemon.issuer.mint(speaking(role), &name_of(role), 600).unwrap();
+                        world.harness.daemon.issuer.mint(claim_for(role), &name_of(role), 600).unwrap();
                     let answer = exchange(&world.channel, &token, &path_of(method), body).await;
                     let told = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
                     assert!(!harness::contains(&told, b"canary"), "{method} as {role:?} tells of ada");

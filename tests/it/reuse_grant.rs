@@ -2,7 +2,7 @@
 //! again is never anything that a decision of now would not give.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
-use crate::harness::{Harness, ask, choice, config, consent, fact, publish_notice, speaking};
+use crate::harness::{Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
 use crate::rights::Ahead;
 use proptest::prelude::*;
 use sayso::daemon::Daemon;
@@ -97,7 +97,7 @@ fn times(recorded: &[proto::RecordedEvent]) -> Vec<(u32, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
+async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
     let mut world = world().await;
     introduce(&mut world, "ada").await;
     let first = granted(&mut world, talk("ada")).await;
@@ -147,7 +147,7 @@ async fn the_same_conversation_is_given_its_grant_again_and_that_is_counted() {
 /// Whoever is kept in memory only because of what is counted of them would keep everybody else out of it for
 /// a minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_that_take_the_room_of_others_are_written_down_at_once() {
+async fn reuse_counts_are_recorded_early_when_the_subject_cache_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
     config.limits.cached_subjects_bytes_max = 1 << 20;
@@ -175,7 +175,7 @@ async fn counts_that_take_the_room_of_others_are_written_down_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_question_is_answered_anew() {
+async fn a_different_request_gets_a_new_grant() {
     let mut world = world().await;
     introduce(&mut world, "ada").await;
     let first = granted(&mut world, talk("ada")).await;
@@ -346,7 +346,7 @@ async fn asked_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_changes_the_answer_stops_it_at_once() {
+async fn a_change_that_affects_the_decision_stops_reuse_at_once() {
     let mut world = world().await;
     // What changes the rules for everybody comes last.
     for what in ALL {
@@ -363,7 +363,7 @@ async fn whatever_changes_the_answer_stops_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_wants_to_be_asked_each_time_is_given_nothing_again() {
+async fn no_grant_is_reused_when_the_person_wants_to_be_asked_each_time() {
     let mut world = world().await;
     introduce(&mut world, "ada").await;
     personal(&mut world, "ada", PersonalBounds { ask_each_time: true, ..Default::default() }).await;
@@ -378,11 +378,11 @@ async fn who_wants_to_be_asked_each_time_is_given_nothing_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn time_stops_it() {
+async fn reuse_stops_as_time_passes() {
     let (clock, dir) = (Arc::new(Ahead::default()), tempfile::tempdir().unwrap());
     let daemon = Daemon::start_with(&config(dir.path()), Arc::clone(&clock) as _).await.unwrap();
     let harness = Harness { dir, daemon };
-    let mint = |role, name| harness.daemon.issuer.mint(speaking(role), name, 40 * 86_400).unwrap();
+    let mint = |role, name| harness.daemon.issuer.mint(claim_for(role), name, 40 * 86_400).unwrap();
     let (service, steward, authority) = (
         harness.with_token(Some(&mint(Role::Service, "tutor"))).await,
         harness.with_token(Some(&mint(Role::Steward, "privacy-team"))).await,
@@ -437,8 +437,8 @@ fn clock_time(clock: &Ahead, ahead_ms: u64) -> prost_types::Timestamp {
 }
 
 #[test]
-fn what_is_given_again_is_what_a_decision_gives_whatever_happens() {
-    let rounds = std::env::var("SAYSO_GIVEN_AGAIN_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+fn a_reused_grant_always_equals_a_fresh_decision() {
+    let rounds = std::env::var("SAYSO_REUSE_GRANT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: rounds.unwrap_or(6),

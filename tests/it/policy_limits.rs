@@ -86,7 +86,7 @@ async fn started() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deep_policies_are_refused_with_the_limit_and_its_place() {
+async fn deep_policies_are_rejected_with_the_limit_and_its_position() {
     let mut world = started().await;
     for (name, shape) in DEEP {
         for count in [300, 3_000, 8 * KIB] {
@@ -103,7 +103,7 @@ async fn deep_policies_are_refused_with_the_limit_and_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn costly_policies_are_refused_soon() {
+async fn costly_policies_are_rejected_quickly() {
     let mut world = started().await;
     for (name, shape) in COSTLY {
         for count in [300, 1_000, 50 * KIB] {
@@ -118,7 +118,7 @@ async fn costly_policies_are_refused_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn packs_have_the_size_that_is_written_down() {
+async fn policy_packs_are_limited_in_policies_and_bytes() {
     let mut world = started().await;
     let whole = |policies: usize| -> String {
         (0..policies)
@@ -149,7 +149,7 @@ async fn packs_have_the_size_that_is_written_down() {
 
 /// The deepest policies that may be published are evaluated by the threads that answer, and by a preview.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_be_published_is_evaluated_on_the_stack_of_the_threads_that_answer() {
+async fn the_deepest_publishable_policies_are_evaluated_on_request_threads() {
     let mut world = started().await;
     let deepest: [(&str, String); 5] = [
         ("and", format!("true{} && context.paused", " && true".repeat(120))),
@@ -170,7 +170,7 @@ async fn what_may_be_published_is_evaluated_on_the_stack_of_the_threads_that_ans
 
 /// Many at once: those that find no turn are told so, and nobody else waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_of_policies_are_few_and_hold_up_nobody() {
+async fn concurrent_policy_parsers_are_limited_and_block_no_other_request() {
     let mut world = started().await;
     let text = |number: usize| -> String {
         let condition =

@@ -47,7 +47,7 @@ async fn end_of<T>(mut stream: Streaming<T>) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_with_their_token_and_what_was_taken_is_answered() {
+async fn streams_end_when_their_token_expires_and_accepted_records_are_answered() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
     let daemon = Daemon::start_with(&config(dir.path()), clock.clone()).await.unwrap();
     let short = daemon.issuer.mint(Claim::SERVICE_CHANNEL, "tutor", 1_800).unwrap();
@@ -86,7 +86,7 @@ async fn streams_end_with_their_token_and_what_was_taken_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_when_the_issuer_takes_the_key_back() {
+async fn streams_end_when_the_issuer_withdraws_the_signing_key() {
     let dir = tempfile::tempdir().unwrap();
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[&Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
@@ -145,7 +145,7 @@ async fn refused(channel: &Channel) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_is_refused_once_its_certificate_has_ended() {
+async fn a_connection_is_refused_once_its_certificate_expires() {
     let (dir, clock, authority) =
         (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
     let (daemon, origin) = mutual(dir.path(), &authority, clock.clone(), None).await;
@@ -172,7 +172,7 @@ async fn a_connection_is_refused_once_its_certificate_has_ended() {
 /// Certificates are judged by the ledger's time alone: where the machine's clock is wrong, a no that comes
 /// with one must not fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_judged_by_the_ledgers_time_and_not_by_the_handshake() {
+async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
     let (dir, clock, authority) =
         (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
@@ -220,7 +220,7 @@ fn list(authority: &Authority, serials: &[u64], until: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_was_taken_back_lets_nobody_in_and_open_connections_end() {
+async fn a_revoked_certificate_is_refused_and_its_open_connections_end() {
     let (dir, authority, strangers) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
     let (clock, file) = (Arc::new(Ahead::default()), dir.path().join("revoked.pem"));
     std::fs::write(&file, list(&authority, &[7], 3_600)).unwrap();

@@ -20,7 +20,7 @@ fn verifier() -> VerifierKey {
 }
 
 #[test]
-fn our_checkpoints_open_elsewhere() {
+fn another_implementation_verifies_our_checkpoints() {
     let theirs = StandardVerifier::new(&verifier().to_string()).unwrap();
     let note = Note::from_bytes(checkpoint().sign(&log_key()).as_bytes()).unwrap();
     let known = VerifierList::new(vec![Box::new(theirs)]);
@@ -33,7 +33,7 @@ fn our_checkpoints_open_elsewhere() {
 }
 
 #[test]
-fn notes_signed_elsewhere_open_here() {
+fn our_code_verifies_notes_signed_by_another_implementation() {
     let seed = STANDARD.encode([&[1_u8], log_key().as_bytes().as_slice()].concat());
     let secret = format!("PRIVATE+KEY+{}+{}+{seed}", verifier().name, hex::encode(verifier().id()));
     let signer = StandardSigner::new(&secret).unwrap();

@@ -177,7 +177,7 @@ async fn told(watch: &mut Streaming<proto::WatchRevocationsResponse>, count: usi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawal_is_taken_beside_as_many_grants_and_artifacts_as_there_may_be() {
+async fn a_withdrawal_is_accepted_with_the_maximum_of_open_grants_and_artifacts() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
     person(&mut steward, "ada").await;
     let grants = crowd(&service, "ada", 1_024).await;
@@ -201,7 +201,7 @@ async fn a_withdrawal_is_taken_beside_as_many_grants_and_artifacts_as_there_may_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_no_is_taken_beside_more_grants_than_fit_into_its_frame() {
+async fn every_kind_of_refusal_is_accepted_with_more_grants_than_fit_in_its_frame() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
     let kinds = [
         ("refused", RevocationReason::ConsentRefused),
@@ -285,7 +285,7 @@ async fn say_no(steward: &mut Clients, subject: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_rules_reach_everybody_though_one_person_has_more_grants_than_fit_into_a_frame() {
+async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in_a_frame() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
     for subject in ["ada", "ben"] {
         person(&mut steward, subject).await;
@@ -305,7 +305,7 @@ async fn new_rules_reach_everybody_though_one_person_has_more_grants_than_fit_in
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_recipient_has_so_many_open_grants_and_artifacts_about_one_person_and_others_go_on() {
+async fn open_grants_and_artifacts_are_limited_per_recipient_and_data_subject() {
     let limit = |config: &mut Config| (config.limits.open_grants_max, config.limits.artifacts_max) = (5, 3);
     let World { mut service, mut steward, harness, .. } = world(limit).await;
     for subject in ["ada", "ben"] {
@@ -331,7 +331,7 @@ async fn one_recipient_has_so_many_open_grants_and_artifacts_about_one_person_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_ends_by_itself_and_its_recipient_hears_of_it() {
+async fn the_recipient_is_told_when_an_artifact_expires() {
     let World { mut service, mut steward, harness, clock } = world(|_| {}).await;
     person(&mut steward, "ada").await;
     let grant = grant(&mut service, "ada", 1).await.unwrap();
@@ -358,7 +358,7 @@ async fn an_artifact_ends_by_itself_and_its_recipient_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_no_waits_for_room_where_others_fill_the_queue() {
+async fn a_withdrawal_waits_for_room_in_a_full_queue() {
     let full = |config: &mut Config| config.limits.queue_requests_max = 1;
     let World { service, mut steward, harness, .. } = world(full).await;
     let people: Vec<String> = (0..24).map(|number| format!("person-{number}")).collect();

@@ -1,7 +1,7 @@
 //! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health
 //! are true.
 
-mod left;
+mod recorded_access;
 
 use crate::harness::{Harness, fact, publish_notice};
 use sayso::api::{REQUEST_ID, methods};
@@ -158,7 +158,7 @@ fn commented_methods() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_comments_of_methods_name_the_roles_of_the_table() {
+fn the_comment_of_each_method_names_the_roles_that_may_call_it() {
     let (table, found, served) = (table(), commented_methods(), methods());
     let named: BTreeSet<&str> = found.iter().map(|(method, _)| method.as_str()).collect();
     let ours = served.iter().map(String::as_str).filter(|name| !name.starts_with("grpc."));
@@ -215,7 +215,7 @@ async fn reflected(channel: &Channel) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_method_that_reflection_shows_has_a_rule_and_the_rule_holds() {
+async fn every_reflected_method_has_an_enforced_role_rule() {
     let harness = Harness::start().await;
     let channel =
         Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
@@ -250,7 +250,7 @@ async fn every_method_that_reflection_shows_has_a_rule_and_the_rule_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_a_request_id_of_ours() {
+async fn every_response_carries_a_request_id() {
     let harness = Harness::start().await;
     let channel =
         Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
@@ -266,7 +266,7 @@ async fn every_answer_carries_a_request_id_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_looks_at_a_person_is_seen_by_that_person() {
+async fn a_data_subject_sees_who_viewed_their_record() {
     let harness = Harness::start().await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     ada.profile.record_attributes(fact("", "tone", "work", "plain")).await.unwrap();
@@ -311,7 +311,7 @@ pub async fn http(at: std::net::SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_are_there_and_hold_nothing_personal() {
+async fn metrics_contain_no_personal_data() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "canary-service").await;
     service

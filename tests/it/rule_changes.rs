@@ -44,7 +44,7 @@ fn category(id: &str, parent: &str, special: bool) -> proto::DefineCategoryReque
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_built_falls_with_new_bounds_though_no_grant_is_open() {
+async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "sister", "family").await;
@@ -83,7 +83,7 @@ async fn what_was_built_falls_with_new_bounds_though_no_grant_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_category_that_becomes_special_takes_open_grants_along() {
+async fn making_a_category_special_revokes_open_grants() {
     let mut world = world().await;
     world.steward.bounds.define_category(category("diet", "", false)).await.unwrap();
     record(&mut world, "ada", "tone", "communication-style").await;
@@ -122,7 +122,7 @@ async fn a_category_that_becomes_special_takes_open_grants_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inference_without_an_end_ends_as_the_controller_declared() {
+async fn an_inference_without_an_expiry_expires_after_the_configured_period() {
     let clock = Arc::new(Ahead::default());
     let dir = tempfile::tempdir().unwrap();
     let mut config = harness::config(dir.path());
