@@ -4,7 +4,7 @@
 
 use crate::api::access::error::CredentialError;
 use crate::app::AppError;
-use crate::domain::recorder_usage::{Load, NoRoom};
+use crate::domain::recorder_usage::{AttributeLimitReached, Load};
 use crate::domain::wording;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub fn of(error: AppError) -> Status {
         AppError::Precondition(_) => precondition(&message, "INVALID_STATE"),
         AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
         AppError::RecordingRefused(refused) => recording_refused(&refused),
-        AppError::NoRoom(full) => with(Code::ResourceExhausted, attribute_limit(&full)),
+        AppError::AttributeLimit(reached) => with(Code::ResourceExhausted, attribute_limit(&reached)),
         AppError::Overtaken => with(Code::Aborted, reason("ERASED_DURING_EXPORT")),
         AppError::LimitReached { what, open } => {
             let metadata = [("limit", what.to_owned()), ("open", open.to_string())];
@@ -95,25 +95,25 @@ fn recording_refused(refused: &[sayso_proof::event::RecordingRefused]) -> Status
 }
 
 /// Which limit on attributes is reached, as far as the caller may know.
-fn attribute_limit(full: &NoRoom) -> ErrorDetails {
+fn attribute_limit(reached: &AttributeLimitReached) -> ErrorDetails {
     let mut metadata = HashMap::new();
     let mut add = |name: &str, load: Load| {
-        metadata.insert(format!("{name}_attributes"), load.facts.to_string());
+        metadata.insert(format!("{name}_attributes"), load.count.to_string());
         metadata.insert(format!("{name}_bytes"), load.bytes.to_string());
     };
-    match full {
-        NoRoom::OfService { held, max } => {
-            add("own", *held);
+    match reached {
+        AttributeLimitReached::OfService { used, max } => {
+            add("own", *used);
             add("max", *max);
         }
-        NoRoom::OfPerson { held } => add("own", *held),
-        NoRoom::OfPersonBy { held, max, .. } => {
-            add("all", *held);
+        AttributeLimitReached::OfSubject { used } => add("own", *used),
+        AttributeLimitReached::OfSubjectByRecorder { used, max, .. } => {
+            add("all", *used);
             add("max", *max);
         }
     }
     let mut details = ErrorDetails::with_error_info("ATTRIBUTE_LIMIT_REACHED", DOMAIN, metadata);
-    if let NoRoom::OfPersonBy { by, .. } = full {
+    if let AttributeLimitReached::OfSubjectByRecorder { by, .. } = reached {
         for (recorder, load) in by.iter().take(RECORDERS_MAX) {
             details.add_quota_failure_violation(recorder.to_string(), load.to_string());
         }

@@ -4,7 +4,7 @@ use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
 use crate::domain::codec::CodecError;
-use crate::domain::recorder_usage::NoRoom;
+use crate::domain::recorder_usage::AttributeLimitReached;
 use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -68,7 +68,7 @@ pub enum AppError {
     RecordingRefused(Vec<RecordingRefused>),
     /// The limit on attributes of the data subject is reached. Nothing was written.
     #[error("{0}")]
-    NoRoom(NoRoom),
+    AttributeLimit(AttributeLimitReached),
     /// An erasure was carried out while an export ran.
     #[error("an erasure was carried out during the export; start the export again")]
     Overtaken,

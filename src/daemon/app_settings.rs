@@ -145,8 +145,8 @@ fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, Embedded
 
 fn attribute_limits(limits: &Limits) -> AttributeLimits {
     AttributeLimits {
-        service: Load { facts: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
-        person: Load { facts: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
+        service: Load { count: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
+        subject: Load { count: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
     }
 }
 

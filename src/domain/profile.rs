@@ -176,7 +176,7 @@ pub struct SubjectState {
     /// Current attributes by key. Each is shared with readers that are being sent it.
     pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
     /// How much of the profile each recorder takes up.
-    pub holdings: RecorderUsage,
+    pub usage: RecorderUsage,
     /// Every consent decision.
     pub consents: ConsentLog,
     /// Signals that have not been lifted, in the order recorded.
@@ -333,9 +333,9 @@ impl SubjectState {
             contested_in_person: contest.in_person,
             confirmed: false,
         };
-        self.holdings.take(&current);
+        self.usage.add(&current);
         if let Some(before) = self.attributes.insert(attribute.key.clone(), Arc::new(current)) {
-            self.holdings.release(&before);
+            self.usage.remove(&before);
         }
     }
 
@@ -343,7 +343,7 @@ impl SubjectState {
         let current = self.attributes.values().find(|current| current.event_id == event);
         let key = current.map(|current| current.attribute.key.clone());
         if let Some(current) = key.and_then(|key| self.attributes.remove(&key)) {
-            self.holdings.release(&current);
+            self.usage.remove(&current);
         }
     }
 

@@ -14,7 +14,7 @@ const RESERVE_DIVISOR: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// The number of attributes.
-    pub facts: usize,
+    pub count: usize,
     /// The sum of their [`crate::domain::attribute::Attribute::bytes`].
     pub bytes: usize,
 }
@@ -22,31 +22,31 @@ pub struct Load {
 impl Load {
     /// The sum of both.
     #[must_use]
-    pub fn and(self, more: Self) -> Self {
-        Self { facts: self.facts.saturating_add(more.facts), bytes: self.bytes.saturating_add(more.bytes) }
+    pub fn and(self, other: Self) -> Self {
+        Self { count: self.count.saturating_add(other.count), bytes: self.bytes.saturating_add(other.bytes) }
     }
 
-    fn without(self, less: Self) -> Self {
-        Self { facts: self.facts.saturating_sub(less.facts), bytes: self.bytes.saturating_sub(less.bytes) }
+    fn without(self, other: Self) -> Self {
+        Self { count: self.count.saturating_sub(other.count), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 
     /// The part of a limit that services may use.
     fn less_reserve(self) -> Self {
-        self.without(Self { facts: self.facts / RESERVE_DIVISOR, bytes: self.bytes / RESERVE_DIVISOR })
+        self.without(Self { count: self.count / RESERVE_DIVISOR, bytes: self.bytes / RESERVE_DIVISOR })
     }
 
     /// Whether it exceeds a limit and is more than before. A write that does not grow the load is always
     /// accepted.
-    fn outgrows(self, max: Self, was: Self) -> bool {
-        (self.facts > max.facts && self.facts > was.facts)
-            || (self.bytes > max.bytes && self.bytes > was.bytes)
+    fn outgrows(self, max: Self, before: Self) -> bool {
+        (self.count > max.count && self.count > before.count)
+            || (self.bytes > max.bytes && self.bytes > before.bytes)
     }
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = if self.facts == 1 { "fact" } else { "facts" };
-        write!(f, "{} {facts} of {} bytes", self.facts, self.bytes)
+        let noun = if self.count == 1 { "attribute" } else { "attributes" };
+        write!(f, "{} {noun} ({} bytes)", self.count, self.bytes)
     }
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Load {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recorder {
     /// The data subject.
-    Person,
+    Subject,
     /// The controller's staff, who are not distinguished.
     Staff,
     /// An application, by its credential's name.
@@ -66,7 +66,7 @@ impl Recorder {
     #[must_use]
     pub fn of(actor: &Actor) -> Self {
         match actor.role() {
-            Role::Subject => Self::Person,
+            Role::Subject => Self::Subject,
             Role::Steward | Role::Authority | Role::Auditor | Role::Operator | Role::Ledger => Self::Staff,
             _ => Self::Service(actor.name.clone()),
         }
@@ -76,7 +76,7 @@ impl Recorder {
 impl fmt::Display for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Person => f.write_str("the person"),
+            Self::Subject => f.write_str("the person"),
             Self::Staff => f.write_str("the controller's staff"),
             Self::Service(name) => write!(f, "service `{name}`"),
         }
@@ -111,28 +111,28 @@ impl RecorderUsage {
         all
     }
 
-    pub(super) fn take(&mut self, held: &CurrentAttribute) {
-        let load = load_of(held);
+    pub(super) fn add(&mut self, current: &CurrentAttribute) {
+        let load = load_of(current);
         self.all = self.all.and(load);
-        let own = self.by_recorder.entry(Recorder::of(&held.actor)).or_default();
+        let own = self.by_recorder.entry(Recorder::of(&current.actor)).or_default();
         *own = own.and(load);
     }
 
-    pub(super) fn release(&mut self, held: &CurrentAttribute) {
-        let load = load_of(held);
+    pub(super) fn remove(&mut self, current: &CurrentAttribute) {
+        let load = load_of(current);
         self.all = self.all.without(load);
-        let recorder = Recorder::of(&held.actor);
+        let recorder = Recorder::of(&current.actor);
         if let Some(own) = self.by_recorder.get_mut(&recorder) {
             *own = own.without(load);
-            if own.facts == 0 {
+            if own.count == 0 {
                 self.by_recorder.remove(&recorder);
             }
         }
     }
 }
 
-fn load_of(held: &CurrentAttribute) -> Load {
-    Load { facts: 1, bytes: held.attribute.bytes() }
+fn load_of(current: &CurrentAttribute) -> Load {
+    Load { count: 1, bytes: current.attribute.bytes() }
 }
 
 /// Limits on the attributes of one data subject.
@@ -141,37 +141,37 @@ pub struct AttributeLimits {
     /// The limit for what one service recorded.
     pub service: Load,
     /// The limit for all attributes. Services leave an eighth of it to the data subject and to stewards.
-    pub person: Load,
+    pub subject: Load,
 }
 
 impl Default for AttributeLimits {
     fn default() -> Self {
         Self {
-            service: Load { facts: 4_000, bytes: 1 << 20 },
-            person: Load { facts: 10_000, bytes: 3 << 20 },
+            service: Load { count: 4_000, bytes: 1 << 20 },
+            subject: Load { count: 10_000, bytes: 3 << 20 },
         }
     }
 }
 
-/// Why no more may be recorded. Each variant contains only what its reader may know.
+/// The limit that a write would exceed. Each variant contains only what the caller may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoRoom {
+pub enum AttributeLimitReached {
     /// The service has reached the limit of one service.
     OfService {
         /// What the service itself recorded.
-        held: Load,
+        used: Load,
         /// The limit of one service.
         max: Load,
     },
     /// The limit of the data subject is reached; for a service, which learns only its own share.
-    OfPerson {
+    OfSubject {
         /// What the service itself recorded.
-        held: Load,
+        used: Load,
     },
     /// The limit of the data subject is reached; for the data subject and for stewards.
-    OfPersonBy {
-        /// Everything.
-        held: Load,
+    OfSubjectByRecorder {
+        /// What all recorders together recorded.
+        used: Load,
         /// The limit of the data subject.
         max: Load,
         /// The load of each recorder, the largest first.
@@ -179,21 +179,24 @@ pub enum NoRoom {
     },
 }
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for AttributeLimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OfService { held, max } => write!(
+            Self::OfService { used, max } => write!(
                 f,
-                "this service holds {held} about the person, and may hold {max}; remove some of them, or replace \
-                 them under their keys"
+                "this service recorded {used} about this person, and may record at most {max}; remove some of \
+                 them, or replace them under their keys"
             ),
-            Self::OfPerson { held } => write!(
+            Self::OfSubject { used } => write!(
                 f,
-                "there is no room for more facts about this person; {held} are this service's: remove some of them, \
-                 or replace them under their keys"
+                "the limit for attributes of this person is reached; this service recorded {used}: remove some of \
+                 them, or replace them under their keys"
             ),
-            Self::OfPersonBy { held, max, by } => {
-                write!(f, "{held} are held about the person, and {max} may be; remove some of them")?;
+            Self::OfSubjectByRecorder { used, max, by } => {
+                write!(
+                    f,
+                    "there are {used} about the person, and at most {max} are allowed; remove some of them"
+                )?;
                 let Some((largest, load)) = by.first() else { return Ok(()) };
                 write!(f, ". Most are by {largest}: {load}")
             }
@@ -205,9 +208,9 @@ impl AttributeLimits {
     /// Whether so much more fits even if it replaces nothing.
     #[must_use]
     pub fn has_room(&self, recorder: &Recorder, before: &RecorderUsage, more: Load) -> bool {
-        let fits = |is: Load, max: Load| is.facts <= max.facts && is.bytes <= max.bytes;
-        let person = fits(before.all.and(more), self.person_for(recorder));
-        person && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
+        let fits = |load: Load, max: Load| load.count <= max.count && load.bytes <= max.bytes;
+        let in_total = fits(before.all.and(more), self.subject_limit_for(recorder));
+        in_total && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
     }
 
     /// Checks the usage after a write against the limits. A write that does not grow the usage always
@@ -220,22 +223,26 @@ impl AttributeLimits {
         recorder: &Recorder,
         before: &RecorderUsage,
         after: &RecorderUsage,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), AttributeLimitReached> {
         let own = before.of(recorder);
         if is_service(recorder) && after.of(recorder).outgrows(self.service, own) {
-            return Err(NoRoom::OfService { held: own, max: self.service });
+            return Err(AttributeLimitReached::OfService { used: own, max: self.service });
         }
-        if !after.all.outgrows(self.person_for(recorder), before.all) {
+        if !after.all.outgrows(self.subject_limit_for(recorder), before.all) {
             return Ok(());
         }
         if is_service(recorder) {
-            return Err(NoRoom::OfPerson { held: own });
+            return Err(AttributeLimitReached::OfSubject { used: own });
         }
-        Err(NoRoom::OfPersonBy { held: before.all, max: self.person, by: before.largest_first() })
+        Err(AttributeLimitReached::OfSubjectByRecorder {
+            used: before.all,
+            max: self.subject,
+            by: before.largest_first(),
+        })
     }
 
-    fn person_for(&self, recorder: &Recorder) -> Load {
-        if is_service(recorder) { self.person.less_reserve() } else { self.person }
+    fn subject_limit_for(&self, recorder: &Recorder) -> Load {
+        if is_service(recorder) { self.subject.less_reserve() } else { self.subject }
     }
 }
 
@@ -251,26 +258,31 @@ mod tests {
     use crate::domain::profile::SubjectState;
     use proptest::prelude::*;
 
-    fn load(facts: usize, bytes: usize) -> Load {
-        Load { facts, bytes }
+    fn load(count: usize, bytes: usize) -> Load {
+        Load { count, bytes }
     }
 
-    fn holdings(loads: &[(&str, Load)]) -> RecorderUsage {
-        let mut holdings = RecorderUsage::default();
+    fn usage(loads: &[(&str, Load)]) -> RecorderUsage {
+        let mut usage = RecorderUsage::default();
         for (name, load) in loads {
-            let recorder = if name.is_empty() { Recorder::Person } else { Recorder::Service((*name).into()) };
-            holdings.all = holdings.all.and(*load);
-            holdings.by_recorder.insert(recorder, *load);
+            let recorder =
+                if name.is_empty() { Recorder::Subject } else { Recorder::Service((*name).into()) };
+            usage.all = usage.all.and(*load);
+            usage.by_recorder.insert(recorder, *load);
         }
-        holdings
+        usage
     }
 
     const LIMITS: AttributeLimits =
-        AttributeLimits { service: Load { facts: 10, bytes: 100 }, person: Load { facts: 16, bytes: 800 } };
+        AttributeLimits { service: Load { count: 10, bytes: 100 }, subject: Load { count: 16, bytes: 800 } };
 
-    fn check(by: &Recorder, before: &[(&str, Load)], after: &[(&str, Load)]) -> Result<(), NoRoom> {
-        let (before, after) = (holdings(before), holdings(after));
-        let more = load(after.all.facts - before.all.facts, after.all.bytes - before.all.bytes);
+    fn check(
+        by: &Recorder,
+        before: &[(&str, Load)],
+        after: &[(&str, Load)],
+    ) -> Result<(), AttributeLimitReached> {
+        let (before, after) = (usage(before), usage(after));
+        let more = load(after.all.count - before.all.count, after.all.bytes - before.all.bytes);
         let checked = LIMITS.check(by, &before, &after);
         // If `has_room` says yes, the full check agrees.
         assert!(checked.is_ok() || !LIMITS.has_room(by, &before, more));
@@ -278,12 +290,12 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_its_own_limit_in_facts_and_in_bytes() {
+    fn a_service_has_its_own_limit_by_count_and_by_bytes() {
         let tutor = Recorder::Service("tutor".into());
         let full = [("tutor", load(10, 50))];
         assert_eq!(check(&tutor, &[("tutor", load(9, 10))], &full), Ok(()));
-        let no = NoRoom::OfService { held: load(10, 50), max: load(10, 100) };
-        assert_eq!(check(&tutor, &full, &[("tutor", load(11, 51))]), Err(no));
+        let reached = AttributeLimitReached::OfService { used: load(10, 50), max: load(10, 100) };
+        assert_eq!(check(&tutor, &full, &[("tutor", load(11, 51))]), Err(reached));
         assert!(check(&tutor, &[("tutor", load(1, 99))], &[("tutor", load(2, 101))]).is_err());
         // The load of another service does not count.
         let coach = Recorder::Service("coach".into());
@@ -291,39 +303,42 @@ mod tests {
     }
 
     #[test]
-    fn services_leave_room_for_the_person() {
+    fn services_leave_room_for_the_data_subject() {
         let filled = [("a", load(10, 10)), ("b", load(4, 10))];
         let coach = Recorder::Service("b".into());
         let more = [("a", load(10, 10)), ("b", load(5, 11))];
-        assert_eq!(check(&coach, &filled, &more), Err(NoRoom::OfPerson { held: load(4, 10) }));
+        assert_eq!(
+            check(&coach, &filled, &more),
+            Err(AttributeLimitReached::OfSubject { used: load(4, 10) })
+        );
         let own = [("a", load(10, 10)), ("b", load(4, 10)), ("", load(2, 8))];
-        assert_eq!(check(&Recorder::Person, &filled, &own), Ok(()));
-        let said =
+        assert_eq!(check(&Recorder::Subject, &filled, &own), Ok(()));
+        let reached =
             check(&Recorder::Staff, &own, &[("a", load(10, 10)), ("b", load(4, 10)), ("", load(3, 9))]);
-        let said = said.unwrap_err().to_string();
+        let message = reached.unwrap_err().to_string();
         assert!(
-            said.contains("16 facts of 28 bytes are held") && said.contains("service `a`: 10 facts"),
-            "{said}"
+            message.contains("16 attributes (28 bytes)") && message.contains("service `a`: 10 attributes"),
+            "{message}"
         );
     }
 
     #[test]
-    fn what_does_not_grow_goes_in_whatever_stands() {
-        let over = holdings(&[("tutor", load(50, 5_000))]);
-        for recorder in [Recorder::Service("tutor".into()), Recorder::Person] {
+    fn a_write_that_does_not_grow_the_usage_is_accepted_above_the_limit() {
+        let over = usage(&[("tutor", load(50, 5_000))]);
+        for recorder in [Recorder::Service("tutor".into()), Recorder::Subject] {
             assert_eq!(LIMITS.check(&recorder, &over, &over), Ok(()));
-            assert_eq!(LIMITS.check(&recorder, &over, &holdings(&[("tutor", load(50, 4_999))])), Ok(()));
-            assert!(LIMITS.check(&recorder, &over, &holdings(&[("tutor", load(50, 5_001))])).is_err());
+            assert_eq!(LIMITS.check(&recorder, &over, &usage(&[("tutor", load(50, 4_999))])), Ok(()));
+            assert!(LIMITS.check(&recorder, &over, &usage(&[("tutor", load(50, 5_001))])).is_err());
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_counted_is_what_is_held(history in histories()) {
+        fn usage_equals_the_sum_over_current_attributes(history in histories()) {
             let state = SubjectState::fold(&history);
             let mut counted = RecorderUsage::default();
-            state.attributes.values().for_each(|held| counted.take(held));
-            prop_assert_eq!(state.holdings, counted);
+            state.attributes.values().for_each(|current| counted.add(current));
+            prop_assert_eq!(state.usage, counted);
         }
     }
 }

@@ -1,37 +1,39 @@
-//! Decisions in plain words: what, under which rule, set by whom, since when, and what would change it.
+//! Words for people: why something is withheld or refused, which rule decided, who set it, and what would
+//! change it.
 
 use sayso_proof::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 
-/// Milliseconds since the Unix epoch as RFC 3339, UTC.
+/// Formats milliseconds since the Unix epoch as RFC 3339, UTC.
 #[must_use]
 pub fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| "an unknown time".to_owned(), |time| time.to_string())
 }
 
-/// Who decides, by tier.
+/// Who set the rules of a tier.
 #[must_use]
 pub fn tier(tier: Tier) -> &'static str {
     match tier {
         Tier::Public => "the law (public bounds)",
         Tier::Provider => "the provider's own bounds",
         Tier::Individual => "the person",
-        Tier::Unspecified => "nobody named",
+        Tier::Unspecified => "an unspecified tier",
     }
 }
 
-/// How a fact came to be held.
+/// Whether an attribute was declared, observed or inferred.
 #[must_use]
 pub fn provenance(provenance: Provenance) -> &'static str {
     match provenance {
         Provenance::Declared => "declared",
         Provenance::Observed => "observed",
         Provenance::Inferred => "inferred",
-        Provenance::Unspecified => "of unknown provenance",
+        Provenance::Unspecified => "unspecified",
     }
 }
 
-/// A reason, as the end of a sentence that begins with what is withheld or revoked.
+/// A reason, as the end of a sentence about attributes, a grant or an artifact. It says "the data" where the
+/// sentence may be about several attributes.
 #[must_use]
 pub fn reason(reason: Reason) -> &'static str {
     match reason {
@@ -43,15 +45,15 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Restricted => "the person restricted processing",
         Reason::Objected => "the person objected to this purpose",
         Reason::Paused => "the person paused personalization",
-        Reason::AttributeExpired => "it was to be used only until a time that has passed",
-        Reason::Contested => "the person says that it is wrong",
-        Reason::SourceWithheld => "it was derived from something that may not be used",
+        Reason::AttributeExpired => "the data has expired",
+        Reason::Contested => "the person says that the data is wrong",
+        Reason::SourceWithheld => "the data was derived from other data that may not be used",
         Reason::Forbidden => "a rule forbids it",
         Reason::NotPermitted => "no rule of the provider permits it",
-        Reason::PolicyError => "a rule could not be evaluated, and when in doubt, the answer is no",
-        Reason::Erased => "the person was erased",
-        Reason::AttributeRemoved => "it is no longer held",
-        Reason::AttributeCorrected => "it was corrected",
+        Reason::PolicyError => "a rule could not be evaluated, and when in doubt, use is denied",
+        Reason::Erased => "the person's data was erased",
+        Reason::AttributeRemoved => "the data was removed",
+        Reason::AttributeCorrected => "the data was corrected",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
         Reason::NotAsked => {
@@ -59,22 +61,22 @@ pub fn reason(reason: Reason) -> &'static str {
         }
         Reason::SensitiveLimited => "the person limited the use of sensitive data",
         Reason::GuardianNeeded => {
-            "the person is, or is read as, too young to consent to it alone, and nobody who holds parental \
-             responsibility did"
+            "the person is, or counts as, too young to consent alone, and no holder of parental responsibility \
+             consented"
         }
         Reason::RestoreUnconfirmed => {
-            "the log went back to a backup, and a no that was given since may be missing from it"
+            "the log was restored from a backup, and refusals made after the backup may be missing from it"
         }
         Reason::ClockSkewed => {
-            "the clock of the ledger's machine jumped or stands still, so it can't tell what has ended"
+            "the clock of the ledger's machine jumped or stands still, so the ledger can't tell what has expired"
         }
-        Reason::ArtifactExpired => "the artifact reached its own end",
-        Reason::AnswerFull => "it does not fit one answer",
+        Reason::ArtifactExpired => "the artifact has expired",
+        Reason::AnswerFull => "it does not fit in one answer",
         Reason::Unspecified => "no reason was recorded",
     }
 }
 
-/// What would change a decision.
+/// What would change a decision that was made for this reason; empty if nothing would.
 fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::NoConsent | Reason::ConsentExpired => "Consent by the person would change it.",
@@ -87,31 +89,33 @@ fn remedy(reason: Reason) -> &'static str {
         | Reason::Paused
         | Reason::OptedOut
         | Reason::SensitiveLimited => "Only the person can change it, by lifting the signal.",
-        Reason::Contested => "Only the person can change it, by confirming the fact.",
+        Reason::Contested => "Only the person can change it, by confirming the attribute.",
         Reason::GuardianNeeded => {
-            "Consent by the holder of parental responsibility would change it, or a word on how old the person is."
+            "Consent by the holder of parental responsibility would change it, or a statement of the person's age."
         }
-        Reason::AttributeExpired => "A fresh observation would change it.",
-        Reason::SourceWithheld => "It follows its sources.",
+        Reason::AttributeExpired => "A newer observation would change it.",
+        Reason::SourceWithheld => "Permission to use its sources would change it.",
         Reason::RestoreUnconfirmed => "`sayso confirm-restore` by the operator would change it.",
         Reason::ClockSkewed => {
-            "A clock that is right, or `sayso accept-clock` by the operator, would change it."
+            "Setting the clock would change it, or `sayso accept-clock` by the operator if the clock is right."
         }
-        Reason::AnswerFull => "A request for fewer categories or keys would bring it.",
+        Reason::AnswerFull => "A request for fewer categories or keys would change it.",
         Reason::NotAsked => "Consent by the person that names this conversation would change it.",
-        Reason::Forbidden => "Only what the rule asks for would change it, or whoever publishes it.",
-        Reason::NotPermitted | Reason::PolicyError => "Only whoever publishes the rules can change it.",
+        Reason::Forbidden => {
+            "Only meeting the rule's conditions, or a new version of the rule, would change it."
+        }
+        Reason::NotPermitted | Reason::PolicyError => "Only the publisher of the rules can change it.",
         _ => "",
     }
 }
 
-/// A refused recording as a sentence or two.
+/// Explains a refused recording in one or two sentences.
 #[must_use]
 pub fn recording_refused(refused: &RecordingRefused) -> String {
-    let facts = if refused.count == 1 { "fact" } else { "facts" };
+    let noun = attributes(refused.count);
     let article = if refused.article.is_empty() { String::new() } else { format!(", {}", refused.article) };
     let text = format!(
-        "{} {} {facts} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
+        "{} {} {noun} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
         refused.count,
         provenance(refused.provenance()),
         refused.category,
@@ -123,15 +127,19 @@ pub fn recording_refused(refused: &RecordingRefused) -> String {
     text.trim_end().to_owned()
 }
 
-/// What a class is: so many facts of this kind.
+fn attributes(count: u32) -> &'static str {
+    if count == 1 { "attribute" } else { "attributes" }
+}
+
+/// Describes a withheld class: its count, provenance and category.
 #[must_use]
 pub fn what(class: &WithheldClass) -> String {
     let source = Provenance::try_from(class.provenance).unwrap_or_default();
-    let facts = if class.count == 1 { "fact" } else { "facts" };
-    format!("{} {} {facts} of category `{}`", class.count, provenance(source), class.category)
+    let noun = attributes(class.count);
+    format!("{} {} {noun} of category `{}`", class.count, provenance(source), class.category)
 }
 
-/// What would change that a class is withheld.
+/// What would let a withheld class be used; empty if nothing would.
 #[must_use]
 pub fn remedy_of(class: &WithheldClass) -> &'static str {
     let why = Reason::try_from(class.reason).unwrap_or_default();
@@ -141,7 +149,7 @@ pub fn remedy_of(class: &WithheldClass) -> &'static str {
     remedy(why)
 }
 
-/// A withheld class as a sentence or two.
+/// Explains a withheld class in one or two sentences.
 #[must_use]
 pub fn withheld(class: &WithheldClass) -> String {
     let why = Reason::try_from(class.reason).unwrap_or_default();

@@ -18,21 +18,21 @@ impl Profiles {
         let more = events.iter().filter_map(load).fold(Load::default(), Load::and);
         let before = {
             let now = append.stream.read();
-            if self.attribute_limits.has_room(&recorder, &now.state.holdings, more) {
+            if self.attribute_limits.has_room(&recorder, &now.state.usage, more) {
                 return Ok(());
             }
-            now.state.holdings.clone()
+            now.state.usage.clone()
         };
         // Close to a limit, what the events replace has to be subtracted.
-        let after = preview(append, events).holdings;
-        self.attribute_limits.check(&recorder, &before, &after).map_err(AppError::NoRoom)
+        let after = preview(append, events).usage;
+        self.attribute_limits.check(&recorder, &before, &after).map_err(AppError::AttributeLimit)
     }
 }
 
 fn load(pending: &PendingEvent) -> Option<Load> {
     match &pending.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-            Some(Load { facts: 1, bytes: attribute.bytes() })
+            Some(Load { count: 1, bytes: attribute.bytes() })
         }
         _ => None,
     }
