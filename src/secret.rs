@@ -41,7 +41,7 @@ pub fn check_unchanged_by_others(metadata: &Metadata) -> Result<(), Error> {
     Err(Error::new(ErrorKind::PermissionDenied, problem))
 }
 
-/// Checks the owner, who can change the mode and the content of a file whatever its mode is now.
+/// Checks the owner, who can change the mode and the content of a file regardless of its current mode.
 fn check_owner(metadata: &Metadata) -> Result<(), Error> {
     let own = rustix::process::geteuid().as_raw();
     if is_trusted(metadata.uid(), own) {

@@ -135,8 +135,8 @@ fn services(api: Api, options: ApiOptions) -> Routes {
         .prepare()
 }
 
-/// Updates `grpc.health.v1`: serving while every controller accepts writes. A service of its own says whether
-/// enough witnesses cosign every log in time.
+/// Updates `grpc.health.v1`: serving while every controller accepts writes. A separate health service reports
+/// whether enough witnesses cosign every log in time.
 async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
     let (mut shown, mut witnessed) = (None, None);
     loop {

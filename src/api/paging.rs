@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_each_item_once_in_order_while_the_list_changes() {
+    fn pages_contain_each_item_once_in_order_while_the_list_changes() {
         let mut list: Vec<String> = ["b", "d", "a", "c", "e"].map(str::to_owned).to_vec();
         let next = |list: &[String], token: &str| page(list.to_vec(), 2, token, String::clone).unwrap();
         let (first, token) = next(&list, "");

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_no_denials_stay_as_they_are() {
+    fn answers_that_are_not_denials_are_unchanged() {
         let before = invalid("key", "must not be empty").into_http();
         let headers = before.headers().clone();
         assert_eq!(name_caller(before, "service").headers(), &headers);

@@ -1,4 +1,4 @@
-//! Hands written bytes on in pieces, for streaming exports.
+//! Passes written bytes to a receiver in pieces, for streaming exports.
 
 use std::io::{Error, ErrorKind, Write};
 

@@ -10,12 +10,12 @@ use clap::Args;
 
 /// Accept the clock of the daemon's machine after it jumped.
 ///
-/// Until then no grant is valid and no use is allowed. If the clock is wrong, set it instead: once it is
-/// right, use is allowed again without this command. `sayso stats` shows the clock and the ledger's time.
+/// Until then no grant is valid and no use is allowed. If the clock is wrong, set it instead: as soon as it
+/// is right, use is allowed again without this command. `sayso stats` shows the clock and the ledger's time.
 ///
-/// The ledger's time never goes back. Where it is ahead of the clock, it runs slower by one part in 128 until
-/// they meet. Everything expires by the ledger's time, so after a jump by years a backup from before the jump
-/// is the better way back.
+/// The ledger's time never goes back. If it is ahead of the clock, it runs slower by one part in 128 until
+/// both agree. Everything expires by the ledger's time. So after a jump by years, restoring a backup from
+/// before the jump is better.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]

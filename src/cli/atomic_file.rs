@@ -28,7 +28,7 @@ impl Existing {
     /// # Errors
     /// The destination exists and must stay.
     pub fn check(self, destination: &Path) -> Result<(), CliError> {
-        // A dangling link is in the way, too.
+        // A dangling link also counts as an existing file.
         if self == Self::Keep && std::fs::symlink_metadata(destination).is_ok() {
             return Err(exists(destination));
         }

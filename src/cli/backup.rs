@@ -68,7 +68,7 @@ impl Backup {
 ///
 /// The data folder (--data) must have its `secrets`. An existing key tree in `keys` is kept, so people who
 /// were erased since the backup stay erased. Only a missing key tree is restored from the backup; it opens
-/// only if nobody was erased since. Move an existing log away first.
+/// only if no person was erased since. Move an existing log away first.
 ///
 /// Everything that was recorded after the backup is lost. No use is allowed until `sayso confirm-restore`.
 ///

@@ -139,7 +139,7 @@ pub(super) struct Publish {
     /// Private key of the tier. Default: the one that a `--dev` daemon left in --data.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Retire the pack: from then on it decides nothing.
+    /// Retire the pack: from then on its policies decide nothing.
     #[arg(long)]
     retire: bool,
 }
@@ -349,14 +349,14 @@ fn personal(answer: &proto::GetPersonalBoundsResponse) -> String {
     format!("// set by {by} on {}\n{}", output::time(answer.recorded_at.as_ref()), answer.policies)
 }
 
-/// Set a person's own bounds. The flags add to what they chose before.
+/// Set a person's own bounds. The flags add to the person's earlier choices.
 ///
 /// Example: `sayso bounds personal ada --never family --never health:advertising --forget-inferences 90d`
 #[derive(Args)]
 pub(super) struct Personal {
     /// The controller's ID of the person.
     subject: String,
-    /// Drop what they chose before: only the flags of this command count.
+    /// Drop the person's earlier choices: only the flags of this command count.
     #[arg(long)]
     clear: bool,
     /// Never use this category and everything below it. `CATEGORY:PURPOSE`: not for this purpose. `:PURPOSE`:

@@ -29,7 +29,7 @@ pub(super) enum Consent {
     ///
     /// Example: `sayso consent renew ada --purpose memory --notice welcome --until 2027-01-01`
     Renew(Terms),
-    /// Record that the person withdrew a consent. Grants that rest on it are revoked at once.
+    /// Record that the person withdrew a consent. Grants that rely on it are revoked immediately.
     ///
     /// Example: `sayso consent withdraw ada --purpose tone-adaptation`
     Withdraw(Terms),

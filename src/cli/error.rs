@@ -163,8 +163,8 @@ impl Display for CliError {
     }
 }
 
-/// The exit status for a gRPC code. A denial has a status of its own so that scripts can tell it apart. A
-/// grant that allows nothing is a successful answer and never comes here.
+/// The exit status for a gRPC code. A denial has its own status, so that scripts can recognize it. A grant
+/// that allows nothing is a successful answer and has no error code.
 fn exit_of(code: Code) -> Exit {
     match code {
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
@@ -172,7 +172,7 @@ fn exit_of(code: Code) -> Exit {
     }
 }
 
-/// What to do next, where something helps. `has_reason` says that the daemon itself gave a reason.
+/// What to do next, if there is advice. `has_reason` says that the daemon itself gave a reason.
 fn next_of(code: Code, has_reason: bool) -> Option<&'static str> {
     match code {
         Code::Unauthenticated => Some(

@@ -125,7 +125,7 @@ fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<Stri
     Ok(note)
 }
 
-/// Opens the key tree. Records what is wrong where it does not open.
+/// Opens the key tree. If it does not open, records what is wrong.
 fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<KeyCheck> {
     let store = match EmbeddedKeys::inspect(&layout.keys()) {
         Ok(store) => store,

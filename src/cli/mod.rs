@@ -60,7 +60,7 @@ pub struct Cli {
     /// Print JSON instead of text, in the style of proto JSON; errors, too.
     #[arg(long, global = true)]
     json: bool,
-    // Behind the other flags, since those that follow would be under its heading, too.
+    // After the other flags, because flags that follow it would appear under its heading.
     #[command(flatten, next_help_heading = "Connection to the daemon")]
     connection: Connection,
     #[command(subcommand)]
@@ -176,7 +176,7 @@ fn report_parsing(error: &clap::Error) -> ExitCode {
         let message = message.join(" ");
         return Out { json }.report(&CliError::usage(message.trim_start_matches("error: ")));
     }
-    // Where it can't be printed, the exit status still tells.
+    // If it can't be printed, the exit status still shows the failure.
     let _ignored = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

@@ -20,7 +20,7 @@ static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(crate::proto::DESCRIPTORS).ok());
 
 /// Converts a message to canonical proto3 JSON: camelCase names, 64-bit integers as strings. Fields with
-/// their default value are included, so that a `false` can be told from an unknown field.
+/// their default value are included, so that a `false` can be distinguished from an unknown field.
 pub(super) fn to_json<M: Message>(name: &str, message: &M) -> Result<Value, CliError> {
     let pool = POOL.as_ref().ok_or_else(|| CliError::failed("the descriptors of the API can't be read"))?;
     let descriptor = pool.get_message_by_name(&format!("sayso.v1.{name}"));
@@ -68,7 +68,7 @@ impl Out {
             let text = if self.json { error.json().to_string() } else { error.to_string() };
             let mut stderr = std::io::stderr().lock();
             let text = if stderr.is_terminal() { without_control(&text) } else { text };
-            // Where standard error is closed, the exit status still tells.
+            // If standard error is closed, the exit status still shows the failure.
             let _ignored = writeln!(stderr, "{text}");
         }
         error.exit_code()
@@ -79,7 +79,7 @@ fn print_line(text: &str) -> Result<(), CliError> {
     print_bytes(format!("{text}\n").as_bytes())
 }
 
-/// Writes bytes to standard output. `print!` would panic where the reader of a pipe is gone.
+/// Writes bytes to standard output. `print!` would panic if the reader of a pipe is gone.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());

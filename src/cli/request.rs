@@ -24,9 +24,9 @@ enum Kind {
     Portability,
     /// Rectification (GDPR Art. 16).
     Rectification,
-    /// Restriction (GDPR Art. 18). Takes effect at once.
+    /// Restriction (GDPR Art. 18). Takes effect immediately.
     Restriction,
-    /// Objection (GDPR Art. 21). Takes effect at once.
+    /// Objection (GDPR Art. 21). Takes effect immediately.
     Objection,
 }
 

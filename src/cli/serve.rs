@@ -26,7 +26,7 @@ const EXIT_ABORTED: i32 = 1;
 /// Run the daemon.
 ///
 /// SIGTERM or SIGINT stops it: requests in progress are answered (within 5 seconds) and everything is
-/// flushed. A second signal stops it at once. Nothing that was acknowledged is lost.
+/// flushed. A second signal stops it immediately. Nothing that was acknowledged is lost.
 ///
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.
 #[derive(Args)]
@@ -86,7 +86,7 @@ impl Serve {
         // The parent process may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
-        tracing::info!("stopping; a second signal stops at once");
+        tracing::info!("stopping; a second signal stops immediately");
         let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
             // Everything acknowledged is durable. The next start recovers as after a crash.

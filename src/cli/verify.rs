@@ -25,8 +25,8 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// first failure is reported with its position and reason, and the exit status is 4.
 ///
 /// A large bundle needs about 250 bytes an entry in temporary files (in TMPDIR). They contain no values of
-/// attributes, but which person has attributes of which category. They have no names, and disappear when the
-/// command ends, even if it is killed.
+/// attributes, but they show which person has attributes of which category. They have no names, and disappear
+/// when the command ends, even if it is killed.
 ///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]

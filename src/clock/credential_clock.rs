@@ -1,14 +1,16 @@
-//! The time by which credentials are judged.
+//! The clock that decides whether credentials have expired.
 
 use super::ledger_clock::LedgerClock;
 use super::source::Clock;
 use std::sync::Arc;
 
-/// The time by which credentials are judged. Their issuers use clocks of their own, so a difference between
-/// the ledger's time and the machine's clock that an operator accepted does not move it.
+/// The clock that decides whether credentials have expired. Issuers of credentials have their own clocks. So
+/// a difference between the ledger's time and the machine's clock that an operator accepted does not apply to
+/// it.
 ///
-/// In doubt, [`Clock::now_ms`] is the earlier of the two times that it may be, so that a person can still
-/// refuse or withdraw. [`CredentialClock::strict_ms`] tells which credentials may have expired.
+/// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times, so that
+/// a data subject can still refuse or withdraw. [`CredentialClock::strict_ms`] shows which credentials may
+/// have expired.
 pub struct CredentialClock(Arc<LedgerClock>);
 
 impl CredentialClock {
@@ -24,14 +26,15 @@ impl CredentialClock {
         !self.0.is_trusted()
     }
 
-    /// The ledger's time without an accepted difference, milliseconds since the Unix epoch. It goes back only
-    /// when an operator accepts the clock.
+    /// The ledger's time without an accepted difference, in milliseconds since the Unix epoch. It goes back
+    /// only when an operator accepts the clock.
     #[must_use]
     pub fn strict_ms(&self) -> u64 {
         self.read().0
     }
 
-    /// The ledger's time without an accepted difference; in doubt, also what the machine's clock says.
+    /// The ledger's time without an accepted difference; while the machine's clock is in doubt, also the time
+    /// of that clock.
     fn read(&self) -> (u64, Option<u64>) {
         let ledger = &self.0;
         let now_ms = ledger.now_ms();

@@ -1,10 +1,11 @@
-//! The time of one ledger: the machine's clock while it is trusted, and never earlier than any time given out
-//! before, restarts included.
+//! The time of one ledger. It is the machine's clock while that is trusted, and it never goes back, not even
+//! after a restart.
 //!
-//! Each reading is compared with the last time given out and with a clock that cannot be set; at the start
-//! also with the newest entry of the log and with a time saved in a file. While the machine's clock does not
-//! agree with them, the ledger's time runs at the speed of the clock that cannot be set, and [`ClockState`]
-//! says so: use is then denied, and everything else goes on.
+//! Each reading of the machine's clock is compared with the latest time that was returned and with a
+//! monotonic clock. The first reading is also compared with the newest entry of the log and with a time saved
+//! in a file. While the machine's clock does not agree with them, the ledger's time follows the monotonic
+//! clock, and [`ClockState`] says that the machine's clock is not trusted. Use is then denied; everything
+//! else continues.
 
 use super::source::{Clock, SharedClock};
 use super::state::{Accepted, ClockLimits, ClockReading, ClockState};
@@ -14,58 +15,59 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How far ahead of the time given out the watermark is saved, milliseconds: it need not be written at each
-/// reading.
+/// How far the saved watermark is ahead of the times that were returned, in milliseconds, so that it is not
+/// written at each reading.
 const SAVED_AHEAD_MS: u64 = 5_000;
-/// How long readings are trusted without another comparison, milliseconds.
+/// How long readings are trusted after a comparison, in milliseconds.
 const TRUSTED_FOR_MS: u64 = 1_000;
-/// How long a daemon may have been stopped before its clock is in doubt at the start, milliseconds: 400 days.
+/// How long a daemon may have been stopped before its clock is in doubt at the start: 400 days, in
+/// milliseconds.
 const STOPPED_MS_MAX: u64 = 400 * 86_400_000;
-/// The offset to the clock that cannot be set follows a trusted clock by at most one part in this many of the
-/// time passed.
+/// Limits how fast the offset to the monotonic clock follows a trusted clock: per elapsed time, by at most
+/// one part in this many.
 const FOLLOW_RATE: u64 = 100;
 
-/// The state behind the lock: what successive comparisons keep.
+/// The state behind the lock, kept from one comparison to the next.
 #[derive(Default)]
 struct Comparison {
     accepted: Accepted,
-    /// A reading was trusted since the start.
+    /// Whether a reading was trusted since the start.
     is_anchored: bool,
-    /// When the offset last moved, by the clock that cannot be set.
+    /// When the offset last moved, by the monotonic clock.
     moved_at_ms: u64,
     state: ClockState,
-    /// The clock that drives the ledger's time, as ledger time: the machine's clock, or the one that cannot
-    /// be set.
-    driven_ms: u64,
+    /// The last reading of the clock that the ledger's time follows, converted to ledger time. It follows the
+    /// machine's clock or the monotonic clock.
+    followed_ms: u64,
     watermark: Option<Watermark>,
-    /// The time saved in the file; without a file, the end of time.
+    /// The time saved in the file. Without a file, `u64::MAX`.
     saved_ms: u64,
 }
 
-/// The time of a ledger. As a [`Clock`] it gives that time, and the randomness of the clock that it wraps.
+/// The time of a ledger. As a [`Clock`] it returns that time, and randomness from the clock that it wraps.
 ///
-/// [`LedgerClock::now_ms`] reads the machine's clock and takes an atomic maximum. Once a second of its time,
-/// or in doubt, it compares the clocks under a lock.
+/// [`LedgerClock::now_ms`] reads the machine's clock and takes an atomic maximum. It compares the clocks
+/// under a lock once a second, and at each reading while the machine's clock is in doubt.
 pub struct LedgerClock {
     clock: SharedClock,
     limits: ClockLimits,
-    /// The latest time given out.
-    given_ms: AtomicU64,
+    /// The latest time that was returned.
+    returned_ms: AtomicU64,
     /// Readings up to this ledger time are trusted; 0 in doubt.
     trusted_until_ms: AtomicU64,
-    /// Ledger time minus the clock that cannot be set.
+    /// The ledger's time minus the monotonic clock.
     offset_ms: AtomicI64,
-    /// [`Accepted`] for readings outside the lock. A reading that mixes two of them differs, and so is
-    /// compared.
+    /// [`Accepted`] for readings outside the lock. A reading that mixes two values of it is not trusted, and
+    /// the clocks are compared under the lock.
     ahead_ms: AtomicU64,
     accepted_at_ms: AtomicU64,
-    /// Set once the newest time of the log is known; no reading is judged before that.
+    /// Set once the newest time of the log is known. Before that, no reading is compared.
     has_begun: AtomicBool,
     comparison: Mutex<Comparison>,
 }
 
 impl LedgerClock {
-    /// Wraps the machine's clock, and saves nothing.
+    /// Wraps the machine's clock, without a file.
     #[must_use]
     pub fn new(clock: SharedClock, limits: ClockLimits) -> Self {
         Self::with_watermark(clock, limits, None, None)
@@ -74,7 +76,7 @@ impl LedgerClock {
     /// Wraps the machine's clock, and saves its watermark in this file.
     ///
     /// # Errors
-    /// The file cannot be opened, created or read. A damaged content is no error: the file counts as empty.
+    /// The file cannot be opened, created or read. Damaged content is not an error: the file counts as empty.
     pub fn open(clock: SharedClock, limits: ClockLimits, file: &Path) -> Result<Self, Error> {
         let (watermark, saved_ms) = Watermark::open(file)?;
         Ok(Self::with_watermark(clock, limits, Some(watermark), saved_ms))
@@ -91,7 +93,7 @@ impl LedgerClock {
         Self {
             clock,
             limits,
-            given_ms: AtomicU64::new(saved_ms.unwrap_or_default()),
+            returned_ms: AtomicU64::new(saved_ms.unwrap_or_default()),
             trusted_until_ms: AtomicU64::new(0),
             offset_ms: AtomicI64::new(0),
             ahead_ms: AtomicU64::new(0),
@@ -101,16 +103,18 @@ impl LedgerClock {
         }
     }
 
-    /// Called at the start, before any time is asked for. Time goes on from the newest entry of the log (0 if
-    /// the log is empty), with the clock that was accepted last.
+    /// Call it at the start, before the time is read. The ledger's time continues from `recorded_at_ms`, the
+    /// time of the newest entry of the log (0 if the log is empty). `accepted` is the clock that an operator
+    /// accepted last.
     pub fn begin(&self, recorded_at_ms: u64, accepted: Option<Accepted>) {
         let mut comparison = self.comparison();
         if let Some(accepted) = accepted {
             self.set_accepted(&mut comparison, accepted);
         }
-        let given_ms = self.given_ms.fetch_max(recorded_at_ms, Ordering::SeqCst).max(recorded_at_ms);
+        let returned_ms = self.returned_ms.fetch_max(recorded_at_ms, Ordering::SeqCst).max(recorded_at_ms);
         let (clock_ms, steady_ms) = (self.clock.now_ms(), self.clock.steady_ms());
-        let start_ms = if given_ms == 0 { comparison.accepted.ledger_ms_at(clock_ms) } else { given_ms };
+        let start_ms =
+            if returned_ms == 0 { comparison.accepted.ledger_ms_at(clock_ms) } else { returned_ms };
         self.offset_ms.store(signed(start_ms).saturating_sub(signed(steady_ms)), Ordering::SeqCst);
         comparison.is_anchored = false;
         comparison.moved_at_ms = steady_ms;
@@ -123,12 +127,12 @@ impl LedgerClock {
     pub fn read(&self) -> ClockReading {
         let clock_ms = self.clock.now_ms();
         let reading_ms = self.ledger_ms_at(clock_ms);
-        let given_ms = self.given_ms.load(Ordering::SeqCst);
+        let returned_ms = self.returned_ms.load(Ordering::SeqCst);
         let expected_ms = self.expected_ms(self.clock.steady_ms());
-        if self.is_reading_trusted(reading_ms, given_ms)
+        if self.is_reading_trusted(reading_ms, returned_ms)
             && self.is_behind_by(reading_ms, expected_ms).is_none()
         {
-            let ledger_ms = self.given_ms.fetch_max(reading_ms, Ordering::SeqCst).max(reading_ms);
+            let ledger_ms = self.returned_ms.fetch_max(reading_ms, Ordering::SeqCst).max(reading_ms);
             return ClockReading { ledger_ms, clock_ms, state: ClockState::Steady };
         }
         let mut comparison = self.comparison();
@@ -136,10 +140,10 @@ impl LedgerClock {
         ClockReading { ledger_ms, clock_ms, state: comparison.state }
     }
 
-    /// From now on every time is later than `moment_ms`, even if the clock does not move. This separates
+    /// Makes every later reading later than `moment_ms`, even if the clock does not move. This separates
     /// events up to that moment from later ones.
     pub fn advance_past(&self, moment_ms: u64) {
-        self.given_ms.fetch_max(moment_ms.saturating_add(1), Ordering::SeqCst);
+        self.returned_ms.fetch_max(moment_ms.saturating_add(1), Ordering::SeqCst);
     }
 
     /// Whether the machine's clock is trusted.
@@ -148,17 +152,17 @@ impl LedgerClock {
         self.read().state
     }
 
-    /// Compares the clocks, and saves the watermark ahead of the time given out, so that readings need not
-    /// wait for it. To be called about once a second; blocks on the file.
+    /// Compares the clocks and saves a watermark ahead of the times that were returned, so that readings do
+    /// not wait for the file. Call it about once a second. It blocks on the file.
     pub fn save_ahead(&self) {
         let mut comparison = self.comparison();
         let now_ms = self.compare(&mut comparison);
-        if comparison.saved_ms < comparison.driven_ms.saturating_add(SAVED_AHEAD_MS / 2) {
+        if comparison.saved_ms < comparison.followed_ms.saturating_add(SAVED_AHEAD_MS / 2) {
             self.advance_watermark(&mut comparison, now_ms);
         }
     }
 
-    /// Called at a stop: saves exactly the time given out.
+    /// Saves exactly the latest time that was returned. Call it when the daemon stops.
     pub fn close(&self) {
         let mut comparison = self.comparison();
         let now_ms = self.compare(&mut comparison);
@@ -166,7 +170,7 @@ impl LedgerClock {
         self.save_until(&mut comparison, now_ms);
     }
 
-    /// What accepting the machine's clock as it is would mean; `None` while it is trusted.
+    /// The values to record if an operator accepts the machine's clock now. `None` while it is trusted.
     #[must_use]
     pub fn acceptable(&self) -> Option<Accepted> {
         let ClockReading { ledger_ms, clock_ms, state } = self.read();
@@ -174,7 +178,7 @@ impl LedgerClock {
         is_off.then_some(Accepted { clock_ms, ledger_ms: ledger_ms.max(clock_ms) })
     }
 
-    /// From now on the machine's clock is trusted, as it was accepted.
+    /// Trusts the machine's clock from now on, with the difference to the ledger's time that was accepted.
     pub fn accept(&self, accepted: Accepted) {
         let mut comparison = self.comparison();
         self.set_accepted(&mut comparison, accepted);
@@ -191,7 +195,7 @@ impl LedgerClock {
         self.trusted_until_ms.load(Ordering::SeqCst) != 0
     }
 
-    /// What the machine's clock says, milliseconds since the Unix epoch.
+    /// The time of the machine's clock, in milliseconds since the Unix epoch.
     pub(super) fn machine_ms(&self) -> u64 {
         self.clock.now_ms()
     }
@@ -211,7 +215,7 @@ impl LedgerClock {
         Accepted { clock_ms: at_ms, ledger_ms: at_ms.saturating_add(ahead_ms) }.ledger_ms_at(clock_ms)
     }
 
-    /// From now on the file cannot be written.
+    /// Makes every later write of the file fail.
     #[cfg(test)]
     pub(super) fn fail_writes(&self) {
         let mut comparison = self.comparison();
@@ -239,19 +243,20 @@ impl LedgerClock {
         (behind_ms > self.limits.behind_ms_max.saturating_add(SAVED_AHEAD_MS)).then_some(behind_ms)
     }
 
-    fn is_reading_trusted(&self, reading_ms: u64, given_ms: u64) -> bool {
+    fn is_reading_trusted(&self, reading_ms: u64, returned_ms: u64) -> bool {
         reading_ms <= self.trusted_until_ms.load(Ordering::SeqCst)
-            && self.is_behind_by(reading_ms, given_ms).is_none()
+            && self.is_behind_by(reading_ms, returned_ms).is_none()
     }
 
     /// Reads both clocks, decides whether the machine's clock is trusted, and returns the ledger's time.
     fn compare(&self, comparison: &mut Comparison) -> u64 {
         let (clock_ms, steady_ms) = (self.clock.now_ms(), self.clock.steady_ms());
         let reading_ms = comparison.accepted.ledger_ms_at(clock_ms);
-        let (given_ms, expected_ms) = (self.given_ms.load(Ordering::SeqCst), self.expected_ms(steady_ms));
+        let (returned_ms, expected_ms) =
+            (self.returned_ms.load(Ordering::SeqCst), self.expected_ms(steady_ms));
         let ahead_max = if comparison.is_anchored { self.limits.ahead_ms_max } else { STOPPED_MS_MAX };
         let ahead_ms = reading_ms.saturating_sub(expected_ms);
-        let state = match self.is_behind_by(reading_ms, given_ms.max(expected_ms)) {
+        let state = match self.is_behind_by(reading_ms, returned_ms.max(expected_ms)) {
             Some(behind_ms) => ClockState::Behind(behind_ms),
             None if ahead_ms > ahead_max => ClockState::Ahead(ahead_ms),
             None => ClockState::Steady,
@@ -259,12 +264,12 @@ impl LedgerClock {
         let now_ms = match state {
             ClockState::Steady => {
                 self.follow(comparison, reading_ms, steady_ms);
-                given_ms.max(reading_ms)
+                returned_ms.max(reading_ms)
             }
-            _ => given_ms.max(expected_ms),
+            _ => returned_ms.max(expected_ms),
         };
-        let now_ms = self.given_ms.fetch_max(now_ms, Ordering::SeqCst).max(now_ms);
-        comparison.driven_ms = if state.is_skewed() { expected_ms } else { reading_ms };
+        let now_ms = self.returned_ms.fetch_max(now_ms, Ordering::SeqCst).max(now_ms);
+        comparison.followed_ms = if state.is_skewed() { expected_ms } else { reading_ms };
         if now_ms > comparison.saved_ms {
             self.advance_watermark(comparison, now_ms);
         }
@@ -279,8 +284,8 @@ impl LedgerClock {
         now_ms
     }
 
-    /// Moves the offset towards a trusted clock, which may drift from the clock that cannot be set: by a part
-    /// of the difference, and by all of it at the start.
+    /// Moves the offset toward a trusted clock, which may drift from the monotonic clock. It moves by a part
+    /// of the difference, and at the start by all of it.
     fn follow(&self, comparison: &mut Comparison, reading_ms: u64, steady_ms: u64) {
         let target_ms = signed(reading_ms).saturating_sub(signed(steady_ms));
         let offset_ms = self.offset_ms.load(Ordering::SeqCst);
@@ -294,10 +299,10 @@ impl LedgerClock {
         comparison.is_anchored = true;
     }
 
-    /// Saves ahead of the clock that drives the time, rather than of the time: otherwise repeated kills would
-    /// drive the time away from the clock.
+    /// Saves a time ahead of the clock that the ledger's time follows, not ahead of the ledger's time itself.
+    /// Otherwise each kill and restart would move the ledger's time further ahead of that clock.
     fn advance_watermark(&self, comparison: &mut Comparison, now_ms: u64) {
-        let until_ms = comparison.driven_ms.saturating_add(SAVED_AHEAD_MS).max(now_ms);
+        let until_ms = comparison.followed_ms.saturating_add(SAVED_AHEAD_MS).max(now_ms);
         self.save_until(comparison, until_ms);
     }
 
@@ -315,17 +320,17 @@ impl LedgerClock {
 impl Clock for LedgerClock {
     fn now_ms(&self) -> u64 {
         let reading_ms = self.ledger_ms_at(self.clock.now_ms());
-        let given_ms = self.given_ms.load(Ordering::SeqCst);
+        let returned_ms = self.returned_ms.load(Ordering::SeqCst);
         if !self.has_begun.load(Ordering::SeqCst) {
-            return reading_ms.max(given_ms);
+            return reading_ms.max(returned_ms);
         }
-        if !self.is_reading_trusted(reading_ms, given_ms) {
+        if !self.is_reading_trusted(reading_ms, returned_ms) {
             return self.compare(&mut self.comparison());
         }
-        if reading_ms <= given_ms {
-            return given_ms;
+        if reading_ms <= returned_ms {
+            return returned_ms;
         }
-        self.given_ms.fetch_max(reading_ms, Ordering::SeqCst).max(reading_ms)
+        self.returned_ms.fetch_max(reading_ms, Ordering::SeqCst).max(reading_ms)
     }
 
     fn steady_ms(&self) -> u64 {

@@ -8,15 +8,16 @@ pub type SharedClock = Arc<dyn Clock>;
 
 /// A source of time and randomness.
 pub trait Clock: Send + Sync {
-    /// The time, milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// Milliseconds of a clock that cannot be set, from an arbitrary origin; it also runs while the machine
-    /// sleeps. The default is [`Clock::now_ms`]: with it, a jump back is detected, but a jump ahead is not.
+    /// The time of a monotonic clock, in milliseconds from an arbitrary origin. It also runs while the
+    /// machine sleeps. The default is [`Clock::now_ms`]; with it, a jump back is detected, but a jump ahead
+    /// is not.
     fn steady_ms(&self) -> u64 {
         self.now_ms()
     }
-    /// The latest time that it may be, milliseconds since the Unix epoch. It differs from [`Clock::now_ms`]
-    /// only while the time is in doubt.
+    /// The latest possible time, in milliseconds since the Unix epoch. It differs from [`Clock::now_ms`] only
+    /// while the time is in doubt.
     fn latest_ms(&self) -> u64 {
         self.now_ms()
     }
@@ -48,7 +49,7 @@ impl Clock for SystemClock {
         reason = "without randomness no key may be made, so stopping is the safe outcome"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives randomness");
+        getrandom::fill(bytes).expect("the operating system provides randomness");
     }
 }
 

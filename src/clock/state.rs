@@ -1,17 +1,17 @@
 //! Whether the machine's clock is trusted, within which limits, and what an operator has accepted.
 
-/// The ledger's time catches down to an accepted clock: it runs slower by one part in this many until they
-/// meet.
+/// How much slower the ledger's time runs while it is ahead of an accepted clock: by one part in this many,
+/// until both agree.
 const SLOWDOWN: u64 = 128;
 
 /// How far the machine's clock may be off before it is no longer trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockLimits {
-    /// How far the clock may be behind the time given out, milliseconds. The 5 seconds by which a time is
-    /// saved ahead are added to it.
+    /// How far the clock may be behind the latest time that was returned, in milliseconds. The 5 seconds by
+    /// which the saved time is ahead are added to it.
     pub behind_ms_max: u64,
-    /// How far the clock may run ahead of a clock that cannot be set, milliseconds. A pause of the machine
-    /// has the same effect.
+    /// How far the clock may run ahead of the monotonic clock, in milliseconds. A pause of the machine has
+    /// the same effect.
     pub ahead_ms_max: u64,
 }
 
@@ -31,7 +31,7 @@ pub enum ClockState {
     Behind(u64),
     /// It is ahead by this many milliseconds.
     Ahead(u64),
-    /// It may be right, but the time given out cannot be saved for the next start.
+    /// It may be right, but the ledger's time cannot be saved for the next start.
     Unsaved,
 }
 
@@ -42,7 +42,7 @@ impl ClockState {
         self != Self::Steady
     }
 
-    /// How far the clock is off, milliseconds: positive if it is ahead.
+    /// The error of the clock in milliseconds, positive if it is ahead.
     #[must_use]
     pub fn skew_ms(self) -> i64 {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);

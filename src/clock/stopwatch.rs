@@ -1,7 +1,7 @@
 //! Measures durations.
 
-/// Measures how long something takes. It is monotonic and for measuring only: times that are decided by or
-/// recorded come from a `Clock`.
+/// Measures how long something takes. It is monotonic and only for measurements. Times that decisions depend
+/// on, or that are recorded, come from a `Clock`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);
 

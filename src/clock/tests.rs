@@ -1,4 +1,4 @@
-//! The ledger's time while the machine's clock jumps or stands still, and after a restart.
+//! Tests of the ledger's time: while the machine's clock jumps or stops, and after a restart.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
@@ -14,7 +14,7 @@ const START: u64 = 1_760_000_000_000;
 const HOUR: u64 = 3_600_000;
 const YEAR: u64 = 365 * 24 * HOUR;
 
-/// A machine with a clock that can be set, and one that cannot.
+/// A machine with a clock that can be set, and a monotonic clock.
 struct Machine {
     wall_ms: AtomicU64,
     steady_ms: AtomicU64,
@@ -86,7 +86,7 @@ fn a_clock_that_goes_back_is_not_trusted_and_the_time_does_not_go_back() {
     assert_eq!(clock.read().ledger_ms, before);
     assert_eq!(clock.state(), ClockState::Behind(HOUR));
     machine.pass(5_000);
-    assert_eq!(clock.now_ms(), before + 5_000, "time goes on while the clock is not trusted");
+    assert_eq!(clock.now_ms(), before + 5_000, "time continues while the clock is not trusted");
     machine.set(START + HOUR + 5_000);
     assert_eq!((clock.state(), clock.now_ms()), (ClockState::Steady, before + 5_000));
 }
@@ -109,7 +109,7 @@ fn a_clock_that_jumps_ahead_is_not_trusted_and_has_no_lasting_effect() {
 fn a_clock_that_creeps_ahead_is_detected() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
-    // By less each time than a single comparison would reject.
+    // Each jump is smaller than what a single comparison would reject.
     for _ in 0..2_000 {
         machine.set(machine.wall() + 900);
         machine.pass(1);
@@ -120,7 +120,7 @@ fn a_clock_that_creeps_ahead_is_detected() {
 }
 
 #[test]
-fn a_clock_that_stands_still_is_detected_and_time_goes_on() {
+fn a_stopped_clock_is_detected_and_time_continues() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.pass(60_000);
@@ -146,7 +146,7 @@ fn small_jumps_and_a_paused_machine_are_trusted_and_do_not_add_up() {
 }
 
 #[test]
-fn a_start_goes_on_from_the_log_and_distrusts_a_clock_before_it() {
+fn time_continues_from_the_log_after_a_start_and_an_earlier_clock_is_not_trusted() {
     let machine = Machine::new();
     let clock = machine.clock(START + 10 * YEAR, None);
     assert_eq!(clock.state(), ClockState::Behind(10 * YEAR));
@@ -156,20 +156,20 @@ fn a_start_goes_on_from_the_log_and_distrusts_a_clock_before_it() {
 }
 
 #[test]
-fn a_start_distrusts_a_clock_far_ahead_of_the_log_but_allows_a_long_stop() {
+fn a_clock_far_ahead_of_the_log_is_not_trusted_at_the_start_but_a_long_stop_is_allowed() {
     let machine = Machine::new();
     let stopped = machine.clock(START - YEAR, None);
     assert_eq!((stopped.state(), stopped.now_ms()), (ClockState::Steady, START));
-    let wild = machine.clock(START - 10 * YEAR, None);
-    assert!(matches!(wild.state(), ClockState::Ahead(_)));
-    assert_eq!(wild.now_ms(), START - 10 * YEAR);
-    // Once the clock is set right, the jump has no effect.
+    let jumped = machine.clock(START - 10 * YEAR, None);
+    assert!(matches!(jumped.state(), ClockState::Ahead(_)));
+    assert_eq!(jumped.now_ms(), START - 10 * YEAR);
+    // The jump has no effect after the clock is corrected.
     machine.set(START - 10 * YEAR + HOUR);
-    assert_eq!((wild.state(), wild.now_ms()), (ClockState::Steady, START - 10 * YEAR + HOUR));
+    assert_eq!((jumped.state(), jumped.now_ms()), (ClockState::Steady, START - 10 * YEAR + HOUR));
 }
 
 #[test]
-fn the_time_given_out_is_saved_over_restarts() {
+fn the_time_does_not_go_back_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clock");
     let machine = Machine::new();
@@ -186,11 +186,15 @@ fn the_time_given_out_is_saved_over_restarts() {
     clock.close();
     let before = clock.now_ms();
     drop(clock);
-    assert_eq!(machine.clock_with_file(&file).now_ms(), before, "a stop saves exactly the time given out");
+    assert_eq!(
+        machine.clock_with_file(&file).now_ms(),
+        before,
+        "a stop saves exactly the latest time that was returned"
+    );
 }
 
 #[test]
-fn a_kill_alone_raises_no_doubt() {
+fn a_kill_alone_does_not_put_the_clock_in_doubt() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clock");
     let machine = Machine::new();
@@ -210,9 +214,9 @@ fn a_damaged_file_does_not_prevent_a_start() {
     let file = dir.path().join("clock");
     let machine = Machine::new();
     machine.clock_with_file(&file).save_ahead();
-    let whole = std::fs::read(&file).unwrap();
-    for at in 0..whole.len() {
-        let mut bytes = whole.clone();
+    let intact = std::fs::read(&file).unwrap();
+    for at in 0..intact.len() {
+        let mut bytes = intact.clone();
         bytes[at] ^= 0x55;
         std::fs::write(&file, bytes).unwrap();
         let clock = machine.clock_with_file(&file);
@@ -229,7 +233,7 @@ fn a_time_that_cannot_be_saved_denies_use() {
     clock.fail_writes();
     machine.pass(60_000);
     assert_eq!(clock.state(), ClockState::Unsaved);
-    assert_eq!(clock.now_ms(), machine.wall(), "time goes on");
+    assert_eq!(clock.now_ms(), machine.wall(), "time continues");
     assert_eq!(clock.acceptable(), None, "there is nothing to accept");
 }
 
@@ -265,7 +269,7 @@ fn an_accepted_clock_is_trusted_and_the_difference_shrinks() {
 }
 
 #[test]
-fn a_clock_that_jumped_ahead_rightly_is_accepted_as_it_is() {
+fn a_correct_clock_that_jumped_ahead_can_be_accepted() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     machine.set(START + 24 * HOUR);
@@ -277,7 +281,7 @@ fn a_clock_that_jumped_ahead_rightly_is_accepted_as_it_is() {
 }
 
 #[test]
-fn a_wrong_clock_locks_no_valid_credential_out() {
+fn a_wrong_clock_does_not_invalidate_valid_credentials() {
     let machine = Machine::new();
     let clock = machine.clock(0, None);
     let credentials = CredentialClock::of(&clock);
@@ -294,7 +298,7 @@ fn a_wrong_clock_locks_no_valid_credential_out() {
     machine.set(START - HOUR);
     let _compared = clock.state();
     assert_eq!((credentials.now_ms(), credentials.strict_ms()), (START - HOUR, START));
-    // Accepted: credentials are judged by the clock, however far ahead the ledger's time is.
+    // Accepted: the machine's clock decides about credentials, even if the ledger's time is far ahead.
     clock.accept(clock.acceptable().unwrap());
     assert_eq!((clock.now_ms(), credentials.strict_ms()), (START, START - HOUR));
     assert_eq!(credentials.now_ms(), START - HOUR);

@@ -1,15 +1,15 @@
-//! A file with a time that no given-out time is later than. After a restart the ledger's time goes on from
-//! there, whatever the machine's clock says.
+//! A file with an upper bound of all times that the ledger's clock has returned. After a restart, the
+//! ledger's time continues from there, even if the machine's clock is behind it.
 //!
-//! Two slots are written in turn, so that a torn write leaves the other one whole. A file without a whole
-//! slot counts as empty: the time then goes on from the newest entry of the log.
+//! Two slots are written in turn, so that a torn write leaves the other one valid. A file without a valid
+//! slot counts as empty; the time then continues from the newest entry of the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Error;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of a slot: time, sequence number, checksum.
+/// Size of a slot in bytes: time, sequence number, checksum.
 const SLOT_BYTES: usize = 20;
 /// Offset of the second slot, in a sector of its own.
 const SECOND_SLOT_AT: u64 = 4_096;
@@ -17,13 +17,13 @@ const SECOND_SLOT_AT: u64 = 4_096;
 /// The file of a saved time.
 pub(super) struct Watermark {
     file: File,
-    /// The next write's sequence number; its parity chooses the slot.
+    /// The sequence number of the next write. Its parity selects the slot.
     sequence: u64,
 }
 
 impl Watermark {
-    /// Opens or creates the file. Also returns the time in it, milliseconds since the Unix epoch, if there is
-    /// one.
+    /// Opens or creates the file. Also returns the saved time, in milliseconds since the Unix epoch, if there
+    /// is one.
     ///
     /// # Errors
     /// The file cannot be opened, created or read.
@@ -40,23 +40,23 @@ impl Watermark {
         if newest.is_none() && file.metadata()?.len() > 0 {
             tracing::warn!(
                 path = %path.display(),
-                "the saved time is damaged; the ledger's time goes on from the log's newest entry"
+                "the saved time is damaged; the ledger's time continues from the log's newest entry"
             );
         }
         Ok((Self { file, sequence }, newest))
     }
 
-    /// The same file, as if its disk accepted no more writes.
+    /// The same file, opened so that writes fail.
     #[cfg(test)]
     #[expect(clippy::unwrap_used, reason = "for tests")]
     pub fn failing(self) -> Self {
         Self { file: File::open("/dev/null").unwrap(), ..self }
     }
 
-    /// Saves a time, milliseconds since the Unix epoch; durable on return.
+    /// Saves a time, in milliseconds since the Unix epoch. It is durable on return.
     ///
     /// # Errors
-    /// The time cannot be written; the previous one is still saved.
+    /// The time cannot be written. The previous one is still saved.
     pub fn save(&mut self, time_ms: u64) -> Result<(), Error> {
         let mut slot = [time_ms.to_be_bytes(), self.sequence.to_be_bytes()].concat();
         slot.extend_from_slice(&crc32fast::hash(&slot).to_be_bytes());
@@ -67,7 +67,7 @@ impl Watermark {
     }
 }
 
-/// Time and sequence number of a slot; `None` if the slot is not whole.
+/// The time and the sequence number of a slot. `None` if the slot is not valid.
 fn read_slot(file: &File, at: u64) -> Result<Option<(u64, u64)>, Error> {
     let mut slot = [0; SLOT_BYTES];
     if file.read_at(&mut slot, at)? != SLOT_BYTES {

@@ -44,7 +44,7 @@ pub struct Limits {
     /// seconds by which a time is saved ahead for the next start are added. Also how far an event's time may
     /// be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
-    /// How far the machine's clock may run ahead of a clock that cannot be set before use is denied,
+    /// How far the machine's clock may run ahead of the monotonic clock before use is denied, in
     /// milliseconds. A pause of the machine has the same effect. At least 1,000.
     pub clock_ahead_ms_max: u64,
 }

@@ -82,8 +82,8 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     let secrets = layout.secrets();
     let limits = &config.limits;
     let restored = layout.read_restored()?;
-    // What a checkpoint was given out for was durable. If the log ends before, that is no torn write, so it
-    // must not be cut off.
+    // Every entry below a published checkpoint was durable. If the log is shorter than the kept checkpoint,
+    // entries were lost. That is not a torn write, so recovery must not truncate the log.
     let kept = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };

@@ -53,7 +53,7 @@ pub(crate) async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) 
             () = &mut stopped => return Ok(()),
             () = app.eviction_blocked() => {}
         }
-        // Not in the `select`: counts that were taken to be recorded would be lost halfway.
+        // Not in the `select`: if it were canceled, counts that it had taken to record would be lost.
         if let Err(error) = app.make_room().await {
             tracing::warn!(%error, "counts of reused grants could not be recorded; retrying");
             tokio::time::sleep(RETRY_PAUSE).await;

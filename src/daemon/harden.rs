@@ -20,8 +20,8 @@ pub enum HardenError {
     Memory(&'static str),
 }
 
-/// Closes files and folders that the process makes from now on to other users. The daemon refuses a store
-/// that other users can write to.
+/// Denies other users access to files and folders that the process creates from now on. The daemon refuses a
+/// store that other users can write to.
 pub(crate) fn restrict_new_files() {
     let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
@@ -62,8 +62,9 @@ fn disable_huge_pages() {
     }
 }
 
-/// Locks all memory, present and future, as soon as it is used. It does not if a limit applies: locked memory
-/// grows with caches, and a process that reached the limit later would end in the middle of its work.
+/// Locks all memory, present and future, as soon as it is used. Memory is not locked if a limit applies:
+/// locked memory grows with caches, and a process that reached the limit later would be killed during its
+/// work.
 fn lock(memory: LockMemory) -> Result<(), &'static str> {
     if memory == LockMemory::Never {
         return Ok(());

@@ -20,7 +20,7 @@ const CLOCK_LEEWAY_MS: u64 = 60_000;
 /// can't be reached. None if the configuration names no issuer.
 ///
 /// # Errors
-/// There are neither. A daemon that would reject every token must not start.
+/// There are neither current nor kept keys. A daemon that would reject every token must not start.
 pub(crate) async fn tokens(config: &Config, clock: SharedClock) -> Result<Option<Arc<Tokens>>, DaemonError> {
     let Some(source) = KeySource::of(config) else { return Ok(None) };
     let rules = TokenRules {

@@ -222,7 +222,7 @@ pub trait KeyStore: Send + Sync {
     /// later write fails with [`StoreError::Stopped`] until the store is reopened.
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
-    /// Writes and removes pages ahead of the write that makes them count. Reads see them at once.
+    /// Writes and removes pages ahead of the write that makes them count. Reads see them immediately.
     ///
     /// Durability: only once a later [`KeyStore::write_pages`] has returned, which makes all of them durable.
     /// A crash before that may keep any part of them, each page as a whole or not at all.

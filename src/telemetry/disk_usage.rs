@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The unit of `st_blocks`, whatever the file system's own block size (POSIX, `sys/stat.h` on Linux).
+/// The unit of `st_blocks`. It does not depend on the file system's block size (POSIX, `sys/stat.h` on
+/// Linux).
 const BLOCK_BYTES: u64 = 512;
 /// Most levels of folders that are measured; a data folder has two.
 const DEPTH_MAX: usize = 8;

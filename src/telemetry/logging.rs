@@ -11,9 +11,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// Sends logs to standard error, as JSON or as plain lines. A panic is logged with its place.
 ///
-/// The level comes from `RUST_LOG`; the default is `info` for this crate and `warn` for the others. Whatever
-/// `RUST_LOG` says, only our own crates may log below `info`: others log message bytes and headers there, and
-/// so may a future dependency. Spans go to `traces`, if given.
+/// The level comes from `RUST_LOG`; the default is `info` for this crate and `warn` for the others. Only our
+/// own crates may log below `info`, even if `RUST_LOG` allows more: other crates log message bytes and
+/// headers there, and so may a future dependency. Spans go to `traces`, if given.
 pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -35,7 +35,7 @@ pub struct LogStatus {
     pub restore_unconfirmed: bool,
     /// The machine's clock is not trusted, and use is denied.
     pub clock_skewed: bool,
-    /// How far the clock is off, milliseconds: positive if it is ahead.
+    /// The error of the clock in milliseconds, positive if it is ahead.
     pub clock_skew_ms: i64,
 }
 
@@ -241,12 +241,12 @@ impl Metrics {
         );
         to.register(
             "revocations_delayed",
-            "Times that revocations in effect could not be recorded at once",
+            "How often revocations that were in effect could not be recorded immediately",
             self.revocations_delayed.clone(),
         );
         to.register(
             "rules_delayed",
-            "Times that new rules could not be applied at once to the open grants of a data subject",
+            "How often new rules could not be applied immediately to the open grants of a data subject",
             self.rules_delayed.clone(),
         );
         to.register("erasures", "Steps of erasures, by step", self.erasures.clone());
@@ -439,12 +439,12 @@ impl Metrics {
         self.revocation_seconds.observe(after.as_secs_f64());
     }
 
-    /// Counts that revocations in effect could not be recorded at once.
+    /// Counts that revocations that were in effect could not be recorded immediately.
     pub fn revocations_delayed(&self) {
         self.revocations_delayed.inc();
     }
 
-    /// Counts that new rules could not be applied at once to the open grants of a data subject.
+    /// Counts that new rules could not be applied immediately to the open grants of a data subject.
     pub fn rules_delayed(&self) {
         self.rules_delayed.inc();
     }

@@ -1,4 +1,4 @@
-//! Accepts a client certificate in the handshake whatever the time is.
+//! Accepts a client certificate in the handshake regardless of its dates.
 //!
 //! The machine's clock may be wrong, and a person's refusal must not wait until it is right. Each call checks
 //! the certificate again, by the time of the ledger that the call goes to (`ClientCertificate::is_valid`).

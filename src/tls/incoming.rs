@@ -109,7 +109,7 @@ async fn accept(
     }
 }
 
-/// Waits for a slot for a connection from `from`; `None` if that address already has all that it may have.
+/// Waits for a slot for a connection from `from`; `None` if that address already has as many as it may have.
 async fn wait_for_slot(slots: &Arc<ConnectionSlots>, from: IpAddr) -> Option<(Slot, oneshot::Receiver<()>)> {
     loop {
         match slots.admit(from) {
@@ -147,7 +147,8 @@ async fn shake_hands(
     };
     let chain = tls.get_ref().1.peer_certificates();
     peer.certificate = chain.and_then(|chain| ClientCertificate::new(chain, certificates)).map(Arc::new);
-    // The handshake accepts a certificate whatever its dates. One that is not valid protects nothing before a call.
+    // The handshake accepts a certificate regardless of its dates. A certificate that is not valid now does
+    // not protect the connection from eviction.
     let now_ms = SystemClock.now_ms();
     if peer.certificate.as_ref().is_some_and(|certificate| certificate.is_valid(now_ms)) {
         peer.activity.protect_slot();

@@ -24,8 +24,8 @@ pub type PendingErasure = ([u8; 16], Vec<u8>);
 pub struct Erasure {
     /// Keyed hash of the subject's id.
     pub subject: Hash,
-    /// The handle whose keys are to be destroyed. A subject that has another handle was erased and has come
-    /// back.
+    /// The handle whose keys are to be destroyed. A subject that now has another handle was erased and
+    /// recorded again.
     pub handle: Handle,
     /// Time of the fence, milliseconds since the Unix epoch: writes from before it are refused.
     pub fence_at_ms: u64,
@@ -78,7 +78,7 @@ pub struct Renewal {
 pub struct Changed {
     pub subject: Hash,
     pub handle: Handle,
-    /// The nodes that the subject has left; `None` if all its keys were destroyed.
+    /// The subject's remaining nodes. `None` if all its keys were destroyed.
     pub cover: Option<Vec<Node>>,
 }
 
@@ -141,7 +141,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The nodes that a subject has left; [`VaultError::Destroyed`] unless it still has this handle.
+    /// The subject's remaining nodes. [`VaultError::Destroyed`] unless it still has this handle.
     fn cover_of(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
         let record = self.copy.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
         let (found, cover) = pages::decode_subject(&record)?;
@@ -177,8 +177,8 @@ impl<'a> Batch<'a> {
         let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
         let (handle, cover) = pages::decode_subject(&record)?;
         let tree = PuncturableTree::new(cover);
-        // The reason for the destruction is in the part of the log that is lost: refuse writes from before
-        // it.
+        // The event that caused the destruction is in the lost part of the log, so writes from before it are
+        // refused.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
             self.fence(subject, renewal.fence_at_ms)?;
         }

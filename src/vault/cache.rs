@@ -1,7 +1,7 @@
 //! A cache of subjects' keys with at most one set of keys a subject, so that destroying keys reaches every
 //! reference.
 //!
-//! Memory is limited: keys that nobody references are dropped, the least recently used first.
+//! Memory is limited: keys without references are dropped, the least recently used first.
 
 use super::puncturable::Node;
 use super::subject::SubjectKeys;
@@ -61,7 +61,7 @@ impl Inner {
 }
 
 impl Cache {
-    /// Keeps the keys of up to `recent_max` subjects that nobody references.
+    /// Keeps the keys of up to `recent_max` subjects in memory when they have no references.
     pub fn new(recent_max: NonZeroUsize) -> Self {
         let inner = Inner {
             generation: 0,

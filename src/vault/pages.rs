@@ -88,7 +88,7 @@ impl RootPage {
 
 /// Encodes a subject's record: the handle, then each node of the cover (depth, index, key), oldest first.
 pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
-    // Full capacity at once: a vector that grows leaves copies of the keys in memory.
+    // Allocated with its full capacity: a vector that grows leaves copies of the keys in memory.
     let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
     let mut page = Zeroizing::new(Vec::with_capacity(bytes));
     page.extend_from_slice(&handle.0);

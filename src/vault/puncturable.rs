@@ -90,14 +90,14 @@ impl Node {
     }
 }
 
-/// The nodes that are left of a tree, and the path to the version asked for last.
+/// The remaining nodes of a tree, and the path to the version that was requested last.
 #[derive(Default)]
 pub struct PuncturableTree {
     /// Oldest first. If several nodes cover a version, the last one gives its key.
     cover: Vec<Node>,
-    /// A node of the cover, then the last levels above the leaf asked for last. Reading versions in order
-    /// costs about two hashes each, and every 256th version costs all levels in between. Keeping the whole
-    /// path of every subject would take several times the memory.
+    /// A node of the cover, then the last levels above the leaf that was requested last. Reading versions in
+    /// order costs about two hashes each, and every 256th version costs all levels in between. Keeping the
+    /// whole path of every subject would take several times the memory.
     path: Vec<Node>,
     /// The first version for which a renewal replaces the first node of the path.
     path_end: u64,
@@ -138,7 +138,7 @@ impl PuncturableTree {
             let covers = |(node, end): &(&Node, u64)| version < *end && node.covers(version);
             let (node, end) = self.newest_first().find(covers).map(|(node, end)| (node.clone(), end))?;
             self.path_end = end;
-            // Full capacity at once: a vector that grows leaves copies of the keys in memory.
+            // Allocated with its full capacity: a vector that grows leaves copies of the keys in memory.
             self.path.reserve_exact(usize::from(KEPT_LEVELS) + 2);
             self.path.push(node);
         }

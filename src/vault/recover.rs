@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Subjects whose keys stay in memory while nobody references them.
+/// Subjects whose keys stay in memory without references.
 const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
-/// Pages listed at once while unreachable ones are removed.
+/// Pages in one listing while unreachable ones are removed.
 const SCAN_COUNT: usize = 1_024;
 
 /// Opens the key tree, or makes one on the first start. An interrupted re-keying is completed or undone, so
@@ -99,8 +99,8 @@ pub(super) fn read_root(
     Ok(TreeRoot::new(root.generation, link, top))
 }
 
-/// Destroys the root keys that are not in force, after the tree under the one in force is known to be whole
-/// and durable.
+/// Destroys the root keys that are not in force, after the tree under the one in force is known to be
+/// complete and durable.
 fn finish_rekeying(
     key_tree: &KeyTree,
     root: Vec<u8>,

@@ -12,7 +12,7 @@ const STACK_WORDS: usize = (8 << 10) / secret::STACK_WORD_BYTES;
 
 /// Keys that seal and open one subject's events.
 ///
-/// They are zeroized when the last reference is dropped. Destroying them takes effect at once for every
+/// They are zeroized when the last reference is dropped. Destroying them takes effect immediately for every
 /// reference.
 pub struct SubjectKeys {
     /// The subject's handle in the log.

@@ -261,7 +261,7 @@ async fn erasing_destroys_keys_for_every_reference() {
     let keys = vault.subject_or_create(&ada).await.unwrap();
     let others = vault.subject_or_create(&bob).await.unwrap();
     let (old_key, kept) = (key(&keys, 3), key(&others, 3));
-    vault.erase(&keys, 1_000, [7; 16], b"what to finish").await.unwrap();
+    vault.erase(&keys, 1_000, [7; 16], b"an intent").await.unwrap();
 
     assert_eq!(key(&keys, 3), None, "a reference from before the erasure");
     assert!(vault.subject(&ada).unwrap().is_none());
@@ -275,7 +275,7 @@ async fn erasing_destroys_keys_for_every_reference() {
         drop(vault);
         bench.open()
     };
-    assert_eq!(vault.pending_erasures().unwrap(), vec![([7; 16], b"what to finish".to_vec())]);
+    assert_eq!(vault.pending_erasures().unwrap(), vec![([7; 16], b"an intent".to_vec())]);
     assert_eq!(vault.key_epoch(), 1);
     vault.erasure_done([7; 16]).await.unwrap();
     assert!(vault.pending_erasures().unwrap().is_empty());
@@ -364,7 +364,7 @@ async fn creations_do_not_bring_erased_keys_back() {
                 break keys;
             }
         };
-        assert!(seen.insert(keys.handle), "a handle came back");
+        assert!(seen.insert(keys.handle), "a handle was used twice");
         let readers: Vec<_> = (0..4)
             .map(|_| {
                 let (vault, ada) = (Arc::clone(&vault), ada.clone());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// Intents of erasures read at once.
+/// Intents of erasures in one read.
 const READ_COUNT: usize = 256;
 /// Subjects that get fresh keys in one write. They are taken in the order of their pages, so this is some
 /// dozens of pages.
@@ -144,7 +144,7 @@ impl Vault {
         let PendingSubject { keys, key } = self.prepare(subject);
         let creation = Creation { subject: hash, handle: keys.handle, key };
         match self.writer.create(creation).await {
-            // Another task was faster.
+            // Another task has stored keys for the subject first.
             Ok(()) | Err(VaultError::Destroyed) => {}
             Err(error) => return Err(error),
         }
@@ -173,8 +173,8 @@ impl Vault {
     /// erasure can be finished. Completes even if the caller stops waiting.
     ///
     /// # Errors
-    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject has
-    /// come back, the new keys stay. Or the key store can't be written: then nothing changed, unless the
+    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject was
+    /// recorded again, the new keys stay. Or the key store can't be written: then nothing changed, unless the
     /// intent is found after a restart.
     pub async fn erase(
         &self,

@@ -68,8 +68,8 @@ pub struct Sealed {
     pub is_rekeyed: bool,
     /// Pages with new numbers: no link leads to them before their parent is written.
     pub fresh: Vec<PageWrite>,
-    /// Pages that keep their number and key. They are in force at once, so the write that switches must
-    /// contain them.
+    /// Pages that keep their number and key. They are in force as soon as they are written, so the write that
+    /// switches must contain them.
     pub in_place: Vec<PageWrite>,
     /// The interior pages among both, for the cache.
     pub interior: Vec<(PageId, Interior)>,

@@ -1,4 +1,4 @@
-//! Verifies many Ed25519 signatures at once.
+//! Verifies many Ed25519 signatures together.
 //!
 //! Nearly all entries of a log are signed by one key. The key's share of the work is done once for all of
 //! them, which halves the remaining work.

@@ -23,7 +23,7 @@ use tonic::codegen::http::Extensions;
 /// The issuer and the audience of tokens.
 const ISSUER: &str = "sayso";
 
-/// The default for the longest life of a token of the built-in issuer, in seconds: 90 days.
+/// The default maximum lifetime of a token of the built-in issuer, in seconds: 90 days.
 const LIFE_S_MAX: u64 = 90 * 86_400;
 
 /// The claims of a token.
@@ -77,7 +77,7 @@ impl Issuer {
         })
     }
 
-    /// The same issuer with another longest life of its tokens.
+    /// The same issuer with another maximum lifetime of its tokens, in seconds.
     #[must_use]
     pub fn with_longest_life(self, seconds: u64) -> Self {
         Self { life_s_max: seconds, ..self }
@@ -243,7 +243,8 @@ pub struct Credentials {
     numbers: TokenCache<usize>,
 }
 
-/// The claim that selects the keys to verify a token with. Nothing else is read before that.
+/// The claim that selects the keys to verify a token with. No other claim is read before the token is
+/// verified.
 #[derive(Deserialize)]
 struct Named {
     controller: String,

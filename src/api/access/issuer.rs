@@ -93,8 +93,8 @@ impl Tokens {
 
     /// Replaces the issuer's keys with a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix
     /// epoch, not in the future). Keys that are not in it are no longer trusted. Returns whether it differs
-    /// from the previous one. A set without usable keys trusts no token. Only keys for EdDSA, ES256 and RS256
-    /// signatures are used.
+    /// from the previous one. With a set without usable keys, no token is accepted. Only keys for EdDSA,
+    /// ES256 and RS256 signatures are used.
     ///
     /// # Errors
     /// It is not a JWKS, or it exceeds a limit. The previous keys stay, with their age.
@@ -124,7 +124,7 @@ impl Tokens {
     /// Checks that the issuer still publishes a key.
     ///
     /// # Errors
-    /// It does not, or its keys could not be fetched for too long.
+    /// The issuer no longer publishes the key, or its keys could not be fetched for too long.
     pub(crate) fn trusts(&self, key: &TrustedKey) -> Result<(), CredentialError> {
         if !self.are_fresh(self.clock.now_ms()) {
             return Err(CredentialError::Lapsed(TOO_OLD));
@@ -147,8 +147,8 @@ impl Tokens {
     /// The caller that a token identifies.
     ///
     /// # Errors
-    /// Malformed, expired, not yet valid, of another issuer, audience or controller, signed with another
-    /// algorithm than its key is for, or the signature does not hold.
+    /// The token is malformed, expired, not yet valid, or of another issuer, audience or controller; or its
+    /// algorithm is not that of its key; or its signature is not valid.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, CredentialError> {
         let digest = digest_of(token);
         let known = self.cached(&digest).map_or_else(|| self.verified(token, digest, Guard::NONE), Ok);

@@ -62,7 +62,7 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
             Entry::Vacant(free) => {
                 free.insert(Some(Arc::new(key)));
             }
-            // A token could mean either of them.
+            // The id does not say which of the keys signed a token, so neither is used.
             Entry::Occupied(mut taken) => {
                 taken.insert(None);
             }

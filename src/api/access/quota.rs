@@ -85,7 +85,7 @@ pub struct Admission {
 }
 
 impl Quotas {
-    /// Quotas of which nothing is used yet.
+    /// Quotas with nothing used yet.
     #[must_use]
     pub fn new(options: QuotaOptions) -> Self {
         let known = Mutex::new(LruCache::new(CREDENTIALS_MAX));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn each_credential_has_a_rate_of_its_own() {
+    fn each_credential_has_its_own_rate() {
         let calls = calls(2, 10);
         let tutor = caller(Role::Service, "tutor");
         for _ in 0..2 {
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        // Refusals have an allowance of their own.
+        // Refusals have their own allowance.
         assert!(calls.enter(0, &tutor, CallPurpose::Refusal).is_ok());
-        // So has another name, role or controller.
+        // Another name, role or controller has its own allowance, too.
         assert!(calls.enter(0, &caller(Role::Service, "other"), CallPurpose::Other).is_ok());
         assert!(calls.enter(0, &caller(Role::Steward, "tutor"), CallPurpose::Other).is_ok());
         assert!(calls.enter(1, &tutor, CallPurpose::Other).is_ok());

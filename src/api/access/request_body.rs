@@ -46,7 +46,7 @@ pub struct Taken {
 }
 
 impl Intake {
-    /// For a request of which nothing has arrived yet.
+    /// For a request whose first byte has not arrived yet.
     #[must_use]
     pub fn new(counted: Counted) -> Arc<Self> {
         Arc::new(Self { counted: Mutex::new(counted), messages: Mutex::default() })
@@ -62,7 +62,7 @@ impl Intake {
     }
 }
 
-/// The rules that a request must keep.
+/// The rules that a request is checked against.
 pub struct Terms {
     /// The limits of its messages.
     pub shape: &'static Shape,
@@ -90,7 +90,7 @@ pub struct RequestBody {
     due: Option<Pin<Box<Sleep>>>,
     /// The bytes after it.
     chunk: Bytes,
-    /// Bytes that there is no room for, and when to check again. Nothing else is read meanwhile.
+    /// Bytes that do not fit the budget yet, and when to check again. Nothing else is read meanwhile.
     waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
     has_begun: bool,
     is_over: bool,
@@ -131,7 +131,7 @@ impl RequestBody {
             return Err(status::invalid("request", "must be one message"));
         }
         let most = self.bytes_max();
-        // Before anything of it is kept.
+        // Checked before any part of the message is stored.
         if length > most {
             return Err(status::invalid("request", &format!("must have at most {most} bytes")));
         }

@@ -15,7 +15,7 @@ use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, http::HeaderMap};
 
 /// Messages larger than this count as bytes in progress while they are sent. Smaller ones are limited by the
-/// number of calls. Refusing them would hide that a write was done.
+/// number of calls. If they were refused, the caller would not learn that its write was done.
 const LARGE_BYTES: usize = 64 << 10;
 
 /// Messages larger than this are passed to HTTP/2 in pieces, the last of which is one byte. HTTP/2 accepts a
@@ -37,7 +37,7 @@ pub struct ResponseBody {
     /// The part of it that was not passed to HTTP/2 yet.
     rest: Bytes,
     watched: Option<Watched>,
-    /// It is a stream: it has waited for a message, or has had more than one.
+    /// The response is a stream: it has waited for a message, or has had more than one.
     is_stream: bool,
     has_begun: bool,
     call: Option<tls::Call>,

@@ -1,5 +1,5 @@
-//! Vocabulary and bounds: messages of requests and the events that they are recorded as. The fields are the
-//! same; only times differ.
+//! Vocabulary and bounds: conversions between messages of requests and the events that record them. Both have
+//! the same fields; only the forms of times differ.
 
 use crate::api::convert::times::{maybe_millis, time};
 use crate::proto;

@@ -5,8 +5,8 @@ use sayso_proof::event::Reason;
 
 /// Why a use is denied.
 ///
-/// Only a policy can deny for a reason that is not a denial's own, because it may name any reason; it
-/// forbids.
+/// A policy may name any reason, including one that is not a reason of denials. Such a reason is returned as
+/// `FORBIDDEN`.
 #[must_use]
 pub fn denial(reason: Reason) -> DenialReason {
     match reason {
@@ -42,7 +42,7 @@ pub fn denial(reason: Reason) -> DenialReason {
 
 /// Why a grant or an artifact was revoked, or is not valid.
 ///
-/// A full answer revokes nothing, so only a policy can name it; it forbids.
+/// `ANSWER_FULL` never revokes anything. Only a policy can name it here, and it is returned as `FORBIDDEN`.
 #[must_use]
 pub fn revocation(reason: Reason) -> RevocationReason {
     match reason {

@@ -28,7 +28,7 @@ pub(super) fn population_table(population: Population, mut shown: Shown, noise: 
     }
 }
 
-/// A table that sums the shown rows of another one by one of their labels. *Others* stays what it is.
+/// A table that sums the shown rows of another one by one of their labels. *Others* is unchanged.
 pub(super) fn marginal(base: &FigureTable, dimension: usize, id: &str, title: &str) -> FigureTable {
     let heading = base.dimensions.get(dimension).copied().unwrap_or_default();
     regrouped(base, id, title, heading, |labels| vec![labels.get(dimension).into_iter().cloned().collect()])

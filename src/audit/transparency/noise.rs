@@ -69,8 +69,8 @@ pub fn scales(limit: ContributionLimit, epsilon: f64) -> (f64, f64) {
 }
 
 /// Adds noise to a table, and then suppresses small groups, so that the noise also decides which rows are
-/// shown. `known` are the rows that anyone can name without seeing the data; they get noise even if nobody is
-/// in them.
+/// shown. `known` are the rows that anyone can name without seeing the data; they get noise even if they
+/// contain no people.
 pub fn show_noised(
     table: &Table,
     known: &BTreeSet<Labels>,

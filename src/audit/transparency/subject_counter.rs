@@ -201,8 +201,8 @@ impl SubjectCounter {
         self.attributes.get(&attribute).is_some_and(|seen| seen.provenance == Provenance::Inferred)
     }
 
-    /// What an inference was drawn from: the writer's own replies of these names, or, if it gave none of a
-    /// name, everyone's.
+    /// What an inference was drawn from. A name stands for the writer's own reply of that name or, if the
+    /// writer has none, for the replies of that name by every recipient.
     fn drawn_from(&self, writer: &str, attribute: &Attribute) -> &'static str {
         if attribute.from_replies.is_empty() {
             return NO_REPLY;
@@ -220,7 +220,7 @@ impl SubjectCounter {
         if replies.any(is_shaped) { SAME_ATTRIBUTE } else { OTHER_REPLIES }
     }
 
-    /// Every attribute that these attributes derive from, through any number of steps, and they themselves.
+    /// These attributes, and every attribute that they derive from through any number of steps.
     fn sources(&self, direct: &[EventId]) -> HashSet<EventId> {
         let (mut sources, mut open) = (HashSet::new(), direct.to_vec());
         while let Some(source) = open.pop() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub type Labels = Vec<String>;
 
 /// Rows of one table. Further labels are counted together as [`OVERFLOW`], so that memory stays limited
-/// however many purposes, recipients and policies callers name.
+/// regardless of how many purposes, recipients and policies callers name.
 pub const ROWS_MAX: usize = 4_096;
 /// Label of the row that counts what has no row of its own.
 pub const OVERFLOW: &str = "(more)";

@@ -94,7 +94,8 @@ pub struct Divergence {
     pub dimension: &'static str,
     /// Number of groups of at least k people that were compared.
     pub groups: usize,
-    /// Jensen-Shannon divergence divided by its maximum: 0 if alike, 1 if they have nothing in common.
+    /// Jensen-Shannon divergence divided by its maximum: 0 if the groups are equal, 1 if they have nothing in
+    /// common.
     pub divergence: f64,
 }
 
@@ -261,18 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn divergence_is_0_for_alike_groups_and_1_for_groups_with_nothing_in_common() {
-        let (mut alike, mut apart) = (Spread::new([1; 32]), Spread::new([1; 32]));
+    fn divergence_is_0_for_equal_groups_and_1_for_groups_with_nothing_in_common() {
+        let (mut equal, mut apart) = (Spread::new([1; 32]), Spread::new([1; 32]));
         for person in 0..40 {
             let name = if person % 2 == 0 { "a" } else { "b" };
-            alike.add_subject([("health", "\"well\"")].into_iter(), &[group(name)]);
+            equal.add_subject([("health", "\"well\"")].into_iter(), &[group(name)]);
             apart.add_subject(
                 [("health", if person % 2 == 0 { "1" } else { "2" })].into_iter(),
                 &[group(name)],
             );
         }
         let of = |spread: &Spread, k| spread.divergences(k, |category| category == "health");
-        assert!((of(&alike, 20)[0].divergence - 0.0).abs() < 1e-9);
+        assert!((of(&equal, 20)[0].divergence - 0.0).abs() < 1e-9);
         assert!((of(&apart, 20)[0].divergence - 1.0).abs() < 1e-9);
         assert!(of(&apart, 21).is_empty());
         assert!(apart.divergences(1, |_| false).is_empty());

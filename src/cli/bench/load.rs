@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Longest latency that is told apart, in microseconds. Longer ones count as this long.
+/// Longest latency that is measured, in microseconds. Longer ones count as this long.
 const LATENCY_MAX_US: u64 = 600_000_000;
 /// Wait after the daemon refused a call as overloaded and named no delay.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -85,7 +85,8 @@ impl Plan {
         }
     }
 
-    /// When a worker's call number `turn` is due. The calls of all workers are spread evenly. None: at once.
+    /// When a worker's call number `turn` is due. The calls of all workers are spread evenly. None:
+    /// immediately.
     pub fn due(&self, worker: u64, turn: u64) -> Option<Instant> {
         let nanos = u128::from(self.number(worker, turn)).saturating_mul(1_000_000_000);
         let nanos = nanos / u128::from(self.rate?.max(1));
@@ -140,8 +141,8 @@ impl Plan {
 /// The measurements of a run.
 #[derive(Debug)]
 pub(super) struct Measured {
-    /// Latencies in microseconds of the calls that were due during the measurement, also where their answer
-    /// came later.
+    /// Latencies in microseconds of the calls that were due during the measurement, even if the answer
+    /// arrived after it.
     pub latencies: Histogram<u64>,
     /// Calls answered during the measurement.
     pub answered: u64,

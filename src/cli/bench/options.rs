@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Mode {
-    /// One event a call, each durable before its answer.
+    /// One event in each call, durable before its answer.
     Append,
     /// Streams of messages of several events each (--events-per-call), answered in order once durable.
     Ingest,
@@ -76,7 +76,7 @@ pub(in crate::cli) struct Bench {
     /// Calls to start each second, over all workers. Default: as many as are answered.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub rate: Option<u64>,
-    /// Number of people that the load is about; raised to the number of workers where it is smaller.
+    /// Number of people that the load is about; raised to the number of workers if it is smaller.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub subjects: u64,
     /// Name of the group of people, so that a later run can use them again. Default: a new group each run.

@@ -85,7 +85,7 @@ async fn watch(
     Ok(watches)
 }
 
-/// Records a subject's consent and returns the ID of a grant that rests on it.
+/// Records a subject's consent and returns the ID of a grant that relies on it.
 async fn obtain_grant(
     clients: &mut Clients,
     subjects: &Subjects,

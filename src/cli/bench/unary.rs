@@ -82,7 +82,7 @@ impl UnaryCaller {
     async fn erase(&mut self, call: Call) -> Result<(), Status> {
         if call.pass > 0 {
             return Err(Status::failed_precondition(
-                "everyone is erased already: measure for a shorter --duration, or with more --subjects",
+                "all people are already erased: use a shorter --duration or more --subjects",
             ));
         }
         let request = proto::SubmitRequestRequest {

@@ -106,8 +106,8 @@ fn fields(line: &[u8]) -> Result<Fields, String> {
 }
 
 /// Converts a line to a request. Its idempotency key is the digest of the request, so the same attribute has
-/// the same key whatever the order of fields, white space and escapes in its line. Importing a line again
-/// adds nothing.
+/// the same key regardless of the order of fields, white space and escapes in its line. Importing a line
+/// again adds nothing.
 ///
 /// # Errors
 /// The line is malformed. The message says how.

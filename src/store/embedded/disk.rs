@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of zeros that are written at once.
+/// Bytes of zeros in one write.
 const ZEROS_BYTES: usize = 1 << 20;
 
 /// Returns a function that converts an I/O error. `doing` says what was attempted.

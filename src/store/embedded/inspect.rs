@@ -50,7 +50,7 @@ pub struct LogFound {
     pub size: u64,
     /// Segment and offset of a torn write. The next start cuts it off; none of it was acknowledged.
     pub torn: Option<(u32, u64)>,
-    /// Damage that belongs to no single position: segment headers, or bytes where nothing was written.
+    /// Damage that does not belong to one position: segment headers, or bytes where nothing was written.
     pub damaged: Vec<String>,
     /// Damage that can be rebuilt: by the next start, or after its folder is removed.
     pub rebuildable: Vec<String>,
@@ -130,8 +130,9 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 
 /// Opens a copy of the index.
 ///
-/// Returns the copy and its number of entries, if it is intact; and the number of entries that the index says
-/// had been durable, which counts even if the rest of the index is damaged, as at a start.
+/// Returns the copy and its number of entries, if it is intact. Also returns the number of entries that were
+/// durable according to the index. As at a start, that number counts even if the rest of the index is
+/// damaged.
 fn copied_index(
     dir: &Path,
     copies: &Path,

@@ -1,5 +1,5 @@
-//! Recovery, which runs when the log is opened: it finds the end of the log, tells a torn write from damage,
-//! and brings the flat files and the index up to the end.
+//! Recovery, which runs when the log is opened. It finds the end of the log, distinguishes a torn write from
+//! damage, and brings the flat files and the index up to the end.
 
 use super::disk;
 use super::flat::Locations;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-/// Number of entries whose items in the flat files are compared or written at once.
+/// Number of entries whose items in the flat files are compared or written together.
 const FLAT_BATCH_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// What recovery found and did.
@@ -35,7 +35,7 @@ pub struct Recovery {
 /// The state in which the index was found.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexState {
-    /// Whether the index has everything that the watermark says. If not, it was replaced by an empty one.
+    /// Whether the index has everything that the watermark covers. If not, it was replaced by an empty one.
     pub intact: bool,
     /// The number of entries that it had indexed. So at least this many entries had been durable.
     pub entries: u64,

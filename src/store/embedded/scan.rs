@@ -1,4 +1,4 @@
-//! Reads a segment frame by frame, finds its end, and tells a torn write from damage.
+//! Reads a segment frame by frame, finds its end, and distinguishes a torn write from damage.
 
 use super::disk;
 use super::frame::{self, ALIGN, FrameHeader, Parsed};
@@ -6,7 +6,7 @@ use super::segment::{Segment, ZEROS, is_zero_from};
 use crate::store::StoreError;
 use std::fs::File;
 
-/// Bytes that are read at once.
+/// Bytes in one read.
 const SCAN_BYTES: usize = 4 << 20;
 
 /// What follows the last intact frame of a segment.
@@ -59,7 +59,7 @@ pub fn walk(
         at = at.saturating_add(u64::from(length));
     }
     // Zeros in place of the next frame are not enough: a torn write may leave later sectors without the
-    // first. Such sectors would be taken for frames of the log once new frames end just before them.
+    // first. Once new frames ended just before such sectors, the sectors would be read as frames of the log.
     let end = if is_zero_from(&segment.file, at)? {
         End::Unwritten
     } else {

@@ -14,7 +14,7 @@ const VERSION: u32 = 1;
 const ENTRY_READ_BYTES: usize = 1024;
 /// The largest distance between records that are read together, bytes.
 const WINDOW_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 64 << 10 };
-/// Bytes that are read at once in a search for a byte that is not zero.
+/// Bytes in one read of a search for a byte that is not zero.
 const SCAN_BYTES: usize = 4 << 20;
 
 /// A block of zeros, as in reserved space that was never written.
@@ -190,8 +190,8 @@ impl Segments {
         Err(StoreError::Damaged { what: "entry", place: format!("position {position}") })
     }
 
-    /// Reads entries at consecutive positions. Entries that are close together are read at once. An entry
-    /// that is not intact there is read again by itself, which returns its error.
+    /// Reads entries at consecutive positions. Entries that are close together share one read. An entry that
+    /// is not intact in it is read again by itself, which returns its error.
     pub fn read_run(&self, first: u64, locations: &[Location]) -> Result<Vec<StoredEntry>, StoreError> {
         let mut entries = Vec::with_capacity(locations.len());
         let mut window = Window::default();

@@ -1,10 +1,10 @@
 //! Root keys in a file with two slots that are used in turn, overwritten in place and synced.
 //!
 //! Each slot has a block of its own, so that writing one never touches the other. It holds its key twice, so
-//! that one bad sector does not lose it. A slot in which neither copy is whole holds no key: its key was
-//! being made and nothing is sealed under it, or it was being destroyed, or it is damaged. Its remains are
-//! overwritten only after the root key in force has opened the tree, because a damaged root key that is in
-//! force must stay as it is.
+//! that one bad sector does not lose it. A slot in which neither copy is intact has no key. Its key was being
+//! made, and nothing is sealed under it; or it was being destroyed; or it is damaged. Its remains are
+//! overwritten only after the root key in force has opened the tree, because a damaged root key must not be
+//! overwritten while it may be the one in force.
 //!
 //! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security
@@ -34,7 +34,7 @@ const COPY_BYTES: usize = 8 + 8 + 32 + 4;
 enum Slot {
     Empty,
     Broken,
-    Whole(Generation, Zeroizing<[u8; 32]>),
+    Intact(Generation, Zeroizing<[u8; 32]>),
 }
 
 /// Root keys in a file.
@@ -88,7 +88,7 @@ impl FileCustody {
             match self.read(slot)? {
                 Slot::Empty => {}
                 Slot::Broken => found.extend(COPIES.map(|offset| start.saturating_add(offset))),
-                Slot::Whole(generation, key) => {
+                Slot::Intact(generation, key) => {
                     let (actual, expected) = (self.bytes(slot)?, encode(generation, &key));
                     for (offset, end) in COPIES.into_iter().zip([COPIES[1], SLOT_BYTES]) {
                         if actual.get(offset..end) != expected.get(offset..end) {
@@ -115,7 +115,7 @@ impl FileCustody {
         let whole =
             |offset| decode(bytes.get(offset..)?).filter(|(generation, _)| generation % SLOTS == slot);
         let found = COPIES.into_iter().find_map(whole);
-        Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Whole(generation, key)))
+        Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Intact(generation, key)))
     }
 
     /// Overwrites a slot with ones and then with zeros, and syncs each time. Zeros alone would not do: a
@@ -130,7 +130,7 @@ impl FileCustody {
 
     fn root(&self, generation: Generation) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         match self.read(generation % SLOTS)? {
-            Slot::Whole(found, key) if found == generation => Ok(key),
+            Slot::Intact(found, key) if found == generation => Ok(key),
             _ => Err(CustodyError::Missing(generation)),
         }
     }
@@ -140,7 +140,7 @@ impl RootCustody for FileCustody {
     fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
         let mut found = Vec::new();
         for slot in 0..SLOTS {
-            if let Slot::Whole(generation, _) = self.read(slot)? {
+            if let Slot::Intact(generation, _) = self.read(slot)? {
                 found.push(generation);
             }
         }
@@ -152,7 +152,7 @@ impl RootCustody for FileCustody {
         let mut key = Zeroizing::new([0; 32]);
         clock.fill(key.as_mut());
         let slot = generation % SLOTS;
-        if let Slot::Whole(found, _) = self.read(slot)?
+        if let Slot::Intact(found, _) = self.read(slot)?
             && found != generation
         {
             let message = format!("generation {found} occupies the slot of generation {generation}");
@@ -181,7 +181,7 @@ impl RootCustody for FileCustody {
             match self.read(slot)? {
                 Slot::Empty => {}
                 Slot::Broken => self.scrub(slot)?,
-                Slot::Whole(generation, key) => {
+                Slot::Intact(generation, key) => {
                     let whole = encode(generation, &key);
                     if *self.bytes(slot)? != *whole {
                         tracing::warn!("one of the two copies of a root key was damaged; it was repaired");
@@ -197,7 +197,7 @@ impl RootCustody for FileCustody {
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
         let slot = generation % SLOTS;
         match self.read(slot)? {
-            Slot::Whole(found, _) if found != generation => Ok(()),
+            Slot::Intact(found, _) if found != generation => Ok(()),
             Slot::Empty => Ok(()),
             _ => self.scrub(slot),
         }
@@ -307,7 +307,11 @@ mod tests {
             let custody = FileCustody::open(&path).unwrap();
             assert_eq!(custody.generations().unwrap(), [0]);
             assert_eq!(custody.damage().unwrap(), [SLOT_BYTES, SLOT_BYTES + COPIES[1]]);
-            assert_eq!(std::fs::read(&path).unwrap(), torn, "it may be the key in force");
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                torn,
+                "a slot that may have the key in force is not overwritten"
+            );
             custody.clear_remains().unwrap();
             let after = std::fs::read(&path).unwrap();
             assert!(after[SLOT_BYTES..].iter().all(|byte| *byte == 0));

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use zeroize::Zeroizing;
 
-/// Number of a root key: how many re-keyings came before it.
+/// Number of a root key: the number of re-keyings before it.
 pub type Generation = u64;
 
 /// Why a keeper failed.
@@ -36,12 +36,12 @@ pub enum CustodyError {
 ///
 /// Blocking: a keeper may be remote, for example a key management service, and calls may block as long as
 /// they need. They come from the start and from the vault's own thread, never from the runtime. An
-/// asynchronous client needs a runtime handle of its own.
+/// asynchronous client needs its own runtime handle.
 ///
 /// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. A re-keying that has not
-/// switched yet is then undone, and the erasure fails with this error and may be asked for again. Destroying
-/// a root key is tried several times, and otherwise finished by the next start. No erasure is reported as
-/// done before that.
+/// switched yet is then undone, and the erasure fails with this error and may be asked for again. The
+/// destruction of a root key is tried several times; if it still fails, the next start finishes it. No
+/// erasure is reported as complete before its root key is destroyed.
 pub trait RootCustody: Send + Sync {
     /// Returns the numbers of the existing root keys in ascending order: none before the first start, then
     /// one, and two while one replaces the other.
@@ -81,7 +81,7 @@ pub trait RootCustody: Send + Sync {
     /// The keeper refuses or is unreachable.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
 
-    /// Overwrites the remains of damaged keys, and repairs damaged copies of whole keys. Called after the
+    /// Overwrites the remains of damaged keys, and repairs damaged copies of intact keys. Called after the
     /// root key in force has opened the tree, so that it is not among the damaged ones.
     ///
     /// # Errors

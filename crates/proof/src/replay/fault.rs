@@ -10,7 +10,7 @@ pub enum Fault {
     /// The data subject had no such attribute before the grant.
     #[error("the attribute was never recorded")]
     UnknownAttribute,
-    /// The grant names another key or category than the recorded one.
+    /// The grant names a key or category that differs from the recorded one.
     #[error("the attribute was recorded under another key or category")]
     Described,
     /// The attribute was removed before the grant.

@@ -32,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 /// With more pending records than this, settling does not pause.
 const PAUSING_RECORDS_MAX: usize = 65_536;
 
-/// Number of chunks of a subject that are read at once.
+/// Number of chunks of a subject in one read.
 const CHUNKS_READ: usize = 16;
 
 /// The index.

@@ -1,7 +1,7 @@
 //! Runs of custom records: neighboring keys share one record of sled.
 //!
-//! A leaf of sled takes 16 records, whatever their size, so one record for each key would fill most of sled's
-//! pages.
+//! A leaf of sled takes 16 records, regardless of their size. So one record for each key would use most of
+//! sled's pages.
 //!
 //! A run is stored under the first of its keys. It takes every key from there up to where the next run
 //! begins. If a key is appended to a full run, it begins a new run. If a key falls inside a full run, the run

@@ -1,6 +1,6 @@
 //! The embedded key store: pages in a file that only grows, kept in two copies.
 //!
-//! A key page can't be rebuilt from anything, so this store relies on no guarantee but its own. Every write
+//! A key page can't be rebuilt from other data, so this store relies only on its own guarantees. Every write
 //! is durable in both copies before it returns. Every write and every page has a checksum. What one copy lost
 //! is restored from the other. A compaction replaces the copies one after the other.
 

@@ -1,4 +1,5 @@
-//! Damage: it is told from a torn write and from a discard. A damaged log does not open and is not changed.
+//! Damage is distinguished from a torn write and from a discard. A damaged log does not open and is not
+//! changed.
 
 use super::{after_kill, change, open, scratch, segment, small, without_watermarks};
 use crate::store::contract::{Source, commit, commit_each};
@@ -100,7 +101,7 @@ fn a_log_with_damage_before_a_later_commit_does_not_open() {
     let frames = source.singles(&[1, 2, 3]);
     commit_each(&log, &frames);
     let dir = after_kill(dir.path());
-    // Without watermark and index, nothing else says how long the log had been.
+    // Without the watermark and the index, nothing else shows how long the log was.
     fs::remove_file(dir.path().join("mark")).unwrap();
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     let start = ALIGN + frame::length(&frames[0]).unwrap() as usize;
@@ -114,7 +115,7 @@ fn a_log_with_damage_before_a_later_commit_does_not_open() {
     let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| bytes[start..end].fill(0));
     assert_damaged(copy.path(), &without_watermarks(), "zeros");
-    // Damage of the last commit can't be told from a torn write. It loses that commit alone.
+    // Damage of the last commit can't be distinguished from a torn write. Only that commit is lost.
     let copy = after_kill(dir.path());
     change(&segment(copy.path(), 0), |bytes| bytes[end + ALIGN] ^= 0x10);
     assert_eq!(open(copy.path(), &without_watermarks()).head().size, 2);

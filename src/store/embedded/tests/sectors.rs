@@ -88,7 +88,7 @@ fn after_a_power_cut_the_log_has_every_acknowledged_entry() {
                 assert_eq!(
                     complete.iter().map(Vec::len).sum::<usize>() as u64,
                     size,
-                    "seed {seed}: a frame is there in part"
+                    "seed {seed}: only a part of a frame is there"
                 );
                 restore_custom_records(&after, &complete);
                 assert_holds(&after, 0, &complete);
@@ -131,7 +131,10 @@ fn after_a_power_cut_the_key_store_has_every_acknowledged_write() {
             // The write count is written after both copies were flushed.
             fs::copy(before.path().join("writes"), copy.path().join("writes")).unwrap();
             let found = all(&EmbeddedKeys::open(copy.path()).unwrap());
-            assert!([&old, &staged_only, &new].contains(&&found), "seed {seed}: a write is there in part");
+            assert!(
+                [&old, &staged_only, &new].contains(&&found),
+                "seed {seed}: only a part of a write is there"
+            );
             assert_eq!(all(&EmbeddedKeys::open(copy.path()).unwrap()), found, "seed {seed}: opened again");
             cuts += 1;
         }
