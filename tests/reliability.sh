@@ -52,7 +52,7 @@ row "The ledger's time: any jumps, restarts, a damaged file" 1 --lib clock::
 row "Restore: use is denied until it is confirmed" 1 --test it backup::
 row "Witnesses: a fork is detected" 1 --test it witness::
 row "Daemon killed during a rotation of the log key" "$KILLS" --test it rotation::
-row "Bit rot, byte by byte" "$BYTES" --test it rot::
+row "Bit rot, byte by byte" "$BYTES" --test it disk_corruption::
 
 page=docs/reliability.md
 sed -i '/^<!-- rounds -->$/,$d' "$page"

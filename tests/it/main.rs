@@ -1,4 +1,4 @@
-//! The one integration binary: the daemon through its front door.
+//! The integration test binary: tests of the daemon through its public interfaces.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,9 @@ mod controllers;
 mod crash;
 mod credentials;
 mod disk;
+mod disk_corruption;
 mod documents;
+mod end_to_end;
 mod erasure;
 mod erasure_crash;
 mod expired_credentials;
@@ -31,32 +33,30 @@ mod fuzzing;
 mod harness;
 mod import;
 mod isolation;
+mod leak_canaries;
 mod limits;
 mod memory_floods;
 mod package;
 mod packs;
+mod pkcs11;
 mod policy_limits;
 mod public_log;
 mod readme;
-mod real_facts;
-mod refused;
+mod recording_permissions;
+mod rejected_writes;
 mod reuse_grant;
 mod revocations;
 mod rights;
-mod rot;
 mod rotation;
 mod rule_changes;
-mod same_work;
 mod service_views;
 mod shutdown;
+mod side_channel;
 mod signed_notes;
-mod silence;
 mod sim;
 mod soak;
 mod special_categories;
-mod spoken;
 mod tidy;
-mod token;
 mod traces;
 mod transparency;
 mod witness;

@@ -1,18 +1,19 @@
-//! The README's tour is what the commands really print.
+//! Runs the README's tour and compares the output with what the README shows.
 
 use crate::harness::{Harness, sayso};
 use sayso::proto::Role;
 use std::path::Path;
 
-/// Words that differ from run to run: anything with a digit in it, and log keys.
-fn normal(text: &str) -> String {
+/// Replaces split_arguments that differ from run to run (every word with a digit) with `#`, and drops empty
+/// lines.
+fn normalize(text: &str) -> String {
     let word =
         |word: &str| if word.chars().any(|c| c.is_ascii_digit()) { "#".to_owned() } else { word.to_owned() };
     let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
     text.lines().map(line).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// Commands of the tour with the output that the README shows.
+/// The commands of the tour, each with the output that the README shows.
 fn tour(readme: &str) -> Vec<(String, String)> {
     let mut steps: Vec<(String, String)> = Vec::new();
     for block in readme.split("```console\n").skip(1) {
@@ -20,9 +21,9 @@ fn tour(readme: &str) -> Vec<(String, String)> {
             match line.strip_prefix("$ ") {
                 Some(command) => steps.push((command.to_owned(), String::new())),
                 None => {
-                    let (_, shown) = steps.last_mut().unwrap();
-                    shown.push_str(line);
-                    shown.push('\n');
+                    let (_, output) = steps.last_mut().unwrap();
+                    output.push_str(line);
+                    output.push('\n');
                 }
             }
         }
@@ -30,27 +31,28 @@ fn tour(readme: &str) -> Vec<(String, String)> {
     steps
 }
 
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
+/// Splits a command line into arguments; single quotes group words.
+fn split_arguments(line: &str) -> Vec<String> {
+    let mut arguments = Vec::new();
     for (part, quoted) in line.split('\'').zip([false, true].into_iter().cycle()) {
         if quoted {
-            words.push(part.to_owned())
+            arguments.push(part.to_owned())
         } else {
-            words.extend(part.split_whitespace().map(str::to_owned))
+            arguments.extend(part.split_whitespace().map(str::to_owned))
         }
     }
-    words
+    arguments
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tour_is_true() {
+async fn the_tour_prints_what_the_readme_shows() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let steps = tour(&readme);
     assert!(steps.len() >= 8, "{}", steps.len());
     let harness = Harness::start().await;
     let data = harness.dir.path().join("tour");
     std::fs::create_dir_all(data.join("sayso-data/dev")).unwrap();
-    // What `sayso serve --dev` leaves, as far as the tour goes.
+    // The files of `sayso serve --dev` that the tour needs.
     let roles = [
         (Role::Service, "service"),
         (Role::Channel, "channel"),
@@ -63,8 +65,8 @@ async fn the_tour_is_true() {
     }
     std::fs::write(data.join("sayso-data/dev/log.vkey"), &harness.daemon.vkey).unwrap();
     let mut grant = String::new();
-    for (command, shown) in steps {
-        let arguments = words(&command.replace("$GRANT", &grant));
+    for (command, expected_output) in steps {
+        let arguments = split_arguments(&command.replace("$GRANT", &grant));
         assert_eq!(arguments[0], "sayso", "{command}");
         let arguments: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
         let output = sayso(&arguments)
@@ -73,13 +75,13 @@ async fn the_tour_is_true() {
             .output()
             .unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
-        // `sayso check` exits with 5 where the grant is not valid.
+        // `sayso check` exits with 5 if the grant is not valid.
         let expected = if printed.starts_with("not valid") { 5 } else { 0 };
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(expected), "{command}: {stderr}");
         if let Some(id) = printed.strip_prefix("grant ").and_then(|rest| rest.split_whitespace().next()) {
             id.clone_into(&mut grant);
         }
-        assert_eq!(normal(&printed), normal(&shown), "{command}\nprinted:\n{printed}");
+        assert_eq!(normalize(&printed), normalize(&expected_output), "{command}\nprinted:\n{printed}");
     }
 }

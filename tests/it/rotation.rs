@@ -1,5 +1,5 @@
-//! The log changes its key under load: what was made before still verifies, an old key follows to the newest,
-//! and a crash at any moment leaves a log whose key is held.
+//! Rotation of the log key under load: earlier proofs still verify, the chain of keys leads from an old key
+//! to the newest, and after a crash at any moment the daemon still has the log's key.
 
 use crate::crash::{Served, rounds};
 use crate::harness::{Harness, fact, int64, json, sayso};
@@ -18,7 +18,8 @@ fn transition(seconds: i64) -> proto::RotateLogKeyRequest {
     }
 }
 
-fn verified(arguments: &[&str]) -> bool {
+/// Whether the command succeeds.
+fn succeeds(arguments: &[&str]) -> bool {
     sayso(arguments).output().unwrap().status.success()
 }
 
@@ -34,7 +35,7 @@ async fn write_until(harness: &Harness, number: u32, stop: Arc<AtomicBool>) -> u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotated_under_load_everything_before_and_after_verifies() {
+async fn everything_before_and_after_a_rotation_under_load_verifies() {
     let harness = Harness::start().await;
     let dir = harness.dir.path().to_owned();
     let path = |name: &str| dir.join(name).display().to_string();
@@ -47,15 +48,15 @@ async fn rotated_under_load_everything_before_and_after_verifies() {
     std::fs::write(dir.join("before"), &before.checkpoint).unwrap();
 
     let stop = Arc::new(AtomicBool::new(false));
-    let load = futures_of(&harness, &stop, async {
+    let load = under_load(&harness, &stop, async {
         let rotated = operator.operator.rotate_log_key(transition(3_600)).await.unwrap().into_inner();
         let second: VerifierKey = rotated.vkey.parse().unwrap();
-        // For the transition, both keys sign.
+        // During the transition, both keys sign.
         let now = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner();
         for key in [&first, &second] {
             assert!(Checkpoint::open(&now.checkpoint, key).is_ok());
         }
-        // And where the old key is in wrong hands, it is gone at once.
+        // A transition of 0 s, for a compromised key, ends the old key at once.
         let rotated = operator.operator.rotate_log_key(transition(0)).await.unwrap().into_inner();
         let now = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner();
         assert!(Checkpoint::open(&now.checkpoint, &rotated.vkey.parse().unwrap()).is_ok());
@@ -82,23 +83,23 @@ async fn rotated_under_load_everything_before_and_after_verifies() {
             json(&sayso(&["--json", "verify", &bundle, "--key", &key, "--since", &before]).output().unwrap());
         assert_eq!((int64(&report["keyRotations"]), int64(&report["continues"])), (2, before_size(&dir)));
     }
-    // A proof from before, and one of now of an entry from before.
+    // An early proof, and a new proof of an early entry.
     let (old, late) = (first.to_string(), path("late.proof"));
-    assert!(verified(&["verify", &path("early.proof"), "--key", &old]));
+    assert!(succeeds(&["verify", &path("early.proof"), "--key", &old]));
     let request = proto::GetInclusionProofRequest { position: 1, tree_size: 0 };
     let proof = auditor.audit.get_inclusion_proof(request).await.unwrap().into_inner().proof;
     std::fs::write(&late, proof).unwrap();
-    assert!(!verified(&["verify", &late, "--key", &old]), "the tree is the newest key's");
-    assert!(verified(&["verify", &late, "--key", &old, "--keys", &path("keys.jsonl")]));
-    assert!(verified(&["verify", &late, "--key", &keys.vkey, "--keys", &path("keys.jsonl")]));
+    assert!(!succeeds(&["verify", &late, "--key", &old]), "the checkpoint is signed by the newest key");
+    assert!(succeeds(&["verify", &late, "--key", &old, "--keys", &path("keys.jsonl")]));
+    assert!(succeeds(&["verify", &late, "--key", &keys.vkey, "--keys", &path("keys.jsonl")]));
 }
 
 fn before_size(dir: &Path) -> u64 {
     std::fs::read_to_string(dir.join("before")).unwrap().lines().nth(1).unwrap().parse().unwrap()
 }
 
-/// Three writers beside `what`; gives its result and how much they wrote.
-async fn futures_of<T>(harness: &Harness, stop: &Arc<AtomicBool>, what: impl Future<Output = T>) -> (T, u32) {
+/// Runs `work` beside three writers; returns its result and the number of writes.
+async fn under_load<T>(harness: &Harness, stop: &Arc<AtomicBool>, work: impl Future<Output = T>) -> (T, u32) {
     let writers = async {
         tokio::join!(
             write_until(harness, 1, Arc::clone(stop)),
@@ -107,7 +108,7 @@ async fn futures_of<T>(harness: &Harness, stop: &Arc<AtomicBool>, what: impl Fut
         )
     };
     let ended = async {
-        let result = what.await;
+        let result = work.await;
         stop.store(true, Ordering::SeqCst);
         result
     };
@@ -116,7 +117,7 @@ async fn futures_of<T>(harness: &Harness, stop: &Arc<AtomicBool>, what: impl Fut
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_rotation_twice_is_one() {
+async fn a_repeated_rotation_request_rotates_once() {
     let harness = Harness::start().await;
     let mut operator = harness.as_role(Role::Operator, "op").await;
     let options = Some(proto::WriteOptions { idempotency_key: "once".into(), ..Default::default() });
@@ -133,7 +134,7 @@ async fn the_same_rotation_twice_is_one() {
 }
 
 #[test]
-fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
+fn a_daemon_killed_during_a_rotation_still_has_the_log_key() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut first = None;
@@ -143,8 +144,8 @@ fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
         first.get_or_insert_with(|| std::fs::read_to_string(data.join("dev/log.vkey")).unwrap());
         let before = std::fs::read_to_string(data.join("dev/log.vkey")).unwrap();
         let mut rotating = rotate_again_and_again(&served);
-        wait_for_another_key(&data, &before);
-        // Another moment each round; the machine decides where in a rotation that is.
+        wait_for_new_key(&data, &before);
+        // Each round kills at another time; how far the rotation has come by then depends on the machine.
         std::thread::sleep(std::time::Duration::from_millis(round * 97 % 400));
         served.kill();
         rotating.kill().unwrap();
@@ -158,10 +159,10 @@ fn killed_while_it_rotates_the_log_goes_on_under_a_key_that_is_held() {
         json(&sayso(&["--json", "verify", &bundle, "--key", first.unwrap().trim()]).output().unwrap());
     assert!(int64(&report["keyRotations"]) >= rotations, "{report}");
     served.kill();
-    println!("{rotations} kills while the log changed its key, every key held, none lost");
+    println!("{rotations} kills during rotations of the log key, no key lost");
 }
 
-/// A shell that calls `sayso keys rotate` until it is killed.
+/// Starts a shell that runs `sayso keys rotate` until it is killed.
 fn rotate_again_and_again(served: &Served) -> std::process::Child {
     let loops = "while :; do \"$0\" keys rotate --transition 1h >/dev/null 2>&1 || exit 0; done";
     let token = served.data.join("dev/operator.token");
@@ -173,8 +174,8 @@ fn rotate_again_and_again(served: &Served) -> std::process::Child {
         .unwrap()
 }
 
-/// Waits until the first rotation of a round is done, however slow the machine is.
-fn wait_for_another_key(data: &Path, before: &str) {
+/// Waits up to 60 s until the first rotation of a round is complete.
+fn wait_for_new_key(data: &Path, before: &str) {
     for _ in 0..6_000 {
         let now = std::fs::read_to_string(data.join("dev/log.vkey")).unwrap();
         if now.ends_with('\n') && now != before {
@@ -182,5 +183,5 @@ fn wait_for_another_key(data: &Path, before: &str) {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("the key stays as it was");
+    panic!("the key did not change");
 }

@@ -1,5 +1,5 @@
-//! The real daemon asked to end while everybody writes: what was acknowledged is there, whoever was under way
-//! has an answer, and it does end, also where somebody watches.
+//! Shutdown of the real daemon under load: acknowledged writes are kept, calls in progress get an answer, and
+//! the daemon ends even if a client watches revocations.
 
 use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
 use sayso::proto;
@@ -13,8 +13,8 @@ fn signal(served: &Served, name: &str) {
     assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
-/// Waits for its end; so long that only a daemon that does not end at all fails, on however slow a machine.
-async fn ended(mut served: Served) -> ExitStatus {
+/// Waits for the daemon to end. The limit of 60 s is so long that only a daemon that hangs fails the test.
+async fn wait_for_exit(mut served: Served) -> ExitStatus {
     for _ in 0..1_200 {
         if let Some(status) = served.child.try_wait().unwrap() {
             return status;
@@ -22,10 +22,10 @@ async fn ended(mut served: Served) -> ExitStatus {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     served.kill();
-    panic!("it does not end");
+    panic!("the daemon does not end");
 }
 
-/// A watch that nobody reads from and nobody ends.
+/// Opens a watch of revocations that is neither read nor closed.
 async fn watch(served: &Served) -> tonic::Streaming<proto::WatchRevocationsResponse> {
     let channel =
         tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
@@ -38,7 +38,7 @@ async fn watch(served: &Served) -> tonic::Streaming<proto::WatchRevocationsRespo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn asked_to_end_under_load_it_answers_what_it_took_and_ends() {
+async fn a_signal_under_load_ends_the_daemon_after_it_answers_accepted_calls() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut total = 0;
@@ -51,13 +51,13 @@ async fn asked_to_end_under_load_it_answers_what_it_took_and_ends() {
         let mut watched = watch(&served).await;
         wait_for(&acknowledged, 30).await;
         signal(&served, name);
-        assert!(ended(served).await.success(), "{name}: an orderly end");
+        assert!(wait_for_exit(served).await.success(), "{name}: an orderly shutdown");
         load.await.unwrap();
         total = total.max(acknowledged.load(Ordering::SeqCst));
-        // The watch was told, not cut.
-        let standing = watched.message().await.unwrap().unwrap();
-        let told = watched.message().await.unwrap_err();
-        assert_eq!(told.code(), tonic::Code::Unavailable, "{standing:?}: {told}");
+        // The watch ended with an error, not with a broken connection.
+        let first = watched.message().await.unwrap().unwrap();
+        let error = watched.message().await.unwrap_err();
+        assert_eq!(error.code(), tonic::Code::Unavailable, "{first:?}: {error}");
     }
     let served = Served::start(&data);
     assert_held(&served, total);
@@ -66,7 +66,7 @@ async fn asked_to_end_under_load_it_answers_what_it_took_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once_and_costs_nothing() {
+async fn a_second_signal_ends_the_daemon_at_once_and_loses_no_acknowledged_write() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let served = Served::start(&data);
@@ -74,7 +74,7 @@ async fn a_second_signal_ends_it_at_once_and_costs_nothing() {
     let counter = Arc::clone(&acknowledged);
     let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
     wait_for(&acknowledged, 20).await;
-    // Somebody who opens a stream of requests and never ends it keeps an orderly end waiting to its bound.
+    // A client that never closes its stream of requests delays an orderly shutdown until its time limit.
     let channel =
         tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
     let bearer: tonic::metadata::MetadataValue<_> =
@@ -86,10 +86,10 @@ async fn a_second_signal_ends_it_at_once_and_costs_nothing() {
     let mut client = proto::profile_service_client::ProfileServiceClient::new(channel);
     let _open = client.record_stream(request).await.unwrap();
     signal(&served, "-TERM");
-    // Turned away, so the first one has been heard.
+    // The load ends when its calls are refused, so the daemon has received the first signal.
     load.await.unwrap();
     signal(&served, "-TERM");
-    assert_eq!(ended(served).await.code(), Some(1), "at once, and not as an orderly end");
+    assert_eq!(wait_for_exit(served).await.code(), Some(1), "at once, not an orderly shutdown");
     let served = Served::start(&data);
     assert_held(&served, acknowledged.load(Ordering::SeqCst));
     served.kill();

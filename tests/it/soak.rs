@@ -1,8 +1,8 @@
-//! More work than can be done: the daemon turns away what it can't take, says when to come again, does not
-//! grow, and loses nothing of what it acknowledged.
+//! Overload: the daemon rejects calls that it cannot take, says when to retry, and loses no acknowledged
+//! write.
 //!
-//! By default a few seconds. `SAYSO_SOAK_SECONDS=600 SAYSO_SOAK_BINARY=target/release/sayso` is the long one;
-//! it prints figures.
+//! Runs for 4 s by default. For a long run, set `SAYSO_SOAK_SECONDS=600` and
+//! `SAYSO_SOAK_BINARY=target/release/sayso`. It prints latencies and memory.
 
 use crate::crash::token;
 use crate::harness::{Clients, fact, sayso, stdout};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-/// Callers, each with one call under way: far more than may wait for the sequencer.
+/// The number of callers, each with one call in progress: far more than the sequencer's queue takes.
 const CALLERS: u64 = 512;
 const QUEUE_MAX: usize = 4;
 
@@ -65,18 +65,18 @@ impl Daemon {
     }
 }
 
-/// What callers saw.
+/// The answers that all callers received.
 #[derive(Default)]
-struct Seen {
-    /// Position and leaf hash of everything acknowledged.
+struct Answers {
+    /// Position and leaf hash of every acknowledged event.
     receipts: Mutex<Vec<(u64, [u8; 32])>>,
-    turned_away: AtomicU64,
+    rejected: AtomicU64,
     without_hint: AtomicU64,
-    /// Of acknowledged calls, microseconds.
+    /// Latencies of acknowledged calls, in microseconds.
     latencies: Mutex<Vec<u32>>,
 }
 
-async fn call_until(mut clients: Clients, caller: u64, until: Instant, seen: Arc<Seen>) {
+async fn call_until(mut clients: Clients, caller: u64, until: Instant, answers: Arc<Answers>) {
     for number in 0_u64.. {
         let start = Instant::now();
         if start >= until {
@@ -86,22 +86,23 @@ async fn call_until(mut clients: Clients, caller: u64, until: Instant, seen: Arc
         match clients.profile.record_attributes(request).await {
             Ok(answer) => {
                 let receipt = answer.into_inner().receipt.unwrap();
-                let kept = receipt
+                let acknowledged = receipt
                     .events
                     .iter()
                     .map(|event| (event.position, <[u8; 32]>::try_from(event.leaf_hash.as_slice()).unwrap()));
-                seen.receipts.lock().unwrap().extend(kept);
-                seen.latencies
+                answers.receipts.lock().unwrap().extend(acknowledged);
+                answers
+                    .latencies
                     .lock()
                     .unwrap()
                     .push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
             }
             Err(status) => {
                 assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-                seen.turned_away.fetch_add(1, Ordering::Relaxed);
+                answers.rejected.fetch_add(1, Ordering::Relaxed);
                 let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
                 if hint.is_none() {
-                    seen.without_hint.fetch_add(1, Ordering::Relaxed);
+                    answers.without_hint.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(hint.unwrap_or(Duration::from_millis(100))).await;
             }
@@ -110,41 +111,41 @@ async fn call_until(mut clients: Clients, caller: u64, until: Instant, seen: Arc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_can_be_done_is_turned_away_and_nothing_acknowledged_is_lost() {
+async fn overload_rejects_calls_with_a_retry_hint_and_loses_no_acknowledged_write() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path());
     let token = token(&daemon.data, "service");
     let until = Instant::now() + Duration::from_secs(seconds());
-    let seen = Arc::new(Seen::default());
+    let answers = Arc::new(Answers::default());
     let mut callers = Vec::new();
     for connection in 0..8 {
         let channel =
             tonic::transport::Channel::from_shared(daemon.grpc.clone()).unwrap().connect().await.unwrap();
         for caller in (connection..CALLERS).step_by(8) {
             let clients = Clients::over(&channel, Some(&token));
-            callers.push(tokio::spawn(call_until(clients, caller, until, Arc::clone(&seen))));
+            callers.push(tokio::spawn(call_until(clients, caller, until, Arc::clone(&answers))));
         }
     }
     let mut memory_kib = Vec::new();
     while Instant::now() < until {
-        memory_kib.push((daemon.memory_kib(), seen.receipts.lock().unwrap().len()));
+        memory_kib.push((daemon.memory_kib(), answers.receipts.lock().unwrap().len()));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     for caller in callers {
         caller.await.unwrap();
     }
-    let turned_away = seen.turned_away.load(Ordering::Relaxed);
-    assert!(turned_away > 0, "there was more than could be done");
-    assert_eq!(seen.without_hint.load(Ordering::Relaxed), 0, "each was told when to come again");
-    let receipts = std::mem::take(&mut *seen.receipts.lock().unwrap());
-    assert!(!receipts.is_empty(), "and what could be done was");
-    print_figures(&seen, receipts.len(), turned_away, &memory_kib);
-    all_are_there(&daemon, dir.path(), &receipts);
+    let rejected = answers.rejected.load(Ordering::Relaxed);
+    assert!(rejected > 0, "the load exceeded the queue");
+    assert_eq!(answers.without_hint.load(Ordering::Relaxed), 0, "every rejection has a retry hint");
+    let receipts = std::mem::take(&mut *answers.receipts.lock().unwrap());
+    assert!(!receipts.is_empty(), "some calls were acknowledged");
+    print_figures(&answers, receipts.len(), rejected, &memory_kib);
+    assert_all_recorded(&daemon, dir.path(), &receipts);
 }
 
-/// Every receipt against the leaf hashes of a bundle that verifies; after a kill, so that nothing is flushed
-/// for the occasion.
-fn all_are_there(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
+/// Kills and restarts the daemon, so that no shutdown flushes anything, and compares every receipt with the
+/// leaf hashes of a bundle that verifies.
+fn assert_all_recorded(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
     assert!(Command::new("kill").args(["-KILL", &daemon.child.id().to_string()]).status().unwrap().success());
     let daemon = Daemon::start(dir);
     let bundle = dir.join("log.tar.zst");
@@ -165,14 +166,14 @@ fn all_are_there(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
     daemon.child.wait().unwrap();
 }
 
-fn print_figures(seen: &Seen, acknowledged: usize, turned_away: u64, memory_kib: &[(u64, usize)]) {
-    let mut latencies = std::mem::take(&mut *seen.latencies.lock().unwrap());
+fn print_figures(answers: &Answers, acknowledged: usize, rejected: u64, memory_kib: &[(u64, usize)]) {
+    let mut latencies = std::mem::take(&mut *answers.latencies.lock().unwrap());
     latencies.sort_unstable();
     let at = |part: usize| {
         latencies.get(latencies.len().saturating_sub(1) * part / 1000).copied().unwrap_or_default()
     };
     println!(
-        "soak of {} s: {acknowledged} acknowledged and found again, {turned_away} turned away with a hint; p50 {} us, p99 {} us, \
+        "soak of {} s: {acknowledged} acknowledged and all recorded, {rejected} rejected with a retry hint; p50 {} us, p99 {} us, \
          p99.9 {} us",
         seconds(),
         at(500),

@@ -1,8 +1,9 @@
-//! The real facts at the door: what may not be concluded about ten people, by which rule, and what their own
-//! yes changes. Every number is counted a second time from the file alone.
+//! Inferences about special categories on real data: which of them the bounds forbid for ten data subjects,
+//! by which policy, and what explicit consent changes. Every expected number is counted from the data file
+//! alone.
 
 use crate::harness::{self, Harness, choice, consent, facts};
-use crate::transparency::{Rows, assert_shows, history, house, ratio, report, request, words};
+use crate::transparency::{Rows, assert_shows, history, labels, ratio, report, request, start_reporting};
 use sayso::proto::event_body::Event;
 use sayso::proto::{self, ConsentDecision, Role, Tier};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 const SPECIAL: [&str; 4] = ["health", "political_opinion", "religious_belief", "sexual_orientation_gender"];
 const POLICY: &str = "gdpr/art-9-inference";
 
-/// Person and category of each line of the file.
+/// The data subject and category of each line of the file.
 fn lines() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(facts()).unwrap();
     let line = |line: &str| {
@@ -23,13 +24,14 @@ fn lines() -> Vec<(String, String)> {
     text.lines().map(line).collect()
 }
 
-/// Rows of a table, from those lines that count in it.
+/// The rows of a report's table: one for each set of labels that `labels` gives a line. `None` skips the
+/// line.
 fn rows(lines: &[(String, String)], labels: impl Fn(&str) -> Option<Vec<String>>) -> Rows {
     let mut rows = Rows::new();
-    for (person, category) in lines {
+    for (subject, category) in lines {
         if let Some(labels) = labels(category) {
             let row = rows.entry(labels).or_default();
-            row.0.insert(person.clone());
+            row.0.insert(subject.clone());
             row.1 += 1;
         }
     }
@@ -42,63 +44,65 @@ fn import(harness: &Harness) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_concluded_about_special_categories_waits_for_an_explicit_yes() {
-    let harness = house(tempfile::tempdir().unwrap(), true).await;
+async fn inferences_about_special_categories_are_refused_until_explicit_consent() {
+    let harness = start_reporting(tempfile::tempdir().unwrap(), true).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
     let lines = lines();
     let is_special = |category: &str| SPECIAL.contains(&category);
-    let refused = rows(&lines, |category| is_special(category).then(|| words(&["public", POLICY, category])));
-    let stopped: u64 = refused.values().map(|(_, count)| count).sum();
-    let people: std::collections::BTreeSet<&String> = lines.iter().map(|(person, _)| person).collect();
-    // Attempts are recorded with people about whom something is held.
-    for person in &people {
+    let expected_refusals =
+        rows(&lines, |category| is_special(category).then(|| labels(&["public", POLICY, category])));
+    let forbidden: u64 = expected_refusals.values().map(|(_, count)| count).sum();
+    let subjects: std::collections::BTreeSet<&String> = lines.iter().map(|(subject, _)| subject).collect();
+    // A refused attempt is recorded only for a data subject that exists.
+    for subject in &subjects {
         let age_band = proto::AgeBand::Unknown.into();
-        let known =
-            proto::DescribeSubjectRequest { subject: (*person).clone(), age_band, ..Default::default() };
-        steward.profile.describe_subject(known).await.unwrap();
+        let description =
+            proto::DescribeSubjectRequest { subject: (*subject).clone(), age_band, ..Default::default() };
+        steward.profile.describe_subject(description).await.unwrap();
     }
     let done = import(&harness);
     assert_eq!(
         (harness::int64(&done["recorded"]), harness::int64(&done["refusedCount"])),
-        (1_283 - stopped, 0),
+        (1_283 - forbidden, 0),
         "{done}"
     );
-    assert_eq!(harness::int64(&done["forbiddenCount"]), stopped);
+    assert_eq!(harness::int64(&done["forbiddenCount"]), forbidden);
 
-    // The attempts stand in each person's own history: what kind, how many, which rule; no key, no value.
+    // Each subject's history has the attempts with category, count and policy, but no key and no value.
     let mut found = Rows::new();
-    for person in &people {
-        for recorded in history(&mut steward, person).await {
+    for subject in &subjects {
+        for recorded in history(&mut steward, subject).await {
             let Some(Event::RecordingRefused(attempt)) = recorded.body.unwrap().event else { continue };
             assert_eq!((attempt.policy.as_str(), attempt.decided_by()), (POLICY, Tier::Public));
             assert_eq!(attempt.article, "GDPR Art. 9(1), 9(2)(a)");
-            let row = found.entry(words(&["public", POLICY, &attempt.category])).or_default();
-            row.0.insert((*person).clone());
+            let row = found.entry(labels(&["public", POLICY, &attempt.category])).or_default();
+            row.0.insert((*subject).clone());
             row.1 += u64::from(attempt.count);
         }
     }
-    assert_eq!(found, refused);
+    assert_eq!(found, expected_refusals);
     let before = report(&mut steward, request()).await.unwrap();
-    assert_shows(&before, "refused-recordings", &refused);
-    let of = |category: &str| Some(words(&[category, "inferred"]));
+    assert_shows(&before, "refused-recordings", &expected_refusals);
+    let of = |category: &str| Some(labels(&[category, "inferred"]));
     assert_shows(&before, "held", &rows(&lines, |category| of(category).filter(|_| !is_special(category))));
     assert!(ratio(&before, "special-share").is_none_or(|share| share == 0.0));
 
-    // Everybody says yes, explicitly and by name: what had been stopped comes in, and may be used.
+    // All subjects consent explicitly to the four categories. The same inferences are now recorded and
+    // usable.
     let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
-    for person in &people {
-        steward.consent.record_consent(consent(person, vec![yes.clone()])).await.unwrap();
+    for subject in &subjects {
+        steward.consent.record_consent(consent(subject, vec![yes.clone()])).await.unwrap();
     }
     assert_eq!(import(&harness)["forbiddenCount"], "0");
     let after = report(&mut steward, request()).await.unwrap();
-    assert_shows(&after, "refused-recordings", &refused);
+    assert_shows(&after, "refused-recordings", &expected_refusals);
     assert_shows(&after, "held", &rows(&lines, of));
     let mut usable: BTreeMap<String, u64> = BTreeMap::new();
-    for person in &people {
+    for subject in &subjects {
         let ask = proto::RequestGrantRequest {
-            subject: (*person).clone(),
+            subject: (*subject).clone(),
             purpose: "memory".into(),
             ..Default::default()
         };
@@ -107,8 +111,8 @@ async fn what_is_concluded_about_special_categories_waits_for_an_explicit_yes() 
             *usable.entry(allowed.category).or_default() += 1;
         }
     }
-    let expected = rows(&lines, |category| is_special(category).then(|| words(&[category])));
+    let expected = rows(&lines, |category| is_special(category).then(|| labels(&[category])));
     let expected: BTreeMap<String, u64> =
         expected.into_iter().map(|(mut labels, (_, count))| (labels.remove(0), count)).collect();
-    assert_eq!(usable, expected, "the yes names four categories, and nothing beside them is usable");
+    assert_eq!(usable, expected, "only the four categories that the consent names are usable");
 }

@@ -1,4 +1,5 @@
-//! Spans that reach a collector: whose they are, what they say, and that nothing of a caller's is in them.
+//! Traces that a collector receives: the parents of spans, their attributes, and that they contain no data
+//! that callers sent.
 
 use crate::harness::{self, Clients, ask, fact, sayso};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -18,7 +19,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
-/// Takes what comes, as it came.
+/// A trace collector that keeps every request.
 #[derive(Clone, Default)]
 pub struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -46,7 +47,7 @@ impl Collector {
         (collector, at)
     }
 
-    /// Everything that came, as bytes.
+    /// All received requests, encoded.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().iter().flat_map(Message::encode_to_vec).collect()
     }
@@ -58,7 +59,8 @@ impl Collector {
     }
 }
 
-/// A daemon whose traces go to `collector`; ended as an operator would, so that the last spans are sent.
+/// A daemon that sends its traces to a collector. `stop` ends it with SIGTERM, so that it sends its last
+/// spans.
 pub struct Traced {
     child: Child,
     grpc: SocketAddr,
@@ -102,28 +104,29 @@ impl Traced {
     }
 }
 
-/// Ends a daemon as an operator would, so that what waits is sent.
+/// Ends a daemon with SIGTERM, so that it sends the spans that it still has.
 pub fn terminate(child: &mut Child) {
     let id = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
 }
 
-fn texts(span: &Span) -> Vec<(String, String)> {
-    let said = span.attributes.iter().map(|each| {
+/// The attributes of a span, sorted, as text.
+fn attributes(span: &Span) -> Vec<(String, String)> {
+    let attributes = span.attributes.iter().map(|each| {
         let value = match each.value.clone().unwrap().value.unwrap() {
             Value::StringValue(text) => text,
             other => format!("{other:?}"),
         };
         (each.key.clone(), value)
     });
-    let mut said: Vec<_> = said.collect();
-    said.sort();
-    said
+    let mut attributes: Vec<_> = attributes.collect();
+    attributes.sort();
+    attributes
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_becomes_part_of_its_callers_trace() {
+async fn a_call_joins_the_callers_trace_and_its_spans_contain_no_caller_data() {
     let (collector, at) = Collector::start().await;
     let traced = tokio::task::spawn_blocking(move || Traced::start(at)).await.unwrap();
     let channel = traced.channel().await;
@@ -131,13 +134,13 @@ async fn a_call_becomes_part_of_its_callers_trace() {
     let mut steward = Clients::over(&channel, Some(&traced.token("steward")));
     harness::publish_notice(&mut steward).await;
     service.profile.record_attributes(fact("canary-subject", "tone", "work", "canary-value")).await.unwrap();
-    let mut asked = Request::new(ask("canary-subject"));
+    let mut grant_request = Request::new(ask("canary-subject"));
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-    let headers = asked.metadata_mut();
+    let headers = grant_request.metadata_mut();
     headers.insert("traceparent", format!("00-{trace}-{parent}-01").parse().unwrap());
     headers.insert("tracestate", "canary=canary".parse().unwrap());
     headers.insert("baggage", "person=canary".parse().unwrap());
-    let answer = service.grant.request_grant(asked).await.unwrap();
+    let answer = service.grant.request_grant(grant_request).await.unwrap();
     let request_id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
     service.profile.record_attributes(fact("canary-subject", "", "", "canary")).await.unwrap_err();
     tokio::task::spawn_blocking(move || traced.stop()).await.unwrap();
@@ -149,24 +152,24 @@ async fn a_call_becomes_part_of_its_callers_trace() {
         (hex::encode(&grant.trace_id), hex::encode(&grant.parent_span_id)),
         (trace.to_owned(), parent.to_owned())
     );
-    let wanted = [
+    let expected = [
         ("rpc.grpc.status_code", "IntValue(0)"),
         ("rpc.method", "GrantService/RequestGrant"),
         ("rpc.system", "grpc"),
         ("sayso.request", request_id.as_str()),
     ];
-    assert_eq!(texts(grant), wanted.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    assert_eq!(attributes(grant), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     for step in ["decide", "submit"] {
         let below = |span: &&&Span| span.trace_id == grant.trace_id && span.parent_span_id == grant.span_id;
         assert_eq!(named(step).iter().filter(below).count(), 1, "{step}: {spans:?}");
     }
-    // What callers did without a trace of their own begins one; their mistakes are no errors of ours.
+    // A call without a trace starts a new one. A caller's mistake does not set the error status of a span.
     let recorded = named("ProfileService/RecordAttributes");
     assert_eq!(recorded.len(), 2);
     assert!(
         recorded.iter().all(|span| span.parent_span_id.is_empty() && hex::encode(&span.trace_id) != trace)
     );
-    assert!(recorded.iter().any(|span| texts(span)[0].1 == "IntValue(3)"), "{recorded:?}");
+    assert!(recorded.iter().any(|span| attributes(span)[0].1 == "IntValue(3)"), "{recorded:?}");
     assert!(spans.iter().all(|span| span.status.as_ref().is_none_or(|status| status.code == 0)));
     assert!(spans.iter().all(|span| span.events.is_empty() && span.links.is_empty()));
     assert!(!harness::contains(&collector.bytes(), b"canary"));

@@ -1,4 +1,5 @@
-//! The root key in a PKCS#11 token, here SoftHSM: made there, and at an erasure a destroyed object.
+//! The root key in a PKCS#11 token (SoftHSM): the daemon creates the key in the token, and an erasure
+//! destroys it.
 
 use crate::crash::Served;
 use crate::harness::{files_below, sayso};
@@ -15,10 +16,11 @@ struct Token {
 }
 
 impl Token {
+    /// Initializes a token; `None` if SoftHSM is not installed, which is an error in CI.
     fn make() -> Option<Self> {
         if !Path::new(MODULE).exists() {
             assert!(std::env::var_os("CI").is_none(), "CI has SoftHSM");
-            println!("no SoftHSM here: the token was not tried");
+            println!("SoftHSM is not installed: this test is skipped");
             return None;
         }
         let token = Self { dir: tempfile::tempdir().unwrap() };
@@ -47,6 +49,7 @@ impl Token {
         ("SOFTHSM2_CONF", self.path("softhsm2.conf"))
     }
 
+    /// Starts the daemon; `None` if it refuses to start.
     fn serve(&self) -> Option<Served> {
         let (config, data) = (self.path("sayso.toml"), self.path("data"));
         let arguments = ["--json", "serve", "--dev", "--config", config.to_str().unwrap()];
@@ -63,7 +66,7 @@ impl Token {
         Some(Served { child, grpc: format!("http://{grpc}"), http, data })
     }
 
-    /// The objects in the token, each a file of SoftHSM's.
+    /// The objects in the token. SoftHSM stores each in a file.
     fn objects(&self) -> Vec<PathBuf> {
         let files = files_below(&self.path("tokens")).into_iter();
         let object = |path: &PathBuf| {
@@ -79,34 +82,34 @@ fn run(served: &Served, arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn the_old_root_is_a_destroyed_object() {
+fn an_erasure_replaces_the_root_key_and_destroys_the_old_one() {
     let Some(token) = Token::make() else { return };
     let served = token.serve().expect("the daemon starts");
     for subject in ["ada", "bob"] {
         assert!(run(&served, &["record", subject, "note", "hello", "--category", "work"]));
     }
     let before = token.objects();
-    assert_eq!(before.len(), 1, "one root key");
-    assert!(!token.path("data/secrets/root.key").exists(), "and none in the data folder");
+    assert_eq!(before.len(), 1, "the token has one root key");
+    assert!(!token.path("data/secrets/root.key").exists(), "the data folder has no root key");
     assert!(run(&served, &["erase", "ada", "--scope", "all"]));
     let after = token.objects();
     assert_eq!(after.len(), 1);
-    assert_ne!(before, after, "it is another object, and the old one is gone");
+    assert_ne!(before, after, "the token has a new object, and the old one is gone");
     served.kill();
 
-    let served = token.serve().expect("with the new root key");
+    let served = token.serve().expect("the daemon starts with the new root key");
     assert!(run(&served, &["profile", "bob"]) && !run(&served, &["profile", "ada"]));
     assert_eq!(token.objects(), after);
     served.kill();
 
     std::fs::write(token.path("pin"), "0000").unwrap();
-    assert!(token.serve().is_none(), "a wrong PIN");
+    assert!(token.serve().is_none(), "the daemon refuses a wrong PIN");
     std::fs::write(token.path("pin"), "4711").unwrap();
     std::fs::set_permissions(token.path("pin"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(token.serve().is_none(), "a PIN that others may read");
+    assert!(token.serve().is_none(), "the daemon refuses a PIN file that others can read");
     std::fs::set_permissions(token.path("pin"), std::fs::Permissions::from_mode(0o600)).unwrap();
     for object in token.objects() {
         std::fs::remove_file(object).unwrap();
     }
-    assert!(token.serve().is_none(), "without its root key nothing opens");
+    assert!(token.serve().is_none(), "the daemon does not start without its root key");
 }

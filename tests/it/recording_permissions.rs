@@ -1,6 +1,6 @@
-//! Who may say what: a service records what it observes and infers, and every no; people's words come through
-//! a channel, a steward or the person; and what the person refused with their own credential, only they or a
-//! steward take back.
+//! Which caller may record what. A service records what it observes or infers, and every refusal. Statements
+//! of a data subject come through a channel, a steward or the subject. What the subject refused with their
+//! own credential, only the subject or a steward can lift.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::api::Claim;
@@ -12,10 +12,10 @@ use tonic_types::StatusExt;
 
 const PURPOSE: &str = "tone-adaptation";
 
-/// One of each, about the same person.
+/// A caller of each role, all about the subject `ada`.
 struct World {
     harness: Harness,
-    /// No channel.
+    /// A service without the role of a channel.
     service: Clients,
     other: Clients,
     channel: Clients,
@@ -35,36 +35,37 @@ impl World {
         Self { harness, service, other, channel, steward, ada }
     }
 
-    /// Everything that was recorded about her, oldest first.
+    /// All events about the subject, oldest first.
     async fn events(&mut self) -> Vec<proto::EventBody> {
         let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
         let page = self.ada.profile.list_events(request).await.unwrap().into_inner();
         page.events.into_iter().filter_map(|event| event.body).collect()
     }
 
-    async fn held(&mut self) -> Vec<proto::ProfileAttribute> {
+    async fn attributes(&mut self) -> Vec<proto::ProfileAttribute> {
         let profile = self.ada.profile.get_profile(proto::GetProfileRequest::default()).await;
         profile.unwrap().into_inner().attributes
     }
 
     async fn event_of(&mut self, key: &str) -> String {
-        self.held().await.into_iter().find(|held| held.key == key).unwrap().event_id
+        self.attributes().await.into_iter().find(|attribute| attribute.key == key).unwrap().event_id
     }
 
-    async fn stands(&mut self) -> bool {
+    /// Whether the service may use anything.
+    async fn is_allowed(&mut self) -> bool {
         !self.service.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty()
     }
 }
 
-/// Refused by a rule of this name, with words that say what it takes.
-fn is_refused<T: std::fmt::Debug>(answer: Result<T, Status>, reason: &str, words: &str) {
+/// Asserts that the answer is permission denied with this reason, and that its message contains `words`.
+fn assert_denied<T: std::fmt::Debug>(answer: Result<T, Status>, reason: &str, words: &str) {
     let status = answer.unwrap_err();
     let found = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     assert_eq!((status.code(), found.as_str()), (Code::PermissionDenied, reason), "{status:?}");
     assert!(status.message().contains(words), "{}", status.message());
 }
 
-fn says(decision: ConsentDecision) -> proto::RecordConsentRequest {
+fn consent_with(decision: ConsentDecision) -> proto::RecordConsentRequest {
     consent("ada", vec![choice(decision, PURPOSE, &[], false)])
 }
 
@@ -72,7 +73,7 @@ fn signal(kind: SignalKind, lift: bool) -> proto::RecordSignalRequest {
     proto::RecordSignalRequest { subject: "ada".into(), kind: kind.into(), lift, ..Default::default() }
 }
 
-fn of(provenance: Provenance, key: &str, value: &str) -> proto::RecordAttributesRequest {
+fn attribute(provenance: Provenance, key: &str, value: &str) -> proto::RecordAttributesRequest {
     let mut request = fact("ada", key, "work", value);
     request.attributes[0].provenance = provenance.into();
     request
@@ -105,15 +106,15 @@ fn described(age_band: AgeBand, jurisdiction: &str) -> proto::DescribeSubjectReq
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
+async fn every_service_records_refusals_but_cannot_give_consent_or_lift_a_signal() {
     let mut world = World::start().await;
-    // What nobody may leaves nothing, not even the person.
-    is_refused(
-        world.service.consent.record_consent(says(ConsentDecision::Given)).await,
+    // A denied write leaves nothing; the subject is not even created.
+    assert_denied(
+        world.service.consent.record_consent(consent_with(ConsentDecision::Given)).await,
         "CHANNEL_ROLE_REQUIRED",
         "`channel`",
     );
-    is_refused(
+    assert_denied(
         world.service.profile.record_attributes(fact("ada", "tone", "work", "dry")).await,
         "CHANNEL_ROLE_REQUIRED",
         "`channel`",
@@ -121,17 +122,17 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
     let unknown = world.ada.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
-    world.channel.consent.record_consent(says(ConsentDecision::Given)).await.unwrap();
-    assert!(world.stands().await);
+    world.channel.consent.record_consent(consent_with(ConsentDecision::Given)).await.unwrap();
+    assert!(world.is_allowed().await);
     let before = world.events().await.len();
     for decision in [ConsentDecision::Given, ConsentDecision::Renewed] {
-        let mut explicit = says(decision);
+        let mut explicit = consent_with(decision);
         explicit.choices[0].categories = vec!["mental-health".into()];
         explicit.choices[0].explicit = true;
         for guardian in [false, true] {
             explicit.guardian = guardian;
             let answer = world.service.consent.record_consent(explicit.clone()).await;
-            is_refused(answer, "CHANNEL_ROLE_REQUIRED", "`service-channel`");
+            assert_denied(answer, "CHANNEL_ROLE_REQUIRED", "`service-channel`");
         }
     }
     let kinds = [
@@ -143,23 +144,23 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
     ];
     for kind in kinds {
         let lifted = world.service.consent.record_signal(signal(kind, true)).await;
-        is_refused(lifted, "CHANNEL_ROLE_REQUIRED", "lifting a signal");
+        assert_denied(lifted, "CHANNEL_ROLE_REQUIRED", "lifting a signal");
     }
-    assert_eq!(world.events().await.len(), before, "what is refused leaves nothing");
-    world.service.consent.record_consent(says(ConsentDecision::Withdrawn)).await.unwrap();
-    assert!(!world.stands().await);
-    world.service.consent.record_consent(says(ConsentDecision::Refused)).await.unwrap();
+    assert_eq!(world.events().await.len(), before, "a denied write leaves no event");
+    world.service.consent.record_consent(consent_with(ConsentDecision::Withdrawn)).await.unwrap();
+    assert!(!world.is_allowed().await);
+    world.service.consent.record_consent(consent_with(ConsentDecision::Refused)).await.unwrap();
     for kind in kinds {
         world.service.consent.record_signal(signal(kind, false)).await.unwrap();
     }
-    let told = world.events().await;
-    let noes = told.iter().filter(|body| {
+    let events = world.events().await;
+    let refusals = events.iter().filter(|body| {
         matches!(
             body.event,
             Some(Event::ConsentWithdrawn(_) | Event::ConsentRefused(_) | Event::SignalRecorded(_))
         )
     });
-    let by: Vec<(Role, &str)> = noes
+    let by: Vec<(Role, &str)> = refusals
         .filter_map(|body| body.actor.as_ref())
         .map(|actor| (actor.role(), actor.name.as_str()))
         .collect();
@@ -167,30 +168,31 @@ async fn every_service_records_a_no_and_none_records_a_yes_or_lifts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_no_is_not_refused_for_what_comes_with_it() {
+async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() {
     let mut world = World::start().await;
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
     let yes = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], false)]);
-    // A yes that is not the caller's, and a no: the no counts, once, and the error says so.
+    // A request that gives one consent without permission and withdraws another: the withdrawal is recorded
+    // once, and the error says so.
     world.channel.consent.record_consent(yes.clone()).await.unwrap();
-    assert!(world.stands().await);
+    assert!(world.is_allowed().await);
     let mut mixed = yes.clone();
     mixed.choices.push(choice(ConsentDecision::Withdrawn, PURPOSE, &[], false));
     mixed.options = Some(proto::WriteOptions { idempotency_key: "once".into(), ..Default::default() });
-    is_refused(
+    assert_denied(
         world.service.consent.record_consent(mixed.clone()).await,
         "CHANNEL_ROLE_REQUIRED",
         "withdrawn in the same request is recorded",
     );
-    assert!(!world.stands().await);
+    assert!(!world.is_allowed().await);
     let before = world.events().await.len();
-    is_refused(world.service.consent.record_consent(mixed).await, "CHANNEL_ROLE_REQUIRED", "is recorded");
+    assert_denied(world.service.consent.record_consent(mixed).await, "CHANNEL_ROLE_REQUIRED", "is recorded");
     assert_eq!(world.events().await.len(), before);
-    // Fields that mean nothing in a no.
+    // Fields that have no meaning in a withdrawal.
     for odd in 0..6 {
         world.steward.consent.record_consent(yes.clone()).await.unwrap();
-        assert!(world.stands().await, "{odd}");
-        let mut no = says(ConsentDecision::Withdrawn);
+        assert!(world.is_allowed().await, "{odd}");
+        let mut no = consent_with(ConsentDecision::Withdrawn);
         match odd {
             0 => no.choices[0].until = Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
             1 => no.notice = Some(proto::NoticeServed { id: "never-published".into(), ..Default::default() }),
@@ -199,93 +201,124 @@ async fn a_no_is_not_refused_for_what_comes_with_it() {
             4 => no.guardian = true,
             _ => no.choices[0].explicit = true,
         }
-        let who = if odd == 4 { &mut world.ada } else { &mut world.service };
-        who.consent.record_consent(no).await.unwrap();
-        assert!(!world.stands().await, "{odd}");
+        let caller = if odd == 4 { &mut world.ada } else { &mut world.service };
+        caller.consent.record_consent(no).await.unwrap();
+        assert!(!world.is_allowed().await, "{odd}");
     }
     let mut in_one = signal(SignalKind::Objection, false);
     in_one.interaction = "chat-1".into();
     world.steward.consent.record_consent(yes).await.unwrap();
-    assert!(world.stands().await);
+    assert!(world.is_allowed().await);
     world.service.consent.record_signal(in_one).await.unwrap();
-    assert!(!world.stands().await);
-    // A word that is not defined would be a no to nothing: that is said.
-    let mut unknown = says(ConsentDecision::Withdrawn);
+    assert!(!world.is_allowed().await);
+    // A withdrawal of an unknown purpose would withdraw nothing, so it is an error.
+    let mut unknown = consent_with(ConsentDecision::Withdrawn);
     unknown.choices[0].purposes = vec!["tone-adaption".into()];
     let status = world.service.consent.record_consent(unknown).await.unwrap_err();
     assert!(status.code() == Code::InvalidArgument && status.message().contains(PURPOSE), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_observation_or_inference_takes_the_place_of_what_was_said() {
+async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
     let mut world = World::start().await;
-    let both = harness_both(&world).await;
-    world.service.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
-    world.service.profile.record_attributes(of(Provenance::Inferred, "mine", "likes tea")).await.unwrap();
-    world.ada.profile.record_attributes(of(Provenance::Declared, "said", "likes rock")).await.unwrap();
+    let both = service_channel(&world).await;
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "guess", "likes jazz"))
+        .await
+        .unwrap();
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "mine", "likes tea"))
+        .await
+        .unwrap();
+    world.ada.profile.record_attributes(attribute(Provenance::Declared, "said", "likes rock")).await.unwrap();
     world.ada.profile.confirm_attribute(confirm("mine")).await.unwrap();
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
     let (said, mine) = (world.event_of("said").await, world.event_of("mine").await);
     let guess = world.event_of("guess").await;
-    let before = world.held().await;
+    let before = world.attributes().await;
     for clients in [world.service.clone(), both] {
         let mut clients = clients;
         for provenance in [Provenance::Inferred, Provenance::Observed] {
-            let mut refused = async |request| {
-                is_refused(
+            let mut expect_denied = async |request| {
+                assert_denied(
                     clients.profile.record_attributes(request).await,
                     "STATED_BY_SUBJECT",
                     "own words",
                 );
             };
-            // Under its own key, and from any other.
+            // From another key.
             for event in [&said, &mine, &guess] {
-                refused(corrects(of(provenance, "elsewhere", "x"), event)).await;
+                expect_denied(corrects(attribute(provenance, "elsewhere", "x"), event)).await;
             }
-            refused(corrects(of(provenance, "said", "x"), &said)).await;
-            refused(corrects(of(provenance, "guess", "x"), &guess)).await;
-            refused(of(provenance, "guess", "likes salsa")).await;
+            // Under the same key.
+            expect_denied(corrects(attribute(provenance, "said", "x"), &said)).await;
+            expect_denied(corrects(attribute(provenance, "guess", "x"), &guess)).await;
+            expect_denied(attribute(provenance, "guess", "likes salsa")).await;
             if provenance == Provenance::Observed {
-                refused(of(provenance, "said", "x")).await;
-                refused(of(provenance, "mine", "x")).await;
-                refused(of(provenance, "guess", "likes jazz")).await;
+                expect_denied(attribute(provenance, "said", "x")).await;
+                expect_denied(attribute(provenance, "mine", "x")).await;
+                expect_denied(attribute(provenance, "guess", "likes jazz")).await;
             }
         }
-        // Nor as one of several, nor by what the same request declares.
-        let mut two = of(Provenance::Observed, "new", "x");
-        two.attributes.extend(of(Provenance::Observed, "said", "x").attributes);
+        // As one of several attributes in a request.
+        let mut two = attribute(Provenance::Observed, "new", "x");
+        two.attributes.extend(attribute(Provenance::Observed, "said", "x").attributes);
         let answer = clients.profile.record_attributes(two).await;
-        is_refused(answer, "STATED_BY_SUBJECT", "attributes[1]");
+        assert_denied(answer, "STATED_BY_SUBJECT", "attributes[1]");
     }
-    assert_eq!(world.held().await, before);
-    // An inference beside a declaration is recorded and not held; the contested conclusion stays contested.
+    assert_eq!(world.attributes().await, before);
+    // An inference under a declared key is recorded but does not replace the declaration. A contested
+    // inference stays contested when the service records it again.
     let answer =
-        world.service.profile.record_attributes(of(Provenance::Inferred, "said", "x")).await.unwrap();
+        world.service.profile.record_attributes(attribute(Provenance::Inferred, "said", "x")).await.unwrap();
     assert_eq!(answer.into_inner().not_held, [0]);
-    world.service.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
-    let held = world.held().await;
-    assert!(held.iter().any(|held| held.key == "guess" && held.contested));
-    assert!(held.iter().any(|held| held.key == "said" && held.value_json == "\"likes rock\""));
-    // Declared by a service that no person speaks through: not even where nothing stands against it.
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "guess", "likes jazz"))
+        .await
+        .unwrap();
+    let attributes = world.attributes().await;
+    assert!(attributes.iter().any(|attribute| attribute.key == "guess" && attribute.contested));
+    assert!(
+        attributes
+            .iter()
+            .any(|attribute| attribute.key == "said" && attribute.value_json == "\"likes rock\"")
+    );
+    // A service that is not a channel may never declare.
     let declared =
-        world.service.profile.record_attributes(of(Provenance::Declared, "guess", "likes jazz")).await;
-    is_refused(declared, "CHANNEL_ROLE_REQUIRED", "declared");
+        world.service.profile.record_attributes(attribute(Provenance::Declared, "guess", "likes jazz")).await;
+    assert_denied(declared, "CHANNEL_ROLE_REQUIRED", "declared");
 }
 
-async fn harness_both(world: &World) -> Clients {
+async fn service_channel(world: &World) -> Clients {
     world.harness.as_claim(Claim::SERVICE_CHANNEL, "tutor").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_removes_and_corrects_only_its_own() {
+async fn a_service_removes_and_corrects_only_attributes_that_it_recorded() {
     let mut world = World::start().await;
-    world.service.profile.record_attributes(of(Provenance::Observed, "seen", "at night")).await.unwrap();
-    world.other.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
-    world.ada.profile.record_attributes(of(Provenance::Declared, "said", "likes rock")).await.unwrap();
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Observed, "seen", "at night"))
+        .await
+        .unwrap();
+    world
+        .other
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "guess", "likes jazz"))
+        .await
+        .unwrap();
+    world.ada.profile.record_attributes(attribute(Provenance::Declared, "said", "likes rock")).await.unwrap();
     let guess = world.event_of("guess").await;
-    let before = world.held().await;
+    let before = world.attributes().await;
     for key in ["guess", "said"] {
-        is_refused(
+        assert_denied(
             world.service.profile.remove_attributes(remove(key)).await,
             "RECORDED_BY_ANOTHER",
             "keys[0]",
@@ -293,81 +326,81 @@ async fn a_service_removes_and_corrects_only_its_own() {
     }
     let mut several = remove("seen");
     several.keys.push("guess".into());
-    is_refused(world.service.profile.remove_attributes(several).await, "RECORDED_BY_ANOTHER", "keys[1]");
-    let correction = corrects(of(Provenance::Observed, "seen", "likes rock"), &guess);
-    is_refused(
+    assert_denied(world.service.profile.remove_attributes(several).await, "RECORDED_BY_ANOTHER", "keys[1]");
+    let correction = corrects(attribute(Provenance::Observed, "seen", "likes rock"), &guess);
+    assert_denied(
         world.service.profile.record_attributes(correction).await,
         "RECORDED_BY_ANOTHER",
         "attributes[0]",
     );
-    assert_eq!(world.held().await, before);
-    // Its own, until the person says something about it.
-    let own = corrects(of(Provenance::Inferred, "guess", "likes salsa"), &guess);
+    assert_eq!(world.attributes().await, before);
+    // A service corrects its own attribute until the subject confirms or contests it.
+    let own = corrects(attribute(Provenance::Inferred, "guess", "likes salsa"), &guess);
     world.other.profile.record_attributes(own).await.unwrap();
     world.ada.profile.confirm_attribute(confirm("guess")).await.unwrap();
-    is_refused(
+    assert_denied(
         world.other.profile.remove_attributes(remove("guess")).await,
         "CHANNEL_ROLE_REQUIRED",
         "confirmed",
     );
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
-    is_refused(
+    assert_denied(
         world.other.profile.remove_attributes(remove("guess")).await,
         "CHANNEL_ROLE_REQUIRED",
         "contested",
     );
     world.service.profile.remove_attributes(remove("seen")).await.unwrap();
-    // What a person asks a channel to forget is forgotten.
+    // A channel removes what the subject declared.
     world.channel.profile.remove_attributes(remove("said")).await.unwrap();
-    let left: Vec<String> = world.held().await.into_iter().map(|held| held.key).collect();
+    let left: Vec<String> = world.attributes().await.into_iter().map(|attribute| attribute.key).collect();
     assert_eq!(left, ["guess"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
+async fn a_refusal_with_the_subjects_own_credential_is_lifted_only_by_the_subject_or_a_steward() {
     let mut world = World::start().await;
-    let mut both = harness_both(&world).await;
+    let mut both = service_channel(&world).await;
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
-    // A no to what the purpose is part of, to every category: a narrower yes would lift it.
+    // The subject refuses the parent purpose for every category; a narrower consent would lift that refusal.
     let wide = consent("ada", vec![choice(ConsentDecision::Refused, "personalization", &[], false)]);
     world.ada.consent.record_consent(wide.clone()).await.unwrap();
     let mut narrow = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], true)]);
     narrow.choices[0].recipients = vec!["tutor".into()];
-    for yes in [says(ConsentDecision::Given), narrow.clone()] {
+    for yes in [consent_with(ConsentDecision::Given), narrow.clone()] {
         for clients in [&mut world.channel, &mut both] {
             let answer = clients.consent.record_consent(yes.clone()).await;
-            is_refused(answer, "REFUSED_BY_SUBJECT", "`personalization` with their own credential on ");
+            assert_denied(answer, "REFUSED_BY_SUBJECT", "`personalization` with their own credential on ");
         }
-        assert!(!world.stands().await);
+        assert!(!world.is_allowed().await);
     }
-    // What else the person says through the channel counts, also beside it.
-    let mut mixed = says(ConsentDecision::Given);
+    // A refusal through the channel in the same request is still recorded.
+    let mut mixed = consent_with(ConsentDecision::Given);
     mixed.choices.push(choice(ConsentDecision::Refused, "safety", &[], false));
-    is_refused(world.channel.consent.record_consent(mixed).await, "REFUSED_BY_SUBJECT", "is recorded");
+    assert_denied(world.channel.consent.record_consent(mixed).await, "REFUSED_BY_SUBJECT", "is recorded");
     assert!(matches!(world.events().await.last().unwrap().event, Some(Event::ConsentRefused(_))));
-    // The person takes it back, for one purpose: for that one the channel speaks again, for another it does
-    // not.
-    world.ada.consent.record_consent(says(ConsentDecision::Given)).await.unwrap();
-    assert!(world.stands().await);
-    world.channel.consent.record_consent(says(ConsentDecision::Withdrawn)).await.unwrap();
+    // The subject lifts the refusal for one purpose. The channel may record consent for that purpose again,
+    // but not for another.
+    world.ada.consent.record_consent(consent_with(ConsentDecision::Given)).await.unwrap();
+    assert!(world.is_allowed().await);
+    world.channel.consent.record_consent(consent_with(ConsentDecision::Withdrawn)).await.unwrap();
     world.channel.consent.record_consent(narrow.clone()).await.unwrap();
-    assert!(world.stands().await);
+    assert!(world.is_allowed().await);
     let memory = consent("ada", vec![choice(ConsentDecision::Given, "memory", &[], false)]);
-    is_refused(
+    assert_denied(
         world.channel.consent.record_consent(memory.clone()).await,
         "REFUSED_BY_SUBJECT",
         "only the person or a steward",
     );
-    let mut two = says(ConsentDecision::Given);
+    let mut two = consent_with(ConsentDecision::Given);
     two.choices[0].purposes.push("memory".into());
-    is_refused(
+    assert_denied(
         world.channel.consent.record_consent(two).await,
         "REFUSED_BY_SUBJECT",
         "only the person or a steward",
     );
-    // Health had not been taken back: it takes its name, explicitly.
+    // The refusal for health was not lifted: that needs explicit consent that names health.
     let health = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["health"], true)]);
-    is_refused(
+    assert_denied(
         world.channel.consent.record_consent(health).await,
         "REFUSED_BY_SUBJECT",
         "only the person or a steward",
@@ -376,17 +409,22 @@ async fn a_no_of_the_persons_own_is_lifted_by_them_or_a_steward_alone() {
     world.channel.consent.record_consent(memory).await.unwrap();
     let last = world.events().await.pop().unwrap().actor.unwrap();
     assert_eq!((last.role(), last.name.as_str()), (Role::Channel, "app"));
-    // A new no of the person's own ends all of it.
+    // A new refusal with the subject's own credential applies to everything again.
     world.ada.consent.record_consent(wide).await.unwrap();
-    is_refused(world.channel.consent.record_consent(narrow).await, "REFUSED_BY_SUBJECT", "own credential");
+    assert_denied(world.channel.consent.record_consent(narrow).await, "REFUSED_BY_SUBJECT", "own credential");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_and_contests_of_the_persons_own_are_lifted_by_them_or_a_steward_alone() {
+async fn the_subjects_own_signals_and_contests_are_lifted_only_by_the_subject_or_a_steward() {
     let mut world = World::start().await;
-    let mut both = harness_both(&world).await;
-    world.service.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
-    // What a channel said, a channel takes back.
+    let mut both = service_channel(&world).await;
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "guess", "likes jazz"))
+        .await
+        .unwrap();
+    // A channel lifts a signal that a channel recorded.
     for kind in [SignalKind::Objection, SignalKind::Pause] {
         world.channel.consent.record_signal(signal(kind, false)).await.unwrap();
         world.channel.consent.record_signal(signal(kind, true)).await.unwrap();
@@ -410,38 +448,53 @@ async fn signals_and_contests_of_the_persons_own_are_lifted_by_them_or_a_steward
             (SignalKind::Pause, &[][..], "chat-1", "pause"),
         ] {
             let answer = clients.consent.record_signal(lift(kind, purposes, interaction)).await;
-            is_refused(answer, "REFUSED_BY_SUBJECT", &format!("the person recorded this {name}"));
+            assert_denied(answer, "REFUSED_BY_SUBJECT", &format!("the person recorded this {name}"));
         }
-        // What takes nothing of it back is no lifting of it.
+        // Lifting a signal that does not overlap the subject's own is allowed.
         clients.consent.record_signal(lift(SignalKind::Objection, &["safety"], "")).await.unwrap();
         clients.consent.record_signal(lift(SignalKind::Pause, &[], "chat-2")).await.unwrap();
     }
     world.steward.consent.record_signal(lift(SignalKind::Objection, &["memory"], "")).await.unwrap();
     world.ada.consent.record_signal(lift(SignalKind::Pause, &[], "")).await.unwrap();
     world.channel.consent.record_signal(lift(SignalKind::Pause, &[], "")).await.unwrap();
-    // A contest through the channel is the channel's to take back, one of the person's own is not.
+    // A channel lifts a contest that a channel recorded, but not the subject's own.
     world.channel.profile.contest_attribute(contest("guess")).await.unwrap();
     world.channel.profile.confirm_attribute(confirm("guess")).await.unwrap();
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
     for clients in [&mut world.channel, &mut both] {
         let own = "contested this attribute with their own credential";
-        is_refused(clients.profile.confirm_attribute(confirm("guess")).await, "REFUSED_BY_SUBJECT", own);
-        is_refused(clients.profile.remove_attributes(remove("guess")).await, "REFUSED_BY_SUBJECT", own);
-        let declared = of(Provenance::Declared, "guess", "likes jazz");
-        is_refused(clients.profile.record_attributes(declared).await, "REFUSED_BY_SUBJECT", own);
+        assert_denied(clients.profile.confirm_attribute(confirm("guess")).await, "REFUSED_BY_SUBJECT", own);
+        assert_denied(clients.profile.remove_attributes(remove("guess")).await, "REFUSED_BY_SUBJECT", own);
+        let declared = attribute(Provenance::Declared, "guess", "likes jazz");
+        assert_denied(clients.profile.record_attributes(declared).await, "REFUSED_BY_SUBJECT", own);
     }
-    // It stays hers when the same conclusion comes again.
-    world.service.profile.record_attributes(of(Provenance::Inferred, "guess", "likes jazz")).await.unwrap();
+    // The contest stays the subject's own when the service records the same inference again.
+    world
+        .service
+        .profile
+        .record_attributes(attribute(Provenance::Inferred, "guess", "likes jazz"))
+        .await
+        .unwrap();
     assert_eq!(
         world.channel.profile.confirm_attribute(confirm("guess")).await.unwrap_err().code(),
         Code::PermissionDenied
     );
-    world.steward.profile.record_attributes(of(Provenance::Declared, "guess", "likes rock")).await.unwrap();
-    world.channel.profile.record_attributes(of(Provenance::Declared, "guess", "likes jazz")).await.unwrap();
+    world
+        .steward
+        .profile
+        .record_attributes(attribute(Provenance::Declared, "guess", "likes rock"))
+        .await
+        .unwrap();
+    world
+        .channel
+        .profile
+        .record_attributes(attribute(Provenance::Declared, "guess", "likes jazz"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_says_that_somebody_is_a_child_and_nothing_else_of_them() {
+async fn a_service_may_describe_a_subject_only_as_a_child() {
     let mut world = World::start().await;
     for (band, place) in [
         (AgeBand::Adult, ""),
@@ -451,17 +504,17 @@ async fn a_service_says_that_somebody_is_a_child_and_nothing_else_of_them() {
         (AgeBand::Child, "US"),
     ] {
         let answer = world.service.profile.describe_subject(described(band, place)).await;
-        is_refused(answer, "CHANNEL_ROLE_REQUIRED", "anything but a child");
+        assert_denied(answer, "CHANNEL_ROLE_REQUIRED", "anything but a child");
     }
     world.channel.profile.describe_subject(described(AgeBand::Adult, "DE")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     world.channel.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
-    // What a steward found out is not what somebody says of themself.
+    // A channel cannot replace what a steward stated with an older age band.
     world.steward.profile.describe_subject(described(AgeBand::Teen, "")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     for band in [AgeBand::Adult, AgeBand::Unknown] {
         let answer = world.channel.profile.describe_subject(described(band, "")).await;
-        is_refused(answer, "STATED_BY_STEWARD", "only a steward");
+        assert_denied(answer, "STATED_BY_STEWARD", "only a steward");
     }
     world.channel.profile.describe_subject(described(AgeBand::Teen, "FR")).await.unwrap();
     world.steward.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
@@ -476,26 +529,26 @@ async fn a_service_says_that_somebody_is_a_child_and_nothing_else_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_uses_nothing_and_who_is_both_acts_as_what_they_do() {
+async fn a_channel_gets_no_grants_and_a_service_channel_acts_in_the_role_that_each_call_needs() {
     let mut world = World::start().await;
     let refused = world.channel.grant.request_grant(ask("ada")).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     for provenance in [Provenance::Observed, Provenance::Inferred] {
-        let answer = world.channel.profile.record_attributes(of(provenance, "tone", "x")).await;
-        is_refused(answer, "SERVICE_ROLE_REQUIRED", "`service`");
+        let answer = world.channel.profile.record_attributes(attribute(provenance, "tone", "x")).await;
+        assert_denied(answer, "SERVICE_ROLE_REQUIRED", "`service`");
     }
-    // One connection, one credential: it speaks for people and asks for itself.
-    let mut both = harness_both(&world).await;
+    // With one credential, a service channel records for the subject and requests grants for itself.
+    let mut both = service_channel(&world).await;
     let mut mixed = fact("ada", "tone", "work", "dry");
-    mixed.attributes.extend(of(Provenance::Inferred, "guess", "likes jazz").attributes);
+    mixed.attributes.extend(attribute(Provenance::Inferred, "guess", "likes jazz").attributes);
     both.profile.record_attributes(mixed).await.unwrap();
-    both.consent.record_consent(says(ConsentDecision::Given)).await.unwrap();
+    both.consent.record_consent(consent_with(ConsentDecision::Given)).await.unwrap();
     let grant = both.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 2);
-    // It is the recipient of its own name, whichever credential it shows.
+    // The recipient is the caller's name, whichever credential it uses.
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     assert!(world.service.grant.check_grant(check).await.unwrap().into_inner().stands);
-    let told: Vec<(Role, String)> = world
+    let actors: Vec<(Role, String)> = world
         .events()
         .await
         .into_iter()
@@ -504,8 +557,8 @@ async fn a_channel_uses_nothing_and_who_is_both_acts_as_what_they_do() {
         .collect();
     let as_channel = (Role::Channel, "tutor".to_owned());
     let as_service = (Role::Service, "tutor".to_owned());
-    assert_eq!(told, [as_channel.clone(), as_service.clone(), as_channel, as_service]);
-    // The command line says so, too.
+    assert_eq!(actors, [as_channel.clone(), as_service.clone(), as_channel, as_service]);
+    // `sayso why` names the channel, too.
     let why = world.harness.cli(Role::Steward, "privacy-team", &["why", &grant.grant_id]);
     let why = harness::stdout(&why);
     assert!(why.contains("through the channel `tutor`") && why.contains("by the channel `tutor`"), "{why}");

@@ -1,5 +1,6 @@
-//! What a call costs tells nothing either: for those who may not know, the store does the same work whether
-//! somebody is there or nobody. Counted, since times on a shared machine prove little.
+//! The cost of a call must not reveal whether a data subject exists: for callers who may not know, the store
+//! does the same work either way. The test counts store operations, because times on a shared machine prove
+//! little.
 
 use crate::controllers::channel_to;
 use crate::harness::claim_for;
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tonic::transport::Channel;
 
-/// A store that counts what is asked of it.
+/// A store that counts its operations.
 struct Counted<S> {
     inner: S,
     work: Arc<AtomicU64>,
@@ -175,7 +176,8 @@ fn options() -> ApiOptions {
     }
 }
 
-/// Two controllers over stores that count, behind the real door. What is counted is the first one's.
+/// Two controllers over counting stores, behind the real access layer. `work` counts the first one's
+/// operations.
 struct Served {
     channel: Channel,
     issuers: [Arc<Issuer>; 2],
@@ -233,10 +235,10 @@ impl Served {
         self.issuers[controller].mint(claim, name, 3_600).unwrap()
     }
 
-    /// How much is asked of the first controller's stores until they are quiet again.
+    /// The operations of the first controller's stores from a call until they are idle again.
     async fn work_of(&self, token: &str, path: &str, body: Vec<u8>) -> u64 {
         let before = self.work.load(Ordering::SeqCst);
-        let _told = exchange(&self.channel, token, path, body).await;
+        let _answer = exchange(&self.channel, token, path, body).await;
         let mut seen = self.work.load(Ordering::SeqCst);
         loop {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -248,21 +250,27 @@ impl Served {
         }
     }
 
-    /// Methods that cost something else about somebody than about nobody.
-    async fn differing(&self, who: &str, token: &str, there: &Words, nowhere: &Words) -> Vec<String> {
+    /// The methods that cost different work for a subject that exists than for one that does not.
+    async fn methods_that_differ(
+        &self,
+        caller: &str,
+        token: &str,
+        existing: &Words,
+        missing: &Words,
+    ) -> Vec<String> {
         let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
         let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
         let mut found = Vec::new();
         for method in methods {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let mut work = Vec::new();
-            for words in [there, nowhere] {
+            for words in [existing, missing] {
                 let body = filled_message(&method.input(), words, 3).encode_to_vec();
                 work.push(self.work_of(token, &path, body).await);
             }
             if work[0] != work[1] {
                 let name = format!("{}/{}", method.parent_service().name(), method.name());
-                println!("{who} {name}: {} for who is there, {} for nobody", work[0], work[1]);
+                println!("{caller} {name}: {} operations if the subject exists, {} if not", work[0], work[1]);
                 found.push(name);
             }
         }
@@ -270,21 +278,23 @@ impl Served {
     }
 }
 
-/// Where whoever holds the id of something of another person's, which can't be guessed, makes the store look
-/// whether it is still there: one look more.
+/// Methods in which a caller who has another subject's id of something, which cannot be guessed, causes one
+/// more read: the store looks up whether that id still exists.
 const BY_ID: [&str; 3] =
     ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
+async fn calls_that_may_not_reveal_a_subject_cost_the_same_store_work_if_it_exists_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(dir.path()).await;
-    let there = populated_subject(&served.channel, |role, name| served.token(0, claim_for(role), name)).await;
+    let existing =
+        populated_subject(&served.channel, |role, name| served.token(0, claim_for(role), name)).await;
     let work = served.work.load(Ordering::SeqCst);
-    assert!(work > 20, "what is done is counted: {work}");
-    let (guessed, nothing) = (unknown_subject_words(&there, true), unknown_subject_words(&there, false));
+    assert!(work > 20, "operations are counted: {work}");
+    let (guessed, missing) =
+        (unknown_subject_words(&existing, true), unknown_subject_words(&existing, false));
     for (claim, name) in ROLES {
-        // Of the same names as those who know the person, where they are.
+        // The callers of the other controller have the names of those who know the subject.
         let role = claim.role;
         let name = match role {
             Role::Service => "tutor",
@@ -292,14 +302,16 @@ async fn nobody_who_may_not_know_makes_the_store_work_more_for_who_is_there() {
             _ => name,
         };
         let elsewhere = served.token(1, claim, name);
-        let found = served.differing("of another controller,", &elsewhere, &there, &nothing).await;
+        let found = served
+            .methods_that_differ("caller of another controller:", &elsewhere, &existing, &missing)
+            .await;
         assert!(found.is_empty(), "{role:?} of another controller: {found:?}");
     }
     let eve = served.token(0, Role::Subject.into(), "eve");
-    let found = served.differing("another person, guessing,", &eve, &there, &guessed).await;
-    assert!(found.is_empty(), "another person, by words that can be guessed: {found:?}");
-    let found = served.differing("another person, with ids,", &eve, &there, &nothing).await;
-    assert_eq!(found, BY_ID, "another person, by ids");
+    let found = served.methods_that_differ("another subject, with guesses:", &eve, &existing, &guessed).await;
+    assert!(found.is_empty(), "another subject, with guesses: {found:?}");
+    let found = served.methods_that_differ("another subject, with ids:", &eve, &existing, &missing).await;
+    assert_eq!(found, BY_ID, "another subject, with ids");
     for app in served.apps {
         app.shutdown().await;
     }

@@ -1,9 +1,9 @@
-//! A refused write leaves nothing: no handle, no key, no entry, and no answer that says when somebody was
-//! erased.
+//! A rejected write leaves no trace: no handle, no key and no entry. Its error does not reveal when a data
+//! subject was erased.
 
 use crate::bounds::{World, record, world};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};
-use crate::same_work::settings;
+use crate::side_channel::settings;
 use sayso::app::{App, AppError, Caller, Choice, DecidedBy, NewAttributes, NoticeServed, Presentation};
 use sayso::clock::{ClockLimits, LedgerClock, SystemClock};
 use sayso::domain::attribute::{Attribute, Secret};
@@ -14,15 +14,16 @@ use sayso::proto::{self, ConsentDecision, Provenance, Role, WriteOptions};
 use std::sync::Arc;
 use tonic::{Code, Status};
 
-/// What the store holds: people, entries, and the files of keys and log.
+/// The contents of the store: the counts of data subjects and entries, and the files of keys and log with
+/// their sizes.
 #[derive(Debug, PartialEq)]
-struct Held {
+struct StoreContents {
     subjects: u64,
     entries: u64,
     files: Vec<(String, u64)>,
 }
 
-async fn held(harness: &Harness) -> Held {
+async fn store_contents(harness: &Harness) -> StoreContents {
     let mut operator = harness.as_role(Role::Operator, "op").await;
     let stats = operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
     let data = harness.dir.path();
@@ -32,11 +33,11 @@ async fn held(harness: &Harness) -> Held {
         .map(|path| (path.to_string_lossy().into_owned(), std::fs::metadata(&path).unwrap().len()))
         .collect();
     files.sort();
-    Held { subjects: stats.subjects, entries: stats.tree_size, files }
+    StoreContents { subjects: stats.subjects, entries: stats.tree_size, files }
 }
 
-/// Every method that writes about a person by their id, about `subject` and with these options; what it
-/// failed with.
+/// Calls every method that writes about a data subject by id. Returns the methods that failed, with the
+/// error.
 async fn every_write(
     clients: &mut Clients,
     subject: &str,
@@ -106,7 +107,7 @@ async fn every_write(
     failed
 }
 
-/// Attributes that are refused for another reason than the version.
+/// Requests that are rejected for another reason than the version, each with that reason.
 fn bad_attributes(
     subject: &str,
     options: &WriteOptions,
@@ -132,10 +133,10 @@ fn bad_attributes(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_write_brings_nobody_in() {
+async fn a_rejected_write_creates_no_data_subject() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "work").await;
-    let before = held(&world.harness).await;
+    let before = store_contents(&world.harness).await;
     let stale = WriteOptions { expected_version: Some(7), ..Default::default() };
     let ahead = prost_types::Timestamp { seconds: 1 << 36, nanos: 0 };
     let early = WriteOptions { about: Some(ahead), ..Default::default() };
@@ -152,10 +153,10 @@ async fn a_refused_write_brings_nobody_in() {
     for (why, request) in bad_attributes("new", &WriteOptions::default()) {
         world.service.profile.record_attributes(request).await.expect_err(why);
     }
-    assert_eq!(held(&world.harness).await, before);
+    assert_eq!(store_contents(&world.harness).await, before);
     let profile = proto::GetProfileRequest { subject: "new".into(), ..Default::default() };
     assert_eq!(world.steward.profile.get_profile(profile).await.unwrap_err().code(), Code::NotFound);
-    // And what is not refused is written, by whoever comes first and whoever waited.
+    // Valid writes that run at the same time as rejected ones are recorded, and no others.
     let mut writes = tokio::task::JoinSet::new();
     for number in 0..20 {
         let mut service = world.service.clone();
@@ -168,16 +169,16 @@ async fn a_refused_write_brings_nobody_in() {
     }
     let written = writes.join_all().await.into_iter().filter(|is_written| *is_written).count();
     assert_eq!(written, 10);
-    let now = held(&world.harness).await;
+    let now = store_contents(&world.harness).await;
     assert_eq!((now.subjects, now.entries), (before.subjects + 1, before.entries + 10));
 }
 
-/// All that an answer says.
-fn said(failed: &[(&'static str, Status)]) -> Vec<String> {
-    let said = failed.iter().map(|(method, status)| {
+/// The code, message and details of each error as text.
+fn error_texts(failed: &[(&'static str, Status)]) -> Vec<String> {
+    let texts = failed.iter().map(|(method, status)| {
         format!("{method} {:?} {} {:?}", status.code(), status.message(), status.details())
     });
-    said.collect()
+    texts.collect()
 }
 
 async fn erase(world: &mut World, subject: &str) {
@@ -191,37 +192,37 @@ async fn erase(world: &mut World, subject: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refused_write_says_that_somebody_was_erased() {
+async fn a_rejected_write_does_not_reveal_an_erasure() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "work").await;
     erase(&mut world, "ada").await;
-    let before = held(&world.harness).await;
+    let before = store_contents(&world.harness).await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     for about in [now - 86_400, now - 3_600, now] {
         let about = Some(prost_types::Timestamp { seconds: about, nanos: 0 });
         let stale = WriteOptions { expected_version: Some(7), about, ..Default::default() };
         let erased = every_write(&mut world.service, "ada", &stale).await;
-        let nobody = every_write(&mut world.service, "nobody", &stale).await;
-        assert_eq!(said(&erased), said(&nobody));
+        let unknown = every_write(&mut world.service, "nobody", &stale).await;
+        assert_eq!(error_texts(&erased), error_texts(&unknown));
         let late = WriteOptions { about, ..Default::default() };
         for (why, mut request) in bad_attributes("ada", &late) {
             let status = world.service.profile.record_attributes(request.clone()).await.expect_err(why);
             request.subject = "nobody".into();
             let other = world.service.profile.record_attributes(request).await.expect_err(why);
-            assert_eq!(said(&[(why, status)]), said(&[(why, other)]));
+            assert_eq!(error_texts(&[(why, status)]), error_texts(&[(why, other)]));
         }
     }
-    // A write that nothing else stands against is told, and is not made either.
+    // The error of an otherwise valid write does name the erasure, and the write is not recorded either.
     let about = Some(prost_types::Timestamp { seconds: now - 3_600, nanos: 0 });
     let late = WriteOptions { about, ..Default::default() };
     let request = proto::RecordAttributesRequest { options: Some(late), ..fact("ada", "tone", "work", "x") };
     let status = world.service.profile.record_attributes(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    assert_eq!(held(&world.harness).await, before);
+    assert_eq!(store_contents(&world.harness).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fact_that_is_refused_anyhow_says_nothing_of_a_part_that_was_erased() {
+async fn an_attribute_that_is_invalid_anyway_does_not_reveal_the_erasure_of_its_category() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "work").await;
     record(&mut world, "ada", "sister", "family").await;
@@ -245,13 +246,13 @@ async fn a_fact_that_is_refused_anyhow_says_nothing_of_a_part_that_was_erased() 
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     let erased = world.service.profile.record_attributes(late("ada", unknown)).await.unwrap_err();
     let never = world.service.profile.record_attributes(late("ben", unknown)).await.unwrap_err();
-    assert_eq!(said(&[("", erased)]), said(&[("", never)]));
+    assert_eq!(error_texts(&[("", erased)]), error_texts(&[("", never)]));
     let erased = world.service.profile.record_attributes(late("ada", "")).await.unwrap_err();
     assert_eq!(erased.code(), Code::FailedPrecondition, "{erased:?}");
     world.service.profile.record_attributes(late("ben", "")).await.unwrap();
 }
 
-fn a_fact(subject: &str) -> NewAttributes {
+fn new_attribute(subject: &str) -> NewAttributes {
     let attribute = Attribute {
         key: "tone".into(),
         value: Secret::new("\"x\"".into()),
@@ -268,9 +269,10 @@ fn a_fact(subject: &str) -> NewAttributes {
     NewAttributes { subject: SubjectId::new(subject).unwrap(), attributes: vec![(attribute, None)] }
 }
 
-/// The application itself, whose queue takes one write and goes on when this says so.
+/// Uses the application directly: its queue holds one write, and the test decides when the sequencer takes
+/// it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
+async fn a_write_rejected_by_a_full_queue_removes_its_keys() {
     let sequencing: Arc<ManualSequencing> = Arc::default();
     let time = Arc::new(LedgerClock::new(Arc::new(SystemClock), ClockLimits::default()));
     let mut settings = settings("dev", &Arc::default(), &time);
@@ -288,27 +290,29 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
     let before = pages();
     let waiting = {
         let (app, caller, options) = (Arc::clone(&app), caller.clone(), options.clone());
-        tokio::spawn(async move { app.profile.record_attributes(&caller, a_fact("first"), &options).await })
+        tokio::spawn(
+            async move { app.profile.record_attributes(&caller, new_attribute("first"), &options).await },
+        )
     };
-    // Its submission lies in the queue, which nobody empties.
+    // Wait until the first submission is in the queue, which is not emptied yet.
     while app.reports.subject_count().unwrap() == 0 || pages() == before {
         tokio::task::yield_now().await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let subject = SubjectId::new("second").unwrap();
     for _ in 0..3 {
-        let refused = app.profile.record_attributes(&caller, a_fact("second"), &options).await;
+        let refused = app.profile.record_attributes(&caller, new_attribute("second"), &options).await;
         assert!(matches!(refused, Err(AppError::Overloaded)), "{refused:?}");
-        let refused = app.profile.record_attributes(&caller, a_fact("third"), &options).await;
+        let refused = app.profile.record_attributes(&caller, new_attribute("third"), &options).await;
         assert!(matches!(refused, Err(AppError::Overloaded)), "{refused:?}");
-        assert_eq!(app.reports.subject_count().unwrap(), 1, "the first one alone");
+        assert_eq!(app.reports.subject_count().unwrap(), 1, "only the subject of the first write exists");
     }
     while !waiting.is_finished() {
         sequencing.take(&(0..sequencing.waiting()).collect::<Vec<_>>());
         tokio::task::yield_now().await;
     }
     waiting.await.unwrap().unwrap();
-    // Once there is room, the same person is written about as if nothing had been.
+    // Once the queue has room, a write about the rejected subject starts at version 0.
     let no = Choice {
         decision: Decision::Refused,
         purposes: vec!["tone-adaptation".into()],
@@ -318,7 +322,7 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
         until_ms: None,
         interactions: Vec::new(),
     };
-    let saying = {
+    let recording = {
         let (app, caller, options, subject) =
             (Arc::clone(&app), caller.clone(), options.clone(), subject.clone());
         tokio::spawn(async move {
@@ -327,11 +331,11 @@ async fn a_write_that_finds_the_queue_full_takes_its_keys_back() {
             app.consent.record_consent(&caller, &subject, vec![no], &presentation, by, &options).await
         })
     };
-    while !saying.is_finished() {
+    while !recording.is_finished() {
         sequencing.take(&(0..sequencing.waiting()).collect::<Vec<_>>());
         tokio::task::yield_now().await;
     }
-    assert_eq!(saying.await.unwrap().unwrap().receipt.events[0].version, 0);
+    assert_eq!(recording.await.unwrap().unwrap().receipt.events[0].version, 0);
     assert_eq!(app.reports.subject_count().unwrap(), 2);
     app.shutdown().await;
 }

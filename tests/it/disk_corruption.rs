@@ -1,8 +1,9 @@
-//! Bits flip in a data folder at rest, one byte at a time: it is found at open, by `sayso fsck`, mended or
-//! rebuilt, or it is harmless by a rule that is written here. Nothing is lost in silence.
+//! Disk corruption: flips bytes of a stopped data folder, one at a time. The daemon must refuse to start,
+//! `sayso fsck` must report the damage or what is rebuilt, or a rule in this file must say why it is
+//! harmless. Nothing is lost silently.
 //!
-//! `SAYSO_ROUNDS=n` tries so many bytes a file; `SAYSO_EVERY_BYTE=1/1` tries every one, and
-//! `SAYSO_EVERY_BYTE=i/n` the i-th of n shares of them, which n processes can try at once.
+//! `SAYSO_ROUNDS=n` tries about n bytes of each file. `SAYSO_EVERY_BYTE=1/1` tries every byte;
+//! `SAYSO_EVERY_BYTE=i/n` tries the i-th of n shares, so that n processes can divide the work.
 
 use crate::harness::{self, Harness, NOTICE, choice, consent, fact, files_below, int64, json, sayso};
 use sayso::app::Examined;
@@ -21,89 +22,90 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of each file that are tried by default.
+/// The number of bytes of each file that are tried by default.
 const FEW: u64 = 8;
 
-/// Bytes that no check covers, and why nothing is lost with them.
+/// Files with bytes that no check covers, and the reason why damage to them loses nothing.
 const HARMLESS: [(&str, &str); 8] = [
     (
         "secrets/issuer.key",
-        "signs credentials, which are no part of the ledger: tokens are refused, and made again",
+        "signs credentials, which are not part of the ledger: tokens are refused and must be issued again",
     ),
-    ("checkpoint", "bytes behind the note in its slot; the note itself has a checksum"),
+    ("checkpoint", "bytes after the note in its slot; the note itself has a checksum"),
     (
         "log/mark",
-        "bytes behind the mark in its slot; the mark has a checksum, and only says less than what is true",
+        "bytes after the watermark in its slot; the watermark has a checksum and never claims too much",
     ),
-    ("log/index/", "room that sled does not use; its records have checksums, and can be rebuilt"),
-    ("log/tree/", "room made ahead, and what is behind the mark: rebuilt at open"),
-    ("log/locations", "room made ahead, and what is behind the mark: rebuilt at open"),
+    ("log/index/", "space that sled does not use; its records have checksums and can be rebuilt"),
+    ("log/tree/", "preallocated space, and hashes past the watermark: rebuilt at open"),
+    ("log/locations", "preallocated space, and locations past the watermark: rebuilt at open"),
     (
         "clock",
-        "a time with a checksum in each slot; where neither is whole, time goes on from the newest entry",
+        "each slot has a time with a checksum; if both are damaged, time continues from the newest entry",
     ),
-    ("keys/writes", "a count with a checksum; where it is not whole it says nothing"),
+    ("keys/writes", "a count with a checksum; a damaged count is ignored"),
 ];
 
-/// What a folder holds.
-struct Held {
+/// The contents of a data folder.
+struct Contents {
     entries: Vec<StoredEntry>,
     pages: Vec<Page>,
     note: String,
 }
 
-/// How a start goes: what it finds, or why it refuses. Whoever finds less than `whole` without a word has
-/// lost it.
-fn start(dir: &Path, whole: Option<&Held>) -> Result<Held, String> {
-    let said = |error: &dyn std::fmt::Display| error.to_string();
+/// Opens a data folder as the daemon does. Returns its contents, or the reason why the daemon refuses to
+/// start. Panics if it opens but differs from the contents of the `intact` folder: then data was lost
+/// silently.
+fn start(dir: &Path, intact: Option<&Contents>) -> Result<Contents, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
     let config = harness::config_at(dir);
-    let kept = Ledger::inspect_kept_checkpoint(&dir.join("checkpoint")).map_err(|error| said(&error))?;
-    // Little room is made ahead here: it takes time, and nothing is written.
+    let kept = Ledger::inspect_kept_checkpoint(&dir.join("checkpoint")).map_err(|error| text(&error))?;
+    // Preallocate little: it takes time, and nothing is written here.
     let options = Options { entries_min: kept.size(), room_bytes: 1 << 16, ..Options::default() };
-    let log = EmbeddedLog::open(&dir.join("log"), options).map_err(|error| said(&error))?;
+    let log = EmbeddedLog::open(&dir.join("log"), options).map_err(|error| text(&error))?;
     let size = log.head().size;
     let mut entries = Vec::new();
     for position in 0..size {
-        entries.push(log.read_entry(position).map_err(|error| said(&error))?);
+        entries.push(log.read_entry(position).map_err(|error| text(&error))?);
     }
     for stored in &entries {
         let Some(bytes) = &stored.bytes else { continue };
-        let header = entry::parse_header(bytes).map_err(|error| said(&error))?;
-        let found = log.read_subject(header.handle, header.version, 1).map_err(|error| said(&error))?;
-        assert_eq!(found, [(header.version, stored.position)], "the index is wrong, and nothing says so");
+        let header = entry::parse_header(bytes).map_err(|error| text(&error))?;
+        let found = log.read_subject(header.handle, header.version, 1).map_err(|error| text(&error))?;
+        assert_eq!(found, [(header.version, stored.position)], "the index is wrong without an error");
     }
-    let leaves = log.read_hashes(0, 0, entries.len()).map_err(|error| said(&error))?;
+    let leaves = log.read_hashes(0, 0, entries.len()).map_err(|error| text(&error))?;
     let kept_leaves: Vec<_> = entries.iter().map(|stored| stored.leaf_hash).collect();
-    assert_eq!(leaves, kept_leaves, "the tree is wrong, and nothing says so");
-    // As the daemon compares them.
-    let key = LogKey::inspect(&dir.join("secrets/log.key")).map_err(|error| said(&error))?;
+    assert_eq!(leaves, kept_leaves, "the tree is wrong without an error");
+    // Compare the tree with the kept checkpoint, as the daemon does.
+    let key = LogKey::inspect(&dir.join("secrets/log.key")).map_err(|error| text(&error))?;
     let key = VerifierKey { name: config.origin(), key: key.verifying() };
     let note = kept.note.ok_or("no checkpoint is kept")?;
-    let checkpoint = Checkpoint::open(&note, &key).map_err(|error| said(&error))?;
+    let checkpoint = Checkpoint::open(&note, &key).map_err(|error| text(&error))?;
     let mut tree = Frontier::new();
     leaves.iter().take(checkpoint.size as usize).for_each(|leaf| tree.push(*leaf));
     if (tree.size(), tree.root()) != (checkpoint.size, checkpoint.root) {
-        return Err("another tree than the kept checkpoint's".into());
+        return Err("the tree differs from the kept checkpoint".into());
     }
-    log.close().map_err(|error| said(&error))?;
-    let keys = Arc::new(EmbeddedKeys::open(&dir.join("keys")).map_err(|error| said(&error))?);
-    let pages = keys.scan_pages(b"", None, usize::MAX).map_err(|error| said(&error))?;
-    let custody = FileCustody::open(&dir.join("secrets/root.key")).map_err(|error| said(&error))?;
-    let generations = custody.generations().map_err(|error| said(&error))?;
+    log.close().map_err(|error| text(&error))?;
+    let keys = Arc::new(EmbeddedKeys::open(&dir.join("keys")).map_err(|error| text(&error))?);
+    let pages = keys.scan_pages(b"", None, usize::MAX).map_err(|error| text(&error))?;
+    let custody = FileCustody::open(&dir.join("secrets/root.key")).map_err(|error| text(&error))?;
+    let generations = custody.generations().map_err(|error| text(&error))?;
     let check =
-        KeyCheck::open(keys, Arc::new(custody), Arc::new(SystemClock)).map_err(|error| said(&error))?;
-    check.open_all().map_err(|error| said(&error))?;
-    if let Some(whole) = whole {
-        assert_eq!(size, whole.entries.len() as u64, "entries are lost in silence");
-        assert!(entries == whole.entries, "entries are others, in silence");
-        assert!(pages == whole.pages, "key pages are others, in silence");
+        KeyCheck::open(keys, Arc::new(custody), Arc::new(SystemClock)).map_err(|error| text(&error))?;
+    check.open_all().map_err(|error| text(&error))?;
+    if let Some(intact) = intact {
+        assert_eq!(size, intact.entries.len() as u64, "entries were lost silently");
+        assert!(entries == intact.entries, "entries changed silently");
+        assert!(pages == intact.pages, "key pages changed silently");
         assert_eq!(generations.len(), 1);
-        assert!(note == whole.note || checkpoint.size < size, "another checkpoint, in silence");
+        assert!(note == intact.note || checkpoint.size < size, "the checkpoint changed silently");
     }
-    Ok(Held { entries, pages, note })
+    Ok(Contents { entries, pages, note })
 }
 
-fn examined(dir: &Path) -> Examined {
+fn fsck(dir: &Path) -> Examined {
     examine_folder(&harness::config_at(dir), &mut |_| {}).unwrap()
 }
 
@@ -116,15 +118,15 @@ fn digest(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// A copy of a folder in which room that was never written takes none.
+/// Copies a folder as sparse files, so that preallocated space takes no room.
 fn copy(from: &Path, to: &Path) {
-    let _there_may_be_none = std::fs::remove_dir_all(to);
+    let _may_not_exist = std::fs::remove_dir_all(to);
     let status = std::process::Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to).status();
     assert!(status.unwrap().success());
 }
 
-/// Cuts off most of the room that was made ahead, so that a copy and a look at all of it take a moment.
-fn cut_room(dir: &Path) {
+/// Cuts off most of the preallocated space, so that copying and reading the folder are fast.
+fn truncate_preallocated(dir: &Path) {
     for path in files_below(dir).into_iter().filter(|path| !path.starts_with(dir.join("log/index"))) {
         let bytes = std::fs::read(&path).unwrap();
         if bytes.len() < 1 << 20 {
@@ -140,8 +142,8 @@ fn scratch() -> tempfile::TempDir {
     tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
 }
 
-/// A small ledger with a bit of everything in it.
-async fn filled() -> (Harness, PathBuf) {
+/// A daemon over a small ledger with attributes, consent, grants and erasures, and its data folder.
+async fn start_filled() -> (Harness, PathBuf) {
     let harness = Harness::start_in(scratch()).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "dpo").await;
@@ -175,14 +177,14 @@ async fn filled() -> (Harness, PathBuf) {
     (harness, data)
 }
 
-/// Which share of every byte is to be tried, from 1, and of how many.
+/// The share of all bytes to try, counted from 1, and the number of shares.
 fn every_byte() -> Option<(usize, usize)> {
-    let asked = std::env::var("SAYSO_EVERY_BYTE").ok()?;
-    let (share, shares) = asked.split_once('/').expect("SAYSO_EVERY_BYTE=i/n");
+    let value = std::env::var("SAYSO_EVERY_BYTE").ok()?;
+    let (share, shares) = value.split_once('/').expect("SAYSO_EVERY_BYTE=i/n");
     Some((share.parse().expect("i is a number"), shares.parse().expect("n is a number")))
 }
 
-/// Offsets to try: spread over what is written, and a few of what is not.
+/// Offsets to try: spread over the written bytes, and a few in the preallocated space.
 fn offsets(bytes: &[u8]) -> Vec<usize> {
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let end = written.last().map_or(0, |last| last + 1);
@@ -198,28 +200,29 @@ fn offsets(bytes: &[u8]) -> Vec<usize> {
     offsets
 }
 
-/// Flips bytes of every file and counts what came of it: refused at start, mended or rebuilt, harmless.
-fn flip_all(template: &Path, what: &str) {
-    let whole = {
+/// Flips bytes of every file and counts the outcomes: refused at start, repaired or rebuilt, harmless.
+/// `state` says in messages how the daemon of the folder had ended.
+fn flip_all(template: &Path, state: &str) {
+    let intact = {
         let dir = scratch();
         copy(template, &dir.path().join("data"));
         start(&dir.path().join("data"), None).unwrap()
     };
-    // As a copy, in which room that was made ahead takes none.
-    let lean = scratch();
-    copy(template, &lean.path().join("data"));
-    let template = &lean.path().join("data");
+    // Work from a sparse copy.
+    let sparse = scratch();
+    copy(template, &sparse.path().join("data"));
+    let template = &sparse.path().join("data");
     if every_byte().is_some() {
-        cut_room(template);
+        truncate_preallocated(template);
     }
-    let usual = examined(template);
-    assert!(usual.is_whole(), "{usual:?}");
+    let baseline = fsck(template);
+    assert!(baseline.is_whole(), "{baseline:?}");
     let dir = scratch();
     let work = dir.path().join("data");
     let mut outcomes: BTreeMap<String, [u64; 3]> = BTreeMap::new();
     for path in files_below(template) {
         let name = path.strip_prefix(template).unwrap().to_str().unwrap().to_owned();
-        // What `--dev` leaves for people is no part of the ledger.
+        // The credentials that `--dev` writes are not part of the ledger.
         if name.starts_with("dev/") || name.ends_with(".token") {
             continue;
         }
@@ -229,28 +232,28 @@ fn flip_all(template: &Path, what: &str) {
             let pattern = [0x01, 0x80, 0xff, 0x10][number % 4];
             harness::flip(&work.join(&name), at as u64, pattern);
             let before = (number == 0).then(|| digest(&work));
-            let found = examined(&work);
+            let found = fsck(&work);
             assert!(before.is_none_or(|before| before == digest(&work)), "{name}: fsck changed something");
-            let named = found.damaged != usual.damaged
-                || found.rebuildable != usual.rebuildable
-                || found.notes != usual.notes;
+            let reported = found.damaged != baseline.damaged
+                || found.rebuildable != baseline.rebuildable
+                || found.notes != baseline.notes;
             let started =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| start(&work, Some(&whole))));
-            let started = started.unwrap_or_else(|_| panic!("{what}, {name}, byte {at} with {pattern:#x}"));
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| start(&work, Some(&intact))));
+            let started = started.unwrap_or_else(|_| panic!("{state}, {name}, byte {at} with {pattern:#x}"));
             let outcome = match &started {
                 Err(_) => 0,
-                Ok(_) if named => 1,
+                Ok(_) if reported => 1,
                 Ok(_) => 2,
             };
             outcomes.entry(name.clone()).or_default()[outcome] += 1;
-            let rule = HARMLESS.iter().any(|(file, _)| name.starts_with(file)) || bytes[at] == 0;
+            let is_harmless = HARMLESS.iter().any(|(file, _)| name.starts_with(file)) || bytes[at] == 0;
             assert!(
-                outcome != 2 || rule,
-                "{what}, {name}, byte {at}: nothing says a word, and no rule says why"
+                outcome != 2 || is_harmless,
+                "{state}, {name}, byte {at}: nothing reports the damage, and no rule says that it is harmless"
             );
             assert!(
-                started.is_ok() || named || name.starts_with("secrets/"),
-                "{what}, {name}, byte {at}: fsck has no word for what keeps the daemon from starting: {:?}",
+                started.is_ok() || reported || name.starts_with("secrets/"),
+                "{state}, {name}, byte {at}: fsck does not report what keeps the daemon from starting: {:?}",
                 started.err()
             );
         }
@@ -258,21 +261,21 @@ fn flip_all(template: &Path, what: &str) {
     let mut sum = [0; 3];
     for (name, counts) in &outcomes {
         println!(
-            "{what}, {name}: {} refused, {} mended or rebuilt, {} harmless",
+            "{state}, {name}: {} refused, {} repaired or rebuilt, {} harmless",
             counts[0], counts[1], counts[2]
         );
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     let bytes: u64 = sum.iter().sum();
     println!(
-        "{bytes} bytes flipped, {what}: {} refused at start, {} mended or rebuilt, {} harmless, none lost in silence",
+        "{bytes} bytes flipped, {state}: {} refused at start, {} repaired or rebuilt, {} harmless, none lost silently",
         sum[0], sum[1], sum[2]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_flipped_byte_loses_anything_in_silence() {
-    let (harness, data) = filled().await;
+async fn no_flipped_byte_loses_data_silently() {
+    let (harness, data) = start_filled().await;
     let killed = scratch();
     copy(&data, &killed.path().join("data"));
     let stopped = harness.stop().await;
@@ -284,7 +287,7 @@ async fn no_flipped_byte_loses_anything_in_silence() {
     .unwrap();
 }
 
-/// What lies in a folder and in the folders below it, links not followed.
+/// Everything in a folder and the folders below it. Links are not followed.
 fn left_in(dir: &Path) -> Vec<(PathBuf, std::fs::Metadata)> {
     let mut found = Vec::new();
     for item in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -298,7 +301,7 @@ fn left_in(dir: &Path) -> Vec<(PathBuf, std::fs::Metadata)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fsck_that_is_killed_leaves_no_copy_behind() {
+async fn a_killed_fsck_leaves_no_copy_of_the_data() {
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Child, Stdio};
     let harness = Harness::start().await;
@@ -318,21 +321,21 @@ async fn fsck_that_is_killed_leaves_no_copy_behind() {
         let mut child = run(&dir);
         while child.try_wait().unwrap().is_none() && left_in(temporary.path()).is_empty() {}
         std::thread::sleep(std::time::Duration::from_millis(round * 3));
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ended = child.kill();
         child.wait().unwrap();
         let left = left_in(temporary.path());
         midway += usize::from(!left.is_empty());
         for (path, metadata) in left {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let is_entered_first = path.parent() == Some(temporary.path());
-            assert!(!is_entered_first || metadata.permissions().mode() & 0o077 == 0, "{path:?}");
-            // Of the index at most where its pages lay, and nothing of what was in them.
+            let is_top_folder = path.parent() == Some(temporary.path());
+            assert!(!is_top_folder || metadata.permissions().mode() & 0o077 == 0, "{path:?}");
+            // The index may leave its `snap.` file, which has locations of pages but no contents.
             assert!(!metadata.is_file() || metadata.len() == 0 || name.starts_with("snap."), "{path:?}");
         }
     }
-    assert!(midway > 0, "it was never killed midway");
-    // The next one removes what is left, but not what another one works with.
+    assert!(midway > 0, "fsck was never killed midway");
+    // The next fsck removes these files, but not those of another fsck that is running.
     let other = Harness::start().await.stop().await;
     let (mut first, mut second) = (run(&dir), run(&other));
     assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
@@ -340,22 +343,22 @@ async fn fsck_that_is_killed_leaves_no_copy_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fsck_names_what_is_damaged_and_what_is_intact() {
-    let (harness, _) = filled().await;
+async fn fsck_reports_damaged_and_intact_entries() {
+    let (harness, _) = start_filled().await;
     let dir = harness.stop().await;
     let run =
         |arguments: &[&str]| sayso(arguments).args(["fsck", dir.path().to_str().unwrap()]).output().unwrap();
-    let whole = json(&run(&["--json"]));
-    let size = int64(&whole["entries"]);
+    let undamaged = json(&run(&["--json"]));
+    let size = int64(&undamaged["entries"]);
     let runs = |runs: &[[u64; 2]]| {
         serde_json::json!(runs.iter().map(|run| run.map(|end| end.to_string())).collect::<Vec<_>>())
     };
-    assert_eq!(whole["intact"], runs(&[[0, size - 1]]));
-    assert_eq!((int64(&whole["provenTo"]), int64(&whole["damagedCount"])), (size, 0));
-    assert!(int64(&whole["discarded"]) > 5 && int64(&whole["opened"]) > 5);
+    assert_eq!(undamaged["intact"], runs(&[[0, size - 1]]));
+    assert_eq!((int64(&undamaged["provenTo"]), int64(&undamaged["damagedCount"])), (size, 0));
+    assert!(int64(&undamaged["discarded"]) > 5 && int64(&undamaged["opened"]) > 5);
 
-    // One byte of one entry in the middle: that one is named, all others are intact, and the tree still
-    // proves them.
+    // Damage one byte of an entry in the middle. Only that entry is reported, and the tree still proves all
+    // others.
     let segment = dir.path().join("log/segments/00000000.seg");
     let bytes = std::fs::read(&segment).unwrap();
     let starts: Vec<usize> =
@@ -364,7 +367,7 @@ async fn fsck_names_what_is_damaged_and_what_is_intact() {
     let before = digest(dir.path());
     let output = run(&["--json"]);
     assert_eq!(output.status.code(), Some(4));
-    assert_eq!(digest(dir.path()), before, "nothing was changed");
+    assert_eq!(digest(dir.path()), before, "fsck changed nothing");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let positions: Vec<u64> = found["damaged"]
         .as_array()
@@ -384,9 +387,9 @@ async fn fsck_names_what_is_damaged_and_what_is_intact() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_rots_is_not_taken_for_torn() {
-    // Killed: nothing in the log itself says that its last commit was whole.
-    let (harness, data) = filled().await;
+async fn a_damaged_end_is_not_mistaken_for_a_torn_write() {
+    // After a kill, nothing in the log itself says that its last commit was complete.
+    let (harness, data) = start_filled().await;
     let killed = scratch();
     let copied = killed.path().join("data");
     copy(&data, &copied);
@@ -398,8 +401,8 @@ async fn an_end_that_rots_is_not_taken_for_torn() {
     std::fs::remove_file(copied.join("log/mark")).unwrap();
     harness::flip(&segment, end as u64 - 8, 1);
     let before = std::fs::read(&segment).unwrap();
-    let refused = start(&copied, None).map(|held| held.entries.len());
+    let refused = start(&copied, None).map(|contents| contents.entries.len());
     assert!(refused.as_ref().is_err_and(|error| error.contains("damaged")), "{refused:?}");
-    assert!(before == std::fs::read(&segment).unwrap(), "nothing was cut off");
-    assert!(!examined(&copied).is_whole());
+    assert!(before == std::fs::read(&segment).unwrap(), "nothing was truncated");
+    assert!(!fsck(&copied).is_whole());
 }

@@ -1,4 +1,5 @@
-//! The main job on real input: 1,283 facts about ten people, from import to a bundle that verifies.
+//! The whole life of profiles on real data: 1,283 attributes of ten subjects are imported, granted,
+//! withdrawn, explained and erased, and the exported bundle verifies.
 
 use crate::harness::{self, Clients, Harness, NOTICE, ask, choice, consent, contains, facts, files_below};
 use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const PERSON: &str = "47-james";
+const SUBJECT: &str = "47-james";
 const SPECIAL: [&str; 4] = ["health", "political_opinion", "religious_belief", "sexual_orientation_gender"];
 
 fn lines() -> Vec<Value> {
@@ -18,38 +19,39 @@ fn lines() -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn people() -> Vec<String> {
-    let mut people: Vec<String> =
+fn subjects() -> Vec<String> {
+    let mut subjects: Vec<String> =
         lines().iter().map(|line| line["subject"].as_str().unwrap().to_owned()).collect();
-    people.sort();
-    people.dedup();
-    people
+    subjects.sort();
+    subjects.dedup();
+    subjects
 }
 
+/// A daemon with all attributes imported, a service and a steward.
 async fn imported() -> (Harness, Clients, Clients) {
     let harness = Harness::start().await;
     let service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
-    // One of the ten explicitly lets the service remember special categories; of the others, what was
-    // concluded about them stays outside, and nothing else does.
+    // One of the ten explicitly consents to the recording of special categories. For the other nine, only
+    // inferred attributes of special categories are forbidden.
     let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
-    steward.consent.record_consent(consent(PERSON, vec![yes])).await.unwrap();
+    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
     let done = import(&harness);
     assert_eq!(done["refusedCount"], "0", "{done}");
-    assert_eq!(done["forbiddenCount"], refused_at_the_door().to_string());
-    assert_eq!(done["recorded"], (1283 - refused_at_the_door()).to_string());
+    assert_eq!(done["forbiddenCount"], forbidden_count().to_string());
+    assert_eq!(done["recorded"], (1283 - forbidden_count()).to_string());
     (harness, service, steward)
 }
 
-/// Conclusions about special categories of everybody who did not say yes to recording them.
-fn refused_at_the_door() -> usize {
+/// The number of inferred attributes in special categories whose subjects did not consent to recording them.
+fn forbidden_count() -> usize {
     let lines = lines();
     let special = |line: &&Value| SPECIAL.contains(&line["category"].as_str().unwrap());
     lines
         .iter()
         .filter(special)
-        .filter(|line| line["subject"] != PERSON && line["provenance"] == "inferred")
+        .filter(|line| line["subject"] != SUBJECT && line["provenance"] == "inferred")
         .count()
 }
 
@@ -64,11 +66,11 @@ async fn profile(steward: &mut Clients, subject: &str, rebuild: bool) -> proto::
     steward.profile.get_profile(request).await.unwrap().into_inner()
 }
 
-/// Keys of a person's facts by whether their category is special.
-fn keys_of(person: &str, special: bool) -> Vec<String> {
+/// The subject's keys whose category is special, or those whose category is not.
+fn keys_of(subject: &str, special: bool) -> Vec<String> {
     let mut keys: Vec<String> = lines()
         .iter()
-        .filter(|line| line["subject"] == person)
+        .filter(|line| line["subject"] == subject)
         .filter(|line| SPECIAL.contains(&line["category"].as_str().unwrap()) == special)
         .map(|line| line["key"].as_str().unwrap().to_owned())
         .collect();
@@ -81,31 +83,31 @@ fn allowed_keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_story() {
+async fn a_profile_is_imported_granted_withdrawn_explained_and_erased() {
     let (harness, mut service, mut steward) = imported().await;
     let again = import(&harness);
     assert_eq!(
         (harness::int64(&again["recorded"]), harness::int64(&again["alreadyRecorded"])),
-        (0, 1283 - refused_at_the_door() as u64)
+        (0, 1283 - forbidden_count() as u64)
     );
 
-    // Silence is no.
-    let nothing = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
-    assert!(nothing.allowed.is_empty() && !nothing.grant_id.is_empty());
+    // Without consent, nothing is allowed.
+    let empty = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
+    assert!(empty.allowed.is_empty() && !empty.grant_id.is_empty());
 
-    // A yes without special categories.
+    // Consent that names no special categories.
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent(PERSON, vec![yes])).await.unwrap();
-    let plain = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
-    assert_eq!(allowed_keys(&plain), keys_of(PERSON, false));
+    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
+    let plain = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
+    assert_eq!(allowed_keys(&plain), keys_of(SUBJECT, false));
     let health = plain.withheld.iter().find(|class| class.category == "health").unwrap();
     assert_eq!(health.reason(), DenialReason::NotExplicit);
     assert_eq!((health.decided_by(), health.article.as_str()), (proto::Tier::Public, "GDPR Art. 9(2)(a)"));
 
-    // An explicit yes to health brings health in, and nothing else.
+    // Explicit consent to health allows health and no other special category.
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &["health"], true);
-    steward.consent.record_consent(consent(PERSON, vec![yes])).await.unwrap();
-    let full = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
+    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
+    let full = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     let categories: Vec<&str> = full.withheld.iter().map(|class| class.category.as_str()).collect();
     assert!(!categories.contains(&"health"), "{categories:?}");
     assert!(full.allowed.iter().any(|allowed| allowed.category == "health"));
@@ -121,37 +123,37 @@ async fn withdraw_and_explain(
     full: &proto::RequestGrantResponse,
 ) {
     let request = proto::WatchRevocationsRequest { after_cursor: None };
-    let mut fallen = service.grant.watch_revocations(request).await.unwrap().into_inner();
-    let standing = fallen.message().await.unwrap().unwrap();
+    let mut watch = service.grant.watch_revocations(request).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
     let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let before = std::time::Instant::now();
-    let withdrawn = steward.consent.record_consent(consent(PERSON, vec![no])).await.unwrap().into_inner();
+    let withdrawn = steward.consent.record_consent(consent(SUBJECT, vec![no])).await.unwrap().into_inner();
     assert!(withdrawn.revoked_grants.contains(&full.grant_id));
-    let mut told = Vec::new();
-    while !told.contains(&full.grant_id) {
-        let fell = fallen.message().await.unwrap().unwrap();
-        assert_eq!(fell.reason(), RevocationReason::ConsentWithdrawn);
-        told.extend(fell.grant_ids);
+    let mut revoked = Vec::new();
+    while !revoked.contains(&full.grant_id) {
+        let revocation = watch.message().await.unwrap().unwrap();
+        assert_eq!(revocation.reason(), RevocationReason::ConsentWithdrawn);
+        revoked.extend(revocation.grant_ids);
     }
-    println!("withdrawal to watcher, withdrawal included: {:?}", before.elapsed());
+    println!("time from the withdrawal request to the watcher's message: {:?}", before.elapsed());
 
-    // Told again after a break, from the cursor on.
-    let request = proto::WatchRevocationsRequest { after_cursor: Some(standing.cursor) };
-    let mut again = service.grant.watch_revocations(request).await.unwrap().into_inner();
-    let mut told_again = Vec::new();
-    again.message().await.unwrap().unwrap();
-    while told_again.len() < told.len() {
-        told_again.extend(again.message().await.unwrap().unwrap().grant_ids);
+    // A new watch from the first cursor reports the same revocations.
+    let request = proto::WatchRevocationsRequest { after_cursor: Some(first.cursor) };
+    let mut second_watch = service.grant.watch_revocations(request).await.unwrap().into_inner();
+    let mut revoked_again = Vec::new();
+    second_watch.message().await.unwrap().unwrap();
+    while revoked_again.len() < revoked.len() {
+        revoked_again.extend(second_watch.message().await.unwrap().unwrap().grant_ids);
     }
-    assert_eq!(told_again, told);
+    assert_eq!(revoked_again, revoked);
 
-    let next = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
+    let next = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert!(next.allowed.is_empty());
     let check = proto::CheckGrantRequest { grant_id: full.grant_id.clone() };
-    let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((standing.stands, standing.reason()), (false, RevocationReason::ConsentWithdrawn));
+    let checked = service.grant.check_grant(check).await.unwrap().into_inner();
+    assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::ConsentWithdrawn));
 
-    // The truth about the past stays.
+    // The explanation still lists what the grant allowed.
     let why = proto::ExplainGrantRequest { grant_id: full.grant_id.clone() };
     let why = steward.grant.explain_grant(why).await.unwrap().into_inner();
     assert_eq!(why.allowed.len(), full.allowed.len());
@@ -161,13 +163,13 @@ async fn withdraw_and_explain(
 }
 
 async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut Clients, grant: &str) {
-    let others: Vec<String> = people().into_iter().filter(|person| person != PERSON).collect();
+    let others: Vec<String> = subjects().into_iter().filter(|subject| subject != SUBJECT).collect();
     let mut before = Vec::new();
-    for person in &others {
-        before.push(profile(steward, person, true).await);
+    for subject in &others {
+        before.push(profile(steward, subject, true).await);
     }
     let request = proto::SubmitRequestRequest {
-        subject: PERSON.into(),
+        subject: SUBJECT.into(),
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),
         ..Default::default()
@@ -178,16 +180,16 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
     assert_eq!(certificate.recipients[0].name, "tutor");
 
     let check = proto::CheckGrantRequest { grant_id: grant.into() };
-    let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((standing.stands, standing.reason()), (false, RevocationReason::Erased));
-    let unknown = service.grant.request_grant(ask(PERSON)).await.unwrap().into_inner();
+    let checked = service.grant.check_grant(check).await.unwrap().into_inner();
+    assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::Erased));
+    let unknown = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert_eq!(unknown.gaps, [i32::from(proto::Gap::UnknownSubject)]);
-    // What is from before the erasure does not come back.
+    // Writes that predate the erasure are refused.
     let late = import_late(&harness);
     assert_eq!(late["recorded"], "0");
 
-    for (person, before) in others.iter().zip(&before) {
-        assert_eq!(&profile(steward, person, false).await, before);
+    for (subject, before) in others.iter().zip(&before) {
+        assert_eq!(&profile(steward, subject, false).await, before);
     }
     let bundle = harness.dir.path().join("log.tar.zst");
     let exported =
@@ -207,30 +209,30 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
 
     let values: Vec<String> = lines()
         .iter()
-        .filter(|line| line["subject"] == PERSON)
+        .filter(|line| line["subject"] == SUBJECT)
         .map(|line| line["value"].as_str().unwrap().to_owned())
         .collect();
     let dir = harness.stop().await;
     for file in files_below(dir.path()).iter().filter(|file| !file.ends_with("log.tar.zst")) {
         let bytes = std::fs::read(file).unwrap();
-        assert!(!contains(&bytes, PERSON.as_bytes()), "id in {file:?}");
+        assert!(!contains(&bytes, SUBJECT.as_bytes()), "id in {file:?}");
         assert!(values.iter().all(|value| !contains(&bytes, value.as_bytes())), "text in {file:?}");
     }
     tamper(&bundle, &key, dir.path());
 }
 
-/// The erased person's lines are refused as erased, but for what bounds would refuse anyhow; everybody else's
-/// are there already.
+/// Imports the file again after the erasure. The erased subject's lines are refused because they predate the
+/// erasure, except those that the bounds forbid anyway. All other lines are already recorded.
 fn import_late(harness: &Harness) -> Value {
     let file = facts().display().to_string();
     let output = harness.cli(Role::Service, "tutor", &["--json", "import", &file]);
     assert_eq!(output.status.code(), Some(1));
     let done: Value = serde_json::from_slice(&output.stdout).unwrap();
     let refused = done["refused"].as_array().unwrap();
-    let is_stopped = |line: &Value| {
+    let is_forbidden = |line: &Value| {
         SPECIAL.contains(&line["category"].as_str().unwrap()) && line["provenance"] == "inferred"
     };
-    let expected = lines().iter().filter(|line| line["subject"] == PERSON && !is_stopped(line)).count();
+    let expected = lines().iter().filter(|line| line["subject"] == SUBJECT && !is_forbidden(line)).count();
     assert_eq!(refused.len(), expected);
     assert!(refused.iter().all(|line| line["message"].as_str().unwrap().contains("erasure")));
     done
@@ -244,13 +246,13 @@ fn entries_file(folder: &Path) -> PathBuf {
     folder.join("entries/000000.jsonl")
 }
 
-/// Drops, swaps and re-signs lines; flips bytes of the file.
+/// Drops, swaps and re-signs lines of an unpacked bundle, and flips bytes of the archive. Each must fail.
 fn tamper(bundle_path: &Path, key: &VerifierKey, dir: &Path) {
     let folder = dir.join("unpacked");
     let file = std::fs::File::open(bundle_path).unwrap();
     bundle::unpack(Box::new(file), key, &folder).unwrap();
     verify(&folder, key).unwrap();
-    leave_for_outside_checks(&folder, key);
+    keep_for_outside_checks(&folder, key);
     let text = std::fs::read_to_string(entries_file(&folder)).unwrap();
     let original: Vec<String> = text.lines().map(str::to_owned).collect();
     let write = |lines: &[String]| std::fs::write(entries_file(&folder), lines.join("\n") + "\n").unwrap();
@@ -285,7 +287,7 @@ fn tamper(bundle_path: &Path, key: &VerifierKey, dir: &Path) {
     }
 }
 
-/// The same event, signed by another key.
+/// Signs the event of a line with another key.
 fn resign(line: &str) -> String {
     use base64::Engine;
     let mut line: Value = serde_json::from_str(line).unwrap();
@@ -303,8 +305,8 @@ fn resign(line: &str) -> String {
     line.to_string()
 }
 
-/// `make test` has other languages check these afterwards.
-fn leave_for_outside_checks(folder: &Path, key: &VerifierKey) {
+/// Keeps the files that `make test` checks with implementations in other languages.
+fn keep_for_outside_checks(folder: &Path, key: &VerifierKey) {
     let outside = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside");
     std::fs::create_dir_all(&outside).unwrap();
     std::fs::copy(entries_file(folder), outside.join("entries.jsonl")).unwrap();
@@ -312,9 +314,10 @@ fn leave_for_outside_checks(folder: &Path, key: &VerifierKey) {
     std::fs::write(outside.join("public-key.hex"), hex::encode(key.key.as_bytes())).unwrap();
 }
 
-/// A fold written only for this test: JSON events of one person in order, to key → (value, contested).
+/// Folds one subject's events, up to a time, to key → (value, contested). Written only for this test, so that
+/// it shares no code with the daemon.
 fn independent_fold(events: &[proto::RecordedEvent], until_ms: u64) -> BTreeMap<String, (String, bool)> {
-    let mut held: BTreeMap<String, (String, bool, Vec<u8>)> = BTreeMap::new();
+    let mut attributes: BTreeMap<String, (String, bool, Vec<u8>)> = BTreeMap::new();
     for event in events {
         let recorded = event.recorded_at.as_ref().unwrap();
         let recorded_ms = recorded.seconds as u64 * 1000 + recorded.nanos as u64 / 1_000_000;
@@ -325,21 +328,23 @@ fn independent_fold(events: &[proto::RecordedEvent], until_ms: u64) -> BTreeMap<
         let id = hex::decode(id).unwrap();
         match event.body.clone().unwrap().event.unwrap() {
             proto::event_body::Event::AttributeRecorded(recorded) => {
-                let fact = recorded.attribute.unwrap();
-                held.insert(fact.key, (fact.value_json, false, id));
+                let attribute = recorded.attribute.unwrap();
+                attributes.insert(attribute.key, (attribute.value_json, false, id));
             }
             proto::event_body::Event::AttributeRemoved(removed) => {
-                held.retain(|_, (_, _, event)| *event != removed.attribute);
+                attributes.retain(|_, (_, _, event)| *event != removed.attribute);
             }
             proto::event_body::Event::AttributeContested(contested) => {
-                for fact in held.values_mut().filter(|fact| fact.2 == contested.attribute) {
-                    fact.1 = true;
+                for attribute in
+                    attributes.values_mut().filter(|attribute| attribute.2 == contested.attribute)
+                {
+                    attribute.1 = true;
                 }
             }
             _ => {}
         }
     }
-    held.into_iter().map(|(key, (value, contested, _))| (key, (value, contested))).collect()
+    attributes.into_iter().map(|(key, (value, contested, _))| (key, (value, contested))).collect()
 }
 
 async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEvent> {
@@ -357,51 +362,51 @@ async fn history(steward: &mut Clients, subject: &str) -> Vec<proto::RecordedEve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn profiles_are_what_their_events_say() {
+async fn a_profile_at_any_time_matches_an_independent_fold_of_its_events() {
     let (_harness, _service, mut steward) = imported().await;
-    for person in people() {
-        let keys = keys_of(&person, false);
+    for subject in subjects() {
+        let keys = keys_of(&subject, false);
         let request = proto::RemoveAttributesRequest {
-            subject: person.clone(),
+            subject: subject.clone(),
             keys: keys[..2].to_vec(),
             ..Default::default()
         };
         steward.profile.remove_attributes(request).await.unwrap();
         let request = proto::ContestAttributeRequest {
-            subject: person.clone(),
+            subject: subject.clone(),
             key: keys[3].clone(),
             ..Default::default()
         };
         steward.profile.contest_attribute(request).await.unwrap();
     }
-    for person in people() {
-        // Looks are events, too: both kinds are made before anything is counted.
-        history(&mut steward, &person).await;
-        let cached = profile(&mut steward, &person, false).await;
-        assert_eq!(cached, profile(&mut steward, &person, true).await);
-        let events = history(&mut steward, &person).await;
+    for subject in subjects() {
+        // Views are events, too: one view of each kind is recorded before the events are counted.
+        history(&mut steward, &subject).await;
+        let cached = profile(&mut steward, &subject, false).await;
+        assert_eq!(cached, profile(&mut steward, &subject, true).await);
+        let events = history(&mut steward, &subject).await;
         assert_eq!(events.len() as u64, cached.version);
         for moment in moments(&events) {
             let millis = moment.seconds as u64 * 1000 + moment.nanos as u64 / 1_000_000;
             let as_of = proto::AsOf { moment: Some(proto::as_of::Moment::Time(moment)) };
             let request = proto::GetProfileRequest {
-                subject: person.clone(),
+                subject: subject.clone(),
                 as_of: Some(as_of),
                 rebuild: false,
                 ..Default::default()
             };
-            let then = steward.profile.get_profile(request).await.unwrap().into_inner();
-            let then: BTreeMap<String, (String, bool)> = then
+            let past = steward.profile.get_profile(request).await.unwrap().into_inner();
+            let past: BTreeMap<String, (String, bool)> = past
                 .attributes
                 .into_iter()
-                .map(|held| (held.key, (held.value_json, held.contested)))
+                .map(|attribute| (attribute.key, (attribute.value_json, attribute.contested)))
                 .collect();
-            assert_eq!(then, independent_fold(&events, millis));
+            assert_eq!(past, independent_fold(&events, millis));
         }
     }
 }
 
-/// Twenty moments over a history: at events and between them.
+/// At least 20 times over a history: at events, between them, before the first and after the last.
 fn moments(events: &[proto::RecordedEvent]) -> Vec<prost_types::Timestamp> {
     let step = events.len() / 20 + 1;
     let mut moments: Vec<_> = events.iter().step_by(step).map(|event| event.recorded_at.unwrap()).collect();

@@ -1,5 +1,5 @@
-//! Nothing that callers send comes out anywhere else: canaries in every field of every method, logs at their
-//! loudest.
+//! Canary values in every field of every method never appear in logs, traces, metrics, errors or HTTP
+//! answers, even with logs at level `trace`.
 
 use crate::authorization::{call, http};
 use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};
@@ -15,8 +15,8 @@ const CANARY: &str = "canary";
 const ROLES: [&str; 7] =
     ["service", "channel", "service-channel", "steward", "authority", "auditor", "operator"];
 
-/// A daemon of its own, logging everything.
-struct Loud {
+/// A separate daemon that logs at level `trace`.
+struct VerboseDaemon {
     child: Child,
     log: std::thread::JoinHandle<Vec<u8>>,
     grpc: std::net::SocketAddr,
@@ -24,8 +24,8 @@ struct Loud {
     data: tempfile::TempDir,
 }
 
-impl Loud {
-    /// Its traces go to `collector`.
+impl VerboseDaemon {
+    /// Starts a daemon that sends its traces to `collector`.
     fn start(collector: std::net::SocketAddr) -> Self {
         let data = tempfile::tempdir().unwrap();
         let settings = data.path().join("sayso.toml");
@@ -59,14 +59,14 @@ impl Loud {
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
-    /// Ends it; everything that it said.
+    /// Ends the daemon and returns its whole log.
     fn stop(mut self) -> Vec<u8> {
         crate::traces::terminate(&mut self.child);
         self.log.join().unwrap()
     }
 
-    /// Whether a crash would leave a file of its memory.
-    fn leaves_cores(&self) -> bool {
+    /// Whether a crash could write a core dump.
+    fn can_dump_core(&self) -> bool {
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
         let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         line.split_whitespace().skip(4).take(2).ne(["0", "0"])
@@ -75,7 +75,7 @@ impl Loud {
 
 fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
     Some(match field.kind() {
-        // Short enough for every field's limit.
+        // Shorter than every field's limit.
         Kind::String => Value::String(format!("{CANARY}-{}", field.name())),
         Kind::Bytes => Value::Bytes(format!("{CANARY}-{}", field.name()).into_bytes().into()),
         Kind::Message(_) if depth == 0 => return None,
@@ -91,7 +91,7 @@ fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
     })
 }
 
-/// A message with a canary in every text and every bytes.
+/// A message with a canary in every string and bytes field.
 fn filled(of: &MessageDescriptor, depth: usize) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     for field in of.fields().filter(|field| !field.is_map()) {
@@ -101,12 +101,12 @@ fn filled(of: &MessageDescriptor, depth: usize) -> DynamicMessage {
     message
 }
 
-/// What would be accepted, with canaries wherever callers choose the words; so that they are stored, folded,
-/// read back.
-async fn live_through(loud: &Loud) {
+/// Valid calls with canaries in every text that callers choose, so that canaries are stored, folded and read.
+async fn record_and_read_canaries(daemon: &VerboseDaemon) {
     let clients = async |role: &str| {
-        let channel = Channel::from_shared(format!("http://{}", loud.grpc)).unwrap().connect().await.unwrap();
-        Clients::over(&channel, Some(&loud.token(role)))
+        let channel =
+            Channel::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap();
+        Clients::over(&channel, Some(&daemon.token(role)))
     };
     let (mut service, mut steward) = (clients("service-channel").await, clients("steward").await);
     harness::publish_notice(&mut steward).await;
@@ -129,51 +129,51 @@ async fn live_through(loud: &Loud) {
     let profile = proto::GetProfileRequest { subject: subject.into(), rebuild: true, ..Default::default() };
     assert!(format!("{:?}", steward.profile.get_profile(profile).await.unwrap()).contains(CANARY));
     let erase = proto::SubmitRequestRequest { subject: subject.into(), ..Default::default() };
-    let _either = steward.rights.submit_request(erase).await;
+    let _ok_or_error = steward.rights.submit_request(erase).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_canary_comes_out() {
+async fn no_canary_appears_in_logs_traces_metrics_or_errors() {
     let (collector, at) = Collector::start().await;
-    let loud = tokio::task::spawn_blocking(move || Loud::start(at)).await.unwrap();
-    assert!(!loud.leaves_cores());
-    live_through(&loud).await;
-    let channel = Channel::from_shared(format!("http://{}", loud.grpc)).unwrap().connect().await.unwrap();
+    let daemon = tokio::task::spawn_blocking(move || VerboseDaemon::start(at)).await.unwrap();
+    assert!(!daemon.can_dump_core());
+    record_and_read_canaries(&daemon).await;
+    let channel = Channel::from_shared(format!("http://{}", daemon.grpc)).unwrap().connect().await.unwrap();
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    let (mut calls, mut said) = (0, Vec::new());
+    let (mut calls, mut leaks) = (0, Vec::new());
     for method in methods {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let body = filled(&method.input(), 4).encode_to_vec();
         assert!(method.input().fields().len() == 0 || !body.is_empty());
-        for token in ROLES.iter().map(|role| loud.token(role)).chain(["canary.canary.canary".into()]) {
+        for token in ROLES.iter().map(|role| daemon.token(role)).chain(["canary.canary.canary".into()]) {
             calls += 1;
             if let Err(error) = call(&channel, Some(&token), &path, body.clone()).await {
-                let told = format!("{error:?} {}", String::from_utf8_lossy(error.details()));
-                if told.contains(CANARY) {
-                    said.push(format!("{path}: {told}"));
+                let text = format!("{error:?} {}", String::from_utf8_lossy(error.details()));
+                if text.contains(CANARY) {
+                    leaks.push(format!("{path}: {text}"));
                 }
             }
         }
     }
     assert!(calls > 150, "{calls}");
-    assert!(said.is_empty(), "{}", said.join("\n"));
-    // Where nobody looks for text: paths of gRPC and HTTP.
-    let token = loud.token("service");
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+    // Canaries in the paths of gRPC and HTTP requests.
+    let token = daemon.token("service");
     call(&channel, Some(&token), "/canary.Service/canary", b"canary".to_vec()).await.unwrap_err();
     for path in ["/canary", "/tile/canary", "/tile/0/000?canary", "/checkpoint?canary"] {
-        let answer = http(loud.http, path).await;
+        let answer = http(daemon.http, path).await;
         assert!(!answer.contains(CANARY), "{answer}");
     }
-    let metrics = http(loud.http, "/metrics").await;
+    let metrics = http(daemon.http, "/metrics").await;
     assert!(metrics.contains("sayso_calls_total") && !metrics.contains(CANARY), "{metrics}");
-    let tokens: Vec<String> = ROLES.iter().map(|role| loud.token(role)).collect();
-    let keys: Vec<Vec<u8>> = harness::files_below(&loud.data.path().join("secrets"))
+    let tokens: Vec<String> = ROLES.iter().map(|role| daemon.token(role)).collect();
+    let keys: Vec<Vec<u8>> = harness::files_below(&daemon.data.path().join("secrets"))
         .iter()
         .map(|path| std::fs::read(path).unwrap())
         .filter(|secret| secret.len() >= 32)
         .collect();
-    let log = tokio::task::spawn_blocking(|| loud.stop()).await.unwrap();
+    let log = tokio::task::spawn_blocking(|| daemon.stop()).await.unwrap();
     let traced = collector.bytes();
     assert!(contains(&traced, b"GrantService/RequestGrant"), "{} bytes of traces", traced.len());
     assert!(!contains(&traced, CANARY.as_bytes()));
@@ -184,15 +184,16 @@ async fn no_canary_comes_out() {
         .collect();
     let answered = |line: &&serde_json::Value| line["message"] == "answered" && line["request"].is_string();
     assert!(lines.iter().filter(answered).count() > 150, "{}", &text[..text.len().min(4_000)]);
-    let heard = lines.iter().map(ToString::to_string).find(|line| line.contains(CANARY));
-    assert_eq!(heard, None);
+    let leak = lines.iter().map(ToString::to_string).find(|line| line.contains(CANARY));
+    assert_eq!(leak, None);
     for token in tokens {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!text.contains(signature), "a token was logged");
         assert!(!contains(&traced, signature.as_bytes()), "a token was traced");
     }
     for key in keys {
-        let hidden = |said: &[u8]| !contains(said, &key) && !contains(said, hex::encode(&key).as_bytes());
-        assert!(hidden(&log) && hidden(&traced), "a key was logged");
+        let is_absent =
+            |bytes: &[u8]| !contains(bytes, &key) && !contains(bytes, hex::encode(&key).as_bytes());
+        assert!(is_absent(&log) && is_absent(&traced), "a key was logged or traced");
     }
 }
