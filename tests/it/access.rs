@@ -1,4 +1,5 @@
-//! Who may call what: without a credential nobody, with one only what its role may.
+//! Access control through the API: calls without a valid credential are rejected, and each role may call only
+//! its own methods.
 
 use crate::harness::{self, Harness, ask, choice, consent, fact};
 use sayso::proto::{self, ConsentDecision, Role};
@@ -46,11 +47,11 @@ async fn a_subject_reads_only_their_own_profile_and_cannot_tell_who_else_is_reco
     let profile = |subject: &str| proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
     let own = ada.profile.get_profile(profile("")).await.unwrap().into_inner();
     assert_eq!(own.attributes.len(), 1);
-    // Somebody who is there and somebody who is not look the same.
-    let held = ada.profile.get_profile(profile("ben")).await.unwrap_err();
-    let not_held = ada.profile.get_profile(profile("nobody")).await.unwrap_err();
-    assert_eq!((held.code(), held.message()), (not_held.code(), not_held.message()));
-    assert_eq!(held.code(), Code::PermissionDenied);
+    // A recorded person and an unknown one get the same error.
+    let recorded = ada.profile.get_profile(profile("ben")).await.unwrap_err();
+    let unknown = ada.profile.get_profile(profile("nobody")).await.unwrap_err();
+    assert_eq!((recorded.code(), recorded.message()), (unknown.code(), unknown.message()));
+    assert_eq!(recorded.code(), Code::PermissionDenied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +65,7 @@ async fn a_grant_is_visible_only_to_its_recipient() {
     let mut only_tutor = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     only_tutor.recipients = vec!["tutor".into()];
     steward.consent.record_consent(consent("ada", vec![only_tutor])).await.unwrap();
-    // The recipient is the credential's name: consent for one is none for the other.
+    // The recipient is the name in the credential, so consent for one service does not cover another.
     let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 1);
     assert!(other.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty());
@@ -77,7 +78,7 @@ async fn a_grant_is_visible_only_to_its_recipient() {
     assert_eq!(foreign.code(), Code::NotFound);
 }
 
-/// The id of a grant that never was, where this one is.
+/// The id of a grant that never existed: this id with another last character.
 fn altered(grant: &str) -> String {
     let (rest, last) = grant.split_at(grant.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
@@ -110,8 +111,8 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
         reply: "r".into(),
         ..Default::default()
     };
-    let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
-    assert_eq!((told.stands, told.reason()), (false, proto::RevocationReason::Erased));
+    let checked = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
+    assert_eq!((checked.stands, checked.reason()), (false, proto::RevocationReason::Erased));
     let erased = [
         tutor.grant.explain_grant(explain(&grant)).await.unwrap_err(),
         tutor.grant.report_use(used(&grant)).await.unwrap_err(),
@@ -133,14 +134,14 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
         steward.grant.explain_grant(explain(&guessed)).await.unwrap_err(),
         ada.grant.explain_grant(explain(&grant)).await.unwrap_err(),
     ] {
-        let same = (status.code(), status.message(), status.details());
-        assert_eq!(same, (Code::NotFound, missing.message(), missing.details()));
+        let error = (status.code(), status.message(), status.details());
+        assert_eq!(error, (Code::NotFound, missing.message(), missing.details()));
     }
-    // Also after a restart.
+    // The answer is the same after a restart.
     let harness = harness.restart().await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
-    let told = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
-    assert_eq!(told.reason(), proto::RevocationReason::Erased);
+    let checked = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
+    assert_eq!(checked.reason(), proto::RevocationReason::Erased);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
-//! A backup brings everybody back but those who were erased, before it or since; and the log says that it
-//! went back.
+//! Restoring a backup brings back everyone except the people who were erased before or after it was taken.
+//! The log records the restore, and the operator must confirm it before data is used again.
 
-use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
+use crate::crash::{Served, assert_recorded, record_until_failure, token, wait_for};
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::json;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +21,7 @@ fn record(served: &Served, subject: &str, text: &str) {
     run(served, &["record", subject, "note", text, "--category", "work"]);
 }
 
-fn holds(served: &Served, subject: &str, text: &str) -> bool {
+fn profile_contains(served: &Served, subject: &str, text: &str) -> bool {
     let output = served.run(&["--json", "profile", subject]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).contains(text)
 }
@@ -45,19 +45,19 @@ fn an_old_backup_restores_everyone_except_erased_people() {
     let copied = Image::of(&data);
     record(&served, "bob", "was recorded after the backup");
     run(&served, &["erase", "ada", "--scope", "all"]);
-    assert!(holds(&served, "bob", "after the backup"));
+    assert!(profile_contains(&served, "bob", "after the backup"));
     served.kill();
 
-    // The log is lost.
-    let running = restore(&backup, &data);
-    assert!(!running.status.success(), "a log that is there is not touched");
+    // A restore does not replace a log that exists. Then the log is lost.
+    let refused = restore(&backup, &data);
+    assert!(!refused.status.success(), "restore replaced an existing log");
     std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
     let restored = restore(&backup, &data);
-    assert_eq!(json(&restored)["erasedAgain"], "1", "what was recorded of her");
+    assert_eq!(json(&restored)["erasedAgain"], "1", "the restore erases the entry of ada");
 
     let served = Served::start(&data);
-    assert!(holds(&served, "bob", "breaks codes"));
-    assert!(!holds(&served, "bob", "after the backup"), "that was not in it");
+    assert!(profile_contains(&served, "bob", "breaks codes"));
+    assert!(!profile_contains(&served, "bob", "after the backup"), "it was recorded after the backup");
     for gone in ["ada", "cleo"] {
         assert!(!served.run(&["profile", gone]).output().unwrap().status.success(), "{gone} was erased");
     }
@@ -67,12 +67,12 @@ fn an_old_backup_restores_everyone_except_erased_people() {
     run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
     served.kill();
 
-    // Whoever holds the backup, every copy there was, and all keys that exist: nothing of either.
+    // The backup, every copy of the folder and all keys that still exist reveal nothing about ada or cleo.
     let now = Image::of(&data);
     let all = copied.without("secrets").and(&Image::of(dir.path()));
     let found = Findings::of(&all, &now);
     assert!(found.has("breaks codes") && found.has("goes on"));
-    assert!(found.has("after the backup"), "the lost log, kept aside, is read with the keys of now");
+    assert!(found.has("after the backup"), "the current keys also open the lost log");
     for gone in ["weaves algebra", "rules a river"] {
         assert!(!found.has(gone), "{gone}");
     }
@@ -82,7 +82,7 @@ fn record_in(served: &Served, subject: &str, category: &str, key: &str, text: &s
     run(served, &["record", subject, key, text, "--category", category]);
 }
 
-/// The log is lost, and one from a backup takes its place.
+/// Stops the daemon, moves its log to `dir/kept_as`, and restores the backup in its place.
 fn lose_and_restore(dir: &Path, served: Served, backup: &Path, kept_as: &str) {
     let data = served.data.clone();
     served.kill();
@@ -91,12 +91,12 @@ fn lose_and_restore(dir: &Path, served: Served, backup: &Path, kept_as: &str) {
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
 }
 
-/// That late writes about somebody from before a moment are refused as erased.
-fn refuses_late(served: &Served, subject: &str, before: &str) {
+/// Asserts that a write about a subject with an observation time before the erasure is refused.
+fn assert_late_write_refused(served: &Served, subject: &str, before: &str) {
     let late = ["record", subject, "late", "spooled", "--category", "health", "--observed-at", before];
     let output = served.run(&late).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && told.contains("erasure"), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("erasure"), "{error}");
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_er
         record_in(&served, subject, "health", "knee", &format!("{subject} has a knee"));
     }
     run(&served, &["backup", "-o", backup.to_str().unwrap()]);
-    // Ada loses a category, from before the backup and from after it; what came last stays. Cleo's all is
-    // from after it.
+    // Ada erases a category with data from before and after the backup. Her work attributes stay. Cleo erases
+    // only a key that was recorded after the backup.
     record_in(&served, "ada", "health", "sleep", "ada sleeps badly");
     record_in(&served, "cleo", "health", "sleep", "cleo sleeps badly");
     record_in(&served, "bob", "health", "sleep", "bob sleeps badly");
@@ -123,9 +123,14 @@ fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_er
     lose_and_restore(dir.path(), served, &backup, "lost");
 
     let served = Served::start(&data);
-    assert!(holds(&served, "ada", "ada works") && !holds(&served, "ada", "knee"));
-    assert!(holds(&served, "cleo", "cleo has a knee") && !holds(&served, "cleo", "sleeps"));
-    assert!(!holds(&served, "ada", "boss") && !holds(&served, "dora", "works"), "that was not in it");
+    assert!(profile_contains(&served, "ada", "ada works") && !profile_contains(&served, "ada", "knee"));
+    assert!(
+        profile_contains(&served, "cleo", "cleo has a knee") && !profile_contains(&served, "cleo", "sleeps")
+    );
+    assert!(
+        !profile_contains(&served, "ada", "boss") && !profile_contains(&served, "dora", "works"),
+        "recorded after the backup"
+    );
     for round in 0..3 {
         for subject in ["ada", "bob", "cleo", "dora"] {
             record_in(
@@ -137,16 +142,20 @@ fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_er
             );
         }
     }
-    // The lost log knew what of theirs must not come back; whatever is from before stays out.
-    refuses_late(&served, "ada", &moment);
-    refuses_late(&served, "cleo", &moment);
+    // Erasures in the lost log still apply: late writes with earlier observation times are refused for ada
+    // and cleo. Bob had no erasure, so his late write is accepted.
+    assert_late_write_refused(&served, "ada", &moment);
+    assert_late_write_refused(&served, "cleo", &moment);
     run(&served, &["record", "bob", "late", "bob was late", "--category", "work", "--observed-at", &moment]);
     served.verify(dir.path());
     served.kill();
     let served = Served::start(&data);
-    assert!(holds(&served, "ada", "ada goes on 2") && holds(&served, "dora", "dora goes on 2"));
+    assert!(
+        profile_contains(&served, "ada", "ada goes on 2")
+            && profile_contains(&served, "dora", "dora goes on 2")
+    );
 
-    // Once more from the same backup, and on from there.
+    // Restore the same backup a second time and continue from there.
     lose_and_restore(dir.path(), served, &backup, "lost-again");
     let served = Served::start(&data);
     for subject in ["ada", "bob", "cleo"] {
@@ -156,12 +165,12 @@ fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_er
     let (lost, now) = (Image::of(dir.path()), Image::of(&data));
     let found = Findings::of(&lost.and(&before), &now);
     assert!(found.has("bob begins again") && found.has("ada begins again"));
-    assert!(found.has("bob sleeps badly"), "a lost log that was kept is read, nobody erased it");
+    assert!(found.has("bob sleeps badly"), "bob was not erased, so the lost log is still readable");
     for gone in ["ada has a knee", "ada sleeps badly", "cleo sleeps badly"] {
         assert!(!found.has(gone), "{gone}");
     }
-    // An erasure of a part reaches what the lost logs hold of that person, which nobody can look through any
-    // more.
+    // The daemon cannot search the lost logs. So an erasure of a category makes everything about that person
+    // in them unreadable.
     run(&served, &["erase", "bob", "--scope", "category=health"]);
     served.verify(dir.path());
     served.kill();
@@ -189,14 +198,14 @@ fn a_backup_restores_a_lost_folder_only_with_the_matching_secrets() {
     let refused = restore(&backup, &other);
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("log.key"),
-        "without secrets there is nothing to open"
+        "a backup needs the secrets to open it"
     );
     let stranger = Served::start(&dir.path().join("stranger"));
     stranger.kill();
     std::fs::create_dir(&other).unwrap();
     std::fs::rename(dir.path().join("stranger/secrets"), other.join("secrets")).unwrap();
     let refused = restore(&backup, &other);
-    assert!(!refused.status.success() && !other.join("log").exists(), "another's secrets don't open it");
+    assert!(!refused.status.success() && !other.join("log").exists(), "secrets of another folder opened it");
     std::fs::remove_dir_all(&other).unwrap();
 
     std::fs::create_dir(&other).unwrap();
@@ -209,12 +218,12 @@ fn a_backup_restores_a_lost_folder_only_with_the_matching_secrets() {
     let restored = restore(&backup, &other);
     assert_eq!(json(&restored)["erasedAgain"], "0");
     let served = Served::start(&other);
-    assert!(holds(&served, "bob", "breaks codes"));
+    assert!(profile_contains(&served, "bob", "breaks codes"));
     served.verify(dir.path());
     served.kill();
 }
 
-/// The drill: everybody writes while the backup is taken; then the log is lost.
+/// A restore drill: the backup is taken during continuous writes, and then the log is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_taken_during_writes_restores_everything_acknowledged_before_it_began() {
     let dir = tempfile::tempdir().unwrap();
@@ -222,11 +231,11 @@ async fn a_backup_taken_during_writes_restores_everything_acknowledged_before_it
     let served = Served::start(&data);
     let acknowledged = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&acknowledged);
-    let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+    let load = tokio::spawn(record_until_failure(served.grpc.clone(), token(&data, "service"), counter));
     let before = wait_for(&acknowledged, 40).await;
     run(&served, &["backup", "-o", backup.to_str().unwrap()]);
     let after = wait_for(&acknowledged, before + 40).await;
-    assert!(after > before, "nobody waited for it");
+    assert!(after > before, "writes continue after the backup");
     served.kill();
     load.await.unwrap();
     std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
@@ -234,8 +243,8 @@ async fn a_backup_taken_during_writes_restores_everything_acknowledged_before_it
     assert_eq!(restored["erasedAgain"], "0");
 
     let served = Served::start(&data);
-    assert_held(&served, before);
-    // The log says that it went back, and to where.
+    assert_recorded(&served, before);
+    // The log records the restore.
     let bundle = dir.path().join("after.tar.zst");
     run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
     let text = zstd::decode_all(std::fs::File::open(&bundle).unwrap()).unwrap();
@@ -244,16 +253,17 @@ async fn a_backup_taken_during_writes_restores_everything_acknowledged_before_it
     served.kill();
 }
 
-/// What a grant of this person's allows and withholds, by the command; its id, and the reasons.
+/// Requests a grant with the command line. Returns the grant's id, the number of allowed attributes, and the
+/// reasons for what is withheld.
 fn ask(served: &Served, subject: &str) -> (String, usize, Vec<String>) {
-    let told = run(served, &["--json", "grant", subject, "--purpose", "content-relevance"]);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let list = |name: &str| told[name].as_array().cloned().unwrap_or_default();
+    let answer = run(served, &["--json", "grant", subject, "--purpose", "content-relevance"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
     let reasons = list("withheld").iter().map(|class| class["reason"].as_str().unwrap().to_owned()).collect();
-    (told["grantId"].as_str().unwrap().to_owned(), list("allowed").len(), reasons)
+    (answer["grantId"].as_str().unwrap().to_owned(), list("allowed").len(), reasons)
 }
 
-/// What `sayso check` prints. Its exit status is 5 where the grant is not valid.
+/// The output of `sayso check`. Its exit status is 5 if the grant is not valid.
 fn check(served: &Served, grant: &str) -> String {
     let output = served.run(&["check", grant]).output().unwrap();
     assert!(matches!(output.status.code(), Some(0 | 5)), "{output:?}");
@@ -264,8 +274,8 @@ fn consent(served: &Served, what: &str, subject: &str) {
     run(served, &["consent", what, subject, "--purpose", "content-relevance", "--notice", "n"]);
 }
 
-/// What `/metrics` says of this metric.
-fn number(served: &Served, metric: &str) -> String {
+/// The value of this metric at `/metrics`.
+fn metric_value(served: &Served, metric: &str) -> String {
     let mut stream = TcpStream::connect(&served.http).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -279,15 +289,15 @@ fn watch(served: &Served, after: u64, count: usize) -> Vec<serde_json::Value> {
     let mut command = served.run(&["--json", "watch", "--after", &after.to_string()]);
     let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-    let told = lines.take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    let messages = lines.take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     watching.kill().unwrap();
     watching.wait().unwrap();
-    told
+    messages
 }
 
-/// 64-bit numbers are text in JSON.
-fn cursor(told: &serde_json::Value) -> u64 {
-    told["cursor"].as_str().unwrap().parse().unwrap()
+/// The cursor of a message. 64-bit numbers are strings in proto JSON.
+fn cursor(message: &serde_json::Value) -> u64 {
+    message["cursor"].as_str().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -305,20 +315,21 @@ fn a_watch_whose_cursor_is_past_a_restored_log_misses_no_revocation() {
         record(&served, "bob", &format!("goes on {number}"));
     }
     consent(&served, "withdraw", "ada");
-    let told = watch(&served, 0, 2);
-    assert_eq!(told[0]["reason"], "REVOCATION_REASON_UNSPECIFIED", "nothing waits");
-    assert_eq!(told[1]["grantIds"][0], grant.as_str());
-    let ahead = cursor(&told[1]);
+    let messages = watch(&served, 0, 2);
+    assert_eq!(messages[0]["reason"], "REVOCATION_REASON_UNSPECIFIED", "use is not suspended");
+    assert_eq!(messages[1]["grantIds"][0], grant.as_str());
+    let ahead = cursor(&messages[1]);
     lose_and_restore(dir.path(), served, &backup, "lost");
 
-    // It says that use waits; and what falls now, at a place that the watch had passed in the log that was
-    // lost, is told.
+    // The watch first reports that use is suspended. Then it reports the new revocation, although that is at
+    // an earlier position than the cursor that the watch had reached in the lost log.
     let served = Served::start(&data);
     consent(&served, "withdraw", "ada");
-    let told = watch(&served, ahead, 2);
-    assert_eq!(told[0]["reason"], "REVOCATION_REASON_RESTORE_UNCONFIRMED");
-    assert_eq!(told[1]["grantIds"][0], grant.as_str());
-    assert!(cursor(&told[0]) < cursor(&told[1]) && cursor(&told[1]) < ahead, "{told:?}, {ahead}");
+    let messages = watch(&served, ahead, 2);
+    assert_eq!(messages[0]["reason"], "REVOCATION_REASON_RESTORE_UNCONFIRMED");
+    assert_eq!(messages[1]["grantIds"][0], grant.as_str());
+    let (first, second) = (cursor(&messages[0]), cursor(&messages[1]));
+    assert!(first < second && second < ahead, "{messages:?}, {ahead}");
     run(&served, &["confirm-restore"]);
     assert_eq!(watch(&served, ahead, 1)[0]["reason"], "REVOCATION_REASON_UNSPECIFIED");
     served.kill();
@@ -337,14 +348,14 @@ fn after_a_restore_all_use_is_denied_until_the_operator_confirms_it() {
     let refused = served.run(&["confirm-restore"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no restore waits"), "{refused:?}");
     run(&served, &["backup", "-o", backup.to_str().unwrap()]);
-    // After the backup ada takes her word back, and the backup does not know.
+    // Ada withdraws her consent after the backup was taken, so the backup does not contain the withdrawal.
     consent(&served, "withdraw", "ada");
     assert_eq!(ask(&served, "ada").2, ["DENIAL_REASON_CONSENT_WITHDRAWN"]);
     lose_and_restore(dir.path(), served, &backup, "lost");
 
     let served = Served::start(&data);
     assert!(run(&served, &["stats"]).contains("confirm-restore"));
-    assert_eq!(number(&served, "sayso_restore_unconfirmed"), "1");
+    assert_eq!(metric_value(&served, "sayso_restore_unconfirmed"), "1");
     for subject in ["ada", "bob"] {
         let (id, allowed, reasons) = ask(&served, subject);
         assert_eq!(
@@ -352,23 +363,27 @@ fn after_a_restore_all_use_is_denied_until_the_operator_confirms_it() {
             (0, vec!["DENIAL_REASON_RESTORE_UNCONFIRMED".to_owned()]),
             "{subject}"
         );
-        assert!(run(&served, &["why", &id]).contains("confirm-restore"), "what would change it");
+        assert!(
+            run(&served, &["why", &id]).contains("confirm-restore"),
+            "the explanation names the command that lifts the suspension"
+        );
     }
-    // Whoever knows of it says it again, and that is recorded.
+    // The withdrawal can be repeated before the operator confirms, and it is recorded.
     consent(&served, "withdraw", "ada");
     let refused = served.run(&["--as", "steward", "confirm-restore"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(3), "the operator alone");
+    assert_eq!(refused.status.code(), Some(3), "only the operator may confirm");
     let first = run(&served, &["--json", "confirm-restore", "--idempotency-key", "k"]);
     assert!(first.contains("position"), "{first}");
     run(&served, &["confirm-restore", "--idempotency-key", "k"]);
-    assert_eq!(number(&served, "sayso_restore_unconfirmed"), "0");
+    assert_eq!(metric_value(&served, "sayso_restore_unconfirmed"), "0");
     assert_eq!(ask(&served, "ada").2, ["DENIAL_REASON_CONSENT_WITHDRAWN"]);
     let (granted, allowed, _) = ask(&served, "bob");
     assert_eq!(allowed, 1);
     run(&served, &["backup", "--force", "-o", backup.to_str().unwrap()]);
     lose_and_restore(dir.path(), served, &backup, "lost-again");
 
-    // Once more: what was granted before the backup waits as well, and stands again, across a restart.
+    // After a second restore, a grant from before the backup is suspended too, also across a restart. It is
+    // valid again after the confirmation.
     let served = Served::start(&data);
     assert!(check(&served, &granted).contains("went back to a backup"));
     served.kill();
@@ -380,7 +395,7 @@ fn after_a_restore_all_use_is_denied_until_the_operator_confirms_it() {
     run(&served, &["audit", "export", "-o", bundle.to_str().unwrap()]);
     let text = zstd::decode_all(std::fs::File::open(&bundle).unwrap()).unwrap();
     assert!(crate::harness::contains(&text, b"\"restoreConfirmed\""));
-    assert!(crate::harness::contains(&text, b"\"dev-operator\""), "and who said so");
+    assert!(crate::harness::contains(&text, b"\"dev-operator\""), "the event names the operator");
     served.verify(dir.path());
     served.kill();
 }

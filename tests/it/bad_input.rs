@@ -1,4 +1,4 @@
-//! Bad input gets a clear error, and nothing is written.
+//! Invalid requests get an error that names the field, and nothing is written.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use sayso::proto::{self, ConsentDecision, Role};
@@ -65,8 +65,8 @@ async fn an_error_about_a_malformed_attribute_names_the_field() {
     assert!(status.message().contains("near: health"), "{}", status.message());
     let none = proto::RecordAttributesRequest { subject: "ada".into(), ..Default::default() };
     assert_eq!(service.profile.record_attributes(none).await.unwrap_err().code(), Code::InvalidArgument);
-    let nobody = service.profile.record_attributes(fact("", "tone", "work", "x")).await.unwrap_err();
-    assert_eq!(fields(&nobody), ["subject"]);
+    let no_subject = service.profile.record_attributes(fact("", "tone", "work", "x")).await.unwrap_err();
+    assert_eq!(fields(&no_subject), ["subject"]);
     assert_eq!(size(&mut steward).await, before, "nothing was written");
 }
 
@@ -136,19 +136,19 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
     assert!(again.replayed && !first.replayed);
     let other = service.profile.record_attributes(with("y", "one", None)).await.unwrap_err();
     assert_eq!(other.code(), Code::AlreadyExists);
-    // The key is the caller's own.
+    // Another caller may use the same idempotency key.
     let mut second = harness.as_role(Role::Service, "second").await;
     second.profile.record_attributes(with("y", "one", None)).await.unwrap();
     let stale = service.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
     assert_eq!(stale.get_details_error_info().unwrap().reason, "STALE_VERSION");
-    // Nobody has decided anything that concerns it.
+    // For a service, the expected version counts only decisions that affect it, and there are none yet.
     service.profile.record_attributes(with("z", "", Some(0))).await.unwrap();
     let stale = steward.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     let info = stale.get_details_error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.metadata["current_version"].as_str()), ("STALE_VERSION", "3"));
     steward.profile.record_attributes(with("z", "", Some(3))).await.unwrap();
-    // After a restart the same key still says the same.
+    // After a restart, the same key still returns the original receipt.
     let harness = harness.restart().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let later = service.profile.record_attributes(with("x", "one", None)).await.unwrap().into_inner();
@@ -192,8 +192,8 @@ async fn signals_and_contests_revoke_grants_at_once() {
     for kind in [proto::SignalKind::Restriction, proto::SignalKind::Objection, proto::SignalKind::Pause] {
         let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
         assert_eq!(grant.allowed.len(), 1, "{kind:?}");
-        let fell = steward.consent.record_signal(signal(kind, false)).await.unwrap().into_inner();
-        assert_eq!(fell.revoked_grants.last(), Some(&grant.grant_id));
+        let recorded = steward.consent.record_signal(signal(kind, false)).await.unwrap().into_inner();
+        assert_eq!(recorded.revoked_grants.last(), Some(&grant.grant_id));
         assert!(service.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty());
         steward.consent.record_signal(signal(kind, true)).await.unwrap();
     }
@@ -202,6 +202,6 @@ async fn signals_and_contests_revoke_grants_at_once() {
         proto::ContestAttributeRequest { subject: "ada".into(), key: "tone".into(), ..Default::default() };
     steward.profile.contest_attribute(contest).await.unwrap();
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
-    let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!(standing.reason(), proto::RevocationReason::Contested);
+    let checked = service.grant.check_grant(check).await.unwrap().into_inner();
+    assert_eq!(checked.reason(), proto::RevocationReason::Contested);
 }

@@ -1,11 +1,11 @@
-//! `sayso bench` measures what it says: real calls on the real daemon, counted by the daemon too.
+//! `sayso bench` makes real calls to a real daemon: the daemon's own counts agree with its reports.
 
 use crate::harness::{Harness, int64, json, sayso};
 use sayso::proto;
 use sayso::proto::Role;
 use serde_json::Value;
 
-/// A daemon with the credentials where `--dev` leaves them.
+/// A daemon whose credentials are in the files that `serve --dev` writes.
 async fn daemon() -> Harness {
     let harness = Harness::start().await;
     let dev = harness.dir.path().join("dev");
@@ -43,11 +43,11 @@ async fn each_benchmark_call_appends_the_expected_number_of_events() {
     assert_eq!((int64(&append["calls"]), int64(&append["overloaded"])), (50, 0));
     assert_eq!(entries(&harness).await, before + 50);
 
-    let grown = "ingest --people group --subjects 20 --concurrency 8 --events-per-call 5 --calls 40";
-    assert_eq!(bench(&harness, grown)["calls"], "40");
+    let ingest = "ingest --people group --subjects 20 --concurrency 8 --events-per-call 5 --calls 40";
+    assert_eq!(bench(&harness, ingest)["calls"], "40");
     assert_eq!(entries(&harness).await, before + 50 + 200);
 
-    // Two visits of five: each of them has the ten keys, and whoever comes later finds them.
+    // 40 calls for 20 subjects are two calls each, with five attributes a call. So each subject has ten keys.
     let mut steward = harness.as_role(Role::Steward, "steward").await;
     let subject = "bench-group-19".to_owned();
     let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };
@@ -57,7 +57,7 @@ async fn each_benchmark_call_appends_the_expected_number_of_events() {
     let rebuilt =
         bench(&harness, "rebuild --people group --subjects 20 --prepared --calls 40 --concurrency 4");
     assert_eq!(rebuilt["calls"], "40");
-    // People's own looks leave no event: reads are measured, not writes.
+    // Subjects' reads of their own profiles append no event, so this mode measures reads alone.
     assert_eq!(entries(&harness).await, before);
 }
 
@@ -81,7 +81,7 @@ async fn an_open_loop_never_exceeds_its_rate_and_reports_the_echo_ceiling() {
     let load = "--subjects 8 --concurrency 4 --rate 40 --duration 1s --warm-up 0s --with-echo";
     let measured = bench(&harness, &format!("check {load}"));
     assert_eq!(measured["loop"], "open");
-    // Never more than were due.
+    // At 40 calls a second for one second, at most 40 calls are made.
     assert!((1..=40).contains(&int64(&measured["calls"])), "{measured}");
     assert!(measured["echoPerS"].as_f64().unwrap() > 0.0 && measured["ofEcho"].as_f64().unwrap() > 0.0);
 }
@@ -89,9 +89,9 @@ async fn an_open_loop_never_exceeds_its_rate_and_reports_the_echo_ceiling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn revoke_mode_measures_how_withdrawals_reach_watchers() {
     let harness = daemon().await;
-    let told = bench(&harness, "revoke --watchers 30 --subjects 3 --duration 500ms --warm-up 0s");
-    assert_eq!(told["watchers"], 30);
-    assert!(int64(&told["calls"]) > 0 && told["maxUs"].as_u64().unwrap() > 0, "{told}");
+    let report = bench(&harness, "revoke --watchers 30 --subjects 3 --duration 500ms --warm-up 0s");
+    assert_eq!(report["watchers"], 30);
+    assert!(int64(&report["calls"]) > 0 && report["maxUs"].as_u64().unwrap() > 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,9 +107,9 @@ async fn verify_mode_exports_and_verifies_the_whole_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_that_cannot_be_measured_are_rejected() {
     let harness = daemon().await;
-    for wrong in ["check --people group --prepared", "append --duration 0s", "append --prepared"] {
+    for arguments in ["check --people group --prepared", "append --duration 0s", "append --prepared"] {
         let mut command = sayso(&["bench"]);
-        command.args(wrong.split_whitespace()).env("SAYSO_DATA", harness.dir.path());
-        assert_eq!(command.output().unwrap().status.code(), Some(2), "{wrong}");
+        command.args(arguments.split_whitespace()).env("SAYSO_DATA", harness.dir.path());
+        assert_eq!(command.output().unwrap().status.code(), Some(2), "{arguments}");
     }
 }

@@ -1,5 +1,5 @@
-//! Bounds through the front door: who may publish them, what they stop, what falls with them, and what a
-//! person chooses.
+//! Bounds through the API: who may publish them, which uses and recordings they forbid, which grants they
+//! revoke, and the personal bounds that a data subject sets.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use ed25519_dalek::SigningKey;
@@ -106,15 +106,15 @@ async fn each_tier_accepts_only_bounds_signed_with_its_own_key() {
     let mut world = world().await;
     let bounds = version(Tier::Public, "family", "1", NO_FAMILY);
     let (authority, steward) = (key(&world, "authority"), key(&world, "steward"));
-    // The steward's credential does not reach public bounds, whoever signed them.
+    // A steward's credential cannot publish public bounds, even with the authority's signature.
     let refused = world.steward.bounds.publish_bounds(signed(bounds.clone(), &authority)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    // Nor is the authority's credential enough without the key.
+    // The authority's credential is not enough without the authority's signature.
     for key in [&steward, &SigningKey::from_bytes(&[1; 32])] {
         let refused = world.authority.bounds.publish_bounds(signed(bounds.clone(), key)).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     }
-    // What was signed is what is published.
+    // The signature must match the bounds.
     let changed = BoundsPublished { version: "2".into(), ..bounds.clone() };
     let request =
         proto::PublishBoundsRequest { bounds: Some(changed.into()), ..signed(bounds.clone(), &authority) };
@@ -132,7 +132,7 @@ async fn each_tier_accepts_only_bounds_signed_with_its_own_key() {
     let refused = world.steward.bounds.publish_bounds(signed(individual, &steward)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
-    // A provider's pack is never taken for one of the law.
+    // A provider's pack cannot use the name of a shipped legal pack.
     let refused = publish(&mut world, version(Tier::Provider, "gdpr", "9", NO_FAMILY)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 
@@ -173,30 +173,31 @@ async fn narrower_bounds_revoke_contradicted_grants_at_once() {
     ada(&mut world).await;
     record(&mut world, "ben", "tone", "communication-style").await;
     consented(&mut world, "ben").await;
-    let (hers, his) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
-    assert_eq!(keys(&hers), ["sister", "tone"]);
+    let (ada_grant, ben_grant) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
+    assert_eq!(keys(&ada_grant), ["sister", "tone"]);
     let watch = proto::WatchRevocationsRequest { after_cursor: None };
-    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
-    fallen.message().await.unwrap().unwrap();
+    let mut revocations = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    revocations.message().await.unwrap().unwrap();
 
     let done = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
     assert_eq!(done.grants_revoked, 1);
     let event = done.receipt.unwrap().events[0].event_id.clone();
-    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, RevocationReason::Forbidden));
-    assert!(standing(&mut world, &his.grant_id).await.0);
-    let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((fell.grant_ids, fell.cause_event_id), (vec![hers.grant_id.clone()], event));
+    assert_eq!(standing(&mut world, &ada_grant.grant_id).await, (false, RevocationReason::Forbidden));
+    assert!(standing(&mut world, &ben_grant.grant_id).await.0);
+    let revocation = revocations.message().await.unwrap().unwrap();
+    let expected = (vec![ada_grant.grant_id.clone()], event);
+    assert_eq!((revocation.grant_ids, revocation.cause_event_id), expected);
     let next = granted(&mut world, "ada").await;
     assert_eq!(keys(&next), ["tone"]);
     let withheld = &next.withheld[0];
     assert_eq!((withheld.policy.as_str(), withheld.decided_by()), ("family/no-family", Tier::Provider));
 
-    // Retired by its own tier's key, it says nothing any more.
+    // A version without policies, signed by the same tier, retires the pack.
     publish(&mut world, version(Tier::Provider, "family", "2", "")).await.unwrap();
     assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
-    // Every version is kept, and a restart changes nothing.
+    // The history keeps every version across a restart.
     let World { harness, service, steward, authority } = world;
-    drop((fallen, service, steward, authority));
+    drop((revocations, service, steward, authority));
     let harness = harness.restart().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     let request = proto::GetBoundsRequest { history: true, ..Default::default() };
@@ -215,8 +216,8 @@ async fn a_version_takes_effect_at_its_effective_time() {
     ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
     let watch = proto::WatchRevocationsRequest { after_cursor: None };
-    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
-    fallen.message().await.unwrap().unwrap();
+    let mut revocations = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    revocations.message().await.unwrap().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let later = BoundsPublished {
         effective_from_ms: now.as_millis() as u64 + 2_000,
@@ -225,12 +226,12 @@ async fn a_version_takes_effect_at_its_effective_time() {
     assert_eq!(publish(&mut world, later.clone()).await.unwrap().grants_revoked, 0);
     assert!(standing(&mut world, &grant.grant_id).await.0);
     assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
-    let fell = tokio::time::timeout(Duration::from_secs(20), fallen.message()).await.unwrap();
-    let fell = fell.unwrap().unwrap();
-    let at = fell.recorded_at.unwrap();
+    let revocation = tokio::time::timeout(Duration::from_secs(20), revocations.message()).await.unwrap();
+    let revocation = revocation.unwrap().unwrap();
+    let at = revocation.recorded_at.unwrap();
     let at_ms = at.seconds as u64 * 1_000 + at.nanos as u64 / 1_000_000;
     assert!(at_ms >= later.effective_from_ms, "{at_ms} {}", later.effective_from_ms);
-    assert_eq!(fell.reason(), RevocationReason::Forbidden);
+    assert_eq!(revocation.reason(), RevocationReason::Forbidden);
     assert_eq!(standing(&mut world, &grant.grant_id).await, (false, RevocationReason::Forbidden));
     assert_eq!(keys(&granted(&mut world, "ada").await), ["tone"]);
 }
@@ -256,7 +257,7 @@ async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
     ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
     assert_eq!(keys(&grant), ["sister", "tone"]);
-    // By her own credential, about herself alone.
+    // Neither another data subject nor a service can set the bounds of ben.
     let token = world.harness.daemon.issuer.mint(Role::Subject, "ada", 600).unwrap();
     let mut own = world.harness.with_token(Some(&token)).await;
     let request = proto::SetPersonalBoundsRequest {
@@ -290,7 +291,7 @@ async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
     let shown = own.bounds.get_personal_bounds(shown).await.unwrap().into_inner();
     assert_eq!(shown.bounds.unwrap(), never("family"));
     assert_eq!(shown.set_by.unwrap().role(), Role::Subject);
-    // What is not in the vocabulary is no choice.
+    // An unknown category is rejected.
     let request = proto::SetPersonalBoundsRequest {
         subject: String::new(),
         bounds: Some(never("famly")),
@@ -298,7 +299,7 @@ async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
     };
     let refused = own.bounds.set_personal_bounds(request).await.unwrap_err();
     assert!(violations(&refused)[0].contains("family"), "{refused:?}");
-    // Taken back, by a steward on her behalf.
+    // A steward removes the bounds on the data subject's behalf.
     choose(&mut world, "ada", PersonalBounds::default()).await;
     assert_eq!(keys(&granted(&mut world, "ada").await), ["sister", "tone"]);
 }
@@ -314,24 +315,28 @@ async fn each_personal_bound_is_enforced() {
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400 * 91);
     inferred.attributes[0].observed_at = Some(long_ago.into());
     world.service.profile.record_attributes(inferred).await.unwrap();
-    let of = PersonalBounds::default;
+    let none = PersonalBounds::default;
     let all = ["hobby", "old", "sister", "tone"];
     let cases: [(PersonalBounds, &[&str], Option<DenialReason>); 7] = [
-        (of(), &all, None),
-        (PersonalBounds { declared_only: true, ..of() }, &["sister", "tone"], Some(DenialReason::Forbidden)),
+        (none(), &all, None),
         (
-            PersonalBounds { forget_inferences_days: 90, ..of() },
+            PersonalBounds { declared_only: true, ..none() },
+            &["sister", "tone"],
+            Some(DenialReason::Forbidden),
+        ),
+        (
+            PersonalBounds { forget_inferences_days: 90, ..none() },
             &["hobby", "sister", "tone"],
             Some(DenialReason::AttributeExpired),
         ),
         (
-            PersonalBounds { only_recipients: vec!["coach".into()], ..of() },
+            PersonalBounds { only_recipients: vec!["coach".into()], ..none() },
             &[],
             Some(DenialReason::Forbidden),
         ),
-        (PersonalBounds { only_recipients: vec!["tutor".into()], ..of() }, &all, None),
-        (PersonalBounds { paused: true, ..of() }, &[], Some(DenialReason::Paused)),
-        (PersonalBounds { ask_each_time: true, ..of() }, &[], Some(DenialReason::NotAsked)),
+        (PersonalBounds { only_recipients: vec!["tutor".into()], ..none() }, &all, None),
+        (PersonalBounds { paused: true, ..none() }, &[], Some(DenialReason::Paused)),
+        (PersonalBounds { ask_each_time: true, ..none() }, &[], Some(DenialReason::NotAsked)),
     ];
     for (choices, allowed, reason) in cases {
         choose(&mut world, "ada", choices.clone()).await;
@@ -339,21 +344,21 @@ async fn each_personal_bound_is_enforced() {
         assert_eq!(keys(&grant), allowed, "{choices:?}");
         assert_eq!(grant.withheld.first().map(proto::Withheld::reason), reason, "{choices:?}");
     }
-    // A confirmed conclusion is her own word.
-    choose(&mut world, "ada", PersonalBounds { declared_only: true, ..of() }).await;
+    // An inferred attribute that the data subject confirms counts as declared.
+    choose(&mut world, "ada", PersonalBounds { declared_only: true, ..none() }).await;
     let confirm =
         proto::ConfirmAttributeRequest { subject: "ada".into(), key: "hobby".into(), options: None };
     world.steward.profile.confirm_attribute(confirm).await.unwrap();
     assert_eq!(keys(&granted(&mut world, "ada").await), ["hobby", "sister", "tone"]);
-    conversations(&mut world).await;
+    assert_conversations_are_separate(&mut world).await;
 }
 
-/// Asked each time, a yes that names the conversation is needed, and reaches no other; a pause may be for
-/// one.
-async fn conversations(world: &mut World) {
+/// With `ask_each_time`, consent must name the conversation and covers no other one. A pause can be limited
+/// to one conversation.
+async fn assert_conversations_are_separate(world: &mut World) {
     let in_chat = |name: &str| proto::RequestGrantRequest { interaction: name.into(), ..ask("ada") };
-    let of = PersonalBounds { ask_each_time: true, ..PersonalBounds::default() };
-    choose(world, "ada", of).await;
+    let asked = PersonalBounds { ask_each_time: true, ..PersonalBounds::default() };
+    choose(world, "ada", asked).await;
     let yes = proto::ConsentChoice {
         interactions: vec!["chat-1".into()],
         ..choice(ConsentDecision::Given, "tone-adaptation", &[], false)
@@ -396,27 +401,27 @@ async fn a_forbidden_recording_is_refused_and_the_attempt_is_logged() {
     let violation = refused.get_details_precondition_failure().unwrap().violations.remove(0);
     assert_eq!(violation.subject, "inferred mental-health");
     assert!(violation.description.contains("gdpr/art-9-inference"), "{}", violation.description);
-    // All or nothing, and one attempt however often the request is made.
+    // Nothing of the request is recorded, and a repeated request logs no second attempt.
     world.service.profile.record_attributes(request.clone()).await.unwrap_err();
-    let held = events(&mut world, "ada").await;
-    // Behind what is known of her, and before the steward's look at it.
-    assert_eq!(held.len(), 3, "{held:?}");
-    let body = held[1].body.clone().unwrap();
+    let recorded = events(&mut world, "ada").await;
+    // The hobby, the refused attempt, and the steward's view of the events.
+    assert_eq!(recorded.len(), 3, "{recorded:?}");
+    let body = recorded[1].body.clone().unwrap();
     assert_eq!(body.actor.as_ref().unwrap().name, "tutor");
     let Some(Event::RecordingRefused(attempt)) = body.event.clone() else { panic!("{body:?}") };
     assert_eq!((attempt.category.as_str(), attempt.count), ("mental-health", 1));
     assert_eq!((attempt.provenance(), attempt.decided_by()), (Provenance::Inferred, Tier::Public));
-    let said = format!("{body:?}");
-    assert!(!said.contains("sleep") && !said.contains("canary"), "{said}");
+    let text = format!("{body:?}");
+    assert!(!text.contains("sleep") && !text.contains("canary"), "{text}");
 
-    // Explicit consent that names it opens the door, to the very same request.
+    // After explicit consent that names the category, the same request succeeds.
     let yes = choice(ConsentDecision::Given, "memory", &["health"], true);
     world.steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
     let receipt = world.service.profile.record_attributes(request.clone()).await.unwrap().into_inner();
     assert_eq!(receipt.receipt.unwrap().events.len(), 2);
     let again = world.service.profile.record_attributes(request).await.unwrap().into_inner();
     assert!(again.receipt.unwrap().replayed);
-    // What the person says themself is theirs to say.
+    // A declared attribute about health needs no such consent.
     world.service.profile.record_attributes(fact("ben", "sleep", "health", "x")).await.unwrap();
 }
 
@@ -430,13 +435,14 @@ async fn an_inferred_attribute_does_not_override_a_declared_one() {
     let answer = world.service.profile.record_attributes(conclusion("ada", "hobby", "activity"));
     assert!(answer.await.unwrap().into_inner().not_held.is_empty());
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
-    let held = world.steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
-    assert_eq!(held.len(), 2);
-    let hobby = held.iter().find(|held| held.key == "hobby").unwrap();
+    let attributes = world.steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
+    assert_eq!(attributes.len(), 2);
+    let hobby = attributes.iter().find(|attribute| attribute.key == "hobby").unwrap();
     assert_eq!(hobby.model, "tutor");
     let days = (hobby.expires_at.unwrap().seconds - hobby.recorded_at.unwrap().seconds) / 86_400;
     assert_eq!(days, 365);
-    assert_eq!(held.iter().find(|held| held.key == "tone").unwrap().provenance(), Provenance::Declared);
+    let tone = attributes.iter().find(|attribute| attribute.key == "tone").unwrap();
+    assert_eq!(tone.provenance(), Provenance::Declared);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -451,14 +457,14 @@ async fn a_grant_of_a_derived_attribute_is_revoked_when_its_source_is_withheld()
     let grant = world.service.grant.request_grant(only.clone()).await.unwrap().into_inner();
     assert_eq!(keys(&grant), ["sleepy"]);
     let watch = proto::WatchRevocationsRequest { after_cursor: None };
-    let mut fallen = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
-    fallen.message().await.unwrap().unwrap();
-    // She takes back what the source rests on, and only that.
+    let mut revocations = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    revocations.message().await.unwrap().unwrap();
+    // The data subject withdraws consent for the category of the source alone.
     let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &["work"], false);
     world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
-    let fell = fallen.message().await.unwrap().unwrap();
+    let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!(
-        (fell.reason(), fell.source_event_id.as_str()),
+        (revocation.reason(), revocation.source_event_id.as_str()),
         (RevocationReason::SourceWithheld, source.as_str())
     );
     let next = world.service.grant.request_grant(only).await.unwrap().into_inner();
@@ -506,7 +512,7 @@ async fn a_preview_predicts_the_effect_of_publishing() {
     assert_eq!(refused, [("", "family", 1, policy), ("tutor", "family", 1, policy)]);
     assert!(found.examples.iter().all(|handle| handle.len() == 32), "{:?}", found.examples);
     assert!(!format!("{found:?}").contains("cleo"));
-    // It wrote nothing, and was right.
+    // The preview changed nothing, and its numbers match what publishing then does.
     assert!(standing(&mut world, &grant.grant_id).await.0);
     assert_eq!(publish(&mut world, bounds).await.unwrap().grants_revoked, 1);
     let wider = preview(&mut world, version(Tier::Provider, "family", "2", "")).await;
@@ -536,17 +542,17 @@ async fn every_grant_decision_can_be_reproduced_as_of_its_time() {
             ..Default::default()
         };
         let then = world.steward.grant.evaluate_use(request.clone()).await.unwrap().into_inner();
-        let said = |all: &[proto::AllowedAttribute]| -> Vec<(String, String)> {
-            all.iter().map(|one| (one.event_id.clone(), one.consent_event_id.clone())).collect()
+        let ids = |allowed: &[proto::AllowedAttribute]| -> Vec<(String, String)> {
+            allowed.iter().map(|one| (one.event_id.clone(), one.consent_event_id.clone())).collect()
         };
-        assert_eq!(said(&then.allowed), said(&grant.allowed));
+        assert_eq!(ids(&then.allowed), ids(&grant.allowed));
         assert_eq!(then.withheld, grant.withheld);
-        // What today's bounds would have said then.
+        // The decision at that time under today's bounds.
         let request = proto::EvaluateUseRequest { bounds_as_of: Some(now), ..request };
         let today = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
         assert!(today.allowed.len() >= grant.allowed.len());
     }
-    // The second grant would have had family under the bounds of today.
+    // Under today's bounds, the second grant would also allow the family category.
     let request = proto::EvaluateUseRequest {
         subject: "ada".into(),
         as_of_grant: grants[1].grant_id.clone(),
@@ -555,11 +561,11 @@ async fn every_grant_decision_can_be_reproduced_as_of_its_time() {
     };
     let today = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
     assert_eq!(today.allowed.len(), 2);
-    offline(&world).await;
+    assert_verifier_replays_grants(&world).await;
 }
 
-/// The verifier replays signatures, times of bounds and the person's own bounds without the daemon.
-async fn offline(world: &World) {
+/// Asserts that the verifier, without the daemon, replays signatures, effective times and personal bounds.
+async fn assert_verifier_replays_grants(world: &World) {
     let bundle = world.harness.dir.path().join("log.tar.zst");
     let export = ["audit", "export", "-o", bundle.to_str().unwrap()];
     harness::stdout(&world.harness.cli(Role::Auditor, "auditor", &export));

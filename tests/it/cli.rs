@@ -1,4 +1,4 @@
-//! The command line through the front door: help, exit statuses, files, shell completions, manual pages and
+//! The command line against a real daemon: help, exit statuses, files, shell completions, manual pages and
 //! JSON.
 
 use crate::harness::{self, Harness, sayso, stdout};
@@ -165,7 +165,7 @@ fn every_command_has_a_manual_page() {
     stdout(&write(&["--force"]));
 }
 
-/// Fails where JSON is not in the style of proto JSON: names in camelCase, no integer that needs more than 32
+/// Fails if JSON is not in the style of proto JSON: names in camelCase, no integer that needs more than 32
 /// bits, and no JSON in a string except in the fields for values.
 fn assert_proto_style(json: &Value, at: &str) {
     match json {

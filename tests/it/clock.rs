@@ -1,5 +1,5 @@
-//! The machine's clock jumps, stands still, comes back: use is denied, every no is taken, what has ended has
-//! ended, and the daemon starts.
+//! Clock faults: the machine's clock jumps, freezes and recovers. Meanwhile use is denied, refusals are
+//! recorded, expired grants and credentials stay expired, and the daemon starts.
 
 use crate::authorization::http;
 use crate::crash::Served;
@@ -19,15 +19,16 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const YEAR: i64 = 365 * 24 * HOUR;
 
-/// A machine whose clock somebody sets.
+/// A clock that the tests set.
 #[derive(Default)]
 struct Machine {
-    /// How much time passed beside the real one.
+    /// Time that has passed in addition to the real time.
     passed_ms: AtomicI64,
-    /// How far the clock is off.
+    /// Difference between the wall clock and the true time.
     off_ms: AtomicI64,
-    /// It stands still; what it says then.
+    /// Whether the wall clock stands still.
     is_frozen: AtomicBool,
+    /// What the wall clock shows while it is frozen.
     frozen_ms: AtomicI64,
 }
 
@@ -36,11 +37,11 @@ impl Machine {
         i64::try_from(SystemClock.now_ms()).unwrap() + self.passed_ms.load(Ordering::SeqCst)
     }
 
-    fn pass(&self, ms: i64) {
+    fn advance(&self, ms: i64) {
         self.passed_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    fn off_by(&self, ms: i64) {
+    fn set_offset(&self, ms: i64) {
         self.is_frozen.store(false, Ordering::SeqCst);
         self.off_ms.store(ms, Ordering::SeqCst);
     }
@@ -86,15 +87,15 @@ async fn begin() -> (Arc<Machine>, Harness, Clients, Clients) {
 }
 
 async fn clients(harness: &Harness) -> (Clients, Clients) {
-    // Good by every time that is tried here.
-    let of =
+    // These tokens are valid at every time that the tests set.
+    let mint =
         |role, name| harness.daemon.issuer.mint(harness::claim_for(role), name, 20 * 365 * 86_400).unwrap();
-    let (service, steward) = (of(Role::Service, "tutor"), of(Role::Steward, "privacy-team"));
+    let (service, steward) = (mint(Role::Service, "tutor"), mint(Role::Steward, "privacy-team"));
     (harness.with_token(Some(&service)).await, harness.with_token(Some(&steward)).await)
 }
 
-/// Facts and a yes to all of them.
-async fn willing(service: &mut Clients, steward: &mut Clients, subject: &str) {
+/// Records three attributes and a consent that covers them.
+async fn record_with_consent(service: &mut Clients, steward: &mut Clients, subject: &str) {
     for key in ["job", "boss", "desk"] {
         record(service, fact(subject, key, "work", "x")).await;
     }
@@ -102,7 +103,7 @@ async fn willing(service: &mut Clients, steward: &mut Clients, subject: &str) {
     steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
 }
 
-fn of_seconds(subject: &str, seconds: i64) -> proto::RequestGrantRequest {
+fn grant_for_seconds(subject: &str, seconds: i64) -> proto::RequestGrantRequest {
     proto::RequestGrantRequest { ttl: Some(prost_types::Duration { seconds, nanos: 0 }), ..ask(subject) }
 }
 
@@ -110,13 +111,16 @@ async fn granted(service: &mut Clients, request: proto::RequestGrantRequest) -> 
     service.grant.request_grant(request).await.unwrap().into_inner()
 }
 
-async fn standing(service: &mut Clients, grant: &proto::RequestGrantResponse) -> (bool, RevocationReason) {
+async fn grant_status(
+    service: &mut Clients,
+    grant: &proto::RequestGrantResponse,
+) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     let answer = service.grant.check_grant(request).await.unwrap().into_inner();
     (answer.stands, answer.reason())
 }
 
-fn told(status: &Status) -> String {
+fn error_reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
@@ -124,12 +128,13 @@ async fn ready(harness: &Harness) -> String {
     http(harness.daemon.http, "/readyz").await
 }
 
-/// Every way to say no works, and each is there afterwards; a look is taken, and seen.
-async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
+/// Records every kind of refusal, correction and partial erasure, and asserts that the history contains them
+/// and the steward's view of the profile.
+async fn assert_refusals_are_recorded(service: &mut Clients, steward: &mut Clients, subject: &str) {
     let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let refused = choice(ConsentDecision::Refused, "content-relevance", &[], false);
-    for no in [withdrawn, refused] {
-        service.consent.record_consent(consent(subject, vec![no])).await.unwrap();
+    for decision in [withdrawn, refused] {
+        service.consent.record_consent(consent(subject, vec![decision])).await.unwrap();
     }
     for kind in [SignalKind::Restriction, SignalKind::Objection, SignalKind::Pause] {
         let signal =
@@ -143,7 +148,7 @@ async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
     let wrong =
         proto::ContestAttributeRequest { subject: subject.into(), key: "job".into(), ..Default::default() };
     steward.profile.contest_attribute(wrong).await.unwrap();
-    // By somebody whose own clock is right, or is not.
+    // The caller's own clock may also be far ahead.
     let ahead = i64::try_from(SystemClock.now_ms() / 1_000).unwrap() + 20 * 365 * 86_400;
     let about = Some(prost_types::Timestamp { seconds: ahead, nanos: 0 });
     let remove = proto::RemoveAttributesRequest {
@@ -154,8 +159,8 @@ async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
     };
     steward.profile.remove_attributes(remove).await.unwrap();
     steward.rights.submit_request(erasure(subject, ErasureScope::Key, "desk")).await.unwrap();
-    let look = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
-    steward.profile.get_profile(look).await.unwrap();
+    let view = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
+    steward.profile.get_profile(view).await.unwrap();
     let seen = history(steward, subject).await;
     for kind in [
         "ConsentWithdrawn(",
@@ -170,18 +175,18 @@ async fn every_no(service: &mut Clients, steward: &mut Clients, subject: &str) {
     }
 }
 
-/// Nothing may be used, for that reason.
-async fn nothing_is_used(
+/// Asserts that all use is denied because the clock is in doubt.
+async fn assert_use_is_denied(
     service: &mut Clients,
     steward: &mut Clients,
     grant: &proto::RequestGrantResponse,
     subject: &str,
 ) {
-    assert_eq!(standing(service, grant).await, (false, RevocationReason::ClockSkewed));
-    let asked = granted(service, ask(subject)).await;
-    let reasons: Vec<DenialReason> = asked.withheld.iter().map(proto::Withheld::reason).collect();
-    assert!(asked.allowed.is_empty() && reasons.contains(&DenialReason::ClockSkewed), "{asked:?}");
-    assert!(!standing(service, &asked).await.0);
+    assert_eq!(grant_status(service, grant).await, (false, RevocationReason::ClockSkewed));
+    let empty = granted(service, ask(subject)).await;
+    let reasons: Vec<DenialReason> = empty.withheld.iter().map(proto::Withheld::reason).collect();
+    assert!(empty.allowed.is_empty() && reasons.contains(&DenialReason::ClockSkewed), "{empty:?}");
+    assert!(!grant_status(service, &empty).await.0);
     let evaluate = proto::EvaluateUseRequest {
         subject: subject.into(),
         recipient: "tutor".into(),
@@ -198,7 +203,7 @@ async fn nothing_is_used(
     };
     let refused = service.grant.register_artifact(build).await.unwrap_err();
     assert_eq!(
-        (refused.code(), told(&refused)),
+        (refused.code(), error_reason(&refused)),
         (Code::FailedPrecondition, "CLOCK_SKEWED".into()),
         "{refused:?}"
     );
@@ -223,21 +228,21 @@ async fn accept(harness: &Harness, ms: i64) -> Result<proto::AcceptClockResponse
 async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_recorded() {
     let (machine, harness, mut service, mut steward) = begin().await;
     for subject in ["ada", "ben"] {
-        willing(&mut service, &mut steward, subject).await;
+        record_with_consent(&mut service, &mut steward, subject).await;
     }
-    let short = granted(&mut service, of_seconds("ben", 60)).await;
-    let long = granted(&mut service, of_seconds("ben", 86_400)).await;
-    assert_eq!(standing(&mut service, &long).await, (true, RevocationReason::Unspecified));
-    machine.pass(10 * MINUTE);
-    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
+    let short = granted(&mut service, grant_for_seconds("ben", 60)).await;
+    let long = granted(&mut service, grant_for_seconds("ben", 86_400)).await;
+    assert_eq!(grant_status(&mut service, &long).await, (true, RevocationReason::Unspecified));
+    machine.advance(10 * MINUTE);
+    assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
 
-    machine.off_by(-HOUR);
-    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
-    nothing_is_used(&mut service, &mut steward, &long, "ben").await;
+    machine.set_offset(-HOUR);
+    assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
+    assert_use_is_denied(&mut service, &mut steward, &long, "ben").await;
     let state = ready(&harness).await;
     assert!(state.starts_with("HTTP/1.1 503") && state.contains("behind"), "{state}");
-    // Metrics are one set a process, and other tests' daemons write to it.
-    let told = async {
+    // Daemons of other tests in this process write the same metrics, so wait until they show this one's.
+    let shown = async {
         loop {
             let numbers = http(harness.daemon.http, "/metrics").await;
             let is_skewed = numbers.contains("sayso_clock_skewed{controller=\"dev\"} 1");
@@ -246,20 +251,20 @@ async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_r
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("the metrics say so");
-    every_no(&mut service, &mut steward, "ada").await;
+    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("the metrics show the skew");
+    assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
 
-    // The same after a restart under that clock.
+    // The same is true after a restart with this clock.
     drop((service, steward));
     let harness = start(&machine, harness.stop().await).await;
     let (mut service, mut steward) = clients(&harness).await;
-    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
-    nothing_is_used(&mut service, &mut steward, &long, "ben").await;
+    assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
+    assert_use_is_denied(&mut service, &mut steward, &long, "ben").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
 
-    // Set right, all goes on by itself.
-    machine.off_by(0);
-    assert_eq!(standing(&mut service, &long).await, (true, RevocationReason::Unspecified));
+    // When the clock is right again, use resumes without an operator.
+    machine.set_offset(0);
+    assert_eq!(grant_status(&mut service, &long).await, (true, RevocationReason::Unspecified));
     assert!(!granted(&mut service, ask("ben")).await.allowed.is_empty());
     assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
     assert_eq!(verify(&harness)["subjects"], "1");
@@ -269,20 +274,20 @@ async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_r
 async fn a_clock_ten_years_ahead_does_not_move_the_ledger_time() {
     let (machine, harness, mut service, mut steward) = begin().await;
     for subject in ["ada", "ben"] {
-        willing(&mut service, &mut steward, subject).await;
+        record_with_consent(&mut service, &mut steward, subject).await;
     }
-    let grant = granted(&mut service, of_seconds("ben", 86_400)).await;
-    machine.off_by(10 * YEAR);
-    nothing_is_used(&mut service, &mut steward, &grant, "ben").await;
-    every_no(&mut service, &mut steward, "ada").await;
-    // No credential has expired by that clock, and what others issue by it is taken.
+    let grant = granted(&mut service, grant_for_seconds("ben", 86_400)).await;
+    machine.set_offset(10 * YEAR);
+    assert_use_is_denied(&mut service, &mut steward, &grant, "ben").await;
+    assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
+    // The wrong clock expires no credential, and tokens that are issued meanwhile are valid.
     let read = proto::GetProfileRequest { subject: "ben".into(), ..Default::default() };
     assert_eq!(steward.profile.get_profile(read).await.unwrap().into_inner().attributes.len(), 3);
     let now = stats(&harness).await;
     let drift = now.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
     assert!(drift.abs() < 10 && now.clock_skew.contains("ahead"), "{drift} {}", now.clock_skew);
-    machine.off_by(0);
-    assert_eq!(standing(&mut service, &grant).await, (true, RevocationReason::Unspecified));
+    machine.set_offset(0);
+    assert_eq!(grant_status(&mut service, &grant).await, (true, RevocationReason::Unspecified));
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
     record(&mut service, fact("ada", "job", "work", "anew")).await;
     drop((service, steward));
@@ -294,44 +299,44 @@ async fn a_clock_ten_years_ahead_does_not_move_the_ledger_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_clock_does_not_extend_grants() {
     let (machine, harness, mut service, mut steward) = begin().await;
-    willing(&mut service, &mut steward, "ada").await;
+    record_with_consent(&mut service, &mut steward, "ada").await;
     let (short, long) = (
-        granted(&mut service, of_seconds("ada", 60)).await,
-        granted(&mut service, of_seconds("ada", 86_400)).await,
+        granted(&mut service, grant_for_seconds("ada", 60)).await,
+        granted(&mut service, grant_for_seconds("ada", 86_400)).await,
     );
     machine.freeze();
-    machine.pass(2 * MINUTE);
-    assert_eq!(standing(&mut service, &short).await, (false, RevocationReason::GrantExpired));
-    nothing_is_used(&mut service, &mut steward, &long, "ada").await;
+    machine.advance(2 * MINUTE);
+    assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
+    assert_use_is_denied(&mut service, &mut steward, &long, "ada").await;
     assert!(ready(&harness).await.starts_with("HTTP/1.1 503"));
-    every_no(&mut service, &mut steward, "ada").await;
+    assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
 }
 
-/// A folder in which a wild time is already: events were written while the clock was ten years ahead.
+/// The log contains far-future times, because events were written while the clock was ten years ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
     let machine = Arc::new(Machine::default());
-    machine.off_by(10 * YEAR);
+    machine.set_offset(10 * YEAR);
     let harness = start(&machine, tempfile::tempdir().unwrap()).await;
     let (mut service, mut steward) = clients(&harness).await;
     harness::publish_notice(&mut steward).await;
     for subject in ["ada", "ben", "cleo"] {
-        willing(&mut service, &mut steward, subject).await;
+        record_with_consent(&mut service, &mut steward, subject).await;
     }
-    let grant = granted(&mut service, of_seconds("ben", 86_400)).await;
+    let grant = granted(&mut service, grant_for_seconds("ben", 86_400)).await;
     steward.rights.submit_request(erasure("cleo", ErasureScope::All, "")).await.unwrap();
     drop((service, steward));
     let dir = harness.stop().await;
-    // Also where the file that keeps the time is not there, as in folders of before.
+    // Older data folders have no file for the ledger's time.
     std::fs::remove_file(dir.path().join("clock")).unwrap();
 
-    machine.off_by(0);
+    machine.set_offset(0);
     let harness = start(&machine, dir).await;
     let (mut service, mut steward) = clients(&harness).await;
-    nothing_is_used(&mut service, &mut steward, &grant, "ben").await;
-    every_no(&mut service, &mut steward, "ada").await;
+    assert_use_is_denied(&mut service, &mut steward, &grant, "ben").await;
+    assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
-    // Who was erased under that clock may come again, and say no.
+    // A subject who was erased under the wrong clock can be recorded again, with an objection.
     let signal = proto::RecordSignalRequest {
         subject: "cleo".into(),
         kind: SignalKind::Objection.into(),
@@ -347,42 +352,42 @@ async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
     let ahead = accepted.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
     assert!((10 * YEAR / 1_000 - ahead).abs() < 120, "{ahead}");
     assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
-    let nothing = accept(&harness, machine.true_ms()).await.unwrap_err();
-    assert_eq!(nothing.code(), Code::FailedPrecondition, "there is nothing to accept: {nothing:?}");
+    let repeated = accept(&harness, machine.true_ms()).await.unwrap_err();
+    assert_eq!(repeated.code(), Code::FailedPrecondition, "the clock is no longer in doubt: {repeated:?}");
 
-    // Use goes on, and what is granted now ends when it should.
-    let fresh = granted(&mut service, of_seconds("ben", 60)).await;
-    assert!(!fresh.allowed.is_empty() && standing(&mut service, &fresh).await.0);
-    machine.pass(2 * MINUTE);
-    assert_eq!(standing(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
+    // Use resumes, and new grants expire on time.
+    let fresh = granted(&mut service, grant_for_seconds("ben", 60)).await;
+    assert!(!fresh.allowed.is_empty() && grant_status(&mut service, &fresh).await.0);
+    machine.advance(2 * MINUTE);
+    assert_eq!(grant_status(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
     drop((service, steward));
     let harness = start(&machine, harness.stop().await).await;
     assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
     let (mut service, _) = clients(&harness).await;
-    assert_eq!(standing(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
-    assert!(!granted(&mut service, of_seconds("ben", 60)).await.allowed.is_empty());
+    assert_eq!(grant_status(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
+    assert!(!granted(&mut service, grant_for_seconds("ben", 60)).await.allowed.is_empty());
     verify(&harness);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals() {
     let (machine, harness, mut service, mut steward) = begin().await;
-    willing(&mut service, &mut steward, "ada").await;
+    record_with_consent(&mut service, &mut steward, "ada").await;
     let token = harness.daemon.issuer.mint(Role::Subject, "ada", 60).unwrap();
     let mut ada = harness.with_token(Some(&token)).await;
     let read = || proto::GetProfileRequest::default();
     ada.profile.get_profile(read()).await.unwrap();
-    machine.pass(2 * MINUTE);
+    machine.advance(2 * MINUTE);
     let expired = ada.profile.get_profile(read()).await.unwrap_err();
     assert_eq!(expired.code(), Code::Unauthenticated);
     let pause = || proto::RecordSignalRequest { kind: SignalKind::Pause.into(), ..Default::default() };
     assert_eq!(ada.consent.record_signal(pause()).await.unwrap_err().code(), Code::Unauthenticated);
-    machine.off_by(-HOUR);
+    machine.set_offset(-HOUR);
     let still = ada.profile.get_profile(read()).await.unwrap_err();
-    assert_eq!(still.code(), Code::Unauthenticated, "it does not come back: {still:?}");
-    // By the clock it may be good, and nobody is kept from saying no.
+    assert_eq!(still.code(), Code::Unauthenticated, "the expired credential is valid again: {still:?}");
+    // The credential may still be valid by the clock, so it can record a refusal.
     ada.consent.record_signal(pause()).await.unwrap();
-    // One that is good by both is good for everything.
+    // A credential that is valid by both times permits everything.
     steward
         .profile
         .get_profile(proto::GetProfileRequest { subject: "ada".into(), ..Default::default() })
@@ -390,15 +395,15 @@ async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals
         .unwrap();
 }
 
-/// libfaketime, which stands between the daemon and the C library (Debian: faketime).
+/// libfaketime, a preloaded library that changes the time which the C library reports (Debian: faketime).
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// The real binary under a clock that is read from a file.
-struct Faked {
+/// Runs the real binary with a clock that libfaketime reads from a file.
+struct FakeClock {
     file: tempfile::NamedTempFile,
 }
 
-impl Faked {
+impl FakeClock {
     fn new() -> Self {
         let architecture = std::env::consts::ARCH;
         let library = FAKETIME.replace("x86_64", architecture);
@@ -407,12 +412,12 @@ impl Faked {
             "install faketime (Debian), or run tests/setup.sh: no {library}"
         );
         let file = tempfile::NamedTempFile::new().unwrap();
-        let faked = Self { file };
-        faked.set("+0");
-        faked
+        let clock = Self { file };
+        clock.set("+0");
+        clock
     }
 
-    /// As libfaketime reads it: `-1h`, `+10y`.
+    /// Sets the offset in the format of libfaketime, for example `-1h` or `+10y`.
     fn set(&self, offset: &str) {
         std::fs::write(self.file.path(), format!("{offset}\n")).unwrap();
     }
@@ -437,7 +442,7 @@ fn run(served: &Served, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn asked(served: &Served, subject: &str) -> serde_json::Value {
+fn request_grant(served: &Served, subject: &str) -> serde_json::Value {
     serde_json::from_str(&run(served, &["--json", "grant", subject, "--purpose", "tone-adaptation"])).unwrap()
 }
 
@@ -445,7 +450,7 @@ async fn status_of(served: &Served) -> String {
     http(served.http.parse().unwrap(), "/readyz").await
 }
 
-async fn until_ready(served: &Served, code: &str) {
+async fn wait_for_readiness(served: &Served, code: &str) {
     for _ in 0..600 {
         if status_of(served).await.starts_with(&format!("HTTP/1.1 {code}")) {
             return;
@@ -457,9 +462,9 @@ async fn until_ready(served: &Served, code: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_process_survives_clock_jumps() {
-    let (faked, dir) = (Faked::new(), tempfile::tempdir().unwrap());
+    let (clock, dir) = (FakeClock::new(), tempfile::tempdir().unwrap());
     let data = dir.path().join("data");
-    let served = faked.start(&data);
+    let served = clock.start(&data);
     let notice = dir.path().join("notice.txt");
     std::fs::write(&notice, "May we?").unwrap();
     run(&served, &["notice", "publish", "n", "--version", "1", "--file", notice.to_str().unwrap()]);
@@ -467,58 +472,59 @@ async fn the_daemon_process_survives_clock_jumps() {
         run(&served, &["record", subject, "job", "baker", "--category", "work"]);
         run(&served, &["consent", "give", subject, "--purpose", "tone-adaptation", "--notice", "n"]);
     }
-    assert!(!asked(&served, "ada")["allowed"].as_array().unwrap().is_empty());
-    // Back, killed there, started there.
-    faked.set("-1h");
-    until_ready(&served, "503").await;
-    assert!(asked(&served, "ada")["allowed"].as_array().is_none_or(Vec::is_empty));
+    assert!(!request_grant(&served, "ada")["allowed"].as_array().unwrap().is_empty());
+    // The clock goes back one hour. The daemon is killed and started with this clock.
+    clock.set("-1h");
+    wait_for_readiness(&served, "503").await;
+    assert!(request_grant(&served, "ada")["allowed"].as_array().is_none_or(Vec::is_empty));
     run(&served, &["consent", "withdraw", "ada", "--purpose", "tone-adaptation"]);
     served.kill();
-    let served = faked.start(&data);
+    let served = clock.start(&data);
     assert!(status_of(&served).await.contains("behind"));
     run(&served, &["erase", "ada", "--scope", "all"]);
     assert!(run(&served, &["stats"]).contains("no use is allowed"));
-    // Ten years ahead, with an event there, and back: nothing is left of it.
-    faked.set("+10y");
+    // The clock jumps ten years ahead, an event is recorded, and the clock returns. No effect remains.
+    clock.set("+10y");
     run(&served, &["signal", "pause", "bob"]);
     run(&served, &["signal", "lift", "bob", "--what", "pause"]);
-    faked.set("+0");
-    until_ready(&served, "200").await;
-    assert!(!asked(&served, "bob")["allowed"].as_array().unwrap().is_empty());
+    clock.set("+0");
+    wait_for_readiness(&served, "200").await;
+    assert!(!request_grant(&served, "bob")["allowed"].as_array().unwrap().is_empty());
     served.verify(dir.path());
     served.kill();
-    // Started ten years ahead of its log: it waits for a word, and takes a no.
-    faked.set("+10y");
-    let served = faked.start(&data);
+    // Started ten years ahead of its log, the daemon waits for the operator's confirmation and records
+    // refusals.
+    clock.set("+10y");
+    let served = clock.start(&data);
     assert!(status_of(&served).await.contains("ahead"));
     run(&served, &["signal", "object", "bob"]);
     let refused = served.run(&["accept-clock", "--now", "2020-01-01"]).output().unwrap();
     assert!(!refused.status.success());
-    let there = run(&served, &["--json", "stats"]);
-    let clock =
-        serde_json::from_str::<serde_json::Value>(&there).unwrap()["clock"].as_str().unwrap().to_owned();
-    run(&served, &["accept-clock", "--now", &clock]);
-    until_ready(&served, "200").await;
-    // And that word was wrong: back again, with ten years in the log.
-    faked.set("+0");
-    until_ready(&served, "503").await;
+    let stats = run(&served, &["--json", "stats"]);
+    let future =
+        serde_json::from_str::<serde_json::Value>(&stats).unwrap()["clock"].as_str().unwrap().to_owned();
+    run(&served, &["accept-clock", "--now", &future]);
+    wait_for_readiness(&served, "200").await;
+    // The confirmation was wrong: the clock returns, and the log contains times ten years ahead.
+    clock.set("+0");
+    wait_for_readiness(&served, "503").await;
     run(&served, &["erase", "bob", "--scope", "all"]);
     served.kill();
-    let served = faked.start(&data);
-    until_ready(&served, "503").await;
+    let served = clock.start(&data);
+    wait_for_readiness(&served, "503").await;
     let now = jiff::Timestamp::now().to_string();
     run(&served, &["accept-clock", "--now", &now]);
-    until_ready(&served, "200").await;
+    wait_for_readiness(&served, "200").await;
     run(&served, &["record", "cleo", "job", "cook", "--category", "work"]);
     run(&served, &["consent", "give", "cleo", "--purpose", "tone-adaptation", "--notice", "n"]);
-    assert!(!asked(&served, "cleo")["allowed"].as_array().unwrap().is_empty());
+    assert!(!request_grant(&served, "cleo")["allowed"].as_array().unwrap().is_empty());
     served.verify(dir.path());
     served.kill();
-    served_again(&faked, &data).await;
+    assert_starts_ready(&clock, &data).await;
 }
 
-async fn served_again(faked: &Faked, data: &Path) {
-    let served = faked.start(data);
-    until_ready(&served, "200").await;
+async fn assert_starts_ready(clock: &FakeClock, data: &Path) {
+    let served = clock.start(data);
+    wait_for_readiness(&served, "200").await;
     served.kill();
 }

@@ -1,5 +1,5 @@
-//! Several controllers on one daemon: a log, keys, people and a folder each, told apart by the credential
-//! alone.
+//! Several controllers on one daemon: each has its own log, keys, data subjects and folder, and the
+//! credential selects the controller.
 
 use crate::authorization::http;
 use crate::harness::{self, Clients, ask, choice, consent, fact, json, sayso};
@@ -12,7 +12,7 @@ use std::path::Path;
 use tonic::Code;
 use tonic::transport::Channel;
 
-/// The settings of the harness with further controllers.
+/// The configuration of the harness with additional controllers.
 pub fn config(data: &Path, others: &[&str]) -> Config {
     let mut config = harness::config(data);
     let more: String = others.iter().map(|name| format!("[[controllers]]\nname = '{name}'\n")).collect();
@@ -21,7 +21,7 @@ pub fn config(data: &Path, others: &[&str]) -> Config {
     config
 }
 
-/// A credential of one of the daemon's controllers.
+/// A credential for one of the daemon's controllers.
 pub fn token(daemon: &Daemon, controller: &str, role: Role, name: &str) -> String {
     token_of(daemon, controller, harness::claim_for(role), name)
 }
@@ -48,19 +48,20 @@ async fn stats(daemon: &Daemon, controller: &str) -> proto::GetStatsResponse {
     operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner()
 }
 
-async fn held(daemon: &Daemon, controller: &str) -> Vec<String> {
+/// The values of ada's attributes at this controller.
+async fn values_of_ada(daemon: &Daemon, controller: &str) -> Vec<String> {
     let mut ada = as_role(daemon, controller, Role::Subject, "ada").await;
     let profile = ada.profile.get_profile(proto::GetProfileRequest::default()).await;
     profile.map_or_else(
         |_| Vec::new(),
-        |profile| profile.into_inner().attributes.into_iter().map(|held| held.value_json).collect(),
+        |profile| profile.into_inner().attributes.into_iter().map(|attribute| attribute.value_json).collect(),
     )
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_controller_keeps_its_own_log_people_and_folder_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
-    // A folder of one controller, as it always was, opens with others beside it.
+    // A data folder of a single controller opens with additional controllers configured.
     let alone = Daemon::start(&harness::config(dir.path())).await.unwrap();
     let key = alone.vkey.clone();
     let mut service = as_role(&alone, "dev", Role::Service, "tutor").await;
@@ -81,15 +82,15 @@ async fn each_controller_keeps_its_own_log_people_and_folder_across_restarts() {
     let daemon = Daemon::start(&config).await.unwrap();
     assert_eq!(keys, daemon.controllers.iter().map(|served| served.vkey.clone()).collect::<Vec<_>>());
     for (controller, value) in [("dev", "of dev"), ("acme", "of acme"), ("zeta", "of zeta")] {
-        assert_eq!(held(&daemon, controller).await, [serde_json::Value::from(value).to_string()]);
-        let told = stats(&daemon, controller).await;
-        assert_eq!((told.subjects, told.origin), (1, format!("sayso.localhost/{controller}")));
+        assert_eq!(values_of_ada(&daemon, controller).await, [serde_json::Value::from(value).to_string()]);
+        let stats = stats(&daemon, controller).await;
+        assert_eq!((stats.subjects, stats.origin), (1, format!("sayso.localhost/{controller}")));
     }
     daemon.stop().await.unwrap();
-    // Without one of them its folder is left alone.
+    // The folder of a controller that is no longer configured is ignored.
     let fewer = self::config(dir.path(), &["zeta"]);
     let daemon = Daemon::start(&fewer).await.unwrap();
-    assert_eq!(held(&daemon, "zeta").await.len(), 1);
+    assert_eq!(values_of_ada(&daemon, "zeta").await.len(), 1);
     daemon.stop().await.unwrap();
 }
 
@@ -105,33 +106,33 @@ async fn a_credential_is_valid_only_for_its_own_controller() {
     steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 1);
-    // A service of the same name, of the other controller: neither the person nor the grant is there.
+    // A service with the same name at another controller finds neither the data subject nor the grant.
     let mut same = as_role(&daemon, "acme", Role::Service, "tutor").await;
     assert!(same.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id.is_empty());
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     assert_eq!(same.grant.check_grant(check).await.unwrap_err().code(), Code::NotFound);
-    // Another controller's issuer can't speak for this one, whatever its tokens claim.
+    // A token of one controller's issuer is not valid for another controller, whatever controller it claims.
     let forged = {
         use base64::Engine;
         use base64::prelude::BASE64_URL_SAFE_NO_PAD as text;
         let good = token(&daemon, "acme", Role::Steward, "mallory");
         let parts: Vec<&str> = good.split('.').collect();
         let mut claims: serde_json::Value = serde_json::from_slice(&text.decode(parts[1]).unwrap()).unwrap();
-        let mut with = |controller: &str| {
+        let mut claiming = |controller: &str| {
             claims["controller"] = controller.into();
             format!("{}.{}.{}", parts[0], text.encode(claims.to_string()), parts[2])
         };
-        [with("dev"), with("nobody"), with("")]
+        [claiming("dev"), claiming("nobody"), claiming("")]
     };
-    let mut told = Vec::new();
+    let mut errors = Vec::new();
     for forged in &forged {
         let mut clients = Clients::over(&channel(&daemon).await, Some(forged));
         let refused = clients.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap_err();
-        told.push((refused.code(), refused.message().to_owned()));
+        errors.push((refused.code(), refused.message().to_owned()));
     }
-    // And whether there is such a controller is not said.
-    assert_eq!(told[0].0, Code::Unauthenticated);
-    assert!(told.iter().all(|each| *each == told[0]), "{told:?}");
+    // The error is the same for controllers that exist and controllers that do not.
+    assert_eq!(errors[0].0, Code::Unauthenticated);
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
     daemon.stop().await.unwrap();
 }
 
@@ -160,9 +161,9 @@ async fn each_controllers_public_log_is_served_under_its_origin() {
     assert!(metrics.contains("sayso_ready{controller=\"acme\"} 1"), "{metrics}");
     assert!(!metrics.contains("nobody"));
     daemon.stop().await.unwrap();
-    // A name that a path begins with already would be unreachable.
-    for taken in ["tile", "metrics"] {
-        assert!(Daemon::start(&config(dir.path(), &[taken])).await.is_err(), "{taken}");
+    // A controller's name cannot be the first segment of another path.
+    for reserved in ["tile", "metrics"] {
+        assert!(Daemon::start(&config(dir.path(), &[reserved])).await.is_err(), "{reserved}");
     }
 }
 
@@ -193,7 +194,7 @@ fn commands_work_for_each_controller_with_its_own_folder() {
         json(&run(&data, &["stats"])).get("subjects").map_or("0", |count| count.as_str().unwrap()),
         "0"
     );
-    // A person's token, minted from the configuration.
+    // A token for a data subject, minted from the configuration file.
     let mint = |more: &[&str]| {
         let mut command = sayso(&["token", "--role", "subject", "--subject", "ada"]);
         command.args(with_config).args(more).output().unwrap()
@@ -206,7 +207,7 @@ fn commands_work_for_each_controller_with_its_own_folder() {
             .unwrap();
     assert!(json(&profile).to_string().contains("dry"));
     assert!(!mint(&["--controller", "nobody"]).status.success());
-    // Each has its own backup, and comes back from it alone.
+    // Each controller is backed up and restored separately.
     let backup = dir.path().join("acme.backup");
     json(&run(&acme, &["backup", "-o", backup.to_str().unwrap()]));
     child.kill().unwrap();

@@ -1,5 +1,5 @@
-//! Killed in the middle of an import, the power cut, the index gone: nothing that was acknowledged is
-//! missing.
+//! Crashes: the daemon is killed during writes and imports, power is cut, and derived files are lost. Nothing
+//! acknowledged is lost.
 
 use crate::harness::{Clients, Harness, facts, int64, json, sayso};
 use sayso::proto::{self, Role};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A daemon in a process of its own.
+/// A daemon in its own process.
 pub struct Served {
     pub child: Child,
     pub grpc: String,
@@ -26,12 +26,12 @@ impl Served {
         Self::start_in(data, &[])
     }
 
-    /// With these variables in its environment.
+    /// Starts a daemon with these environment variables.
     pub fn start_in(data: &Path, environment: &[(&str, &str)]) -> Self {
         Self::try_start(data, environment).expect("the daemon starts")
     }
 
-    /// As [`Served::start_in`]; nothing where the daemon refuses to start.
+    /// As [`Served::start_in`]. Returns `None` if the daemon refuses to start.
     pub fn try_start(data: &Path, environment: &[(&str, &str)]) -> Option<Self> {
         let data_text = data.display().to_string();
         let arguments = [
@@ -64,8 +64,8 @@ impl Served {
         command
     }
 
-    /// Does something while the daemon stands still, in the midst of whatever it was doing.
-    fn standing_still<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Pauses the daemon's process at an arbitrary point, does the work, and resumes the process.
+    fn while_paused<T>(&self, work: impl FnOnce() -> T) -> T {
         let signal = |name: &str| assert!(system("kill", &[name, &self.child.id().to_string()]));
         signal("-STOP");
         let done = work();
@@ -94,9 +94,9 @@ impl Served {
     }
 }
 
-/// Records facts one call after the other until the daemon is gone; counts those that were acknowledged, each
-/// under a number of its own.
-pub async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
+/// Records one attribute a call, each with its own number, until a call fails. `acknowledged` counts the
+/// calls that succeeded.
+pub async fn record_until_failure(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
     let mut client = proto::profile_service_client::ProfileServiceClient::with_interceptor(
@@ -115,13 +115,14 @@ pub async fn record_until_the_end(grpc: String, token: String, acknowledged: Arc
     }
 }
 
-/// A token that `serve --dev` left. Of services the one that people speak through, too.
+/// The token of a role that `serve --dev` wrote. For `service`, the token of the service that is also a
+/// channel.
 pub fn token(data: &Path, role: &str) -> String {
     let role = if role == "service" { "service-channel" } else { role };
     std::fs::read_to_string(data.join(format!("dev/{role}.token"))).unwrap().trim().to_owned()
 }
 
-/// Waits until so many were acknowledged, however slow the machine is.
+/// Waits until `count` writes are acknowledged and returns the current number. Fails after about a minute.
 pub async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
     for _ in 0..6_000 {
         let now = acknowledged.load(Ordering::SeqCst);
@@ -130,20 +131,23 @@ pub async fn wait_for(acknowledged: &AtomicU64, count: u64) -> u64 {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the load stands still");
+    panic!("the writes make no progress");
 }
 
-/// That every fact that was acknowledged is held.
-pub fn assert_held(served: &Served, acknowledged: u64) {
-    let mut held = std::collections::BTreeSet::new();
+/// Asserts that every acknowledged write of [`record_until_failure`] is in the profiles.
+pub fn assert_recorded(served: &Served, acknowledged: u64) {
+    let mut recorded = std::collections::BTreeSet::new();
     for person in 0..7_u64.min(acknowledged) {
         let shown = served.run(&["--json", "profile", &format!("p{person}")]).output().unwrap();
         for attribute in json(&shown)["attributes"].as_array().unwrap() {
-            held.insert(attribute["key"].as_str().unwrap()[1..].parse::<u64>().unwrap());
+            recorded.insert(attribute["key"].as_str().unwrap()[1..].parse::<u64>().unwrap());
         }
     }
     for number in 0..acknowledged {
-        assert!(held.contains(&number), "{number} of {acknowledged} was acknowledged and is missing");
+        assert!(
+            recorded.contains(&number),
+            "write {number} of {acknowledged} was acknowledged and is missing"
+        );
     }
 }
 
@@ -155,28 +159,28 @@ async fn a_kill_during_writes_loses_nothing_acknowledged() {
     let rounds = rounds(4);
     for round in 0..rounds {
         let served = Served::start(&data);
-        // All of it now and then: reading it takes longer the more there is.
+        // Check in some rounds only, because the check takes longer as the log grows.
         if round % 10 < 4 {
-            assert_held(&served, total);
+            assert_recorded(&served, total);
         }
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
-        let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+        let load = tokio::spawn(record_until_failure(served.grpc.clone(), token(&data, "service"), counter));
         wait_for(&acknowledged, 20 + 30 * (round % 4)).await;
         served.kill();
         load.await.unwrap();
         total = total.max(acknowledged.load(Ordering::SeqCst));
     }
     let served = Served::start(&data);
-    assert_held(&served, total);
+    assert_recorded(&served, total);
     served.verify(dir.path());
     served.kill();
     println!("{rounds} rounds, {total} acknowledged at most in one, none missing");
 }
 
-/// Rounds: few by default, as many as `SAYSO_ROUNDS` says where that is set.
-pub fn rounds(few: u64) -> u64 {
-    std::env::var("SAYSO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
+/// The number of rounds: `SAYSO_ROUNDS` if it is set, or this default.
+pub fn rounds(default: u64) -> u64 {
+    std::env::var("SAYSO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +202,7 @@ async fn an_interrupted_import_can_be_repeated_without_duplicates() {
     let served = Served::start(&data);
     let second = served.import();
     let (recorded, already) = (int64(&second["recorded"]), int64(&second["alreadyRecorded"]));
-    // What bounds forbid to record is refused each time, and recorded never.
+    // Lines that bounds forbid to record are refused in every import.
     let refused = int64(&second["forbiddenCount"]);
     let expected = 1283 - refused;
     assert_eq!(recorded + already, expected);
@@ -208,7 +212,7 @@ async fn an_interrupted_import_can_be_repeated_without_duplicates() {
     served.verify(dir.path());
     served.kill();
 
-    // The index is gone: it is made again, and everything still verifies.
+    // Derived files are rebuilt when they are missing: first the index, then all of them.
     std::fs::remove_dir_all(data.join("log/index")).unwrap();
     let served = Served::start(&data);
     assert_eq!(int64(&served.import()["alreadyRecorded"]), expected);
@@ -259,9 +263,9 @@ impl Drop for Image {
     }
 }
 
-/// Records somebody and erases them again, one after the other, until the daemon is gone; counts those who
-/// were told to be erased.
-async fn erase_until_the_end(grpc: String, tokens: [String; 2], erased: Arc<AtomicU64>) {
+/// Records a subject and erases it, one after the other, until a call fails. `erased` counts the erasures
+/// that were acknowledged.
+async fn erase_until_failure(grpc: String, tokens: [String; 2], erased: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let [service, steward] = tokens.map(|token| Clients::over(&channel, Some(&token)));
     let (mut profile, mut rights) = (service.profile, steward.rights);
@@ -283,17 +287,17 @@ async fn erase_until_the_end(grpc: String, tokens: [String; 2], erased: Arc<Atom
     }
 }
 
-/// The backing file is copied in the midst of the load: what had only reached the page cache of the mounted
-/// file system is not in it, as after a power cut. The daemon stands still meanwhile: of a copy that takes
-/// its time, one part would be from before a flush and another from after what followed it, which no power
-/// cut leaves. Needs root and loop devices; where there are none, it says so.
+/// Copies the backing file of the file system during writes. Data that is only in the page cache of the
+/// mounted file system is not in the copy, as after a power cut. The daemon is paused during the copy.
+/// Otherwise one part of the copy could be older than a flush and another part newer, which no power cut
+/// produces. Needs root and loop devices. Without them, the test prints that it did not run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let (file, mount) = (dir.path().join("disk.img"), dir.path().join("disk"));
     let Some(image) = Image::make(&file, &mount) else {
         assert!(std::env::var_os("CI").is_none(), "CI has root and loop devices");
-        println!("no loop devices here: the power cut was not tried");
+        println!("no loop devices: the power cut was not tested");
         return;
     };
     let data = mount.join("data");
@@ -301,42 +305,42 @@ async fn a_power_cut_loses_nothing_acknowledged() {
     let [acknowledged, erased]: [Arc<AtomicU64>; 2] = Default::default();
     let tokens = ["service", "steward"].map(|role| token(&data, role));
     let load =
-        tokio::spawn(record_until_the_end(served.grpc.clone(), tokens[0].clone(), Arc::clone(&acknowledged)));
-    let going = tokio::spawn(erase_until_the_end(served.grpc.clone(), tokens, Arc::clone(&erased)));
-    // Tokens are no part of the ledger, and its readers need them below.
+        tokio::spawn(record_until_failure(served.grpc.clone(), tokens[0].clone(), Arc::clone(&acknowledged)));
+    let erasing = tokio::spawn(erase_until_failure(served.grpc.clone(), tokens, Arc::clone(&erased)));
+    // The token files are not part of the ledger, but commands on the copy need them.
     Command::new("sync").status().unwrap();
     let rounds = rounds(3);
     let mut seen = 0;
     for round in 1..=rounds {
         wait_for(&acknowledged, seen + 1 + round * 17 % 40).await;
-        // What was told before the copy began, whatever of it the file system has written by then.
+        // The writes and erasures that were acknowledged before the copy began.
         let (count, gone) = (acknowledged.load(Ordering::SeqCst), erased.load(Ordering::SeqCst));
         seen = count;
         let copy = dir.path().join("copy.img");
         let copying = ["--sparse=always", file.to_str().unwrap(), copy.to_str().unwrap()];
-        assert!(served.standing_still(|| system("cp", &copying)));
+        assert!(served.while_paused(|| system("cp", &copying)));
         check_after_power_cut(dir.path(), &copy, count, gone);
     }
     served.kill();
     load.await.unwrap();
-    going.await.unwrap();
+    erasing.await.unwrap();
     drop(image);
     println!("{rounds} power cuts, {seen} recorded and {} erased, none lost", erased.load(Ordering::SeqCst));
 }
 
-/// Looks at the folder as it is, then starts a daemon on it.
+/// Checks the copied folder with fsck, starts a daemon on it, and asserts that nothing acknowledged is lost.
 fn check_after_power_cut(dir: &Path, copy: &Path, count: u64, gone: u64) {
     let mount = dir.join("after");
     let after = Image::mount(copy, &mount).unwrap();
     let data = mount.join("data");
     let examined = sayso(&["fsck", data.to_str().unwrap()]).output().unwrap();
-    let said = String::from_utf8_lossy(&examined.stdout);
-    assert!(examined.status.success(), "{said}{}", String::from_utf8_lossy(&examined.stderr));
+    let printed = String::from_utf8_lossy(&examined.stdout);
+    assert!(examined.status.success(), "{printed}{}", String::from_utf8_lossy(&examined.stderr));
     let served = Served::start(&data);
-    assert_held(&served, count);
+    assert_recorded(&served, count);
     for number in gone.saturating_sub(3)..gone {
         let shown = served.run(&["profile", &format!("gone-{number}")]).output().unwrap();
-        assert!(!shown.status.success(), "gone-{number} was told to be erased and is there");
+        assert!(!shown.status.success(), "the erasure of gone-{number} was acknowledged and is lost");
     }
     served.verify(dir);
     served.kill();

@@ -1,6 +1,6 @@
-//! The real daemon on a disk that is full, and on one whose flushes fail.
+//! The daemon on a full disk, and on a disk whose flushes fail.
 
-use crate::crash::{Served, assert_held, record_until_the_end, system, token, wait_for};
+use crate::crash::{Served, assert_recorded, record_until_failure, system, token, wait_for};
 use crate::harness::{Clients, fact, sayso};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tonic::Code;
 
-/// Room on the small disk, MiB: what a new ledger makes ahead, and not much more.
+/// Size of the small disk in MiB. It has room for what a new ledger allocates in advance and little more.
 const DISK_MIB: u64 = 96;
-/// Writes until which a full disk must have shown.
+/// The number of writes after which the disk must be full.
 const WRITES_MAX: u64 = 20_000;
 
 async fn clients(served: &Served, role: &str) -> Clients {
@@ -30,7 +30,7 @@ fn status(served: &Served, path: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// A file system in memory, of a certain size.
+/// A file system in memory of a fixed size.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -41,7 +41,7 @@ impl SmallDisk {
             .then(|| Self(at.to_owned()))
     }
 
-    /// Takes all the room that is left.
+    /// Fills the remaining space with a file and returns its path.
     fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = std::fs::File::create(&path).unwrap();
@@ -63,7 +63,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Records until the daemon says that there is no room; how many were acknowledged until then.
+/// Records until the daemon reports that the disk is full. Returns the number of the write that failed.
 async fn record_until_full(clients: &mut Clients, name: impl Fn(u64) -> String, from: u64) -> u64 {
     for number in from..WRITES_MAX {
         let value = format!("{number}-{}", "x".repeat(12_000));
@@ -74,8 +74,8 @@ async fn record_until_full(clients: &mut Clients, name: impl Fn(u64) -> String, 
         {
             Ok(_) => {}
             Err(status) => {
-                let said = [Code::Unavailable, Code::ResourceExhausted];
-                assert!(said.contains(&status.code()), "{status:?}");
+                let expected = [Code::Unavailable, Code::ResourceExhausted];
+                assert!(expected.contains(&status.code()), "{status:?}");
                 return number;
             }
         }
@@ -83,8 +83,8 @@ async fn record_until_full(clients: &mut Clients, name: impl Fn(u64) -> String, 
     panic!("the disk is never full");
 }
 
-/// What the person sees: their own look leaves no event, so it needs no room.
-async fn shown(served: &Served, subject: &str) -> Vec<String> {
+/// The values that the data subject reads. Their own reads append no event, so they need no disk space.
+async fn values_of(served: &Served, subject: &str) -> Vec<String> {
     let minted = sayso(&["token", "--role", "subject", "--subject", subject])
         .env("SAYSO_DATA", &served.data)
         .output()
@@ -93,17 +93,17 @@ async fn shown(served: &Served, subject: &str) -> Vec<String> {
         tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
     let mut own = Clients::over(&channel, Some(String::from_utf8(minted.stdout).unwrap().trim()));
     let request = sayso::proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
-    let shown = own.profile.get_profile(request).await;
-    shown.map_or_else(
+    let profile = own.profile.get_profile(request).await;
+    profile.map_or_else(
         |_| Vec::new(),
-        |shown| shown.into_inner().attributes.into_iter().map(|held| held.value_json).collect(),
+        |profile| profile.into_inner().attributes.into_iter().map(|attribute| attribute.value_json).collect(),
     )
 }
 
-/// The last that was recorded about somebody.
-async fn newest(served: &Served, subject: &str) -> Option<u64> {
+/// The highest number that is recorded about a subject.
+async fn newest_number(served: &Served, subject: &str) -> Option<u64> {
     let number = |value: &String| value.trim_start_matches('"').split('-').next()?.parse().ok();
-    shown(served, subject).await.iter().filter_map(number).max()
+    values_of(served, subject).await.iter().filter_map(number).max()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ async fn a_full_disk_loses_nothing_and_writes_resume_once_space_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&dir.path().join("disk")) else {
         assert!(std::env::var_os("CI").is_none(), "CI may mount");
-        println!("nothing can be mounted here: the full disk was not tried");
+        println!("mounting is not permitted: the full disk was not tested");
         return;
     };
     let data = disk.0.join("data");
@@ -120,12 +120,12 @@ async fn a_full_disk_loses_nothing_and_writes_resume_once_space_is_free() {
     let (mut recorded, mut people) = (0, 0);
     for round in 0..2 {
         let filler = disk.fill();
-        // Keys of new people run out of room first, then the log.
+        // Keys of new people run out of space first, then the log.
         people = record_until_full(&mut service, |number| format!("person-{number}"), people).await;
         recorded = record_until_full(&mut service, |_| "ada".into(), recorded).await;
         assert_eq!(status(&served, "/readyz"), 503, "round {round}");
-        // Reads are served meanwhile.
-        assert_eq!(newest(&served, "ada").await, recorded.checked_sub(1), "round {round}");
+        // Reads succeed while the disk is full.
+        assert_eq!(newest_number(&served, "ada").await, recorded.checked_sub(1), "round {round}");
         std::fs::remove_file(filler).unwrap();
         service
             .profile
@@ -137,29 +137,29 @@ async fn a_full_disk_loses_nothing_and_writes_resume_once_space_is_free() {
         people += 1;
         assert_eq!(status(&served, "/readyz"), 200, "round {round}");
     }
-    // And full once more when it is killed.
+    // The daemon is killed while the disk is full.
     let filler = disk.fill();
     recorded = record_until_full(&mut service, |_| "ada".into(), recorded).await;
     served.kill();
     std::fs::remove_file(filler).unwrap();
     assert!(sayso(&["fsck", data.to_str().unwrap()]).output().unwrap().status.success());
     let served = Served::start(&data);
-    assert_eq!(newest(&served, "ada").await, recorded.checked_sub(1));
+    assert_eq!(newest_number(&served, "ada").await, recorded.checked_sub(1));
     for number in [0, people - 1] {
-        assert!(!shown(&served, &format!("person-{number}")).await.is_empty(), "person {number}");
+        assert!(!values_of(&served, &format!("person-{number}")).await.is_empty(), "person {number}");
     }
     served.verify(dir.path());
     served.kill();
     println!(
-        "2 times full and once killed so: {recorded} events of one person and {people} people, none missing"
+        "2 times full and once killed while full: {recorded} events of one person and {people} people, none missing"
     );
 }
 
-/// libfiu, which stands between the daemon and the C library (Debian: fiu-utils).
+/// libfiu, preloaded libraries that inject faults into calls of the C library (Debian: fiu-utils).
 const PRELOADED: [&str; 2] = ["/usr/lib/fiu/fiu_run_preload.so", "/usr/lib/fiu/fiu_posix_preload.so"];
 const EIO: u32 = 5;
 
-/// Lets a call of the C library fail from now on, in a daemon that runs.
+/// Makes a call of the C library fail from now on, in a running daemon.
 fn fail(served: &Served, fifo: &str, call: &str) {
     let command = format!("enable name={call},failinfo={EIO}");
     let sent =
@@ -167,13 +167,13 @@ fn fail(served: &Served, fifo: &str, call: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// After a flush that failed nobody knows what is on the disk: no answer says that it is, none after it
-/// either, readiness falls, reads go on; and the next start finds out what is there.
+/// After a failed flush it is unknown what is on the disk. So this write and all later ones are refused, the
+/// daemon is not ready, and reads continue. The next start reads what is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {
         assert!(std::env::var_os("CI").is_none(), "CI has libfiu");
-        println!("no libfiu here: failed flushes were not tried");
+        println!("libfiu is not installed: failed flushes were not tested");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -185,34 +185,34 @@ async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     let mut total = 0;
     for round in 0..rounds {
         let served = Served::start_in(&data, &environment);
-        assert_held(&served, total);
+        assert_recorded(&served, total);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
-        let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+        let load = tokio::spawn(record_until_failure(served.grpc.clone(), token(&data, "service"), counter));
         wait_for(&acknowledged, 10 + round % 5 * 7).await;
         fail(&served, &fifo, "posix/io/sync/fdatasync");
-        // Ends at the first call that is not acknowledged.
+        // The task ends at the first failed call.
         load.await.unwrap();
         total = total.max(acknowledged.load(Ordering::SeqCst));
         let mut service = clients(&served, "service").await;
         for subject in ["p1", "somebody new"] {
             let refused = service.profile.record_attributes(fact(subject, "late", "work", "x")).await;
-            assert!(refused.is_err(), "round {round}: it goes on after a failed flush");
+            assert!(refused.is_err(), "round {round}: a write succeeded after a failed flush");
         }
         assert_eq!(status(&served, "/readyz"), 503, "round {round}");
-        assert!(!shown(&served, "p1").await.is_empty(), "reads are served");
+        assert!(!values_of(&served, "p1").await.is_empty(), "reads succeed");
         served.kill();
     }
     assert!(sayso(&["fsck", data.to_str().unwrap()]).output().unwrap().status.success());
     let served = Served::start(&data);
-    assert_held(&served, total);
+    assert_recorded(&served, total);
     served.verify(dir.path());
     served.kill();
     println!("{rounds} failed flushes, {total} acknowledged at most in one round, none missing");
 }
 
-/// The same where it is the key store that can't be flushed: no new person, no erasure; those who are there
-/// go on.
+/// If a flush of the key store fails, no new person is recorded and nobody is erased. Profiles can still be
+/// read.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {
@@ -229,7 +229,7 @@ async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
     let mut steward = clients(&served, "steward").await;
     service.profile.record_attributes(fact("ada", "k", "work", "x")).await.unwrap();
     fail(&served, &fifo, "posix/io/sync/fdatasync");
-    // The first thing that is flushed now is a key.
+    // The next flush is of a new person's key.
     assert!(service.profile.record_attributes(fact("bob", "k", "work", "x")).await.is_err());
     assert_eq!(status(&served, "/readyz"), 503);
     let erasure = sayso::proto::SubmitRequestRequest {
@@ -239,15 +239,15 @@ async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
         ..Default::default()
     };
     assert!(steward.rights.submit_request(erasure.clone()).await.is_err());
-    assert_eq!(shown(&served, "ada").await.len(), 1);
+    assert_eq!(values_of(&served, "ada").await.len(), 1);
     served.kill();
     let served = Served::start(&data);
     let (mut service, mut steward) = (clients(&served, "service").await, clients(&served, "steward").await);
     service.profile.record_attributes(fact("bob", "k", "work", "x")).await.unwrap();
-    // What was refused in the middle is done when it is asked for again, or was by the start.
+    // The interrupted erasure completes at the start or when it is requested again.
     let again = steward.rights.submit_request(erasure).await;
     assert!(again.as_ref().err().is_none_or(|status| status.code() == Code::NotFound), "{again:?}");
-    assert!(shown(&served, "ada").await.is_empty());
+    assert!(values_of(&served, "ada").await.is_empty());
     served.verify(dir.path());
     served.kill();
 }

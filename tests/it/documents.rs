@@ -1,4 +1,4 @@
-//! What documents say is there, is there.
+//! Every test and alert that the documents name must exist.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,12 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What stands between backticks, line breaks within them aside.
+/// The texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// `file::test`, or a path in its place.
+/// The path and the test that a citation names: `file::test` for a file of `tests/it`, or `path::test`.
 fn named_test(quoted: &str) -> Option<(String, &str)> {
     let (file, test) = quoted.split_once("::")?;
     let is_name = |text: &str, more: &str| {
@@ -29,7 +29,7 @@ fn named_test(quoted: &str) -> Option<(String, &str)> {
     Some((path, test))
 }
 
-/// Whether a function of this name stands below a test attribute.
+/// Whether the source has a function of this name with a test attribute.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let begins = [format!("fn {name}("), format!("async fn {name}(")];
@@ -54,7 +54,7 @@ fn the_threat_model_names_tests_that_exist() {
     }
     assert!(count > 30, "{count}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Nobody in the list of who might try goes without one.
+    // Every actor in the list cites a test.
     let (_, actors) = text.split_once("## Who might try").unwrap();
     let (actors, _) = actors.split_once("\n## ").unwrap();
     for actor in actors.split("\n### ").skip(1) {

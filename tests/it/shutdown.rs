@@ -1,7 +1,7 @@
 //! Shutdown of the real daemon under load: acknowledged writes are kept, calls in progress get an answer, and
 //! the daemon ends even if a client watches revocations.
 
-use crate::crash::{Served, assert_held, record_until_the_end, token, wait_for};
+use crate::crash::{Served, assert_recorded, record_until_failure, token, wait_for};
 use sayso::proto;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -44,10 +44,10 @@ async fn a_signal_under_load_ends_the_daemon_after_it_answers_accepted_calls() {
     let mut total = 0;
     for name in ["-TERM", "-INT"] {
         let served = Served::start(&data);
-        assert_held(&served, total);
+        assert_recorded(&served, total);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
-        let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+        let load = tokio::spawn(record_until_failure(served.grpc.clone(), token(&data, "service"), counter));
         let mut watched = watch(&served).await;
         wait_for(&acknowledged, 30).await;
         signal(&served, name);
@@ -60,7 +60,7 @@ async fn a_signal_under_load_ends_the_daemon_after_it_answers_accepted_calls() {
         assert_eq!(error.code(), tonic::Code::Unavailable, "{first:?}: {error}");
     }
     let served = Served::start(&data);
-    assert_held(&served, total);
+    assert_recorded(&served, total);
     served.verify(dir.path());
     served.kill();
 }
@@ -72,7 +72,7 @@ async fn a_second_signal_ends_the_daemon_at_once_and_loses_no_acknowledged_write
     let served = Served::start(&data);
     let acknowledged = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&acknowledged);
-    let load = tokio::spawn(record_until_the_end(served.grpc.clone(), token(&data, "service"), counter));
+    let load = tokio::spawn(record_until_failure(served.grpc.clone(), token(&data, "service"), counter));
     wait_for(&acknowledged, 20).await;
     // A client that never closes its stream of requests delays an orderly shutdown until its time limit.
     let channel =
@@ -91,6 +91,6 @@ async fn a_second_signal_ends_the_daemon_at_once_and_loses_no_acknowledged_write
     signal(&served, "-TERM");
     assert_eq!(wait_for_exit(served).await.code(), Some(1), "at once, not an orderly shutdown");
     let served = Served::start(&data);
-    assert_held(&served, acknowledged.load(Ordering::SeqCst));
+    assert_recorded(&served, acknowledged.load(Ordering::SeqCst));
     served.kill();
 }
