@@ -115,7 +115,7 @@ impl GrantService for Api {
         let standing = self.app.grants.check_grant(&caller, &grant).await.map_err(status::of)?;
         let known = standing.expires_at_ms > 0;
         Ok(Response::new(proto::CheckGrantResponse {
-            stands: standing.stands,
+            stands: standing.is_valid,
             expires_at: known.then(|| convert::times::time(standing.expires_at_ms)),
             reason: reason(standing.reason),
         }))

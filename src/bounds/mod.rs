@@ -33,7 +33,7 @@ pub use error::{BoundsError, Denial};
 pub use evaluate_roles::compile_roles;
 pub use pack_tests::run::{Outcome, PackTestRun, TableError, run_pack_tests, tier};
 pub use pack_tests::table::{
-    FactStep, How, PersonStep, Recorder, SignalStep, Step, Table, TableCase, TermsStep,
+    AttributeStep, ProvenanceName, Recorder, SignalStep, Step, SubjectStep, Table, TableCase, TermsStep,
 };
 pub use personal_bounds::{PERSONAL, personal_policies, personal_title};
 pub use policy_text::scan::POLICIES_BYTES_MAX;

@@ -76,7 +76,7 @@ fn as_text(runs: &[PackTestRun]) -> String {
             let article = if article.is_empty() { String::new() } else { format!(" ({article})") };
             lines.push(format!("  {name}{article}: expected {expected}, found {found}"));
         }
-        lines.extend(run.untried.iter().map(|policy| format!("  no case is decided by {policy}")));
+        lines.extend(run.uncovered.iter().map(|policy| format!("  no case is decided by {policy}")));
     }
     let cases: usize = runs.iter().map(|run| run.outcomes.len()).sum();
     lines.push(format!("{} in {}", count(cases as u64, "case"), count(runs.len() as u64, "pack")));
@@ -98,7 +98,7 @@ fn as_json(runs: &[PackTestRun]) -> serde_json::Value {
             "pack": run.pack,
             "passed": run.passed(),
             "cases": run.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-            "untested": run.untried,
+            "untested": run.uncovered,
         })
     });
     json!({ "packs": packs.collect::<Vec<_>>(), "passed": runs.iter().all(PackTestRun::passed) })

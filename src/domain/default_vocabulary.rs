@@ -46,8 +46,8 @@ struct Purpose(
     &'static [&'static str],
 );
 
-/// A category: id, parent, term of DPV's personal data extension, title, special, risks, benefits. If DPV has no
-/// exact term, the nearest broader one is used.
+/// A category: id, parent, term of DPV's personal data extension, title, special, risks, benefits. If DPV has
+/// no exact term, the nearest broader one is used.
 struct Category(
     &'static str,
     &'static str,

@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 /// An allowed attribute.
 #[must_use]
 pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
-    let attribute = &allowed.held.attribute;
+    let attribute = &allowed.current.attribute;
     proto::AllowedAttribute {
-        event_id: allowed.held.event_id.to_string(),
+        event_id: allowed.current.event_id.to_string(),
         key: attribute.key.clone(),
         value_json: attribute.value.expose().to_owned(),
         category: attribute.category.clone(),
@@ -85,14 +85,14 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         false => String::new(),
     };
     let allowed = of.allowed.iter().map(|allowed| proto::ExplainedAttribute {
-        event_id: allowed.held.event_id.to_string(),
-        key: allowed.held.attribute.key.clone(),
-        category: allowed.held.attribute.category.clone(),
-        value_json: value(&allowed.held),
-        provenance: allowed.held.attribute.provenance.into(),
-        evidence: allowed.held.attribute.evidence.clone(),
-        recorded_at: Some(time(allowed.held.recorded_at_ms)),
-        recorded_by: Some(allowed.held.actor.clone()),
+        event_id: allowed.current.event_id.to_string(),
+        key: allowed.current.attribute.key.clone(),
+        category: allowed.current.attribute.category.clone(),
+        value_json: value(&allowed.current),
+        provenance: allowed.current.attribute.provenance.into(),
+        evidence: allowed.current.attribute.evidence.clone(),
+        recorded_at: Some(time(allowed.current.recorded_at_ms)),
+        recorded_by: Some(allowed.current.actor.clone()),
         consent_event_id: allowed.consent.to_string(),
         since: allowed.since.clone(),
     });
@@ -122,7 +122,7 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         uses: uses.collect(),
         issued_at: Some(time(of.issued_at_ms)),
         expires_at: Some(time(of.issued.expires_at_ms)),
-        stands: of.standing.stands,
+        stands: of.standing.is_valid,
         reason: revocation(of.standing.reason.unwrap_or_default()).into(),
         revoked_at: of.revoked_at_ms.map(time),
         recipient: of.issued.recipient,

@@ -110,7 +110,7 @@ impl Grants {
         if standing.reason == Some(Reason::ClockSkewed) {
             return Err(AppError::ClockSkewed);
         }
-        if !standing.stands {
+        if !standing.is_valid {
             return Err(AppError::Precondition("the grant is not valid any more; request a new one"));
         }
         self.check_artifacts(&append)?;

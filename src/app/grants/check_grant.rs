@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Whether a grant is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The grant may be used.
-    pub stands: bool,
+    /// Whether the grant may be used.
+    pub is_valid: bool,
     /// When the grant expires, milliseconds since the Unix epoch; 0 if that was erased.
     pub expires_at_ms: u64,
     /// Why the grant is not valid.
@@ -47,7 +47,7 @@ impl Grants {
         let found = match self.find_grant(caller, grant).await {
             Err(AppError::Erased) => {
                 let reason = Some(Reason::Erased);
-                return Ok(Standing { stands: false, expires_at_ms: 0, reason });
+                return Ok(Standing { is_valid: false, expires_at_ms: 0, reason });
             }
             found => found?,
         };
@@ -81,7 +81,7 @@ impl Grants {
             None if clock.is_skewed() => Some(Reason::ClockSkewed),
             None => self.core.contradicted_by_rules(&now.state, grant, now_ms),
         };
-        let standing = Standing { stands: reason.is_none(), expires_at_ms, reason };
+        let standing = Standing { is_valid: reason.is_none(), expires_at_ms, reason };
         Some((standing, read(&grant.issued.recipient)))
     }
 
@@ -96,7 +96,7 @@ impl Grants {
         }
         if found.stream.read().erased {
             let reason = Some(Reason::Erased);
-            return Ok((Standing { stands: false, expires_at_ms: 0, reason }, String::new()));
+            return Ok((Standing { is_valid: false, expires_at_ms: 0, reason }, String::new()));
         }
         // No longer in the state, so it has expired. Only its recipient may know even that.
         let event =
@@ -105,7 +105,7 @@ impl Grants {
             return Err(AppError::NotFound("grant"));
         };
         let reason = Some(Reason::GrantExpired);
-        Ok((Standing { stands: false, expires_at_ms: issued.expires_at_ms, reason }, issued.recipient))
+        Ok((Standing { is_valid: false, expires_at_ms: issued.expires_at_ms, reason }, issued.recipient))
     }
 
     /// Finds a grant by its id alone.

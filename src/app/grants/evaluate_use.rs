@@ -35,7 +35,7 @@ pub struct UseCase {
 #[derive(Clone, Debug)]
 pub struct Allowed {
     /// The attribute.
-    pub held: Arc<CurrentAttribute>,
+    pub current: Arc<CurrentAttribute>,
     /// The consent event that allows it.
     pub consent: EventId,
 }
@@ -216,8 +216,8 @@ pub(crate) fn decide(
 
 pub(crate) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluation {
     let value = |allowed: &crate::bounds::Allowed| {
-        let held = Arc::clone(state.attributes.get(&allowed.key)?);
-        Some(Allowed { held, consent: allowed.consent })
+        let current = Arc::clone(state.attributes.get(&allowed.key)?);
+        Some(Allowed { current, consent: allowed.consent })
     };
     Evaluation {
         allowed: decision.allowed.iter().filter_map(value).collect(),

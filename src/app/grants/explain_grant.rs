@@ -25,7 +25,7 @@ const USE_BYTES: usize = 64;
 #[derive(Clone, Debug)]
 pub struct ExplainedAttribute {
     /// As it was recorded.
-    pub held: CurrentAttribute,
+    pub current: CurrentAttribute,
     /// The consent event that allowed it.
     pub consent: EventId,
     /// What happened to it since; empty if nothing did.
@@ -248,7 +248,7 @@ fn allowed(
             return None;
         };
         Some(ExplainedAttribute {
-            held: CurrentAttribute {
+            current: CurrentAttribute {
                 event_id: id,
                 position: event.position,
                 version: event.version,
@@ -367,15 +367,15 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
         write_consent(text, consent)?;
     }
     for allowed in &of.allowed {
-        let attribute = &allowed.held.attribute;
+        let attribute = &allowed.current.attribute;
         write!(
             text,
             "- `{}` ({}, {}), recorded on {} by {}",
             attribute.key,
             attribute.category,
             wording::provenance(attribute.provenance),
-            wording::time(allowed.held.recorded_at_ms),
-            who(&allowed.held.actor),
+            wording::time(allowed.current.recorded_at_ms),
+            who(&allowed.current.actor),
         )?;
         if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
             write!(text, ", from {}", attribute.evidence.join(", "))?;
@@ -402,7 +402,7 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
         let at = wording::time(used.recorded_at_ms);
         writeln!(text, "Reply `{}` was reported on {at}, shaped by: {shaped}.", used.reply)?;
     }
-    match (of.standing.stands, of.revoked_at_ms, of.standing.reason) {
+    match (of.standing.is_valid, of.revoked_at_ms, of.standing.reason) {
         (true, ..) => writeln!(text, "The grant is valid."),
         (false, Some(at), Some(reason)) => {
             writeln!(text, "The grant was revoked on {}: {}.", wording::time(at), wording::reason(reason))

@@ -146,15 +146,15 @@ impl Grants {
         let Event::GrantIssued(issued) = &first.event else { return Err(not_a_grant()) };
         let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
         let found = FoundGrant { stream, event: first.event_id };
-        let stands = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.stands);
+        let is_valid = self.standing_now(&found, |_| ()).is_some_and(|(standing, ())| standing.is_valid);
         let state = &found.stream.read().state;
-        let allowed = issued.allowed.iter().filter(|_| stands).filter_map(|cited| current_of(cited, state));
+        let allowed = issued.allowed.iter().filter(|_| is_valid).filter_map(|cited| current_of(cited, state));
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: allowed.collect(),
-            withheld: if stands { issued.withheld.clone() } else { Vec::new() },
+            withheld: if is_valid { issued.withheld.clone() } else { Vec::new() },
             expires_at_ms: issued.expires_at_ms,
-            has_ended: !stands,
+            has_ended: !is_valid,
             receipt,
         })))
     }

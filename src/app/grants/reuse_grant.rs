@@ -143,7 +143,7 @@ pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Opti
     if current.event_id.0 != cited.attribute[..] {
         return None;
     }
-    Some(Allowed { held: Arc::clone(current), consent: EventId::from_slice(&cited.consent)? })
+    Some(Allowed { current: Arc::clone(current), consent: EventId::from_slice(&cited.consent)? })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTra
 use crate::bounds::decide::Case;
 use crate::bounds::engine::{Bounds, UNRECORDED};
 use crate::bounds::error::BoundsError;
-use crate::bounds::pack_tests::scenario::{Story, band, provenance};
+use crate::bounds::pack_tests::scenario::{AGE_BAND_PROBLEM, Scenario, band, provenance};
 use crate::bounds::pack_tests::table::{Recorder, Table, TableCase};
 use crate::bounds::shipped_packs::{pack, shipped};
 use crate::domain::default_vocabulary::default_vocabulary;
@@ -66,14 +66,14 @@ pub struct PackTestRun {
     /// The result of each case.
     pub outcomes: Vec<Outcome>,
     /// Forbidding policies of the pack that decide no case, so no case shows that they work.
-    pub untried: Vec<String>,
+    pub uncovered: Vec<String>,
 }
 
 impl PackTestRun {
     /// Whether every case passed and every forbidding policy decided a case.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.untried.is_empty() && self.outcomes.iter().all(Outcome::passed)
+        self.uncovered.is_empty() && self.outcomes.iter().all(Outcome::passed)
     }
 }
 
@@ -94,31 +94,34 @@ pub fn tier(name: &str) -> Result<Tier, TableError> {
 ///
 /// # Errors
 /// The pack does not compile, or a case is invalid.
-pub fn run_pack_tests(tried: &BoundsPublished, table: &Table) -> Result<PackTestRun, TableError> {
-    let words = default_vocabulary();
+pub fn run_pack_tests(tested: &BoundsPublished, table: &Table) -> Result<PackTestRun, TableError> {
+    let vocabulary = default_vocabulary();
     let mut compiled: BTreeMap<(Vec<String>, String), Bounds> = BTreeMap::new();
     let mut outcomes = Vec::new();
     for case in &table.cases {
-        let beside = (case.with.clone(), case.own.clone());
-        if !compiled.contains_key(&beside) {
-            let bounds = Bounds::compile(&packs_of(tried, case)?, &words)?;
-            compiled.insert(beside.clone(), bounds);
+        let others = (case.with.clone(), case.own.clone());
+        if !compiled.contains_key(&others) {
+            let bounds = Bounds::compile(&packs_of(tested, case)?, &vocabulary)?;
+            compiled.insert(others.clone(), bounds);
         }
-        let bounds = compiled.get(&beside).ok_or_else(|| problem(case, "no bounds"))?;
-        check_words(case, &words)?;
-        let (decider, reason) =
-            if case.steps.is_empty() { as_it_is(bounds, case)? } else { after_steps(bounds, case, &words)? };
+        let bounds = compiled.get(&others).ok_or_else(|| problem(case, "no bounds"))?;
+        check_vocabulary(case, &vocabulary)?;
+        let (decider, reason) = if case.steps.is_empty() {
+            decide_stated_request(bounds, case)?
+        } else {
+            decide_after_steps(bounds, case, &vocabulary)?
+        };
         let named = |reason: Option<Reason>| {
             let name = reason.map_or("CONSENT", |reason| reason.as_str_name().trim_start_matches("REASON_"));
             format!("{decider} ({name})")
         };
-        let own = match case.expect.as_str() {
-            known @ ("allow" | "none") => known.to_owned(),
+        let expected = match case.expect.as_str() {
+            outcome @ ("allow" | "none") => outcome.to_owned(),
             other => {
                 if other.contains('/') {
                     other.to_owned()
                 } else {
-                    format!("{}/{other}", tried.pack)
+                    format!("{}/{other}", tested.pack)
                 }
             }
         };
@@ -126,12 +129,12 @@ pub fn run_pack_tests(tried: &BoundsPublished, table: &Table) -> Result<PackTest
         outcomes.push(Outcome {
             name: case.name.clone(),
             article: case.article.clone(),
-            expected: if by_reason { format!("{own} ({})", case.reason) } else { own },
+            expected: if by_reason { format!("{expected} ({})", case.reason) } else { expected },
             found: if by_reason { named(reason) } else { decider },
         });
     }
-    let untried = untried(tried, &outcomes)?;
-    Ok(PackTestRun { pack: tried.pack.clone(), outcomes, untried })
+    let uncovered = uncovered(tested, &outcomes)?;
+    Ok(PackTestRun { pack: tested.pack.clone(), outcomes, uncovered })
 }
 
 fn problem(case: &TableCase, problem: &str) -> TableError {
@@ -140,11 +143,13 @@ fn problem(case: &TableCase, problem: &str) -> TableError {
 
 /// The pack and the packs that the case adds. If none of them is a provider pack, also one that permits
 /// everything.
-fn packs_of(tried: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, BoundsPublished)>, TableError> {
-    let mut packs = vec![tried.clone()];
+fn packs_of(tested: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, BoundsPublished)>, TableError> {
+    let mut packs = vec![tested.clone()];
     for name in &case.with {
         let found = shipped().into_iter().find(|shipped| shipped.pack.pack == *name);
-        let found = found.ok_or_else(|| problem(case, &format!("no pack `{name}` comes with sayso")))?;
+        let found = found.ok_or_else(|| {
+            problem(case, &format!("`with` must name shipped packs, and there is none named `{name}`"))
+        })?;
         packs.push(found.pack);
     }
     if !packs.iter().any(|pack| pack.tier() == Tier::Provider) {
@@ -156,22 +161,24 @@ fn packs_of(tried: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, Bound
     Ok(packs.into_iter().map(|pack| (UNRECORDED, pack)).collect())
 }
 
-fn check_words(case: &TableCase, words: &Vocabulary) -> Result<(), TableError> {
-    let facts = case.steps.iter().filter_map(|step| step.fact.as_ref()).map(|fact| &fact.category);
-    let categories = facts.chain(&case.sources).chain((!case.category.is_empty()).then_some(&case.category));
+fn check_vocabulary(case: &TableCase, vocabulary: &Vocabulary) -> Result<(), TableError> {
+    let recorded = case.steps.iter().filter_map(|step| step.attribute.as_ref());
+    let recorded = recorded.map(|attribute| &attribute.category);
+    let categories =
+        recorded.chain(&case.sources).chain((!case.category.is_empty()).then_some(&case.category));
     for category in categories {
-        if !words.has_category(category) {
-            return Err(problem(case, &format!("`{category}` is no category")));
+        if !vocabulary.has_category(category) {
+            return Err(problem(case, &format!("`{category}` is not a category of the default vocabulary")));
         }
     }
-    if !words.has_purpose(&case.purpose) {
-        return Err(problem(case, &format!("`{}` is no purpose", case.purpose)));
+    if !vocabulary.has_purpose(&case.purpose) {
+        return Err(problem(case, &format!("`{}` is not a purpose of the default vocabulary", case.purpose)));
     }
     Ok(())
 }
 
 /// Decides a case that states its request directly.
-fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>), TableError> {
+fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>), TableError> {
     let known = [
         "consented",
         "explicit",
@@ -189,21 +196,24 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         "confirmed",
         "asked",
     ];
-    if let Some(strange) = case.set.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(problem(case, &format!("`{strange}` is no flag of the schema")));
+    if let Some(unknown) = case.set.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(problem(
+            case,
+            &format!("`set` must list flags of the schema, and `{unknown}` is not one"),
+        ));
     }
     if case.category.is_empty() {
-        return Err(problem(case, "needs `category`, or `steps`"));
+        return Err(problem(case, "it needs `category` or `steps`"));
     }
-    let holds = |name: &str| case.set.contains(name);
+    let is_set = |name: &str| case.set.contains(name);
     let provenance = provenance(case.provenance.unwrap_or_default());
-    let mut person = Description::default();
-    let said = SubjectDescribed {
-        age_band: band(&case.person.age_band).ok_or_else(|| problem(case, "no such age band"))?.into(),
-        age_years: case.person.age_years,
-        jurisdiction: case.person.jurisdiction.clone(),
+    let mut description = Description::default();
+    let described = SubjectDescribed {
+        age_band: band(&case.subject.age_band).ok_or_else(|| problem(case, AGE_BAND_PROBLEM))?.into(),
+        age_years: case.subject.age_years,
+        jurisdiction: case.subject.jurisdiction.clone(),
     };
-    person.apply(&said, 1);
+    description.apply(&described, 1);
     let (age_days, confidence) = bounds.thresholds().round(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
     let mut cedar_request = CedarRequest {
@@ -212,23 +222,23 @@ fn as_it_is(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>
         category: case.category.clone(),
         provenance,
         traits: ClassTraits { age_days, confidence, derived, sources: case.sources.clone() },
-        subject: SubjectTraits::of(&person),
-        consented: holds("consented"),
-        explicit: holds("explicit"),
-        guardian: holds("guardian"),
-        restricted: holds("restricted"),
+        subject: SubjectTraits::of(&description),
+        consented: is_set("consented"),
+        explicit: is_set("explicit"),
+        guardian: is_set("guardian"),
+        restricted: is_set("restricted"),
         purpose: case.purpose.clone(),
-        objected: holds("objected"),
-        paused: holds("paused"),
-        conversation_paused: holds("conversation_paused"),
-        opted_out: holds("opted_out"),
-        limit_sensitive: holds("limit_sensitive"),
-        ai_disclosed: holds("ai_disclosed"),
-        expired: holds("expired"),
-        contested: holds("contested"),
-        source_withheld: holds("source_withheld"),
-        confirmed: holds("confirmed"),
-        asked: holds("asked"),
+        objected: is_set("objected"),
+        paused: is_set("paused"),
+        conversation_paused: is_set("conversation_paused"),
+        opted_out: is_set("opted_out"),
+        limit_sensitive: is_set("limit_sensitive"),
+        ai_disclosed: is_set("ai_disclosed"),
+        expired: is_set("expired"),
+        contested: is_set("contested"),
+        source_withheld: is_set("source_withheld"),
+        confirmed: is_set("confirmed"),
+        asked: is_set("asked"),
         ..CedarRequest::default()
     };
     cedar_request.recorder = role(case.recorder.unwrap_or_default());
@@ -248,25 +258,32 @@ fn action(case: &TableCase, provenance: Provenance) -> Result<Action, TableError
 }
 
 /// Decides a case over the history that its steps describe. For a recording, the last step is the attempt.
-fn after_steps(
+fn decide_after_steps(
     bounds: &Bounds,
     case: &TableCase,
-    words: &Vocabulary,
+    vocabulary: &Vocabulary,
 ) -> Result<(String, Option<Reason>), TableError> {
-    let records = case.action == "record";
-    let mut story = Story::tell(&case.steps, records).map_err(|text| problem(case, &text))?;
-    let now_ms = case.day.map_or(story.now_ms, Story::moment_ms);
-    if records {
-        let attempt = story.attempt.take().ok_or_else(|| problem(case, "its last step must be a fact"))?;
-        let recorder = Story::actor(role(case.recorder.unwrap_or_default()), &case.recipient);
-        let decided = bounds.decide_recording(&story.state, words, &attempt, &recorder, now_ms);
+    let is_recording = case.action == "record";
+    let mut scenario =
+        Scenario::from_steps(&case.steps, is_recording).map_err(|text| problem(case, &text))?;
+    let now_ms = case.day.map_or(scenario.now_ms, Scenario::moment_ms);
+    if is_recording {
+        let attempt = scenario
+            .attempt
+            .take()
+            .ok_or_else(|| problem(case, "for a recording, the last step must be `attribute`"))?;
+        let recorder = Scenario::actor(role(case.recorder.unwrap_or_default()), &case.recipient);
+        let decided = bounds.decide_recording(&scenario.state, vocabulary, &attempt, &recorder, now_ms);
         return Ok(
             decided.map_or_else(|denial| (denial.policy, denial.reason), |()| ("allow".to_owned(), None))
         );
     }
-    let keys =
-        [if case.key.is_empty() { crate::bounds::pack_tests::table::fact() } else { case.key.clone() }];
-    let asked = Case {
+    let keys = [if case.key.is_empty() {
+        crate::bounds::pack_tests::table::default_key()
+    } else {
+        case.key.clone()
+    }];
+    let use_case = Case {
         recipient: &case.recipient,
         purpose: &case.purpose,
         categories: &[],
@@ -274,11 +291,11 @@ fn after_steps(
         interaction: &case.interaction,
         now_ms,
     };
-    let decision = bounds.decide(&story.state, words, &asked);
+    let decision = bounds.decide(&scenario.state, vocabulary, &use_case);
     match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
         ([_], []) => Ok(("allow".to_owned(), None)),
         ([], [class]) => Ok((class.policy.clone(), Some(class.reason()))),
-        _ => Err(problem(case, "its key is not held")),
+        _ => Err(problem(case, "there is no attribute with the requested key")),
     }
 }
 
@@ -290,9 +307,9 @@ fn role(recorder: Recorder) -> Role {
     }
 }
 
-fn untried(tried: &BoundsPublished, outcomes: &[Outcome]) -> Result<Vec<String>, TableError> {
+fn uncovered(tested: &BoundsPublished, outcomes: &[Outcome]) -> Result<Vec<String>, TableError> {
     let found: BTreeSet<&str> =
         outcomes.iter().filter_map(|outcome| outcome.found.split(' ').next()).collect();
-    let bounds = Bounds::compile(&[(UNRECORDED, tried.clone())], &Vocabulary::default())?;
-    Ok(bounds.forbids(&tried.pack).into_iter().filter(|id| !found.contains(id.as_str())).collect())
+    let bounds = Bounds::compile(&[(UNRECORDED, tested.clone())], &Vocabulary::default())?;
+    Ok(bounds.forbids(&tested.pack).into_iter().filter(|id| !found.contains(id.as_str())).collect())
 }

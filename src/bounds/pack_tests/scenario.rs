@@ -1,6 +1,8 @@
 //! Builds a data subject's state from the steps of a test case.
 
-use crate::bounds::pack_tests::table::{FactStep, How, PersonStep, SignalStep, Step, TermsStep};
+use crate::bounds::pack_tests::table::{
+    AttributeStep, ProvenanceName, SignalStep, Step, SubjectStep, TermsStep,
+};
 use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision;
@@ -14,7 +16,7 @@ use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 const START_MS: u64 = 1_767_225_600_000;
 
 /// The state of a data subject after the steps.
-pub(crate) struct Story {
+pub(crate) struct Scenario {
     pub state: SubjectState,
     /// Just after the last step.
     pub now_ms: u64,
@@ -22,31 +24,33 @@ pub(crate) struct Story {
     pub attempt: Option<Attribute>,
 }
 
-impl Story {
-    /// Applies the steps in order, each at a time of its own.
+impl Scenario {
+    /// Applies the steps in order, each at its own time. For a recording, the last step is not applied but
+    /// becomes the attempt.
     ///
     /// # Errors
-    /// A step is empty or has more than one field, goes back in time, or names a missing attribute.
-    pub fn tell(steps: &[Step], attempts: bool) -> Result<Self, String> {
-        let mut story = Self { state: SubjectState::default(), now_ms: START_MS, attempt: None };
+    /// A step has no field or more than one, is on an earlier day than the step before it, or names a missing
+    /// attribute.
+    pub fn from_steps(steps: &[Step], is_recording: bool) -> Result<Self, String> {
+        let mut scenario = Self { state: SubjectState::default(), now_ms: START_MS, attempt: None };
         let mut day = 0;
         for (number, step) in (0_u64..).zip(steps) {
             let next = step.day.unwrap_or(day);
             if next < day {
-                return Err(format!("step {number} goes back in time"));
+                return Err(format!("step {number}: `day` must not be before the day of the previous step"));
             }
             day = next;
-            story.now_ms = Self::moment_ms(day).saturating_add(number);
-            let event = story.event(step).map_err(|problem| format!("step {number}: {problem}"))?;
+            scenario.now_ms = Self::moment_ms(day).saturating_add(number);
+            let event = scenario.event(step).map_err(|problem| format!("step {number}: {problem}"))?;
             let last =
-                attempts && usize::try_from(number).is_ok_and(|at| at.saturating_add(1) == steps.len());
+                is_recording && usize::try_from(number).is_ok_and(|at| at.saturating_add(1) == steps.len());
             match event {
-                Event::AttributeRecorded(attribute) if last => story.attempt = Some(attribute),
-                event => story.happen(number, event, step.disclosed.as_deref()),
+                Event::AttributeRecorded(attribute) if last => scenario.attempt = Some(attribute),
+                event => scenario.apply(number, event, step.disclosed.as_deref()),
             }
         }
-        story.now_ms = story.now_ms.saturating_add(1);
-        Ok(story)
+        scenario.now_ms = scenario.now_ms.saturating_add(1);
+        Ok(scenario)
     }
 
     /// The start of a day, milliseconds since the Unix epoch.
@@ -60,7 +64,7 @@ impl Story {
         Actor { role: role.into(), name }
     }
 
-    fn happen(&mut self, number: u64, event: Event, service: Option<&str>) {
+    fn apply(&mut self, number: u64, event: Event, service: Option<&str>) {
         let role = if service.is_some() { Role::Service } else { Role::Subject };
         self.state.apply(&Recorded {
             event_id: EventId((u128::from(number).saturating_add(1)).to_be_bytes()),
@@ -76,61 +80,63 @@ impl Story {
     }
 
     fn event(&self, step: &Step) -> Result<Event, String> {
-        let said = |decision, terms: &TermsStep| Event::Consent { decision, terms: terms_of(terms) };
-        let held = |key: &String| {
-            let held = self.state.attributes.get(key).map(|held| held.event_id);
-            held.ok_or_else(|| format!("no fact `{key}` is held"))
+        let consent = |decision, terms: &TermsStep| Event::Consent { decision, terms: terms_of(terms) };
+        let attribute_event = |key: &String| {
+            let event = self.state.attributes.get(key).map(|current| current.event_id);
+            event.ok_or_else(|| format!("there is no attribute with the key `{key}`"))
         };
         let mut events = Vec::new();
-        events.extend(step.give.iter().map(|terms| said(Decision::Given, terms)));
-        events.extend(step.renew.iter().map(|terms| said(Decision::Renewed, terms)));
-        events.extend(step.refuse.iter().map(|terms| said(Decision::Refused, terms)));
-        events.extend(step.withdraw.iter().map(|terms| said(Decision::Withdrawn, terms)));
+        events.extend(step.give.iter().map(|terms| consent(Decision::Given, terms)));
+        events.extend(step.renew.iter().map(|terms| consent(Decision::Renewed, terms)));
+        events.extend(step.refuse.iter().map(|terms| consent(Decision::Refused, terms)));
+        events.extend(step.withdraw.iter().map(|terms| consent(Decision::Withdrawn, terms)));
         for (signal, lifted) in [(&step.signal, false), (&step.lift, true)] {
             if let Some(signal) = signal {
                 events.push(signal_of(signal, lifted)?);
             }
         }
-        if let Some(person) = &step.describe {
-            events.push(Event::SubjectDescribed(described(person)?));
+        if let Some(subject) = &step.describe {
+            events.push(Event::SubjectDescribed(described(subject)?));
         }
-        if let Some(fact) = &step.fact {
-            let sources = fact.derived_from.iter().map(held).collect::<Result<Vec<_>, _>>()?;
-            events.push(Event::AttributeRecorded(self.attribute(fact, sources)));
+        if let Some(attribute) = &step.attribute {
+            let sources =
+                attribute.derived_from.iter().map(attribute_event).collect::<Result<Vec<_>, _>>()?;
+            events.push(Event::AttributeRecorded(self.attribute(attribute, sources)));
         }
         if let Some(key) = &step.contest {
-            events.push(Event::AttributeContested { attribute: held(key)?, reason: String::new() });
+            events
+                .push(Event::AttributeContested { attribute: attribute_event(key)?, reason: String::new() });
         }
         if let Some(key) = &step.confirm {
-            events.push(Event::AttributeConfirmed { attribute: held(key)? });
+            events.push(Event::AttributeConfirmed { attribute: attribute_event(key)? });
         }
         if let Some(key) = &step.remove {
-            events.push(Event::AttributeRemoved { attribute: held(key)?, reason: String::new() });
+            events.push(Event::AttributeRemoved { attribute: attribute_event(key)?, reason: String::new() });
         }
         if step.disclosed.is_some() {
             events.push(Event::GrantUsed(GrantUsed { ai_disclosure_shown: true, ..GrantUsed::default() }));
         }
         match (events.pop(), events.is_empty()) {
             (Some(event), true) => Ok(event),
-            (Some(_), false) => Err("says more than one thing".into()),
-            (None, _) => Err("says nothing".into()),
+            (Some(_), false) => Err("it must have only one field besides `day`".into()),
+            (None, _) => Err("it needs a field besides `day`".into()),
         }
     }
 
-    fn attribute(&self, fact: &FactStep, derived_from: Vec<EventId>) -> Attribute {
-        let provenance = provenance(fact.provenance);
+    fn attribute(&self, step: &AttributeStep, derived_from: Vec<EventId>) -> Attribute {
+        let provenance = provenance(step.provenance);
         let inferred = provenance == Provenance::Inferred;
         Attribute {
-            key: fact.key.clone(),
-            value: Secret::new(fact.value.to_string()),
-            category: fact.category.clone(),
+            key: step.key.clone(),
+            value: Secret::new(step.value.to_string()),
+            category: step.category.clone(),
             provenance,
             evidence: Vec::new(),
             derived_from,
-            confidence: inferred.then(|| f64::from(fact.confidence.unwrap_or(100)) / 100.0),
+            confidence: inferred.then(|| f64::from(step.confidence.unwrap_or(100)) / 100.0),
             model: String::new(),
             observed_at_ms: self.now_ms,
-            expires_at_ms: fact.expires_day.map(Self::moment_ms),
+            expires_at_ms: step.expires_day.map(Self::moment_ms),
             from_replies: Vec::new(),
         }
     }
@@ -143,7 +149,7 @@ fn terms_of(terms: &TermsStep) -> Terms {
         recipients: terms.recipients.clone(),
         explicit: terms.explicit,
         guardian: terms.guardian,
-        until_ms: terms.until_day.map(Story::moment_ms),
+        until_ms: terms.until_day.map(Scenario::moment_ms),
         ..Terms::default()
     }
 }
@@ -155,11 +161,18 @@ fn signal_of(signal: &SignalStep, lifted: bool) -> Result<Event, String> {
         "opt_out" => SignalKind::OptOut,
         "limit_sensitive" => SignalKind::LimitSensitive,
         "pause" => SignalKind::Pause,
-        other => return Err(format!("`{other}` is no signal")),
+        other => {
+            return Err(format!(
+                "`kind` must be objection, restriction, opt_out, limit_sensitive or pause, not `{other}`"
+            ));
+        }
     };
     let (purposes, interaction) = (signal.purposes.clone(), signal.interaction.clone());
     Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
+
+/// The problem with a name for which [`band`] is `None`.
+pub(crate) const AGE_BAND_PROBLEM: &str = "`age_band` must be child, teen, adult or unknown";
 
 /// An age band by its name; unspecified if the name is empty.
 pub(crate) fn band(name: &str) -> Option<AgeBand> {
@@ -173,21 +186,21 @@ pub(crate) fn band(name: &str) -> Option<AgeBand> {
     }
 }
 
-fn described(person: &PersonStep) -> Result<SubjectDescribed, String> {
-    let band = band(&person.age_band).ok_or("no such age band")?;
-    let said = SubjectDescribed {
+fn described(subject: &SubjectStep) -> Result<SubjectDescribed, String> {
+    let band = band(&subject.age_band).ok_or(AGE_BAND_PROBLEM)?;
+    let description = SubjectDescribed {
         age_band: band.into(),
-        age_years: person.age_years,
-        jurisdiction: person.jurisdiction.clone(),
+        age_years: subject.age_years,
+        jurisdiction: subject.jurisdiction.clone(),
     };
-    crate::domain::description::check(&said).map_err(|violations| violations.to_string())?;
-    Ok(said)
+    crate::domain::description::check(&description).map_err(|violations| violations.to_string())?;
+    Ok(description)
 }
 
-pub(crate) fn provenance(how: How) -> Provenance {
-    match how {
-        How::Declared => Provenance::Declared,
-        How::Observed => Provenance::Observed,
-        How::Inferred => Provenance::Inferred,
+pub(crate) fn provenance(name: ProvenanceName) -> Provenance {
+    match name {
+        ProvenanceName::Declared => Provenance::Declared,
+        ProvenanceName::Observed => Provenance::Observed,
+        ProvenanceName::Inferred => Provenance::Inferred,
     }
 }

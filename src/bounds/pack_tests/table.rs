@@ -1,6 +1,5 @@
 //! The format of a pack's test table: each case is a request, the expected decision and the policy that must
-//! decide it.
-//! `docs/bounds.md` describes it.
+//! decide it. `docs/bounds.md` describes it.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -38,20 +37,20 @@ pub struct TableCase {
     pub own: String,
 
     /// The purpose of the use.
-    #[serde(default = "memory")]
+    #[serde(default = "default_purpose")]
     pub purpose: String,
     /// The application that uses or records the attribute.
-    #[serde(default = "tutor")]
+    #[serde(default = "default_recipient")]
     pub recipient: String,
     /// `use` or `record`.
-    #[serde(default = "using")]
+    #[serde(default = "default_action")]
     pub action: String,
     /// The category of the attribute.
     #[serde(default)]
     pub category: String,
     /// The provenance of the attribute.
     #[serde(default)]
-    pub provenance: Option<How>,
+    pub provenance: Option<ProvenanceName>,
     /// For a recording, who records it.
     #[serde(default)]
     pub recorder: Option<Recorder>,
@@ -69,10 +68,10 @@ pub struct TableCase {
     #[serde(default)]
     pub sources: BTreeSet<String>,
     /// The description of the data subject.
-    #[serde(default)]
-    pub person: PersonStep,
+    #[serde(default, alias = "person")]
+    pub subject: SubjectStep,
 
-    /// The history, oldest first. If there are steps, leave the previous fields from `set` to `person`
+    /// The history, oldest first. If there are steps, leave the previous fields from `set` to `subject`
     /// empty.
     #[serde(default)]
     pub steps: Vec<Step>,
@@ -87,22 +86,22 @@ pub struct TableCase {
     pub interaction: String,
 }
 
-fn memory() -> String {
+fn default_purpose() -> String {
     "memory".into()
 }
 
-fn tutor() -> String {
+fn default_recipient() -> String {
     "tutor".into()
 }
 
-fn using() -> String {
+fn default_action() -> String {
     "use".into()
 }
 
 /// The provenance of an attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum How {
+pub enum ProvenanceName {
     /// The data subject stated it.
     #[default]
     Declared,
@@ -152,10 +151,10 @@ pub struct Step {
     pub lift: Option<SignalStep>,
     /// The age or jurisdiction of the data subject was recorded.
     #[serde(default)]
-    pub describe: Option<PersonStep>,
+    pub describe: Option<SubjectStep>,
     /// An attribute was recorded.
-    #[serde(default)]
-    pub fact: Option<FactStep>,
+    #[serde(default, alias = "fact")]
+    pub attribute: Option<AttributeStep>,
     /// The data subject contested an attribute, given by its key.
     #[serde(default)]
     pub contest: Option<String>,
@@ -190,7 +189,7 @@ pub struct TermsStep {
     /// Whether the holder of parental responsibility decided.
     #[serde(default)]
     pub guardian: bool,
-    /// In force until this day.
+    /// The day on which the consent expires.
     #[serde(default)]
     pub until_day: Option<u64>,
 }
@@ -212,7 +211,7 @@ pub struct SignalStep {
 /// A description of the data subject.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PersonStep {
+pub struct SubjectStep {
     /// `child`, `teen`, `adult` or `unknown`; empty means not stated.
     #[serde(default)]
     pub age_band: String,
@@ -227,15 +226,15 @@ pub struct PersonStep {
 /// An attribute to record.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FactStep {
+pub struct AttributeStep {
     /// Its key.
-    #[serde(default = "fact")]
+    #[serde(default = "default_key")]
     pub key: String,
     /// Its category.
     pub category: String,
     /// The provenance of the attribute.
     #[serde(default)]
-    pub provenance: How,
+    pub provenance: ProvenanceName,
     /// Keys of the attributes that it was derived from.
     #[serde(default)]
     pub derived_from: Vec<String>,
@@ -250,6 +249,6 @@ pub struct FactStep {
     pub value: u32,
 }
 
-pub(crate) fn fact() -> String {
+pub(crate) fn default_key() -> String {
     "fact".into()
 }
