@@ -1,4 +1,5 @@
-//! Requests, retention and artifacts through the front door, on a clock that can be moved.
+//! Requests of data subjects, retention and artifacts through the API, on a clock that tests can move
+//! forward.
 
 use crate::erasure::{erasure, history, record, verify};
 use crate::harness::{self, Clients, Harness, ask, choice, config, consent, contains, fact, files_below};
@@ -16,7 +17,7 @@ use tonic::Code;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// The machine's clock, set forward.
+/// The machine's clock, moved forward by a number of milliseconds.
 #[derive(Default)]
 pub struct Ahead(pub AtomicU64);
 
@@ -45,10 +46,11 @@ fn decide(request_id: &str, decision: Decision) -> proto::DecideRequestRequest {
     proto::DecideRequestRequest { request_id: request_id.into(), decision: Some(decision), options: None }
 }
 
-async fn due(steward: &mut Clients) -> Vec<String> {
+/// The ids of all open requests, the next due first.
+async fn open_requests(steward: &mut Clients) -> Vec<String> {
     let (mut found, mut page_token) = (Vec::new(), String::new());
     loop {
-        // One a page, so that the token is what carries it.
+        // Pages of one request, so that the page tokens are tested.
         let request = proto::ListRequestsRequest { page_size: 1, page_token, ..Default::default() };
         let page = steward.rights.list_requests(request).await.unwrap().into_inner();
         found.extend(page.requests.into_iter().map(|request| request.request_id));
@@ -60,7 +62,7 @@ async fn due(steward: &mut Clients) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_answered_by_what_is_due() {
+async fn open_requests_are_listed_by_due_date_until_they_are_decided() {
     let clock = Arc::new(Ahead::default());
     let harness = start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
@@ -81,8 +83,11 @@ async fn requests_are_answered_by_what_is_due() {
         ..submit(RequestKind::Rectification, "")
     };
     let wrong = ada.rights.submit_request(wrong).await.unwrap().into_inner();
-    assert_eq!(due(&mut steward).await, [&quick, &wrong, &slow].map(|made| made.request_id.clone()));
-    // Their own alone, and of others not even whether they are there.
+    assert_eq!(
+        open_requests(&mut steward).await,
+        [&quick, &wrong, &slow].map(|made| made.request_id.clone())
+    );
+    // A subject sees only their own requests; another subject's request is not found.
     let own = ada.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
     assert_eq!(own.requests.len(), 2);
     let other = proto::GetRequestRequest { request_id: quick.request_id.clone() };
@@ -98,11 +103,17 @@ async fn requests_are_answered_by_what_is_due() {
     assert_eq!(extended.extended_because, "many of them");
     let twice = steward.rights.decide_request(extend(&quick.request_id)).await.unwrap_err();
     assert_eq!(twice.code(), Code::FailedPrecondition);
-    assert_eq!(due(&mut steward).await, [&wrong, &slow, &quick].map(|made| made.request_id.clone()));
+    assert_eq!(
+        open_requests(&mut steward).await,
+        [&wrong, &slow, &quick].map(|made| made.request_id.clone())
+    );
 
     let refuse = |reason: &str, ground: Ground| Refuse { ground: ground.into(), reason: reason.into() };
-    let silent = decide(&wrong.request_id, Decision::Refuse(refuse("", Ground::Excessive)));
-    assert_eq!(steward.rights.decide_request(silent).await.unwrap_err().code(), Code::InvalidArgument);
+    let without_reason = decide(&wrong.request_id, Decision::Refuse(refuse("", Ground::Excessive)));
+    assert_eq!(
+        steward.rights.decide_request(without_reason).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
     let refused = decide(&wrong.request_id, Decision::Refuse(refuse("asked daily", Ground::Excessive)));
     let refused = steward.rights.decide_request(refused).await.unwrap().into_inner().request.unwrap();
     assert_eq!((refused.state(), refused.ground()), (RequestState::Refused, Ground::Excessive));
@@ -110,12 +121,12 @@ async fn requests_are_answered_by_what_is_due() {
     steward.rights.decide_request(accepted).await.unwrap();
     drop((ada, service, steward));
 
-    // The same after a restart, and after the index was made again.
+    // The list is the same after a restart with a rebuilt index.
     let dir = harness.stop().await;
     std::fs::remove_dir_all(dir.path().join("log/index")).unwrap();
     let harness = start(clock, dir).await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    assert_eq!(due(&mut steward).await, [&slow, &quick].map(|made| made.request_id.clone()));
+    assert_eq!(open_requests(&mut steward).await, [&slow, &quick].map(|made| made.request_id.clone()));
     let done = decide(&slow.request_id, Decision::Complete(Complete { reason: "sent".into() }));
     let done = steward.rights.decide_request(done).await.unwrap().into_inner().request.unwrap();
     assert_eq!(
@@ -123,12 +134,12 @@ async fn requests_are_answered_by_what_is_due() {
         (RequestState::Completed, "privacy-team")
     );
     steward.rights.submit_request(erasure("ben", ErasureScope::All, "")).await.unwrap();
-    assert!(due(&mut steward).await.is_empty(), "what an erased person asked for is gone with them");
+    assert!(open_requests(&mut steward).await.is_empty(), "an erasure removes the subject's requests");
     verify(&harness);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restriction_takes_effect_at_once_and_ends_with_its_refusal() {
+async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_refused() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
@@ -156,24 +167,25 @@ async fn a_restriction_takes_effect_at_once_and_ends_with_its_refusal() {
     assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
 }
 
-/// Waits until something is true, however slow the machine is.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
+/// Waits until the condition is true, for at least 12 s.
+async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
-        if holds().await {
+        if condition().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it does not come true");
+    panic!("the condition did not become true");
 }
 
-async fn keys(steward: &mut Clients, subject: &str) -> Option<usize> {
+/// The number of the subject's attributes; `None` if the subject does not exist.
+async fn attribute_count(steward: &mut Clients, subject: &str) -> Option<usize> {
     let request = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
     Some(steward.profile.get_profile(request).await.ok()?.into_inner().attributes.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_an_end_ends_by_itself_and_is_logged() {
+async fn attributes_and_consent_expire_by_themselves_and_the_log_records_it() {
     let clock = Arc::new(Ahead::default());
     let harness = start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
@@ -206,26 +218,26 @@ async fn what_has_an_end_ends_by_itself_and_is_logged() {
 
     clock.0.store(2 * DAY_MS + 60_000, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    until(async || keys(&mut steward, "ada").await == Some(2)).await;
+    wait_until(async || attribute_count(&mut steward, "ada").await == Some(2)).await;
     clock.0.store(3 * DAY_MS + 60_000, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    until(async || history(&mut steward, "ada").await.contains("ConsentExpired")).await;
+    wait_until(async || history(&mut steward, "ada").await.contains("ConsentExpired")).await;
     clock.0.store(6 * DAY_MS, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    until(async || keys(&mut steward, "ada").await == Some(1)).await;
-    until(async || !history(&mut steward, "ada").await.contains("CANARY-JOB")).await;
+    wait_until(async || attribute_count(&mut steward, "ada").await == Some(1)).await;
+    wait_until(async || !history(&mut steward, "ada").await.contains("CANARY-JOB")).await;
     let seen = history(&mut steward, "ada").await;
     assert_eq!(seen.matches("AttributeExpired(").count(), 2, "{seen}");
     assert!(!seen.contains("CANARY-MOOD") && !seen.contains("CANARY-MUSIC") && !seen.contains("CANARY-JOB"));
     verify(&harness);
 
-    // With the last that was held for a reason, the person goes.
+    // When the retention of everything has ended, the subject is removed.
     for class in [RetentionClass::Profile, RetentionClass::Consent] {
         steward.rights.set_retention(rule(class, "", 7)).await.unwrap();
     }
     clock.0.store(20 * DAY_MS, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    until(async || keys(&mut steward, "ada").await.is_none()).await;
+    wait_until(async || attribute_count(&mut steward, "ada").await.is_none()).await;
     assert_eq!(verify(&harness)["subjects"], "0");
     let dir = harness.stop().await;
     for file in files_below(dir.path()).iter().filter(|file| !file.ends_with("bundle.tar.zst")) {

@@ -1,4 +1,5 @@
-//! The house keeps its shape: who may import whom, and how long a function may be.
+//! Checks of the source code: imports between rooms (the modules of the crate), lengths of functions, widths
+//! of comments, and names.
 
 mod imports;
 
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Room → rooms of ours that it may use. `docs/architecture.md` has the same table.
+/// Each room with the rooms that it may import. `docs/architecture.md` has the same table.
 const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
@@ -47,13 +48,13 @@ fn room_of(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// Code of a file without its test module.
-fn shipped(text: &str) -> &str {
+/// The code of a file without its test module.
+fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap()
 }
 
 #[test]
-fn rooms_import_only_whom_they_may() {
+fn rooms_import_only_the_rooms_that_the_table_allows() {
     let mut wrong = Vec::new();
     for path in sources(&root().join("src")) {
         let room = room_of(&path);
@@ -62,7 +63,7 @@ fn rooms_import_only_whom_they_may() {
             continue;
         };
         let text = std::fs::read_to_string(&path).unwrap();
-        for used in shipped(&text).split("crate::").skip(1) {
+        for used in without_tests(&text).split("crate::").skip(1) {
             let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if name != room && !allowed.contains(&name.as_str()) {
                 wrong.push(format!("{}: {room} uses {name}", path.display()));
@@ -74,33 +75,33 @@ fn rooms_import_only_whom_they_may() {
 
 #[test]
 fn every_room_is_in_the_table() {
-    let known = ["cli", "daemon", "fuzzing", "lib", "main"];
+    let exempt = ["cli", "daemon", "fuzzing", "lib", "main"];
     for path in sources(&root().join("src")) {
         let room = room_of(&path);
-        let listed = known.contains(&room.as_str()) || ROOMS.iter().any(|(name, _)| *name == room);
+        let listed = exempt.contains(&room.as_str()) || ROOMS.iter().any(|(name, _)| *name == room);
         assert!(listed, "{room}");
     }
 }
 
-/// Rooms whose answers others recompute: nothing in them may depend on the order in which a hash map is
-/// walked, which is another in each process. Ordered maps are the rule; where one is hashed because it is
-/// looked up often, or because a library asks for it, the line or the one above says so.
+/// Rooms whose results others recompute. Their results must not depend on the iteration order of a hash map,
+/// which differs between processes. They use ordered maps; a hash map needs a reason on its line or the line
+/// above.
 const ORDERED: &[&str] = &["src/bounds", "src/domain", "crates/proof/src/replay"];
 const UNORDERED_MARK: &str = "// Unordered: ";
 
 #[test]
-fn no_answer_depends_on_the_order_of_a_hash_map() {
+fn no_result_depends_on_the_order_of_a_hash_map() {
     let mut wrong = Vec::new();
     let files = ORDERED.iter().flat_map(|room| sources(&root().join(room)));
     for path in files.filter(|path| !path.components().any(|part| part.as_os_str() == "tests")) {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut above = "";
-        for (number, line) in shipped(&text).lines().enumerate() {
+        for (number, line) in without_tests(&text).lines().enumerate() {
             let names = ["HashMap", "HashSet"].iter().any(|name| line.contains(name));
-            // An import says nothing yet, and a field's type is marked where it is declared.
-            let plain = line.starts_with("use ") || line.trim_end().ends_with(": HashMap::new(),");
+            // Imports need no mark, and a field is marked where its type is declared.
+            let needs_no_mark = line.starts_with("use ") || line.trim_end().ends_with(": HashMap::new(),");
             let marked = [line, above].iter().any(|line| line.contains(UNORDERED_MARK));
-            if names && !plain && !marked {
+            if names && !needs_no_mark && !marked {
                 wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
             }
             above = line;
@@ -136,7 +137,7 @@ fn functions_are_short() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
-/// Whoever parses elsewhere parses what was not scanned, and on a stack that may not fit.
+/// The one place scans the text first and has a stack that is large enough.
 #[test]
 fn policies_are_parsed_in_one_place() {
     let parses = [
@@ -150,9 +151,9 @@ fn policies_are_parsed_in_one_place() {
     let mut wrong = Vec::new();
     for path in sources(&root().join("src")) {
         let text = std::fs::read_to_string(&path).unwrap();
-        let apart = path.ends_with("bounds/policy_text/parse.rs")
+        let is_allowed = path.ends_with("bounds/policy_text/parse.rs")
             || path.components().any(|part| part.as_os_str() == "tests");
-        if !apart && parses.iter().any(|parses| shipped(&text).contains(parses)) {
+        if !is_allowed && parses.iter().any(|parses| without_tests(&text).contains(parses)) {
             wrong.push(path);
         }
     }
@@ -160,29 +161,28 @@ fn policies_are_parsed_in_one_place() {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_files_import_each_other_in_a_cycle() {
     for src in ["src", "crates/proof/src"] {
-        let circles = Graph::read(&root().join(src)).circles();
-        assert!(circles.is_empty(), "{src}: {}", circles.join("\n"));
+        let cycles = Graph::read(&root().join(src)).cycles();
+        assert!(cycles.is_empty(), "{src}: {}", cycles.join("\n"));
     }
 }
 
-/// `docs/architecture.md` shows it.
 #[test]
-fn the_picture_of_the_rooms_is_current() {
-    let picture = Graph::read(&root().join("src")).drawn();
+fn the_diagram_of_the_rooms_in_the_architecture_page_is_current() {
+    let diagram = Graph::read(&root().join("src")).diagram();
     let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    assert!(page.contains(&picture), "the picture in docs/architecture.md should be:\n{picture}");
+    assert!(page.contains(&diagram), "the diagram in docs/architecture.md should be:\n{diagram}");
 }
 
-/// Who wants what another room defines imports it from there.
+/// Code imports an item from the room that defines it.
 #[test]
-fn no_room_exports_what_another_defines() {
+fn no_room_exports_items_of_another_room() {
     let reexports = Graph::read(&root().join("src")).reexports;
     assert!(reexports.is_empty(), "{reexports:#?}");
 }
 
-/// Names that a stranger would have to learn from us; each has an ordinary one now.
+/// Names of files that earlier versions used and that a stranger cannot guess. Each has an ordinary name now.
 const PRIVATE_FILES: &[&str] = &[
     "alike",
     "anchor",
@@ -221,6 +221,7 @@ const PRIVATE_FILES: &[&str] = &[
     "weighed",
     "words",
 ];
+/// Names of types that earlier versions used and that a stranger cannot guess.
 const PRIVATE_TYPES: &[&str] = &[
     "Alike",
     "Bells",
@@ -250,7 +251,7 @@ const PRIVATE_TYPES: &[&str] = &[
 ];
 
 #[test]
-fn private_names_do_not_come_back() {
+fn names_that_a_stranger_cannot_guess_are_not_used() {
     let mut wrong = Vec::new();
     let files = ["src", "crates/proof/src"].iter().flat_map(|src| sources(&root().join(src)));
     for path in files {
@@ -270,11 +271,11 @@ fn private_names_do_not_come_back() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// As `max_width` in rustfmt.toml, which formats code alone.
+/// The `max_width` of rustfmt.toml, which applies to code only.
 const WIDTH_MAX: usize = 110;
 
 #[test]
-fn comments_are_as_wide_as_code() {
+fn comments_are_not_wider_than_code() {
     let folders = ["src", "crates", "tests", "benches", "build", "fuzz/fuzz_targets"];
     let mut wide = Vec::new();
     for path in folders.iter().flat_map(|folder| sources(&root().join(folder))) {
@@ -287,7 +288,7 @@ fn comments_are_as_wide_as_code() {
 }
 
 #[test]
-fn the_verifier_can_reach_neither_runtime_nor_store_nor_policy_engine() {
+fn the_verifier_does_not_depend_on_a_runtime_a_store_or_a_policy_engine() {
     let manifest = std::fs::read_to_string(root().join("crates/proof/Cargo.toml")).unwrap();
     for name in ["tokio", "tonic", "sled", "cedar", "axum", "reqwest", "hyper"] {
         assert!(!manifest.lines().any(|line| line.starts_with(name)), "{name}");

@@ -1,5 +1,5 @@
-//! Witnesses: the daemon has its checkpoints cosigned by one that runs in a process of its own; a log that is
-//! forked is found out; and nobody waits for a witness that is down.
+//! Witnesses that run in processes of their own: they cosign the daemon's checkpoints and detect a forked
+//! log, and a witness that is down does not delay writes.
 
 use crate::harness::{self, Clients, Harness, fact, json, sayso, stdout};
 use sayso::config::{Config, WitnessConfig};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// The real binary as a witness of one log.
-struct Running {
+/// The real binary, running as a witness of one log.
+struct RunningWitness {
     child: Child,
     http: String,
     vkey: String,
@@ -22,7 +22,7 @@ struct Running {
     log: String,
 }
 
-impl Running {
+impl RunningWitness {
     fn start(folder: &Path, log: &str, listen: &str) -> Self {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         let folder_text = folder.display().to_string();
@@ -47,7 +47,8 @@ impl Running {
         Self { child, http, vkey, folder: folder.to_owned(), log: log.to_owned() }
     }
 
-    fn asked(&self) -> WitnessConfig {
+    /// The daemon's configuration for this witness.
+    fn config(&self) -> WitnessConfig {
         WitnessConfig { vkey: self.vkey.clone(), url: format!("http://{}", self.http), ca: None }
     }
 
@@ -56,17 +57,17 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// Over the same folder, at the same address.
+    /// Restarts the witness with the same folder and address.
     fn restart(mut self) -> Self {
         self.kill();
         Self::start(&self.folder, &self.log, &self.http)
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningWitness {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
+        let _may_have_ended = self.child.kill();
+        let _may_have_ended = self.child.wait();
     }
 }
 
@@ -89,15 +90,15 @@ async fn write(clients: &mut Clients, subject: &str, key: &str) -> proto::Receip
     written.into_inner().receipt.unwrap()
 }
 
-/// Waits until it holds, however slow the machine is.
-async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+/// Waits up to 60 s until the condition is true.
+async fn wait_until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     for _ in 0..3_000 {
-        if holds().await {
+        if condition().await {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("never came true");
+    panic!("the condition did not become true");
 }
 
 async fn checkpoint(harness: &Harness) -> proto::GetCheckpointResponse {
@@ -105,10 +106,10 @@ async fn checkpoint(harness: &Harness) -> proto::GetCheckpointResponse {
     auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner()
 }
 
-/// Waits until everything that is there now is cosigned.
-async fn cosigned(harness: &Harness) -> proto::GetCheckpointResponse {
+/// Waits until everything that is recorded now is cosigned.
+async fn wait_until_cosigned(harness: &Harness) -> proto::GetCheckpointResponse {
     let size = checkpoint(harness).await.tree_size;
-    until(|| async { checkpoint(harness).await.cosigned_size >= size }).await;
+    wait_until(|| async { checkpoint(harness).await.cosigned_size >= size }).await;
     checkpoint(harness).await
 }
 
@@ -125,7 +126,7 @@ async fn get(harness: &Harness, path: &str) -> String {
     String::from_utf8(sayso::fetch::fetch(&url, None).await.unwrap()).unwrap()
 }
 
-/// The log's key, before there is a daemon that could ask anybody.
+/// Creates a log and returns its key, which witnesses need before they start.
 async fn log_key(dir: tempfile::TempDir) -> (tempfile::TempDir, VerifierKey) {
     let harness = Harness::start_in(dir).await;
     let key = harness.daemon.vkey.parse().unwrap();
@@ -133,46 +134,52 @@ async fn log_key(dir: tempfile::TempDir) -> (tempfile::TempDir, VerifierKey) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_of_three_cosign_and_one_that_is_down_holds_nobody_up() {
+async fn two_of_three_witnesses_cosign_and_one_that_is_down_delays_no_write() {
     let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
     let folders = tempfile::tempdir().unwrap();
     let log = key.to_string();
-    let first = Running::start(&folders.path().join("one"), &log, "127.0.0.1:0");
-    let mut second = Running::start(&folders.path().join("two"), &log, "127.0.0.1:0");
-    // Nobody listens there.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let silent = WitnessConfig { url: format!("http://{nobody}"), ..third_key(folders.path(), &log) };
-    let harness = start(dir, 2, vec![first.asked(), second.asked(), silent]).await;
+    let first = RunningWitness::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let mut second = RunningWitness::start(&folders.path().join("two"), &log, "127.0.0.1:0");
+    // Nothing listens at this address.
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable = WitnessConfig { url: format!("http://{unused}"), ..third_key(folders.path(), &log) };
+    let harness = start(dir, 2, vec![first.config(), second.config(), unreachable]).await;
     let mut service = harness.as_role(Role::Service, "bot").await;
     write(&mut service, "ada", "a").await;
-    let cosigned_now = cosigned(&harness).await;
+    let latest = wait_until_cosigned(&harness).await;
     let witnesses: Vec<WitnessKey> = [&first, &second].map(|one| one.vkey.parse().unwrap()).to_vec();
-    assert_eq!(cosignatures(&cosigned_now.cosigned, &witnesses).unwrap().len(), 2);
-    Checkpoint::open(&cosigned_now.cosigned, &key).unwrap();
-    until(|| async { health(&harness).await == Some(1) }).await;
-    until(|| async { cosignatures(&get(&harness, "/checkpoint").await, &witnesses).unwrap().len() == 2 })
-        .await;
+    assert_eq!(cosignatures(&latest.cosigned, &witnesses).unwrap().len(), 2);
+    Checkpoint::open(&latest.cosigned, &key).unwrap();
+    wait_until(|| async { health(&harness).await == Some(1) }).await;
+    wait_until(|| async {
+        cosignatures(&get(&harness, "/checkpoint").await, &witnesses).unwrap().len() == 2
+    })
+    .await;
 
-    // One more goes down: too few are left, which is said; and everybody writes on.
+    // A second witness goes down. Too few are left, so the health check fails, but writes continue.
     second.kill();
     let before = checkpoint(&harness).await.tree_size;
     for number in 0..20 {
         write(&mut service, "ada", &format!("b{number}")).await;
     }
     assert_eq!(checkpoint(&harness).await.tree_size, before + 20);
-    until(|| async { health(&harness).await == Some(2) }).await;
-    // Which is one set for all daemons of this process, so that its values say nothing here.
+    wait_until(|| async { health(&harness).await == Some(2) }).await;
+    // All daemons of this process share the metrics, so only the presence of this one is checked.
     assert!(get(&harness, "/metrics").await.contains("sayso_witness_enough{"));
     let published = get(&harness, "/checkpoint").await;
-    assert_eq!(Checkpoint::open(&published, &key).unwrap().size, before + 20, "the newest, without them");
+    assert_eq!(
+        Checkpoint::open(&published, &key).unwrap().size,
+        before + 20,
+        "the newest checkpoint, without cosignatures"
+    );
 
-    // It comes back with what it had cosigned, and cosigns on.
+    // The witness restarts with its state and cosigns again.
     let second = second.restart();
     assert_eq!(second.vkey, witnesses[1].to_string());
-    cosigned(&harness).await;
-    until(|| async { health(&harness).await == Some(1) }).await;
+    wait_until_cosigned(&harness).await;
+    wait_until(|| async { health(&harness).await == Some(1) }).await;
 
-    // The export waits for them, and its verifier can ask for both.
+    // The export waits for cosignatures, and `sayso verify` can require both witnesses.
     let bundle = harness.dir.path().join("log.tar.zst").display().to_string();
     stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
     let base =
@@ -184,32 +191,33 @@ async fn two_of_three_cosign_and_one_that_is_down_holds_nobody_up() {
     assert_eq!(
         sayso(&three).output().unwrap().status.code(),
         Some(4),
-        "all of those named, if nothing else is said"
+        "by default, every named witness must have cosigned"
     );
     let two_of_three = [&three[..], &["--witnesses-min", "2"]].concat();
     assert!(sayso(&two_of_three).output().unwrap().status.success());
-    // The log names whom it asks.
+    // The log names its witnesses.
     let entries = sayso(&["--json", "verify", &bundle, "--key", &log]).output().unwrap();
     assert!(entries.status.success());
-    let named = harness::contains(&unpacked(Path::new(&bundle)), first.vkey.as_bytes());
-    assert!(named, "`WitnessAdded`");
+    let names_witness = harness::contains(&unpacked(Path::new(&bundle)), first.vkey.as_bytes());
+    assert!(names_witness, "the log has `WitnessAdded` with the witness's key");
 }
 
 fn unpacked(bundle: &Path) -> Vec<u8> {
     zstd::decode_all(std::fs::File::open(bundle).unwrap()).unwrap()
 }
 
-/// A witness that is not running.
+/// The configuration of a witness that is not running.
 fn third_key(folders: &Path, log: &str) -> WitnessConfig {
-    let mut third = Running::start(&folders.join("three"), log, "127.0.0.1:0");
+    let mut third = RunningWitness::start(&folders.join("three"), log, "127.0.0.1:0");
     third.kill();
-    third.asked()
+    third.config()
 }
 
-fn evidence(witness: &Running) -> Option<PathBuf> {
-    let is_whole =
+/// The file in which a witness keeps a checkpoint that conflicts with an earlier one.
+fn evidence(witness: &RunningWitness) -> Option<PathBuf> {
+    let is_conflict =
         |path: &PathBuf| path.extension().is_some_and(|end| end.to_string_lossy().starts_with("conflict-"));
-    harness::files_below(&witness.folder).into_iter().find(is_whole)
+    harness::files_below(&witness.folder).into_iter().find(is_conflict)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -223,31 +231,32 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(item.path(), to).unwrap();
         }
     }
-    // As the folder itself: secrets that others may enter are refused.
+    // Keep the permissions: the daemon refuses a folder of secrets that others can read.
     std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_forked_is_found_out() {
+async fn a_witness_detects_a_forked_log() {
     let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
     let folders = tempfile::tempdir().unwrap();
     let log = key.to_string();
-    let witness = Running::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let witness = RunningWitness::start(&folders.path().join("one"), &log, "127.0.0.1:0");
     let own: WitnessKey = witness.vkey.parse().unwrap();
-    let harness = start(dir, 1, vec![witness.asked()]).await;
+    let harness = start(dir, 1, vec![witness.config()]).await;
     let mut service = harness.as_role(Role::Service, "bot").await;
     write(&mut service, "ada", "said-before").await;
-    cosigned(&harness).await;
+    wait_until_cosigned(&harness).await;
     let dir = harness.stop().await;
 
-    // The whole folder, keys and all: two daemons that are the same to everybody who sees only one of them.
+    // Copy the whole folder with its keys. A reader who sees only one of the two daemons cannot tell them
+    // apart.
     let twin = tempfile::tempdir().unwrap();
     copy(dir.path(), twin.path());
-    let harness = start(dir, 1, vec![witness.asked()]).await;
+    let harness = start(dir, 1, vec![witness.config()]).await;
     let mut service = harness.as_role(Role::Service, "bot").await;
     write(&mut service, "ada", "said-to-one").await;
-    let shown = cosigned(&harness).await;
-    let forked = start(twin, 1, vec![witness.asked()]).await;
+    let shown = wait_until_cosigned(&harness).await;
+    let forked = start(twin, 1, vec![witness.config()]).await;
     let mut other = forked.as_role(Role::Service, "bot").await;
     for number in 0..5 {
         write(&mut other, "ada", &format!("said-to-another-{number}")).await;
@@ -258,12 +267,12 @@ async fn a_log_that_is_forked_is_found_out() {
             .filter(|line| line.contains("witness=\"one\""))
             .any(|line| line.contains("outcome=\"conflict\""))
     };
-    until(|| async { has_conflict(get(&forked, "/metrics").await) }).await;
-    until(|| async { health(&forked).await == Some(2) }).await;
+    wait_until(|| async { has_conflict(get(&forked, "/metrics").await) }).await;
+    wait_until(|| async { health(&forked).await == Some(2) }).await;
     let hidden = checkpoint(&forked).await;
     assert!(hidden.cosigned.is_empty(), "nothing of the fork was cosigned");
-    // What the witness kept proves it to anybody: two trees under one signature.
-    until(|| async { evidence(&witness).is_some() }).await;
+    // The witness kept a proof that anyone can check: two trees signed with one key.
+    wait_until(|| async { evidence(&witness).is_some() }).await;
     let kept = std::fs::read_to_string(evidence(&witness).unwrap()).unwrap();
     let request: sayso_proof::witness::AddCheckpoint = kept.parse().unwrap();
     let claimed = Checkpoint::open(&request.checkpoint, &key).unwrap();
@@ -272,7 +281,7 @@ async fn a_log_that_is_forked_is_found_out() {
             || claimed.root != Checkpoint::open(&shown.cosigned, &key).unwrap().root
     );
 
-    // To whoever asks for a cosignature, the fork can't be shown.
+    // A verifier that requires a cosignature rejects the fork.
     let verify = |harness: &Harness, name: &str| {
         let bundle = harness.dir.path().join(name).display().to_string();
         stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
@@ -286,16 +295,16 @@ async fn a_log_that_is_forked_is_found_out() {
     assert_eq!(verify(&forked, "forked.tar.zst"), Some(4));
 }
 
-/// What a witness answers that does not keep to the truth: status and body to a request, and the checkpoint
-/// that it shows.
-type Lie = Arc<Mutex<(u16, String, Option<String>)>>;
+/// The answers of a false witness: status and body of `add-checkpoint`, and the checkpoint that it shows.
+type FalseAnswer = Arc<Mutex<(u16, String, Option<String>)>>;
 
-async fn lying(lie: Lie) -> std::net::SocketAddr {
+/// Serves a witness with these answers.
+async fn serve_false_witness(answers: FalseAnswer) -> std::net::SocketAddr {
     use axum::http::StatusCode;
     use axum::routing::{get, post};
-    let (asked, shown) = (Arc::clone(&lie), lie);
+    let (answered, shown) = (Arc::clone(&answers), answers);
     let answer = move || {
-        let (status, body, _) = asked.lock().unwrap().clone();
+        let (status, body, _) = answered.lock().unwrap().clone();
         std::future::ready((StatusCode::from_u16(status).unwrap(), body))
     };
     let show = move || {
@@ -311,17 +320,17 @@ async fn lying(lie: Lie) -> std::net::SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_witness_that_claims_a_fork_is_believed_when_it_shows_the_checkpoint() {
+async fn a_witness_must_show_a_signed_checkpoint_to_prove_a_fork() {
     let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
     let folders = tempfile::tempdir().unwrap();
-    let mut stopped = Running::start(&folders.path().join("liar"), &key.to_string(), "127.0.0.1:0");
+    let mut stopped = RunningWitness::start(&folders.path().join("liar"), &key.to_string(), "127.0.0.1:0");
     stopped.kill();
-    let lie: Lie = Arc::new(Mutex::new((500, String::new(), None)));
-    let url = format!("http://{}", lying(Arc::clone(&lie)).await);
-    let harness = start(dir, 1, vec![WitnessConfig { url, ..stopped.asked() }]).await;
+    let answers: FalseAnswer = Arc::new(Mutex::new((500, String::new(), None)));
+    let url = format!("http://{}", serve_false_witness(Arc::clone(&answers)).await);
+    let harness = start(dir, 1, vec![WitnessConfig { url, ..stopped.config() }]).await;
     let mut service = harness.as_role(Role::Service, "bot").await;
     write(&mut service, "ada", "a").await;
-    let said = async |outcome: &str| {
+    let answer_count = async |outcome: &str| {
         let text = get(&harness, "/metrics").await;
         let line = text.lines().find(|line| {
             line.starts_with("sayso_witness_answers_total{")
@@ -330,10 +339,10 @@ async fn a_witness_that_claims_a_fork_is_believed_when_it_shows_the_checkpoint()
         });
         line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
     };
-    let more = async |outcome: &str| {
-        let before = said(outcome).await;
-        // One that was under way may still answer for what was said before.
-        until(|| async { said(outcome).await > before + 1 }).await;
+    let wait_for_answers = async |outcome: &str| {
+        let before = answer_count(outcome).await;
+        // Two more answers: the first may still be for a request that was sent before.
+        wait_until(|| async { answer_count(outcome).await > before + 1 }).await;
     };
     let own = get(&harness, "/checkpoint").await;
     let size = Checkpoint::open(&own, &key).unwrap().size;
@@ -345,18 +354,18 @@ async fn a_witness_that_claims_a_fork_is_believed_when_it_shows_the_checkpoint()
         [None, Some(own), Some(forged(1, [9; 32])), Some(forged(size + 1_000, [9; 32])), Some("x".into())];
     for (status, body) in [(409, "1000000\n"), (409, "1\n"), (409, "x"), (422, "")] {
         for shown in &shown {
-            *lie.lock().unwrap() = (status, body.to_owned(), shown.clone());
-            more("refused").await;
-            assert_eq!(said("conflict").await, 0, "{status} {body:?} {shown:?}");
+            *answers.lock().unwrap() = (status, body.to_owned(), shown.clone());
+            wait_for_answers("refused").await;
+            assert_eq!(answer_count("conflict").await, 0, "{status} {body:?} {shown:?}");
             write(&mut service, "ada", &format!("b{status}")).await;
         }
     }
-    // Other entries under the log's own key, or more than it has: that is proof.
+    // Proof of a fork: other entries signed with the log's own key, or more entries than the log has.
     let seed: [u8; 32] =
         std::fs::read(harness.dir.path().join("secrets/log.key")).unwrap().try_into().unwrap();
     for size in [1, 1_000_000] {
-        *lie.lock().unwrap() = (422, String::new(), Some(forged(size, seed)));
-        more("conflict").await;
+        *answers.lock().unwrap() = (422, String::new(), Some(forged(size, seed)));
+        wait_for_answers("conflict").await;
     }
     write(&mut service, "ada", "c").await;
 }

@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A file's text, without its unit tests.
+/// The file name and the text, without unit tests and comments, of each module.
 type Sources = BTreeMap<Module, (String, String)>;
-/// Segments of a module's path below the crate.
+/// The segments of a module's path in the crate.
 type Module = Vec<String>;
 
-/// Which file imports which, by their paths relative to the crate's `src`.
+/// The imports between files, by their paths relative to the crate's `src`.
 pub struct Graph {
     edges: BTreeMap<String, BTreeSet<String>>,
-    /// File, and what it exports that another room defines.
+    /// Files that export an item of another room, with the item's path.
     pub reexports: Vec<(String, String)>,
 }
 
 impl Graph {
-    /// Reads every file below `src` that is no test.
+    /// Reads every file below `src` except tests.
     pub fn read(src: &Path) -> Self {
         let sources: Sources = super::sources(src)
             .into_iter()
@@ -29,7 +29,7 @@ impl Graph {
             })
             .collect();
         let mut graph = Self { edges: BTreeMap::new(), reexports: Vec::new() };
-        let faces = faces(&sources);
+        let reexports = reexports_of_folders(&sources);
         for (module, (name, code)) in &sources {
             let (imports, exports) = paths_in(code, module);
             for path in &exports {
@@ -38,28 +38,28 @@ impl Graph {
                     graph.reexports.push((name.clone(), path.join("::")));
                 }
             }
-            // A folder's own file hands on what its files define; any other file that exports an item imports it.
+            // A `mod.rs` re-exports items of its files. In any other file, an export counts as an import.
             let own = exports.iter().filter(|_| !name.ends_with("mod.rs"));
-            let files = imports.iter().chain(own).filter_map(|path| file_of(path, &sources, &faces));
+            let files = imports.iter().chain(own).filter_map(|path| file_of(path, &sources, &reexports));
             let files = files.filter(|file| file != name).collect();
             graph.edges.insert(name.clone(), files);
         }
         graph
     }
 
-    /// Files that import each other in a circle, a line for each circle.
-    pub fn circles(&self) -> Vec<String> {
+    /// The cycles of files that import each other, a text for each.
+    pub fn cycles(&self) -> Vec<String> {
         let mut found: Vec<BTreeSet<&str>> = Vec::new();
         let reachable: BTreeMap<&str, BTreeSet<&str>> =
             self.edges.keys().map(|file| (file.as_str(), self.reachable(file))).collect();
         for (file, reached) in &reachable {
-            let circle: BTreeSet<&str> =
+            let cycle: BTreeSet<&str> =
                 reached.iter().copied().filter(|other| reachable[other].contains(file)).collect();
-            if circle.contains(file) && !found.contains(&circle) {
-                found.push(circle);
+            if cycle.contains(file) && !found.contains(&cycle) {
+                found.push(cycle);
             }
         }
-        found.into_iter().map(|circle| self.explain(&circle)).collect()
+        found.into_iter().map(|cycle| self.explain(&cycle)).collect()
     }
 
     fn reachable(&self, file: &str) -> BTreeSet<&str> {
@@ -74,16 +74,17 @@ impl Graph {
         seen
     }
 
-    fn explain(&self, circle: &BTreeSet<&str>) -> String {
-        let arrows = circle.iter().flat_map(|file| {
-            let to = self.edges[*file].iter().filter(|to| circle.contains(to.as_str()));
+    fn explain(&self, cycle: &BTreeSet<&str>) -> String {
+        let arrows = cycle.iter().flat_map(|file| {
+            let to = self.edges[*file].iter().filter(|to| cycle.contains(to.as_str()));
             to.map(move |to| format!("  {file} -> {to}"))
         });
-        format!("circle of {} files:\n{}", circle.len(), arrows.collect::<Vec<_>>().join("\n"))
+        format!("cycle of {} files:\n{}", cycle.len(), arrows.collect::<Vec<_>>().join("\n"))
     }
 
-    /// The imports among rooms, as Mermaid draws them. An arrow is left out where others lead the same way.
-    pub fn drawn(&self) -> String {
+    /// A Mermaid diagram of the imports between rooms. It omits an arrow if a path of other arrows connects
+    /// the rooms.
+    pub fn diagram(&self) -> String {
         let room = |file: &str| file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
         let is_room = |room: &str| !["fuzzing", "lib", "main"].contains(&room);
         let mut rooms = Self { edges: BTreeMap::new(), reexports: Vec::new() };
@@ -121,25 +122,29 @@ fn without_comments(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
 }
 
-/// What folders' own files hand on: module, name, and where it comes from.
-fn faces(sources: &Sources) -> BTreeMap<(Module, String), Module> {
-    let mut faces = BTreeMap::new();
+/// The re-exports of `mod.rs` files: module and name, with the path of the item.
+fn reexports_of_folders(sources: &Sources) -> BTreeMap<(Module, String), Module> {
+    let mut reexports = BTreeMap::new();
     for (module, (_, code)) in sources {
         for path in paths_in(code, module).1 {
-            faces.insert((module.clone(), path.last().unwrap().clone()), path);
+            reexports.insert((module.clone(), path.last().unwrap().clone()), path);
         }
     }
-    faces
+    reexports
 }
 
 /// The file that defines what a path names.
-fn file_of(path: &[String], sources: &Sources, faces: &BTreeMap<(Module, String), Module>) -> Option<String> {
+fn file_of(
+    path: &[String],
+    sources: &Sources,
+    reexports: &BTreeMap<(Module, String), Module>,
+) -> Option<String> {
     let mut path = path.to_vec();
     for _ in 0..8 {
         let known = (1..=path.len()).rev().find(|count| sources.contains_key(&path[..*count]))?;
         let module = path[..known].to_vec();
-        let handed_on = path.get(known).and_then(|name| faces.get(&(module.clone(), name.clone())));
-        match handed_on {
+        let reexported = path.get(known).and_then(|name| reexports.get(&(module.clone(), name.clone())));
+        match reexported {
             Some(from) if *from != path => path.clone_from(from),
             _ => return Some(sources[&module].0.clone()),
         }
@@ -147,7 +152,7 @@ fn file_of(path: &[String], sources: &Sources, faces: &BTreeMap<(Module, String)
     None
 }
 
-/// Absolute paths that a file imports or names, and those that it exports again.
+/// The absolute paths that a file imports or names, and those that it re-exports.
 fn paths_in(code: &str, module: &[String]) -> (Vec<Module>, Vec<Module>) {
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut rest = String::new();
@@ -184,7 +189,7 @@ fn paths_in(code: &str, module: &[String]) -> (Vec<Module>, Vec<Module>) {
     (imports, exports)
 }
 
-/// The single paths of a tree of imports.
+/// The single paths of an import with braces.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((head, inner)) = tree.split_once('{') else {
@@ -201,8 +206,8 @@ fn expand(tree: &str) -> Vec<String> {
     parts.flat_map(|part| expand(part)).map(|part| format!("{head}{part}")).collect()
 }
 
-/// A path from the crate's root; none of another crate's. What a folder's own file exports may begin with a
-/// child's name.
+/// The path from the crate's root; `None` for a path of another crate. An export of a `mod.rs` may begin with
+/// the name of a child module.
 fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
     let mut segments: Vec<&str> =
         path.split("::").map(str::trim).filter(|segment| *segment != "self").collect();
@@ -224,7 +229,7 @@ fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
 }
 
 #[test]
-fn circles_and_reexports_are_found() {
+fn cycles_and_reexports_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -236,9 +241,9 @@ fn circles_and_reexports_are_found() {
     file("a/two.rs", "use crate::a::{Other, One as First};\nuse crate::b;\npub struct Two;\n");
     file("b.rs", "use std::io;\npub struct Face;\n#[cfg(test)]\nmod tests {\nuse crate::a::One;\n}\n");
     let graph = Graph::read(dir.path());
-    assert_eq!(graph.circles(), ["circle of 2 files:\n  a/one.rs -> a/two.rs\n  a/two.rs -> a/one.rs"]);
+    assert_eq!(graph.cycles(), ["cycle of 2 files:\n  a/one.rs -> a/two.rs\n  a/two.rs -> a/one.rs"]);
     assert_eq!(graph.reexports, [("a/mod.rs".to_owned(), "b::Face".to_owned())]);
-    assert_eq!(graph.drawn(), "flowchart TD\n    a --> b\n");
+    assert_eq!(graph.diagram(), "flowchart TD\n    a --> b\n");
     file(
         "b.rs",
         "use std::io;\npub use crate::c::Made;\n#[cfg(test)]\nmod tests;\npub use crate::d::Deep;\n",
@@ -247,9 +252,12 @@ fn circles_and_reexports_are_found() {
     file("c.rs", "use crate::b::Base;\npub struct Made;\n");
     let graph = Graph::read(dir.path());
     assert!(
-        graph.circles().contains(&"circle of 2 files:\n  b.rs -> c.rs\n  c.rs -> b.rs".to_owned()),
+        graph.cycles().contains(&"cycle of 2 files:\n  b.rs -> c.rs\n  c.rs -> b.rs".to_owned()),
         "{:?}",
-        graph.circles()
+        graph.cycles()
     );
-    assert!(graph.reexports.contains(&("b.rs".to_owned(), "d::Deep".to_owned())), "read to its end");
+    assert!(
+        graph.reexports.contains(&("b.rs".to_owned(), "d::Deep".to_owned())),
+        "the file is read to its end"
+    );
 }
