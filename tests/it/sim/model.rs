@@ -227,7 +227,7 @@ impl Model {
         self.ended.extend(ended);
         for grant in &self.gone_grants {
             let standing = world.app().grants.check_grant(&super::service(), grant).await;
-            assert!(!standing.is_ok_and(|standing| standing.stands), "a grant outlives the erasure");
+            assert!(!standing.is_ok_and(|standing| standing.is_valid), "a grant outlives the erasure");
         }
     }
 
@@ -238,12 +238,15 @@ impl Model {
             let standing = world.app().grants.check_grant(&super::service(), grant).await.unwrap();
             let is_open = !granted.fallen && now_ms < granted.expires_at_ms;
             let may = is_open && !self.waits && !clock.is_skewed();
-            assert!(!standing.stands || !self.ended.contains(grant), "a grant that had expired stands again");
+            assert!(
+                !standing.is_valid || !self.ended.contains(grant),
+                "a grant that had expired stands again"
+            );
             if standing.reason == Some(Reason::GrantExpired) {
                 ended.insert(*grant);
             }
-            assert!(may || !standing.stands, "a grant stands that the model denies");
-            assert!(!may || standing.stands, "a grant fell that nothing contradicts");
+            assert!(may || !standing.is_valid, "a grant stands that the model denies");
+            assert!(!may || standing.is_valid, "a grant fell that nothing contradicts");
         }
         ended
     }
@@ -293,7 +296,7 @@ fn known(category: &str) -> &'static str {
 /// What a grant gives and withholds.
 pub fn granted(grant: &sayso::app::Grant) -> Granted {
     let cited = |allowed: &sayso::app::Allowed| {
-        (allowed.held.attribute.key.clone(), known(&allowed.held.attribute.category))
+        (allowed.current.attribute.key.clone(), known(&allowed.current.attribute.category))
     };
     Granted {
         cites: grant.allowed.iter().map(cited).collect(),
