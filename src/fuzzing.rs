@@ -1,7 +1,7 @@
 //! Every decoder of untrusted input as a function of bytes, for `fuzz/` (cargo-fuzz) and for the test that
 //! runs the same functions on the stable toolchain.
 //!
-//! A decoder must not panic, must not hang, and must not take more memory than the input justifies.
+//! A decoder must not panic, must not hang, and must not use much more memory than its input has bytes.
 
 use crate::api;
 use crate::clock::SystemClock;
@@ -124,13 +124,13 @@ pub fn proof(bytes: &[u8]) {
 /// checksums. A fuzzer would find neither by chance.
 pub fn whole_bundle(bytes: &[u8]) {
     if bytes.starts_with(&ZSTD) {
-        let _verdict = bundle_holds(bytes);
+        let _verdict = bundle_verifies(bytes);
         return;
     }
     let mut tar = bytes.to_vec();
     set_checksums(&mut tar);
     if let Ok(archive) = zstd::bulk::compress(&tar, 1) {
-        let _verdict = bundle_holds(&archive);
+        let _verdict = bundle_verifies(&archive);
     }
 }
 
@@ -159,7 +159,7 @@ fn set_checksums(tar: &mut [u8]) {
 
 /// Whether an archive verifies with the key from [`LOG_SEED`].
 #[must_use]
-pub fn bundle_holds(bytes: &[u8]) -> bool {
+pub fn bundle_verifies(bytes: &[u8]) -> bool {
     let source = Source::Archive(Box::new(bytes));
     bundle::verify(source, key(), &bundle::Options::default(), &mut |_| {}).is_ok()
 }

@@ -1,8 +1,8 @@
 //! Sayso: the consent and profile ledger for personalized language models.
 //!
-//! The rooms, from the outside in; who may import whom stands in `docs/architecture.md` and is tested.
+//! Each module is a room. `docs/architecture.md` says which rooms each room may import, and a test checks it.
 
-/// The wire's messages and services, as generated from `proto/`.
+/// The messages and services of the API, generated from `proto/`.
 #[allow(
     missing_docs,
     clippy::all,
@@ -17,25 +17,25 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sayso.bin"));
 }
 
-pub mod api; // gRPC
+pub mod api; // the gRPC API
 pub mod app; // use cases
-pub mod audit; // exports
-pub mod bounds; // decisions
-pub mod cli; // commands
+pub mod audit; // exports and reports for auditors
+pub mod bounds; // the policies that decide about use
+pub mod cli; // the command line
 pub mod clock; // time and randomness
-pub mod config; // settings
-pub mod daemon; // composition root of `serve`
-pub mod domain; // words, events, the fold
-pub mod fetch; // requests to others
+pub mod config; // the configuration
+pub mod daemon; // composes and runs the daemon
+pub mod domain; // vocabulary, events, profiles
+pub mod fetch; // HTTP requests to other services
 #[doc(hidden)]
 pub mod fuzzing; // decoders for fuzzers
-pub mod ledger; // sealed entries in order
-pub mod package; // what a person takes away
-pub mod roles; // who may call what
-pub mod secret; // key files
-pub mod store; // what is kept, and how
-pub mod telemetry; // what operators see
-pub mod tls; // connections
-pub mod vault; // keys
-pub mod web; // HTTP
-pub mod witness; // cosignatures
+pub mod ledger; // the append-only log
+pub mod package; // access packages and consent receipts
+pub mod roles; // which role may call which method
+pub mod secret; // files of secrets
+pub mod store; // storage engines
+pub mod telemetry; // logs, metrics, traces
+pub mod tls; // TLS and connection limits
+pub mod vault; // keys of data subjects
+pub mod web; // HTTP: the public log, health, metrics
+pub mod witness; // witnesses and their cosignatures

@@ -1,10 +1,10 @@
-//! The binary: parse and dispatch.
+//! The `sayso` program: parses the command line and runs the command.
 
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Overwrites whatever is freed: texts and keys pass through buffers of many libraries, none of which clears
+/// Overwrites all freed memory: texts and keys pass through buffers of many libraries, which do not clear
 /// them.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);

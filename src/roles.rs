@@ -4,8 +4,8 @@
 use sayso_proof::event::Role;
 use std::collections::BTreeMap;
 
-/// The roles that policies know, by name. [`Role::Unspecified`] is a caller without a credential;
-/// [`Role::Ledger`] has none to show.
+/// The roles that policies know, by name. [`Role::Unspecified`] is a caller without a credential.
+/// [`Role::Ledger`] has no credential, so it is not among them.
 pub(crate) const ROLES: [(Role, &str); 8] = [
     (Role::Unspecified, "anyone"),
     (Role::Service, "service"),
@@ -25,7 +25,7 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    /// Those roles that `is_permitted` says yes to.
+    /// The roles for which `is_permitted` returns true.
     ///
     /// # Errors
     /// The first error of `is_permitted`.

@@ -41,8 +41,8 @@ impl Rights {
     }
 }
 
-/// When inferences expire that are recorded without an end. The end is written into the event that records an
-/// inference, so a change here does not affect earlier ones. Bounds can end use sooner with
+/// When inferences expire that are recorded without an expiry. The end is written into the event that records
+/// an inference, so a change here does not affect earlier ones. Bounds can end use sooner with
 /// `context.age_days`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

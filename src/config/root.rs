@@ -1,5 +1,4 @@
-//! The configuration as a whole: its sections, how it is read and checked, and what of it each controller
-//! has.
+//! The whole configuration: its sections, how it is read and checked, and the settings of each controller.
 
 use super::client_limits::ClientLimits;
 use super::controllers::{CONTROLLERS_MAX, ControllerConfig};

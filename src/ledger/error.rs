@@ -37,7 +37,7 @@ pub enum LedgerError {
         /// Entries in the store.
         store_size: u64,
     },
-    /// The store has other entries than the kept checkpoint.
+    /// The entries of the store differ from those of the kept checkpoint.
     #[error(
         "the first {size} entries of the store are not those of the kept checkpoint; use this log's store, or \
          restore a backup with `sayso restore`"

@@ -2,7 +2,7 @@
 //!
 //! A commit is durable before its checkpoint is kept, so the file need not be synced with each commit. It is
 //! written after each commit, and synced within a second and at shutdown. Two slots are written in turn, so
-//! that a torn write leaves the other slot whole.
+//! that a torn write leaves the other slot intact.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};
@@ -18,9 +18,9 @@ const SYNC_EVERY_MS: u64 = 1_000;
 /// What a checkpoint file contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptCheckpoint {
-    /// The newest note; `None` if no slot is whole.
+    /// The newest note. `None` if no slot is intact.
     pub note: Option<String>,
-    /// Number of slots that were written but are not whole.
+    /// Number of slots that were written but are not intact.
     pub broken_slots: usize,
 }
 
@@ -64,11 +64,12 @@ impl CheckpointFile {
         if let Some(path) = path {
             let file = open_file(path).map_err(LedgerError::CheckpointFile)?;
             let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
-            // A torn write leaves the other slot whole. Only before the second write may no slot be whole.
+            // A torn write leaves the other slot intact. Only before the second write may both slots be
+            // broken.
             let length = file.metadata().map_err(LedgerError::CheckpointFile)?.len();
             if newest.is_none() && length > SLOT as u64 {
                 let damaged =
-                    Error::new(ErrorKind::InvalidData, "it is damaged: neither of its two slots is whole");
+                    Error::new(ErrorKind::InvalidData, "it is damaged: neither of its two slots is intact");
                 return Err(LedgerError::CheckpointFile(damaged));
             }
             if let Some((number, note)) = newest {
@@ -123,7 +124,7 @@ impl CheckpointFile {
 
     /// Time left until the next sync is due; `None` if there is nothing to sync.
     pub fn due_in(&self, now_ms: u64) -> Option<Duration> {
-        // If the clock went back, the sync must not be put off any longer.
+        // If the clock went back, the sync must not be delayed.
         let since = now_ms.abs_diff(self.synced_at_ms);
         (self.dirty && self.file.is_some())
             .then(|| Duration::from_millis(SYNC_EVERY_MS.saturating_sub(since)))

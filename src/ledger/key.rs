@@ -99,8 +99,8 @@ pub struct Signing {
     pub chain: KeyChain,
     /// Signs entries and checkpoints.
     pub key: Arc<LogKey>,
-    /// The previous key, and until when checkpoints carry its signature as well, milliseconds since the Unix
-    /// epoch.
+    /// The previous key, and the time until which checkpoints also have its signature, in milliseconds since
+    /// the Unix epoch.
     pub also: Option<(Arc<LogKey>, u64)>,
 }
 
@@ -138,9 +138,9 @@ pub enum LogKeys {
 impl LogKeys {
     /// Finds the key that the log names as the one in force. For an empty log, reads `log.key` or makes it.
     ///
-    /// Completes or undoes a rotation that a crash cut off: a next key that the log names comes into force,
-    /// and one that it does not name is removed. If the log was restored from before a rotation, the previous
-    /// key comes into force again.
+    /// Completes or undoes a rotation that a crash interrupted: a next key that the log names comes into
+    /// force, and one that it does not name is removed. If the log was restored from before a rotation, the
+    /// previous key comes into force again.
     ///
     /// # Errors
     /// No file has the key that the log names, or files can't be read or changed.

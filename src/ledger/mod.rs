@@ -58,8 +58,8 @@ pub struct LedgerOptions {
     pub sealed_age_ms_max: u64,
     /// File that keeps the last checkpoint outside the store; none: it is not kept.
     pub checkpoint_file: Option<PathBuf>,
-    /// Whether the operator declared a restore: then the store may have fewer or other entries than the kept
-    /// checkpoint.
+    /// Whether the operator declared a restore. If so, the store may have fewer entries than the kept
+    /// checkpoint, or different ones.
     pub is_restored: bool,
     /// Runs the sequencer step by step, for a simulation; none: the sequencer has a thread of its own.
     pub manual: Option<Arc<ManualSequencing>>,
@@ -96,7 +96,7 @@ impl Ledger {
     /// sequencer.
     ///
     /// # Errors
-    /// The store can't be read, or has fewer or other entries than the kept checkpoint.
+    /// The store can't be read, or its entries are fewer than or different from those of the kept checkpoint.
     pub fn open(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,
@@ -278,9 +278,9 @@ impl Ledger {
         &self.cosigning
     }
 
-    /// The checkpoint in a note if it proves that this log was forked or lost entries: a key of this log
-    /// signed it, but this log has fewer or other entries. `None` if the note proves nothing, or if the store
-    /// can't be read.
+    /// The checkpoint in a note, if it proves that this log was forked or lost entries: a key of this log
+    /// signed it, but this log has fewer or different entries. `None` if the note does not prove that, or if
+    /// the store can't be read.
     #[must_use]
     pub fn contradicted_by(&self, note: &str) -> Option<Checkpoint> {
         let text = self.signing().chain.open_note(note, 0).ok()?;
@@ -463,8 +463,8 @@ fn check_continues(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<
     let last = match keys.open(note) {
         Ok(last) => last,
         Err(error) => {
-            // A store from before a change of key does not know the new key. That it is behind is the better
-            // report.
+            // A store from before a change of key does not have the new key. The error to report is that the
+            // store is behind.
             let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
             let claimed = text.and_then(|text| Checkpoint::parse(&text).ok());
             return Err(match claimed.filter(|claimed| claimed.size > store_size) {

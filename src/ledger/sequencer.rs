@@ -157,7 +157,7 @@ impl Sequencer {
                         self.sync_checkpoint_file();
                         return;
                     }
-                    // Only now, after the writers were answered.
+                    // After the writers were answered, so that they do not wait for the sync.
                     if self.checkpoint_file.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
                         self.sync_checkpoint_file();
                     }
@@ -214,7 +214,7 @@ impl Sequencer {
                 self.publish(frontier, batch);
                 true
             }
-            Ok(_) => self.stop("the store has another number of entries than expected", batch),
+            Ok(_) => self.stop("the number of entries in the store is not the expected one", batch),
             Err(CommitError::Rejected(error)) => {
                 tracing::warn!(%error, "the store rejected a batch; nothing was written");
                 self.refused_at_ms.store(self.clock.now_ms(), Ordering::Relaxed);

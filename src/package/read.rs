@@ -15,7 +15,7 @@ use std::io::{BufReader, Read, Seek};
 const JSON_BYTES_MAX: u64 = 1 << 30;
 /// How many times its packed size it may have, once it is larger than [`RATIO_FREE_BYTES`].
 const RATIO_MAX: u64 = 100;
-/// Bytes that may be unpacked whatever the ratio is.
+/// Bytes that may be unpacked regardless of the ratio.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
 /// Most bytes of one attribute, and of each name or text outside of attributes.
 const ITEM_BYTES_MAX: u64 = 1 << 20;

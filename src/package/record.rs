@@ -138,7 +138,7 @@ pub struct PermittedUse {
     pub purpose_title: String,
     /// The purpose's IRI in the W3C Data Privacy Vocabulary.
     pub purpose_iri: String,
-    /// The recipient; null for any service, if a consent names none.
+    /// The recipient. Null for any service that no consent names; only if a consent names no recipients.
     pub recipient: Option<String>,
     /// The attributes that may be used.
     pub allowed: Vec<NamedAttribute>,
@@ -215,7 +215,7 @@ pub struct Disclosure {
     pub grant_id: String,
     /// When the grant expired, or will.
     pub expires_at: String,
-    /// The version of the person's profile that was decided on.
+    /// The version of the person's profile that the decision was based on.
     pub profile_version: u64,
 }
 
@@ -236,9 +236,9 @@ pub struct Use {
     pub consents: Vec<String>,
     /// The recipient's own name for the reply.
     pub reply: String,
-    /// How often the reply was used.
+    /// How often the grant was used for the reply.
     pub count: u32,
-    /// Whether the person was told that they talk to a machine.
+    /// Whether the person was informed that they talk to a machine.
     pub ai_disclosure_shown: bool,
     /// The grant.
     pub grant_id: String,

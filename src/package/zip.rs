@@ -14,8 +14,8 @@ const LEVEL: i64 = 6;
 /// Unix mode of the members: only the owner may read them.
 const MODE: u32 = 0o600;
 
-/// Writes a ZIP file. If it is dropped before [`Zip::finish`], the file has no directory, so that no reader
-/// takes it for a complete one.
+/// Writes a ZIP file. If it is dropped before [`Zip::finish`], the file has no directory, so that readers do
+/// not accept it as complete.
 pub struct Zip<W: Write> {
     /// Declared before the writer, so that it is dropped first.
     closing: Closing,

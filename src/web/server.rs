@@ -59,8 +59,8 @@ impl Connected<IncomingStream<'_, Incoming>> for Peer {
     }
 }
 
-/// Reports the request to its connection, which is idle otherwise. HTTP takes no credentials, so the peer's
-/// are not used.
+/// Reports the request to its connection, which otherwise counts as idle. HTTP takes no credentials, so a
+/// client certificate is not used.
 async fn report_call(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let _call = peer.activity.begin_call();
     next.run(request).await

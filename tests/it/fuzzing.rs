@@ -3,7 +3,7 @@
 //! gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
 
 use crate::harness::{Harness, fact};
-use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_holds};
+use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_verifies};
 use sayso::proto::{self, Role};
 use std::path::{Path, PathBuf};
 
@@ -171,10 +171,10 @@ fn every_decoder_is_fuzzed() {
 /// Small archives that grow, and names that climb out, end in a refusal and in bounded memory.
 #[test]
 fn decompression_bombs_and_path_traversal_names_are_rejected() {
-    assert!(seeds("bundle").iter().any(|bundle| bundle_holds(bundle)), "one that is whole");
+    assert!(seeds("bundle").iter().any(|bundle| bundle_verifies(bundle)), "one that is whole");
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     assert!(bomb.len() < 64 << 10);
-    assert!(!bundle_holds(&bomb));
+    assert!(!bundle_verifies(&bomb));
     for name in ["../../evil", "/etc/evil", "entries/../../evil", "checkpoint/../checkpoint"] {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
@@ -185,7 +185,7 @@ fn decompression_bombs_and_path_traversal_names_are_rejected() {
         header.set_cksum();
         tar.append(&header, b"evil".as_slice()).unwrap();
         let climbing = zstd::bulk::compress(&tar.into_inner().unwrap(), 3).unwrap();
-        assert!(!bundle_holds(&climbing), "{name}");
+        assert!(!bundle_verifies(&climbing), "{name}");
     }
 }
 
@@ -208,7 +208,7 @@ async fn write_corpora() {
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut request = fact("ada", "tone", "work", "plain words");
     request.options = Some(proto::WriteOptions { proofs: true, ..Default::default() });
-    write("request", "fact", &prost::Message::encode_to_vec(&request));
+    write("request", "attribute", &prost::Message::encode_to_vec(&request));
     let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
     write("proof", "sealed", receipt.events[0].proof.as_bytes());
     write("checkpoint", "signed", receipt.checkpoint.as_bytes());

@@ -1,5 +1,5 @@
-//! Tests with a store whose failed writes are lost, or persisted all the same: no acknowledged entry is lost,
-//! and no two published checkpoints disagree.
+//! Tests with a store whose failed writes are lost, or persisted although they failed: no acknowledged entry
+//! is lost, and no two published checkpoints disagree.
 
 use super::bench::{Bench, Outcome, Subject};
 use crate::ledger::{Ledger, SignedCheckpoint, SubmitError};

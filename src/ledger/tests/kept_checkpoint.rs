@@ -115,7 +115,7 @@ fn a_sync_is_due_within_a_second_and_only_after_a_write() {
     file.keep("another").unwrap();
     assert_eq!(file.due_in(NOW + 400).unwrap().as_millis(), 600);
     assert_eq!(file.due_in(NOW + 1_000).unwrap().as_millis(), 0);
-    assert_eq!(file.due_in(0).unwrap().as_millis(), 0, "a clock that went back does not put the sync off");
+    assert_eq!(file.due_in(0).unwrap().as_millis(), 0, "a clock that went back does not delay the sync");
     assert!(file.keep(&"x".repeat(5_000)).is_err(), "a note may not run into the other slot");
     assert_eq!(kept(&dir.path().join("checkpoint")).as_deref(), Some("another"));
     let mut none = CheckpointFile::open(None).unwrap();

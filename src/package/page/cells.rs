@@ -78,7 +78,7 @@ pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
     [purpose, recipient, allowed, withheld(&of.withheld)]
 }
 
-/// One line for each reason, since the reason is what matters to a person; `package.json` lists each class
+/// One line for each reason, because people care about the reason. `package.json` lists each class
 /// separately.
 fn withheld(classes: &[Withheld]) -> Html {
     let mut reasons: Vec<(String, u64, Vec<&str>)> = Vec::new();
@@ -150,7 +150,7 @@ pub(super) fn reported_use(of: &Use) -> [Html; 6] {
         reply.push(escape(&format!("{} times", of.count)));
     }
     if of.ai_disclosure_shown {
-        reply.push(Html("you were told that you talk to a machine".into()));
+        reply.push(Html("you were informed that you talk to a machine".into()));
     }
     let (facts, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
     [time(&of.at), code(&of.recipient), facts, purpose, allowed_by(&of.consents), lines(reply)]

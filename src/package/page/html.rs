@@ -1,5 +1,5 @@
-//! Safe HTML from text of any origin: an attribute's text can neither become markup nor pass for another
-//! text.
+//! Safe HTML from untrusted text: an attribute's text can neither become markup nor imitate other text of the
+//! page.
 
 use std::fmt::Write;
 

@@ -45,7 +45,7 @@ pub(super) fn text(section: Section) -> SectionText {
         ),
         Section::Revocations => of(
             "Permissions that were withdrawn",
-            "Each service was told at once that it may no longer use the data.",
+            "Each service was notified immediately that it may no longer use the data.",
             &["When", "Service", "Reason", "Permission"],
         ),
         Section::Consents => of(
