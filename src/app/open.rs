@@ -45,7 +45,7 @@ use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::keys::KeyChain;
 use std::sync::{Arc, RwLock};
 
-/// Entries read at once while the index is restored.
+/// Entries in one read while the index is restored.
 const RESTORE_COUNT: usize = 1_024;
 
 /// What an [`App`] is opened from.
@@ -194,7 +194,7 @@ impl App {
         Ok(app)
     }
 
-    /// Warns of what an operator should look at, and starts what runs by itself.
+    /// Logs warnings for the operator, and starts the background tasks.
     fn begin_background_work(&self) {
         self.warn_of_unknown_categories();
         self.warn_of_unconfirmed_restore();
@@ -403,8 +403,8 @@ fn find_keys(settings: &Settings, system_events: &[Recorded]) -> Result<Signing,
     Ok(signing)
 }
 
-/// The chain of keys that the log names, and until when checkpoints also carry the previous key's signature;
-/// `None` for an empty log.
+/// The chain of keys that the log names, and the time until which checkpoints also have the previous key's
+/// signature. `None` for an empty log.
 fn key_chain(
     store: &dyn LogStore,
     origin: &str,

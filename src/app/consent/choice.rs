@@ -8,15 +8,16 @@ use crate::domain::consent::Decision;
 pub struct Choice {
     /// The decision.
     pub decision: Decision,
-    /// The purposes that it covers. A yes names 1 to 32; a no at most 32, where none stands for all.
+    /// The purposes that it covers. A consent or renewal names 1 to 32; a refusal or withdrawal at most 32,
+    /// and none means all.
     pub purposes: Vec<String>,
-    /// At most 64 categories; none: all, but a yes then excludes special categories.
+    /// At most 64 categories; none: all, but a consent then excludes special categories.
     pub categories: Vec<String>,
     /// At most 64 recipients; none: all.
     pub recipients: Vec<String>,
-    /// Whether a yes is explicit in the sense of GDPR Art. 9(2)(a).
+    /// Whether a consent is explicit in the sense of GDPR Art. 9(2)(a).
     pub explicit: bool,
-    /// When a yes ends, milliseconds since the Unix epoch; none: it has no end of its own.
+    /// When a consent ends, milliseconds since the Unix epoch; none: it has no end of its own.
     pub until_ms: Option<u64>,
     /// The conversations that it is limited to, at most 64; none: all conversations.
     pub interactions: Vec<String>,

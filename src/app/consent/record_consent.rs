@@ -29,15 +29,16 @@ struct Context<'a> {
 
 impl Consent {
     /// Records choices and revokes the grants that they contradict. All choices are recorded, or none, with
-    /// one exception: if the caller may not record a yes among them, every no is recorded all the same.
+    /// one exception: if the caller may not record one of the consents, the refusals and withdrawals are
+    /// still recorded.
     ///
-    /// A no is never rejected for a field that only a yes can have: its end is ignored, and so is a notice
-    /// that is not published.
+    /// A refusal or withdrawal is never rejected because of a field that only a consent needs: its end is
+    /// ignored, and so is a notice that is not published.
     ///
     /// # Errors
-    /// A field is invalid. For a yes: no notice is named, it is not published, its text differs, or the
-    /// caller may not record a yes. Or the subject was erased, the expected version is stale, or the store
-    /// fails.
+    /// A field is invalid. For a consent: no notice is named, it is not published, its text differs, or the
+    /// caller may not record a consent. Or the subject was erased, the expected version is stale, or the
+    /// store fails.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,
@@ -101,8 +102,8 @@ impl Consent {
         choices.into_iter().map(|choice| self.core.plan(event(choice))).collect()
     }
 
-    /// Records every no of a request whose yes was refused, and returns the error for the caller. If the
-    /// request is repeated, nothing more is recorded.
+    /// Records the refusals and withdrawals of a request whose consents the caller may not record, and
+    /// returns the error for the caller. If the request is repeated, nothing more is recorded.
     async fn record_refusals_alone(
         self: &Arc<Self>,
         append: Append,
@@ -196,7 +197,7 @@ impl Consent {
         let vocabulary = &rules.vocabulary;
         let is_yes = choice.decision.is_yes();
         let purposes = choice.purposes.len() <= PURPOSES_MAX && !(is_yes && choice.purposes.is_empty());
-        checks.need(purposes, "purposes", "must have 1 to 32; for a no, none stands for all");
+        checks.need(purposes, "purposes", "must have 1 to 32; for a refusal or withdrawal, none means all");
         checks.need(choice.categories.len() <= NAMES_MAX, "categories", "must have at most 64");
         checks.need(choice.recipients.len() <= NAMES_MAX, "recipients", "must have at most 64");
         let recipients = choice.recipients.iter().all(|name| is_text(name, 1, 256));

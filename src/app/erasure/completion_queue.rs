@@ -26,7 +26,7 @@ pub(crate) type Waiting = (Completion, oneshot::Sender<()>);
 #[derive(Default)]
 pub(crate) struct CompletionQueue {
     waiting: Mutex<Vec<Waiting>>,
-    /// Held by the task that is carrying out a batch.
+    /// Locked by the task that is carrying out a batch.
     pub batch_lock: tokio::sync::Mutex<()>,
 }
 

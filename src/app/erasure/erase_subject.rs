@@ -219,7 +219,7 @@ impl Erasures {
         match &erasure.scope {
             Scope::Key(key) => key_hash = self.core.key_hash(stream.keys.handle, key),
             Scope::Category(named) => category.clone_from(named),
-            // Nobody requested it, and what expired may be recorded again.
+            // No request caused it, and what expired may be recorded again.
             Scope::Versions(_) => return None,
             Scope::All | Scope::Profile => {}
         }

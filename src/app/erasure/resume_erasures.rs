@@ -15,7 +15,7 @@ use crate::telemetry::{ErasureStep, metrics};
 use sayso_proof::entry;
 use std::sync::Arc;
 
-/// Open requests read at once.
+/// Open requests in one read.
 const READ_COUNT: usize = 256;
 
 impl Erasures {

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError};
 
 const NAMES_MAX: usize = 128;
 
-/// The use that is asked for.
+/// The requested use.
 #[derive(Clone, Debug, Default)]
 pub struct UseCase {
     /// A purpose of the vocabulary.

@@ -189,7 +189,7 @@ fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
     history.iter().find(revokes).map(|event| event.recorded_at_ms)
 }
 
-/// A data subject's history, indexed in one pass however many attributes are explained.
+/// A data subject's history, indexed in one pass regardless of how many attributes are explained.
 struct History<'a> {
     by_id: BTreeMap<EventId, &'a Recorded>,
     /// The last change to an attribute, by the event that recorded the attribute.

@@ -23,7 +23,7 @@ pub struct Use {
     pub shaped_by: Vec<String>,
     /// How often; 0 for once.
     pub count: u32,
-    /// The person was told that they talk to a machine.
+    /// The person was informed that they talk to a machine.
     pub ai_disclosure_shown: bool,
 }
 

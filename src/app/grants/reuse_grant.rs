@@ -1,5 +1,5 @@
 //! Answers a repeated request in the same conversation with its existing grant, from memory and without a new
-//! event. This happens only if a decision of now would allow the same attributes by the same consents under
+//! event. This happens only if a decision made now would allow the same attributes by the same consents under
 //! the same bounds, and withhold the same. The decision is made again whenever something that it may depend
 //! on has changed. How often a grant was reused is counted, and recorded in the subject's stream as
 //! `GrantGivenAgain`.
@@ -20,9 +20,9 @@ use sayso_proof::event::GrantedAttribute;
 use std::sync::Arc;
 
 impl Grants {
-    /// The existing grant for this request, if a decision of now would be the same; `None` if a new grant has
-    /// to be issued. A request that needs an event of its own (it has a key, an expected version, or a time)
-    /// always gets a new one.
+    /// The existing grant for this request, if a decision made now would be the same; `None` if a new grant
+    /// has to be issued. A request that needs an event of its own (it has a key, an expected version, or a
+    /// time) always gets a new one.
     pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,

@@ -244,7 +244,7 @@ impl Core {
     pub(crate) fn event_time(&self, options: &WriteOptions) -> Result<u64, AppError> {
         let now_ms = self.now_ms();
         let about_ms = options.about_ms.unwrap_or(now_ms);
-        // The caller's clock may be right and ours wrong, which is no reason to refuse a withdrawal.
+        // The caller's clock may be right and this one wrong. A withdrawal must not be refused for that.
         if about_ms > now_ms && self.clock_state().is_skewed() {
             return Ok(now_ms);
         }
@@ -325,7 +325,7 @@ impl Core {
         let committed = match submit.instrument(tracing::trace_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
-                // Whatever the reason, the next write starts from what the log has.
+                // Regardless of the reason, the next write starts from the state of the log.
                 self.reload_stream(&append.stream)?;
                 return Err(error.into());
             }

@@ -38,7 +38,7 @@ pub(crate) struct Core {
     /// The rules now and at every earlier moment. Changed by `system_events` only.
     pub rules: RwLock<RulesHistory>,
     /// Shared by every write from its decision until it is durable, exclusive for a change of the rules. So
-    /// no event follows rules that its decision did not see.
+    /// no event is recorded under rules that its decision did not use.
     pub rules_lock: Arc<tokio::sync::RwLock<()>>,
     /// Locked by the one write to the system stream that is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
@@ -68,12 +68,12 @@ impl Core {
         self.clock.now_ms()
     }
 
-    /// The rules of now.
+    /// The rules in force now.
     pub(crate) fn rules(&self) -> Arc<Rules> {
         self.rules_at(self.now_ms())
     }
 
-    /// The rules of this moment, which is now or close to it.
+    /// The rules in force at this moment, which is now or close to it.
     pub(crate) fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
         let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(rules) = read.known(now_ms) {

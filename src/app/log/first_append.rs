@@ -1,5 +1,6 @@
 //! The first append to a stream. The write is decided on a stream that exists in memory only. The handle and
-//! key become durable right before the first event. So a refused write leaves nothing, whatever the reason.
+//! key become durable right before the first event. So a refused write leaves nothing, regardless of the
+//! reason.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};

@@ -66,7 +66,7 @@ impl Core {
     pub(crate) fn as_attempt(&self, mut append: Append) -> Append {
         let derived = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
         append.request_stamp.idempotency = append.request_stamp.idempotency.map(derived);
-        // The attempt happens now, whatever time the request concerns.
+        // The attempt happens now, regardless of the time that the request concerns.
         append.predates_erasure = false;
         append
     }

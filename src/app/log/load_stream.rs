@@ -40,7 +40,7 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a loaded stream into the cache. If another thread was faster, its stream is returned.
+    /// Puts a loaded stream into the cache. If another thread cached one first, that one is returned.
     ///
     /// # Errors
     /// The log can't be read or opened, or the subject was erased during the load.

@@ -20,9 +20,9 @@ use sayso_proof::entry::parse_header;
 use sayso_proof::event::Role;
 use std::sync::Arc;
 
-/// Index records read at once.
+/// Index records in one read.
 const READ_COUNT: usize = 256;
-/// Index records of open requests read at once.
+/// Index records of open requests in one read.
 const REQUESTS_READ_COUNT: usize = 1_024;
 
 impl Core {

@@ -85,7 +85,7 @@ impl Subscription {
         Ok(revocations)
     }
 
-    /// Waits for a notification. Returns at once if there was one since the last read.
+    /// Waits for a notification. Returns immediately if there was one since the last read.
     ///
     /// # Errors
     /// The notifier is gone.

@@ -28,7 +28,7 @@ impl PendingRevocations {
         self.targets.contains(event)
     }
 
-    /// Adds revocations, and marks what they revoke in the state at once.
+    /// Adds revocations, and marks what they revoke in the state immediately.
     pub fn extend(&mut self, state: &mut SubjectState, events: Vec<Event>) {
         for event in &events {
             let Some((target, reason)) = revoked(event) else { continue };

@@ -28,7 +28,7 @@ pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppErro
     Ok(codec::decode(place, body)?)
 }
 
-/// Entries read at once while a stream is folded.
+/// Entries in one read while a stream is folded.
 const READ_COUNT: usize = 512;
 
 /// Opens a subject's events from version `start` on, oldest first, and skips erased ones.

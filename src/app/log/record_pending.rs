@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
-/// Index records read at once.
+/// Index records in one read.
 const READ_COUNT: usize = 256;
 
 impl Core {

@@ -18,7 +18,7 @@ const STREAM_BYTES: usize = 1_536;
 
 /// The stream of one data subject.
 pub(crate) struct SubjectStream {
-    /// Open and seal the subject's events.
+    /// The keys that open and seal the subject's events.
     pub keys: Arc<SubjectKeys>,
     /// Owned by the one write in progress. Only its owner changes `now`.
     write_lock: Arc<tokio::sync::Mutex<()>>,

@@ -36,7 +36,7 @@ impl Core {
         self.clock.save_ahead();
     }
 
-    /// Why all use is denied at the moment, whatever people allow; `None` if it is not.
+    /// Why all use is denied at the moment, regardless of consents; `None` if it is not.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {
         if self.is_restore_unconfirmed() {
@@ -45,7 +45,7 @@ impl Core {
         self.clock_state().is_skewed().then_some(Reason::ClockSkewed)
     }
 
-    /// A decision of now. While the clock is not trusted, everything that would be allowed is withheld.
+    /// A decision made now. While the clock is not trusted, everything that would be allowed is withheld.
     pub(crate) fn deny_in_doubt(&self, decision: Decision, state: &SubjectState) -> Decision {
         if self.clock_state().is_skewed() {
             // Without a trusted clock it is unknown whether an attribute, or the consent to its use, has
@@ -61,7 +61,7 @@ impl Core {
         self.rules().unconfirmed().is_some()
     }
 
-    /// Why the rules of now contradict a grant that was issued under other rules, before its revocation is
+    /// Why the rules in force contradict a grant that was issued under other rules, before its revocation is
     /// recorded; `None` if they do not.
     pub(crate) fn contradicted_by_rules(
         &self,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 /// Chunks that wait for a slow receiver.
 const CHUNKS_MAX: usize = 8;
-/// Entries read at once.
+/// Entries in one read.
 const READ_COUNT: usize = 256;
 
 impl Operations {

@@ -26,7 +26,7 @@ pub struct Examination<'a> {
     /// The log keys in the data folder: the current one, and one that a rotation had staged. They are used if
     /// the log's own statement of its keys can't be read.
     pub log_keys: Vec<VerifierKey>,
-    /// The last checkpoint that was given out, from its file.
+    /// The last published checkpoint, from its file.
     pub kept_checkpoint: Option<&'a str>,
     /// The key tree, if it can be opened.
     pub keys: Option<&'a KeyCheck>,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// Entries in one frame if discarded entries are added to it.
 const FRAME_MAX: usize = 1_024;
-/// Entries written or discarded at once.
+/// Entries in one write or discard.
 const BATCH_MAX: usize = 128;
 
 /// Runs of consecutive positions: first and last of each.
@@ -41,7 +41,7 @@ pub struct Restored {
     pub id: [u8; 16],
     /// The checkpoint of the backup.
     pub backup_checkpoint: String,
-    /// The last checkpoint that was given out before the restore; empty if there was none.
+    /// The last checkpoint that was published before the restore; empty if there was none.
     pub last_checkpoint: String,
     /// Entries whose keys were destroyed since the backup, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,

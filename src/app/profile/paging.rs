@@ -1,4 +1,4 @@
-//! Pages of answers, each small enough for the client to read, however much is recorded.
+//! Pages of answers, each small enough for the client to read, regardless of how much is recorded.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;
@@ -67,7 +67,7 @@ enum Start {
 }
 
 impl Profiles {
-    /// A page of the profile at a moment. Later pages show the version of the first, whatever is recorded
+    /// A page of the profile at a moment. Later pages show the version of the first, even if more is recorded
     /// meanwhile. `rebuild` folds the events instead of using the state in memory.
     ///
     /// # Errors

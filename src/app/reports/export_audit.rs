@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 const CHUNKS_MAX: usize = 8;
 /// How long an export waits for cosignatures.
 const COSIGNATURES_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Entries read at once.
+/// Entries in one read.
 const READ_COUNT: usize = 256;
 
 /// A chunk of an export or backup.

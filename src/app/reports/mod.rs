@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Use cases of auditors, and reports for the public.
 pub struct Reports {
     pub(crate) core: Arc<Core>,
-    /// Held from reading a period's privacy budget until it is spent.
+    /// Locked from reading a period's privacy budget until it is spent.
     pub(crate) spending: tokio::sync::Mutex<()>,
     pub(crate) settings: ReportSettings,
 }

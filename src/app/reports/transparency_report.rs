@@ -23,9 +23,9 @@ use tokio::sync::mpsc;
 
 /// Frames that wait for a slow receiver.
 const FRAMES_MAX: usize = 8;
-/// Subjects between two frames of progress, and handles read at once.
+/// Subjects between two frames of progress, and handles in one read.
 const SUBJECTS_COUNT: usize = 128;
-/// Entry positions read at once.
+/// Entry positions in one read.
 const READ_COUNT: usize = 512;
 /// Longest period, days.
 const DAYS_MAX: u64 = 3_660;

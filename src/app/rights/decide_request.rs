@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// A steward's decision.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Accepts it. An erasure is carried out at once; any other request stays open until it is completed.
+    /// Accepts it. An erasure is carried out immediately; any other request stays open until it is completed.
     Accept {
         /// At most 512 bytes, without personal data.
         reason: String,
@@ -182,7 +182,7 @@ impl Rights {
         self.submitted(record.id, Vec::new()).await
     }
 
-    /// The events of a refusal. If the request had set a signal at once, the signal is lifted.
+    /// The events of a refusal. If the request had set a signal when it was submitted, the signal is lifted.
     fn refusal(
         &self,
         stream: &SubjectStream,

@@ -1,4 +1,4 @@
-//! Requests of data subjects, holds, retention, and the package that a data subject takes away.
+//! Requests of data subjects, holds, retention, and access and portability packages.
 
 pub(crate) mod decide_request;
 pub(crate) mod export_subject;
@@ -33,6 +33,6 @@ pub struct Rights {
     /// The controller, as packages state it.
     pub(crate) controller: Arc<Controller>,
     pub(crate) settings: RightsSettings,
-    /// Held by the one retention pass in progress.
+    /// Locked by the one retention pass in progress.
     pub(crate) retention_cursor: tokio::sync::Mutex<RetentionCursor>,
 }

@@ -1,5 +1,5 @@
-//! Sets and reads personal bounds. They are set as a whole, and shown together with the policies that they
-//! stand for.
+//! Sets and reads personal bounds. They are set as a whole, and shown together with the policies that
+//! implement them.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

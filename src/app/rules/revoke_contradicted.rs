@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-/// Index records read at once.
+/// Index records in one read.
 const READ_COUNT: usize = 256;
 /// How often the watcher checks whether a version has come into force.
 const TICK: Duration = Duration::from_millis(250);

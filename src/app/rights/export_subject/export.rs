@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks that wait for a slow receiver.
 pub(crate) const CHUNKS_MAX: usize = 8;
-/// Event positions read at once.
+/// Event positions in one read.
 const READ_COUNT: usize = 512;
 
 /// A chunk of a package.
